@@ -1,0 +1,279 @@
+//! Who may work, who waits, and who is turned away.
+//!
+//! One [`Admission`] stands before the workers of one instance: a bounded first-in-first-out queue and a place per
+//! worker. It has never heard of WebAssembly; a worker is any value that does one piece of work at a time. [`lanes`]
+//! decides where an admitted piece of work is computed.
+//!
+//! What always holds: every worker is idle, in exactly one [`Place`], or being replaced through exactly one
+//! [`Vacancy`]; all three are owned values, and dropping them settles the account, so no path can lose a worker.
+
+mod lanes;
+mod place;
+mod queue;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+pub use self::lanes::{Lanes, Overdue};
+pub use self::place::{Place, Vacancy};
+use self::queue::Queue;
+
+/// Makes new workers for those that were spoilt.
+pub trait Replace<W: Send + 'static>: Send + Sync + 'static {
+    /// Fill the vacancy, now or later. Dropping it unfilled leaves the instance one worker short for good.
+    fn replace(&self, vacancy: Vacancy<W>);
+}
+
+/// The door to one instance's workers.
+pub struct Admission<W: Send + 'static> {
+    state: Mutex<State<W>>,
+    max_queue: usize,
+    workers: usize,
+    /// Places given out plus calls waiting. Read without the lock to compare instances.
+    load: AtomicUsize,
+    replace: Box<dyn Replace<W>>,
+}
+
+struct State<W: Send + 'static> {
+    idle: Vec<W>,
+    queue: Queue<Place<W>>,
+}
+
+/// Why a call was not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// All workers are busy and as many calls wait as may.
+    QueueFull,
+    /// The deadline passed in the queue.
+    Overdue,
+}
+
+/// One moment's account of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupancy {
+    pub workers: usize,
+    /// Workers at work or being replaced.
+    pub busy: usize,
+    pub queued: usize,
+    pub max_queue: usize,
+}
+
+impl<W: Send + 'static> Admission<W> {
+    /// `max_queue` calls may wait while every one of `workers` is busy.
+    pub fn new(workers: Vec<W>, max_queue: usize, replace: Box<dyn Replace<W>>) -> Arc<Self> {
+        Arc::new(Self {
+            max_queue,
+            workers: workers.len(),
+            load: AtomicUsize::new(0),
+            state: Mutex::new(State { idle: workers, queue: Queue::new() }),
+            replace,
+        })
+    }
+
+    /// Waits for a worker, in turn, until `deadline`.
+    ///
+    /// Dropping the future gives up the place in the queue at once.
+    pub async fn admit(self: &Arc<Self>, deadline: Instant) -> Result<Place<W>, Turned> {
+        let (id, receiver) = {
+            let mut state = self.state();
+            if let Some(worker) = state.idle.pop() {
+                self.load.fetch_add(1, Ordering::Relaxed);
+                return Ok(Place::new(self, worker));
+            }
+            if state.queue.len() >= self.max_queue {
+                return Err(Turned::QueueFull);
+            }
+            self.load.fetch_add(1, Ordering::Relaxed);
+            state.queue.join()
+        };
+        let waiting = Waiting { admission: self, id };
+        let handed = tokio::time::timeout_at(deadline.into(), receiver).await;
+        drop(waiting);
+        match handed {
+            Ok(Ok(place)) => Ok(place),
+            // The channel cannot close while the call is in the queue, so only the deadline is left.
+            Ok(Err(_)) | Err(_) => Err(Turned::Overdue),
+        }
+    }
+
+    /// Whether a call that came now would be turned away. A look before the body is read; only `admit` decides.
+    pub fn is_full(&self) -> bool {
+        self.load.load(Ordering::Relaxed) >= self.workers + self.max_queue
+    }
+
+    /// Calls at work and waiting, and workers being replaced.
+    pub fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    pub fn occupancy(&self) -> Occupancy {
+        let state = self.state();
+        Occupancy {
+            workers: self.workers,
+            busy: self.workers.saturating_sub(state.idle.len()),
+            queued: state.queue.len(),
+            max_queue: self.max_queue,
+        }
+    }
+
+    /// A worker is free: the longest-waiting call gets it, else it rests. The last to rest is the first to work again,
+    /// because its memory is warm.
+    fn free(self: &Arc<Self>, worker: W) {
+        let mut place = Place::new(self, worker);
+        loop {
+            let mut state = self.state();
+            // Either a call leaves the queue or a worker leaves its work: the load falls by one.
+            self.load.fetch_sub(1, Ordering::Relaxed);
+            let Some(waiter) = state.queue.next() else {
+                state.idle.extend(place.worker.take());
+                return;
+            };
+            drop(state);
+            match waiter.send(place) {
+                Ok(()) => return,
+                // That call has just gone; the worker serves the next one.
+                Err(unwanted) => place = unwanted,
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a call out of the queue however its wait ends.
+struct Waiting<'a, W: Send + 'static> {
+    admission: &'a Arc<Admission<W>>,
+    id: u64,
+}
+
+impl<W: Send + 'static> Drop for Waiting<'_, W> {
+    fn drop(&mut self) {
+        if self.admission.state().queue.leave(self.id) {
+            self.admission.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Vacancies wait here for the test to fill them.
+    #[derive(Clone, Default)]
+    struct Vacancies(Arc<Mutex<Vec<Vacancy<u32>>>>);
+
+    impl Replace<u32> for Vacancies {
+        fn replace(&self, vacancy: Vacancy<u32>) {
+            self.0.lock().unwrap().push(vacancy);
+        }
+    }
+
+    fn admission(workers: u32, max_queue: usize) -> (Arc<Admission<u32>>, Vacancies) {
+        let vacancies = Vacancies::default();
+        (Admission::new((0..workers).collect(), max_queue, Box::new(vacancies.clone())), vacancies)
+    }
+
+    fn soon() -> Instant {
+        tokio::time::Instant::now().into_std() + Duration::from_secs(5)
+    }
+
+    /// Polls once, which is enough to join the queue or to be admitted.
+    async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(cx) {
+                std::task::Poll::Ready(output) => Some(output),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_away_at_once_and_an_empty_place_admits_again() {
+        let (admission, _) = admission(1, 1);
+        let mut first = admission.admit(soon()).await.unwrap();
+        let mut second = Box::pin(admission.admit(soon()));
+        assert!(poll_once(&mut second).await.is_none());
+        assert!(admission.is_full());
+        assert_eq!(admission.admit(soon()).await.err(), Some(Turned::QueueFull));
+        assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 1, queued: 1, max_queue: 1 });
+
+        first.start();
+        first.release();
+        let second = second.await.unwrap();
+        assert_eq!(admission.load(), 1);
+        drop(second);
+        assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 0, queued: 0, max_queue: 1 });
+        assert_eq!(admission.load(), 0);
+    }
+
+    #[tokio::test]
+    async fn calls_are_served_in_the_order_they_came() {
+        let (admission, _) = admission(1, 8);
+        let place = admission.admit(soon()).await.unwrap();
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(admission.admit(soon()))).collect();
+        for call in &mut waiting {
+            assert!(poll_once(call).await.is_none());
+        }
+        place.release();
+        for mut call in waiting {
+            poll_once(&mut call).await.expect("it is this call's turn").unwrap().release();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_leaves_frees_its_place_in_the_queue_and_is_never_served() {
+        let (admission, _) = admission(1, 1);
+        let place = admission.admit(soon()).await.unwrap();
+        let mut gone = Box::pin(admission.admit(soon()));
+        assert!(poll_once(&mut gone).await.is_none());
+        drop(gone);
+        assert_eq!(admission.occupancy().queued, 0);
+        let mut next = Box::pin(admission.admit(soon()));
+        assert!(poll_once(&mut next).await.is_none());
+        place.release();
+        assert!(poll_once(&mut next).await.is_some());
+        assert_eq!(admission.load(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_worker_handed_to_a_call_that_never_looks_is_not_lost() {
+        let (admission, vacancies) = admission(1, 1);
+        let place = admission.admit(soon()).await.unwrap();
+        let mut gone = Box::pin(admission.admit(soon()));
+        assert!(poll_once(&mut gone).await.is_none());
+        place.release(); // the worker now lies in the channel of a call that leaves without looking
+        drop(gone);
+        assert_eq!(admission.occupancy().busy, 0);
+        assert_eq!(admission.load(), 0);
+        assert!(vacancies.0.lock().unwrap().is_empty(), "an untouched worker needs no replacement");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_passes_in_the_queue() {
+        let (admission, _) = admission(1, 1);
+        let _place = admission.admit(soon()).await.unwrap();
+        assert_eq!(admission.admit(soon()).await.err(), Some(Turned::Overdue));
+        assert_eq!(admission.load(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_worker_abandoned_at_work_is_replaced_before_its_place_is_free() {
+        let (admission, vacancies) = admission(1, 0);
+        let mut place = admission.admit(soon()).await.unwrap();
+        assert_eq!(*place.start(), 0);
+        drop(place);
+        assert_eq!(admission.admit(soon()).await.err(), Some(Turned::QueueFull));
+        let vacancy = vacancies.0.lock().unwrap().pop().unwrap();
+        vacancy.fill(7);
+        let mut place = admission.admit(soon()).await.unwrap();
+        assert_eq!(*place.start(), 7);
+        place.release();
+        assert_eq!(admission.load(), 0);
+    }
+}

@@ -1,0 +1,191 @@
+//! Where work is computed: its first slice on the thread where it arrived, the rest in the background.
+//!
+//! Short work costs what a plain call costs. Long work never holds a network thread: once it steps aside it moves, whole,
+//! to a second runtime whose threads have lower priority, and short work keeps overtaking it there.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Lower than the network threads, yet still served when the machine is busy with others.
+const BACKGROUND_NICE: i32 = 10;
+
+/// Work that outlived its deadline; it has been dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue;
+
+/// The background, and the way there.
+pub struct Lanes {
+    background: Option<Runtime>,
+}
+
+impl Lanes {
+    /// `threads` is how many guests compute at the same moment past their first slice.
+    pub fn new(threads: usize) -> std::io::Result<Self> {
+        let background = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("background")
+            .enable_all()
+            .on_thread_start(|| {
+                // Without the lower priority everything still works, only less fairly.
+                let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND_NICE);
+            })
+            .build()?;
+        Ok(Self { background: Some(background) })
+    }
+
+    /// For work that has no caller waiting on a first slice, such as making workers.
+    pub fn background(&self) -> &Handle {
+        match &self.background {
+            Some(runtime) => runtime.handle(),
+            None => unreachable!("the runtime is there until this is dropped"),
+        }
+    }
+
+    /// Computes `work` until `deadline`. Dropping the returned future drops the work where it next steps aside.
+    pub async fn run<F>(&self, deadline: Instant, work: F) -> Result<F::Output, Overdue>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        if Instant::now() >= deadline {
+            return Err(Overdue);
+        }
+        let mut work = Box::pin(work);
+        if let Some(output) = first_slice(work.as_mut()).await {
+            return Ok(output);
+        }
+        let mut rest = Rest(self.background().spawn(Punctual { work, deadline }));
+        // This timer answers the caller on time even when every background thread is in the middle of a slice.
+        match tokio::time::timeout_at(deadline.into(), &mut rest.0).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(stopped)) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Overdue), // the background is shutting down
+            },
+            Err(_) => Err(Overdue),
+        }
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        // Guests stop where they next step aside; nothing waits for them here.
+        if let Some(runtime) = self.background.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn first_slice<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Work that looks at the clock before each slice.
+struct Punctual<F> {
+    work: Pin<Box<F>>,
+    deadline: Instant,
+}
+
+impl<F: Future> Future for Punctual<F> {
+    type Output = Result<F::Output, Overdue>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if Instant::now() >= self.deadline {
+            return Poll::Ready(Err(Overdue));
+        }
+        self.work.as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// Work in the background that is stopped when nobody waits for it any more.
+struct Rest<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Rest<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn in_a_while() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    fn thread_name() -> String {
+        std::thread::current().name().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn short_work_stays_and_long_work_moves() {
+        let lanes = Lanes::new(1).unwrap();
+        let here = thread_name();
+        assert_eq!(lanes.run(in_a_while(), async { thread_name() }).await, Ok(here));
+        let moved = lanes.run(in_a_while(), async {
+            tokio::task::yield_now().await;
+            thread_name()
+        });
+        assert_eq!(moved.await, Ok("background".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn overdue_work_never_begins() {
+        let lanes = Lanes::new(1).unwrap();
+        assert_eq!(lanes.run(Instant::now(), async { unreachable!() }).await, Err::<(), _>(Overdue));
+    }
+
+    /// Says when it is dropped.
+    struct Dropped(Option<tokio::sync::oneshot::Sender<()>>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.take().expect("dropped once").send(());
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_never_ends_is_dropped_at_its_deadline() {
+        let lanes = Lanes::new(1).unwrap();
+        let (sender, dropped) = tokio::sync::oneshot::channel();
+        let polls = Arc::new(AtomicUsize::new(0));
+        let (token, counter) = (Dropped(Some(sender)), Arc::clone(&polls));
+        let endless = lanes.run(Instant::now() + Duration::from_millis(30), async move {
+            let _token = token;
+            loop {
+                counter.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(endless.await, Err::<(), _>(Overdue));
+        dropped.await.expect("the work is dropped");
+        assert!(polls.load(Ordering::Relaxed) > 1);
+    }
+
+    #[tokio::test]
+    async fn work_is_dropped_when_its_caller_leaves() {
+        let lanes = Lanes::new(1).unwrap();
+        let (sender, dropped) = tokio::sync::oneshot::channel();
+        let token = Dropped(Some(sender));
+        let mut call = Box::pin(lanes.run(in_a_while(), async move {
+            let _token = token;
+            std::future::pending::<()>().await;
+        }));
+        assert!(first_slice(call.as_mut()).await.is_none());
+        drop(call);
+        dropped.await.expect("the work is dropped");
+    }
+}

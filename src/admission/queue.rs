@@ -1,0 +1,44 @@
+//! The line of waiting calls: first in, first out, and anyone may leave it from any place.
+
+use std::collections::VecDeque;
+
+use tokio::sync::oneshot;
+
+/// What a waiting call is handed when its turn comes.
+pub(super) type Waiter<T> = oneshot::Sender<T>;
+
+pub(super) struct Queue<T> {
+    waiting: VecDeque<(u64, Waiter<T>)>,
+    next_id: u64,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new() -> Self {
+        Self { waiting: VecDeque::new(), next_id: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Joins the end of the line; the id is for leaving it.
+    pub(super) fn join(&mut self) -> (u64, oneshot::Receiver<T>) {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.next_id;
+        self.next_id += 1;
+        self.waiting.push_back((id, sender));
+        (id, receiver)
+    }
+
+    pub(super) fn next(&mut self) -> Option<Waiter<T>> {
+        self.waiting.pop_front().map(|(_, waiter)| waiter)
+    }
+
+    /// Leaves the line; false if its turn had already come. Ids only grow, so the place is found by search.
+    pub(super) fn leave(&mut self, id: u64) -> bool {
+        match self.waiting.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(place) => self.waiting.remove(place).is_some(),
+            Err(_) => false,
+        }
+    }
+}

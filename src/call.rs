@@ -1,0 +1,147 @@
+//! One call to a processor and what came of it.
+//!
+//! The floor under front, admission and sandbox: a [`Call`] is made once, by whoever received the request, and handed
+//! down unchanged; an [`Answer`] comes back up already safe to send. Neither knows how it is transported or computed.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+
+/// One request to a processor, received whole.
+#[derive(Debug)]
+pub struct Call {
+    pub method: Method,
+    pub uri: Uri,
+    /// Where in the URI's path the part after the service's name begins.
+    pub path_start: usize,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub request_id: RequestId,
+    /// The moment at which the caller gets 408, whatever the call is doing.
+    pub deadline: Instant,
+}
+
+impl Call {
+    /// The path after the service's name: empty, or beginning with `/`.
+    pub fn path(&self) -> &str {
+        self.uri.path().get(self.path_start..).unwrap_or_default()
+    }
+
+    pub fn content_type(&self) -> Option<&str> {
+        self.headers.get(http::header::CONTENT_TYPE)?.to_str().ok()
+    }
+}
+
+/// What a processor answered, checked: the status is 200 to 599, and no header can touch the framing of the connection.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub content_type: Option<HeaderValue>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Names one request in the answer, the log and the guest: `x-request-id`.
+///
+/// Callers may bring their own, so that one name follows a request through several systems.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId {
+    bytes: [u8; Self::MAX],
+    len: u8,
+}
+
+impl RequestId {
+    /// Bytes in the longest id that is taken over from a caller.
+    pub const MAX: usize = 64;
+
+    /// A fresh id: a random start of this process and a count, in hexadecimal.
+    pub fn generate() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static PROCESS: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
+            let mut seed = [0; 8];
+            // Uniqueness across restarts is a convenience for readers of logs; without randomness the count still serves.
+            let _ = getrandom::fill(&mut seed);
+            u64::from_ne_bytes(seed)
+        });
+        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut id = Self { bytes: [0; Self::MAX], len: 25 };
+        write_hex(&mut id.bytes[..16], *PROCESS);
+        id.bytes[16] = b'-';
+        write_hex(&mut id.bytes[17..25], count);
+        id
+    }
+
+    /// Takes over a caller's id if it is 1 to 64 visible ASCII characters of the kind ids are made of.
+    pub fn from_caller(value: &[u8]) -> Option<Self> {
+        let well_formed =
+            |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=');
+        if value.is_empty() || value.len() > Self::MAX || !value.iter().all(well_formed) {
+            return None;
+        }
+        let mut bytes = [0; Self::MAX];
+        bytes[..value.len()].copy_from_slice(value);
+        Some(Self { bytes, len: value.len() as u8 })
+    }
+
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The low digits of `value`, as many as `into` has room for.
+fn write_hex(into: &mut [u8], value: u64) {
+    for (i, digit) in into.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(value >> (4 * i)) as usize & 15];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_ids_differ_and_are_well_formed() {
+        let (a, b) = (RequestId::generate(), RequestId::generate());
+        assert_ne!(a, b);
+        assert_eq!(RequestId::from_caller(a.as_str().as_bytes()), Some(a));
+        assert_eq!(a.as_str().len(), 25);
+    }
+
+    #[test]
+    fn a_callers_id_is_taken_over_only_if_it_cannot_forge_a_log_line() {
+        assert_eq!(RequestId::from_caller(b"abc-1:2").unwrap().as_str(), "abc-1:2");
+        for bad in [&b""[..], b"a b", b"a\nb", b"\xff", &[b'a'; 65]] {
+            assert_eq!(RequestId::from_caller(bad), None);
+        }
+    }
+
+    #[test]
+    fn path_is_what_follows_the_service() {
+        let call = |uri: &'static str, path_start| Call {
+            method: Method::POST,
+            uri: Uri::from_static(uri),
+            path_start,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            request_id: RequestId::generate(),
+            deadline: Instant::now(),
+        };
+        assert_eq!(call("/api/predict/echo/v1/x?q=1", 17).path(), "/v1/x");
+        assert_eq!(call("/api/predict/echo", 17).path(), "");
+    }
+}

@@ -1,0 +1,4 @@
+pub mod admission;
+pub mod call;
+pub mod sandbox;
+pub mod storage;

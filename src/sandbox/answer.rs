@@ -1,0 +1,183 @@
+//! Turns what a guest returned into what may be sent.
+//!
+//! A guest cannot end or lengthen its own message: framing and hop-by-hop headers are the connection's, so they are
+//! dropped, and so are those by which the host speaks for itself. What cannot be sent at all is the guest's fault.
+//! Sources: RFC 9110 §7.6.1 (hop-by-hop), RFC 9112 §6 (framing).
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::bindings::bulkhead::processor::types::{Failure, Response};
+use super::fault::Fault;
+use crate::call::Answer;
+
+/// Headers a guest may set, and their bytes together.
+const MAX_HEADERS: usize = 64;
+const MAX_HEADER_BYTES: usize = 16 << 10;
+
+pub(super) fn check(response: Response, max_body: usize) -> Result<Answer, Fault> {
+    let status = match response.status {
+        0 => StatusCode::OK,
+        status @ 200..=599 => StatusCode::from_u16(status).map_err(|_| bad("its status is impossible"))?,
+        status => return Err(bad(format!("its status is {status}, accepted are 200 to 599"))),
+    };
+    if response.body.len() > max_body {
+        let size = response.body.len();
+        return Err(bad(format!("its body has {size} bytes, accepted are {max_body} (sandbox.max_response_bytes)")));
+    }
+    if response.headers.len() > MAX_HEADERS {
+        return Err(bad(format!("it has {} headers, accepted are {MAX_HEADERS}", response.headers.len())));
+    }
+    let bytes: usize = response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MAX_HEADER_BYTES {
+        return Err(bad(format!("its headers have {bytes} bytes, accepted are {MAX_HEADER_BYTES}")));
+    }
+
+    let mut content_type = response.content_type.map(|value| header_value("content-type", value)).transpose()?;
+    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    for (name, value) in response.headers {
+        let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+            return Err(bad(format!("{name:?} is not a header name")));
+        };
+        let value = header_value(&name, value)?;
+        if parsed == header::CONTENT_TYPE {
+            content_type.get_or_insert(value);
+        } else if !is_the_hosts(&parsed) {
+            headers.append(parsed, value);
+        }
+    }
+    Ok(Answer { status, content_type, headers, body: Bytes::from(response.body) })
+}
+
+/// A processor that declined. Only a status that tells the caller of an error is one it may choose here.
+pub(super) fn failure(failure: Failure) -> Fault {
+    match failure.status {
+        0 => Fault::Failure { status: None, message: failure.message },
+        400..=599 => Fault::Failure { status: Some(failure.status), message: failure.message },
+        status => bad(format!("it failed with status {status}, accepted are 400 to 599, and 0 for the service's own")),
+    }
+}
+
+/// Whether the host alone may send this header.
+fn is_the_hosts(name: &HeaderName) -> bool {
+    const OURS: [HeaderName; 14] = [
+        header::ALT_SVC,
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::DATE,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::SERVER,
+        header::SET_COOKIE,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::WWW_AUTHENTICATE,
+        header::CONTENT_TYPE,
+    ];
+    const OURS_BY_NAME: [&str; 5] =
+        ["keep-alive", "http2-settings", "proxy-connection", "x-request-id", "server-timing"];
+    OURS.contains(name) || OURS_BY_NAME.contains(&name.as_str()) || name.as_str().starts_with("x-bulkhead-")
+}
+
+fn header_value(name: &str, value: String) -> Result<HeaderValue, Fault> {
+    HeaderValue::from_maybe_shared(Bytes::from(value))
+        .map_err(|_| bad(format!("the value of its header {name:?} is not one line of text")))
+}
+
+fn bad(reason: impl Into<String>) -> Fault {
+    Fault::BadAnswer { reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, headers: &[(&str, &str)]) -> Response {
+        Response {
+            status,
+            content_type: None,
+            headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            body: b"body".to_vec(),
+        }
+    }
+
+    fn reason(result: Result<Answer, Fault>) -> String {
+        result.expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn zero_is_ok_and_200_to_599_pass() {
+        for (given, sent) in [(0, 200), (200, 200), (422, 422), (450, 450), (599, 599)] {
+            assert_eq!(check(response(given, &[]), 10).unwrap().status.as_u16(), sent);
+        }
+        for status in [1, 99, 100, 101, 103, 199, 600, 999, u16::MAX] {
+            assert!(reason(check(response(status, &[]), 10)).contains("accepted are 200 to 599"), "{status}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_of_the_host_are_dropped() {
+        let given = [
+            ("Content-Length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("Connection", "close"),
+            ("keep-alive", "timeout=1"),
+            ("Upgrade", "websocket"),
+            ("trailer", "x"),
+            ("TE", "trailers"),
+            ("Proxy-Connection", "close"),
+            ("set-cookie", "a=b"),
+            ("server", "x"),
+            ("date", "x"),
+            ("x-request-id", "forged"),
+            ("X-Bulkhead-Fuel", "0"),
+            ("Server-Timing", "x"),
+            ("X-Mine", "kept"),
+        ];
+        let answer = check(response(200, &given), 10).unwrap();
+        assert_eq!(answer.headers.len(), 1);
+        assert_eq!(answer.headers["x-mine"], "kept");
+    }
+
+    #[test]
+    fn a_header_that_could_split_the_answer_is_a_fault() {
+        for (name, value) in
+            [("x", "a\r\nb: c"), ("x", "a\nb"), ("x", "a\0"), ("a b", "v"), ("", "v"), ("a:", "v"), ("a\r\n", "v")]
+        {
+            assert!(
+                matches!(check(response(200, &[(name, value)]), 10), Err(Fault::BadAnswer { .. })),
+                "{name:?} {value:?}"
+            );
+        }
+        let mut with_type = response(200, &[]);
+        with_type.content_type = Some("text/plain\r\nx: y".into());
+        assert!(check(with_type, 10).is_err());
+    }
+
+    #[test]
+    fn counts_and_sizes_are_bounded() {
+        assert!(reason(check(response(200, &[("a", "b"); MAX_HEADERS + 1]), 10)).contains("65 headers"));
+        let long = "v".repeat(MAX_HEADER_BYTES);
+        assert!(reason(check(response(200, &[("a", &long)]), 10)).contains("16385 bytes"));
+        assert!(reason(check(response(200, &[]), 3)).contains("4 bytes, accepted are 3"));
+    }
+
+    #[test]
+    fn content_type_may_come_as_a_header() {
+        let answer = check(response(200, &[("Content-Type", "text/csv")]), 10).unwrap();
+        assert_eq!(answer.content_type.unwrap(), "text/csv");
+        assert!(answer.headers.is_empty());
+    }
+
+    #[test]
+    fn a_failure_has_a_status_of_failure() {
+        let of = |status| failure(Failure { status, message: "no".into() });
+        assert!(matches!(of(0), Fault::Failure { status: None, .. }));
+        assert!(matches!(of(422), Fault::Failure { status: Some(422), .. }));
+        for status in [1, 200, 302, 600] {
+            assert!(matches!(of(status), Fault::BadAnswer { .. }), "{status}");
+        }
+    }
+}

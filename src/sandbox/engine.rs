@@ -1,0 +1,144 @@
+//! The two engines, and every switch that is set on them, each with its reason.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
+};
+
+use super::limits::MAX_TABLE_ELEMENTS;
+
+/// How often an unmetered guest is asked to step aside. The first slice of a call ends at the next tick.
+const EPOCH_TICK: Duration = Duration::from_millis(1);
+
+/// Guest call stack. Deep recursion beyond it is a stack overflow of the guest, never of the host.
+const GUEST_STACK: usize = 512 << 10;
+/// The host's share of the same stack: host functions run on it too.
+const HOST_STACK_MARGIN: usize = (2 << 20) - GUEST_STACK;
+
+/// Which check compiled code carries. One kind per engine, because carrying both costs compute twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Metering {
+    /// Fuel: a bound on work per request, which also makes the slices.
+    Fuel,
+    /// Epochs: only time is bounded.
+    Epoch,
+}
+
+impl Metering {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Fuel => "fuel",
+            Self::Epoch => "epoch",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        [Self::Fuel, Self::Epoch].into_iter().find(|m| m.name() == name)
+    }
+}
+
+/// What decides the machine code: identical in the process that compiles and the one that runs, or the artefact is refused.
+fn config(metering: Metering) -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .consume_fuel(metering == Metering::Fuel)
+        .epoch_interruption(metering == Metering::Epoch)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(GUEST_STACK + HOST_STACK_MARGIN)
+        // Async component functions are not offered, and supporting them makes every call dearer.
+        .concurrency_support(false)
+        // A whole 32-bit memory is reserved, so bounds checks are page faults and memories never move.
+        .memory_reservation(4 << 30)
+        .memory_guard_size(32 << 20)
+        .memory_may_move(false)
+        .memory_init_cow(true)
+        // Names and offsets of a few frames are what an author needs; more is cost on every trap.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(16))
+        // Every proposal no processor needs is a proposal whose bugs cannot reach us.
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_tail_call(false)
+        .wasm_wide_arithmetic(false)
+        // Deterministic, so a processor computes the same on every machine.
+        .relaxed_simd_deterministic(true);
+    if metering == Metering::Fuel {
+        let mut cost = OperatorCost::new();
+        // Growing costs the host a system call, so it is work; it is free by default.
+        cost.variable.memory_grow_per_page = 16;
+        config.operator_cost(cost);
+    }
+    config
+}
+
+/// An engine that only compiles. It reserves no memory for instances, so it fits a child with little address space.
+pub(super) fn compiling(metering: Metering) -> wasmtime::Result<Engine> {
+    Engine::new(&config(metering))
+}
+
+/// An engine that runs guests from a pool of reserved slots.
+///
+/// `guests` is how many may live at once over all services; `memory` the largest linear memory any may have, in bytes.
+pub(super) fn running(metering: Metering, guests: u32, memory: usize) -> wasmtime::Result<Engine> {
+    // Components carry small adapter modules beside the program; the pool must have places for them.
+    const CORE_PER_GUEST: u32 = 4;
+    const TABLES_PER_GUEST: u32 = 3;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(guests)
+        .total_core_instances(guests.saturating_mul(CORE_PER_GUEST))
+        .total_memories(guests)
+        .total_tables(guests.saturating_mul(TABLES_PER_GUEST))
+        .total_stacks(guests)
+        .max_memory_size(memory)
+        .max_memories_per_module(1)
+        .max_tables_per_module(4)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .max_unused_warm_slots(256)
+        // Zeroing what a guest touched is cheaper than giving the pages back and faulting them in again.
+        .linear_memory_keep_resident(2 << 20)
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = config(metering);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// The thread that moves an epoch engine's clock; it ends when this is dropped.
+pub(super) struct EpochThread {
+    stop: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EpochThread {
+    pub(super) fn spawn(engine: &Engine) -> std::io::Result<Self> {
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let (engine, flag) = (engine.weak(), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("epoch".into()).spawn(move || {
+            let (stopped, wake) = &*flag;
+            let mut guard = stopped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            while !*guard {
+                guard = wake.wait_timeout(guard, EPOCH_TICK).unwrap_or_else(std::sync::PoisonError::into_inner).0;
+                let Some(engine) = engine.upgrade() else { return };
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for EpochThread {
+    fn drop(&mut self) {
+        *self.stop.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
+        self.stop.1.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

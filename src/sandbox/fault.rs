@@ -1,0 +1,127 @@
+//! Every way in which a guest can end a call other than by answering. Each costs the guest its instance, except [`Fault::Failure`].
+
+use std::fmt;
+
+use wasmtime::Trap;
+
+/// Why a call gave no answer.
+#[derive(Debug)]
+pub enum Fault {
+    /// The processor declined: `status` is its own, or `None` for the service's `trap_status`. Nothing is wrong with the guest.
+    Failure {
+        status: Option<u16>,
+        message: String,
+    },
+    /// The guest reported a panic and ended itself.
+    Panic {
+        message: String,
+        location: Option<String>,
+    },
+    /// The guest did what WebAssembly forbids, or gave up by `unreachable` or `exit`.
+    Trap {
+        reason: String,
+    },
+    StackOverflow,
+    /// The guest ended itself after memory was refused; the limit is in bytes.
+    OutOfMemory {
+        limit: usize,
+    },
+    FuelExhausted {
+        budget: u64,
+    },
+    /// The guest answered what no caller may be sent.
+    BadAnswer {
+        reason: String,
+    },
+    /// The host could not provide what the call needed.
+    Host {
+        reason: String,
+    },
+}
+
+impl Fault {
+    /// Short and stable: the `fault` label of metrics and log lines.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Failure { .. } => "failure",
+            Self::Panic { .. } => "panic",
+            Self::Trap { .. } => "trap",
+            Self::StackOverflow => "stack_overflow",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::FuelExhausted { .. } => "fuel_exhausted",
+            Self::BadAnswer { .. } => "bad_answer",
+            Self::Host { .. } => "host",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failure { message, .. } => f.write_str(message),
+            Self::Panic { message, location: Some(location) } => {
+                write!(f, "the processor panicked: {message}, at {location}")
+            }
+            Self::Panic { message, location: None } => write!(f, "the processor panicked: {message}"),
+            Self::Trap { reason } => write!(f, "the processor trapped: {reason}"),
+            Self::StackOverflow => f.write_str("the processor overflowed its stack"),
+            Self::OutOfMemory { limit } => {
+                write!(f, "the processor ran out of memory: its limit is {} MiB", limit >> 20)
+            }
+            Self::FuelExhausted { budget } => write!(f, "the request used up its fuel of {budget}"),
+            Self::BadAnswer { reason } => write!(f, "the processor's answer cannot be sent: {reason}"),
+            Self::Host { reason } => f.write_str(reason),
+        }
+    }
+}
+
+/// What is known about a guest that has just failed, besides the error itself.
+pub(super) struct Circumstances {
+    pub(super) panic: Option<(String, Option<String>)>,
+    pub(super) memory_refused: bool,
+    pub(super) memory_limit: usize,
+    pub(super) fuel_budget: u64,
+}
+
+/// Finds out what a failed call into the guest was.
+///
+/// The order matters: fuel and stack are certain, a reported panic explains the trap that follows it, and a refusal of
+/// memory explains only what nothing else does.
+pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) -> Fault {
+    let trap = error.downcast_ref::<Trap>();
+    if let Some(Trap::OutOfFuel) = trap {
+        return Fault::FuelExhausted { budget: circumstances.fuel_budget };
+    }
+    if let Some(Trap::StackOverflow) = trap {
+        return Fault::StackOverflow;
+    }
+    if let Some((message, location)) = circumstances.panic {
+        return Fault::Panic { message, location };
+    }
+    if circumstances.memory_refused {
+        return Fault::OutOfMemory { limit: circumstances.memory_limit };
+    }
+    if let Some(trap) = trap {
+        return Fault::Trap { reason: trap.to_string() };
+    }
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return Fault::Trap { reason: format!("it exited with status {}", exit.0) };
+    }
+    Fault::Trap { reason: error.root_cause().to_string() }
+}
+
+/// The guest's frames at the point of failure, innermost first, one a line; empty where the engine kept none.
+pub(super) fn stack(error: &wasmtime::Error) -> String {
+    let Some(trace) = error.downcast_ref::<wasmtime::WasmBacktrace>() else {
+        return String::new();
+    };
+    let frames: Vec<String> = trace
+        .frames()
+        .iter()
+        .map(|frame| match frame.func_name() {
+            Some(name) => name.to_owned(),
+            None => format!("function {}", frame.func_index()),
+        })
+        .collect();
+    frames.join("\n")
+}

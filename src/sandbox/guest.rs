@@ -1,0 +1,118 @@
+//! One warm guest: an instance of a program that answers one call at a time.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::Store;
+
+use super::answer;
+use super::bindings::Processor;
+use super::bindings::bulkhead::processor::types::Request;
+use super::fault::{Circumstances, Fault, classify, stack};
+use super::host::HostState;
+use super::program::Program;
+use crate::call::{Answer, Call};
+
+/// An instance with its memory. After a fault, or when a call was abandoned, it must not be used again.
+pub struct Guest {
+    program: Arc<Program>,
+    store: Store<HostState>,
+    processor: Processor,
+    calls: u64,
+}
+
+/// What one call came to.
+#[derive(Debug)]
+pub struct Run {
+    pub result: Result<Answer, Fault>,
+    /// The guest's frames when it failed, innermost first.
+    pub stack: String,
+    /// Fuel burnt; `None` where the service is not metered.
+    pub fuel: Option<u64>,
+    /// Bytes of memory the guest has come to use.
+    pub memory: usize,
+}
+
+impl Run {
+    /// Whether the guest may answer another call.
+    pub fn left_the_guest_whole(&self) -> bool {
+        matches!(self.result, Ok(_) | Err(Fault::Failure { .. }))
+    }
+}
+
+impl Guest {
+    pub(super) fn new(program: Arc<Program>, store: Store<HostState>, processor: Processor) -> Self {
+        Self { program, store, processor, calls: 0 }
+    }
+
+    /// Whether this guest has answered as many calls as its service lets one answer.
+    pub fn is_spent(&self) -> bool {
+        self.program.settings().max_requests.is_some_and(|max| self.calls >= max)
+    }
+
+    /// Answers one call. The future steps aside at the end of each slice; dropping it stops the guest there.
+    pub async fn run(&mut self, call: Arc<Call>) -> Run {
+        self.calls += 1;
+        let program = Arc::clone(&self.program);
+        let settings = program.settings();
+        let budget = settings.fuel.unwrap_or(u64::MAX);
+        let state = self.store.data_mut();
+        state.limits.take_refused();
+        state.lines.begin(Some(call.request_id), settings.log_bytes);
+        state.call = Some(Arc::clone(&call));
+
+        // Time spent in the guest alone, without the time it stood aside: what its fuel costs.
+        let mut busy = Duration::ZERO;
+        let returned = match program.wind_up(&mut self.store, budget) {
+            Ok(()) => timed(self.processor.call_process(&mut self.store, request(&call)), &mut busy).await,
+            Err(error) => Err(error),
+        };
+
+        let state = self.store.data_mut();
+        state.call = None;
+        state.lines.end();
+        let (result, stack) = match returned {
+            Ok(Ok(response)) => (answer::check(response, settings.max_response_bytes), String::new()),
+            Ok(Err(failure)) => (Err(answer::failure(failure)), String::new()),
+            Err(error) => {
+                let circumstances = Circumstances {
+                    panic: state.panic.take(),
+                    memory_refused: state.limits.take_refused(),
+                    memory_limit: state.limits.memory_limit(),
+                    fuel_budget: budget,
+                };
+                (Err(classify(&error, circumstances)), stack(&error))
+            }
+        };
+        let memory = state.limits.memory();
+        let fuel = settings.fuel.map(|budget| budget.saturating_sub(self.store.get_fuel().unwrap_or_default()));
+        if let Some(fuel) = fuel {
+            program.fit_slice(fuel, busy);
+        }
+        Run { result, stack, fuel, memory }
+    }
+}
+
+/// Adds up what the polls of `future` take.
+async fn timed<F: Future>(future: F, busy: &mut Duration) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let started = Instant::now();
+        let polled = future.as_mut().poll(cx);
+        *busy += started.elapsed();
+        polled
+    })
+    .await
+}
+
+fn request(call: &Call) -> Request<'_> {
+    Request {
+        method: call.method.as_str(),
+        path: call.path(),
+        query: call.uri.query(),
+        content_type: call.content_type(),
+        body: &call.body,
+    }
+}

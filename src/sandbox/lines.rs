@@ -1,0 +1,240 @@
+//! What a guest says: `log` calls and its standard output and error, as bounded log lines of the request.
+//!
+//! Lines leave as they are complete, so nothing is lost when the guest is stopped half-way. Past the byte limit of a
+//! request, lines are counted and dropped.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::call::RequestId;
+
+/// Bytes of an unfinished line that are kept while waiting for its end.
+const MAX_LINE: usize = 8 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Where a service's lines go.
+pub trait LineSink: Send + Sync + 'static {
+    /// `request` is `None` for lines of `initialize`.
+    fn line(&self, request: Option<RequestId>, level: Level, text: &str);
+    /// `count` lines of one request were dropped because it had used up its bytes.
+    fn dropped(&self, request: Option<RequestId>, count: u64);
+}
+
+/// The lines of one guest. Cloning gives another handle on the same lines.
+#[derive(Clone)]
+pub(super) struct Lines {
+    sink: Arc<dyn LineSink>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    request: Option<RequestId>,
+    left: usize,
+    dropped: u64,
+    partial: [Vec<u8>; 2],
+}
+
+/// Standard output or standard error.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    Stdout,
+    Stderr,
+}
+
+impl Lines {
+    pub(super) fn new(sink: Arc<dyn LineSink>) -> Self {
+        Self { sink, state: Arc::default() }
+    }
+
+    /// From here on lines belong to `request`, which may say `limit` bytes.
+    pub(super) fn begin(&self, request: Option<RequestId>, limit: usize) {
+        let mut state = self.state();
+        state.request = request;
+        state.left = limit;
+    }
+
+    /// Says unfinished lines and how many were dropped.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        for source in [Source::Stdout, Source::Stderr] {
+            let rest = std::mem::take(&mut state.partial[source as usize]);
+            if !rest.is_empty() {
+                self.say(&mut state, source.level(), &rest);
+            }
+        }
+        let dropped = std::mem::take(&mut state.dropped);
+        if dropped > 0 {
+            self.sink.dropped(state.request, dropped);
+        }
+    }
+
+    pub(super) fn log(&self, level: Level, text: &str) {
+        self.say(&mut self.state(), level, text.as_bytes());
+    }
+
+    fn write(&self, source: Source, mut bytes: &[u8]) {
+        let mut state = self.state();
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
+            let mut line = std::mem::take(&mut state.partial[source as usize]);
+            let room = MAX_LINE.saturating_sub(line.len());
+            line.extend_from_slice(&bytes[..end.min(room)]);
+            self.say(&mut state, source.level(), &line);
+            line.clear();
+            state.partial[source as usize] = line;
+            bytes = &bytes[end + 1..];
+        }
+        let partial = &mut state.partial[source as usize];
+        let room = MAX_LINE.saturating_sub(partial.len());
+        partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn say(&self, state: &mut State, level: Level, text: &[u8]) {
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let text = &text[..text.len().min(MAX_LINE)];
+        // An empty line costs its line end, so that they run out as well.
+        let Some(left) = state.left.checked_sub(text.len() + 1) else {
+            state.dropped += 1;
+            return;
+        };
+        state.left = left;
+        self.sink.line(state.request, level, &String::from_utf8_lossy(text));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stream(&self, source: Source) -> LineStream {
+        LineStream { lines: self.clone(), source }
+    }
+}
+
+impl Source {
+    const fn level(self) -> Level {
+        match self {
+            Self::Stdout => Level::Info,
+            Self::Stderr => Level::Warn,
+        }
+    }
+}
+
+/// A guest's standard output or error. Writing never blocks and never fails.
+#[derive(Clone)]
+pub(super) struct LineStream {
+    lines: Lines,
+    source: Source,
+}
+
+impl IsTerminal for LineStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LineStream {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this form, and it is not offered.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LineStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.lines.write(self.source, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<String>>);
+
+    impl LineSink for Kept {
+        fn line(&self, _: Option<RequestId>, level: Level, text: &str) {
+            self.0.lock().unwrap().push(format!("{} {text}", level.name()));
+        }
+        fn dropped(&self, _: Option<RequestId>, count: u64) {
+            self.0.lock().unwrap().push(format!("dropped {count}"));
+        }
+    }
+
+    fn lines(limit: usize) -> (Lines, Arc<Kept>) {
+        let kept = Arc::new(Kept::default());
+        let lines = Lines::new(kept.clone());
+        lines.begin(None, limit);
+        (lines, kept)
+    }
+
+    #[test]
+    fn output_is_cut_into_lines_and_the_rest_is_said_at_the_end() {
+        let (lines, kept) = lines(1000);
+        lines.write(Source::Stdout, b"one\r\ntw");
+        lines.write(Source::Stderr, b"warned\n");
+        lines.write(Source::Stdout, b"o\nrest");
+        lines.end();
+        assert_eq!(*kept.0.lock().unwrap(), ["info one", "warn warned", "info two", "info rest"]);
+    }
+
+    #[test]
+    fn past_the_limit_lines_are_counted_not_kept() {
+        let (lines, kept) = lines(12);
+        lines.write(Source::Stdout, b"12345\n67890\nx\n\n");
+        lines.end();
+        assert_eq!(*kept.0.lock().unwrap(), ["info 12345", "info 67890", "dropped 2"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_bounded() {
+        let (lines, kept) = lines(1 << 20);
+        for _ in 0..100 {
+            lines.write(Source::Stdout, &[b'a'; 1000]);
+        }
+        lines.write(Source::Stdout, b"\nnext\n");
+        let kept = kept.0.lock().unwrap();
+        assert_eq!((kept[0].len(), kept[1].as_str()), ("info ".len() + MAX_LINE, "info next"));
+    }
+}

@@ -1,0 +1,200 @@
+//! A processor, compiled and linked, from which guests are made.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
+
+use super::bindings::bulkhead::processor::types::Model;
+use super::bindings::{Processor, ProcessorPre};
+use super::engine::Metering;
+use super::fault::{Circumstances, classify, stack};
+use super::guest::Guest;
+use super::host::{self, HostState, MODEL_DIR, Provision};
+use super::lines::LineSink;
+
+/// How long a guest should compute before it is asked to step aside.
+const SLICE: Duration = Duration::from_micros(500);
+/// Fuel of the first slices, before the service's rate is known.
+const FIRST_SLICE: u64 = 1_000_000;
+/// Bounds of a fitted slice: below, stepping aside would cost more than it frees; above, one stray measurement could
+/// hold a thread for long.
+const SLICE_BOUNDS: std::ops::RangeInclusive<u64> = 20_000..=20_000_000;
+/// Calls that burn less say too little about the rate.
+const TELLING_FUEL: u64 = 20_000;
+
+/// What a service sets for its guests.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Fuel a request may use; `None` runs unmetered.
+    pub fuel: Option<u64>,
+    /// Bytes of memory a guest may use.
+    pub memory_limit: usize,
+    pub envs: Vec<(String, String)>,
+    pub model_dir: Option<PathBuf>,
+    pub model_entry: Option<String>,
+    pub model_config: String,
+    pub initialize_timeout: Duration,
+    pub max_response_bytes: usize,
+    /// Bytes of log lines a request may say.
+    pub log_bytes: usize,
+    /// Requests after which a guest is replaced; `None` for never.
+    pub max_requests: Option<u64>,
+}
+
+/// A processor ready to be instantiated.
+pub struct Program {
+    engine: Engine,
+    pre: ProcessorPre<HostState>,
+    settings: Settings,
+    sink: Arc<dyn LineSink>,
+    metering: Metering,
+    /// Fuel per slice, fitted to what this processor's fuel costs in time.
+    slice: AtomicU64,
+}
+
+/// Why a guest could not be made.
+#[derive(Debug)]
+pub enum InitializeError {
+    /// The processor's `initialize` said no.
+    Declined(String),
+    Fault {
+        what: String,
+        stack: String,
+    },
+    TimedOut(Duration),
+    /// The host has no room for another guest, or could not provide its directory.
+    Host(String),
+}
+
+impl std::fmt::Display for InitializeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Declined(message) => write!(f, "initialize failed: {message}"),
+            Self::Fault { what, .. } => write!(f, "initialize failed: {what}"),
+            Self::TimedOut(limit) => {
+                write!(f, "initialize did not return within {} ms (sandbox.initialize_timeout_ms)", limit.as_millis())
+            }
+            Self::Host(reason) => write!(f, "no guest could be made: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for InitializeError {}
+
+/// Why a compiled component is not a processor.
+#[derive(Debug)]
+pub struct LinkError(pub String);
+
+impl std::fmt::Display for LinkError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+impl Program {
+    /// Links `component` against what the host offers; an import beyond that is refused by its name.
+    pub(super) fn link(
+        engine: &Engine,
+        metering: Metering,
+        component: &Component,
+        settings: Settings,
+        sink: Arc<dyn LineSink>,
+    ) -> Result<Self, LinkError> {
+        let refuse = |error: wasmtime::Error| LinkError(format!("{error:#}"));
+        let mut linker = Linker::new(engine);
+        host::link(&mut linker).map_err(refuse)?;
+        let pre = linker.instantiate_pre(component).and_then(ProcessorPre::new).map_err(refuse)?;
+        Ok(Self { engine: engine.clone(), pre, settings, sink, metering, slice: AtomicU64::new(FIRST_SLICE) })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Makes a guest and runs its `initialize`.
+    ///
+    /// Guests are stopped only where they step aside, so this belongs on a runtime where long polls hurt nobody.
+    pub async fn instantiate(self: &Arc<Self>) -> Result<Guest, InitializeError> {
+        let limit = self.settings.initialize_timeout;
+        match tokio::time::timeout(limit, self.make()).await {
+            Ok(made) => made,
+            Err(_) => Err(InitializeError::TimedOut(limit)),
+        }
+    }
+
+    async fn make(self: &Arc<Self>) -> Result<Guest, InitializeError> {
+        let host_error = |error: wasmtime::Error| InitializeError::Host(format!("{error:#}"));
+        let provision = Provision {
+            memory_limit: self.settings.memory_limit,
+            envs: &self.settings.envs,
+            model_dir: self.settings.model_dir.as_deref(),
+            sink: Arc::clone(&self.sink),
+        };
+        let mut store = Store::new(&self.engine, HostState::new(&provision).map_err(host_error)?);
+        store.limiter(|state| &mut state.limits);
+        self.wind_up(&mut store, u64::MAX).map_err(host_error)?;
+        store.data().lines.begin(None, self.settings.log_bytes);
+
+        let outcome = self.initialize(&mut store).await;
+        store.data().lines.end();
+        match outcome {
+            Ok((processor, Ok(()))) => Ok(Guest::new(Arc::clone(self), store, processor)),
+            Ok((_, Err(message))) => Err(InitializeError::Declined(message)),
+            Err(error) => {
+                let state = store.data_mut();
+                let circumstances = Circumstances {
+                    panic: state.panic.take(),
+                    memory_refused: state.limits.take_refused(),
+                    memory_limit: state.limits.memory_limit(),
+                    fuel_budget: u64::MAX,
+                };
+                Err(InitializeError::Fault { what: classify(&error, circumstances).to_string(), stack: stack(&error) })
+            }
+        }
+    }
+
+    async fn initialize(&self, store: &mut Store<HostState>) -> wasmtime::Result<(Processor, Result<(), String>)> {
+        let processor = self.pre.instantiate_async(&mut *store).await?;
+        let model = Model {
+            dir: self.settings.model_dir.as_ref().map(|_| MODEL_DIR),
+            entry: self.settings.model_entry.as_deref(),
+            config: &self.settings.model_config,
+        };
+        let answer = processor.call_initialize(store, model).await?;
+        Ok((processor, answer))
+    }
+
+    /// Gives a guest its fuel, or its next tick, before a call.
+    pub(super) fn wind_up(&self, store: &mut Store<HostState>, fuel: u64) -> wasmtime::Result<()> {
+        match self.metering {
+            Metering::Fuel => {
+                store.set_fuel(fuel)?;
+                store.fuel_async_yield_interval(Some(self.slice.load(Ordering::Relaxed)))
+            }
+            Metering::Epoch => {
+                store.epoch_deadline_async_yield_and_update(1);
+                store.set_epoch_deadline(1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Learns what this processor's fuel costs, so that its slices take the time they should: fuel is work, and the
+    /// time a unit takes differs a thousandfold between kinds of work.
+    pub(super) fn fit_slice(&self, fuel: u64, took: Duration) {
+        if fuel < TELLING_FUEL {
+            return;
+        }
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let fitted = u128::from(fuel) * SLICE.as_nanos() / u128::from(nanos);
+        let fitted = u64::try_from(fitted).unwrap_or(u64::MAX).clamp(*SLICE_BOUNDS.start(), *SLICE_BOUNDS.end());
+        let old = self.slice.load(Ordering::Relaxed);
+        self.slice.store(old - old / 4 + fitted / 4, Ordering::Relaxed);
+    }
+}
