@@ -1,3 +1,205 @@
-pub fn hex(b: &[u8]) -> String {
-    b.iter().map(|b| format!("{b:02x}")).collect()
+//! All state of a host, in one data directory.
+//!
+//! ```text
+//! bulkhead.redb            which services exist: one record each, replaced in one transaction
+//! admin.token              the admin API's bearer token
+//! artifacts/<sha256>       uploaded files, named by what they hold
+//! models/<sha256>/…        model directories, linked together from artifacts; the name is that of their list of files
+//! compiled/<engine>/…      machine code, made again when missing or wrong: see `sandbox`
+//! ```
+//!
+//! A crash at any moment leaves the old record or the new one: a record is written only after every file it names is on
+//! disk, and files never change once they have their name. What a crash may leave besides is files that no record
+//! names; they are swept away at the next start. The directory is the host's alone (mode 0700): tokens are in it in
+//! the clear, because the signature scheme of EAS clients needs the secret itself to verify.
+
+mod artifacts;
+mod models;
+mod records;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use self::artifacts::{Digest, Upload, hex};
+pub use self::records::{Artifact, ModelFile, Record};
+use crate::auth;
+use crate::config::Token;
+
+/// Files nobody names are kept this long: somebody may be uploading what a coming record will name.
+const UPLOAD_GRACE: Duration = Duration::from_secs(3600);
+
+/// Why the data directory cannot be used.
+#[derive(Debug)]
+pub enum StorageError {
+    Io {
+        what: String,
+        source: io::Error,
+    },
+    Database(Box<redb::Error>),
+    /// A record that this version of the host cannot read.
+    Record {
+        service: String,
+        source: serde_json::Error,
+    },
+    /// A file that a record names is gone.
+    Missing {
+        sha256: String,
+    },
+    /// An upload that does not hold what its name says.
+    WrongDigest {
+        expected: String,
+        found: String,
+    },
+    TooLarge {
+        limit: u64,
+    },
+}
+
+impl std::fmt::Display for StorageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io { what, .. } => write!(f, "cannot {what}"),
+            Self::Database(_) => f.write_str("the database of the data directory failed"),
+            Self::Record { service, .. } => write!(f, "the record of service {service:?} cannot be read"),
+            Self::Missing { sha256 } => write!(f, "artifact {sha256} is not there; upload it first"),
+            Self::WrongDigest { expected, found } => {
+                write!(f, "the upload's SHA-256 is {found}, its name says {expected}")
+            }
+            Self::TooLarge { limit } => write!(f, "the upload is larger than {} MiB", limit >> 20),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Database(source) => Some(source),
+            Self::Record { source, .. } => Some(source),
+            Self::Missing { .. } | Self::WrongDigest { .. } | Self::TooLarge { .. } => None,
+        }
+    }
+}
+
+/// Says what was being done when an operation of the file system failed.
+trait Doing<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, StorageError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, StorageError> {
+        self.map_err(|source| StorageError::Io { what: what(), source })
+    }
+}
+
+/// One opened data directory. A second process that opens the same one is refused by the database's lock.
+pub struct Storage {
+    dir: PathBuf,
+    records: records::Records,
+}
+
+impl Storage {
+    /// Opens the data directory, making it where it is missing.
+    pub fn open(dir: &Path) -> Result<Self, StorageError> {
+        for part in [dir.to_owned(), dir.join("artifacts"), dir.join("models"), dir.join("compiled")] {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(&part).doing(|| format!("make directory {}", part.display()))?;
+        }
+        let records = records::Records::open(&dir.join("bulkhead.redb"))?;
+        // Guests' model directories are opened by path, which must not depend on the working directory.
+        let dir = dir.canonicalize().doing(|| format!("find {}", dir.display()))?;
+        Ok(Self { dir, records })
+    }
+
+    pub fn compiled(&self) -> PathBuf {
+        self.dir.join("compiled")
+    }
+
+    /// The admin API's token, made at the first start.
+    pub fn admin_token(&self) -> Result<Token, StorageError> {
+        let path = self.dir.join("admin.token");
+        let read = || fs::read_to_string(&path).ok().and_then(|text| Token::parse(text.trim()).ok());
+        if let Some(token) = read() {
+            return Ok(token);
+        }
+        let what = || format!("write {}", path.display());
+        let token = auth::generate_token().map_err(io::Error::other).doing(what)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).doing(what)?;
+        io::Write::write_all(&mut file, format!("{}\n", token.reveal()).as_bytes())
+            .and_then(|()| file.sync_all())
+            .doing(what)?;
+        Ok(token)
+    }
+
+    pub fn records(&self) -> Result<Vec<Record>, StorageError> {
+        self.records.all()
+    }
+
+    /// Makes `record` the service's; it is on disk when this returns.
+    pub fn put(&self, record: &Record) -> Result<(), StorageError> {
+        self.records.put(record)
+    }
+
+    pub fn remove(&self, service: &str) -> Result<(), StorageError> {
+        self.records.remove(service)
+    }
+
+    /// Removes files that no record names and nobody can be uploading any more.
+    pub fn sweep(&self) -> Result<(), StorageError> {
+        let records = self.records()?;
+        artifacts::sweep(&self.dir.join("artifacts"), &records, UPLOAD_GRACE)?;
+        models::sweep(&self.dir.join("models"), &records)?;
+        artifacts::sweep_compiled(&self.dir.join("compiled"), &records)
+    }
+
+    /// Where an artifact lies.
+    pub fn artifact(&self, digest: &Digest) -> Result<PathBuf, StorageError> {
+        let path = self.dir.join("artifacts").join(digest.as_str());
+        if path.is_file() { Ok(path) } else { Err(StorageError::Missing { sha256: digest.as_str().to_owned() }) }
+    }
+
+    /// Begins to receive an artifact of at most `limit` bytes.
+    pub fn upload(&self, limit: u64) -> Result<Upload, StorageError> {
+        Upload::begin(&self.dir.join("artifacts"), limit)
+    }
+
+    /// The directory that holds a service's model; `None` where it has none.
+    pub fn model_dir(&self, files: &[ModelFile]) -> Result<Option<PathBuf>, StorageError> {
+        models::assemble(&self.dir, files)
+    }
+}
+
+/// Makes a rename in `dir` outlast a power failure.
+fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).doing(|| format!("sync directory {}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_admin_token_is_made_once_and_is_the_hosts_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let first = Storage::open(&data).unwrap().admin_token().unwrap();
+        let again = Storage::open(&data).unwrap().admin_token().unwrap();
+        assert_eq!(first.reveal(), again.reveal());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&data), 0o700);
+        assert_eq!(mode(&data.join("admin.token")), 0o600);
+    }
+
+    #[test]
+    fn a_second_host_on_the_same_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = Storage::open(dir.path()).unwrap();
+        assert!(matches!(Storage::open(dir.path()), Err(StorageError::Database(_))));
+    }
 }

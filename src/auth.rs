@@ -1,0 +1,128 @@
+//! Who is calling: the three forms of `Authorization` that EAS clients use.
+//!
+//! `Authorization: <token>` (curl), `Authorization: Bearer <token>` (clients of other services), and
+//! `Authorization: EAS <signature>` (the official SDKs, see [`signature`]). Secrets are compared in constant time.
+
+mod signature;
+
+use http::{HeaderMap, header};
+use subtle::ConstantTimeEq;
+
+use crate::config::Token;
+
+/// A caller whose authorization has been checked. There is no other way to have one.
+#[derive(Debug)]
+pub struct Caller(());
+
+/// Why a caller is turned away. None of it says anything about the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unauthorized {
+    Missing,
+    /// More than one `Authorization` header: nobody could say which one counts.
+    Ambiguous,
+    Malformed,
+    WrongToken,
+    WrongSignature,
+}
+
+impl std::fmt::Display for Unauthorized {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there is no Authorization header; send `Authorization: <token>`",
+            Self::Ambiguous => "there is more than one Authorization header",
+            Self::Malformed => "the Authorization header is neither a token nor `Bearer <token>` nor `EAS <signature>`",
+            Self::WrongToken => "the token is not this service's",
+            Self::WrongSignature => "the signature does not match the request and this service's token",
+        })
+    }
+}
+
+/// Checks a request's `Authorization` against the service's token; a service without one is open to all.
+///
+/// `target` is the request target as sent, undecoded, with its query: that is what SDKs sign.
+pub fn authenticate(token: Option<&Token>, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
+    let Some(token) = token else { return Ok(Caller(())) };
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let value = given.next().ok_or(Unauthorized::Missing)?.as_bytes();
+    if given.next().is_some() {
+        return Err(Unauthorized::Ambiguous);
+    }
+    if let Some(signature) = strip_scheme(value, b"EAS") {
+        return match signature::verify(token, signature, headers, target) {
+            true => Ok(Caller(())),
+            false => Err(Unauthorized::WrongSignature),
+        };
+    }
+    let candidate = strip_scheme(value, b"Bearer").unwrap_or(value);
+    if candidate.is_empty() || !candidate.iter().all(u8::is_ascii_graphic) {
+        return Err(Unauthorized::Malformed);
+    }
+    if is_token(token, candidate) { Ok(Caller(())) } else { Err(Unauthorized::WrongToken) }
+}
+
+/// Compares in a time that depends only on the lengths.
+pub fn is_token(token: &Token, candidate: &[u8]) -> bool {
+    token.reveal().as_bytes().ct_eq(candidate).into()
+}
+
+/// What follows `scheme` and spaces. Schemes are compared without regard to case (RFC 9110 §11.1).
+fn strip_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = value.split_at_checked(scheme.len())?;
+    let rest = rest.strip_prefix(b" ")?;
+    head.eq_ignore_ascii_case(scheme).then(|| rest.trim_ascii())
+}
+
+/// A new token: 240 random bits that fit into a header and a URL.
+///
+/// # Errors
+/// When the operating system has no randomness to give.
+pub fn generate_token() -> Result<Token, getrandom::Error> {
+    use base64::Engine;
+    let mut bits = [0; 30];
+    getrandom::fill(&mut bits)?;
+    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits);
+    Ok(Token::parse(&text).unwrap_or_else(|_| unreachable!("the alphabet of base64 is visible ASCII")))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn check(values: &[&str]) -> Result<(), Unauthorized> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        authenticate(Some(&Token::parse("secret").unwrap()), &headers, "/").map(|_| ())
+    }
+
+    #[test]
+    fn raw_and_bearer_tokens() {
+        for right in ["secret", "Bearer secret", "bearer secret", "BEARER  secret"] {
+            assert_eq!(check(&[right]), Ok(()), "{right}");
+        }
+        for wrong in ["secre", "secret1", "Secret", "Bearer Secret", "Bearersecret"] {
+            assert_eq!(check(&[wrong]), Err(Unauthorized::WrongToken), "{wrong}");
+        }
+        for malformed in ["", "Bearer ", "Basic c2VjcmV0", "secret secret"] {
+            assert_eq!(check(&[malformed]), Err(Unauthorized::Malformed), "{malformed}");
+        }
+        assert_eq!(check(&[]), Err(Unauthorized::Missing));
+        assert_eq!(check(&["secret", "secret"]), Err(Unauthorized::Ambiguous));
+        assert_eq!(check(&["EAS secret"]), Err(Unauthorized::WrongSignature));
+    }
+
+    #[test]
+    fn a_service_without_a_token_is_open() {
+        assert!(authenticate(None, &HeaderMap::new(), "/").is_ok());
+    }
+
+    #[test]
+    fn generated_tokens_differ() {
+        let (a, b) = (generate_token().unwrap(), generate_token().unwrap());
+        assert_ne!(a.reveal(), b.reveal());
+        assert_eq!(a.reveal().len(), 40);
+    }
+}

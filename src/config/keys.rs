@@ -1,0 +1,227 @@
+//! What is known about a key, and how a path finds its key.
+//!
+//! The keys themselves stand in `KEYS`; everything that speaks about them (reading, defaults, schema, README) reads
+//! that table.
+
+use serde_json::Value;
+
+use super::kind::Kind;
+pub(super) use super::table::KEYS;
+
+/// One key of a service file. Made only by the constructors below, in the table.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    pub(super) usage: Use,
+    pub(super) required: bool,
+    /// JSON text. None where absence is a meaning of its own.
+    pub(super) default: Option<&'static str>,
+    /// Why that default.
+    pub(super) because: &'static str,
+    pub(super) meaning: &'static str,
+    /// For a limit: what happens to whoever reaches it.
+    pub(super) at_limit: &'static str,
+    /// Another spelling of this key; values are kept there.
+    pub(super) same_as: Option<&'static str>,
+}
+
+/// What a key does here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Used,
+    /// Checked and kept, without effect yet.
+    Later,
+    /// It means something to EAS and nothing here.
+    Ignored,
+}
+
+/// What a path leads to.
+pub(super) enum Place<'p> {
+    Key(&'static Key),
+    /// Keys begin with it, such as `metadata.rpc`.
+    Section,
+    /// A path of the user's own inside a key that takes any value.
+    Inside(&'static Key, &'p str),
+    Unknown,
+}
+
+impl Key {
+    pub(super) const fn used(path: &'static str, kind: Kind) -> Self {
+        Self {
+            path,
+            kind,
+            usage: Use::Used,
+            required: false,
+            default: None,
+            because: "",
+            meaning: "",
+            at_limit: "",
+            same_as: None,
+        }
+    }
+
+    pub(super) const fn later(path: &'static str, kind: Kind) -> Self {
+        Self { usage: Use::Later, ..Self::used(path, kind) }
+    }
+
+    pub(super) const fn ignored(path: &'static str, meaning: &'static str) -> Self {
+        Self { usage: Use::Ignored, meaning, ..Self::used(path, Kind::Any) }
+    }
+
+    pub(super) const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    pub(super) const fn default(self, json: &'static str, because: &'static str) -> Self {
+        Self { default: Some(json), because, ..self }
+    }
+
+    pub(super) const fn means(self, meaning: &'static str) -> Self {
+        Self { meaning, ..self }
+    }
+
+    pub(super) const fn at_limit(self, at_limit: &'static str) -> Self {
+        Self { at_limit, ..self }
+    }
+
+    pub(super) const fn same_as(self, path: &'static str) -> Self {
+        Self { same_as: Some(path), ..self }
+    }
+
+    /// Where its value is kept.
+    pub(super) fn kept_at(&self) -> &'static str {
+        self.same_as.unwrap_or(self.path)
+    }
+
+    pub(super) fn default_value(&self) -> Option<Value> {
+        self.default.map(|json| serde_json::from_str(json).expect("defaults in the table are JSON"))
+    }
+}
+
+pub(super) fn find(path: &str) -> Place<'_> {
+    if let Some(key) = KEYS.iter().find(|key| key.path == path) {
+        return Place::Key(key);
+    }
+    if KEYS.iter().any(|key| rest_after(key.path, path).is_some()) {
+        return Place::Section;
+    }
+    let inside = KEYS
+        .iter()
+        .filter(|key| matches!(key.kind, Kind::Any))
+        .find_map(|key| Some((key, rest_after(path, key.path)?)));
+    inside.map_or(Place::Unknown, |(key, rest)| Place::Inside(key, rest))
+}
+
+/// The key that the code asks for by name. Every name in the code is walked through by the tests of `service`.
+pub(super) fn key(path: &str) -> &'static Key {
+    KEYS.iter().find(|key| key.path == path).unwrap_or_else(|| panic!("no key {path} in the table"))
+}
+
+/// What `path` has after `prefix` and a dot.
+fn rest_after<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    path.strip_prefix(prefix)?.strip_prefix('.')
+}
+
+/// The known path, key or section, that a person most likely meant, and whether it is near enough to ask "did you
+/// mean".
+pub(super) fn nearest(path: &str) -> (&'static str, bool) {
+    // `sandbox.fuel.limit`: the key is known, but nothing goes inside it.
+    if let Some(key) = KEYS.iter().find(|key| rest_after(path, key.path).is_some()) {
+        return (key.path, true);
+    }
+    let asked = loose(path);
+    let sections = KEYS.iter().flat_map(|key| key.path.match_indices('.').map(|(at, _)| &key.path[..at]));
+    let known = KEYS.iter().map(|key| key.path).chain(sections);
+    let measured = known.map(|known| (distance(&asked, &loose(known)), known));
+    let (distance, nearest) = measured.min_by_key(|(distance, _)| *distance).expect("the table is not empty");
+    (nearest, distance <= 5 + last(&asked).chars().count() / 2)
+}
+
+/// Between two loose paths. The right word in the wrong section is a common slip, but a slip of the pen in the right
+/// section is commoner, so it weighs less.
+fn distance(asked: &str, known: &str) -> usize {
+    let whole = 2 * strsim::damerau_levenshtein(asked, known);
+    let (asked, known) = (last(asked), last(known));
+    let word = 2 * strsim::damerau_levenshtein(asked, known) + 5;
+    // `timeout_ms` for `initialize_timeout_ms`.
+    let part = if asked.len() >= 4 && known.contains(asked) { 6 } else { usize::MAX };
+    whole.min(word).min(part)
+}
+
+/// `maxQueueSize`, `max-queue-size` and `max_queue_size` are one word to a person. Cut, because the work grows with the
+/// length.
+fn loose(path: &str) -> String {
+    path.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).take(80).collect()
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(_, last)| last)
+}
+
+/// The value of a `KEY=VALUE`: JSON where it parses, text otherwise and for keys that take text.
+pub(super) fn override_value(path: &str, text: &str) -> Value {
+    let is_text = matches!(find(path), Place::Key(key) if key.kind.is_text());
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::String(_) | Value::Null)) => value,
+        Ok(value) if !is_text => value,
+        _ => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::mistakes::Mistakes;
+
+    #[test]
+    fn every_key_stands_once_and_says_what_it_means() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert!(!KEYS[..at].iter().any(|other| other.path == key.path), "{} stands twice", key.path);
+            assert!(!key.meaning.is_empty(), "{} says nothing", key.path);
+            assert!(!matches!(find(key.path), Place::Unknown));
+            assert_eq!(key.default.is_some(), !key.because.is_empty(), "the default of {} has a reason", key.path);
+        }
+    }
+
+    #[test]
+    fn no_key_is_a_section_as_well() {
+        for key in KEYS {
+            assert!(!KEYS.iter().any(|other| rest_after(other.path, key.path).is_some()), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn every_default_would_be_accepted_as_it_stands() {
+        for key in KEYS {
+            if let Some(default) = key.default_value() {
+                let mut mistakes = Mistakes::default();
+                assert_eq!(key.kind.read(key.path, &default, &mut mistakes), Some(default), "{} {mistakes}", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_key_is_the_one_a_person_meant() {
+        for (typed, meant) in [
+            ("metadata.rpc.keepalve", "metadata.rpc.keepalive"),
+            ("metadata.rcp", "metadata.rpc"),
+            ("metadata.keepalive", "metadata.rpc.keepalive"),
+            ("rpc", "metadata.rpc"),
+            ("rpc.keepalive", "metadata.rpc.keepalive"),
+            ("workerThreads", "metadata.rpc.worker_threads"),
+            ("metadata.rpc.maxQueueSize", "metadata.rpc.max_queue_size"),
+            ("sandbox.memory", "sandbox.memory_mb"),
+            ("sandbox.timeout_ms", "sandbox.initialize_timeout_ms"),
+            ("sandox", "sandbox"),
+            ("Name", "name"),
+            ("processor_env", "processor_envs"),
+            ("metadata.instances", "metadata.instance"),
+            ("modelpath", "model_path"),
+            ("sandbox.fuel.limit", "sandbox.fuel"),
+        ] {
+            assert_eq!(nearest(typed), (meant, true), "{typed}");
+        }
+        assert!(!nearest("zebra_crossing").1);
+    }
+}

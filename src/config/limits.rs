@@ -1,0 +1,87 @@
+//! What must hold between keys, and the README's table of limits.
+
+use super::{keys::KEYS, kind::Kind, mistakes::Mistakes, settings::Settings};
+
+/// Every worker has a guest with a memory of its own and a place in the pool, so their number has an end per service.
+const MOST_WORKERS: u64 = 4096;
+
+/// The checks that need more than one key. A key that is wrong by itself is not mentioned a second time.
+pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
+    required(settings, mistakes);
+    if settings.given("model_entry").is_some() && settings.given("model_path").is_none() && !mistakes.at("model_path") {
+        mistakes.add("model_entry", "there is no model_path that it could be inside of");
+    }
+    let (instances, workers) = (settings.integer("metadata.instance"), settings.integer("metadata.rpc.worker_threads"));
+    if instances * workers > MOST_WORKERS {
+        let message = format!(
+            "{workers} workers in each of {instances} instances are {}, expected at most {MOST_WORKERS}",
+            instances * workers
+        );
+        mistakes.add("metadata.rpc.worker_threads", message);
+    }
+    for policy in ["rate_limit", "concurrency_limit"].map(|name| format!("networking.gateway_policy.{name}")) {
+        let limit = format!("{policy}.limit");
+        if settings.flag(&format!("{policy}.enable")) && settings.given(&limit).is_none() && !mistakes.at(&limit) {
+            mistakes.add(&limit, format!("missing, while {policy}.enable is true"));
+        }
+    }
+}
+
+fn required(settings: &Settings<'_>, mistakes: &mut Mistakes) {
+    for key in KEYS.iter().filter(|key| key.required && settings.given(key.path).is_none()) {
+        let wrong_already = KEYS.iter().any(|spelling| spelling.kept_at() == key.path && mistakes.at(spelling.path));
+        if !wrong_already {
+            mistakes.add(key.path, format!("missing, expected {}", key.kind.accepted()));
+        }
+    }
+}
+
+/// The README's table: every limit of a service with its default, its range, and what happens to whoever reaches it.
+pub fn limits_markdown() -> String {
+    let mut table =
+        String::from("| key | default | accepted | at the limit | why this default |\n|---|---|---|---|---|\n");
+    for key in KEYS.iter().filter(|key| !key.at_limit.is_empty()) {
+        let name = format!("`{}`", key.path);
+        let row = [name.as_str(), key.default.unwrap_or("none"), &range(key.kind), key.at_limit, key.because];
+        table.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    table
+}
+
+fn range(kind: Kind) -> String {
+    match kind {
+        Kind::Integer { least, most, unit } => format!("{least} to {most} {unit}").trim_end().to_owned(),
+        other => other.accepted(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_row_for_every_limit() {
+        let table = limits_markdown();
+        assert!(
+            table
+                .contains("| `metadata.rpc.max_queue_size` | 64 | 0 to 100000 requests | 450 `queue_full`, at once | "),
+            "{table}"
+        );
+        assert!(
+            table.contains("| `sandbox.fuel` | 100000000000 | an integer of at least 1, or \"unlimited\" | "),
+            "{table}"
+        );
+        assert!(table.lines().all(|row| row.matches('|').count() == 6), "{table}");
+        for limit in [
+            "keepalive",
+            "worker_threads",
+            "rate_limit",
+            "memory_mb",
+            "max_request_bytes",
+            "max_response_bytes",
+            "log_bytes_per_request",
+        ] {
+            assert!(table.contains(limit), "{limit}");
+        }
+    }
+}

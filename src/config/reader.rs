@@ -1,0 +1,212 @@
+//! From any spelling to one: nested values at the path of their key, each in the spelling of its kind.
+//!
+//! `{"metadata": {"rpc.keepalive": "5000"}}` and `{"metadata.rpc": {"keepalive": 5000.0}}` come out the same. Because a
+//! path is joined with dots before it is looked up, no spelling needs a rule of its own, and a key in two spellings
+//! meets itself at one place.
+
+use serde_json::{Map, Value};
+
+use super::{
+    keys::{self, KEYS, Key, Place, Use},
+    kind::Kind,
+    mistakes::Mistakes,
+};
+
+/// How deep values may be nested. Reading JSON back stops at 128, and the file is stored inside other documents.
+const DEEPEST: usize = 64;
+/// How many dots of a flattened key may lead into a value of the user's own.
+const MOST_PARTS: usize = 16;
+
+/// What a `null` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Null {
+    /// In a file: the key is not given.
+    Absent,
+    /// In a patch: the key goes.
+    Removes,
+}
+
+/// What was given, nested and canonical, without what was wrong. In a patch, also which keys go.
+#[derive(Clone)]
+pub(super) struct Given(Map<String, Value>);
+
+impl Given {
+    pub(super) fn read(value: &Value, null: Null, mistakes: &mut Mistakes) -> Self {
+        let mut reader = Reader { null, tree: Map::new(), mistakes };
+        match value {
+            Value::Object(object) => reader.walk("", object),
+            other => reader.mistakes.add(
+                "",
+                format!(
+                    "found {}, expected an object such as {{\"name\": …, \"processor_path\": …}}",
+                    Kind::Any.shown(other)
+                ),
+            ),
+        }
+        for (path, value) in &reader.tree {
+            if depth(value) > DEEPEST {
+                reader.mistakes.add(path, format!("nested more than {DEEPEST} deep"));
+            }
+        }
+        Self(reader.tree)
+    }
+
+    pub(super) fn at(&self, path: &str) -> Option<&Value> {
+        let mut parts = path.split('.');
+        let first = self.0.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part))
+    }
+
+    /// The paths given that the table marks so, in the table's order.
+    pub(super) fn keys(&self, usage: Use) -> Vec<String> {
+        KEYS.iter()
+            .filter(|key| key.usage == usage && self.at(key.path).is_some())
+            .map(|key| key.path.to_owned())
+            .collect()
+    }
+
+    pub(super) fn merged(&self, patch: &Self) -> Value {
+        let mut merged = self.0.clone();
+        merge(&mut merged, &patch.0);
+        Value::Object(merged)
+    }
+
+    pub(super) fn to_value(&self) -> Value {
+        Value::Object(self.0.clone())
+    }
+}
+
+/// The path of a key inside an object; an empty key stays visible.
+pub(super) fn join(prefix: &str, key: &str) -> String {
+    match (prefix, key) {
+        ("", "") => "\"\"".to_owned(),
+        ("", key) => key.to_owned(),
+        (prefix, key) => format!("{prefix}.{key}"),
+    }
+}
+
+struct Reader<'m> {
+    null: Null,
+    tree: Map<String, Value>,
+    mistakes: &'m mut Mistakes,
+}
+
+impl Reader<'_> {
+    fn walk(&mut self, prefix: &str, object: &Map<String, Value>) {
+        for (key, value) in object {
+            let path = join(prefix, key);
+            match keys::find(&path) {
+                Place::Unknown => self.unknown(&path),
+                _ if value.is_null() && self.null == Null::Absent => {}
+                Place::Key(key) => self.key(key, &path, value),
+                Place::Section => self.section(&path, value),
+                Place::Inside(key, rest) => self.inside(key, rest, &path, value),
+            }
+        }
+    }
+
+    fn key(&mut self, key: &'static Key, path: &str, value: &Value) {
+        let read = if value.is_null() { Some(Value::Null) } else { key.kind.read(path, value, self.mistakes) };
+        if let Some(read) = read {
+            self.keep(key, path, key.kept_at(), read);
+        }
+    }
+
+    fn section(&mut self, path: &str, value: &Value) {
+        match value {
+            Value::Object(object) => self.walk(path, object),
+            Value::Null => {
+                let parts: Vec<&str> = path.split('.').collect();
+                if place(&mut self.tree, &parts, Value::Null).is_err() {
+                    self.mistakes.add(path, "removed, and keys in it given");
+                }
+            }
+            other => self.mistakes.add(path, format!("found {}, expected an object", Kind::Any.shown(other))),
+        }
+    }
+
+    /// `model_config.threshold` is a key of the user's own: it is nested, and nothing in it is checked.
+    fn inside(&mut self, key: &'static Key, rest: &str, path: &str, value: &Value) {
+        let parts = rest.split('.').count();
+        if parts > MOST_PARTS || rest.split('.').any(str::is_empty) {
+            return self.unknown(path);
+        }
+        self.keep(key, path, path, value.clone());
+    }
+
+    fn keep(&mut self, key: &Key, path: &str, kept_at: &str, value: Value) {
+        let parts: Vec<&str> = kept_at.split('.').collect();
+        let Err(conflict) = place(&mut self.tree, &parts, value) else { return };
+        let both = match key.kind {
+            // These may be secrets, or too long to be compared by eye.
+            Kind::Token | Kind::Variables | Kind::Any => String::new(),
+            kind => format!(": {} and {}", kind.shown(&conflict.0), kind.shown(&conflict.1)),
+        };
+        let same = key.same_as.map(|same| format!("the same key as {same}, ")).unwrap_or_default();
+        self.mistakes.add(path, format!("{same}given twice with different values{both}"));
+    }
+
+    fn unknown(&mut self, path: &str) {
+        if self.mistakes.is_full() {
+            return;
+        }
+        let message = match keys::nearest(path) {
+            (nearest, true) => format!("unknown key; did you mean {nearest}?"),
+            (nearest, false) => format!("unknown key; the nearest known one is {nearest}"),
+        };
+        self.mistakes.add(path, message);
+    }
+}
+
+/// Puts a value at a path. Where there is one already they must be equal, or objects, which are joined; two that are
+/// neither come back.
+fn place(tree: &mut Map<String, Value>, parts: &[&str], value: Value) -> Result<(), Box<(Value, Value)>> {
+    let (part, rest) = parts.split_first().expect("a path has a part");
+    let value = if rest.is_empty() {
+        value
+    } else {
+        let mut inner = Map::new();
+        place(&mut inner, rest, value)?;
+        Value::Object(inner)
+    };
+    match (tree.get_mut(*part), value) {
+        (None, value) => {
+            tree.insert((*part).to_owned(), value);
+            Ok(())
+        }
+        (Some(Value::Object(present)), Value::Object(new)) => {
+            new.into_iter().try_for_each(|(name, value)| place(present, &[name.as_str()], value))
+        }
+        (Some(present), value) if *present == value => Ok(()),
+        (Some(present), value) => Err(Box::new((present.clone(), value))),
+    }
+}
+
+/// JSON merge patch, RFC 7396.
+fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                target.shift_remove(name);
+            }
+            Value::Object(patch) => {
+                let inner = target.entry(name).or_insert(Value::Null);
+                if !inner.is_object() {
+                    *inner = Value::Object(Map::new());
+                }
+                merge(inner.as_object_mut().expect("made one above"), patch);
+            }
+            plain => {
+                target.insert(name.clone(), plain.clone());
+            }
+        }
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        Value::Object(object) => 1 + object.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}

@@ -1,0 +1,169 @@
+//! The JSON Schema of a service file, for editors and for the console, made from the table.
+//!
+//! It describes the nested spelling in full. Flattened keys are let through where they may stand, because EAS files
+//! have them.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    keys::{KEYS, Key, Use},
+    kind::{Kind, UNLIMITED},
+    name,
+};
+
+const SPELLINGS: &str = "One service. Sections may be nested (`{\"metadata\": {\"rpc\": {\"keepalive\": 5000}}}`) or \
+    flattened with dots at any level (`{\"metadata.rpc.keepalive\": 5000}`, `{\"metadata\": {\"rpc.keepalive\": 5000}}`). \
+    Numbers and booleans may be given as strings; null is the same as leaving a key out.";
+
+/// Draft 2020-12.
+pub fn json_schema() -> Value {
+    let only_spelling = |key: &&Key| key.required && !has_another_spelling(key);
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Bulkhead service file",
+        "description": SPELLINGS,
+        "type": "object",
+        "required": KEYS.iter().filter(only_spelling).map(|key| key.path).collect::<Vec<_>>(),
+        "anyOf": [
+            { "required": ["name"] },
+            { "required": ["metadata.name"] },
+            { "required": ["metadata"], "properties": { "metadata": { "type": "object", "required": ["name"] } } },
+        ],
+    });
+    let Value::Object(root) = section("") else { unreachable!("a section is an object") };
+    for (name, value) in root.into_iter().filter(|(name, _)| name != "type") {
+        schema[name] = value;
+    }
+    schema
+}
+
+/// The keys below a prefix, which is empty or ends with a dot.
+fn section(prefix: &str) -> Value {
+    let mut properties = Map::new();
+    let mut sections = Vec::new();
+    for key in KEYS {
+        let Some(rest) = key.path.strip_prefix(prefix) else { continue };
+        match rest.split_once('.') {
+            None => {
+                properties.insert(rest.to_owned(), leaf(key));
+            }
+            Some((name, _)) if !properties.contains_key(name) => {
+                sections.push(name);
+                properties.insert(name.to_owned(), section(&format!("{prefix}{name}.")));
+            }
+            Some(_) => {}
+        }
+    }
+    let mut schema = json!({ "type": ["object", "null"], "properties": properties, "additionalProperties": false });
+    let free = KEYS
+        .iter()
+        .filter(|key| matches!(key.kind, Kind::Any))
+        .filter_map(|key| key.path.strip_prefix(prefix))
+        .filter(|rest| !rest.contains('.'));
+    let flattened: Vec<&str> = sections.into_iter().chain(free).collect();
+    if !flattened.is_empty() {
+        schema["patternProperties"] =
+            json!({ format!("^({})\\.", flattened.join("|")): { "description": "The flattened spelling of a key." } });
+    }
+    schema
+}
+
+fn leaf(key: &Key) -> Value {
+    let mut schema = shape(key.kind);
+    schema["description"] = match key.usage {
+        Use::Used => key.meaning.to_owned(),
+        Use::Later => format!("{} Checked and kept; no effect yet.", key.meaning),
+        Use::Ignored => format!("{} An EAS key without meaning here: accepted, and listed as ignored.", key.meaning),
+    }
+    .into();
+    if let Some(default) = key.default_value() {
+        schema["default"] = default;
+    }
+    schema
+}
+
+/// The value itself. Null is left in everywhere, because it is the same as leaving the key out.
+fn shape(kind: Kind) -> Value {
+    let (number, text, list) = (["integer", "string", "null"], ["string", "null"], ["array", "null"]);
+    match kind {
+        Kind::Flag => json!({ "enum": [true, false, "true", "false", null] }),
+        Kind::Integer { least, most, .. } => {
+            json!({ "type": number, "minimum": least, "maximum": most, "pattern": "^[0-9]+$" })
+        }
+        Kind::Fuel => json!({ "type": number, "minimum": 1, "pattern": format!("^([0-9]+|{UNLIMITED})$") }),
+        Kind::Word(words) => {
+            json!({ "enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>() })
+        }
+        Kind::Words { of, least } => json!({ "type": list, "items": { "enum": of }, "minItems": least }),
+        Kind::Name => json!({ "type": text, "pattern": name::PATTERN }),
+        Kind::Token => json!({ "type": text, "pattern": "^[!-~]{1,512}$" }),
+        Kind::Location => json!({ "type": text, "pattern": "\\S" }),
+        Kind::Entry => json!({ "type": text, "pattern": "^[^/\\\\]" }),
+        Kind::Hosts => json!({ "type": list, "items": { "type": "string" } }),
+        Kind::Any => json!({}),
+        Kind::Variables => json!({
+            "type": list,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": { "type": "string", "pattern": "^[^=\\u0000]+$" },
+                    "value": { "type": ["string", "number", "boolean"] },
+                },
+                "required": ["name", "value"],
+                "additionalProperties": false,
+            },
+        }),
+    }
+}
+
+fn has_another_spelling(key: &Key) -> bool {
+    KEYS.iter().any(|other| other.same_as == Some(key.path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Follows `properties` from section to section.
+    fn at<'s>(schema: &'s Value, path: &str) -> &'s Value {
+        path.split('.').fold(schema, |schema, part| &schema["properties"][part])
+    }
+
+    #[test]
+    fn every_key_of_the_table_is_in_it_and_described() {
+        let schema = json_schema();
+        for key in KEYS {
+            let found = at(&schema, key.path);
+            assert!(found["description"].as_str().is_some_and(|text| text.starts_with(key.meaning)), "{}", key.path);
+            assert_eq!(found.get("default").cloned(), key.default_value(), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn ranges_words_and_closed_sections_are_in_it() {
+        let schema = json_schema();
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(schema["required"], json!(["processor_path"]));
+        assert_eq!(
+            (&at(&schema, "metadata.instance")["minimum"], &at(&schema, "metadata.instance")["maximum"]),
+            (&json!(1), &json!(64))
+        );
+        assert_eq!(at(&schema, "sandbox.isolation")["enum"], json!(["reuse", "fresh", null]));
+        assert_eq!(
+            at(&schema, "sandbox.methods")["items"]["enum"],
+            json!(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+        );
+        for closed in ["metadata", "metadata.rpc", "sandbox", "networking.gateway_policy.rate_limit"] {
+            assert_eq!(at(&schema, closed)["additionalProperties"], json!(false), "{closed}");
+        }
+        assert!(
+            schema["patternProperties"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .any(|pattern| pattern.starts_with("^(metadata|sandbox|")),
+            "{}",
+            schema["patternProperties"]
+        );
+    }
+}

@@ -1,0 +1,313 @@
+//! What a service is, settled: types that say what a key means, and the one constructor that makes them.
+
+use std::{fmt, num::NonZeroU32, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    kind::UNLIMITED,
+    limits,
+    methods::Methods,
+    mistakes::Mistakes,
+    name::ServiceName,
+    reader::Given,
+    settings::Settings,
+    table::{FRESH, FUEL, REUSE, STACK, TIMING},
+    token::{Token, TokenPolicy},
+};
+
+/// A whole, checked service. Its parts can be looked at and not changed, so holding one means that everything in it
+/// goes together.
+#[derive(Clone, Debug)]
+pub struct ServiceSpec {
+    name: ServiceName,
+    processor_path: String,
+    processor_entry: Option<String>,
+    model: Model,
+    token: TokenPolicy,
+    envs: Envs,
+    warm_up_data_path: Option<String>,
+    instances: usize,
+    termination_grace: Duration,
+    rpc: Rpc,
+    sandbox: Sandbox,
+    enable_crash_block: bool,
+    gateway_policy: GatewayPolicy,
+}
+
+/// Its `Debug` shows the names alone: secrets are handed over this way.
+#[derive(Clone)]
+struct Envs(Vec<(String, String)>);
+
+/// What `initialize` is given.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub path: Option<String>,
+    /// Relative, and inside `path`.
+    pub entry: Option<String>,
+    /// Text as it was, other JSON serialised; empty where nothing was given.
+    pub config: String,
+}
+
+/// `metadata.rpc`: how one instance takes requests.
+#[derive(Clone, Debug)]
+pub struct Rpc {
+    /// From the first byte of a request to its answer.
+    pub keepalive: Duration,
+    pub worker_threads: usize,
+    pub max_queue_size: usize,
+    /// Requests a second.
+    pub rate_limit: Option<NonZeroU32>,
+    pub batching: Option<Batching>,
+    pub decompressor: Option<Decompressor>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    pub max_size: usize,
+    pub max_wait: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decompressor {
+    Zlib,
+    Gzip,
+    Snappy,
+    Zstd,
+    Lz4,
+}
+
+/// `sandbox`: what a guest may use and how its faults look from outside.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    pub fuel: Fuel,
+    /// Of one guest.
+    pub memory_bytes: u64,
+    pub isolation: Isolation,
+    /// None: a guest is not replaced for its age.
+    pub max_requests_per_instance: Option<NonZeroU32>,
+    pub trap_status: u16,
+    pub fuel_status: u16,
+    pub initialize_timeout: Duration,
+    pub max_request_bytes: usize,
+    pub max_response_bytes: usize,
+    pub methods: Methods,
+    pub allow_hosts: Vec<String>,
+    pub log_bytes_per_request: usize,
+    pub expose: Expose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fuel {
+    /// What one request may burn; never 0.
+    Metered(u64),
+    Unlimited,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    Reuse,
+    Fresh,
+}
+
+/// What answers may show to callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expose {
+    pub timing: bool,
+    pub fuel: bool,
+    pub stack: bool,
+}
+
+/// `networking.gateway_policy`: over all instances together; none where it is not enabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewayPolicy {
+    /// Requests a second.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Requests under way.
+    pub concurrency_limit: Option<NonZeroU32>,
+}
+
+impl ServiceSpec {
+    /// The only way to a spec: no mistake so far, and none between the keys.
+    pub(super) fn settle(given: &Given, mut mistakes: Mistakes) -> Result<Self, Mistakes> {
+        let settings = Settings(given);
+        limits::check(&settings, &mut mistakes);
+        mistakes.settle(())?;
+        Ok(Self::of(&settings))
+    }
+
+    pub fn name(&self) -> &ServiceName {
+        &self.name
+    }
+
+    pub fn processor_path(&self) -> &str {
+        &self.processor_path
+    }
+
+    pub fn processor_entry(&self) -> Option<&str> {
+        self.processor_entry.as_deref()
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub fn token(&self) -> &TokenPolicy {
+        &self.token
+    }
+
+    /// Names are unique and hold neither `=` nor NUL.
+    pub fn envs(&self) -> &[(String, String)] {
+        &self.envs.0
+    }
+
+    pub fn warm_up_data_path(&self) -> Option<&str> {
+        self.warm_up_data_path.as_deref()
+    }
+
+    /// At least 1.
+    pub fn instances(&self) -> usize {
+        self.instances
+    }
+
+    /// How long an old version may go on with what it has begun.
+    pub fn termination_grace(&self) -> Duration {
+        self.termination_grace
+    }
+
+    pub fn rpc(&self) -> &Rpc {
+        &self.rpc
+    }
+
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    pub fn enable_crash_block(&self) -> bool {
+        self.enable_crash_block
+    }
+
+    pub fn gateway_policy(&self) -> GatewayPolicy {
+        self.gateway_policy
+    }
+
+    /// From settings without mistakes.
+    fn of(settings: &Settings<'_>) -> Self {
+        Self {
+            name: ServiceName::parse(&settings.text("name").expect("name is required")).expect("the name was checked"),
+            processor_path: settings.text("processor_path").expect("processor_path is required"),
+            processor_entry: settings.text("processor_entry"),
+            model: Model {
+                path: settings.text("model_path"),
+                entry: settings.text("model_entry"),
+                config: model_config(settings),
+            },
+            token: token(settings),
+            envs: Envs(envs(settings)),
+            warm_up_data_path: settings.text("warm_up_data_path"),
+            instances: settings.small("metadata.instance"),
+            termination_grace: Duration::from_secs(settings.integer("metadata.eas.termination_grace_period")),
+            rpc: rpc(settings),
+            sandbox: sandbox(settings),
+            enable_crash_block: settings.flag("runtime.enable_crash_block"),
+            gateway_policy: GatewayPolicy {
+                rate_limit: enabled_limit(settings, "networking.gateway_policy.rate_limit"),
+                concurrency_limit: enabled_limit(settings, "networking.gateway_policy.concurrency_limit"),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Envs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+fn model_config(settings: &Settings<'_>) -> String {
+    match settings.value("model_config") {
+        None => String::new(),
+        Some(Value::String(text)) => text,
+        Some(json) => json.to_string(),
+    }
+}
+
+fn token(settings: &Settings<'_>) -> TokenPolicy {
+    match settings.text("token") {
+        Some(text) => TokenPolicy::Given(Token::parse(&text).expect("the token was checked")),
+        None if settings.flag("generate_token") => TokenPolicy::Generate,
+        None => TokenPolicy::Public,
+    }
+}
+
+fn envs(settings: &Settings<'_>) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().expect("variables were checked").to_owned();
+    settings.list("processor_envs").iter().map(|variable| (text(&variable["name"]), text(&variable["value"]))).collect()
+}
+
+fn rpc(settings: &Settings<'_>) -> Rpc {
+    let batching = settings.flag("metadata.rpc.batching").then(|| Batching {
+        max_size: settings.small("metadata.rpc.max_batch_size"),
+        max_wait: settings.millis("metadata.rpc.max_batch_timeout"),
+    });
+    let decompressor = settings.text("metadata.rpc.decompressor").map(|name| match name.as_str() {
+        "zlib" => Decompressor::Zlib,
+        "gzip" => Decompressor::Gzip,
+        "snappy" => Decompressor::Snappy,
+        "zstd" => Decompressor::Zstd,
+        "lz4" => Decompressor::Lz4,
+        other => panic!("the table has a decompressor {other} that nobody knows"),
+    });
+    Rpc {
+        keepalive: settings.millis("metadata.rpc.keepalive"),
+        worker_threads: settings.small("metadata.rpc.worker_threads"),
+        max_queue_size: settings.small("metadata.rpc.max_queue_size"),
+        rate_limit: NonZeroU32::new(settings.small("metadata.rpc.rate_limit")),
+        batching,
+        decompressor,
+    }
+}
+
+fn sandbox(settings: &Settings<'_>) -> Sandbox {
+    let words =
+        |path| settings.list(path).into_iter().filter_map(|word| word.as_str().map(str::to_owned)).collect::<Vec<_>>();
+    let expose = words("sandbox.expose");
+    let exposes = |what: &str| expose.iter().any(|word| word == what);
+    Sandbox {
+        fuel: match settings.text("sandbox.fuel").as_deref() {
+            Some(UNLIMITED) => Fuel::Unlimited,
+            _ => Fuel::Metered(settings.integer("sandbox.fuel")),
+        },
+        memory_bytes: memory_mib(settings) << 20,
+        isolation: match settings.text("sandbox.isolation").as_deref() {
+            Some(REUSE) => Isolation::Reuse,
+            Some(FRESH) => Isolation::Fresh,
+            other => panic!("the table has an isolation {other:?} that nobody knows"),
+        },
+        max_requests_per_instance: NonZeroU32::new(settings.small("sandbox.max_requests_per_instance")),
+        trap_status: settings.small("sandbox.trap_status"),
+        fuel_status: settings.small("sandbox.fuel_status"),
+        initialize_timeout: settings.millis("sandbox.initialize_timeout_ms"),
+        max_request_bytes: settings.small("sandbox.max_request_bytes"),
+        max_response_bytes: settings.small("sandbox.max_response_bytes"),
+        methods: Methods::of(words("sandbox.methods").iter().map(String::as_str)),
+        allow_hosts: words("sandbox.allow_hosts"),
+        log_bytes_per_request: settings.small("sandbox.log_bytes_per_request"),
+        expose: Expose { timing: exposes(TIMING), fuel: exposes(FUEL), stack: exposes(STACK) },
+    }
+}
+
+/// EAS's `memory` stands in for Bulkhead's own key. Machines have more of it than a guest can address, so it is cut to
+/// that.
+fn memory_mib(settings: &Settings<'_>) -> u64 {
+    const ADDRESSABLE: u64 = 4096;
+    match (settings.given("sandbox.memory_mb"), settings.small_given::<u64>("metadata.memory")) {
+        (None, Some(memory)) => memory.min(ADDRESSABLE),
+        _ => settings.integer("sandbox.memory_mb"),
+    }
+}
+
+fn enabled_limit(settings: &Settings<'_>, policy: &str) -> Option<NonZeroU32> {
+    let enabled = settings.flag(&format!("{policy}.enable"));
+    settings.small_given(&format!("{policy}.limit")).filter(|_| enabled).and_then(NonZeroU32::new)
+}

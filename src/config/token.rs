@@ -1,0 +1,72 @@
+//! The secret that callers of a service show.
+
+use std::{error, fmt, sync::Arc};
+
+/// A secret of 1 to 512 visible ASCII characters, which is what fits into a header as it is.
+///
+/// Deliberately without `PartialEq`, `Display` and `Serialize`: comparing takes constant time and is the business of
+/// `auth`, and a token must not get into a log or an answer by accident.
+#[derive(Clone)]
+pub struct Token(Arc<str>);
+
+/// Where the token of a service comes from.
+#[derive(Clone, Debug)]
+pub enum TokenPolicy {
+    /// The file holds it.
+    Given(Token),
+    /// The host makes one when the service is created.
+    Generate,
+    /// `generate_token` is false and no token is given: anybody may call.
+    Public,
+}
+
+/// The text is no token. It does not say which text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadToken;
+
+impl Token {
+    pub const ACCEPTED: &'static str = "1 to 512 visible ASCII characters";
+
+    pub fn parse(text: &str) -> Result<Self, BadToken> {
+        let good = (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if good { Ok(Self(text.into())) } else { Err(BadToken) }
+    }
+
+    /// The secret itself; whoever calls this answers for where it goes.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl fmt::Display for BadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a token is {}", Token::ACCEPTED)
+    }
+}
+
+impl error::Error for BadToken {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_fits_into_a_header_and_never_shows_itself() {
+        let longest = "x".repeat(512);
+        for good in ["t", "YWxhZGRpbg==", "!~", &longest] {
+            let token = Token::parse(good).unwrap();
+            assert_eq!(token.reveal(), good);
+            assert_eq!(format!("{token:?} {:?}", TokenPolicy::Given(token.clone())), "Token(…) Given(Token(…))");
+        }
+        let too_long = "x".repeat(513);
+        for bad in ["", "a b", "a\t", "tök", "a\u{7f}", &too_long] {
+            assert!(Token::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

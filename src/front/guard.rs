@@ -1,0 +1,315 @@
+//! Stands between the socket and hyper and hands over one whole, judged request at a time.
+//!
+//! - Heads are gathered and judged here ([`super::head`]). One that is refused, or not complete in time, is replaced by
+//!   a small well-formed request, and the verdict travels beside it: so every refusal takes the one road through the
+//!   handler, is counted, logged and has a body.
+//! - Bodies pass through; the guard only follows where they end, and stops where their chunks are malformed.
+//! - While an answer is being computed the guard keeps reading: what comes early is kept for later, and the end of the
+//!   stream is passed on at once, which makes hyper drop the handler. hyper alone would not look if a byte were waiting.
+//! - After an answer that leaves input unread, the connection is closed for writing first and the input is read away, so
+//!   that a reset does not overtake the answer (RFC 9112 §9.6).
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use hyper::rt::ReadBufCursor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::framing::Framing;
+use super::head::{Head, HeadFault, Scan, Scanner};
+use super::inbox::Inbox;
+use super::wire::{BodyFault, Wire};
+
+/// How long a connection may take and rest. All are enforced here; hyper is given no timer.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From the first byte of a head to its last: 408.
+    pub head: Duration,
+    /// Before the first byte of a request: the connection is closed without a word.
+    pub idle: Duration,
+    /// Without a byte taken by a client that is being answered: the connection is cut.
+    pub write: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        // A gateway in front rests its connections for 30 s; ours must outlast them, or it would use dead ones.
+        Self { head: Duration::from_secs(5), idle: Duration::from_secs(75), write: Duration::from_secs(10) }
+    }
+}
+
+/// Bytes of later requests that are kept while one is answered.
+const MAX_EARLY: usize = 64 << 10;
+/// Input that is read away after a refusal, in bytes and time.
+const MAX_LINGER_BYTES: usize = 256 << 10;
+const MAX_LINGER: Duration = Duration::from_secs(1);
+
+/// What hyper is given in place of a head that was refused.
+const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+const SUBSTITUTE_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+pub(super) struct Guard {
+    stream: TcpStream,
+    wire: Arc<Wire>,
+    patience: Patience,
+    inbox: Inbox,
+    /// Bytes at the front of the inbox that hyper may have.
+    cleared: usize,
+    phase: Phase,
+    /// One timer for the head's and the idle limit. It may go off early; the limits are computed when it does.
+    timer: Pin<Box<Sleep>>,
+    idle_since: Instant,
+    stall: Option<Pin<Box<Sleep>>>,
+    linger: Option<Linger>,
+}
+
+enum Phase {
+    /// Gathering a head. The instant is that of its first byte.
+    Head { scanner: Scanner, first_byte: Option<Instant> },
+    /// Handing on a body.
+    Body(Framing),
+    /// The request is handed on whole.
+    Answering,
+    /// Nothing more is handed on: a head was refused.
+    Refused,
+}
+
+struct Linger {
+    timer: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl Phase {
+    fn next_head() -> Self {
+        Self::Head { scanner: Scanner::default(), first_byte: None }
+    }
+}
+
+impl Guard {
+    pub(super) fn new(stream: TcpStream, wire: Arc<Wire>, patience: Patience) -> Self {
+        let now = Instant::now();
+        Self {
+            stream,
+            wire,
+            patience,
+            inbox: Inbox::default(),
+            cleared: 0,
+            phase: Phase::next_head(),
+            timer: Box::pin(tokio::time::sleep_until((now + patience.idle).into())),
+            idle_since: now,
+            stall: None,
+            linger: None,
+        }
+    }
+
+    /// Works until bytes are cleared, written to `cursor`, or the stream has ended. Ready without bytes is the end.
+    fn poll_input(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.cleared > 0 {
+                let count = self.cleared.min(cursor.remaining());
+                cursor.put_slice(&self.inbox.as_slice()[..count]);
+                self.inbox.consume(count);
+                self.cleared -= count;
+                return Poll::Ready(Ok(()));
+            }
+            match &mut self.phase {
+                Phase::Head { .. } => {
+                    if !ready!(self.poll_head(cx))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Phase::Body(Framing::Ended) => self.phase = Phase::Answering,
+                Phase::Body(Framing::Broken) => {
+                    self.wire.body_failed(BodyFault::Malformed);
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunks")));
+                }
+                Phase::Body(framing) if !self.inbox.is_empty() => self.cleared = framing.take(self.inbox.as_slice()),
+                Phase::Body(_) => return self.poll_body(cx, cursor),
+                Phase::Answering if self.wire.is_answered() => {
+                    self.idle_since = Instant::now();
+                    self.phase = Phase::next_head();
+                }
+                Phase::Answering => return self.poll_hang_up(cx),
+                Phase::Refused => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Gathers a head until bytes are cleared; false if the connection ends instead.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            let Phase::Head { scanner, first_byte } = &mut self.phase else { return Poll::Ready(Ok(true)) };
+            if !self.inbox.is_empty() {
+                let began = *first_byte.get_or_insert_with(Instant::now);
+                match scanner.scan(self.inbox.as_slice()) {
+                    Scan::Complete(head) => self.clear_request(head, began),
+                    Scan::Refused(fault) => self.refuse(fault, began),
+                    Scan::Partial => {}
+                }
+                if self.cleared > 0 {
+                    return Poll::Ready(Ok(true));
+                }
+            }
+            match self.inbox.poll_fill(&mut self.stream, cx)? {
+                Poll::Ready(0) => return Poll::Ready(Ok(false)),
+                Poll::Ready(_) => {}
+                Poll::Pending => {
+                    let Phase::Head { first_byte, .. } = self.phase else { return Poll::Pending };
+                    let limit = match first_byte {
+                        Some(began) => began + self.patience.head,
+                        None => self.idle_since + self.patience.idle,
+                    };
+                    ready!(self.poll_limit(cx, limit));
+                    let Some(began) = first_byte else { return Poll::Ready(Ok(false)) };
+                    self.refuse(HeadFault::Slow, began);
+                    return Poll::Ready(Ok(true));
+                }
+            }
+        }
+    }
+
+    /// Ready once `limit` has passed. The timer is only ever moved when it must go off earlier, or has gone off.
+    fn poll_limit(&mut self, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
+        loop {
+            if self.timer.deadline() > limit.into() {
+                self.timer.as_mut().reset(limit.into());
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            if Instant::now() >= limit {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(limit.into());
+        }
+    }
+
+    /// A head is fine: it may go on, with as much of its body as is here.
+    fn clear_request(&mut self, head: Head, first_byte: Instant) {
+        self.wire.arrived(first_byte, None);
+        let mut framing = Framing::from(head.body);
+        self.cleared = head.len + framing.take(&self.inbox.as_slice()[head.len..]);
+        self.phase = Phase::Body(framing);
+    }
+
+    /// A head is refused: hyper gets the substitute, the handler the verdict, and whatever else came is forgotten.
+    fn refuse(&mut self, fault: HeadFault, first_byte: Instant) {
+        self.wire.arrived(first_byte, Some(fault));
+        let substitute = if self.inbox.as_slice().starts_with(b"HEAD ") { SUBSTITUTE_HEAD } else { SUBSTITUTE };
+        self.inbox.replace(substitute);
+        self.cleared = substitute.len();
+        self.phase = Phase::Refused;
+    }
+
+    /// Reads a body straight into hyper's buffer.
+    #[expect(unsafe_code, reason = "hyper's cursor has no safe way to read into it; going around it copies every body twice")]
+    fn poll_body(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Phase::Body(framing) = &mut self.phase else { return Poll::Pending };
+        let room = cursor.remaining();
+        let limit = framing.at_most().map_or(room, |left| usize::try_from(left).unwrap_or(usize::MAX).min(room));
+        // SAFETY: `ReadBuf` only ever writes initialised bytes into the memory it is given.
+        let memory = unsafe { &mut cursor.as_mut()[..limit] };
+        let mut buffer = ReadBuf::uninit(memory);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        if read.is_empty() {
+            self.wire.body_failed(BodyFault::CutOff);
+            return Poll::Ready(Ok(()));
+        }
+        let taken = framing.take(read);
+        // What follows the body belongs to the next request, or is what broke the chunks.
+        self.inbox.append(&read[taken..]);
+        // SAFETY: the first `taken` of the bytes in the buffer have just been filled.
+        unsafe { cursor.advance(taken) };
+        Poll::Ready(Ok(()))
+    }
+
+    /// Watches for the end of the stream while an answer is computed; ready is the end.
+    fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.inbox.len() < MAX_EARLY {
+            if ready!(self.inbox.poll_fill(&mut self.stream, cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Notes progress of writing, or the lack of it.
+    fn watch_stall<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let limit = self.patience.write;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+
+    fn has_unread_input(&self) -> bool {
+        match self.phase {
+            Phase::Refused | Phase::Body(Framing::Broken | Framing::Exactly(_) | Framing::Chunked(_)) => true,
+            Phase::Head { .. } | Phase::Body(Framing::Ended) | Phase::Answering => !self.inbox.is_empty(),
+        }
+    }
+
+    /// Reads input away until the client closes or has had its time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger = self
+            .linger
+            .get_or_insert_with(|| Linger { timer: Box::pin(tokio::time::sleep(MAX_LINGER)), left: MAX_LINGER_BYTES });
+        if linger.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            self.inbox.replace(b"");
+            match ready!(self.inbox.poll_fill(&mut self.stream, cx)) {
+                Ok(count) if count > 0 && count < linger.left => linger.left -= count,
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl hyper::rt::Read for Guard {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        self.poll_input(cx, &mut cursor)
+    }
+}
+
+impl hyper::rt::Write for Guard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch_stall(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch_stall(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            if !self.has_unread_input() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+}

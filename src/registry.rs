@@ -1,0 +1,363 @@
+//! Which services exist, and every change to them.
+//!
+//! A change is checked, compiled, initialised and written to disk before anybody sees it; then the new version takes the
+//! old one's place in one step, and the old one ends with the last request it is answering. Whatever fails before that
+//! step leaves everything as it was.
+
+mod rate;
+mod service;
+mod version;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+
+pub use self::rate::Limited;
+pub use self::service::{Phase, Service, State};
+pub use self::version::{Ticket, Version};
+use crate::admission::Lanes;
+use crate::auth;
+use crate::config::{Mistakes, ServiceFile, Token, TokenPolicy};
+use crate::sandbox::{InitializeError, PrepareError, Sandbox};
+use crate::storage::{Artifact, Digest, ModelFile, Record, Storage, StorageError};
+
+/// The services of one host.
+pub struct Registry {
+    services: ArcSwap<HashMap<Box<str>, Arc<Service>>>,
+    storage: Arc<Storage>,
+    sandbox: Sandbox,
+    lanes: Arc<Lanes>,
+    /// One change at a time per name.
+    changing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// The files of a service, uploaded before.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub processor: Digest,
+    pub model: Vec<ModelFile>,
+    pub warm_up: Option<Digest>,
+}
+
+/// What a modify changes; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// A JSON merge patch for the service file.
+    pub patch: Option<Value>,
+    pub processor: Option<Digest>,
+    pub model: Option<Vec<ModelFile>>,
+    pub warm_up: Option<Digest>,
+}
+
+/// How far a deploy has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Check,
+    Compile,
+    Initialize,
+    Swap,
+}
+
+impl Step {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Compile => "compile",
+            Self::Initialize => "initialize",
+            Self::Swap => "swap",
+        }
+    }
+}
+
+/// Is told of each step as it begins.
+pub type Progress = dyn Fn(Step) + Send + Sync;
+
+/// Why a change was not made. Nothing has changed then.
+#[derive(Debug)]
+pub enum ChangeError {
+    Exists,
+    NotFound,
+    Invalid(Mistakes),
+    /// The processor cannot be deployed: why, and where it failed if it ran.
+    Refused { reason: String, stack: String },
+    Storage(StorageError),
+    Internal(String),
+}
+
+impl From<Mistakes> for ChangeError {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Invalid(mistakes)
+    }
+}
+
+impl From<StorageError> for ChangeError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<PrepareError> for ChangeError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Engine(reason) => Self::Internal(reason),
+            refused => Self::Refused { reason: refused.to_string(), stack: String::new() },
+        }
+    }
+}
+
+impl From<InitializeError> for ChangeError {
+    fn from(error: InitializeError) -> Self {
+        let reason = error.to_string();
+        match error {
+            InitializeError::Fault { stack, .. } => Self::Refused { reason, stack },
+            InitializeError::Declined(_) | InitializeError::TimedOut(_) => Self::Refused { reason, stack: String::new() },
+            InitializeError::Host(_) => Self::Internal(reason),
+        }
+    }
+}
+
+impl Registry {
+    /// Knows every service of the data directory; none of them runs yet.
+    pub fn open(storage: Arc<Storage>, sandbox: Sandbox, lanes: Arc<Lanes>) -> Result<Self, StorageError> {
+        let services = storage
+            .records()?
+            .into_iter()
+            .map(|record| {
+                let phase = if record.stopped { Phase::Stopped } else { Phase::Starting };
+                (record.name.as_str().into(), Arc::new(Service::new(record, phase)))
+            })
+            .collect();
+        Ok(Self { services: ArcSwap::from_pointee(services), storage, sandbox, lanes, changing: Mutex::default() })
+    }
+
+    /// Brings up every service that was running. One that cannot be brought up is marked failed and keeps its record.
+    pub async fn start_all(&self) {
+        for service in self.list() {
+            let state = service.state();
+            if !matches!(state.phase, Phase::Starting) {
+                continue;
+            }
+            let phase = match self.build(&state.record, &service, &|_| {}).await {
+                Ok(version) => Phase::Running(version),
+                Err(error) => {
+                    let reason = error.reason();
+                    tracing::error!(service = %service.name(), reason, "service cannot be brought up");
+                    Phase::Failed(reason)
+                }
+            };
+            service.enter(phase);
+        }
+    }
+
+    /// Whether every service has been brought up, or has failed to be.
+    pub fn is_settled(&self) -> bool {
+        self.services.load().values().all(|service| !matches!(service.state().phase, Phase::Starting))
+    }
+
+    pub fn find(&self, name: &str) -> Option<Arc<Service>> {
+        self.services.load().get(name).cloned()
+    }
+
+    /// All services, by name.
+    pub fn list(&self) -> Vec<Arc<Service>> {
+        let mut services: Vec<_> = self.services.load().values().cloned().collect();
+        services.sort_by(|a, b| a.name().cmp(b.name()));
+        services
+    }
+
+    pub async fn create(&self, file: &ServiceFile, files: Files, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
+        let name = file.spec().name().as_str().to_owned();
+        let _turn = self.turn(&name).await;
+        if self.find(&name).is_some() {
+            return Err(ChangeError::Exists);
+        }
+        progress(Step::Check);
+        let token = match file.spec().token() {
+            TokenPolicy::Given(token) => Some(token.reveal().to_owned()),
+            TokenPolicy::Generate => Some(self.new_token()?.reveal().to_owned()),
+            TokenPolicy::Public => None,
+        };
+        let now = now();
+        let record = Record {
+            name: name.clone(),
+            version: 1,
+            file: file.normalised(),
+            token,
+            processor: self.artifact(files.processor)?,
+            model: files.model,
+            warm_up: files.warm_up,
+            stopped: false,
+            created_at: now.clone(),
+            updated_at: now,
+        };
+        let service = Arc::new(Service::new(record.clone(), Phase::Starting));
+        let version = self.build(&record, &service, progress).await?;
+        progress(Step::Swap);
+        self.keep(record).await?;
+        service.enter(Phase::Running(version));
+        self.services.rcu(|services| {
+            let mut services = HashMap::clone(services);
+            services.insert(name.as_str().into(), Arc::clone(&service));
+            services
+        });
+        Ok(service)
+    }
+
+    pub async fn modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        progress(Step::Check);
+        let state = service.state();
+        let old = &state.record;
+        let present = ServiceFile::from_value(&old.file)?;
+        let file = match &change.patch {
+            Some(patch) => present.merge(patch)?,
+            None => present,
+        };
+        let token = match file.spec().token() {
+            TokenPolicy::Given(token) => Some(token.reveal().to_owned()),
+            // A generated token stays through every modify.
+            TokenPolicy::Generate => match &old.token {
+                Some(token) => Some(token.clone()),
+                None => Some(self.new_token()?.reveal().to_owned()),
+            },
+            TokenPolicy::Public => None,
+        };
+        let record = Record {
+            version: old.version + 1,
+            file: file.normalised(),
+            token,
+            processor: match change.processor {
+                Some(digest) => self.artifact(digest)?,
+                None => old.processor.clone(),
+            },
+            model: change.model.unwrap_or_else(|| old.model.clone()),
+            warm_up: change.warm_up.or_else(|| old.warm_up.clone()),
+            updated_at: now(),
+            ..Record::clone(old)
+        };
+        let version = self.build(&record, &service, progress).await?;
+        progress(Step::Swap);
+        self.keep(record.clone()).await?;
+        let phase = if record.stopped { Phase::Stopped } else { Phase::Running(version) };
+        service.replace(record, phase);
+        Ok(service)
+    }
+
+    /// Stops taking requests; those under way are finished.
+    pub async fn stop(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let record = Record { stopped: true, updated_at: now(), ..Record::clone(&service.state().record) };
+        self.keep(record.clone()).await?;
+        service.replace(record, Phase::Stopped);
+        Ok(service)
+    }
+
+    /// Brings a stopped or failed service up; one that runs keeps running.
+    pub async fn start(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let state = service.state();
+        if matches!(state.phase, Phase::Running(_)) {
+            return Ok(service);
+        }
+        let record = Record { stopped: false, updated_at: now(), ..Record::clone(&state.record) };
+        let version = self.build(&record, &service, &|_| {}).await?;
+        self.keep(record.clone()).await?;
+        service.replace(record, Phase::Running(version));
+        Ok(service)
+    }
+
+    /// Forgets a service. Its files go when no other service needs them.
+    pub async fn delete(&self, name: &str) -> Result<(), ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let (storage, owned) = (Arc::clone(&self.storage), name.to_owned());
+        blocking(move || {
+            storage.remove(&owned)?;
+            storage.sweep()
+        })
+        .await?;
+        self.services.rcu(|services| {
+            let mut services = HashMap::clone(services);
+            services.remove(name);
+            services
+        });
+        service.enter(Phase::Stopped);
+        Ok(())
+    }
+
+    /// Compiles and initialises what `record` describes, without anybody noticing.
+    async fn build(&self, record: &Record, service: &Service, progress: &Progress) -> Result<Arc<Version>, ChangeError> {
+        let file = ServiceFile::from_value(&record.file)?;
+        let token = match &record.token {
+            Some(text) => Some(Token::parse(text).map_err(|error| ChangeError::Internal(error.to_string()))?),
+            None => None,
+        };
+        let (storage, wanted) = (Arc::clone(&self.storage), record.clone());
+        let (wasm, model_dir) =
+            blocking(move || Ok((storage.artifact(&wanted.processor.sha256)?, storage.model_dir(&wanted.model)?))).await?;
+        progress(Step::Compile);
+        let settings = version::guest_settings(file.spec(), model_dir);
+        let sink = version::log_sink(service.name(), record.version, Arc::clone(service.metrics()));
+        let program = self.sandbox.prepare(&wasm, record.processor.sha256.as_str(), settings, sink).await?;
+        progress(Step::Initialize);
+        let metrics = Arc::clone(service.metrics());
+        Ok(Version::bring_up(record.version, file.spec().clone(), token, program, Arc::clone(&self.lanes), metrics).await?)
+    }
+
+    async fn keep(&self, record: Record) -> Result<(), ChangeError> {
+        let storage = Arc::clone(&self.storage);
+        Ok(blocking(move || storage.put(&record)).await?)
+    }
+
+    fn artifact(&self, sha256: Digest) -> Result<Artifact, ChangeError> {
+        let path = self.storage.artifact(&sha256)?;
+        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        Ok(Artifact { sha256, bytes })
+    }
+
+    fn new_token(&self) -> Result<Token, ChangeError> {
+        auth::generate_token().map_err(|error| ChangeError::Internal(format!("no randomness for a token: {error}")))
+    }
+
+    /// Waits for the turn to change the service of that name.
+    async fn turn(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            // Names nobody is changing are forgotten, so that the map stays as small as the work under way.
+            changing.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(changing.entry(name.to_owned()).or_default())
+        };
+        lock.lock_owned().await
+    }
+}
+
+impl ChangeError {
+    /// One sentence for logs and for `desc`.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Exists => "a service of that name exists".into(),
+            Self::NotFound => "there is no service of that name".into(),
+            Self::Invalid(mistakes) => mistakes.to_string(),
+            Self::Refused { reason, .. } | Self::Internal(reason) => reason.clone(),
+            Self::Storage(error) => error.to_string(),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(StorageError::Io { what: "finish work on the disk".into(), source: std::io::Error::other(error) }))
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}

@@ -1,0 +1,228 @@
+//! One version of a service at work: its instances, each with a queue and warm guests of its own.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::rate::{Limited, Rate};
+use crate::admission::{Admission, Lanes, Occupancy, Overdue, Place, Replace, Turned, Vacancy};
+use crate::call::{Call, RequestId};
+use crate::config::{Fuel, Isolation, ServiceSpec, Token};
+use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings};
+use crate::telemetry::ServiceMetrics;
+
+/// Waits between attempts to make a guest whose `initialize` has begun to fail.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+pub struct Version {
+    pub number: u64,
+    pub spec: ServiceSpec,
+    pub token: Option<Token>,
+    instances: Vec<Arc<Admission<Guest>>>,
+    rate: Option<Rate>,
+    lanes: Arc<Lanes>,
+    metrics: Arc<ServiceMetrics>,
+    retired: Arc<AtomicBool>,
+    /// Where the choice between instances begins.
+    turn: AtomicUsize,
+}
+
+/// A worker's place, given to one call.
+pub struct Ticket(Place<Guest>);
+
+impl Version {
+    /// Makes every guest of every instance. The first failure is the version's.
+    pub(super) async fn bring_up(
+        number: u64,
+        spec: ServiceSpec,
+        token: Option<Token>,
+        program: Arc<Program>,
+        lanes: Arc<Lanes>,
+        metrics: Arc<ServiceMetrics>,
+    ) -> Result<Arc<Self>, InitializeError> {
+        let retired = Arc::new(AtomicBool::new(false));
+        let workers = spec.rpc().worker_threads;
+        let mut instances = Vec::with_capacity(spec.instances());
+        for _ in 0..spec.instances() {
+            let mut guests = Vec::with_capacity(workers);
+            for _ in 0..workers {
+                guests.push(make(&lanes, &program).await?);
+            }
+            let (program, lanes, retired) = (Arc::clone(&program), Arc::clone(&lanes), Arc::clone(&retired));
+            let replacements = Replacements { program, lanes, retired };
+            instances.push(Admission::new(guests, spec.rpc().max_queue_size, Box::new(replacements)));
+        }
+        let rate = spec.rpc().rate_limit.map(|limit| {
+            // The setting is per instance; which one a call goes to is not known yet where the rate is looked at.
+            let total = u64::from(limit.get()).saturating_mul(instances.len() as u64);
+            Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN))
+        });
+        let turn = AtomicUsize::new(0);
+        Ok(Arc::new(Self { number, spec, token, instances, rate, lanes, metrics, retired, turn }))
+    }
+
+    /// Looked at before a request's body is read: whether it may come at all.
+    pub fn pass_rate(&self) -> Result<(), Limited> {
+        self.rate.as_ref().map_or(Ok(()), Rate::pass)
+    }
+
+    /// Looked at before a request's body is read: whether there is any use in reading it.
+    pub fn is_full(&self) -> bool {
+        self.instances.iter().all(|instance| instance.is_full())
+    }
+
+    /// Waits in turn for a worker.
+    pub async fn admit(&self, deadline: Instant) -> Result<Ticket, Turned> {
+        self.pick().admit(deadline).await.map(Ticket)
+    }
+
+    /// Answers a call with the admitted worker. Dropping the future stops the guest.
+    pub async fn run(&self, ticket: Ticket, call: Call) -> Result<Run, Overdue> {
+        let deadline = call.deadline;
+        let call = Arc::new(call);
+        let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
+        let work = async move {
+            let Ticket(mut place) = ticket;
+            let guest = place.start();
+            let run = guest.run(call).await;
+            if reuse && run.left_the_guest_whole() && !guest.is_spent() {
+                place.release();
+            }
+            run
+        };
+        let mut interrupted = Interrupted { metrics: &self.metrics, fault: Some("client_closed") };
+        let outcome = self.lanes.run(deadline, work).await;
+        interrupted.fault = match &outcome {
+            Err(Overdue) => Some("deadline_exceeded"),
+            Ok(run) if run.left_the_guest_whole() => None,
+            Ok(run) => run.result.as_ref().err().map(crate::sandbox::Fault::kind),
+        };
+        drop(interrupted);
+        outcome
+    }
+
+    pub fn occupancy(&self) -> Vec<Occupancy> {
+        self.instances.iter().map(|instance| instance.occupancy()).collect()
+    }
+
+    /// The less loaded of two neighbours, beginning at another one each time.
+    fn pick(&self) -> &Arc<Admission<Guest>> {
+        let count = self.instances.len();
+        if count == 1 {
+            return &self.instances[0];
+        }
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % count;
+        let (a, b) = (&self.instances[first], &self.instances[(first + 1) % count]);
+        if b.load() < a.load() { b } else { a }
+    }
+}
+
+impl Drop for Version {
+    fn drop(&mut self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Counts the guest that a call cost, also when the call's future is dropped.
+struct Interrupted<'a> {
+    metrics: &'a ServiceMetrics,
+    fault: Option<&'static str>,
+}
+
+impl Drop for Interrupted<'_> {
+    fn drop(&mut self) {
+        if let Some(fault) = self.fault {
+            self.metrics.restarted(fault);
+        }
+    }
+}
+
+/// Makes new guests in the background.
+struct Replacements {
+    program: Arc<Program>,
+    lanes: Arc<Lanes>,
+    retired: Arc<AtomicBool>,
+}
+
+impl Replace<Guest> for Replacements {
+    fn replace(&self, vacancy: Vacancy<Guest>) {
+        let (program, retired) = (Arc::clone(&self.program), Arc::clone(&self.retired));
+        self.lanes.background().spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            while !retired.load(Ordering::Relaxed) {
+                match program.instantiate().await {
+                    Ok(guest) => return vacancy.fill(guest),
+                    Err(error) => {
+                        tracing::error!(%error, retry_in = ?pause, "a guest cannot be replaced");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Makes a guest in the background, where its `initialize` may take long.
+async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
+    let program = Arc::clone(program);
+    match lanes.background().spawn(async move { program.instantiate().await }).await {
+        Ok(made) => made,
+        Err(error) => Err(InitializeError::Host(error.to_string())),
+    }
+}
+
+/// What a service file means for its guests.
+pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> Settings {
+    let sandbox = spec.sandbox();
+    Settings {
+        fuel: match sandbox.fuel {
+            Fuel::Metered(fuel) => Some(fuel),
+            Fuel::Unlimited => None,
+        },
+        memory_limit: usize::try_from(sandbox.memory_bytes).unwrap_or(usize::MAX),
+        envs: spec.envs().to_vec(),
+        model_dir,
+        model_entry: spec.model().entry.clone(),
+        model_config: spec.model().config.clone(),
+        initialize_timeout: sandbox.initialize_timeout,
+        max_response_bytes: sandbox.max_response_bytes,
+        log_bytes: sandbox.log_bytes_per_request,
+        max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),
+    }
+}
+
+/// A version's guests speak into the host's log.
+pub(super) fn log_sink(service: &str, version: u64, metrics: Arc<ServiceMetrics>) -> Arc<dyn LineSink> {
+    Arc::new(LogSink { service: service.to_owned(), version, metrics })
+}
+
+struct LogSink {
+    service: String,
+    version: u64,
+    metrics: Arc<ServiceMetrics>,
+}
+
+impl LineSink for LogSink {
+    fn line(&self, request: Option<RequestId>, level: Level, text: &str) {
+        let (service, version) = (self.service.as_str(), self.version);
+        let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
+        // The level of an event is fixed where it is written, hence one line each.
+        match level {
+            Level::Error => tracing::error!(target: "processor", service, version, request_id, "{text}"),
+            Level::Warn => tracing::warn!(target: "processor", service, version, request_id, "{text}"),
+            Level::Info => tracing::info!(target: "processor", service, version, request_id, "{text}"),
+            Level::Debug => tracing::debug!(target: "processor", service, version, request_id, "{text}"),
+            Level::Trace => tracing::trace!(target: "processor", service, version, request_id, "{text}"),
+        }
+    }
+
+    fn dropped(&self, request: Option<RequestId>, count: u64) {
+        self.metrics.log_dropped(count);
+        let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
+        tracing::warn!(target: "processor", service = self.service, request_id, count, "log lines dropped: the request had used up its bytes");
+    }
+}

@@ -1,0 +1,166 @@
+//! Uploaded files, each named by the SHA-256 of what it holds.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use super::records::Record;
+use super::{Doing, StorageError, sync_dir};
+
+/// A SHA-256 as 64 lower-case hexadecimal digits; safe as a file name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(String);
+
+impl Digest {
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (text.len() == 64 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a SHA-256 is 64 lower-case hexadecimal digits")
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
+        .collect()
+}
+
+/// An artifact on its way in. Dropped unfinished, it leaves nothing behind.
+pub struct Upload {
+    file: NamedTempFile,
+    hasher: Sha256,
+    left: u64,
+    limit: u64,
+}
+
+impl Upload {
+    pub(super) fn begin(dir: &Path, limit: u64) -> Result<Self, StorageError> {
+        let file = tempfile::Builder::new()
+            .prefix(".upload-")
+            .tempfile_in(dir)
+            .doing(|| format!("make a file in {}", dir.display()))?;
+        Ok(Self { file, hasher: Sha256::new(), left: limit, limit })
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(StorageError::TooLarge { limit: self.limit })?;
+        self.hasher.update(bytes);
+        self.file.write_all(bytes).doing(|| "write an upload".into())
+    }
+
+    /// Gives the artifact its name, if that is its digest.
+    pub fn finish(self, expected: &Digest) -> Result<(), StorageError> {
+        let found = hex(&self.hasher.finalize());
+        if found != expected.as_str() {
+            return Err(StorageError::WrongDigest { expected: expected.as_str().to_owned(), found });
+        }
+        self.file.as_file().sync_all().doing(|| "sync an upload".into())?;
+        let dir = self.file.path().parent().map(Path::to_owned).unwrap_or_default();
+        self.file.persist(dir.join(&found)).map_err(|e| e.error).doing(|| format!("keep artifact {found}"))?;
+        sync_dir(&dir)
+    }
+}
+
+/// Removes artifacts that no record names, and unfinished uploads, once they are older than `grace`.
+pub(super) fn sweep(dir: &Path, records: &[Record], grace: Duration) -> Result<(), StorageError> {
+    let named: HashSet<&str> = records.iter().flat_map(Record::digests).map(Digest::as_str).collect();
+    let now = SystemTime::now();
+    for (name, path) in entries(dir)? {
+        let age = fs::metadata(&path).and_then(|m| m.modified()).ok().and_then(|at| now.duration_since(at).ok());
+        if !named.contains(name.as_str()) && age.is_some_and(|age| age > grace) {
+            fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes machine code whose processor no record names.
+pub(super) fn sweep_compiled(dir: &Path, records: &[Record]) -> Result<(), StorageError> {
+    let named: HashSet<&str> = records.iter().map(|record| record.processor.sha256.as_str()).collect();
+    for (_, engine) in entries(dir)? {
+        for (name, path) in entries(&engine)? {
+            let processor = name.split('.').next().unwrap_or_default();
+            if !named.contains(processor) {
+                fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {
+    let what = || format!("list {}", dir.display());
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir).doing(what)? {
+        let entry = entry.doing(what)?;
+        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn an_upload_is_kept_under_its_digest_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let upload = |bytes: &[u8], expected: &str| {
+            let mut upload = Upload::begin(dir.path(), 3).unwrap();
+            upload.write(bytes)?;
+            upload.finish(&Digest::parse(expected).unwrap())
+        };
+        assert!(matches!(upload(b"abd", ABC), Err(StorageError::WrongDigest { .. })));
+        assert!(matches!(upload(b"abcd", ABC), Err(StorageError::TooLarge { limit: 3 })));
+        assert!(entries(dir.path()).unwrap().is_empty(), "what failed leaves nothing");
+        upload(b"abc", ABC).unwrap();
+        assert_eq!(fs::read(dir.path().join(ABC)).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn digests_are_file_names_and_nothing_else() {
+        assert!(Digest::parse(ABC).is_some());
+        for bad in ["", "abc", "../../../etc/passwd", &ABC.to_uppercase(), &ABC.replace('b', "/")] {
+            assert!(Digest::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_names_and_is_old_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(ABC), "abc").unwrap();
+        sweep(dir.path(), &[], Duration::from_secs(60)).unwrap();
+        assert_eq!(entries(dir.path()).unwrap().len(), 1);
+        sweep(dir.path(), &[], Duration::ZERO).unwrap();
+        assert!(entries(dir.path()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,13 @@
+//! What can be seen from outside: counters and histograms, the log, and how both are written.
+//!
+//! Counting happens on the path of every request, so it is a handful of atomic additions; formatting happens when
+//! somebody looks. The log is one stream of lines to standard error, written by one thread.
+
+mod access;
+mod histogram;
+mod log;
+mod metrics;
+
+pub use self::access::{Entry, Format};
+pub use self::log::{LogThread, LogWriter, install as install_log};
+pub use self::metrics::{Seen, ServiceMetrics, exposition};

@@ -1,0 +1,62 @@
+//! A histogram of times, filled without a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Upper bounds in microseconds: from a warm echo to the longest deadline anyone sets.
+const BOUNDS_US: [u64; 16] = [
+    25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000,
+    30_000_000,
+];
+
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    /// One more than there are bounds: the last counts what exceeds them all.
+    counts: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_nanos: AtomicU64,
+}
+
+/// A histogram as it stood at one moment.
+pub(super) struct Snapshot {
+    pub(super) sum_seconds: f64,
+    pub(super) count: u64,
+    /// Upper bound in seconds, and how many lie between it and the bound before.
+    pub(super) buckets: Vec<(f64, u64)>,
+}
+
+impl Histogram {
+    pub(super) fn record(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);
+        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sum_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+        let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        Snapshot {
+            sum_seconds: self.sum_nanos.load(Ordering::Relaxed) as f64 / 1e9,
+            count: counts.iter().sum(),
+            buckets: bounds.zip(counts).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_falls_under_the_first_bound_it_does_not_exceed() {
+        let histogram = Histogram::default();
+        for micros in [0, 25, 26, 1_000, 31_000_000] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        let snapshot = histogram.snapshot();
+        let filled: Vec<(f64, u64)> = snapshot.buckets.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [(25e-6, 2), (50e-6, 1), (1e-3, 1), (f64::INFINITY, 1)]);
+        assert_eq!(snapshot.count, 5);
+        assert!((snapshot.sum_seconds - 31.001_051).abs() < 1e-9);
+    }
+}

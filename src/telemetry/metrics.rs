@@ -1,0 +1,295 @@
+//! The numbers of each service, and their exposition for Prometheus.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::histogram::Histogram;
+
+/// Statuses that are counted: 200 to 599.
+const FIRST_STATUS: u16 = 200;
+const STATUSES: usize = 400;
+
+/// What is counted about one service over its lifetime, whatever its version.
+pub struct ServiceMetrics {
+    accepted: AtomicU64,
+    by_status: [AtomicU64; STATUSES],
+    by_code: Counts,
+    restarts: Counts,
+    receive: Histogram,
+    queue: Histogram,
+    run: Histogram,
+    fuel: AtomicU64,
+    log_dropped: AtomicU64,
+}
+
+/// Counters by a name from the code; for events that are rare or already costly.
+#[derive(Default)]
+struct Counts(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Counts {
+    fn add(&self, name: &'static str) {
+        *self.entries().entry(name).or_default() += 1;
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for ServiceMetrics {
+    fn default() -> Self {
+        Self {
+            accepted: AtomicU64::new(0),
+            by_status: [const { AtomicU64::new(0) }; STATUSES],
+            by_code: Counts::default(),
+            restarts: Counts::default(),
+            receive: Histogram::default(),
+            queue: Histogram::default(),
+            run: Histogram::default(),
+            fuel: AtomicU64::new(0),
+            log_dropped: AtomicU64::new(0),
+        }
+    }
+}
+
+impl ServiceMetrics {
+    /// A request came in. Exactly one [`Self::settled`] follows.
+    pub fn accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request ended. `code` is the refusal's, where it was refused.
+    pub fn settled(&self, status: u16, code: Option<&'static str>) {
+        let index = usize::from(status.saturating_sub(FIRST_STATUS)).min(STATUSES - 1);
+        self.by_status[index].fetch_add(1, Ordering::Relaxed);
+        if let Some(code) = code {
+            self.by_code.add(code);
+        }
+    }
+
+    pub fn received(&self, took: Duration) {
+        self.receive.record(took);
+    }
+
+    pub fn queued(&self, took: Duration) {
+        self.queue.record(took);
+    }
+
+    pub fn ran(&self, took: Duration, fuel: Option<u64>) {
+        self.run.record(took);
+        if let Some(fuel) = fuel {
+            self.fuel.fetch_add(fuel, Ordering::Relaxed);
+        }
+    }
+
+    /// A guest was given up because of `fault` and is being replaced.
+    pub fn restarted(&self, fault: &'static str) {
+        self.restarts.add(fault);
+    }
+
+    pub fn restarts(&self) -> u64 {
+        self.restarts.entries().values().sum()
+    }
+
+    pub fn log_dropped(&self, lines: u64) {
+        self.log_dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+/// One service as an onlooker finds it.
+#[derive(Clone)]
+pub struct Seen {
+    pub service: String,
+    pub metrics: Arc<ServiceMetrics>,
+    /// Per instance: workers, busy workers, queued calls.
+    pub instances: Vec<(usize, usize, usize)>,
+}
+
+/// The text that `/metrics` answers.
+pub fn exposition(services: Vec<Seen>, connections: usize, log_lines_lost: u64) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("bulkhead");
+    registry.register_collector(Box::new(View { services, connections, log_lines_lost }));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+struct View {
+    services: Vec<Seen>,
+    connections: usize,
+    log_lines_lost: u64,
+}
+
+impl Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("services", &self.services.len()).finish()
+    }
+}
+
+impl Collector for View {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.requests(&mut encoder)?;
+        self.times(&mut encoder)?;
+        self.instances(&mut encoder)?;
+        let gauge = encoder.encode_descriptor("connections", "open connections of callers", None, MetricType::Gauge)?;
+        encode_gauge(gauge, self.connections)?;
+        let help = "log lines lost because the log could not be written fast enough";
+        let mut lost = encoder.encode_descriptor("log_lines_lost", help, None, MetricType::Counter)?;
+        lost.encode_counter::<NoLabelSet, _, u64>(&self.log_lines_lost, None)
+    }
+}
+
+impl View {
+    fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let of = |counter: fn(&ServiceMetrics) -> &AtomicU64| {
+            move |seen: &Seen| counter(&seen.metrics).load(Ordering::Relaxed)
+        };
+        self.counter(encoder, "requests_accepted", "requests that came in", of(|m| &m.accepted))?;
+        self.counter(encoder, "fuel", "fuel burnt by processors", of(|m| &m.fuel))?;
+        self.counter(
+            encoder,
+            "log_dropped",
+            "processors' log lines past the limit of a request",
+            of(|m| &m.log_dropped),
+        )?;
+
+        let help = "requests by the status they ended with; 499 means the client left first";
+        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        for seen in &self.services {
+            for (status, count) in (FIRST_STATUS..).zip(&seen.metrics.by_status) {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    let labels = [("service", seen.service.clone()), ("status", status.to_string())];
+                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                }
+            }
+        }
+        self.counts(encoder, "refusals", "requests that got no answer of a processor, by code", "code", |m| {
+            &m.by_code
+        })?;
+        self.counts(encoder, "instance_restarts", "guests given up and replaced, by fault", "fault", |m| &m.restarts)
+    }
+
+    fn counter(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        value: impl Fn(&Seen) -> u64,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for seen in &self.services {
+            let labels = [("service", seen.service.as_str())];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
+        }
+        Ok(())
+    }
+
+    fn counts(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        label: &str,
+        counts: impl Fn(&ServiceMetrics) -> &Counts,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for seen in &self.services {
+            for (value, count) in &*counts(&seen.metrics).entries() {
+                let labels = [("service", seen.service.as_str()), (label, value)];
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Which = fn(&ServiceMetrics) -> &Histogram;
+        let phases: [(&str, &str, Which); 3] = [
+            ("request_receive_seconds", "from the first byte of a request to the last", |m| &m.receive),
+            ("request_queue_seconds", "waiting for a worker", |m| &m.queue),
+            ("request_run_seconds", "in the processor", |m| &m.run),
+        ];
+        for (name, help, histogram) in phases {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            for seen in &self.services {
+                let snapshot = histogram(&seen.metrics).snapshot();
+                let labels = [("service", seen.service.as_str())];
+                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                    snapshot.sum_seconds,
+                    snapshot.count,
+                    &snapshot.buckets,
+                    None,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn instances(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Which = fn(&(usize, usize, usize)) -> usize;
+        let gauges: [(&str, &str, Which); 3] = [
+            ("workers", "workers of an instance", |i| i.0),
+            ("workers_busy", "workers at work or being replaced", |i| i.1),
+            ("queue_depth", "calls waiting for a worker", |i| i.2),
+        ];
+        for (name, help, value) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for seen in &self.services {
+                for (index, instance) in seen.instances.iter().enumerate() {
+                    let labels = [("service", seen.service.clone()), ("instance", index.to_string())];
+                    encode_gauge(family.encode_family(&labels)?, value(instance))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode_gauge(mut encoder: MetricEncoder<'_>, value: usize) -> fmt::Result {
+    encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exposition_counts_every_outcome_under_its_status() {
+        let metrics = Arc::new(ServiceMetrics::default());
+        for (status, code) in [(200, None), (200, None), (499, Some("client_closed")), (450, Some("queue_full"))] {
+            metrics.accepted();
+            metrics.settled(status, code);
+        }
+        metrics.restarted("panic");
+        metrics.ran(Duration::from_millis(2), Some(7));
+        let text =
+            exposition(vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)] }], 3, 0).unwrap();
+        for line in [
+            "bulkhead_requests_accepted_total{service=\"echo\"} 4",
+            "bulkhead_requests_total{service=\"echo\",status=\"200\"} 2",
+            "bulkhead_requests_total{service=\"echo\",status=\"450\"} 1",
+            "bulkhead_requests_total{service=\"echo\",status=\"499\"} 1",
+            "bulkhead_refusals_total{service=\"echo\",code=\"queue_full\"} 1",
+            "bulkhead_instance_restarts_total{service=\"echo\",fault=\"panic\"} 1",
+            "bulkhead_fuel_total{service=\"echo\"} 7",
+            "bulkhead_request_run_seconds_bucket{le=\"0.0025\",service=\"echo\"} 1",
+            "bulkhead_request_run_seconds_count{service=\"echo\"} 1",
+            "bulkhead_request_run_seconds_bucket{le=\"+Inf\",service=\"echo\"} 1",
+            "bulkhead_queue_depth{service=\"echo\",instance=\"0\"} 1",
+            "bulkhead_workers_busy{service=\"echo\",instance=\"0\"} 2",
+            "bulkhead_connections 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");
+        }
+    }
+}
