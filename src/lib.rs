@@ -2,6 +2,7 @@ pub mod admission;
 pub mod auth;
 pub mod call;
 pub mod config;
+pub mod front;
 pub mod registry;
 pub mod sandbox;
 pub mod storage;

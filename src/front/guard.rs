@@ -205,7 +205,10 @@ impl Guard {
     }
 
     /// Reads a body straight into hyper's buffer.
-    #[expect(unsafe_code, reason = "hyper's cursor has no safe way to read into it; going around it copies every body twice")]
+    #[expect(
+        unsafe_code,
+        reason = "hyper's cursor has no safe way to read into it; going around it copies every body twice"
+    )]
     fn poll_body(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let Phase::Body(framing) = &mut self.phase else { return Poll::Pending };
         let room = cursor.remaining();
@@ -275,7 +278,11 @@ impl Guard {
 }
 
 impl hyper::rt::Read for Guard {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         self.poll_input(cx, &mut cursor)
     }
 }

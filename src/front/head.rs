@@ -142,7 +142,8 @@ fn request_line(line: &[u8]) -> Result<(), HeadFault> {
     if target.iter().any(|b| !b.is_ascii_graphic() || *b == b'#') {
         return Err(HeadFault::Malformed("the request target has a character that must be percent-encoded"));
     }
-    let form_is_known = target.starts_with(b"/") || target.starts_with(b"http://") || (target == b"*" && method == b"OPTIONS");
+    let form_is_known =
+        target.starts_with(b"/") || target.starts_with(b"http://") || (target == b"*" && method == b"OPTIONS");
     if form_is_known { Ok(()) } else { Err(HeadFault::Malformed("the request target is not a path")) }
 }
 
@@ -380,7 +381,9 @@ mod tests {
 
     #[test]
     fn header_lines_are_names_and_values() {
-        for bad in ["x\r\n", " x: y\r\n", "x : y\r\n", ": y\r\n", "x: a\r\n b\r\n", "x: a\rb\r\n", "x: \0\r\n", "é: x\r\n"] {
+        for bad in
+            ["x\r\n", " x: y\r\n", "x : y\r\n", ": y\r\n", "x: a\r\n b\r\n", "x: a\rb\r\n", "x: \0\r\n", "é: x\r\n"]
+        {
             assert!(is_malformed(body(bad)), "{bad:?}");
         }
         assert_eq!(body("Expect: 100-Continue\r\n"), Ok(BodyLength::None));

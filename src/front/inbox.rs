@@ -50,7 +50,11 @@ impl Inbox {
     }
 
     /// Reads once, behind what is there; 0 bytes is the end of the stream.
-    pub(super) fn poll_fill<R: AsyncRead + Unpin>(&mut self, from: &mut R, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        from: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         self.make_room(1);
         let mut buffer = ReadBuf::new(&mut self.bytes[self.end..]);
         ready!(Pin::new(from).poll_read(cx, &mut buffer))?;

@@ -31,7 +31,8 @@ struct Exchange {
 impl Wire {
     /// The guard: a head arrived, whole or judged.
     pub(super) fn arrived(&self, first_byte: Instant, fault: Option<HeadFault>) {
-        *self.exchange() = Exchange { first_byte: Some(first_byte), head_fault: fault, body_fault: None, answered: false };
+        *self.exchange() =
+            Exchange { first_byte: Some(first_byte), head_fault: fault, body_fault: None, answered: false };
     }
 
     /// The handler: what arrived. Without a guard's word the request began now.

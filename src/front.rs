@@ -1,0 +1,58 @@
+//! HTTP in, HTTP out: the data listener.
+//!
+//! `connection` takes a socket and puts the `guard` between it and hyper; `handle` is the line a request walks; `refusal`
+//! is the table of everything that can end it early; `exchange` keeps its account.
+
+mod body;
+mod connection;
+mod exchange;
+mod framing;
+mod guard;
+mod handle;
+mod head;
+mod inbox;
+mod refusal;
+mod render;
+mod route;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use self::connection::ConnectionLimits;
+use self::connection::Listening;
+use self::exchange::Ledger;
+pub use self::guard::Patience;
+use self::handle::Line;
+use crate::registry::Registry;
+use crate::telemetry::{LogWriter, ServiceMetrics};
+
+/// The data listener's state, shared by all its connections. Cloning gives another handle.
+#[derive(Clone)]
+pub struct Front(Arc<Listening>);
+
+impl Front {
+    pub fn new(registry: Arc<Registry>, log: LogWriter, limits: ConnectionLimits) -> Self {
+        let ledger = Ledger { log, nobody: Arc::default() };
+        let open = AtomicUsize::new(0);
+        Self(Arc::new(Listening { line: Line { registry, ledger }, limits, open }))
+    }
+
+    /// Serves callers until `drain` turns true; returns when the last of them has been served.
+    pub async fn serve(&self, listener: TcpListener, drain: watch::Receiver<bool>) {
+        Arc::clone(&self.0).serve(listener, drain).await;
+    }
+
+    /// Connections open at this moment.
+    pub fn connections(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
+    /// The account of requests that named no service that exists.
+    pub fn nobody(&self) -> &Arc<ServiceMetrics> {
+        &self.0.line.ledger.nobody
+    }
+}

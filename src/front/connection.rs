@@ -1,0 +1,133 @@
+//! Takes connections, bounded in number, and serves each in a task of its own.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use super::guard::{Guard, Patience};
+use super::handle::Line;
+use super::wire::Wire;
+
+/// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bounds of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Connections open at once; further ones wait in the system's backlog.
+    pub connections: usize,
+    pub patience: Patience,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        // Half of the descriptors are left for files, guests and the admin side.
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
+        let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
+        Self { connections: half.clamp(16, 10_000), patience: Patience::default() }
+    }
+}
+
+/// The data listener at work.
+pub(super) struct Listening {
+    pub(super) line: Line,
+    pub(super) limits: ConnectionLimits,
+    pub(super) open: AtomicUsize,
+}
+
+impl Listening {
+    /// Serves until `drain` says so; then waits until every connection has ended.
+    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, mut drain: watch::Receiver<bool>) {
+        let places = Arc::new(Semaphore::new(self.limits.connections));
+        loop {
+            let place = tokio::select! {
+                biased;
+                () = begun(&mut drain) => break,
+                place = Arc::clone(&places).acquire_owned() => place,
+            };
+            let Ok(place) = place else { break };
+            let accepted = tokio::select! {
+                biased;
+                () = begun(&mut drain) => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (listening, drain) = (Arc::clone(&self), drain.clone());
+                    tokio::spawn(async move {
+                        let _place = place;
+                        listening.connection(stream, drain).await;
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    if !is_the_clients_doing(&error) {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+        drop(listener);
+        // Every connection holds a place; when all are back, none is left.
+        let _ = places.acquire_many(u32::try_from(self.limits.connections).unwrap_or(u32::MAX)).await;
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, mut drain: watch::Receiver<bool>) {
+        let _open = Open::count(&self.open);
+        // Answers are written whole; waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        let wire = Arc::new(Wire::default());
+        let guard = Guard::new(stream, Arc::clone(&wire), self.limits.patience);
+        let service = service_fn(|request| {
+            let (listening, wire) = (Arc::clone(&self), Arc::clone(&wire));
+            async move { Ok::<_, std::convert::Infallible>(listening.line.handle(request, &wire).await) }
+        });
+        let mut http = http1::Builder::new();
+        // The guard keeps the time and has bounded the head; a client that closes its side has left.
+        http.half_close(false).keep_alive(true).max_buf_size(128 << 10);
+        let mut connection = pin!(http.serve_connection(guard, service));
+        let ended = tokio::select! {
+            biased;
+            ended = &mut connection => ended,
+            () = begun(&mut drain) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+/// Ready once the drain has begun, or nobody can begin it any more.
+async fn begun(drain: &mut watch::Receiver<bool>) {
+    let _ = drain.wait_for(|drain| *drain).await;
+}
+
+/// Counts an open connection for as long as it lives.
+struct Open<'a>(&'a AtomicUsize);
+
+impl<'a> Open<'a> {
+    fn count(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn is_the_clients_doing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}

@@ -1,0 +1,156 @@
+//! The account of one request: what it was, when what happened, and how it ended.
+//!
+//! Every request that begins here ends here, exactly once: settled with an answer, or, if it is dropped before, with 499
+//! because the client left. So what was accepted is always the sum of the outcomes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Uri};
+
+use super::refusal::Refusal;
+use crate::call::RequestId;
+use crate::registry::Service;
+use crate::sandbox::Run;
+use crate::telemetry::{Entry, LogWriter, ServiceMetrics};
+
+/// What the front counts and logs with.
+pub(super) struct Ledger {
+    pub(super) log: LogWriter,
+    /// Requests that named no service that exists.
+    pub(super) nobody: Arc<ServiceMetrics>,
+}
+
+pub(super) struct Exchange<'a> {
+    ledger: &'a Ledger,
+    pub(super) request_id: RequestId,
+    method: Method,
+    uri: Uri,
+    service: Option<Arc<Service>>,
+    version: u64,
+    arrived: Instant,
+    received: Option<Instant>,
+    admitted: Option<Instant>,
+    ended: Option<Instant>,
+    bytes_in: usize,
+    fuel: Option<u64>,
+    memory: usize,
+    settled: bool,
+}
+
+/// How long each stage took; the last one reached runs until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) receive: Duration,
+    pub(super) queue: Duration,
+    pub(super) run: Duration,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn begin(ledger: &'a Ledger, request_id: RequestId, method: Method, uri: Uri, arrived: Instant) -> Self {
+        Self {
+            ledger,
+            request_id,
+            method,
+            uri,
+            service: None,
+            version: 0,
+            arrived,
+            received: None,
+            admitted: None,
+            ended: None,
+            bytes_in: 0,
+            fuel: None,
+            memory: 0,
+            settled: false,
+        }
+    }
+
+    pub(super) fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
+    /// The request is for this service: from here on it is in its account.
+    pub(super) fn belongs_to(&mut self, service: Arc<Service>) {
+        service.metrics().accepted();
+        self.service = Some(service);
+    }
+
+    pub(super) fn answered_by(&mut self, version: u64) {
+        self.version = version;
+    }
+
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.bytes_in = bytes;
+        self.received = Some(Instant::now());
+    }
+
+    pub(super) fn admitted(&mut self) {
+        self.admitted = Some(Instant::now());
+    }
+
+    pub(super) fn ran(&mut self, run: &Run) {
+        self.ended = Some(Instant::now());
+        self.fuel = run.fuel;
+        self.memory = run.memory;
+    }
+
+    pub(super) fn fuel(&self) -> Option<u64> {
+        self.fuel
+    }
+
+    pub(super) fn times(&self) -> Times {
+        let end = self.ended.unwrap_or_else(Instant::now);
+        let received = self.received.unwrap_or(end);
+        let admitted = self.admitted.unwrap_or(end);
+        Times { receive: received - self.arrived, queue: admitted - received, run: end - admitted }
+    }
+
+    /// The request has ended with this status.
+    pub(super) fn settle(&mut self, times: Times, status: u16, code: &'static str, cause: &str, bytes_out: usize) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let metrics = match &self.service {
+            Some(service) => service.metrics(),
+            None => {
+                self.ledger.nobody.accepted();
+                &self.ledger.nobody
+            }
+        };
+        if self.received.is_some() {
+            metrics.received(times.receive);
+        }
+        if self.admitted.is_some() {
+            metrics.queued(times.queue);
+            metrics.ran(times.run, self.fuel);
+        }
+        metrics.settled(status, (!code.is_empty()).then_some(code));
+        self.ledger.log.request(&Entry {
+            request_id: self.request_id,
+            service: self.service.as_deref().map_or("", Service::name),
+            version: self.version,
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            status,
+            code,
+            receive: times.receive,
+            queue: times.queue,
+            run: times.run,
+            fuel: self.fuel,
+            memory: self.memory,
+            bytes_in: self.bytes_in,
+            bytes_out,
+            cause,
+        });
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            let row = Refusal::ClientClosed.row();
+            self.settle(self.times(), row.status, row.code, "", 0);
+        }
+    }
+}

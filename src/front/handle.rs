@@ -1,0 +1,175 @@
+//! The line a request walks: route, authenticate, limit, receive, admit, run, render.
+//!
+//! The outer function names the request, keeps its account, and turns whatever comes of it into a reply; the inner one
+//! is the line itself, and its order has reasons. What will be refused is refused before it costs anything: nobody's
+//! body is read before we know that the service exists, that the caller may call it, and that there is room.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::{AUTHORIZATION, EXPECT};
+use http::{HeaderName, Request};
+use hyper::body::Incoming;
+
+use super::body;
+use super::exchange::{Exchange, Ledger};
+use super::head::HeadFault;
+use super::refusal::{Connection, Refusal};
+use super::render::{self, About, Reply};
+use super::route::{Route, target};
+use super::wire::Wire;
+use crate::admission::Turned;
+use crate::auth;
+use crate::call::{Answer, Call, RequestId};
+use crate::config::Expose;
+use crate::registry::Registry;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the line needs.
+pub(super) struct Line {
+    pub(super) registry: Arc<Registry>,
+    pub(super) ledger: Ledger,
+}
+
+/// What the inner function finds out on its way and the outer one needs in any case.
+#[derive(Default)]
+struct Found {
+    expose: Option<Expose>,
+    /// The body, for as long as nobody has asked for it.
+    unread: Option<Incoming>,
+    expects_continue: bool,
+}
+
+impl Line {
+    pub(super) async fn handle(&self, request: Request<Incoming>, wire: &Wire) -> Reply {
+        let (arrived, fault) = wire.begin();
+        let given_id = request.headers().get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
+        let request_id = given_id.unwrap_or_else(RequestId::generate);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, arrived);
+
+        let mut found = Found::default();
+        let outcome = match caught(self.answer(request, fault, wire, &mut exchange, &mut found)).await {
+            Ok(outcome) => outcome,
+            Err(panic) => Err(Refusal::Internal { cause: panic_message(&*panic) }),
+        };
+        let times = exchange.times();
+        let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose };
+        let reply = match outcome {
+            Ok(answer) => {
+                let (status, size) = (answer.status.as_u16(), answer.body.len());
+                let code = if status == 200 { "" } else { "processor_status" };
+                exchange.settle(times, status, code, "", size);
+                render::answer(answer, &about)
+            }
+            Err(refusal) => {
+                let row = refusal.row();
+                let can_go_on = match found.unread {
+                    Some(unread) if row.connection == Connection::Keep => {
+                        body::discard(unread, found.expects_continue).await
+                    }
+                    _ => true,
+                };
+                let reply = render::refusal(&refusal, &about, can_go_on);
+                let size = http_body::Body::size_hint(reply.body()).exact().unwrap_or_default();
+                exchange.settle(
+                    times,
+                    row.status,
+                    row.code,
+                    &refusal.cause(),
+                    usize::try_from(size).unwrap_or_default(),
+                );
+                reply
+            }
+        };
+        wire.answer();
+        reply
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        fault: Option<HeadFault>,
+        wire: &Wire,
+        exchange: &mut Exchange<'_>,
+        found: &mut Found,
+    ) -> Result<Answer, Refusal> {
+        if let Some(fault) = fault {
+            return Err(fault.into());
+        }
+        let (mut parts, incoming) = request.into_parts();
+        found.expects_continue = parts.headers.contains_key(EXPECT);
+        found.unread = Some(incoming);
+
+        let route = Route::of(&parts.uri)?;
+        let path_start = route.path_start;
+        let service =
+            self.registry.find(route.service).ok_or_else(|| Refusal::ServiceNotFound(route.service.to_owned()))?;
+        exchange.belongs_to(Arc::clone(&service));
+        let version = service.running().map_err(|phase| Refusal::from_phase(&phase))?;
+        exchange.answered_by(version.number);
+        let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
+        found.expose = Some(sandbox.expose);
+
+        auth::authenticate(version.token.as_ref(), &parts.headers, target(&parts.uri))?;
+        if !sandbox.methods.accepts(parts.method.as_str()) {
+            return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
+        }
+        version.pass_rate()?;
+        let queue_full = Refusal::QueueFull { max_queue: rpc.max_queue_size };
+        if version.is_full() {
+            return Err(queue_full);
+        }
+        body::check_declared(&parts.headers, sandbox.max_request_bytes)?;
+
+        let deadline = exchange.arrived() + rpc.keepalive;
+        let Some(incoming) = found.unread.take() else {
+            return Err(Refusal::Internal { cause: "the body was taken before its turn".into() });
+        };
+        let body = body::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive, wire).await?;
+        exchange.received(body.len());
+
+        let ticket = version.admit(deadline).await.map_err(|turned| match turned {
+            Turned::QueueFull => queue_full,
+            Turned::Overdue => Refusal::DeadlineExceeded { limit: rpc.keepalive },
+        })?;
+        exchange.admitted();
+        if version.token.is_some() {
+            // It was for the host; a processor has no business with its callers' secrets.
+            parts.headers.remove(AUTHORIZATION);
+        }
+        let call = Call {
+            method: parts.method,
+            uri: parts.uri,
+            path_start,
+            headers: parts.headers,
+            body,
+            request_id: exchange.request_id,
+            deadline,
+        };
+        let run = version.run(ticket, call).await.map_err(|overdue| Refusal::overdue(overdue, rpc.keepalive))?;
+        exchange.ran(&run);
+        run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))
+    }
+}
+
+/// Turns a panic inside `future` into a value: our bug costs one request.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the host panicked: {}", text.unwrap_or("without a message"))
+}

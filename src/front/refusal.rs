@@ -1,0 +1,300 @@
+//! The one table from what can go wrong to what the caller is told: status, code, sentence, and whether the connection
+//! goes on. Nothing else in the host chooses a failing status.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::head::HeadFault;
+use super::wire::BodyFault;
+use crate::admission::Overdue;
+use crate::auth::Unauthorized;
+use crate::config;
+use crate::registry::{Limited, Phase};
+use crate::sandbox::Fault;
+
+/// Why a request gets no answer of a processor's own making.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    BadRequest(Cow<'static, str>),
+    /// The guest failed; the status is the service's `trap_status`.
+    ProcessorException {
+        status: u16,
+        detail: String,
+        stack: String,
+    },
+    /// The status is the service's `fuel_status`.
+    FuelExhausted {
+        status: u16,
+        detail: String,
+    },
+    /// The processor declined with a status of its own.
+    ProcessorStatus {
+        status: u16,
+        message: String,
+    },
+    Unauthorized(Unauthorized),
+    ServiceNotFound(String),
+    NotFound,
+    MethodNotAllowed {
+        allow: String,
+    },
+    DeadlineExceeded {
+        limit: Duration,
+    },
+    /// The head or the body came too slowly for anybody to know whose deadline it was.
+    SlowHead,
+    BodyTooLarge {
+        limit: usize,
+    },
+    HeadersTooLarge,
+    TargetTooLong,
+    ExpectationUnknown,
+    RateLimited {
+        retry_after: Duration,
+    },
+    QueueFull {
+        max_queue: usize,
+    },
+    ClientClosed,
+    Internal {
+        cause: String,
+    },
+    NotImplemented(&'static str),
+    NoHealthyUpstream {
+        detail: String,
+    },
+    NotReady,
+    VersionNotSupported,
+}
+
+/// One row of the status contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) status: u16,
+    /// Stable: in the body, the log and the metrics.
+    pub(super) code: &'static str,
+    pub(super) connection: Connection,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    Keep,
+    Close,
+}
+
+impl Refusal {
+    pub(super) fn row(&self) -> Row {
+        use Connection::{Close, Keep};
+        let (status, code, connection) = match self {
+            Self::BadRequest(_) => (400, "bad_request", Close),
+            Self::ProcessorException { status, .. } => (*status, "processor_exception", Keep),
+            Self::FuelExhausted { status, .. } => (*status, "fuel_exhausted", Keep),
+            Self::ProcessorStatus { status, .. } => (*status, "processor_status", Keep),
+            Self::Unauthorized(_) => (401, "unauthorized", Keep),
+            Self::ServiceNotFound(_) => (404, "service_not_found", Keep),
+            Self::NotFound => (404, "not_found", Keep),
+            Self::MethodNotAllowed { .. } => (405, "method_not_allowed", Keep),
+            Self::DeadlineExceeded { .. } | Self::SlowHead => (408, "deadline_exceeded", Close),
+            Self::BodyTooLarge { .. } => (413, "body_too_large", Close),
+            Self::TargetTooLong => (414, "target_too_long", Close),
+            Self::ExpectationUnknown => (417, "expectation_failed", Close),
+            Self::RateLimited { .. } => (429, "rate_limited", Keep),
+            Self::HeadersTooLarge => (431, "headers_too_large", Close),
+            Self::QueueFull { .. } => (450, "queue_full", Keep),
+            Self::ClientClosed => (499, "client_closed", Close),
+            Self::Internal { .. } => (500, "internal", Keep),
+            Self::NotImplemented(_) => (501, "not_implemented", Close),
+            Self::NoHealthyUpstream { .. } => (503, "no_healthy_upstream", Keep),
+            Self::NotReady => (503, "not_ready", Keep),
+            Self::VersionNotSupported => (505, "http_version_not_supported", Close),
+        };
+        Row { status, code, connection }
+    }
+
+    /// What the caller may know, in one sentence.
+    pub(super) fn detail(&self) -> Cow<'_, str> {
+        match self {
+            Self::BadRequest(detail) => detail.as_ref().into(),
+            Self::ProcessorException { detail, .. } | Self::FuelExhausted { detail, .. } => detail.into(),
+            Self::ProcessorStatus { message, .. } => message.into(),
+            Self::Unauthorized(why) => why.to_string().into(),
+            Self::ServiceNotFound(name) => format!("there is no service {name:?}").into(),
+            Self::NotFound => "there is nothing at this path; services are at /api/predict/<service>".into(),
+            Self::MethodNotAllowed { allow } => format!("this service answers {allow}").into(),
+            Self::DeadlineExceeded { limit } => {
+                format!("the request was not answered within {} ms (metadata.rpc.keepalive)", limit.as_millis()).into()
+            }
+            Self::SlowHead => "the head of the request did not arrive in time".into(),
+            Self::BodyTooLarge { limit } => {
+                format!("the body is larger than {limit} bytes (sandbox.max_request_bytes)").into()
+            }
+            Self::HeadersTooLarge => "the headers are more than 100 or larger than 32 KiB".into(),
+            Self::TargetTooLong => "the request target is longer than 8 KiB".into(),
+            Self::ExpectationUnknown => "of expectations only 100-continue is known".into(),
+            Self::RateLimited { .. } => {
+                "the service takes no more requests per second (metadata.rpc.rate_limit)".into()
+            }
+            Self::QueueFull { max_queue } => {
+                format!("all workers are busy and {max_queue} requests are waiting (metadata.rpc.max_queue_size)")
+                    .into()
+            }
+            Self::ClientClosed => "the client closed the connection".into(),
+            Self::Internal { .. } => "the host failed; its log knows why under this request id".into(),
+            Self::NotImplemented(what) => (*what).into(),
+            Self::NoHealthyUpstream { detail } => detail.into(),
+            Self::NotReady => "the host has just started and is bringing this service up".into(),
+            Self::VersionNotSupported => "HTTP/1.1 and HTTP/1.0 are spoken here".into(),
+        }
+    }
+
+    /// What would help, where that is known.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::QueueFull { .. } => {
+                Some("retry with a pause, or raise metadata.rpc.worker_threads or metadata.instance")
+            }
+            Self::DeadlineExceeded { .. } => {
+                Some("the request's work is stopped; raise metadata.rpc.keepalive if it needs longer")
+            }
+            Self::FuelExhausted { .. } => Some("raise sandbox.fuel if the request needs more work"),
+            _ => None,
+        }
+    }
+
+    /// For the log alone.
+    pub(super) fn cause(&self) -> Cow<'_, str> {
+        match self {
+            Self::Internal { cause } => cause.into(),
+            Self::ClientClosed => "".into(),
+            other => other.detail(),
+        }
+    }
+
+    /// How the processor's fault is told under the service's settings.
+    pub(super) fn from_fault(fault: Fault, stack: String, sandbox: &config::Sandbox) -> Self {
+        let exception = |detail| Self::ProcessorException { status: sandbox.trap_status, detail, stack };
+        match fault {
+            Fault::Failure { status: Some(status), message } => Self::ProcessorStatus { status, message },
+            Fault::Failure { status: None, message } => exception(message),
+            fuel @ Fault::FuelExhausted { .. } => {
+                Self::FuelExhausted { status: sandbox.fuel_status, detail: fuel.to_string() }
+            }
+            Fault::Host { reason } => Self::Internal { cause: reason },
+            fault @ (Fault::Panic { .. }
+            | Fault::Trap { .. }
+            | Fault::StackOverflow
+            | Fault::OutOfMemory { .. }
+            | Fault::BadAnswer { .. }) => exception(fault.to_string()),
+        }
+    }
+
+    /// Why a service that exists does not answer.
+    pub(super) fn from_phase(phase: &Phase) -> Self {
+        match phase {
+            Phase::Starting | Phase::Running(_) => Self::NotReady,
+            Phase::Stopped => Self::NoHealthyUpstream { detail: "no healthy upstream: the service is stopped".into() },
+            Phase::Failed(_) => {
+                Self::NoHealthyUpstream { detail: "no healthy upstream: the service could not be brought up".into() }
+            }
+        }
+    }
+
+    pub(super) fn overdue(_: Overdue, limit: Duration) -> Self {
+        Self::DeadlineExceeded { limit }
+    }
+}
+
+impl From<HeadFault> for Refusal {
+    fn from(fault: HeadFault) -> Self {
+        match fault {
+            HeadFault::Malformed(why) => Self::BadRequest(why.into()),
+            HeadFault::VersionNotSupported => Self::VersionNotSupported,
+            HeadFault::NotImplemented(what) => Self::NotImplemented(what),
+            HeadFault::TargetTooLong => Self::TargetTooLong,
+            HeadFault::HeadTooLarge => Self::HeadersTooLarge,
+            HeadFault::BodyTooLarge => Self::BodyTooLarge { limit: usize::MAX },
+            HeadFault::ExpectationUnknown => Self::ExpectationUnknown,
+            HeadFault::Slow => Self::SlowHead,
+        }
+    }
+}
+
+impl From<BodyFault> for Refusal {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::CutOff => Self::ClientClosed,
+            BodyFault::Malformed => Self::BadRequest("the chunks of the body are malformed".into()),
+        }
+    }
+}
+
+impl From<Unauthorized> for Refusal {
+    fn from(why: Unauthorized) -> Self {
+        Self::Unauthorized(why)
+    }
+}
+
+impl From<Limited> for Refusal {
+    fn from(limited: Limited) -> Self {
+        Self::RateLimited { retry_after: limited.retry_after }
+    }
+}
+
+/// The reason phrase and the problem's title.
+pub(super) fn title(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        450 => "Queue Full",
+        499 => "Client Closed Request",
+        _ => status.canonical_reason().unwrap_or("Unknown"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contract, row by row, as callers rely on it.
+    #[test]
+    fn the_status_table() {
+        use Connection::{Close, Keep};
+        let second = Duration::from_secs(1);
+        let exception = |status| Refusal::ProcessorException { status, detail: String::new(), stack: String::new() };
+        let table: [(Refusal, u16, &str, Connection); 23] = [
+            (Refusal::BadRequest("x".into()), 400, "bad_request", Close),
+            (exception(400), 400, "processor_exception", Keep),
+            (exception(470), 470, "processor_exception", Keep),
+            (Refusal::FuelExhausted { status: 400, detail: String::new() }, 400, "fuel_exhausted", Keep),
+            (Refusal::ProcessorStatus { status: 422, message: String::new() }, 422, "processor_status", Keep),
+            (Refusal::Unauthorized(Unauthorized::Missing), 401, "unauthorized", Keep),
+            (Refusal::ServiceNotFound(String::new()), 404, "service_not_found", Keep),
+            (Refusal::NotFound, 404, "not_found", Keep),
+            (Refusal::MethodNotAllowed { allow: String::new() }, 405, "method_not_allowed", Keep),
+            (Refusal::DeadlineExceeded { limit: second }, 408, "deadline_exceeded", Close),
+            (Refusal::SlowHead, 408, "deadline_exceeded", Close),
+            (Refusal::BodyTooLarge { limit: 1 }, 413, "body_too_large", Close),
+            (Refusal::TargetTooLong, 414, "target_too_long", Close),
+            (Refusal::ExpectationUnknown, 417, "expectation_failed", Close),
+            (Refusal::RateLimited { retry_after: second }, 429, "rate_limited", Keep),
+            (Refusal::HeadersTooLarge, 431, "headers_too_large", Close),
+            (Refusal::QueueFull { max_queue: 64 }, 450, "queue_full", Keep),
+            (Refusal::ClientClosed, 499, "client_closed", Close),
+            (Refusal::Internal { cause: String::new() }, 500, "internal", Keep),
+            (Refusal::NotImplemented("x"), 501, "not_implemented", Close),
+            (Refusal::NoHealthyUpstream { detail: String::new() }, 503, "no_healthy_upstream", Keep),
+            (Refusal::NotReady, 503, "not_ready", Keep),
+            (Refusal::VersionNotSupported, 505, "http_version_not_supported", Close),
+        ];
+        for (refusal, status, code, connection) in table {
+            assert_eq!(refusal.row(), Row { status, code, connection }, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_inside_is_for_the_log_alone() {
+        let refusal = Refusal::Internal { cause: "secret detail".into() };
+        assert!(!refusal.detail().contains("secret"));
+        assert_eq!(refusal.cause(), "secret detail");
+    }
+}
