@@ -1,0 +1,77 @@
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A line of the rows that training never saw.
+#[derive(Deserialize)]
+struct HeldOut {
+    label: u64,
+    pixels: Vec<f32>,
+}
+
+fn crate_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn model(entry: &str) -> Model {
+    Model {
+        dir: Some(crate_file("model")),
+        entry: Some(entry.to_owned()),
+        ..Model::default()
+    }
+}
+
+fn held_out() -> Vec<HeldOut> {
+    std::fs::read_to_string(crate_file("data/heldout.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn ask(digits: &mut Digits, body: &Value) -> Value {
+    let response = digits.process(Request::post(body.to_string())).unwrap();
+    serde_json::from_slice(&response.body).unwrap()
+}
+
+#[test]
+fn held_out_rows_are_recognised() {
+    let mut digits = Digits::initialize(&model("digits.onnx")).unwrap();
+    let rows = held_out();
+    let pictures: Vec<_> = rows.iter().map(|row| &row.pixels).collect();
+    let answers = ask(&mut digits, &json!({ "rows": pictures }));
+    let right = rows
+        .iter()
+        .zip(answers.as_array().unwrap())
+        .filter(|(row, answer)| answer["label"] == row.label)
+        .count();
+    assert_eq!((right, rows.len()), (353, 360)); // what train.py prints: 0.9806
+}
+
+#[test]
+fn a_guess_is_a_distribution_over_ten_digits() {
+    let mut digits = Digits::initialize(&model("digits.onnx")).unwrap();
+    let answer = ask(&mut digits, &json!({ "pixels": held_out()[0].pixels }));
+    let probabilities = answer["probabilities"].as_array().unwrap();
+    let sum: f64 = probabilities.iter().filter_map(Value::as_f64).sum();
+    assert_eq!(probabilities.len(), 10);
+    assert!((sum - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn a_refusal_comes_from_the_input() {
+    let mut digits = Digits::initialize(&model("digits.onnx")).unwrap();
+    let error = digits.process(Request::post("{}")).unwrap_err();
+    assert_eq!(error.status(), 422);
+}
+
+#[test]
+fn a_missing_model_is_named() {
+    let error = Digits::initialize(&model("absent.onnx")).err().unwrap();
+    assert!(error.message().contains("absent.onnx"));
+    let error = Digits::initialize(&Model::default()).err().unwrap();
+    assert!(error.message().contains("model_entry"));
+}

@@ -1,0 +1,112 @@
+//! Misbehaves on request, so that every answer of the host can be seen.
+//!
+//! The body says what to do: `{"do": "panic"}`. `deed.rs` lists all deeds. `model_config` can spoil `initialize` in the same way.
+
+mod deed;
+mod inspect;
+mod strain;
+
+use std::{thread, time::Duration};
+
+use bulkhead_guest::{Error, Level, Model, Processor, Request, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::deed::{Deed, Shape};
+
+struct Faults {
+    model: Model,
+    /// Calls that this instance was given, the present one included.
+    calls: u64,
+}
+
+/// The service file's `model_config`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(default)]
+    initialize: Start,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Start {
+    #[default]
+    Ok,
+    Fail,
+    Panic,
+    Loop,
+}
+
+impl Processor for Faults {
+    fn initialize(model: &Model) -> Result<Self, Error> {
+        let config = match model.config.trim() {
+            "" => Config::default(),
+            text => serde_json::from_str(text)?,
+        };
+        match config.initialize {
+            Start::Ok => Ok(Self {
+                model: model.clone(),
+                calls: 0,
+            }),
+            Start::Fail => Err(Error::new(0, "initialize failed because model_config says so")),
+            Start::Panic => panic!("initialize panicked because model_config says so"),
+            Start::Loop => strain::spin(),
+        }
+    }
+
+    fn process(&mut self, request: Request) -> Result<Response, Error> {
+        self.calls += 1;
+        let deed = serde_json::from_slice(&request.body)
+            .map_err(|error| Error::new(422, format_args!("the body does not say what to do: {error}")))?;
+        match deed {
+            Deed::Panic { message } => panic!("{message}"),
+            Deed::Trap => strain::trap(),
+            Deed::Loop => strain::spin(),
+            Deed::Recurse => answer(&json!({ "depth": strain::descend(0) })),
+            Deed::Alloc { mib } => answer(&json!({ "mib": strain::allocate(mib) })),
+            Deed::Burn { rounds } => answer(&json!({ "value": strain::burn(rounds) })),
+            Deed::Sleep { ms } => {
+                thread::sleep(Duration::from_millis(ms));
+                answer(&json!({ "slept_ms": ms }))
+            }
+            Deed::Status {
+                status,
+                message,
+                shape: Shape::Error,
+            } => Err(Error::new(status, message)),
+            Deed::Status {
+                status,
+                message,
+                shape: Shape::Response,
+            } => Ok(Response::text(message).with_status(status)),
+            Deed::Headers {
+                headers,
+                status,
+                body,
+            } => Ok(Response {
+                status,
+                headers,
+                ..Response::text(body)
+            }),
+            Deed::Body { bytes } => Ok(Response::new(vec![b'x'; bytes]).with_content_type("application/octet-stream")),
+            Deed::Log { lines, bytes } => {
+                for _ in 0..lines {
+                    bulkhead_guest::log(Level::Info, "x".repeat(bytes));
+                }
+                answer(&json!({ "lines": lines }))
+            }
+            Deed::Flag => answer(&json!({ "calls": self.calls })),
+            Deed::Inspect => answer(&inspect::sight(&self.model, &request)),
+        }
+    }
+}
+
+fn answer(value: &impl Serialize) -> Result<Response, Error> {
+    Ok(Response::json_bytes(serde_json::to_vec(value)?))
+}
+
+bulkhead_guest::export!(Faults);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! Generated from `wit/processor.wit`, and translated from and to the types that authors see.
+
+use std::path::PathBuf;
+
+use self::bulkhead::processor::call;
+use crate::call::Call;
+
+wit_bindgen::generate!({
+    path: "wit",
+    world: "processor",
+    pub_export_macro: true,
+    export_macro_name: "export_component",
+    default_bindings_module: "bulkhead_guest::component",
+});
+
+impl From<Model> for crate::Model {
+    fn from(model: Model) -> Self {
+        Self {
+            dir: model.dir.map(PathBuf::from),
+            entry: model.entry,
+            config: model.config,
+        }
+    }
+}
+
+impl From<Request> for crate::Request {
+    fn from(request: Request) -> Self {
+        Self {
+            method: request.method,
+            path: request.path,
+            query: request.query,
+            content_type: request.content_type,
+            body: request.body,
+            call: Call,
+        }
+    }
+}
+
+impl From<crate::Response> for Response {
+    fn from(response: crate::Response) -> Self {
+        Self {
+            status: response.status,
+            content_type: response.content_type,
+            headers: response.headers,
+            body: response.body,
+        }
+    }
+}
+
+impl From<crate::Error> for Failure {
+    fn from(error: crate::Error) -> Self {
+        Self {
+            status: error.status,
+            message: error.message,
+        }
+    }
+}
+
+impl From<crate::Level> for call::Level {
+    fn from(level: crate::Level) -> Self {
+        match level {
+            crate::Level::Error => Self::Error,
+            crate::Level::Warn => Self::Warn,
+            crate::Level::Info => Self::Info,
+            crate::Level::Debug => Self::Debug,
+            crate::Level::Trace => Self::Trace,
+        }
+    }
+}

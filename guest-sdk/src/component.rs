@@ -1,0 +1,51 @@
+//! What [`export!`](crate::export) expands to: hidden, because authors never name it.
+
+use std::{
+    cell::RefCell,
+    panic::{self, PanicHookInfo},
+};
+
+use crate::{Processor, bindings::bulkhead::processor::call, preopens};
+
+pub use crate::bindings::*;
+
+/// The one processor of this instance.
+///
+/// The host never enters an instance twice at once, and never again after a trap, so the borrows cannot clash.
+pub struct Slot<P>(RefCell<Option<P>>);
+
+impl<P: Processor> Slot<P> {
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(RefCell::new(None))
+    }
+
+    pub fn initialize(&self, model: Model) -> Result<(), String> {
+        panic::set_hook(Box::new(report_panic));
+        #[cfg(feature = "log")]
+        crate::log_lines::install();
+        #[cfg(feature = "tracing")]
+        crate::tracing_events::install();
+
+        let processor = P::initialize(&model.into()).map_err(|error| error.message)?;
+        preopens::close();
+        self.0.replace(Some(processor));
+        Ok(())
+    }
+
+    pub fn process(&self, request: Request) -> Result<Response, Failure> {
+        let mut slot = self.0.borrow_mut();
+        let processor = slot.as_mut().expect("the host initializes an instance before it calls it");
+        match processor.process(request.into()) {
+            Ok(response) => Ok(response.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A panic aborts the instance, and the abort is all that the host would see; so the reason goes ahead of it.
+fn report_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("a panic without a message");
+    let location = info.location().map(ToString::to_string);
+    call::report_panic(message, location.as_deref());
+}

@@ -1,0 +1,109 @@
+use std::fmt::{self, Debug, Display, Formatter};
+
+/// Why a processor does not answer: a status and a sentence for the caller.
+///
+/// Every standard error turns into one, so `?` works; such an error has status 0, which lets the service choose
+/// (`sandbox.trap_status`, 400 unless set). Like other types with that conversion it is not a [`std::error::Error`] itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error {
+    pub(crate) status: u16,
+    pub(crate) message: String,
+}
+
+impl Error {
+    /// An error that answers with `status`, 400 to 599, and the message as its body. Status 0 is the service's own choice.
+    pub fn new(status: u16, message: impl Display) -> Self {
+        Self {
+            status,
+            message: message.to_string(),
+        }
+    }
+
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl<E: std::error::Error> From<E> for Error {
+    /// The message is the error's and, after colons, those of its causes.
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self { status: 0, message }
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// `fn main() -> Result<(), Error>` and `unwrap` print this; both want the sentence.
+impl Debug for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.status {
+            0 => f.write_str(&self.message),
+            status => write!(f, "{} (status {status})", self.message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+
+    impl Display for Outer {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            f.write_str("bad age")
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn any_error_turns_into_one_without_a_status() {
+        fn parse(text: &str) -> Result<u8, Error> {
+            Ok(text.parse()?)
+        }
+        let error = parse("ten").unwrap_err();
+        assert_eq!(error.status(), 0);
+        assert_eq!(error.message(), "invalid digit found in string");
+    }
+
+    #[test]
+    fn causes_are_told_in_order() {
+        let cause = "x".parse::<u8>().unwrap_err();
+        let error = Error::from(Outer(cause));
+        assert_eq!(
+            error.to_string(),
+            "bad age: invalid digit found in string"
+        );
+    }
+
+    #[test]
+    fn a_chosen_status_is_kept() {
+        let error = Error::new(422, format_args!("{} is not an age", -1));
+        assert_eq!(error.status(), 422);
+        assert_eq!(error.message(), "-1 is not an age");
+        assert_eq!(format!("{error:?}"), "-1 is not an age (status 422)");
+    }
+}

@@ -1,0 +1,73 @@
+use std::fmt::Display;
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Writes a log line of the call that is being answered, or of the deploy while `initialize` runs.
+///
+/// The host keeps so many bytes per request (`sandbox.log_bytes_per_request`). Natively the line goes to standard error.
+pub fn log(level: Level, message: impl Display) {
+    write(level, &message.to_string());
+}
+
+#[cfg(target_family = "wasm")]
+fn write(level: Level, message: &str) {
+    crate::bindings::bulkhead::processor::call::log(level.into(), message);
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn write(level: Level, message: &str) {
+    eprintln!("{level:?}: {message}");
+}
+
+/// What the `log` and `tracing` features pass on; lines below it are not even formatted.
+#[cfg(all(
+    any(feature = "log", feature = "tracing"),
+    any(target_family = "wasm", test)
+))]
+pub(crate) mod verbosity {
+    use super::Level;
+
+    const VARIABLE: &str = "BULKHEAD_LOG";
+
+    /// The least important level that is passed on, or none at all. Without the variable, or with nonsense in it, that is `info`.
+    pub(crate) fn chosen() -> Option<Level> {
+        parse(&std::env::var(VARIABLE).unwrap_or_default())
+    }
+
+    fn parse(text: &str) -> Option<Level> {
+        match text.to_ascii_lowercase().as_str() {
+            "off" => None,
+            "error" => Some(Level::Error),
+            "warn" => Some(Level::Warn),
+            "debug" => Some(Level::Debug),
+            "trace" => Some(Level::Trace),
+            _ => Some(Level::Info),
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_level_is_read_in_any_case() {
+            assert_eq!(parse("off"), None);
+            assert_eq!(parse("Warn"), Some(Level::Warn));
+            assert_eq!(parse("TRACE"), Some(Level::Trace));
+        }
+
+        #[test]
+        fn anything_else_means_info() {
+            assert_eq!(parse(""), Some(Level::Info));
+            assert_eq!(parse("loud"), Some(Level::Info));
+        }
+    }
+}

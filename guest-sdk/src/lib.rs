@@ -1,0 +1,40 @@
+//! Write processors for the Bulkhead host.
+//!
+//! A processor is a type with two functions: `initialize` loads the model, once per instance, and `process` answers one call.
+//! This crate turns such a type into a WebAssembly component; the host does the rest: HTTP, authentication, queueing, deadlines.
+//!
+#![doc = include_str!("front_page.md")]
+
+mod call;
+mod error;
+mod export;
+mod level;
+mod model;
+mod processor;
+mod request;
+mod response;
+
+#[cfg(all(feature = "log", any(target_family = "wasm", test)))]
+mod log_lines;
+#[cfg(all(feature = "tracing", any(target_family = "wasm", test)))]
+mod tracing_events;
+
+#[cfg(target_family = "wasm")]
+mod bindings;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod component;
+#[cfg(target_family = "wasm")]
+mod preopens;
+
+pub use crate::{
+    error::Error,
+    level::{Level, log},
+    model::Model,
+    processor::Processor,
+    request::Request,
+    response::Response,
+};
+
+#[doc(hidden)]
+pub use crate::export::assert_processor;

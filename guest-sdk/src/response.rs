@@ -1,0 +1,88 @@
+/// What the caller gets.
+///
+/// Framing and hop-by-hop headers (`content-length`, `connection`, …) are the host's: those in `headers` are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// 200 to 599.
+    pub status: u16,
+    pub content_type: Option<String>,
+    /// Headers other than the content type.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A 200 with this body and no content type.
+    pub fn new(body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status: 200,
+            content_type: None,
+            headers: Vec::new(),
+            body: body.into(),
+        }
+    }
+
+    /// A 200 with plain text.
+    pub fn text(body: impl Into<String>) -> Self {
+        Self::new(body.into()).with_content_type("text/plain; charset=utf-8")
+    }
+
+    /// A 200 with a body that is JSON already, such as `serde_json::to_vec` makes.
+    pub fn json_bytes(body: impl Into<Vec<u8>>) -> Self {
+        Self::new(body).with_content_type("application/json")
+    }
+
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.content_type = Some(content_type.into());
+        self
+    }
+
+    /// Adds a header; one of the same name stays beside it.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constructors_name_the_content_type() {
+        assert_eq!(Response::new("x").content_type, None);
+        assert_eq!(
+            Response::text("x").content_type.as_deref(),
+            Some("text/plain; charset=utf-8")
+        );
+        assert_eq!(
+            Response::json_bytes("{}").content_type.as_deref(),
+            Some("application/json")
+        );
+    }
+
+    #[test]
+    fn a_response_is_built_in_one_expression() {
+        let response = Response::text("busy")
+            .with_status(503)
+            .with_header("retry-after", "1")
+            .with_header("x-part", "a");
+        assert_eq!(response.status, 503);
+        assert_eq!(response.body, b"busy");
+        assert_eq!(
+            response.headers,
+            [
+                ("retry-after".to_owned(), "1".to_owned()),
+                ("x-part".to_owned(), "a".to_owned())
+            ]
+        );
+    }
+}

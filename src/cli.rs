@@ -1,0 +1,220 @@
+//! The command line: what a person or a script types, and which part of the host does it.
+//!
+//! Each command is a file: its options, and a function from options and a [`Screen`] to an [`Exit`]. Commands that talk
+//! to a server do it through [`client`] alone; what they upload, [`upload`] has found and measured. Nothing here knows
+//! how a service is run.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+mod build;
+mod client;
+mod deploy;
+mod failure;
+mod invoke;
+mod new;
+mod payload;
+mod problem;
+mod screen;
+mod service_file;
+mod services;
+pub mod test;
+pub mod upload;
+
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod tests;
+
+use failure::{Exit, Failure};
+use screen::{Screen, ScreenArgs};
+
+use crate::config;
+use crate::sandbox::{self, CompileArgs};
+use crate::serve::{self, LogFormat, ServeOptions};
+
+const HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed here, or the server failed (5xx)
+  2  wrong usage: the command line or a service file has mistakes
+  3  the server or the service refused (4xx)
+  4  the server cannot be reached
+  5  there is no such service (404)
+
+A first tour:
+  bulkhead serve                                in one terminal
+  bulkhead new word-count && cd word-count      in another
+  bulkhead build
+  bulkhead create word-count.json
+  bulkhead invoke word-count -d 'one two three'";
+
+/// Serves WebAssembly processors over HTTP, each in its own watertight compartment
+#[derive(Parser, Debug)]
+#[command(name = "bulkhead", version, after_help = HELP, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    screen: ScreenArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Create a service from a service file
+    Create(deploy::CreateArgs),
+    /// Change a service: a new version takes over without a gap
+    Modify(deploy::ModifyArgs),
+    /// List the services
+    #[command(visible_alias = "ls")]
+    List(services::ListArgs),
+    /// Describe a service: state, address, token, instances, service file
+    Desc(services::ServiceArgs),
+    /// Stop a service; it stays, and answers 503
+    Stop(services::ServiceArgs),
+    /// Start a stopped service
+    Start(services::ServiceArgs),
+    /// Delete a service
+    Delete(services::DeleteArgs),
+    /// Send one request to a service
+    Invoke(invoke::InvokeArgs),
+    /// Make a processor project
+    New(new::NewArgs),
+    /// Compile a processor project to a component
+    Build(build::BuildArgs),
+    /// Run a service file once, here, without a server
+    Test(test::TestArgs),
+    /// Print the JSON Schema of the service file
+    Schema,
+    /// Print completions for a shell
+    Completions { shell: Shell },
+    /// What the server runs itself in to compile an upload, where limits can be set and a crash does no harm
+    #[command(hide = true)]
+    Compile {
+        #[arg(long)]
+        engine: String,
+        #[arg(long)]
+        input: PathBuf,
+        #[arg(long)]
+        output: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+When both listeners are open, one line says where: listening data=ADDR admin=ADDR.
+The admin token is in DIR/admin.token.
+
+Examples:
+  bulkhead serve
+  bulkhead serve --data /var/lib/bulkhead --listen 0.0.0.0:8080 --log-format json")]
+struct ServeArgs {
+    /// Where services, their files and the admin token are kept
+    #[arg(long, value_name = "DIR", env = "BULKHEAD_DATA", default_value = "./bulkhead-data")]
+    data: PathBuf,
+    /// Where callers of services connect; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where the admin API, health and metrics are
+    // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
+    #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
+    admin: SocketAddr,
+    /// Threads for the network [default: by the number of cores]
+    #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    io_threads: Option<u16>,
+    /// How long running requests may go on after SIGTERM
+    #[arg(long, value_name = "SECONDS", env = "BULKHEAD_GRACE", default_value_t = 30)]
+    grace: u64,
+    /// How log lines are written
+    #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
+    #[arg(value_parser = log_format())]
+    log_format: LogFormat,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    // Before anything is set up: the child is there to be small.
+    if let Command::Compile { engine, input, output } = cli.command {
+        return sandbox::compile_child(&CompileArgs { input, output, engine });
+    }
+    let mut screen = Screen::new(cli.screen);
+    (run(cli.command, &mut screen) as u8).into()
+}
+
+/// Help and version are answers and go to standard output; everything else that clap says is about wrong usage.
+fn explain(error: &clap::Error) -> ExitCode {
+    // A closed pipe is not worth a second error.
+    let _ = error.print();
+    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+    (exit as u8).into()
+}
+
+fn run(command: Command, screen: &mut Screen) -> Exit {
+    match dispatch(command, screen) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if failure.exit() != Exit::Ok {
+                screen.failure(&failure);
+            }
+            failure.exit()
+        }
+    }
+}
+
+fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
+    match command {
+        Command::Serve(args) => serve::run(args.into())?,
+        Command::Create(args) => return deploy::create(&args, screen),
+        Command::Modify(args) => return deploy::modify(&args, screen),
+        Command::List(args) => return services::list(&args, screen),
+        Command::Desc(args) => return services::desc(&args, screen),
+        Command::Stop(args) => return services::stop(&args, screen),
+        Command::Start(args) => return services::start(&args, screen),
+        Command::Delete(args) => return services::delete(&args, screen),
+        Command::Invoke(args) => return invoke::invoke(&args, screen),
+        Command::New(args) => return new::new(&args, screen),
+        Command::Build(args) => return build::build(&args, screen),
+        Command::Test(args) => return test::test(&args, screen),
+        Command::Schema => screen.line(format_args!("{:#}", config::json_schema()))?,
+        Command::Completions { shell } => {
+            // Into memory first: the generator panics when a pipe closes.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "bulkhead", &mut script);
+            screen.bytes(&script)?;
+        }
+        Command::Compile { .. } => return Err(Failure::Usage("`compile` is for the server's own use".to_owned())),
+    }
+    Ok(Exit::Ok)
+}
+
+impl From<ServeArgs> for ServeOptions {
+    fn from(args: ServeArgs) -> Self {
+        Self {
+            data: args.data,
+            listen: args.listen,
+            admin: args.admin,
+            io_threads: args.io_threads.map(usize::from),
+            grace: Duration::from_secs(args.grace),
+            log_format: args.log_format,
+        }
+    }
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"]).map(|format| match format.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    })
+}

@@ -1,0 +1,262 @@
+//! `build`: a processor crate, compiled to a component with the settings that suit the host.
+//!
+//! Cargo does the work and speaks for itself; this finds out what is missing beforehand and where the result lies
+//! afterwards.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use indicatif::HumanBytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::failure::{Exit, Failure};
+use super::screen::Screen;
+
+const TARGET: &str = "wasm32-wasip2";
+/// Vector instructions, and loops unrolled far enough that the host's metering, one check per turn, costs little.
+const RUSTFLAGS: &[&str] = &[
+    "-Ctarget-feature=+simd128",
+    "-Cllvm-args=-unroll-runtime",
+    "-Cllvm-args=-unroll-allow-partial",
+    "-Cllvm-args=-unroll-count=8",
+    "-Cllvm-args=-unroll-threshold=2000",
+];
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The component is copied to DIR/NAME.wasm, where NAME is the crate's. RUSTFLAGS from the environment come after our own.
+
+Examples:
+  bulkhead build
+  bulkhead build examples/digits --json")]
+pub(super) struct BuildArgs {
+    /// The crate's directory
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+    /// Optimise (this is what happens anyway)
+    #[arg(long, conflicts_with = "debug")]
+    release: bool,
+    /// Compile quickly and without optimisation
+    #[arg(long)]
+    debug: bool,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    id: String,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    crate_types: Vec<String>,
+}
+
+/// The line of cargo's messages that tells of a finished crate; all other lines lack one of the fields.
+#[derive(Deserialize)]
+struct Finished {
+    reason: String,
+    package_id: String,
+    filenames: Vec<PathBuf>,
+}
+
+pub(super) fn build(args: &BuildArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let directory = &args.directory;
+    let package = Package::find(directory)?;
+    install_target(directory, screen)?;
+    let component = compile(directory, &package, args.debug)?;
+    let copy = directory.join(format!("{}.wasm", package.name));
+    let bytes = fs::copy(&component, &copy).with_context(|| format!("cannot write `{}`", copy.display()))?;
+    if screen.is_json() {
+        screen.json(&json!({ "name": package.name, "file": copy, "bytes": bytes }))?;
+    } else {
+        screen.line(format_args!("{} ({})", copy.display(), HumanBytes(bytes)))?;
+    }
+    Ok(Exit::Ok)
+}
+
+impl Package {
+    /// The crate whose manifest lies in this directory, as cargo sees it.
+    fn find(directory: &Path) -> Result<Self> {
+        let manifest = directory.join("Cargo.toml");
+        let Ok(manifest) = fs::canonicalize(&manifest) else {
+            bail!("there is no `{}`; `bulkhead new` makes a crate", manifest.display());
+        };
+        let output =
+            cargo(directory).args(["metadata", "--no-deps", "--format-version", "1"]).stderr(Stdio::inherit()).output();
+        let output = output.map_err(|cause| not_run("cargo", &cause))?;
+        if !output.status.success() {
+            bail!("cargo cannot read `{}`; it says why above", manifest.display());
+        }
+        let metadata: Metadata =
+            serde_json::from_slice(&output.stdout).context("cargo's description of the crate cannot be read")?;
+        let same = |package: &Self| fs::canonicalize(&package.manifest_path).is_ok_and(|path| path == manifest);
+        let Some(package) = metadata.packages.into_iter().find(same) else {
+            bail!("`{}` is a workspace and no crate; name the directory of one of its crates", manifest.display());
+        };
+        let component = |target: &Target| target.crate_types.iter().any(|kind| kind == "cdylib");
+        if !package.targets.iter().any(component) {
+            bail!(
+                "`{}` makes no component: it needs crate-type = [\"cdylib\", \"rlib\"] under [lib]",
+                manifest.display()
+            );
+        }
+        Ok(package)
+    }
+}
+
+/// Makes sure that there is a standard library for the target. `rustc` is asked in the crate's directory, so that a
+/// toolchain file there counts.
+fn install_target(directory: &Path, screen: &mut Screen) -> Result<()> {
+    if is_installed(directory)? {
+        return Ok(());
+    }
+    screen.note(format_args!("adding the target {TARGET} with rustup"));
+    let status =
+        Command::new("rustup").args(["target", "add", TARGET]).current_dir(directory).stdout(io::stderr()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => bail!("`rustup target add {TARGET}` failed ({status}); it says why above"),
+        Err(cause) => bail!("the target {TARGET} is not installed, and {:#}", not_run("rustup", &cause)),
+    }
+}
+
+fn is_installed(directory: &Path) -> Result<bool> {
+    let output =
+        Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).current_dir(directory).output();
+    let output = output.map_err(|cause| not_run("rustc", &cause))?;
+    if !output.status.success() {
+        bail!("rustc does not know the target {TARGET}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let libraries = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    Ok(fs::read_dir(libraries).is_ok_and(|mut files| files.next().is_some()))
+}
+
+/// Runs cargo, which draws its own progress, and picks the component out of its messages.
+fn compile(directory: &Path, package: &Package, debug: bool) -> Result<PathBuf> {
+    let mut command = cargo(directory);
+    command.args(["build", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
+    command.args(["--package", &package.id]);
+    if !debug {
+        command.arg("--release");
+    }
+    command.env(
+        "CARGO_ENCODED_RUSTFLAGS",
+        encoded_flags(std::env::var_os("CARGO_ENCODED_RUSTFLAGS"), std::env::var_os("RUSTFLAGS")),
+    );
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|cause| not_run("cargo", &cause))?;
+    let messages = child.stdout.take().context("cargo has no output")?;
+    let component = find_component(BufReader::new(messages), package);
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        bail!("cargo could not build `{}`; it says why above", package.name);
+    }
+    component?.ok_or_else(|| anyhow!("cargo built `{}` but named no .wasm file", package.name))
+}
+
+fn find_component(messages: impl BufRead, package: &Package) -> Result<Option<PathBuf>> {
+    let mut component = None;
+    // Read to the end in any case: cargo would wait for a full pipe.
+    for line in messages.lines() {
+        let Ok(Finished { reason, package_id, filenames }) =
+            serde_json::from_str(&line.context("cannot read cargo's messages")?)
+        else {
+            continue;
+        };
+        if reason == "compiler-artifact" && package_id == package.id {
+            let wasm = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "wasm");
+            component = filenames.into_iter().find(wasm).or(component);
+        }
+    }
+    Ok(component)
+}
+
+fn cargo(directory: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(directory);
+    command
+}
+
+/// Our flags, then the user's, who so has the last word. Cargo takes either variable; the encoded one comes first there
+/// too.
+fn encoded_flags(encoded: Option<OsString>, plain: Option<OsString>) -> String {
+    let ours = RUSTFLAGS.iter().map(|flag| (*flag).to_owned());
+    let text = |flags: OsString| flags.to_string_lossy().into_owned();
+    let theirs: Vec<String> = match (encoded.map(text), plain.map(text)) {
+        (Some(encoded), _) => encoded.split('\x1f').map(str::to_owned).collect(),
+        (None, Some(plain)) => plain.split_whitespace().map(str::to_owned).collect(),
+        (None, None) => Vec::new(),
+    };
+    ours.chain(theirs.into_iter().filter(|flag| !flag.is_empty())).collect::<Vec<_>>().join("\x1f")
+}
+
+fn not_run(program: &str, cause: &io::Error) -> anyhow::Error {
+    match cause.kind() {
+        io::ErrorKind::NotFound => anyhow!("`{program}` is not found; install Rust from https://rustup.rs"),
+        _ => anyhow!("`{program}` cannot be run: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package() -> Package {
+        Package {
+            name: "a".into(),
+            id: "path+file:///a#0.1.0".into(),
+            manifest_path: PathBuf::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_users_flags_come_last() {
+        let ours = RUSTFLAGS.join("\x1f");
+        assert_eq!(encoded_flags(None, None), ours);
+        assert_eq!(encoded_flags(None, Some("-Dwarnings  -g".into())), format!("{ours}\x1f-Dwarnings\x1f-g"));
+        assert_eq!(encoded_flags(Some("--cfg\x1fx y".into()), Some("-g".into())), format!("{ours}\x1f--cfg\x1fx y"));
+        assert_eq!(encoded_flags(Some("".into()), None), ours);
+    }
+
+    #[test]
+    fn new_projects_have_the_same_flags() {
+        let config = include_str!("template/config.toml");
+        assert!(RUSTFLAGS.iter().all(|flag| config.contains(&format!("\"{flag}\""))));
+        assert_eq!(config.matches("\"-C").count(), RUSTFLAGS.len());
+    }
+
+    #[test]
+    fn the_component_is_picked_out_of_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","package_id":"registry+x#b@1.0.0","filenames":["/t/libb.rlib"]}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","package_id":"path+file:///a#0.1.0","filenames":["/a.rlib","/a.wasm"]}"#,
+            "\nwhat a build script printed\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        let found = find_component(messages.as_bytes(), &package()).unwrap();
+        assert_eq!(found, Some(PathBuf::from("/a.wasm")));
+        assert_eq!(find_component(&b""[..], &package()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_directory_without_a_crate_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Package::find(directory.path()).err().unwrap().to_string();
+        assert!(error.contains("Cargo.toml") && error.contains("bulkhead new"), "{error}");
+    }
+}

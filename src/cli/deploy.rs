@@ -1,0 +1,219 @@
+//! `create` and `modify`: files up, then a deploy, watched step by step.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ureq::http::Method;
+
+use super::client::{AdminArgs, Client};
+use super::failure::{Exit, Failure};
+use super::screen::{Screen, duration};
+use super::service_file::{LocalFile, read_patch};
+use super::upload::{self, Change, Upload};
+use crate::config::{self, ServiceFile, ServiceName};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Paths in the service file are relative to it. The command ends when the service is ready, or says why it is not.
+
+Examples:
+  bulkhead create digits.json
+  token=$(bulkhead create digits.json --json | jq -r .token)")]
+pub(super) struct CreateArgs {
+    /// The service file
+    file: PathBuf,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The new version replaces the old one when it is ready; if it does not get ready, the old one stays. null removes a key.
+
+Examples:
+  bulkhead modify digits -s changes.json
+  bulkhead modify digits -Dmetadata.instance=2 -Dmetadata.rpc.keepalive=10000
+  bulkhead modify digits -Dprocessor_path=target/digits.wasm
+  bulkhead modify digits -Dwarm_up_data_path=null")]
+pub(super) struct ModifyArgs {
+    /// The service to change
+    name: ServiceName,
+    #[command(flatten)]
+    change: ChangeArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct ChangeArgs {
+    /// A service file with the keys that change; paths in it are relative to it
+    #[arg(short = 's', long = "spec", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// One key that changes, by its dotted path; may be repeated; paths are relative to the current directory
+    #[arg(short = 'D', long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// What the server says of a deploy that went well.
+#[derive(Debug, Deserialize, Serialize)]
+struct Deployed {
+    name: String,
+    url: String,
+    /// None where the service is open to everybody.
+    token: Option<String>,
+    version: u64,
+}
+
+pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let local = LocalFile::read(&args.file)?;
+    local.remark(screen);
+    let client = args.admin.client()?;
+    let spec = local.file().normalised();
+    let upload = Upload::gather(&spec, local.base(), screen)?;
+    upload::send(&client, &upload.artifacts(), screen)?;
+    let deployed = deploy(&client, Method::POST, "/api/v1/services", &upload.body(spec), screen)?;
+    if screen.is_json() {
+        screen.json(&deployed)?;
+    } else {
+        screen.line(deployed.announcement())?;
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let (patch, base) = args.change.read()?;
+    let client = args.admin.client()?;
+    let path = format!("/api/v1/services/{}", args.name);
+    check(&client, &path, &patch)?;
+    let change = Change::gather(&patch, &base, screen)?;
+    upload::send(&client, &change.artifacts(), screen)?;
+    let deployed = deploy(&client, Method::PUT, &path, &change.body(patch), screen)?;
+    // The token is not what was asked for here; `desc` shows it.
+    if screen.is_json() {
+        let Deployed { name, url, version, .. } = deployed;
+        screen.json(&serde_json::json!({ "name": name, "url": url, "version": version }))?;
+    } else {
+        screen.line(format_args!("service `{}` is ready as version {}", deployed.name, deployed.version))?;
+    }
+    Ok(Exit::Ok)
+}
+
+impl ChangeArgs {
+    /// The change as a patch, and the directory that its paths are relative to.
+    fn read(&self) -> Result<(Value, PathBuf), Failure> {
+        match &self.file {
+            Some(file) => read_patch(file),
+            None => {
+                let patch = config::parse_overrides(&self.overrides);
+                let patch =
+                    patch.map_err(|mistakes| Failure::Mistakes { origin: "what -D sets".to_owned(), mistakes })?;
+                Ok((patch, PathBuf::new()))
+            }
+        }
+    }
+}
+
+/// Tries the change on the present service file, so that its mistakes show before anything is uploaded. The server
+/// decides all the same: it may know keys that this program does not, and then the file as a whole cannot be read here.
+fn check(client: &Client, path: &str, patch: &Value) -> Result<(), Failure> {
+    let present = client.get(path)?;
+    let Some(Ok(present)) = present.get("spec").map(ServiceFile::from_value) else { return Ok(()) };
+    match present.merge(patch) {
+        Ok(_) => Ok(()),
+        Err(mistakes) => Err(Failure::Mistakes { origin: "the changed service file".to_owned(), mistakes }),
+    }
+}
+
+fn deploy(client: &Client, method: Method, path: &str, body: &Value, screen: &mut Screen) -> Result<Deployed, Failure> {
+    let mut steps = Steps { screen, current: None };
+    let result = client.deploy(method, path, body, |name, detail| steps.begin(name, detail));
+    steps.end();
+    let deployed = serde_json::from_value(result?);
+    Ok(deployed
+        .map_err(|error| anyhow::anyhow!("the service is ready, but the server's answer cannot be read: {error}"))?)
+}
+
+/// The steps of a deploy as a person sees them: the present one turns, those behind keep a line with their time.
+struct Steps<'a> {
+    screen: &'a mut Screen,
+    current: Option<(ProgressBar, &'static str, Instant)>,
+}
+
+impl Steps<'_> {
+    fn begin(&mut self, name: &str, detail: &str) {
+        self.end();
+        let label = match name {
+            "check" => "check",
+            "compile" => "compile",
+            "initialize" => "initialize",
+            "warm_up" => "warm up",
+            "swap" => "switch over",
+            _ => "prepare",
+        };
+        self.current = Some((self.screen.spinner(label, detail), label, Instant::now()));
+    }
+
+    fn end(&mut self) {
+        if let Some((spinner, label, since)) = self.current.take() {
+            spinner.finish_and_clear();
+            if self.screen.is_live() {
+                self.screen.note(format_args!("{label:14} {}", duration(since.elapsed())));
+            }
+        }
+    }
+}
+
+impl Deployed {
+    fn announcement(&self) -> String {
+        let Self { name, url, token, version } = self;
+        let (shown, header) = match token {
+            Some(token) => (token.as_str(), format!(" -H {}", shell_quoted(&format!("Authorization: {token}")))),
+            None => ("none: anybody may call it", String::new()),
+        };
+        format!(
+            "service `{name}` is ready as version {version}\n  url    {url}\n  token  {shown}\n\n\
+             try it:\n  curl{header} --data hello {}",
+            shell_quoted(url)
+        )
+    }
+}
+
+/// A word that a shell takes as it is.
+fn shell_quoted(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curl_line_survives_a_shell() {
+        assert_eq!(shell_quoted("http://127.0.0.1:8080/api/predict/a"), "http://127.0.0.1:8080/api/predict/a");
+        assert_eq!(shell_quoted("Authorization: a'b$c"), r"'Authorization: a'\''b$c'");
+    }
+
+    #[test]
+    fn an_open_service_has_no_token_to_show() {
+        let mut deployed = Deployed {
+            name: "echo".into(),
+            url: "http://h/api/predict/echo".into(),
+            token: Some("t0k".into()),
+            version: 1,
+        };
+        assert!(
+            deployed.announcement().contains("curl -H 'Authorization: t0k' --data hello http://h/api/predict/echo")
+        );
+        deployed.token = None;
+        assert!(deployed.announcement().ends_with("curl --data hello http://h/api/predict/echo"));
+    }
+}

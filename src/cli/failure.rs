@@ -1,0 +1,120 @@
+//! How a command ends: its exit code, and what it says when that is not 0.
+
+use std::fmt::{self, Display, Formatter};
+use std::io;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use crate::config::Mistakes;
+
+/// Scripts rely on these numbers; `bulkhead --help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Ok = 0,
+    Failed = 1,
+    Usage = 2,
+    Refused = 3,
+    Unreachable = 4,
+    NotFound = 5,
+}
+
+impl Exit {
+    /// 5xx is `Failed`, not `Refused`: the same request may well succeed later.
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Ok,
+            404 => Self::NotFound,
+            400..=499 => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Why a command ends without having done what it was asked. None of these ever contains a token.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line asks for something that cannot be meant.
+    Usage(String),
+    /// A service file, or a change to one, has mistakes.
+    Mistakes {
+        origin: String,
+        mistakes: Mistakes,
+    },
+    /// The server answered, and the answer is no.
+    Refused(Box<Problem>),
+    /// No answer came.
+    Unreachable {
+        server: String,
+        cause: String,
+        hint: Option<&'static str>,
+    },
+    /// Standard output or error cannot be written.
+    Output(io::Error),
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Failure {
+    pub(crate) fn in_file(path: &Path, mistakes: Mistakes) -> Self {
+        Self::Mistakes { origin: format!("`{}`", path.display()), mistakes }
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Mistakes { .. } => Exit::Usage,
+            Self::Refused(problem) => match Exit::of_status(problem.status) {
+                Exit::Ok => Exit::Failed,
+                exit => exit,
+            },
+            Self::Unreachable { .. } => Exit::Unreachable,
+            // Whoever reads us has read enough (`bulkhead list | head -1`); that is no failure.
+            Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Self::Output(_) | Self::Failed(_) => Exit::Failed,
+        }
+    }
+
+    /// The same for scripts.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut error = json!({ "exit": self.exit() as u8, "message": self.to_string() });
+        match self {
+            Self::Refused(problem) => {
+                error["message"] = json!(problem.sentence());
+                error["problem"] = json!(problem);
+            }
+            Self::Mistakes { mistakes, .. } => error["errors"] = json!(mistakes),
+            _ => {}
+        }
+        json!({ "error": error })
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) => f.write_str(message),
+            Self::Mistakes { origin, mistakes } => {
+                let count = mistakes.len();
+                write!(f, "{count} mistake{} in {origin}", if count == 1 { "" } else { "s" })?;
+                mistakes.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+            }
+            Self::Refused(problem) => problem.fmt(f),
+            Self::Unreachable { server, cause, hint } => {
+                write!(f, "cannot reach {server}: {cause}")?;
+                match hint {
+                    Some(hint) => write!(f, "\nhint: {hint}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Output(cause) => write!(f, "cannot write the output: {cause}"),
+            Self::Failed(error) => write!(f, "{error:#}"),
+        }
+    }
+}

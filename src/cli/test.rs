@@ -1,0 +1,130 @@
+//! `test`: a service file run once on this machine, without a server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::failure::{Exit, Failure};
+use super::payload;
+use super::screen::{Screen, duration};
+use super::service_file::LocalFile;
+use super::upload::Upload;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Compiles, initializes and calls the processor under the limits of the service file. The body goes to
+standard output; status, time, fuel and log lines go to standard error. Several -d are several calls,
+one after the other.
+
+Examples:
+  bulkhead test echo.json -d hello
+  bulkhead test digits.json --path /classify -d @row1.json -d @row2.json")]
+pub(super) struct TestArgs {
+    /// The service file
+    file: PathBuf,
+    /// The body of a call: text, @FILE, or - for standard input; may be repeated
+    #[arg(short = 'd', long = "body", value_name = "DATA")]
+    body: Vec<String>,
+    /// What comes after the service's name in the URL
+    #[arg(long, value_name = "PATH", default_value = "")]
+    path: String,
+    /// The method [default: POST with data, GET without]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    method: Option<String>,
+    /// The content type [default: guessed from the data]
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+}
+
+/// A call that comes from no network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalRequest {
+    pub method: String,
+    /// After the service's name: empty, or beginning with `/`; a query may follow.
+    pub path: String,
+    pub content_type: Option<String>,
+    pub body: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAnswer {
+    pub status: u16,
+    pub content_type: Option<String>,
+    pub body: Vec<u8>,
+    pub logs: Vec<String>,
+    /// None where the service runs without metering.
+    pub fuel: Option<u64>,
+    pub run: Duration,
+}
+
+pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let local = LocalFile::read(&args.file)?;
+    local.remark(screen);
+    let requests = args.requests()?;
+    let upload = Upload::gather(&local.file().normalised(), local.base(), screen)?;
+    let spinner = screen.spinner("running", "");
+    let answers = crate::local::run_once(local.file(), &upload, requests);
+    spinner.finish_and_clear();
+    let answers = answers?;
+
+    if screen.is_json() {
+        screen.json(&answers.iter().map(LocalAnswer::to_json).collect::<Vec<_>>())?;
+    } else {
+        for answer in &answers {
+            answer.show(screen)?;
+        }
+    }
+    let good = answers.iter().all(|answer| Exit::of_status(answer.status) == Exit::Ok);
+    Ok(if good { Exit::Ok } else { Exit::Failed })
+}
+
+impl TestArgs {
+    fn requests(&self) -> Result<Vec<LocalRequest>, Failure> {
+        let path = match self.path.as_str() {
+            path if path.is_empty() || path.starts_with(['/', '?']) => path.to_owned(),
+            path => format!("/{path}"),
+        };
+        let request = |default: &str, content_type, body| LocalRequest {
+            method: self.method.clone().unwrap_or_else(|| default.to_owned()),
+            path: path.clone(),
+            content_type,
+            body,
+        };
+        if self.body.is_empty() {
+            return Ok(vec![request("GET", self.content_type.clone(), Vec::new())]);
+        }
+        let requests = self.body.iter().map(|data| {
+            let body = payload::read(data)?;
+            let content_type = self.content_type.clone().unwrap_or_else(|| payload::content_type(&body).to_owned());
+            Ok(request("POST", Some(content_type), body))
+        });
+        requests.collect()
+    }
+}
+
+impl LocalAnswer {
+    fn show(&self, screen: &mut Screen) -> Result<(), Failure> {
+        for line in &self.logs {
+            screen.note(format_args!("log: {line}"));
+        }
+        screen.body(&self.body)?;
+        let fuel = self.fuel.map(|fuel| format!(", {fuel} fuel")).unwrap_or_default();
+        screen.note(format_args!("status {}, {} bytes, {}{fuel}", self.status, self.body.len(), duration(self.run)));
+        Ok(())
+    }
+
+    fn to_json(&self) -> Value {
+        let mut answer = json!({
+            "status": self.status,
+            "content_type": self.content_type,
+            "logs": self.logs,
+            "fuel": self.fuel,
+            "run_ms": self.run.as_secs_f64() * 1e3,
+        });
+        let (key, body) = payload::member(&self.body);
+        answer[key] = body;
+        answer
+    }
+}

@@ -1,0 +1,210 @@
+//! `create` and `modify`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{SECRET, WASM, WASM_SHA256, admin, path, problem, project};
+use crate::cli::failure::Exit;
+use crate::cli::mock::{Mock, Reply};
+
+fn deployed() -> Value {
+    let url = "http://127.0.0.1:8080/api/predict/digits";
+    json!({ "name": "digits", "url": url, "token": "t0k'en", "version": 3, "of a later release": true })
+}
+
+fn done() -> Reply {
+    Reply::events(&[
+        json!({ "event": "progress", "step": "check", "detail": "" }),
+        json!({ "event": "progress", "step": "a step of a later release" }),
+        json!({ "event": "an event of a later release", "x": 1 }),
+        json!({ "event": "done", "result": deployed() }),
+    ])
+}
+
+/// A server that has no artifacts and lets every deploy succeed.
+fn willing() -> Mock {
+    Mock::start(|request| match (request.method.as_str(), request.path.as_str()) {
+        ("HEAD", _) => Reply::status(404),
+        ("PUT", path) if path.starts_with("/api/v1/artifacts/") => Reply::status(201),
+        ("GET", _) => {
+            let model =
+                json!({ "name": "digits", "processor_path": "digits.wasm", "model_path": "m/", "model_entry": "old" });
+            Reply::json(200, &json!({ "name": "digits", "spec": model }))
+        }
+        _ => done(),
+    })
+}
+
+#[test]
+fn create_uploads_what_is_missing_and_deploys() {
+    let project = project();
+    let mock = Mock::start(move |request| match request.method.as_str() {
+        // The processor is there already.
+        "HEAD" if request.path.contains(WASM_SHA256) => Reply::status(200),
+        "HEAD" => Reply::status(404),
+        "PUT" => Reply::status(201),
+        _ => done(),
+    });
+    let ran = admin(&mock, &["create", &path(&project, "digits.json")]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Ok, ""));
+
+    let seen = mock.seen();
+    let methods: Vec<_> = seen.iter().map(|request| request.method.as_str()).collect();
+    let last = seen.last().unwrap();
+    assert_eq!(last.line(), "POST /api/v1/services");
+    assert!(seen.iter().all(|request| request.header("authorization") == Some(&format!("Bearer {SECRET}"))));
+    let body = last.json();
+    let model = &body["model"][0];
+    assert_eq!(body["spec"]["model_entry"], "digits.onnx");
+    assert_eq!(body["warm_up"], Value::Null);
+    assert_eq!((&model["path"], &model["size"]), (&json!("digits.onnx"), &json!(7)));
+    let put = seen.iter().find(|request| request.method == "PUT").unwrap();
+    assert_eq!(put.path, format!("/api/v1/artifacts/{}", model["sha256"].as_str().unwrap()));
+    assert_eq!(put.body.as_deref(), Some(&b"weights"[..]));
+    assert_eq!(methods, ["HEAD", "HEAD", "PUT", "POST"]);
+
+    assert!(ran.out.contains("version 3"), "{}", ran.out);
+    assert!(
+        ran.out.contains(r"curl -H 'Authorization: t0k'\''en' --data hello http://127.0.0.1:8080/api/predict/digits"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn create_prints_four_members_for_scripts() {
+    let project = project();
+    let ran = admin(&willing(), &["create", "--json", &path(&project, "digits.json")]);
+    let printed: Value = serde_json::from_str(&ran.out).unwrap();
+    let expected =
+        json!({ "name": "digits", "url": "http://127.0.0.1:8080/api/predict/digits", "token": "t0k'en", "version": 3 });
+    assert_eq!(printed, expected);
+}
+
+#[test]
+fn a_server_without_progress_is_understood_too() {
+    let project = project();
+    let mock = Mock::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::status(200),
+        _ => Reply::json(201, &deployed()),
+    });
+    assert_eq!(admin(&mock, &["create", &path(&project, "digits.json")]).exit, Exit::Ok);
+}
+
+#[test]
+fn a_deploy_that_fails_says_why() {
+    let project = project();
+    let mock = Mock::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::status(200),
+        _ => {
+            let mut problem = problem(400, "processor_refused");
+            problem["detail"] = json!("initialize failed: no such model\u{1b}[2J");
+            problem["hint"] = json!("look at model_entry");
+            Reply::events(&[
+                json!({ "event": "progress", "step": "compile" }),
+                json!({ "event": "failed", "problem": problem }),
+            ])
+        }
+    });
+    let ran = admin(&mock, &["create", &path(&project, "digits.json")]);
+    assert_eq!(ran.exit, Exit::Refused);
+    assert_eq!(
+        ran.err,
+        "error: initialize failed: no such model\\u{1b}[2J (status 400, processor_refused)\n\
+         hint: look at model_entry\nrequest id: r-7\n"
+    );
+}
+
+#[test]
+fn a_deploy_that_breaks_off_is_no_success() {
+    let project = project();
+    let mock = Mock::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::status(200),
+        _ => Reply::events(&[json!({ "event": "progress", "step": "compile" })]),
+    });
+    let ran = admin(&mock, &["create", &path(&project, "digits.json")]);
+    assert_eq!(ran.exit, Exit::Unreachable);
+    assert!(ran.err.contains("may have gone through"), "{}", ran.err);
+}
+
+#[test]
+fn every_mistake_of_a_service_file_is_told_before_anything_is_sent() {
+    let project = project();
+    let file = path(&project, "bad.json");
+    fs::write(&file, r#"{ "name": "Digits", "processor_path": "digits.wasm", "sandbox": { "fule": 1 } }"#).unwrap();
+    let mock = willing();
+    let ran = admin(&mock, &["create", &file]);
+    assert_eq!(ran.exit, Exit::Usage);
+    assert!(ran.err.starts_with("error: 2 mistakes in `"), "{}", ran.err);
+    assert!(ran.err.contains("\n  name: ") && ran.err.contains("\n  sandbox.fule: "), "{}", ran.err);
+    assert!(mock.seen().is_empty());
+
+    let ran = admin(&mock, &["create", "--json", &file]);
+    let error: Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(error["error"]["exit"], 2);
+    assert_eq!(error["error"]["errors"][1]["path"], "sandbox.fule");
+}
+
+#[test]
+fn an_upload_that_is_too_large_is_refused_before_it_is_sent() {
+    let project = project();
+    let large = [WASM, &vec![0; 2_000_000]].concat();
+    fs::write(path(&project, "digits.wasm"), large).unwrap();
+    let mock = Mock::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::status(404),
+        _ => Reply::problem(413, &problem(413, "body_too_large")),
+    });
+    let ran = admin(&mock, &["create", &path(&project, "digits.json")]);
+    assert_eq!(ran.exit, Exit::Refused);
+    assert!(ran.err.contains("body_too_large"), "{}", ran.err);
+    let put = mock.seen().into_iter().find(|request| request.method == "PUT").unwrap();
+    assert!(put.body.is_none());
+}
+
+#[test]
+fn modify_sends_only_what_changes() {
+    let project = project();
+    let mock = willing();
+    let ran = admin(&mock, &["modify", "digits", "-Dmetadata.instance=3", "-Dmetadata.rpc.keepalive=10000"]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "service `digits` is ready as version 3\n"), "{}", ran.err);
+    let put = mock.seen().pop().unwrap();
+    assert_eq!(put.line(), "PUT /api/v1/services/digits");
+    assert_eq!(put.json(), json!({ "spec": { "metadata": { "instance": 3, "rpc": { "keepalive": 10000 } } } }));
+
+    // A new model brings its own entry; the old one's would lead nowhere.
+    let changes = path(&project, "changes.json");
+    fs::write(&changes, r#"{ "model_path": "model/digits.onnx" }"#).unwrap();
+    let ran = admin(&mock, &["modify", "digits", "-s", &changes, "--json"]);
+    assert!(!ran.out.contains("t0k"), "{}", ran.out);
+    let body = mock.seen().pop().unwrap().json();
+    assert_eq!(body["spec"], json!({ "model_path": "model/digits.onnx", "model_entry": "digits.onnx" }));
+    assert_eq!(body["model"][0]["path"], "digits.onnx");
+    assert!(body.get("processor").is_none() && body.get("warm_up").is_none());
+}
+
+#[test]
+fn modify_removes_with_null() {
+    let mock = willing();
+    let ran =
+        admin(&mock, &["modify", "digits", "-Dmodel_path=null", "-Dmodel_entry=null", "-Dwarm_up_data_path=null"]);
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    let body = mock.seen().pop().unwrap().json();
+    assert_eq!((&body["model"], &body["warm_up"]), (&json!([]), &Value::Null));
+    assert!(body.as_object().unwrap().contains_key("warm_up"));
+}
+
+#[test]
+fn mistakes_in_a_change_are_told_before_anything_is_uploaded() {
+    let mock = willing();
+    for overrides in [["-Dmetadata.instance=many"], ["-Dmetadata.instanze=2"], ["-Dname=other"], ["-Dsolo"]] {
+        let ran = admin(&mock, &[&["modify", "digits"], &overrides[..]].concat());
+        assert_eq!(ran.exit, Exit::Usage, "{overrides:?}: {}", ran.err);
+    }
+    let ran = admin(&mock, &["modify", "digits", "-Dprocessor_entry=b.wasm"]);
+    assert!(ran.err.contains("processor_path"), "{}", ran.err);
+    assert!(mock.lines().iter().all(|line| line.starts_with("GET ")), "{:?}", mock.lines());
+
+    assert_eq!(admin(&mock, &["modify", "digits"]).exit, Exit::Usage);
+    assert_eq!(admin(&mock, &["modify", "digits", "-s", "x.json", "-Da=b"]).exit, Exit::Usage);
+}

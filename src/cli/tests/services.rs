@@ -1,0 +1,67 @@
+//! `list`, `desc`, `stop`, `start` and `delete`.
+
+use serde_json::json;
+
+use super::admin;
+use crate::cli::failure::Exit;
+use crate::cli::mock::{Mock, Reply};
+
+#[test]
+fn lists_are_columns() {
+    let mock = Mock::start(|_| {
+        let row = |name: &str, state: &str| {
+            json!({ "name": name, "state": state, "version": 12, "instances": 2, "workers": 5,
+                "url": format!("http://h/api/predict/{name}"), "created_at": "2026-01-01T00:00:00Z",
+                "updated_at": "2026-01-02T00:00:00Z" })
+        };
+        Reply::json(200, &json!({ "services": [row("a", "running"), row("digits", "stopped")] }))
+    });
+    let ran = admin(&mock, &["ls"]);
+    let lines: Vec<_> = ran.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0], ["NAME", "STATE", "VERSION", "INSTANCES", "WORKERS", "UPDATED", "URL"], "{}", ran.err);
+    assert_eq!(lines[2][..5], ["digits", "stopped", "12", "2", "5"]);
+    assert!(ran.out.lines().all(|line| line == line.trim()), "{:?}", ran.out);
+}
+
+#[test]
+fn a_description_shows_state_token_and_instances() {
+    let mock = Mock::start(|_| {
+        Reply::json(
+            200,
+            &json!({
+                "name": "digits", "state": "failed", "message": "no such\nmodel", "version": 2,
+                "url": "http://h/api/predict/digits",
+                "token": "t0k", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
+                "spec": { "name": "digits" }, "ignored": ["metadata.gpu"],
+                "processor": { "sha256": "0123456789abcdef", "bytes": 8 }, "model": [],
+                "instances": [{ "index": 0, "workers": 5, "busy": 1, "queued": 2, "max_queue_size": 64, "restarts": 3 }]
+            }),
+        )
+    });
+    let ran = admin(&mock, &["desc", "digits"]);
+    for text in ["failed (no such model)", "t0k", "0123456789ab…", "metadata.gpu", "2 of 64", "\"name\": \"digits\""]
+    {
+        assert!(ran.out.contains(text), "no {text} in {}{}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn nothing_is_deleted_unasked() {
+    let mock = Mock::start(|_| Reply::json(200, &json!({ "name": "digits", "state": "deleted" })));
+    let ran = admin(&mock, &["delete", "digits"]);
+    assert_eq!(ran.exit, Exit::Usage);
+    assert!(ran.err.contains("-y") && mock.seen().is_empty(), "{}", ran.err);
+
+    let ran = admin(&mock, &["delete", "digits", "-y"]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "service `digits` is deleted\n"));
+    assert_eq!(mock.lines(), ["DELETE /api/v1/services/digits"]);
+}
+
+#[test]
+fn stop_and_start_are_posts_without_a_body() {
+    let mock = Mock::start(|_| Reply::json(200, &json!({ "name": "digits", "state": "stopped" })));
+    assert_eq!(admin(&mock, &["stop", "digits"]).out, "service `digits` is stopped\n");
+    assert_eq!(admin(&mock, &["start", "digits", "--json"]).out, "{\"name\":\"digits\",\"state\":\"stopped\"}\n");
+    assert_eq!(mock.lines(), ["POST /api/v1/services/digits/stop", "POST /api/v1/services/digits/start"]);
+    assert_eq!(admin(&mock, &["stop", "../x"]).exit, Exit::Usage);
+}

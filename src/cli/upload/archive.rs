@@ -1,0 +1,197 @@
+//! Unpacks what a service file names: tar, tar.gz, tar.bz2 and zip.
+//!
+//! An archive is a stranger's word about paths, links and sizes, so none of them is believed: names are taken apart and
+//! put together again, links are refused rather than followed, and every byte counts against a [`Budget`] as it is
+//! written. The archive's own permissions, owners and times are dropped.
+
+use std::collections::HashSet;
+use std::fmt::{self, Display, Formatter};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::limits::{Budget, TooMuch};
+use super::relative::{BadPath, RelativePath};
+
+/// How the files lie in an archive; told by its name, because a model may well be a zip file that is meant as it is
+/// (`.npz`, `.pt`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Tar,
+    TarGz,
+    TarBz2,
+    Zip,
+}
+
+impl Format {
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
+        if ends(&[".tar"]) {
+            Some(Self::Tar)
+        } else if ends(&[".tar.gz", ".tgz"]) {
+            Some(Self::TarGz)
+        } else if ends(&[".tar.bz2", ".tbz2", ".tbz"]) {
+            Some(Self::TarBz2)
+        } else if ends(&[".zip"]) {
+            Some(Self::Zip)
+        } else {
+            None
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum ArchiveError {
+    /// The bytes are not what the archive's name promises, or break off.
+    Unreadable(io::Error),
+    Path(BadPath),
+    Link(String),
+    /// A device, a pipe, or something else that is neither a file nor a directory.
+    Special(String),
+    Encrypted(String),
+    Twice(String),
+    TooMuch(TooMuch),
+    /// This machine cannot store the unpacked file.
+    Disk(PathBuf, io::Error),
+}
+
+impl Display for ArchiveError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(_) => f.write_str("not a readable archive of the kind that its name says"),
+            Self::Path(bad) => bad.fmt(f),
+            Self::Link(path) => write!(f, "`{path}` is a link; pack the file itself"),
+            Self::Special(path) => write!(f, "`{path}` is neither a file nor a directory"),
+            Self::Encrypted(path) => write!(f, "`{path}` is encrypted; pack it without a password"),
+            Self::Twice(path) => write!(f, "`{path}` is in it twice"),
+            Self::TooMuch(limit) => limit.fmt(f),
+            Self::Disk(path, _) => write!(f, "cannot unpack to `{}`", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ArchiveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable(cause) | Self::Disk(_, cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// Unpacks into `target`, an empty directory, and returns the paths of the files in it, in the order of the archive.
+pub(super) fn unpack(
+    archive: File,
+    format: Format,
+    target: &Path,
+    budget: &mut Budget,
+) -> Result<Vec<RelativePath>, ArchiveError> {
+    let unpacking = Unpacking { target, budget, seen: HashSet::new(), files: Vec::new() };
+    match format {
+        Format::Tar => unpacking.tar(archive),
+        Format::TarGz => unpacking.tar(flate2::read::MultiGzDecoder::new(archive)),
+        Format::TarBz2 => unpacking.tar(bzip2::read::MultiBzDecoder::new(archive)),
+        Format::Zip => unpacking.zip(archive),
+    }
+}
+
+struct Unpacking<'a> {
+    target: &'a Path,
+    budget: &'a mut Budget,
+    seen: HashSet<RelativePath>,
+    files: Vec<RelativePath>,
+}
+
+impl Unpacking<'_> {
+    fn tar(mut self, stream: impl Read) -> Result<Vec<RelativePath>, ArchiveError> {
+        // The reader keeps long names and extended headers in memory, so the stream itself is bounded and not only the
+        // files in it.
+        let bounded = stream.take(self.budget.stream_limit());
+        let mut archive = tar::Archive::new(bounded);
+        for entry in archive.entries().map_err(ArchiveError::Unreadable)? {
+            let mut entry = entry.map_err(ArchiveError::Unreadable)?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let kind = entry.header().entry_type();
+            if kind.is_dir() {
+                self.budget.entry().map_err(ArchiveError::TooMuch)?;
+            } else if kind.is_symlink() || kind.is_hard_link() {
+                return Err(ArchiveError::Link(name));
+            } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
+                let size = entry.size();
+                self.file(&name, size, &mut entry)?;
+            } else if !kind.is_pax_global_extensions() {
+                return Err(ArchiveError::Special(name));
+            }
+        }
+        // Unread, the end of a compressed stream would keep its checksum to itself.
+        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(ArchiveError::Unreadable)?;
+        Ok(self.files)
+    }
+
+    fn zip(mut self, archive: File) -> Result<Vec<RelativePath>, ArchiveError> {
+        let mut archive = zip::ZipArchive::new(archive).map_err(unreadable)?;
+        for index in 0..archive.len() {
+            let entry = archive.by_index_data(index).map_err(unreadable)?;
+            let name = entry.name().map_err(unreadable)?.into_owned();
+            if entry.encrypted() {
+                return Err(ArchiveError::Encrypted(name));
+            }
+            if entry.is_symlink() {
+                return Err(ArchiveError::Link(name));
+            }
+            if entry.is_dir() {
+                self.budget.entry().map_err(ArchiveError::TooMuch)?;
+                continue;
+            }
+            let mut entry = archive.by_index(index).map_err(unreadable)?;
+            let size = entry.size();
+            self.file(&name, size, &mut entry)?;
+        }
+        Ok(self.files)
+    }
+
+    fn file(&mut self, name: &str, size: u64, content: &mut impl Read) -> Result<(), ArchiveError> {
+        self.budget.entry().map_err(ArchiveError::TooMuch)?;
+        let path = RelativePath::parse(name).map_err(ArchiveError::Path)?;
+        if path.is_litter() {
+            return Ok(());
+        }
+        if !self.seen.insert(path.clone()) {
+            return Err(ArchiveError::Twice(path.to_string()));
+        }
+        // A tar that breaks off inside a file reads as a shorter file.
+        if self.write(&path, content)? != size {
+            return Err(ArchiveError::Unreadable(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.files.push(path);
+        Ok(())
+    }
+
+    fn write(&mut self, path: &RelativePath, content: &mut impl Read) -> Result<u64, ArchiveError> {
+        let to = path.below(self.target);
+        let disk = |cause| ArchiveError::Disk(to.clone(), cause);
+        let folder = to.parent().unwrap_or(self.target);
+        fs::create_dir_all(folder).map_err(disk)?;
+        // `create_new`: on a file system that ignores case, `a` must not overwrite `A`.
+        let mut file = File::create_new(&to).map_err(disk)?;
+        let mut buffer = vec![0; 64 * 1024];
+        let mut written = 0;
+        loop {
+            let count = content.read(&mut buffer).map_err(ArchiveError::Unreadable)?;
+            if count == 0 {
+                return Ok(written);
+            }
+            written += count as u64;
+            self.budget.bytes(count as u64).map_err(ArchiveError::TooMuch)?;
+            io::Write::write_all(&mut file, &buffer[..count]).map_err(disk)?;
+        }
+    }
+}
+
+fn unreadable(error: zip::result::ZipError) -> ArchiveError {
+    ArchiveError::Unreadable(io::Error::other(error))
+}
+
+#[cfg(test)]
+mod tests;

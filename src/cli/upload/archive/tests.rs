@@ -1,0 +1,220 @@
+//! Archives that a stranger might hand us, beside the honest ones.
+
+use std::io::Write;
+
+use super::*;
+
+const SMALL: u64 = 1024;
+
+/// One tar entry, written without the writer's own checks so that it can lie.
+fn tar_entry(kind: tar::EntryType, name: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    if kind.is_symlink() || kind.is_hard_link() {
+        header.set_link_name("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend_from_slice(content);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+fn tar_of(entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = entries.concat();
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    tar_entry(tar::EntryType::Regular, name, content)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zip_of(files: &[(&str, &[u8])], mode: u32) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().unix_permissions(mode);
+    for (name, content) in files {
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// Unpacks within 1 KiB and 4 entries, and looks at what is on disk afterwards.
+fn unpacked(bytes: &[u8], format: Format) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+    let outer = tempfile::tempdir().unwrap();
+    let target = outer.path().join("target");
+    fs::create_dir(&target).unwrap();
+    let mut archive = tempfile::tempfile().unwrap();
+    archive.write_all(bytes).unwrap();
+    io::Seek::rewind(&mut archive).unwrap();
+
+    let result = unpack(archive, format, &target, &mut Budget::new(SMALL, 4));
+
+    let beside = fs::read_dir(outer.path()).unwrap().count();
+    assert_eq!(beside, 1, "something was written outside the target");
+    Ok(result?.iter().map(|path| (path.to_string(), fs::read(path.below(&target)).unwrap())).collect())
+}
+
+#[test]
+fn names_tell_the_format() {
+    for (name, format) in [
+        ("a.tar", Some(Format::Tar)),
+        ("a.TAR.GZ", Some(Format::TarGz)),
+        ("a.tgz", Some(Format::TarGz)),
+        ("a.tar.bz2", Some(Format::TarBz2)),
+        ("a.zip", Some(Format::Zip)),
+        ("a.npz", None),
+        ("a.gz", None),
+        ("a.onnx", None),
+    ] {
+        assert_eq!(Format::of_name(name), format, "{name}");
+    }
+}
+
+#[test]
+fn honest_archives_come_out_whole() {
+    let tar = tar_of(&[
+        tar_entry(tar::EntryType::Directory, "v1/", b""),
+        file("./v1/model.onnx", b"weights"),
+        file("labels.txt", b"0\n1\n"),
+    ]);
+    let expected = [("v1/model.onnx".to_owned(), b"weights".to_vec()), ("labels.txt".to_owned(), b"0\n1\n".to_vec())];
+    assert_eq!(unpacked(&tar, Format::Tar).unwrap(), expected);
+    assert_eq!(unpacked(&gzip(&tar), Format::TarGz).unwrap(), expected);
+    assert_eq!(unpacked(&bzip2(&tar), Format::TarBz2).unwrap(), expected);
+    let zip = zip_of(&[("v1/model.onnx", b"weights"), ("labels.txt", b"0\n1\n")], 0o644);
+    assert_eq!(unpacked(&zip, Format::Zip).unwrap(), expected);
+}
+
+#[test]
+fn long_names_are_read() {
+    let name = format!("{}/model.onnx", "directory".repeat(20));
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, &name, &b"x"[..]).unwrap();
+    let tar = builder.into_inner().unwrap();
+    assert_eq!(unpacked(&tar, Format::Tar).unwrap()[0].0, name);
+}
+
+#[test]
+fn paths_that_lead_out_are_refused() {
+    for name in ["../beside", "/tmp/absolute", "v1/../../beside", "a\\..\\b"] {
+        let tar = tar_of(&[file(name, b"x")]);
+        let error = unpacked(&tar, Format::Tar).unwrap_err();
+        assert!(matches!(error, ArchiveError::Path(_)), "{name}: {error}");
+
+        let zip = zip_of(&[(name, b"x")], 0o644);
+        let error = unpacked(&zip, Format::Zip).unwrap_err();
+        assert!(matches!(error, ArchiveError::Path(_)), "{name}: {error}");
+    }
+}
+
+#[test]
+fn links_and_devices_are_refused_by_name() {
+    for kind in [tar::EntryType::Symlink, tar::EntryType::Link] {
+        let tar = tar_of(&[tar_entry(kind, "model.onnx", b"")]);
+        let error = unpacked(&tar, Format::Tar).unwrap_err();
+        assert!(matches!(&error, ArchiveError::Link(name) if name == "model.onnx"));
+    }
+    for kind in [tar::EntryType::Char, tar::EntryType::Fifo] {
+        let tar = tar_of(&[tar_entry(kind, "model.onnx", b"")]);
+        let error = unpacked(&tar, Format::Tar).unwrap_err();
+        assert!(matches!(error, ArchiveError::Special(_)));
+    }
+    let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    writer.add_symlink("model.onnx", "/etc/passwd", options).unwrap();
+    let zip = writer.finish().unwrap().into_inner();
+    let error = unpacked(&zip, Format::Zip).unwrap_err();
+    assert!(matches!(&error, ArchiveError::Link(name) if name == "model.onnx"));
+}
+
+#[test]
+fn a_link_cannot_be_written_through() {
+    let tar = tar_of(&[tar_entry(tar::EntryType::Symlink, "out", b""), file("out/x", b"x")]);
+    let error = unpacked(&tar, Format::Tar).unwrap_err();
+    assert!(matches!(error, ArchiveError::Link(_)));
+}
+
+#[test]
+fn sizes_count_as_they_are_not_as_they_are_announced() {
+    let bomb = vec![0; 64 * 1024];
+    let tar = tar_of(&[file("zeros", &bomb)]);
+    for (bytes, format) in
+        [(gzip(&tar), Format::TarGz), (bzip2(&tar), Format::TarBz2), (zip_of(&[("zeros", &bomb)], 0o644), Format::Zip)]
+    {
+        assert!(bytes.len() < 1024, "{} bytes are no bomb", bytes.len());
+        let error = unpacked(&bytes, format).unwrap_err();
+        assert!(matches!(error, ArchiveError::TooMuch(TooMuch::Bytes(SMALL))), "{error}");
+    }
+}
+
+#[test]
+fn the_limit_is_for_all_files_together() {
+    let half = vec![1; 600];
+    let tar = tar_of(&[file("a", &half), file("b", &half)]);
+    let error = unpacked(&tar, Format::Tar).unwrap_err();
+    assert!(matches!(error, ArchiveError::TooMuch(TooMuch::Bytes(_))));
+}
+
+#[test]
+fn empty_directories_are_not_free() {
+    let directory = |name| tar_entry(tar::EntryType::Directory, name, b"");
+    let tar = tar_of(&["a", "b", "c", "d", "e"].map(directory));
+    let error = unpacked(&tar, Format::Tar).unwrap_err();
+    assert!(matches!(error, ArchiveError::TooMuch(TooMuch::Entries(4))));
+}
+
+#[test]
+fn the_same_path_twice_is_refused() {
+    let tar = tar_of(&[file("a", b"1"), file("./a", b"2")]);
+    let error = unpacked(&tar, Format::Tar).unwrap_err();
+    assert!(matches!(&error, ArchiveError::Twice(name) if name == "a"));
+}
+
+#[test]
+fn what_breaks_off_is_refused() {
+    let tar = tar_of(&[file("a", &[7; 700])]);
+    for cut in [100, 600, 1000] {
+        let error = unpacked(&tar[..cut], Format::Tar).unwrap_err();
+        assert!(matches!(error, ArchiveError::Unreadable(_)), "tar at {cut}");
+    }
+    let gzip = gzip(&tar);
+    let error = unpacked(&gzip[..gzip.len() - 12], Format::TarGz).unwrap_err();
+    assert!(matches!(error, ArchiveError::Unreadable(_)));
+    let zip = zip_of(&[("a", &[7; 700])], 0o644);
+    let error = unpacked(&zip[..zip.len() - 12], Format::Zip).unwrap_err();
+    assert!(matches!(error, ArchiveError::Unreadable(_)));
+}
+
+#[test]
+fn other_bytes_are_no_archive() {
+    for format in [Format::Tar, Format::TarGz, Format::TarBz2, Format::Zip] {
+        let error = unpacked(b"\0asm\x0d\0\x01\0 and so on", format).unwrap_err();
+        assert!(matches!(error, ArchiveError::Unreadable(_)), "{format:?}");
+    }
+}
+
+#[test]
+fn litter_is_left_out() {
+    let tar = tar_of(&[file("a.wasm", b"1"), file("._a.wasm", b"2"), file("__MACOSX/x", b"3")]);
+    assert_eq!(unpacked(&tar, Format::Tar).unwrap().len(), 1);
+}

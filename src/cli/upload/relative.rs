@@ -1,0 +1,112 @@
+//! A path inside a model or an archive.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+
+/// The host's file systems stop at 255 bytes a name; a whole path needs no more than this.
+const MAX_LENGTH: usize = 1024;
+
+/// A path that stays below the directory it is joined to: `/`-separated names, none of them empty, `.` or `..`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RelativePath(String);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadPath {
+    path: String,
+    why: &'static str,
+}
+
+impl Display for BadPath {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.path.escape_debug(), self.why)
+    }
+}
+
+impl RelativePath {
+    /// Takes a name as archives write it: `./a/b` and `a//b` are `a/b`.
+    pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
+        let bad = |why| Err(BadPath { path: text.to_owned(), why });
+        if text.starts_with('/') {
+            return bad("is an absolute path; use one inside the directory");
+        }
+        // A backslash separates directories elsewhere, and U+FFFD stands for bytes that were no text.
+        if text.contains(['\\', '\u{fffd}']) || text.chars().any(char::is_control) {
+            return bad("has a backslash, a control character or bytes that are not UTF-8");
+        }
+        let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+        if names.contains(&"..") {
+            return bad("leads out of the directory with `..`");
+        }
+        if names.is_empty() {
+            return bad("names no file");
+        }
+        let path = names.join("/");
+        if path.len() > MAX_LENGTH {
+            return bad("is longer than 1024 bytes");
+        }
+        Ok(Self(path))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn below(&self, directory: &Path) -> PathBuf {
+        self.0.split('/').fold(directory.to_owned(), |path, name| path.join(name))
+    }
+
+    pub(super) fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// What macOS leaves in directories and archives. It is nobody's model, and `._x.wasm` would pass for a second
+    /// processor.
+    pub(super) fn is_litter(&self) -> bool {
+        let name = self.file_name();
+        self.0.starts_with("__MACOSX/") || name.starts_with("._") || name == ".DS_Store"
+    }
+}
+
+impl Display for RelativePath {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_put_together_again() {
+        for (text, path) in [
+            ("a.onnx", "a.onnx"),
+            ("./v1/a.onnx", "v1/a.onnx"),
+            ("v1//./a.onnx", "v1/a.onnx"),
+            ("v1/", "v1"),
+            ("日本/モデル.bin", "日本/モデル.bin"),
+            ("..a/b..", "..a/b.."),
+        ] {
+            assert_eq!(RelativePath::parse(text).unwrap().as_str(), path);
+        }
+    }
+
+    #[test]
+    fn nothing_leads_out() {
+        for text in
+            ["", ".", "./", "/etc/passwd", "//a", "..", "../a", "a/../b", "a/..", "a\\b", "a\0b", "a\nb", "a\u{fffd}"]
+        {
+            assert!(RelativePath::parse(text).is_err(), "{text:?}");
+        }
+        assert!(RelativePath::parse(&"a/".repeat(600)).is_err());
+    }
+
+    #[test]
+    fn litter_is_told_by_its_name() {
+        let litter = |text| RelativePath::parse(text).unwrap().is_litter();
+        assert!(litter("__MACOSX/a.wasm"));
+        assert!(litter("v1/._a.wasm"));
+        assert!(litter(".DS_Store"));
+        assert!(!litter("v1/.hidden"));
+    }
+}

@@ -1,0 +1,34 @@
+//! Sends files to the server: each once, and only those it does not have yet.
+
+use std::collections::HashSet;
+use std::fs::File;
+
+use anyhow::Context;
+
+use super::Artifact;
+use crate::cli::client::Client;
+use crate::cli::failure::Failure;
+use crate::cli::screen::Screen;
+
+pub(crate) fn send(client: &Client, artifacts: &[&Artifact], screen: &Screen) -> Result<(), Failure> {
+    let missing = missing(client, artifacts)?;
+    let bar = screen.bar("uploading", missing.iter().map(|artifact| artifact.bytes).sum());
+    for artifact in missing {
+        let file = File::open(&artifact.file);
+        let file = file.with_context(|| format!("cannot read `{}`", artifact.file.display()))?;
+        client.put_artifact(&artifact.sha256, artifact.bytes, &mut bar.wrap_read(file))?;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn missing<'a>(client: &Client, artifacts: &[&'a Artifact]) -> Result<Vec<&'a Artifact>, Failure> {
+    let mut asked = HashSet::new();
+    let mut missing = Vec::new();
+    for &artifact in artifacts {
+        if asked.insert(&artifact.sha256) && !client.has_artifact(&artifact.sha256)? {
+            missing.push(artifact);
+        }
+    }
+    Ok(missing)
+}

@@ -1,0 +1,85 @@
+//! Where a file named in a service file is.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use ureq::http::Uri;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Path(PathBuf),
+    Url(Uri),
+}
+
+impl Source {
+    /// Reads a path relative to `base`, or an http(s) URL. Other schemes are refused by name rather than looked for on
+    /// disk.
+    pub(super) fn parse(text: &str, base: &Path) -> Result<Self> {
+        let Some((scheme, _)) = text.split_once("://") else {
+            let text = text.strip_prefix("file:").unwrap_or(text);
+            return Ok(Self::Path(base.join(text)));
+        };
+        if !matches!(scheme, "http" | "https") {
+            bail!(
+                "`{scheme}://` is not supported here; accepted are a file, a directory, an archive, \
+                 or an http or https URL"
+            );
+        }
+        match text.parse::<Uri>() {
+            Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => Ok(Self::Url(uri)),
+            _ => bail!("not a URL that can be fetched"),
+        }
+    }
+
+    /// The name that says what kind of file this is.
+    pub(super) fn file_name(&self) -> String {
+        match self {
+            Self::Path(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Url(uri) => uri.path().rsplit('/').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// For messages: signed URLs carry their secret in the query, others in the user name.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Url(uri) => {
+                let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+                format!(
+                    "{}://{}{port}{}",
+                    uri.scheme_str().unwrap_or("http"),
+                    uri.host().unwrap_or_default(),
+                    uri.path()
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_relative_to_the_service_file() {
+        let parse = |text| Source::parse(text, Path::new("/services")).unwrap();
+        assert_eq!(parse("model/"), Source::Path("/services/model/".into()));
+        assert_eq!(parse("/else/a.wasm"), Source::Path("/else/a.wasm".into()));
+        assert_eq!(parse("model/").file_name(), "model");
+    }
+
+    #[test]
+    fn urls_show_no_secret() {
+        let text = "https://me:pass@example.org:8443/models/digits.tar.gz?Signature=abc";
+        let source = Source::parse(text, Path::new("")).unwrap();
+        assert_eq!(source.file_name(), "digits.tar.gz");
+        assert_eq!(source.shown(), "https://example.org:8443/models/digits.tar.gz");
+    }
+
+    #[test]
+    fn other_schemes_are_refused_by_name() {
+        let error = Source::parse("oss://bucket/key", Path::new("")).unwrap_err().to_string();
+        assert!(error.contains("`oss://`"), "{error}");
+        assert!(Source::parse("http://", Path::new("")).is_err());
+    }
+}
