@@ -1,9 +1,34 @@
-pub mod admission;
-pub mod auth;
+//! Bulkhead serves user-written processors, WebAssembly programs, each in its own watertight compartment.
+//!
+//! A request comes in through `front`, is named and judged there, waits its turn in `admission`, and is answered by a
+//! guest of the `sandbox`; `registry` knows which version of which service that guest belongs to. Dependencies point one
+//! way, down this list:
+//!
+//! ```text
+//! cli → serve → front, admin → registry, auth → admission → sandbox
+//! floor: config, call, storage, telemetry, shutdown
+//! ```
+//!
+//! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
+//! WebAssembly. Only `front/refusal.rs` chooses a failing status. Only `sandbox` imports the engine. There is no
+//! unbounded channel, no global state, and no way to run a guest for a caller except through admission.
+
 pub mod call;
 pub mod config;
+
 pub mod front;
-pub mod registry;
+
+pub mod admission;
 pub mod sandbox;
+
+pub mod auth;
+pub mod registry;
 pub mod storage;
+
+pub mod admin;
 pub mod telemetry;
+
+pub mod cli;
+pub mod local;
+pub mod serve;
+pub mod shutdown;

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 pub use self::rate::Limited;
 pub use self::service::{Phase, Service, State};
+pub(crate) use self::version::guest_settings;
 pub use self::version::{Ticket, Version};
 use crate::admission::Lanes;
 use crate::auth;
@@ -49,7 +50,8 @@ pub struct Change {
     pub patch: Option<Value>,
     pub processor: Option<Digest>,
     pub model: Option<Vec<ModelFile>>,
-    pub warm_up: Option<Digest>,
+    /// `Some(None)` removes it.
+    pub warm_up: Option<Option<Digest>>,
 }
 
 /// How far a deploy has come.
@@ -82,7 +84,10 @@ pub enum ChangeError {
     NotFound,
     Invalid(Mistakes),
     /// The processor cannot be deployed: why, and where it failed if it ran.
-    Refused { reason: String, stack: String },
+    Refused {
+        reason: String,
+        stack: String,
+    },
     Storage(StorageError),
     Internal(String),
 }
@@ -113,7 +118,9 @@ impl From<InitializeError> for ChangeError {
         let reason = error.to_string();
         match error {
             InitializeError::Fault { stack, .. } => Self::Refused { reason, stack },
-            InitializeError::Declined(_) | InitializeError::TimedOut(_) => Self::Refused { reason, stack: String::new() },
+            InitializeError::Declined(_) | InitializeError::TimedOut(_) => {
+                Self::Refused { reason, stack: String::new() }
+            }
             InitializeError::Host(_) => Self::Internal(reason),
         }
     }
@@ -168,7 +175,12 @@ impl Registry {
         services
     }
 
-    pub async fn create(&self, file: &ServiceFile, files: Files, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
+    pub async fn create(
+        &self,
+        file: &ServiceFile,
+        files: Files,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
         let name = file.spec().name().as_str().to_owned();
         let _turn = self.turn(&name).await;
         if self.find(&name).is_some() {
@@ -235,7 +247,7 @@ impl Registry {
                 None => old.processor.clone(),
             },
             model: change.model.unwrap_or_else(|| old.model.clone()),
-            warm_up: change.warm_up.or_else(|| old.warm_up.clone()),
+            warm_up: change.warm_up.unwrap_or_else(|| old.warm_up.clone()),
             updated_at: now(),
             ..Record::clone(old)
         };
@@ -292,7 +304,12 @@ impl Registry {
     }
 
     /// Compiles and initialises what `record` describes, without anybody noticing.
-    async fn build(&self, record: &Record, service: &Service, progress: &Progress) -> Result<Arc<Version>, ChangeError> {
+    async fn build(
+        &self,
+        record: &Record,
+        service: &Service,
+        progress: &Progress,
+    ) -> Result<Arc<Version>, ChangeError> {
         let file = ServiceFile::from_value(&record.file)?;
         let token = match &record.token {
             Some(text) => Some(Token::parse(text).map_err(|error| ChangeError::Internal(error.to_string()))?),
@@ -300,14 +317,16 @@ impl Registry {
         };
         let (storage, wanted) = (Arc::clone(&self.storage), record.clone());
         let (wasm, model_dir) =
-            blocking(move || Ok((storage.artifact(&wanted.processor.sha256)?, storage.model_dir(&wanted.model)?))).await?;
+            blocking(move || Ok((storage.artifact(&wanted.processor.sha256)?, storage.model_dir(&wanted.model)?)))
+                .await?;
         progress(Step::Compile);
-        let settings = version::guest_settings(file.spec(), model_dir);
+        let settings = guest_settings(file.spec(), model_dir);
         let sink = version::log_sink(service.name(), record.version, Arc::clone(service.metrics()));
         let program = self.sandbox.prepare(&wasm, record.processor.sha256.as_str(), settings, sink).await?;
         progress(Step::Initialize);
         let metrics = Arc::clone(service.metrics());
-        Ok(Version::bring_up(record.version, file.spec().clone(), token, program, Arc::clone(&self.lanes), metrics).await?)
+        Ok(Version::bring_up(record.version, file.spec().clone(), token, program, Arc::clone(&self.lanes), metrics)
+            .await?)
     }
 
     async fn keep(&self, record: Record) -> Result<(), ChangeError> {
@@ -353,9 +372,9 @@ impl ChangeError {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(StorageError::Io { what: "finish work on the disk".into(), source: std::io::Error::other(error) }))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(StorageError::Io { what: "finish work on the disk".into(), source: std::io::Error::other(error) })
+    })
 }
 
 fn now() -> String {

@@ -60,7 +60,11 @@ mod tests {
         assert_eq!(rate.pass_at(at(259)), Err(Limited { retry_after: Duration::from_millis(1) }));
         assert_eq!(rate.pass_at(at(260)), Ok(()));
         assert!(rate.pass_at(at(260)).is_err());
-        assert_eq!((0..10).filter(|_| rate.pass_at(at(60_000)).is_ok()).count(), 4, "rest is not saved up beyond a second");
+        assert_eq!(
+            (0..10).filter(|_| rate.pass_at(at(60_000)).is_ok()).count(),
+            4,
+            "rest is not saved up beyond a second"
+        );
     }
 
     #[test]

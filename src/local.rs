@@ -1,0 +1,156 @@
+//! Runs a service file once, on this machine, without a server: what `bulkhead test` does.
+//!
+//! The same sandbox under the same limits, only without queue, network and data directory.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+
+use crate::admission::{Lanes, Overdue};
+use crate::call::{Call, RequestId};
+use crate::cli::test::{LocalAnswer, LocalRequest};
+use crate::cli::upload::Upload;
+use crate::config::ServiceFile;
+use crate::registry::guest_settings;
+use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox};
+
+/// Calls the processor with each request in turn, in one guest for as long as it stays whole.
+///
+/// # Errors
+/// When the processor cannot be compiled or initialised. What goes wrong in a call is an answer.
+pub fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalRequest>) -> Result<Vec<LocalAnswer>> {
+    let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let model_dir = dir.path().join("model");
+    place_model(upload, &model_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let lanes = Lanes::new(1)?;
+    let compiler = std::env::current_exe().context("cannot find the program itself, which compiles processors")?;
+    let sandbox = Sandbox::new(compiler, dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() });
+
+    let mut settings = guest_settings(file.spec(), (!upload.model().is_empty()).then_some(model_dir));
+    settings.model_entry = upload.model_entry().map(str::to_owned);
+    let kept = Arc::new(Kept::default());
+    runtime.block_on(async {
+        let processor = upload.processor();
+        let program = sandbox.prepare(processor.file(), processor.sha256(), settings, kept.clone()).await?;
+        let mut guest = Some(program.instantiate().await?);
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let whole = match guest.take() {
+                Some(guest) => guest,
+                None => program.instantiate().await?,
+            };
+            kept.take();
+            let (answer, survivor) = call(file, &lanes, whole, request, &kept).await?;
+            answers.push(answer);
+            guest = survivor;
+        }
+        Ok(answers)
+    })
+}
+
+fn place_model(upload: &Upload, dir: &Path) -> Result<()> {
+    for file in upload.model() {
+        let to = dir.join(file.path());
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::copy(file.artifact().file(), &to)
+            .with_context(|| format!("cannot copy model file {:?}", file.path()))?;
+    }
+    Ok(())
+}
+
+async fn call(
+    file: &ServiceFile,
+    lanes: &Lanes,
+    mut guest: Guest,
+    request: LocalRequest,
+    kept: &Kept,
+) -> Result<(LocalAnswer, Option<Guest>)> {
+    let sandbox = file.spec().sandbox();
+    let keepalive = file.spec().rpc().keepalive;
+    let started = Instant::now();
+    let call = Arc::new(to_call(file, request, started + keepalive)?);
+    let work = async move {
+        let run = guest.run(call).await;
+        let whole = run.left_the_guest_whole() && !guest.is_spent();
+        (run, whole.then_some(guest))
+    };
+    let outcome = lanes.run(started + keepalive, work).await;
+    let run = started.elapsed();
+    let (status, content_type, body, fuel, survivor) = match outcome {
+        Ok((Run { result: Ok(answer), fuel, .. }, survivor)) => {
+            let content_type = answer.content_type.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned);
+            (answer.status.as_u16(), content_type, answer.body.to_vec(), fuel, survivor)
+        }
+        Ok((Run { result: Err(fault), fuel, .. }, survivor)) => {
+            let status = match &fault {
+                Fault::Failure { status: Some(status), .. } => *status,
+                Fault::FuelExhausted { .. } => sandbox.fuel_status,
+                _ => sandbox.trap_status,
+            };
+            (status, None, fault.to_string().into_bytes(), fuel, survivor)
+        }
+        Err(Overdue) => {
+            let body =
+                format!("the request was not answered within {} ms (metadata.rpc.keepalive)", keepalive.as_millis());
+            (408, None, body.into_bytes(), None, None)
+        }
+    };
+    Ok((LocalAnswer { status, content_type, body, logs: kept.take(), fuel, run }, survivor))
+}
+
+fn to_call(file: &ServiceFile, request: LocalRequest, deadline: Instant) -> Result<Call> {
+    let prefix = format!("/{}", file.spec().name());
+    let uri: Uri = format!("{prefix}{}", request.path)
+        .parse()
+        .with_context(|| format!("{:?} cannot be a path; it begins with `/` and is percent-encoded", request.path))?;
+    let Ok(method) = Method::from_bytes(request.method.as_bytes()) else {
+        bail!("{:?} cannot be a method", request.method);
+    };
+    let mut headers = HeaderMap::new();
+    if let Some(content_type) = request.content_type {
+        let value = HeaderValue::from_str(&content_type)
+            .with_context(|| format!("{content_type:?} cannot be a content type"))?;
+        headers.insert(CONTENT_TYPE, value);
+    }
+    Ok(Call {
+        method,
+        uri,
+        path_start: prefix.len(),
+        headers,
+        body: Bytes::from(request.body),
+        request_id: RequestId::generate(),
+        deadline,
+    })
+}
+
+/// Keeps the lines of a call for its answer.
+#[derive(Default)]
+struct Kept(Mutex<Vec<String>>);
+
+impl Kept {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep(&self, line: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+}
+
+impl LineSink for Kept {
+    fn line(&self, _: Option<RequestId>, level: Level, text: &str) {
+        self.keep(format!("{}: {text}", level.name()));
+    }
+
+    fn dropped(&self, _: Option<RequestId>, count: u64) {
+        self.keep(format!("{count} lines dropped (sandbox.log_bytes_per_request)"));
+    }
+}

@@ -1,0 +1,117 @@
+//! One host: puts the parts together, runs them, and takes them apart in order.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+
+use crate::admin::{Admin, reachable};
+use crate::admission::Lanes;
+use crate::front::{ConnectionLimits, Front};
+use crate::registry::Registry;
+use crate::sandbox::{Capacity, Sandbox};
+use crate::shutdown::Signals;
+use crate::storage::Storage;
+use crate::telemetry::{LogWriter, install_log};
+
+pub use crate::telemetry::Format as LogFormat;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    pub data: PathBuf,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    /// Threads for the network; as many as cores where `None`.
+    pub io_threads: Option<usize>,
+    /// How long running requests may go on after the first signal.
+    pub grace: Duration,
+    pub log_format: LogFormat,
+}
+
+/// Runs a host until it is told to end.
+///
+/// # Errors
+/// Says which directory, address or thread could not be had.
+pub fn run(options: ServeOptions) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
+    // Everything that can be wrong with what is on disk is found before a port is opened.
+    let storage = Storage::open(&options.data)
+        .with_context(|| format!("cannot use data directory {}", options.data.display()))?;
+    storage.sweep().context("cannot clean the data directory")?;
+    let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
+    let lanes = Arc::new(Lanes::new(cores).context("cannot start the background threads")?);
+    let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
+    let storage = Arc::new(storage);
+    let registry = Registry::open(Arc::clone(&storage), sandbox, lanes).context("cannot read the services")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(options.io_threads.unwrap_or(cores))
+        .max_blocking_threads(16)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .context("cannot start the network threads")?;
+    let outcome = runtime.block_on(serve(options, storage, Arc::new(registry), log));
+    // What has not ended within the grace period is cut off here.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}
+
+async fn serve(options: ServeOptions, storage: Arc<Storage>, registry: Arc<Registry>, log: LogWriter) -> Result<()> {
+    let mut signals = Signals::install().context("cannot install signal handlers")?;
+    let data = listen(options.listen).with_context(|| format!("cannot listen on {} (--listen)", options.listen))?;
+    let control = listen(options.admin).with_context(|| format!("cannot listen on {} (--admin)", options.admin))?;
+    let (data_addr, admin_addr) = (data.local_addr()?, control.local_addr()?);
+
+    let (drain, draining) = watch::channel(false);
+    let (end, ending) = watch::channel(false);
+    let front = Front::new(Arc::clone(&registry), log.clone(), ConnectionLimits::default());
+    let admin = Arc::new(Admin {
+        registry: Arc::clone(&registry),
+        token: storage.admin_token()?,
+        storage,
+        front: front.clone(),
+        log,
+        data_url: reachable(data_addr),
+        draining: draining.clone(),
+    });
+    tokio::spawn(admin.serve(control, ending));
+    let serving = tokio::spawn(async move { front.serve(data, draining).await });
+    announce(data_addr, admin_addr);
+    let starting = tokio::spawn(async move { registry.start_all().await });
+
+    let signal = signals.next().await;
+    tracing::info!(signal, grace = ?options.grace, "draining: no new connections, running requests are finished");
+    drop(starting);
+    let _ = drain.send(true);
+    tokio::select! {
+        _ = serving => tracing::info!("every request is finished"),
+        () = tokio::time::sleep(options.grace) => tracing::warn!("the grace period is over; what still runs is cut off"),
+        again = signals.next() => tracing::warn!(signal = again, "ending at once"),
+    }
+    let _ = end.send(true);
+    Ok(())
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restarted host must not wait for its predecessor's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The one line that scripts wait for.
+fn announce(data: SocketAddr, admin: SocketAddr) {
+    let mut out = std::io::stdout().lock();
+    // Whoever started the host may have closed its end; that is no reason not to serve.
+    let _ = writeln!(out, "listening data={data} admin={admin}").and_then(|()| out.flush());
+}
