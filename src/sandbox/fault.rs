@@ -119,7 +119,7 @@ pub(super) fn stack(error: &wasmtime::Error) -> String {
         .frames()
         .iter()
         .map(|frame| match frame.func_name() {
-            Some(name) => name.to_owned(),
+            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
             None => format!("function {}", frame.func_index()),
         })
         .collect();

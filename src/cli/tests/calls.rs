@@ -61,17 +61,3 @@ fn invoke_ends_as_the_call_does() {
     assert_eq!((&printed["status"], &printed["body_base64"]), (&json!(450), &json!("/wA=")));
     assert_eq!(printed["headers"]["content-type"], "application/octet-stream");
 }
-
-#[test]
-fn a_service_file_is_tested_without_a_server() {
-    let project = project();
-    let file = path(&project, "digits.json");
-    let ran = bulkhead(&["test", &file, "-d", "{}", "-d", "two", "--path", "v1"]);
-    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, "{}two"), "{}", ran.err);
-    assert!(ran.err.starts_with("log: POST /v1\nstatus 200, 2 bytes, 12 µs, 7 fuel\n"), "{}", ran.err);
-
-    let ran = bulkhead(&["test", &file, "--path", "/teapot", "--json"]);
-    assert_eq!(ran.exit, Exit::Failed);
-    let printed: Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!((&printed[0]["status"], &printed[0]["logs"]), (&json!(418), &json!(["GET /teapot"])));
-}

@@ -1,0 +1,118 @@
+//! The command line against a real host.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::host::{TestHost, project};
+
+fn bulkhead(host: Option<&TestHost>, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
+    if let Some(host) = host {
+        command.env("BULKHEAD_ADMIN", format!("http://{}", host.admin)).env("BULKHEAD_ADMIN_TOKEN", &host.admin_token);
+    }
+    command.args(args).output().expect("it runs")
+}
+
+fn ok(host: Option<&TestHost>, args: &[&str]) -> String {
+    let output = bulkhead(host, args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn a_service_from_create_to_delete() {
+    let host = TestHost::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = project(dir.path(), "mine", "echo", json!({}));
+    let created: Value = serde_json::from_str(&ok(Some(&host), &["--json", "create", text(&file)])).unwrap();
+    assert_eq!(created["name"], "mine");
+    assert_eq!(created["version"], 1);
+    assert_eq!(created["url"], format!("http://{}/api/predict/mine", host.data));
+    assert_eq!(ok(Some(&host), &["invoke", "mine", "-d", "over the wire"]), "over the wire");
+    assert!(ok(Some(&host), &["list"]).contains("mine"));
+    ok(Some(&host), &["modify", "mine", "-Dmetadata.rpc.worker_threads=3"]);
+    let described: Value = serde_json::from_str(&ok(Some(&host), &["--json", "desc", "mine"])).unwrap();
+    assert_eq!(
+        (&described["version"], &described["spec"]["metadata"]["rpc"]["worker_threads"]),
+        (&json!(2), &json!(3))
+    );
+    ok(Some(&host), &["stop", "mine"]);
+    assert_eq!(bulkhead(Some(&host), &["invoke", "mine", "-d", "x"]).status.code(), Some(1));
+    ok(Some(&host), &["start", "mine"]);
+    ok(Some(&host), &["delete", "mine", "-y"]);
+    assert_eq!(bulkhead(Some(&host), &["desc", "mine"]).status.code(), Some(5));
+}
+
+#[test]
+fn mistakes_have_exit_codes_and_reasons() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = project(dir.path(), "mine", "echo", json!({"metadata": {"instnce": 1}}));
+    let output = bulkhead(None, &["create", text(&file), "--admin", "http://127.0.0.1:1", "--admin-token", "x"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("metadata.instnce") && said.contains("metadata.instance"), "{said}");
+    let file = project(dir.path(), "fine", "echo", json!({}));
+    let output = bulkhead(None, &["create", text(&file), "--admin", "http://127.0.0.1:1", "--admin-token", "x"]);
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_service_file_is_tested_without_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = project(dir.path(), "faults", "faults", json!({}));
+    let flag = r#"{"do":"flag"}"#;
+    let output = bulkhead(
+        None,
+        &["--json", "test", text(&file), "-d", flag, "-d", r#"{"do":"panic","message":"oh"}"#, "-d", flag],
+    );
+    assert_eq!(output.status.code(), Some(1), "one of them failed");
+    let answers: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let statuses: Vec<u64> = answers.as_array().unwrap().iter().filter_map(|a| a["status"].as_u64()).collect();
+    assert_eq!(statuses, [200, 400, 200]);
+    assert!(answers[1]["body"].as_str().unwrap().contains("oh"), "{answers}");
+    assert_eq!(answers[0]["body"], answers[2]["body"], "after the panic the guest is a new one");
+}
+
+#[test]
+fn the_digits_are_read_from_the_model_directory() {
+    let host = TestHost::start();
+    let example = bulkhead_artifacts::root().join("examples/digits");
+    bulkhead_artifacts::guest("digits");
+    ok(Some(&host), &["create", text(&example.join("digits.json"))]);
+    let rows = std::fs::read_to_string(example.join("data/heldout.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut right = 0;
+    for chunk in rows.chunks(30) {
+        let pixels: Vec<&Value> = chunk.iter().map(|row| &row["pixels"]).collect();
+        let answer = ok(Some(&host), &["invoke", "digits", "-d", &json!({"rows": pixels}).to_string()]);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let answers = answer.as_array().or_else(|| answer["results"].as_array()).unwrap_or_else(|| panic!("{answer}"));
+        assert_eq!(answers.len(), chunk.len());
+        right += chunk.iter().zip(answers).filter(|(row, answer)| row["label"] == answer["label"]).count();
+    }
+    assert!(right * 100 >= rows.len() * 93, "{right} of {} are right", rows.len());
+}
+
+#[test]
+fn a_new_project_builds_and_serves() {
+    let host = TestHost::start();
+    let dir = tempfile::tempdir().unwrap();
+    let project = dir.path().join("word-count");
+    ok(None, &["new", text(&project)]);
+    ok(None, &["build", text(&project)]);
+    ok(Some(&host), &["create", text(&project.join("word-count.json"))]);
+    assert!(ok(Some(&host), &["invoke", "word-count", "-d", "one two three"]).contains('3'));
+}
+
+#[test]
+fn the_schema_and_completions_are_printed() {
+    let schema: Value = serde_json::from_str(&ok(None, &["schema"])).unwrap();
+    assert!(schema["properties"]["sandbox"]["properties"]["fuel"].is_object());
+    assert!(ok(None, &["completions", "bash"]).contains("bulkhead"));
+}

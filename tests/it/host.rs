@@ -1,0 +1,228 @@
+//! A host to test against: the real binary on free ports in a temporary folder.
+//!
+//! Dropping it checks what must always hold: what was accepted is the sum of the outcomes, nobody is at work or waiting,
+//! nothing panicked, and the process ends cleanly when told to.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::http::{Client, Response};
+
+/// How long anything may take that is about to happen.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) struct TestHost {
+    process: Option<Child>,
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) admin_token: String,
+    dir: tempfile::TempDir,
+}
+
+/// A service as its callers know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployed {
+    pub(crate) path: String,
+    pub(crate) token: String,
+}
+
+impl TestHost {
+    pub(crate) fn start() -> Self {
+        Self::start_in(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn start_in(dir: tempfile::TempDir) -> Self {
+        let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_bulkhead"))
+            .arg("serve")
+            .arg("--data")
+            .arg(dir.path().join("data"))
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the host starts");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line");
+        let address = |key: &str| {
+            let value = line.split_whitespace().find_map(|word| word.strip_prefix(key)).unwrap_or_else(|| {
+                panic!("no {key} in {line:?}; log:\n{}", std::fs::read_to_string(dir.path().join("log")).unwrap())
+            });
+            value.parse().expect("an address")
+        };
+        let (data, admin) = (address("data="), address("admin="));
+        let token = std::fs::read_to_string(dir.path().join("data/admin.token")).expect("the admin token");
+        let host = Self { process: Some(process), data, admin, admin_token: token.trim().to_owned(), dir };
+        host.wait_for("every service to be settled", || host.get_admin("/readyz").status == 200);
+        host
+    }
+
+    /// Ends the process at once, as a power failure would, and starts another on the same data.
+    pub(crate) fn kill_and_restart(mut self) -> Self {
+        let mut process = self.process.take().expect("it runs");
+        process.kill().expect("it can be killed");
+        process.wait().expect("it ends");
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"));
+        drop(self);
+        Self::start_in(dir)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.data)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).expect("the log")
+    }
+
+    /// Uploads one of the examples and answers its hash.
+    pub(crate) fn upload(&self, guest: &str) -> String {
+        self.upload_bytes(&std::fs::read(bulkhead_artifacts::guest(guest)).expect("a component"))
+    }
+
+    pub(crate) fn upload_bytes(&self, bytes: &[u8]) -> String {
+        let sha256 = bulkhead::storage::hex(&Sha256::digest(bytes));
+        let answer = self.call_admin("PUT", &format!("/api/v1/artifacts/{sha256}"), bytes);
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        sha256
+    }
+
+    /// Deploys an example under `name` with these further keys of the service file.
+    pub(crate) fn deploy(&self, name: &str, guest: &str, keys: Value) -> Deployed {
+        let answer = self.try_deploy(name, guest, keys);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let token = answer.json()["token"].as_str().unwrap_or_default().to_owned();
+        Deployed { path: format!("/api/predict/{name}"), token }
+    }
+
+    pub(crate) fn try_deploy(&self, name: &str, guest: &str, keys: Value) -> Response {
+        let mut spec = json!({"name": name, "processor_path": format!("{guest}.wasm")});
+        for (key, value) in keys.as_object().expect("an object") {
+            spec[key] = value.clone();
+        }
+        let body = json!({"spec": spec, "processor": self.upload(guest), "model": []});
+        self.call_admin("POST", "/api/v1/services", body.to_string().as_bytes())
+    }
+
+    pub(crate) fn call_admin(&self, method: &str, path: &str, body: &[u8]) -> Response {
+        let authorization = format!("Bearer {}", self.admin_token);
+        Client::connect(self.admin).send(method, path, &[("authorization", &authorization)], body)
+    }
+
+    pub(crate) fn get_admin(&self, path: &str) -> Response {
+        Client::connect(self.admin).send("GET", path, &[], b"")
+    }
+
+    /// The value of one line of the metrics; 0 where there is none.
+    pub(crate) fn metric(&self, line: &str) -> u64 {
+        let text = self.get_admin("/metrics").text();
+        let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' '));
+        found.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{line} is {value:?}")))
+    }
+
+    /// Waits until something has happened in the host, which cannot tell us by itself.
+    pub(crate) fn wait_for(&self, what: &str, mut happened: impl FnMut() -> bool) {
+        let end = Instant::now() + SOON;
+        while !happened() {
+            assert!(Instant::now() < end, "waited in vain for {what}; log:\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    /// For a host that has been told to end: it ends well.
+    pub(crate) fn wait_until_ended(mut self) {
+        let status = self.process.take().expect("it runs").wait().expect("it ends");
+        assert!(status.success(), "the host ended with {status}; log:\n{}", self.log());
+    }
+
+    /// One row per service: accepted, settled, busy and queued.
+    fn account(&self) -> Vec<(String, u64, u64, u64)> {
+        let text = self.get_admin("/metrics").text();
+        let mut account: Vec<(String, u64, u64, u64)> = Vec::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let Some(service) = labels.strip_prefix("service=\"").and_then(|rest| rest.split('"').next()) else {
+                continue;
+            };
+            let at = account.iter().position(|row| row.0 == service).unwrap_or_else(|| {
+                account.push((service.to_owned(), 0, 0, 0));
+                account.len() - 1
+            });
+            let value = value.parse::<f64>().unwrap_or_default() as u64;
+            match name {
+                "bulkhead_requests_accepted_total" => account[at].1 += value,
+                "bulkhead_requests_total" => account[at].2 += value,
+                "bulkhead_workers_busy" | "bulkhead_queue_depth" => account[at].3 += value,
+                _ => {}
+            }
+        }
+        account
+    }
+
+    /// Ends the host as an operator would and checks its last account.
+    fn finish(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        let end = Instant::now() + SOON;
+        loop {
+            let account = self.account();
+            let balanced = |row: &&(String, u64, u64, u64)| row.1 != row.2 || row.3 != 0;
+            let Some(row) = account.iter().find(balanced) else { break };
+            assert!(Instant::now() < end, "accepted, settled, busy: {row:?}; log:\n{}", self.log());
+            std::thread::yield_now();
+        }
+        terminate(process.id());
+        let status = process.wait().expect("it ends");
+        let log = self.log();
+        assert!(status.success(), "the host ended with {status}; log:\n{log}");
+        assert!(
+            !log.contains("the host panicked") && !log.contains("RUST_BACKTRACE=full"),
+            "a panic of the host's own:\n{log}"
+        );
+    }
+}
+
+impl Drop for TestHost {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if let Some(mut process) = self.process.take() {
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+            return;
+        }
+        self.finish();
+    }
+}
+
+/// SIGTERM, as an operator sends it.
+pub(crate) fn terminate(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+}
+
+/// A service file in a folder of its own, with a component beside it.
+pub(crate) fn project(dir: &Path, name: &str, guest: &str, keys: Value) -> PathBuf {
+    let mut spec = json!({"name": name, "processor_path": bulkhead_artifacts::guest(guest)});
+    for (key, value) in keys.as_object().expect("an object") {
+        spec[key] = value.clone();
+    }
+    let file = dir.join(format!("{name}.json"));
+    std::fs::write(&file, spec.to_string()).expect("a service file");
+    file
+}

@@ -1,0 +1,183 @@
+//! A strict client on a plain socket: it sees every byte, and fails on whatever a real client might trip over.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::host::SOON;
+
+pub(crate) struct Client {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) reason: String,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the host listens");
+        stream.set_read_timeout(Some(SOON)).expect("a time-out");
+        stream.set_nodelay(true).expect("no delay");
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Sends a well-formed request and reads its response.
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        self.write(&request(method, path, headers, body));
+        self.read(method)
+    }
+
+    /// POSTs to a service with its token.
+    pub(crate) fn post(&mut self, service: &crate::host::Deployed, body: &[u8]) -> Response {
+        self.send("POST", &service.path, &[("authorization", &service.token)], body)
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the host takes it");
+    }
+
+    /// Writes what the host may refuse to take to its end.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Reads one response; `method` is what it answers.
+    pub(crate) fn read(&mut self, method: &str) -> Response {
+        let head_end = loop {
+            if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.fill(), "the connection ended in a head: {:?}", String::from_utf8_lossy(&self.unread));
+        };
+        let head: Vec<u8> = self.unread.drain(..head_end).collect();
+        let head = String::from_utf8(head).expect("a head is ASCII");
+        let mut lines = head.trim_end().split("\r\n");
+        let mut status_line = lines.next().expect("a status line").splitn(3, ' ');
+        assert_eq!(status_line.next(), Some("HTTP/1.1"));
+        let status = status_line.next().expect("a status").parse().expect("a number");
+        let reason = status_line.next().unwrap_or_default().to_owned();
+        let headers: Vec<(String, String)> = lines
+            .map(|line| {
+                let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("no header: {line:?}"));
+                (name.to_ascii_lowercase(), value.to_owned())
+            })
+            .collect();
+        let mut response = Response { status, reason, headers, body: Vec::new() };
+        assert!(response.header("transfer-encoding") != Some("gzip"));
+        let has_body = method != "HEAD" && !matches!(status, 204 | 304);
+        if has_body && response.header("transfer-encoding") == Some("chunked") {
+            response.body = self.chunks();
+        } else if has_body {
+            let length: usize = response.header("content-length").expect("a length").parse().expect("a number");
+            while self.unread.len() < length {
+                assert!(self.fill(), "the connection ended in a body");
+            }
+            response.body = self.unread.drain(..length).collect();
+        }
+        response
+    }
+
+    /// Reads an interim response, which is a head alone.
+    pub(crate) fn read_interim(&mut self) -> String {
+        while !self.unread.ends_with(b"\r\n\r\n") {
+            assert!(self.fill(), "the connection ended in a head");
+        }
+        String::from_utf8(std::mem::take(&mut self.unread)).expect("a head is ASCII")
+    }
+
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut whole = Vec::new();
+        loop {
+            let at = loop {
+                if let Some(at) = self.unread.windows(2).position(|w| w == b"\r\n") {
+                    break at;
+                }
+                assert!(self.fill(), "the connection ended in a chunk");
+            };
+            let line: Vec<u8> = self.unread.drain(..at + 2).collect();
+            let size = usize::from_str_radix(str::from_utf8(&line[..at]).expect("ASCII"), 16).expect("a size");
+            while self.unread.len() < size + 2 {
+                assert!(self.fill(), "the connection ended in a chunk");
+            }
+            whole.extend(self.unread.drain(..size));
+            assert_eq!(self.unread.drain(..2).collect::<Vec<_>>(), b"\r\n");
+            if size == 0 {
+                return whole;
+            }
+        }
+    }
+
+    /// Whether the host has closed the connection, with nothing more to say.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.unread.is_empty() && !self.fill()
+    }
+
+    /// Reads more; false at the end.
+    fn fill(&mut self) -> bool {
+        let mut piece = [0; 16 << 10];
+        match self.stream.read(&mut piece) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.unread.extend_from_slice(&piece[..count]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("no answer in time: {error}"),
+        }
+    }
+}
+
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n").into_bytes();
+    for (name, value) in headers {
+        bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    if !body.is_empty() || matches!(method, "POST" | "PUT") {
+        bytes.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+impl Response {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let value = values.next();
+        assert!(values.next().is_none() || name == "set-cookie", "{name} is sent twice");
+        value
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    /// Checks a refusal whole: its status, its code, and that body, headers and connection go with it.
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) -> Value {
+        let text = self.text();
+        assert_eq!(self.status, status, "{text}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{text}");
+        let problem = self.json();
+        assert_eq!(problem["status"], status, "{text}");
+        assert_eq!(problem["code"], code, "{text}");
+        assert_eq!(problem["title"], self.reason, "{text}");
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{text}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{text}");
+        problem
+    }
+
+    pub(crate) fn closes(&self) -> bool {
+        self.header("connection") == Some("close")
+    }
+}

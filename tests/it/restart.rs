@@ -1,0 +1,88 @@
+//! What survives: a host that is killed comes back with everything it had promised.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::host::{TestHost, terminate};
+use crate::http::request;
+
+#[test]
+fn services_come_back_after_a_kill_with_tokens_versions_and_states() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    host.deploy("stopped", "echo", json!({}));
+    assert_eq!(host.call_admin("POST", "/api/v1/services/stopped/stop", b"").status, 200);
+    let body = json!({"spec": {"metadata": {"rpc": {"worker_threads": 2}}}}).to_string();
+    assert_eq!(host.call_admin("PUT", "/api/v1/services/echo", body.as_bytes()).json()["version"], 2);
+    let token = host.admin_token.clone();
+
+    let host = host.kill_and_restart();
+    assert_eq!(host.admin_token, token);
+    assert_eq!(host.client().post(&echo, b"back").text(), "back");
+    let described = host.call_admin("GET", "/api/v1/services/echo", b"").json();
+    assert_eq!((&described["version"], &described["instances"][0]["workers"]), (&json!(2), &json!(2)));
+    assert_eq!(host.call_admin("GET", "/api/v1/services/stopped", b"").json()["state"], "stopped");
+}
+
+/// The one compiled file of a host with one service.
+fn compiled(host: &TestHost) -> PathBuf {
+    let engine = fs::read_dir(host.dir().join("data/compiled")).unwrap().next().unwrap().unwrap().path();
+    let mut files = fs::read_dir(engine).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|e| e == "cwasm")).expect("compiled code")
+}
+
+#[test]
+fn compiled_code_is_used_again_and_made_anew_when_it_is_not_what_was_written() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let code = compiled(&host);
+    let written = fs::metadata(&code).unwrap().modified().unwrap();
+    let host = host.kill_and_restart();
+    assert_eq!(fs::metadata(compiled(&host)).unwrap().modified().unwrap(), written, "it is not compiled again");
+
+    let damaged = compiled(&host);
+    let mut bytes = fs::read(&damaged).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    // The running host has the old file mapped; a new file takes its name.
+    fs::remove_file(&damaged).unwrap();
+    fs::write(&damaged.with_file_name(damaged.file_name().unwrap()), &bytes).unwrap();
+    let host = host.kill_and_restart();
+    assert_eq!(host.client().post(&echo, b"whole").text(), "whole");
+    assert!(host.log().contains("does not match its hash"));
+    assert_ne!(fs::read(compiled(&host)).unwrap(), bytes);
+}
+
+#[test]
+fn a_service_that_cannot_come_back_says_so_and_the_others_do() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let lost = host.deploy("lost", "faults", json!({}));
+    let sha256 =
+        host.call_admin("GET", "/api/v1/services/lost", b"").json()["processor"]["sha256"].as_str().unwrap().to_owned();
+    fs::remove_file(host.dir().join("data/artifacts").join(&sha256)).unwrap();
+    let host = host.kill_and_restart();
+    assert_eq!(host.client().post(&echo, b"x").status, 200);
+    host.client().post(&lost, b"x").assert_problem(503, "no_healthy_upstream");
+    let described = host.call_admin("GET", "/api/v1/services/lost", b"").json();
+    assert_eq!(described["state"], "failed");
+    assert!(described["message"].as_str().unwrap().contains(&sha256), "{described}");
+}
+
+#[test]
+fn sigterm_finishes_what_is_running() {
+    let host = TestHost::start();
+    let service = host.deploy("faults", "faults", json!({}));
+    let mut client = host.client();
+    let body = br#"{"do":"sleep","ms":600}"#;
+    client.write(&request("POST", &service.path, &[("authorization", &service.token)], body));
+    host.wait_for("it to run", || host.metric("bulkhead_workers_busy{service=\"faults\",instance=\"0\"}") == 1);
+    terminate(host.pid());
+    host.wait_for("readiness to be off", || host.get_admin("/readyz").status == 503);
+    assert!(std::net::TcpStream::connect(host.data).is_err() || host.get_admin("/readyz").text() == "draining\n");
+    assert_eq!(client.read("POST").json(), json!({"slept_ms": 600}));
+    assert!(client.is_closed());
+    host.wait_until_ended();
+}
