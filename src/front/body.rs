@@ -73,17 +73,10 @@ async fn data(body: &mut Incoming, wire: &Wire) -> Result<Option<Bytes>, Refusal
                     return Ok(Some(piece));
                 }
             }
-            Err(error) => {
-                return Err(wire.body_fault().map_or_else(
-                    || {
-                        if error.is_parse() {
-                            Refusal::BadRequest("the body is malformed".into())
-                        } else {
-                            Refusal::ClientClosed
-                        }
-                    },
-                    Refusal::from,
-                ));
+            // What the guard did not see, hyper found wrong: over-long chunk extensions or trailers.
+            Err(_) => {
+                let malformed = || Refusal::BadRequest("the body is malformed".into());
+                return Err(wire.body_fault().map_or_else(malformed, Refusal::from));
             }
         }
     }

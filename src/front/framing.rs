@@ -91,7 +91,11 @@ impl Framing {
             match chunk.step(bytes[at]) {
                 Step::To(next) => *chunk = next,
                 Step::End => *self = Self::Ended,
-                Step::Broken => *self = Self::Broken,
+                // The byte that broke the chunks stays behind, and so does everything after it.
+                Step::Broken => {
+                    *self = Self::Broken;
+                    break;
+                }
             }
             at += 1;
         }

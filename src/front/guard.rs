@@ -216,7 +216,10 @@ impl Guard {
         // SAFETY: `ReadBuf` only ever writes initialised bytes into the memory it is given.
         let memory = unsafe { &mut cursor.as_mut()[..limit] };
         let mut buffer = ReadBuf::uninit(memory);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+            self.wire.body_failed(BodyFault::CutOff);
+            return Poll::Ready(Err(error));
+        }
         let read = buffer.filled();
         if read.is_empty() {
             self.wire.body_failed(BodyFault::CutOff);
@@ -225,6 +228,10 @@ impl Guard {
         let taken = framing.take(read);
         // What follows the body belongs to the next request, or is what broke the chunks.
         self.inbox.append(&read[taken..]);
+        if taken == 0 {
+            // The very first byte broke the chunks; to say nothing would be to say that the stream has ended.
+            return self.poll_input(cx, cursor);
+        }
         // SAFETY: the first `taken` of the bytes in the buffer have just been filled.
         unsafe { cursor.advance(taken) };
         Poll::Ready(Ok(()))

@@ -247,7 +247,7 @@ pub(super) fn title(status: StatusCode) -> &'static str {
     match status.as_u16() {
         450 => "Queue Full",
         499 => "Client Closed Request",
-        _ => status.canonical_reason().unwrap_or("Unknown"),
+        _ => status.canonical_reason().unwrap_or("Processor Status"),
     }
 }
 

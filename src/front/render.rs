@@ -141,11 +141,7 @@ fn tell_about(headers: &mut HeaderMap, about: &About) {
 fn set_reason(reply: &mut Reply) {
     let status = reply.status();
     if status.canonical_reason().is_none() {
-        let phrase = match status.as_u16() {
-            450 => ReasonPhrase::from_static(b"Queue Full"),
-            _ => ReasonPhrase::from_static(b"Processor Status"),
-        };
-        reply.extensions_mut().insert(phrase);
+        reply.extensions_mut().insert(ReasonPhrase::from_static(title(status).as_bytes()));
     }
 }
 

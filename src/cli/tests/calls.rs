@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{admin, bulkhead, path, project};
+use super::admin;
 use crate::cli::failure::Exit;
 use crate::cli::mock::{Mock, Reply, Seen};
 
