@@ -51,7 +51,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 
 /// A deploy that has been understood and can begin.
 pub(super) enum Deploy {
-    Create { file: ServiceFile, files: Files },
+    Create { file: Box<ServiceFile>, files: Files },
     Modify { name: String, change: Change },
 }
 
@@ -60,7 +60,7 @@ impl Deploy {
         let body: CreateBody = parse(body)?;
         let file = ServiceFile::from_value(&body.spec).map_err(crate::registry::ChangeError::Invalid)?;
         let files = Files { processor: body.processor, model: body.model, warm_up: body.warm_up };
-        Ok(Self::Create { file, files })
+        Ok(Self::Create { file: Box::new(file), files })
     }
 
     pub(super) fn modify(name: &str, body: &[u8]) -> Result<Self, Problem> {

@@ -18,7 +18,7 @@ pub(super) struct Problem {
     code: &'static str,
     detail: String,
     hint: Option<String>,
-    errors: Option<Value>,
+    errors: Option<Box<Value>>,
     allow: Option<&'static str>,
 }
 
@@ -64,7 +64,7 @@ impl Problem {
         let count = mistakes.len();
         let detail = format!("the service file has {count} {}", if count == 1 { "mistake" } else { "mistakes" });
         let mut problem = Self::new(StatusCode::BAD_REQUEST, "invalid_service_file", detail);
-        problem.errors = serde_json::to_value(mistakes).ok();
+        problem.errors = serde_json::to_value(mistakes).ok().map(Box::new);
         problem
     }
 
@@ -85,7 +85,7 @@ impl Problem {
             body.insert("hint".into(), hint.as_str().into());
         }
         if let Some(errors) = &self.errors {
-            body.insert("errors".into(), errors.clone());
+            body.insert("errors".into(), Value::clone(errors));
         }
         Value::Object(body)
     }

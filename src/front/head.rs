@@ -180,32 +180,36 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn note(&mut self, header: &Header<'a>, old: bool) -> Result<(), HeadFault> {
-        let name = header.name;
+        let (name, value) = (header.name, header.value);
+        // The length tells most headers apart before a letter is compared.
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => {
-                if self.host.replace(header.value).is_some() {
-                    return Err(HeadFault::Malformed("there are two Host headers"));
-                }
-            }
-            6 if name.eq_ignore_ascii_case("expect") => {
-                if !old && !header.value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(HeadFault::ExpectationUnknown);
-                }
-            }
-            14 if name.eq_ignore_ascii_case("content-length") => {
-                if self.length.replace(content_length(header.value)?).is_some() {
-                    return Err(HeadFault::Malformed("there are two Content-Length headers"));
-                }
-            }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                if std::mem::replace(&mut self.chunked, true) {
-                    return Err(HeadFault::Malformed("there are two Transfer-Encoding headers"));
-                }
-                transfer_encoding(header.value)?;
-            }
-            _ => {}
+            4 if name.eq_ignore_ascii_case("host") => self.note_host(value),
+            6 if name.eq_ignore_ascii_case("expect") => expectation(value, old),
+            14 if name.eq_ignore_ascii_case("content-length") => self.note_length(value),
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.note_coding(value),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn note_host(&mut self, value: &'a [u8]) -> Result<(), HeadFault> {
+        match self.host.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(HeadFault::Malformed("there are two Host headers")),
+        }
+    }
+
+    fn note_length(&mut self, value: &[u8]) -> Result<(), HeadFault> {
+        match self.length.replace(content_length(value)?) {
+            None => Ok(()),
+            Some(_) => Err(HeadFault::Malformed("there are two Content-Length headers")),
+        }
+    }
+
+    fn note_coding(&mut self, value: &[u8]) -> Result<(), HeadFault> {
+        if std::mem::replace(&mut self.chunked, true) {
+            return Err(HeadFault::Malformed("there are two Transfer-Encoding headers"));
+        }
+        transfer_encoding(value)
     }
 
     fn check_host(&self, target: &str, old: bool) -> Result<(), HeadFault> {
@@ -236,6 +240,11 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// HTTP/1.0 has no expectations: there the header says nothing.
+fn expectation(value: &[u8], old: bool) -> Result<(), HeadFault> {
+    if old || value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
+}
+
 fn content_length(value: &[u8]) -> Result<u64, HeadFault> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(HeadFault::Malformed("Content-Length is not a number"));
@@ -254,7 +263,7 @@ fn transfer_encoding(value: &[u8]) -> Result<(), HeadFault> {
     let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
     let all_are_tokens = codings.iter().all(|c| !c.is_empty() && c.iter().all(|b| is_token(*b)));
     match codings.as_slice() {
-        [before @ .., last] if all_are_tokens && is_chunked(last) && !before.iter().any(|c| is_chunked(c)) => {
+        [before @ .., last] if all_are_tokens && is_chunked(last) && !before.iter().any(is_chunked) => {
             Err(HeadFault::NotImplemented("of transfer codings only chunked is known"))
         }
         _ => Err(HeadFault::Malformed("Transfer-Encoding does not end in one chunked")),
@@ -277,7 +286,7 @@ mod tests {
         }
     }
 
-    fn is_malformed<T>(result: Result<T, HeadFault>) -> bool {
+    fn is_malformed<T>(result: &Result<T, HeadFault>) -> bool {
         matches!(result, Err(HeadFault::Malformed(_)))
     }
 
@@ -358,12 +367,12 @@ mod tests {
             "Transfer-Encoding: chunked, identity\r\n",
             "Transfer-Encoding: \x0bchunked\r\n",
         ] {
-            assert!(is_malformed(body(bad)), "{bad:?}: {:?}", body(bad));
+            assert!(is_malformed(&body(bad)), "{bad:?}: {:?}", body(bad));
         }
         assert_eq!(body("Content-Length: 18446744073709551615\r\n"), Err(HeadFault::BodyTooLarge));
         assert_eq!(body("Content-Length: 99999999999999999999\r\n"), Err(HeadFault::BodyTooLarge));
         assert!(matches!(body("Transfer-Encoding: gzip, chunked\r\n"), Err(HeadFault::NotImplemented(_))));
-        assert!(is_malformed(match scan("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n") {
+        assert!(is_malformed(&match scan("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n") {
             Scan::Refused(fault) => Err(fault),
             other => Ok(other),
         }));
@@ -384,7 +393,7 @@ mod tests {
         for bad in
             ["x\r\n", " x: y\r\n", "x : y\r\n", ": y\r\n", "x: a\r\n b\r\n", "x: a\rb\r\n", "x: \0\r\n", "é: x\r\n"]
         {
-            assert!(is_malformed(body(bad)), "{bad:?}");
+            assert!(is_malformed(&body(bad)), "{bad:?}");
         }
         assert_eq!(body("Expect: 100-Continue\r\n"), Ok(BodyLength::None));
         assert_eq!(body("Expect: 200-ok\r\n"), Err(HeadFault::ExpectationUnknown));

@@ -1,5 +1,7 @@
 //! One integration binary: the real host, real guests, real sockets.
 
+#![expect(clippy::needless_pass_by_value, reason = "settings are written in place, as json!({…})")]
+
 mod admin;
 mod cli;
 mod faults;

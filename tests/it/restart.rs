@@ -48,7 +48,7 @@ fn compiled_code_is_used_again_and_made_anew_when_it_is_not_what_was_written() {
     bytes[middle] ^= 0xff;
     // The running host has the old file mapped; a new file takes its name.
     fs::remove_file(&damaged).unwrap();
-    fs::write(&damaged.with_file_name(damaged.file_name().unwrap()), &bytes).unwrap();
+    fs::write(&damaged, &bytes).unwrap();
     let host = host.kill_and_restart();
     assert_eq!(host.client().post(&echo, b"whole").text(), "whole");
     assert!(host.log().contains("does not match its hash"));
