@@ -60,6 +60,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_shows_the_table_as_it_is() {
+        assert!(
+            include_str!("../../README.md").contains(&limits_markdown()),
+            "put this into README.md:\n{}",
+            limits_markdown()
+        );
+    }
+
+    #[test]
     fn the_table_has_a_row_for_every_limit() {
         let table = limits_markdown();
         assert!(
