@@ -1,5 +1,7 @@
 //! Generated from `wit/processor.wit`, and translated from and to the types that authors see.
 
+#![expect(clippy::too_many_arguments, reason = "generated functions take the fields of a record one by one")]
+
 use std::path::PathBuf;
 
 use self::bulkhead::processor::call;
@@ -15,11 +17,7 @@ wit_bindgen::generate!({
 
 impl From<Model> for crate::Model {
     fn from(model: Model) -> Self {
-        Self {
-            dir: model.dir.map(PathBuf::from),
-            entry: model.entry,
-            config: model.config,
-        }
+        Self { dir: model.dir.map(PathBuf::from), entry: model.entry, config: model.config }
     }
 }
 
@@ -49,10 +47,7 @@ impl From<crate::Response> for Response {
 
 impl From<crate::Error> for Failure {
     fn from(error: crate::Error) -> Self {
-        Self {
-            status: error.status,
-            message: error.message,
-        }
+        Self { status: error.status, message: error.message }
     }
 }
 

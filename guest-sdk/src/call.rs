@@ -59,10 +59,7 @@ mod given {
 
     impl Call {
         pub(crate) fn header(&self, name: &str) -> Option<String> {
-            self.headers
-                .iter()
-                .find(|(known, _)| known.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.clone())
+            self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
         }
 
         pub(crate) fn headers(&self) -> Vec<(String, String)> {

@@ -13,10 +13,7 @@ pub struct Error {
 impl Error {
     /// An error that answers with `status`, 400 to 599, and the message as its body. Status 0 is the service's own choice.
     pub fn new(status: u16, message: impl Display) -> Self {
-        Self {
-            status,
-            message: message.to_string(),
-        }
+        Self { status, message: message.to_string() }
     }
 
     #[must_use]
@@ -93,10 +90,7 @@ mod tests {
     fn causes_are_told_in_order() {
         let cause = "x".parse::<u8>().unwrap_err();
         let error = Error::from(Outer(cause));
-        assert_eq!(
-            error.to_string(),
-            "bad age: invalid digit found in string"
-        );
+        assert_eq!(error.to_string(), "bad age: invalid digit found in string");
     }
 
     #[test]

@@ -28,10 +28,7 @@ fn write(level: Level, message: &str) {
 }
 
 /// What the `log` and `tracing` features pass on; lines below it are not even formatted.
-#[cfg(all(
-    any(feature = "log", feature = "tracing"),
-    any(target_family = "wasm", test)
-))]
+#[cfg(all(any(feature = "log", feature = "tracing"), any(target_family = "wasm", test)))]
 pub(crate) mod verbosity {
     use super::Level;
 

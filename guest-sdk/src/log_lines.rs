@@ -60,10 +60,7 @@ mod tests {
 
     #[test]
     fn a_line_names_who_speaks() {
-        let record = Record::builder()
-            .target("digits::model")
-            .args(format_args!("loaded"))
-            .build();
+        let record = Record::builder().target("digits::model").args(format_args!("loaded")).build();
         assert_eq!(line(&record), "digits::model: loaded");
     }
 

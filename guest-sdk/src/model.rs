@@ -25,27 +25,15 @@ mod tests {
 
     #[test]
     fn an_entry_lies_in_the_directory() {
-        let model = Model {
-            dir: Some(PathBuf::from("/model")),
-            entry: Some("v2/digits.onnx".to_owned()),
-            ..Model::default()
-        };
-        assert_eq!(
-            model.entry_path(),
-            Some(PathBuf::from("/model/v2/digits.onnx"))
-        );
+        let model =
+            Model { dir: Some(PathBuf::from("/model")), entry: Some("v2/digits.onnx".to_owned()), ..Model::default() };
+        assert_eq!(model.entry_path(), Some(PathBuf::from("/model/v2/digits.onnx")));
     }
 
     #[test]
     fn half_a_model_has_no_entry_path() {
-        let only_dir = Model {
-            dir: Some(PathBuf::from("/model")),
-            ..Model::default()
-        };
-        let only_entry = Model {
-            entry: Some("digits.onnx".to_owned()),
-            ..Model::default()
-        };
+        let only_dir = Model { dir: Some(PathBuf::from("/model")), ..Model::default() };
+        let only_entry = Model { entry: Some("digits.onnx".to_owned()), ..Model::default() };
         assert_eq!(only_dir.entry_path(), None);
         assert_eq!(only_entry.entry_path(), None);
     }

@@ -131,9 +131,7 @@ mod tests {
 
     #[test]
     fn the_first_of_equal_headers_is_found() {
-        let request = Request::get()
-            .with_header("accept", "a")
-            .with_header("accept", "b");
+        let request = Request::get().with_header("accept", "a").with_header("accept", "b");
         assert_eq!(request.header("accept").as_deref(), Some("a"));
         assert_eq!(request.headers().len(), 2);
     }
@@ -142,10 +140,7 @@ mod tests {
     fn the_content_type_is_a_field_and_a_header() {
         let request = Request::post("{}").with_content_type("application/json");
         assert_eq!(request.content_type.as_deref(), Some("application/json"));
-        assert_eq!(
-            request.header("Content-Type").as_deref(),
-            Some("application/json")
-        );
+        assert_eq!(request.header("Content-Type").as_deref(), Some("application/json"));
     }
 
     #[test]

@@ -14,12 +14,7 @@ pub struct Response {
 impl Response {
     /// A 200 with this body and no content type.
     pub fn new(body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status: 200,
-            content_type: None,
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Self { status: 200, content_type: None, headers: Vec::new(), body: body.into() }
     }
 
     /// A 200 with plain text.
@@ -59,30 +54,19 @@ mod tests {
     #[test]
     fn constructors_name_the_content_type() {
         assert_eq!(Response::new("x").content_type, None);
-        assert_eq!(
-            Response::text("x").content_type.as_deref(),
-            Some("text/plain; charset=utf-8")
-        );
-        assert_eq!(
-            Response::json_bytes("{}").content_type.as_deref(),
-            Some("application/json")
-        );
+        assert_eq!(Response::text("x").content_type.as_deref(), Some("text/plain; charset=utf-8"));
+        assert_eq!(Response::json_bytes("{}").content_type.as_deref(), Some("application/json"));
     }
 
     #[test]
     fn a_response_is_built_in_one_expression() {
-        let response = Response::text("busy")
-            .with_status(503)
-            .with_header("retry-after", "1")
-            .with_header("x-part", "a");
+        let response =
+            Response::text("busy").with_status(503).with_header("retry-after", "1").with_header("x-part", "a");
         assert_eq!(response.status, 503);
         assert_eq!(response.body, b"busy");
         assert_eq!(
             response.headers,
-            [
-                ("retry-after".to_owned(), "1".to_owned()),
-                ("x-part".to_owned(), "a".to_owned())
-            ]
+            [("retry-after".to_owned(), "1".to_owned()), ("x-part".to_owned(), "a".to_owned())]
         );
     }
 }

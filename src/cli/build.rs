@@ -22,10 +22,8 @@ const TARGET: &str = "wasm32-wasip2";
 /// Vector instructions, and loops unrolled far enough that the host's metering, one check per turn, costs little.
 const RUSTFLAGS: &[&str] = &[
     "-Ctarget-feature=+simd128",
-    "-Cllvm-args=-unroll-runtime",
-    "-Cllvm-args=-unroll-allow-partial",
-    "-Cllvm-args=-unroll-count=8",
-    "-Cllvm-args=-unroll-threshold=2000",
+    "-Cllvm-args=-unroll-partial-threshold=250",
+    "-Cllvm-args=-force-target-max-vector-interleave=4",
 ];
 
 #[derive(Args, Debug)]

@@ -3,8 +3,7 @@ use std::{fs::File, io::BufReader, path::Path, sync::Arc};
 use bulkhead_guest::Error;
 use serde::Serialize;
 use tract_onnx::prelude::{
-    DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractResult,
-    TypedRunnableModel, tvec,
+    DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractResult, TypedRunnableModel, tvec,
 };
 
 use crate::input::PIXELS;
@@ -25,25 +24,20 @@ pub(crate) struct Guess {
 
 impl Classifier {
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let plan = prepare(path).map_err(|error| {
-            Error::new(0, format_args!("cannot load {}: {error:#}", path.display()))
-        })?;
+        let plan =
+            prepare(path).map_err(|error| Error::new(0, format_args!("cannot load {}: {error:#}", path.display())))?;
         Ok(Self { plan })
     }
 
     pub(crate) fn guess(&self, pixels: &[f32]) -> Result<Guess, Error> {
-        let probabilities = self
-            .probabilities(pixels)
-            .map_err(|error| Error::new(0, format_args!("the model failed: {error:#}")))?;
+        let probabilities =
+            self.probabilities(pixels).map_err(|error| Error::new(0, format_args!("the model failed: {error:#}")))?;
         let (label, _) = probabilities
             .iter()
             .enumerate()
             .max_by(|(_, one), (_, other)| one.total_cmp(other))
             .expect("there are ten digits");
-        Ok(Guess {
-            label,
-            probabilities,
-        })
+        Ok(Guess { label, probabilities })
     }
 
     fn probabilities(&self, pixels: &[f32]) -> TractResult<[f32; DIGITS]> {

@@ -32,31 +32,22 @@ impl Pictures {
     ///
     /// Status 422 with everything that is wrong, when the body is not such JSON or a picture has the wrong size or range.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
-        let body = serde_json::from_slice(body)
-            .map_err(|error| Error::new(422, format_args!("not a picture: {error}")))?;
+        let body =
+            serde_json::from_slice(body).map_err(|error| Error::new(422, format_args!("not a picture: {error}")))?;
         let mut mistakes = Vec::new();
         let pictures = match body {
-            Body {
-                pixels: Some(pixels),
-                rows: None,
-            } => {
+            Body { pixels: Some(pixels), rows: None } => {
                 check("pixels", &pixels, &mut mistakes);
                 Self::One(pixels)
             }
-            Body {
-                pixels: None,
-                rows: Some(rows),
-            } => {
+            Body { pixels: None, rows: Some(rows) } => {
                 for (index, pixels) in rows.iter().enumerate() {
                     check(&format!("rows[{index}]"), pixels, &mut mistakes);
                 }
                 Self::Many(rows)
             }
             _ => {
-                return Err(Error::new(
-                    422,
-                    "either `pixels` or `rows` is needed, and not both",
-                ));
+                return Err(Error::new(422, "either `pixels` or `rows` is needed, and not both"));
             }
         };
         match mistakes.as_slice() {
@@ -103,18 +94,12 @@ mod tests {
 
     #[test]
     fn one_picture_or_many() {
-        assert_eq!(
-            parse(&json!({ "pixels": vec![16; 64] })).unwrap(),
-            Pictures::One(vec![16.0; 64])
-        );
+        assert_eq!(parse(&json!({ "pixels": vec![16; 64] })).unwrap(), Pictures::One(vec![16.0; 64]));
         assert_eq!(
             parse(&json!({ "rows": [vec![0; 64], vec![0.5; 64]] })).unwrap(),
             Pictures::Many(vec![vec![0.0; 64], vec![0.5; 64]])
         );
-        assert_eq!(
-            parse(&json!({ "rows": [] })).unwrap(),
-            Pictures::Many(Vec::new())
-        );
+        assert_eq!(parse(&json!({ "rows": [] })).unwrap(), Pictures::Many(Vec::new()));
     }
 
     #[test]
@@ -141,10 +126,7 @@ mod tests {
 
     #[test]
     fn a_mistake_names_its_row() {
-        assert_eq!(
-            refusal(&json!({ "rows": [vec![0; 64], vec![0; 2]] })),
-            "rows[1] has 2 numbers, not 64"
-        );
+        assert_eq!(refusal(&json!({ "rows": [vec![0; 64], vec![0; 2]] })), "rows[1] has 2 numbers, not 64");
     }
 
     #[test]

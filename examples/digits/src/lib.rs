@@ -23,12 +23,10 @@ mod processor {
 
     impl Processor for Digits {
         fn initialize(model: &Model) -> Result<Self, Error> {
-            let path = model.entry_path().ok_or_else(|| {
-                Error::new(0, "digits needs model_path and model_entry in its service file")
-            })?;
-            Ok(Self {
-                classifier: Classifier::load(&path)?,
-            })
+            let path = model
+                .entry_path()
+                .ok_or_else(|| Error::new(0, "digits needs model_path and model_entry in its service file"))?;
+            Ok(Self { classifier: Classifier::load(&path)? })
         }
 
         fn process(&mut self, request: Request) -> Result<Response, Error> {

@@ -23,8 +23,14 @@ struct ModelSight<'a> {
     dir: Option<&'a Path>,
     entry: Option<&'a str>,
     config: &'a str,
-    /// Names in the directory, or why it cannot be listed.
-    files: Result<Vec<String>, String>,
+    files: Files,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Files {
+    Names(Vec<String>),
+    Unreadable { error: String },
 }
 
 pub(crate) fn sight<'a>(model: &'a Model, request: &'a Request) -> Sight<'a> {
@@ -42,11 +48,15 @@ pub(crate) fn sight<'a>(model: &'a Model, request: &'a Request) -> Sight<'a> {
             dir: model.dir.as_deref(),
             entry: model.entry.as_deref(),
             config: &model.config,
-            files: match &model.dir {
-                Some(dir) => names(dir).map_err(|error| error.to_string()),
-                None => Ok(Vec::new()),
-            },
+            files: model.dir.as_deref().map_or(Files::Names(Vec::new()), files),
         },
+    }
+}
+
+fn files(dir: &Path) -> Files {
+    match names(dir) {
+        Ok(names) => Files::Names(names),
+        Err(error) => Files::Unreadable { error: error.to_string() },
     }
 }
 

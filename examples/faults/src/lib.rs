@@ -45,10 +45,7 @@ impl Processor for Faults {
             text => serde_json::from_str(text)?,
         };
         match config.initialize {
-            Start::Ok => Ok(Self {
-                model: model.clone(),
-                calls: 0,
-            }),
+            Start::Ok => Ok(Self { model: model.clone(), calls: 0 }),
             Start::Fail => Err(Error::new(0, "initialize failed because model_config says so")),
             Start::Panic => panic!("initialize panicked because model_config says so"),
             Start::Loop => strain::spin(),
@@ -70,25 +67,9 @@ impl Processor for Faults {
                 thread::sleep(Duration::from_millis(ms));
                 answer(&json!({ "slept_ms": ms }))
             }
-            Deed::Status {
-                status,
-                message,
-                shape: Shape::Error,
-            } => Err(Error::new(status, message)),
-            Deed::Status {
-                status,
-                message,
-                shape: Shape::Response,
-            } => Ok(Response::text(message).with_status(status)),
-            Deed::Headers {
-                headers,
-                status,
-                body,
-            } => Ok(Response {
-                status,
-                headers,
-                ..Response::text(body)
-            }),
+            Deed::Status { status, message, shape: Shape::Error } => Err(Error::new(status, message)),
+            Deed::Status { status, message, shape: Shape::Response } => Ok(Response::text(message).with_status(status)),
+            Deed::Headers { headers, status, body } => Ok(Response { status, headers, ..Response::text(body) }),
             Deed::Body { bytes } => Ok(Response::new(vec![b'x'; bytes]).with_content_type("application/octet-stream")),
             Deed::Log { lines, bytes } => {
                 for _ in 0..lines {

@@ -7,10 +7,7 @@ fn faults() -> Faults {
 }
 
 fn configured(config: &str) -> Result<Faults, Error> {
-    Faults::initialize(&Model {
-        config: config.to_owned(),
-        ..Model::default()
-    })
+    Faults::initialize(&Model { config: config.to_owned(), ..Model::default() })
 }
 
 fn ask(faults: &mut Faults, body: &Value) -> Result<Response, Error> {
@@ -32,10 +29,7 @@ fn an_unknown_deed_is_refused_with_the_known_ones() {
 #[test]
 #[should_panic(expected = "out of cheese")]
 fn panic_carries_its_message() {
-    let _ = ask(
-        &mut faults(),
-        &json!({ "do": "panic", "message": "out of cheese" }),
-    );
+    let _ = ask(&mut faults(), &json!({ "do": "panic", "message": "out of cheese" }));
 }
 
 #[test]
@@ -62,14 +56,8 @@ fn headers_go_out_unchecked() {
 fn an_instance_counts_its_calls() {
     let mut faults = faults();
     let flag = json!({ "do": "flag" });
-    assert_eq!(
-        json(&ask(&mut faults, &flag).unwrap()),
-        json!({ "calls": 1 })
-    );
-    assert_eq!(
-        json(&ask(&mut faults, &flag).unwrap()),
-        json!({ "calls": 2 })
-    );
+    assert_eq!(json(&ask(&mut faults, &flag).unwrap()), json!({ "calls": 1 }));
+    assert_eq!(json(&ask(&mut faults, &flag).unwrap()), json!({ "calls": 2 }));
 }
 
 #[test]
@@ -79,11 +67,7 @@ fn work_is_done_to_the_measure_asked_for() {
     assert_eq!(json(&alloc), json!({ "mib": 2 }));
     let body = ask(&mut faults, &json!({ "do": "body", "bytes": 1000 })).unwrap();
     assert_eq!(body.body.len(), 1000);
-    let log = ask(
-        &mut faults,
-        &json!({ "do": "log", "lines": 2, "bytes": 10 }),
-    )
-    .unwrap();
+    let log = ask(&mut faults, &json!({ "do": "log", "lines": 2, "bytes": 10 })).unwrap();
     assert_eq!(json(&log), json!({ "lines": 2 }));
     let sleep = ask(&mut faults, &json!({ "do": "sleep", "ms": 1 })).unwrap();
     assert_eq!(json(&sleep), json!({ "slept_ms": 1 }));
@@ -112,6 +96,18 @@ fn inspect_tells_what_a_processor_sees() {
     assert_eq!(seen["request_id"], "r-1");
     assert_eq!(seen["remaining_ms"], 250);
     assert_eq!(seen["model"]["config"], "{}");
+}
+
+#[test]
+fn inspect_lists_the_model_directory() {
+    let look_into = |dir: &str| {
+        let model = Model { dir: Some(dir.into()), ..Model::default() };
+        let mut faults = Faults::initialize(&model).unwrap();
+        json(&ask(&mut faults, &json!({ "do": "inspect" })).unwrap())["model"]["files"].clone()
+    };
+    let sources = look_into(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    assert_eq!(sources, json!(["deed.rs", "inspect.rs", "lib.rs", "strain.rs", "tests.rs"]));
+    assert!(look_into("/absent")["error"].is_string());
 }
 
 #[test]

@@ -71,11 +71,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn processor(config: &str) -> JsonScore {
-        JsonScore::initialize(&Model {
-            config: config.to_owned(),
-            ..Model::default()
-        })
-        .unwrap()
+        JsonScore::initialize(&Model { config: config.to_owned(), ..Model::default() }).unwrap()
     }
 
     fn ask(config: &str, body: &Value) -> (u16, Value) {
@@ -124,10 +120,7 @@ mod tests {
 
     #[test]
     fn a_wrong_configuration_refuses_the_deploy() {
-        let model = Model {
-            config: "{\"treshold\": 0.9}".to_owned(),
-            ..Model::default()
-        };
+        let model = Model { config: "{\"treshold\": 0.9}".to_owned(), ..Model::default() };
         let error = JsonScore::initialize(&model).err().unwrap();
         assert!(error.message().contains("unknown field `treshold`"));
     }

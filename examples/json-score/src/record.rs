@@ -33,11 +33,8 @@ impl Record {
             mistakes.add("", format!("must be an object, not {}", shown(value)));
             return Err(mistakes.0);
         };
-        let record = Self {
-            age: mistakes.age(object),
-            income: mistakes.income(object),
-            history: mistakes.history(object),
-        };
+        let record =
+            Self { age: mistakes.age(object), income: mistakes.income(object), history: mistakes.history(object) };
         for name in object.keys().filter(|name| !FIELDS.contains(&name.as_str())) {
             mistakes.add(name, "is not known");
         }
@@ -117,10 +114,7 @@ impl Mistakes {
     }
 
     fn add(&mut self, field: &str, message: impl Into<String>) {
-        self.0.push(Mistake {
-            field: field.to_owned(),
-            message: message.into(),
-        });
+        self.0.push(Mistake { field: field.to_owned(), message: message.into() });
     }
 }
 
@@ -147,14 +141,7 @@ mod tests {
     #[test]
     fn a_whole_record_is_read() {
         let record = Record::parse(&json!({ "age": 30, "income": 1.5, "history": [0, 3] })).unwrap();
-        assert_eq!(
-            record,
-            Record {
-                age: 30.0,
-                income: 1.5,
-                history: vec![0.0, 3.0]
-            }
-        );
+        assert_eq!(record, Record { age: 30.0, income: 1.5, history: vec![0.0, 3.0] });
     }
 
     #[test]
@@ -168,17 +155,13 @@ mod tests {
     #[test]
     fn only_an_object_is_a_record() {
         assert_eq!(fields(&json!([1, 2])), [""]);
-        assert_eq!(
-            fields(&json!({ "age": 1, "income": 1, "history": {} })),
-            ["history"]
-        );
+        assert_eq!(fields(&json!({ "age": 1, "income": 1, "history": {} })), ["history"]);
     }
 
     #[test]
     fn late_payments_cost_points() {
-        let record = |history: Value| {
-            Record::parse(&json!({ "age": 40, "income": 30000, "history": history })).unwrap()
-        };
+        let record =
+            |history: Value| Record::parse(&json!({ "age": 40, "income": 30000, "history": history })).unwrap();
         assert!(record(json!([0, 0])).score() > record(json!([0, 10])).score());
         assert_eq!(record(json!([])).score(), record(json!([0])).score());
     }

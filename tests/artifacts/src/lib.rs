@@ -1,99 +1,165 @@
-//! Builds the example processors, which are also the fixtures of tests, demo and bench.
+//! Builds the example processors for Wasm, for whoever runs them: integration tests, the demo and the bench.
 //!
-//! They are a workspace of their own with a target directory of their own, so building them waits for no other build.
-//! What is up to date costs a look; what is not is built.
+//! They are a workspace of their own with settings of their own, so an inner cargo builds them, into a target directory
+//! of its own: it can neither wait for the outer cargo's lock nor spoil its cache. Cargo alone decides what is fresh; when
+//! all is, asking takes a fraction of a second.
 
+mod environment;
+
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
-/// Every example: a folder, a crate and a component by the same name.
-pub const GUESTS: [&str; 4] = ["echo", "json-score", "faults", "digits"];
+pub const TARGET: &str = "wasm32-wasip2";
 
-const TARGET: &str = "wasm32-wasip2";
-/// SIMD, and the loop unrolling that Wasm targets do not do by themselves: what `bulkhead build` sets.
-const RUSTFLAGS: [&str; 5] = [
+/// Vector instructions, and loops unrolled far enough that the host's metering, one check per turn, costs little.
+const RUSTFLAGS: &[&str] = &[
     "-Ctarget-feature=+simd128",
-    "-Cllvm-args=-unroll-runtime",
-    "-Cllvm-args=-unroll-allow-partial",
-    "-Cllvm-args=-unroll-count=8",
-    "-Cllvm-args=-unroll-threshold=2000",
+    "-Cllvm-args=-unroll-partial-threshold=250",
+    "-Cllvm-args=-force-target-max-vector-interleave=4",
 ];
 
-/// The root of the repository.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
-}
-
-/// The component of one example, built if need be.
+/// The component of the example `name`, as its directory is named, built if it has to be. For tests.
+///
+/// The first call in a process builds every example, because cargo unifies the features of what it builds together: one
+/// by one, the same dependencies would be compiled anew, and the components would differ from the demo's.
 ///
 /// # Panics
-/// When it cannot be built; cargo has said why.
+/// When the examples cannot be built, or `name` is not among them.
 pub fn guest(name: &str) -> PathBuf {
-    build(&[name]).unwrap_or_else(|error| panic!("{error:#}"));
-    path(name)
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build_all(Command::status).map(drop).map_err(|error| format!("{error:#}")));
+    if let Err(error) = built {
+        panic!("the example guests cannot be built: {error}");
+    }
+    let path = path(name);
+    assert!(path.is_file(), "there is no example {name:?} in {}", root().join("examples").display());
+    path
 }
 
-/// Where the component of one example lies once it is built.
+/// Builds every example, puts each at its [`path`], and says which there are. `run` runs the cargo that does it and shows
+/// its progress as it sees fit.
+///
+/// # Errors
+/// When the Wasm target is not installed, or an example does not compile.
+pub fn build_all(run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>) -> Result<Vec<String>> {
+    if !is_target_installed()? {
+        bail!("the target {TARGET} is not installed; `rustup target add {TARGET}` or `cargo xtask setup` adds it");
+    }
+    let target_dir = root().join("target/guests-build");
+    let mut cargo = Command::new("cargo");
+    environment::cleanse(&mut cargo, std::env::vars_os().map(|(name, _)| name));
+    cargo
+        .current_dir(root().join("examples"))
+        .args(["build", "--workspace", "--lib", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .arg(&target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"));
+    let status = run(&mut cargo).context("cargo cannot be run; install Rust from https://rustup.rs")?;
+    if !status.success() {
+        bail!("cargo could not build the examples; it says why above");
+    }
+    fs::create_dir_all(root().join("target/guests"))?;
+    let names = examples()?;
+    for name in &names {
+        let built = target_dir.join(TARGET).join("release").join(name.replace('-', "_")).with_extension("wasm");
+        place(&built, &path(name)).with_context(|| format!("cannot put {} in its place", built.display()))?;
+    }
+    Ok(names)
+}
+
+/// Where the component of an example lies once it is built.
 pub fn path(name: &str) -> PathBuf {
     root().join("target/guests").join(name).with_extension("wasm")
 }
 
-/// Builds the named examples into `target/guests`, unless this process has already done so.
+/// Whether there is a standard library for the target; an installed one is a directory with files.
 ///
 /// # Errors
-/// When cargo cannot build them, or the Wasm target is missing.
-pub fn build(names: &[&str]) -> Result<()> {
-    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let missing: Vec<&str> = names.iter().copied().filter(|name| !built.iter().any(|b| b == name)).collect();
-    if missing.is_empty() {
-        return Ok(());
+/// When rustc cannot be run.
+pub fn is_target_installed() -> Result<bool> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .context("rustc cannot be run; install Rust from https://rustup.rs")?;
+    if !output.status.success() {
+        bail!("rustc does not know the target {TARGET}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    let target_dir = root().join("target/guests-build");
-    let mut cargo = cargo(&target_dir);
-    for name in &missing {
-        cargo.args(["--package", name]);
-    }
-    if !cargo.status().context("cannot run cargo")?.success() {
-        bail!("the example guests do not build; if the target is missing: rustup target add {TARGET}");
-    }
-    std::fs::create_dir_all(root().join("target/guests"))?;
-    for name in missing {
-        let from = target_dir.join(TARGET).join("release").join(name.replace('-', "_")).with_extension("wasm");
-        replace(&from, &path(name)).with_context(|| format!("cannot copy {}", from.display()))?;
-        built.push(name.to_owned());
-    }
-    Ok(())
+    let directory = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    Ok(fs::read_dir(directory).is_ok_and(|mut files| files.next().is_some()))
 }
 
-/// The examples' own build, whatever build it is called from.
-fn cargo(target_dir: &Path) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo
-        .current_dir(root().join("examples"))
-        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
-        .arg(target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"));
-    let leaks = |name: &str| {
-        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_BUILD_") || name.starts_with("CARGO_PROFILE_")
-    };
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(leaks) {
-            cargo.env_remove(name);
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap_or_else(|| unreachable!("this crate lies in tests/artifacts")).to_owned()
+}
+
+/// The directories below `examples` that are crates.
+fn examples() -> Result<Vec<String>> {
+    let directory = root().join("examples");
+    let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    for name in ["RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_MANIFEST_DIR", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
-        cargo.env_remove(name);
-    }
-    cargo
+    names.sort_unstable();
+    Ok(names)
 }
 
-/// Puts a component in its place in one step: another test process may be reading it.
-fn replace(from: &Path, to: &Path) -> std::io::Result<()> {
-    let fresh = to.with_extension(format!("{}.tmp", std::process::id()));
-    std::fs::copy(from, &fresh)?;
-    std::fs::rename(fresh, to)
+/// Copies in one step that nobody can see half done, and not at all where nothing changed: other test processes may be
+/// reading the file.
+fn place(built: &Path, placed: &Path) -> io::Result<()> {
+    let bytes = fs::read(built)?;
+    if fs::read(placed).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    let aside = placed.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&aside, &bytes)?;
+    fs::rename(&aside, placed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_are_found_by_their_directories() {
+        let names = examples().unwrap();
+        for name in ["digits", "echo", "faults", "json-score"] {
+            assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
+        }
+    }
+
+    #[test]
+    fn a_guest_is_put_in_place_once_and_again_when_it_changed() {
+        let directory = std::env::temp_dir().join(format!("bulkhead-artifacts-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let (built, placed) = (directory.join("a_b.wasm"), directory.join("a-b.wasm"));
+        let modified = || fs::metadata(&placed).unwrap().modified().unwrap();
+        fs::write(&built, "one").unwrap();
+        place(&built, &placed).unwrap();
+        let first = modified();
+        place(&built, &placed).unwrap();
+        assert_eq!(modified(), first);
+        fs::write(&built, "two").unwrap();
+        place(&built, &placed).unwrap();
+        assert_eq!(fs::read_to_string(&placed).unwrap(), "two");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2, "nothing is left aside");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    /// `bulkhead build` and the project template promise the same code as the examples have.
+    #[test]
+    fn the_flags_are_those_of_the_project_template() {
+        let template = fs::read_to_string(root().join("src/cli/template/config.toml")).unwrap();
+        assert!(RUSTFLAGS.iter().all(|flag| template.contains(&format!("\"{flag}\""))), "{template}");
+        assert_eq!(template.matches("\"-C").count(), RUSTFLAGS.len());
+    }
 }

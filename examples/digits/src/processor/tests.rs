@@ -17,11 +17,7 @@ fn crate_file(name: &str) -> PathBuf {
 }
 
 fn model(entry: &str) -> Model {
-    Model {
-        dir: Some(crate_file("model")),
-        entry: Some(entry.to_owned()),
-        ..Model::default()
-    }
+    Model { dir: Some(crate_file("model")), entry: Some(entry.to_owned()), ..Model::default() }
 }
 
 fn held_out() -> Vec<HeldOut> {
@@ -43,11 +39,8 @@ fn held_out_rows_are_recognised() {
     let rows = held_out();
     let pictures: Vec<_> = rows.iter().map(|row| &row.pixels).collect();
     let answers = ask(&mut digits, &json!({ "rows": pictures }));
-    let right = rows
-        .iter()
-        .zip(answers.as_array().unwrap())
-        .filter(|(row, answer)| answer["label"] == row.label)
-        .count();
+    let right =
+        rows.iter().zip(answers.as_array().unwrap()).filter(|(row, answer)| answer["label"] == row.label).count();
     assert_eq!((right, rows.len()), (353, 360)); // what train.py prints: 0.9806
 }
 
