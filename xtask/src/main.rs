@@ -1,1 +1,49 @@
-fn main() {}
+//! Set-up, demo, test and bench of this repository, run as `cargo xtask …`. Each command is a file and can be read alone;
+//! `cargo` builds, `host` runs what was built, `http` and `metrics` look at it from outside.
+
+mod args;
+mod bench;
+mod cargo;
+mod demo;
+mod host;
+mod http;
+mod metrics;
+mod services;
+mod setup;
+mod stage;
+mod test;
+
+use std::process::ExitCode;
+
+use args::Task;
+
+fn main() -> ExitCode {
+    let task = match args::parse(std::env::args().skip(1)) {
+        Ok(task) => task,
+        Err(mistake) => {
+            eprintln!("error: {mistake}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let done = match task {
+        Task::Help => {
+            println!("{}", args::USAGE);
+            Ok(true)
+        }
+        Task::Setup => setup::run(),
+        Task::Guests => cargo::guests().map(|_| true),
+        Task::Demo { once } => demo::run(once),
+        Task::Test { args } => test::run(&args),
+        Task::Bench { quick } => bench::run(quick),
+        Task::BareServer => bench::bare_server(),
+        Task::Measure { host, quick } => bench::measure(&host, quick),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What Bulkhead is compared with: hyper alone, with the host's runtime settings, echoing.
+
+use std::convert::Infallible;
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// Serves until it is killed. Says where on the first line.
+pub(crate) fn serve() -> Result<bool> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(available_parallelism()?.get())
+        .enable_all()
+        .build()?
+        .block_on(accept())
+}
+
+async fn accept() -> Result<bool> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    std::io::stdout().flush()?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(async move {
+            // A client that ends its connection is no news.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(echo)).await;
+        });
+    }
+}
+
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    // A body that breaks off ends the connection anyway.
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    Ok(Response::new(Full::new(body)))
+}
+
+/// Such a server, in a process of its own so that its processor time can be told from ours. It ends with this value.
+pub(super) struct Bare {
+    child: Child,
+    pub(super) address: SocketAddr,
+}
+
+impl Bare {
+    pub(super) fn start() -> Result<Self> {
+        let own = env::current_exe().context("cannot find this program")?;
+        let mut child = Command::new(own).arg("bare-server").stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().context("the bare server has no output")?;
+        let mut line = String::new();
+        let read = BufReader::new(stdout).read_line(&mut line);
+        match line.trim().parse() {
+            Ok(address) if read.is_ok() => Ok(Self { child, address }),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                anyhow::bail!("the bare server did not start; it said {line:?}")
+            }
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,123 @@
+//! How much a server can do: every connection sends its next request when it has the answer to the last.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime;
+use tokio::task::JoinSet;
+
+use super::response::Head;
+use super::usage;
+
+/// As many as the measurements in the project's notes use, and one fewer than a service of five workers takes at once.
+pub(super) const CONNECTIONS: usize = 64;
+/// As many threads as there are on the smallest machine that this is run on; the server needs the rest.
+const THREADS: usize = 2;
+
+pub(super) struct Outcome {
+    pub(super) per_second: f64,
+    /// Processor time of the server for one request.
+    pub(super) cpu_micros: f64,
+}
+
+/// Loads the server `pid` at `address` for `time`. Every answer must be a 200.
+pub(super) fn run(address: SocketAddr, pid: u32, request: &Arc<[u8]>, time: Duration) -> Result<Outcome> {
+    let answered = AtomicU64::new(0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let ready = Barrier::new(THREADS + 1);
+    thread::scope(|scope| {
+        let work = || client(address, request, &stop, &ready, &answered);
+        let clients: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        ready.wait();
+        let (start, cpu) = (Instant::now(), usage::cpu(pid)?);
+        thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+        let (took, cpu) = (start.elapsed(), usage::cpu(pid)? - cpu);
+        for client in clients {
+            client.join().map_err(|_| anyhow!("a client panicked"))??;
+        }
+        let answered = answered.load(Ordering::Relaxed) as f64;
+        if answered == 0.0 {
+            bail!("no request was answered");
+        }
+        Ok(Outcome { per_second: answered / took.as_secs_f64(), cpu_micros: cpu.as_secs_f64() * 1e6 / answered })
+    })
+}
+
+/// One thread's share of the connections.
+fn client(
+    address: SocketAddr,
+    request: &Arc<[u8]>,
+    stop: &Arc<AtomicBool>,
+    ready: &Barrier,
+    answered: &AtomicU64,
+) -> Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build();
+    let streams = runtime.and_then(|runtime| {
+        let streams = runtime.block_on(async {
+            let mut streams = Vec::new();
+            for _ in 0..CONNECTIONS / THREADS {
+                streams.push(connect(address).await?);
+            }
+            Ok::<_, io::Error>(streams)
+        })?;
+        Ok((runtime, streams))
+    });
+    // Whatever happened, the others must not wait for us.
+    ready.wait();
+    let (runtime, streams) = streams.with_context(|| format!("connecting to {address}"))?;
+    runtime.block_on(async {
+        let mut connections = JoinSet::new();
+        for stream in streams {
+            connections.spawn(connection(stream, Arc::clone(request), Arc::clone(stop)));
+        }
+        while let Some(count) = connections.join_next().await {
+            answered.fetch_add(count??, Ordering::Relaxed);
+        }
+        Ok(())
+    })
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Asks until told to stop; the request then under way is not counted.
+async fn connection(mut stream: TcpStream, request: Arc<[u8]>, stop: Arc<AtomicBool>) -> Result<u64> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut answered = 0;
+    loop {
+        stream.write_all(&request).await?;
+        let (mut filled, mut head) = (0, None::<Head>);
+        while head.is_none_or(|head| filled < head.length) {
+            if filled == buffer.len() {
+                bail!("an answer of more than {filled} bytes");
+            }
+            let read = stream.read(&mut buffer[filled..]).await?;
+            if read == 0 {
+                bail!("the server closed a connection");
+            }
+            filled += read;
+            if head.is_none() {
+                head = Head::find(&buffer[..filled])?;
+            }
+        }
+        if head.is_some_and(|head| head.status != 200) {
+            bail!("the server answered {}", String::from_utf8_lossy(&buffer[..filled.min(1000)]));
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(answered);
+        }
+        answered += 1;
+    }
+}

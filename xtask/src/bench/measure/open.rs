@@ -1,0 +1,95 @@
+//! How long callers wait when they come at a steady rate and do not wait for each other.
+//!
+//! A time counts from when the request should have been sent. If it counted from when it was, a server that stalls would
+//! hold back the requests that show it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU64;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+
+use super::response::Head;
+
+/// More than are ever under way at once.
+const CONNECTIONS: u32 = 32;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends `rate` requests a second for `time`; the times, in rising order. Every answer must be a 200.
+pub(super) fn run(address: SocketAddr, request: &[u8], rate: u32, time: Duration) -> Result<Vec<Duration>> {
+    let start = Instant::now() + Duration::from_millis(50);
+    let interval = Duration::from_secs(1) / rate;
+    let mut times = thread::scope(|scope| {
+        let work = |index| {
+            let first = start + interval * index;
+            move || connection(address, request, first, interval * CONNECTIONS, start + time)
+        };
+        let connections: Vec<_> = (0..CONNECTIONS).map(|index| scope.spawn(work(index))).collect();
+        let mut times = Vec::new();
+        for connection in connections {
+            times.extend(connection.join().map_err(|_| anyhow!("a client panicked"))??);
+        }
+        Ok::<_, anyhow::Error>(times)
+    })?;
+    times.sort_unstable();
+    Ok(times)
+}
+
+fn connection(
+    address: SocketAddr,
+    request: &[u8],
+    first: Instant,
+    interval: Duration,
+    end: Instant,
+) -> Result<Vec<Duration>> {
+    // The system may wake a sleeper up to 50 µs late to save power; here that would be measured as the server's.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    let mut caller = Caller::connect(address)?;
+    let mut times = Vec::new();
+    let mut due = first;
+    while due < end {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let status = caller.call(request)?;
+        times.push(due.elapsed());
+        if status != 200 {
+            bail!("the server answered {status}");
+        }
+        due += interval;
+    }
+    Ok(times)
+}
+
+/// One connection that is used again and again.
+pub(super) struct Caller {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Caller {
+    pub(super) fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, buffer: vec![0; 256 << 10] })
+    }
+
+    /// Sends a request and reads its answer whole; the status.
+    pub(super) fn call(&mut self, request: &[u8]) -> Result<u16> {
+        self.stream.write_all(request)?;
+        let mut filled = 0;
+        loop {
+            let read = self.stream.read(&mut self.buffer[filled..])?;
+            if read == 0 {
+                bail!("the server closed a connection, or an answer of more than {filled} bytes came");
+            }
+            filled += read;
+            if let Some(head) = Head::find(&self.buffer[..filled])?
+                && filled >= head.length
+            {
+                return Ok(head.status);
+            }
+        }
+    }
+}

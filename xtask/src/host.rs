@@ -1,0 +1,131 @@
+//! A host of our own, started on an empty data directory and free ports, and ended with us.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A host opens its ports before it does anything slow.
+const START: Duration = Duration::from_secs(30);
+/// The host's own grace period is 30 s.
+const STOP: Duration = Duration::from_secs(40);
+
+/// Where a host's log goes.
+pub(crate) enum Log<'a> {
+    File(&'a Path),
+    #[cfg(feature = "bench")]
+    /// For measurements: at full speed a log fills a disk. Its lines are still formatted and written.
+    Nowhere,
+}
+
+pub(crate) struct Host {
+    child: Child,
+    pub(crate) binary: PathBuf,
+    pub(crate) directory: PathBuf,
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) admin_token: String,
+}
+
+impl Host {
+    /// Starts `binary` on an empty `directory`: what is in it is removed.
+    pub(crate) fn start(binary: &Path, directory: &Path, log: &Log<'_>) -> Result<Self> {
+        if directory.exists() {
+            fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
+        }
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        let log: Stdio = match log {
+            Log::File(path) => File::create(path).with_context(|| format!("cannot write {}", path.display()))?.into(),
+            #[cfg(feature = "bench")]
+            Log::Nowhere => Stdio::null(),
+        };
+        let mut child = Command::new(binary)
+            .arg("serve")
+            .arg("--data")
+            .arg(directory)
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot run {}", binary.display()))?;
+        let line = child.stdout.take().and_then(first_line);
+        let (Some((data, admin)), Ok(token)) =
+            (line.as_deref().and_then(addresses), fs::read_to_string(directory.join("admin.token")))
+        else {
+            let _ = child.kill();
+            let status = child.wait()?;
+            bail!("the host did not start ({status}); it said {line:?}, its log says more");
+        };
+        let admin_token = token.trim().to_owned();
+        Ok(Self { child, binary: binary.to_owned(), directory: directory.to_owned(), data, admin, admin_token })
+    }
+
+    #[cfg(feature = "bench")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks the host to drain and end, and waits for it. One that does not end in time is killed, which is an error.
+    pub(crate) fn stop(mut self) -> Result<ExitStatus> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("the host has no pid")?;
+        kill_process(pid, Signal::TERM).context("the host cannot be told to end")?;
+        let deadline = Instant::now() + STOP;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        bail!("the host was told to end and was still there {} s later", STOP.as_secs());
+    }
+
+    /// Waits until the host ends by itself, which is when somebody tells it to.
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Nothing happens to a child that has been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first line, unless it takes too long. A thread reads on, so that the host can never block on a full pipe.
+fn first_line(stdout: ChildStdout) -> Option<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver.recv_timeout(START).ok()
+}
+
+/// `listening data=ADDR admin=ADDR`
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let (data, admin) = line.strip_prefix("listening data=")?.split_once(" admin=")?;
+    Some((data.parse().ok()?, admin.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_tells_both_addresses() {
+        let expected = ("127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap());
+        assert_eq!(addresses("listening data=127.0.0.1:1 admin=[::1]:2"), Some(expected));
+        assert_eq!(addresses("listening on 127.0.0.1:1"), None);
+    }
+}

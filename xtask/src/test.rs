@@ -1,0 +1,111 @@
+//! The whole test suite, from nothing: set-up, guests, the workspace, the examples, the official Python SDK.
+
+mod sdk;
+mod tally;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use bulkhead_artifacts::root;
+
+use crate::setup::Python;
+use crate::{cargo, setup, stage};
+pub(crate) use sdk::cases as sdk_cases;
+use tally::Tally;
+
+/// One part of the suite and how it went.
+struct Part {
+    name: &'static str,
+    tally: Tally,
+    seconds: f64,
+}
+
+pub(crate) fn run(args: &[String]) -> Result<bool> {
+    let start = Instant::now();
+    setup::wasm_target()?;
+    let python = if args.is_empty() { Some(python()) } else { None };
+    cargo::guests()?;
+
+    let mut parts = vec![part("host, guest SDK, tools", || {
+        let mut cargo = cargo::cargo();
+        cargo.args(["test", "--workspace", "--locked"]);
+        if args.is_empty() {
+            cargo.arg("--no-fail-fast");
+        }
+        cargo_test(cargo.args(args))
+    })?];
+    if let Some(python) = python {
+        parts.push(part("examples, natively", || {
+            cargo_test(&mut examples(&["-p", "echo", "-p", "json-score", "-p", "faults"]))
+        })?);
+        parts.push(part("digits, without its model", || {
+            cargo_test(&mut examples(&["-p", "digits", "--no-default-features"]))
+        })?);
+        parts.push(part("official EAS SDK (Python)", || sdk::run(&python?))?);
+    }
+    Ok(report(&parts, start))
+}
+
+/// A venv that cannot be made for want of Python skips the tests; one that cannot be filled fails them.
+fn python() -> Result<Python> {
+    setup::python().context("the Python venv")
+}
+
+/// A cargo in the workspace of the examples, building natively. What it builds is kept apart from their Wasm.
+fn examples(args: &[&str]) -> Command {
+    let mut command = cargo::cargo();
+    command
+        .current_dir(root().join("examples"))
+        .args(["test", "--locked", "--no-fail-fast", "--target-dir"])
+        .arg(cargo::target_dir().join("examples-native"))
+        .args(args);
+    command
+}
+
+fn part(name: &'static str, run: impl FnOnce() -> Result<Tally>) -> Result<Part> {
+    stage::announce(&format!("testing: {name}"));
+    let start = Instant::now();
+    let tally = run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Tally::failure(format!("{name}: {error:#}"))
+    });
+    Ok(Part { name, tally, seconds: start.elapsed().as_secs_f64() })
+}
+
+/// Runs `cargo test`, shows everything it prints, and counts.
+fn cargo_test(cargo: &mut Command) -> Result<Tally> {
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cargo cannot be run")?;
+    let mut tally = Tally::default();
+    let output = child.stdout.take().context("cargo has no output")?;
+    for line in BufReader::new(output).lines() {
+        let line = line.context("reading what cargo prints")?;
+        // A closed pipe must not end the run: its result is what counts.
+        let _ = writeln!(std::io::stdout(), "{line}");
+        tally.libtest(&line);
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failed == 0 {
+        // It did not compile, or a test binary ended without a result.
+        tally.fail(format!("cargo test ended with {status}"));
+    }
+    Ok(tally)
+}
+
+fn report(parts: &[Part], start: Instant) -> bool {
+    println!("\n{:28} {:>7} {:>7} {:>8} {:>9}", "part", "passed", "failed", "skipped", "time");
+    let mut sum = Tally::default();
+    for Part { name, tally, seconds } in parts {
+        println!("{name:28} {:>7} {:>7} {:>8} {seconds:>7.1} s", tally.passed, tally.failed, tally.skipped);
+        sum.add(tally);
+    }
+    for (what, names) in [("skipped", &sum.skipped_names), ("failed", &sum.failed_names)] {
+        for name in names {
+            println!("{what}: {name}");
+        }
+    }
+    println!("\nin {:.1} s", start.elapsed().as_secs_f64());
+    println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+    sum.failed == 0
+}

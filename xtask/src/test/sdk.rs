@@ -1,0 +1,98 @@
+//! Runs the official Python SDK against a host, if there is a Python to run it with.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bulkhead_artifacts::root;
+
+use super::Tally;
+use crate::host::{Host, Log};
+use crate::setup::Python;
+use crate::{cargo, services};
+
+/// All cases together take a few seconds; one that hangs must not hang the suite.
+const SILENCE: Duration = Duration::from_secs(60);
+const SERVICES: &[&str] =
+    &["examples/echo/echo.json", "tests/python/faults.json", "tests/python/limited.json", "tests/python/custom.json"];
+
+/// The names of the cases, found without Python.
+pub(crate) fn cases() -> Result<Vec<String>> {
+    let script = script();
+    let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
+    let name = |line: &str| Some(line.strip_prefix("@case(\"")?.strip_suffix("\")")?.to_owned());
+    Ok(text.lines().filter_map(name).collect())
+}
+
+pub(crate) fn run(python: &Python) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let cases = cases()?;
+    let python = match python {
+        Python::Ready(python) => python,
+        Python::Missing(why) => {
+            for name in cases {
+                tally.skip(format!("SDK: {name}: {why}"));
+            }
+            return Ok(tally);
+        }
+    };
+    // `cargo test` has built it for the integration tests, with the same features.
+    let binary = cargo::target_dir().join("debug/bulkhead");
+    let directory = cargo::target_dir().join("sdk-test");
+    fs::create_dir_all(&directory)?;
+    let log = directory.join("host.log");
+    let host = Host::start(&binary, &directory.join("data"), &Log::File(&log))?;
+    let root = root();
+    let deployed = SERVICES.iter().map(|file| services::create(&host, &root.join(file))).collect::<Result<Vec<_>>>()?;
+
+    let mut child = Command::new(python)
+        .arg(script())
+        .arg(format!("http://{}", host.data))
+        .args(deployed.iter().map(|service| format!("{}={}", service.name, service.token)))
+        // A proxy cannot reach this machine's loopback.
+        .env("NO_PROXY", "*")
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", python.display()))?;
+    let output = child.stdout.take().context("python has no output")?;
+    let (sender, lines) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    loop {
+        match lines.recv_timeout(SILENCE) {
+            Ok(line) => {
+                println!("{line}");
+                tally.sdk(&line);
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                child.kill()?;
+                tally.fail(format!("SDK: nothing came from the script for {} s", SILENCE.as_secs()));
+            }
+        }
+    }
+    let _ = reader.join();
+    let status = child.wait()?;
+    let told = tally.passed + tally.failed;
+    if told < cases.len() as u64 || (!status.success() && tally.failed == 0) {
+        tally.fail(format!(
+            "SDK: {told} of {} cases told of themselves, and the script ended with {status}",
+            cases.len()
+        ));
+    }
+    let ended = host.stop()?;
+    if !ended.success() {
+        bail!("the host ended with {ended}; its log is {}", log.display());
+    }
+    Ok(tally)
+}
+
+fn script() -> PathBuf {
+    root().join("tests/python/sdk.py")
+}
