@@ -173,3 +173,24 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the host panicked: {}", text.unwrap_or("without a message"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_ours_is_a_value_with_its_message() {
+        let panic = caught(async { panic!("what {}", "a pity") }).await.map(|(): ()| ()).unwrap_err();
+        assert_eq!(panic_message(&*panic), "the host panicked: what a pity");
+        let late = caught(async {
+            tokio::task::yield_now().await;
+            if true {
+                panic!("after a pause");
+            }
+        });
+        assert_eq!(panic_message(&*late.await.unwrap_err()), "the host panicked: after a pause");
+        assert_eq!(caught(async { 7 }).await.ok(), Some(7));
+        let refusal = Refusal::Internal { cause: String::new() };
+        assert_eq!((refusal.row().status, refusal.row().connection), (500, Connection::Keep));
+    }
+}
