@@ -180,13 +180,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_ours_is_a_value_with_its_message() {
-        let panic = caught(async { panic!("what {}", "a pity") }).await.map(|(): ()| ()).unwrap_err();
+        let panic = caught(async { panic!("what {}", "a pity") }).await.map(|(): ()| {}).unwrap_err();
         assert_eq!(panic_message(&*panic), "the host panicked: what a pity");
+        let empty: Vec<u8> = Vec::new();
         let late = caught(async {
             tokio::task::yield_now().await;
-            None::<()>.expect("after a pause")
+            empty[0]
         });
-        assert_eq!(panic_message(&*late.await.unwrap_err()), "the host panicked: after a pause");
+        assert!(panic_message(&*late.await.unwrap_err()).contains("index out of bounds"));
         assert_eq!(caught(async { 7 }).await.ok(), Some(7));
         let refusal = Refusal::Internal { cause: String::new() };
         assert_eq!((refusal.row().status, refusal.row().connection), (500, Connection::Keep));

@@ -4,6 +4,8 @@ use std::env;
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -73,19 +75,25 @@ pub(crate) fn run(cargo: &mut Command) -> io::Result<ExitStatus> {
         return cargo.status();
     }
     let mut child = cargo.stderr(Stdio::piped()).spawn()?;
-    let mut compiled = 0_u32;
-    let mut told = Instant::now();
-    if let Some(messages) = child.stderr.take() {
-        for line in BufReader::new(messages).lines().map_while(Result::ok) {
-            match line.split_whitespace().next() {
-                Some("Compiling") => compiled += 1,
+    let (sender, messages) = mpsc::channel();
+    if let Some(stderr) = child.stderr.take() {
+        thread::spawn(move || {
+            BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+    }
+    let (mut compiling, mut told) = (0_u32, Instant::now());
+    loop {
+        match messages.recv_timeout(HEARTBEAT.saturating_sub(told.elapsed())) {
+            Ok(line) => match line.split_whitespace().next() {
+                Some("Compiling") => compiling += 1,
                 Some("Downloaded" | "Downloading" | "Updating" | "Locking" | "Finished" | "Adding") | None => {}
                 Some(_) => eprintln!("{line}"),
-            }
-            if told.elapsed() >= HEARTBEAT {
+            },
+            Err(RecvTimeoutError::Timeout) => {
+                stage::announce(&format!("… still building, {compiling} crates so far"));
                 told = Instant::now();
-                stage::announce(&format!("… {compiled} crates compiled or begun"));
             }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     child.wait()

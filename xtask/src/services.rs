@@ -43,11 +43,11 @@ pub(crate) fn stop(host: &Host, service: &Service) -> Result<()> {
     checked(output, &format!("stop {}", service.name)).map(drop)
 }
 
-/// `bulkhead delete NAME`
+/// `bulkhead start NAME`; done when the service is ready again.
 #[cfg(feature = "bench")]
-pub(crate) fn delete(host: &Host, service: &Service) -> Result<()> {
-    let output = command(host).args(["delete", &service.name, "--yes"]).output()?;
-    checked(output, &format!("delete {}", service.name)).map(drop)
+pub(crate) fn start(host: &Host, service: &Service) -> Result<()> {
+    let output = command(host).args(["start", &service.name]).output()?;
+    checked(output, &format!("start {}", service.name)).map(drop)
 }
 
 fn command(host: &Host) -> Command {

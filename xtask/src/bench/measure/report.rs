@@ -36,7 +36,7 @@ pub(super) fn print(lines: &[Line]) {
     }
 }
 
-pub(super) fn write(file: &Path, lines: &[Line], quick: bool) -> Result<()> {
+pub(super) fn write(file: &Path, lines: &[Line], quick: bool, busy_cores: f64) -> Result<()> {
     let results: Vec<Value> = lines
         .iter()
         .map(|line| {
@@ -51,6 +51,7 @@ pub(super) fn write(file: &Path, lines: &[Line], quick: bool) -> Result<()> {
     let report = json!({
         "unix_seconds": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
         "quick": quick,
+        "cores_busy_with_others": busy_cores,
         "machine": machine(),
         "results": results,
     });
