@@ -31,6 +31,8 @@ pub struct Registry {
     storage: Arc<Storage>,
     sandbox: Sandbox,
     lanes: Arc<Lanes>,
+    /// Held for reading while a deploy uses files that no record names yet, so that nobody sweeps them away.
+    unnamed_files: tokio::sync::RwLock<()>,
     /// One change at a time per name.
     changing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -137,7 +139,14 @@ impl Registry {
                 (record.name.as_str().into(), Arc::new(Service::new(record, phase)))
             })
             .collect();
-        Ok(Self { services: ArcSwap::from_pointee(services), storage, sandbox, lanes, changing: Mutex::default() })
+        Ok(Self {
+            services: ArcSwap::from_pointee(services),
+            storage,
+            sandbox,
+            lanes,
+            unnamed_files: tokio::sync::RwLock::default(),
+            changing: Mutex::default(),
+        })
     }
 
     /// Brings up every service that was running. One that cannot be brought up is marked failed and keeps its record.
@@ -206,6 +215,7 @@ impl Registry {
             updated_at: now,
         };
         let service = Arc::new(Service::new(record.clone(), Phase::Starting));
+        let _files = self.unnamed_files.read().await;
         let version = self.build(&record, &service, progress).await?;
         progress(Step::Swap);
         self.keep(record).await?;
@@ -251,6 +261,7 @@ impl Registry {
             updated_at: now(),
             ..Record::clone(old)
         };
+        let _files = self.unnamed_files.read().await;
         let version = self.build(&record, &service, progress).await?;
         progress(Step::Swap);
         self.keep(record.clone()).await?;
@@ -278,6 +289,7 @@ impl Registry {
             return Ok(service);
         }
         let record = Record { stopped: false, updated_at: now(), ..Record::clone(&state.record) };
+        let _files = self.unnamed_files.read().await;
         let version = self.build(&record, &service, &|_| {}).await?;
         self.keep(record.clone()).await?;
         service.replace(record, Phase::Running(version));
@@ -289,17 +301,18 @@ impl Registry {
         let _turn = self.turn(name).await;
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         let (storage, owned) = (Arc::clone(&self.storage), name.to_owned());
-        blocking(move || {
-            storage.remove(&owned)?;
-            storage.sweep()
-        })
-        .await?;
+        blocking(move || storage.remove(&owned)).await?;
         self.services.rcu(|services| {
             let mut services = HashMap::clone(services);
             services.remove(name);
             services
         });
         service.enter(Phase::Stopped);
+        // While a deploy is under way its files are in danger; the next delete or start of the host sweeps then.
+        if let Ok(_alone) = self.unnamed_files.try_write() {
+            let storage = Arc::clone(&self.storage);
+            blocking(move || storage.sweep()).await?;
+        }
         Ok(())
     }
 
