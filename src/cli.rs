@@ -4,13 +4,10 @@
 //! to a server do it through [`client`] alone; what they upload, [`upload`] has found and measured. Nothing here knows
 //! how a service is run.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod build;
@@ -22,6 +19,7 @@ mod new;
 mod payload;
 mod problem;
 mod screen;
+mod serve;
 mod service_file;
 mod services;
 pub mod test;
@@ -37,7 +35,6 @@ use screen::{Screen, ScreenArgs};
 
 use crate::config;
 use crate::sandbox::{self, CompileArgs};
-use crate::serve::{self, LogFormat, ServeOptions};
 
 const HELP: &str = "\
 Exit codes:
@@ -68,7 +65,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run the server
-    Serve(ServeArgs),
+    Serve(serve::ServeArgs),
     /// Create a service from a service file
     Create(deploy::CreateArgs),
     /// Change a service: a new version takes over without a gap
@@ -108,37 +105,6 @@ enum Command {
     },
 }
 
-#[derive(Args, Debug)]
-#[command(after_help = "\
-When both listeners are open, one line says where: listening data=ADDR admin=ADDR.
-The admin token is in DIR/admin.token.
-
-Examples:
-  bulkhead serve
-  bulkhead serve --data /var/lib/bulkhead --listen 0.0.0.0:8080 --log-format json")]
-struct ServeArgs {
-    /// Where services, their files and the admin token are kept
-    #[arg(long, value_name = "DIR", env = "BULKHEAD_DATA", default_value = "./bulkhead-data")]
-    data: PathBuf,
-    /// Where callers of services connect; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// Where the admin API, health and metrics are
-    // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
-    #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
-    admin: SocketAddr,
-    /// Threads for the network [default: by the number of cores]
-    #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    io_threads: Option<u16>,
-    /// How long running requests may go on after SIGTERM
-    #[arg(long, value_name = "SECONDS", env = "BULKHEAD_GRACE", default_value_t = 30)]
-    grace: u64,
-    /// How log lines are written
-    #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
-    #[arg(value_parser = log_format())]
-    log_format: LogFormat,
-}
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -175,7 +141,7 @@ fn run(command: Command, screen: &mut Screen) -> Exit {
 
 fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
     match command {
-        Command::Serve(args) => serve::run(args.into())?,
+        Command::Serve(args) => crate::serve::run(args.into())?,
         Command::Create(args) => return deploy::create(&args, screen),
         Command::Modify(args) => return deploy::modify(&args, screen),
         Command::List(args) => return services::list(&args, screen),
@@ -197,24 +163,4 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Compile { .. } => return Err(Failure::Usage("`compile` is for the server's own use".to_owned())),
     }
     Ok(Exit::Ok)
-}
-
-impl From<ServeArgs> for ServeOptions {
-    fn from(args: ServeArgs) -> Self {
-        Self {
-            data: args.data,
-            listen: args.listen,
-            admin: args.admin,
-            io_threads: args.io_threads.map(usize::from),
-            grace: Duration::from_secs(args.grace),
-            log_format: args.log_format,
-        }
-    }
-}
-
-fn log_format() -> impl TypedValueParser<Value = LogFormat> {
-    PossibleValuesParser::new(["text", "json"]).map(|format| match format.as_str() {
-        "json" => LogFormat::Json,
-        _ => LogFormat::Text,
-    })
 }

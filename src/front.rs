@@ -3,6 +3,7 @@
 //! `connection` takes a socket and puts the `guard` between it and hyper; `handle` is the line a request walks; `refusal`
 //! is the table of everything that can end it early; `exchange` keeps its account.
 
+mod addresses;
 mod body;
 mod connection;
 mod exchange;
@@ -17,11 +18,12 @@ mod route;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::addresses::Addresses;
 pub use self::connection::ConnectionLimits;
 use self::connection::Listening;
 use self::exchange::Ledger;
@@ -37,8 +39,9 @@ pub struct Front(Arc<Listening>);
 impl Front {
     pub fn new(registry: Arc<Registry>, log: LogWriter, limits: ConnectionLimits) -> Self {
         let ledger = Ledger { log, nobody: Arc::default() };
-        let open = AtomicUsize::new(0);
-        Self(Arc::new(Listening { line: Line { registry, ledger }, limits, open }))
+        let line = Line { registry, ledger };
+        let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
     }
 
     /// Serves callers until `drain` turns true; returns when the last of them has been served.
@@ -49,6 +52,11 @@ impl Front {
     /// Connections open at this moment.
     pub fn connections(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections refused so far because their address had as many as it may.
+    pub fn connections_turned_away(&self) -> u64 {
+        self.0.turned_away.load(Ordering::Relaxed)
     }
 
     /// The account of requests that named no service that exists.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! cli → serve → front, admin → registry, auth → admission → sandbox
-//! floor: config, call, storage, telemetry, shutdown
+//! floor: config, call, storage, telemetry, shutdown, failpoint
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -29,6 +29,7 @@ pub mod admin;
 pub mod telemetry;
 
 pub mod cli;
+pub mod failpoint;
 pub mod local;
 pub mod serve;
 pub mod shutdown;

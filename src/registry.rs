@@ -22,6 +22,7 @@ pub use self::version::{Ticket, Version};
 use crate::admission::Lanes;
 use crate::auth;
 use crate::config::{Mistakes, ServiceFile, Token, TokenPolicy};
+use crate::failpoint;
 use crate::sandbox::{InitializeError, PrepareError, Sandbox};
 use crate::storage::{Artifact, Digest, ModelFile, Record, Storage, StorageError};
 
@@ -151,6 +152,7 @@ impl Registry {
 
     /// Brings up every service that was running. One that cannot be brought up is marked failed and keeps its record.
     pub async fn start_all(&self) {
+        tokio::task::block_in_place(|| failpoint::reach("start"));
         for service in self.list() {
             let state = service.state();
             if !matches!(state.phase, Phase::Starting) {
@@ -302,6 +304,7 @@ impl Registry {
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         let (storage, owned) = (Arc::clone(&self.storage), name.to_owned());
         blocking(move || storage.remove(&owned)).await?;
+        failpoint::reach("delete.removed");
         self.services.rcu(|services| {
             let mut services = HashMap::clone(services);
             services.remove(name);
@@ -336,15 +339,19 @@ impl Registry {
         let settings = guest_settings(file.spec(), model_dir);
         let sink = version::log_sink(service.name(), record.version, Arc::clone(service.metrics()));
         let program = self.sandbox.prepare(&wasm, record.processor.sha256.as_str(), settings, sink).await?;
+        failpoint::reach("deploy.compiled");
         progress(Step::Initialize);
-        let metrics = Arc::clone(service.metrics());
-        Ok(Version::bring_up(record.version, file.spec().clone(), token, program, Arc::clone(&self.lanes), metrics)
-            .await?)
+        let (metrics, lanes) = (Arc::clone(service.metrics()), Arc::clone(&self.lanes));
+        let version = Version::bring_up(record.version, file.spec().clone(), token, program, lanes, metrics).await?;
+        failpoint::reach("deploy.initialized");
+        Ok(version)
     }
 
     async fn keep(&self, record: Record) -> Result<(), ChangeError> {
         let storage = Arc::clone(&self.storage);
-        Ok(blocking(move || storage.put(&record)).await?)
+        blocking(move || storage.put(&record)).await?;
+        failpoint::reach("deploy.kept");
+        Ok(())
     }
 
     fn artifact(&self, sha256: Digest) -> Result<Artifact, ChangeError> {

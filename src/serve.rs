@@ -33,6 +33,7 @@ pub struct ServeOptions {
     pub io_threads: Option<usize>,
     /// How long running requests may go on after the first signal.
     pub grace: Duration,
+    pub connections: ConnectionLimits,
     pub log_format: LogFormat,
 }
 
@@ -73,7 +74,7 @@ async fn serve(options: ServeOptions, storage: Arc<Storage>, registry: Arc<Regis
 
     let (drain, draining) = watch::channel(false);
     let (end, ending) = watch::channel(false);
-    let front = Front::new(Arc::clone(&registry), log.clone(), ConnectionLimits::default());
+    let front = Front::new(Arc::clone(&registry), log.clone(), options.connections);
     let admin = Arc::new(Admin {
         registry: Arc::clone(&registry),
         token: storage.admin_token()?,

@@ -10,4 +10,4 @@ mod metrics;
 
 pub use self::access::{Entry, Format};
 pub use self::log::{LogThread, LogWriter, install as install_log};
-pub use self::metrics::{Seen, ServiceMetrics, exposition};
+pub use self::metrics::{HostNumbers, Seen, ServiceMetrics, exposition};

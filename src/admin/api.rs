@@ -106,8 +106,7 @@ fn ready(admin: &Admin) -> Reply {
 }
 
 fn metrics(admin: &Admin) -> Result<Reply, Problem> {
-    let text = exposition(admin.seen(), admin.front.connections(), admin.log.lost())
-        .map_err(|error| Problem::internal(&error))?;
+    let text = exposition(admin.seen(), admin.host_numbers()).map_err(|error| Problem::internal(&error))?;
     Ok(text_reply(StatusCode::OK, METRICS_TYPE, text))
 }
 

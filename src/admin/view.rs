@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use crate::config::ServiceFile;
 use crate::registry::{Phase, Service, State};
-use crate::telemetry::Seen;
+use crate::telemetry::{HostNumbers, Seen};
 
 impl Admin {
     /// What create and modify answer.
@@ -84,6 +84,14 @@ impl Admin {
         let nobody = std::sync::Arc::clone(self.front.nobody());
         seen.push(Seen { service: String::new(), metrics: nobody, instances: Vec::new() });
         seen
+    }
+
+    pub(super) fn host_numbers(&self) -> HostNumbers {
+        HostNumbers {
+            connections: self.front.connections(),
+            connections_turned_away: self.front.connections_turned_away(),
+            log_lines_lost: self.log.lost(),
+        }
     }
 }
 

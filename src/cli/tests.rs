@@ -7,12 +7,14 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::mock::{Mock, Reply};
 use super::*;
+use crate::serve::{LogFormat, ServeOptions};
 
 mod calls;
 mod deploy;
@@ -188,11 +190,28 @@ fn serve_takes_addresses_and_limits() {
         "5",
         "--log-format",
         "json",
+        "--max-connections",
+        "7",
+        "--max-connections-per-address",
+        "3",
+        "--write-timeout",
+        "250ms",
     ]);
     let all = all.unwrap();
     assert_eq!((all.listen.port(), all.admin.port(), all.io_threads), (80, 81, Some(2)));
     assert_eq!((all.grace, all.log_format), (Duration::from_secs(5), LogFormat::Json));
-    for bad in [["--listen", "here"], ["--io-threads", "0"], ["--log-format", "xml"]] {
+    assert_eq!((all.connections.total, all.connections.per_address), (7, Some(3)));
+    assert_eq!(all.connections.patience.write, Duration::from_millis(250));
+    for bad in [
+        ["--listen", "here"],
+        ["--io-threads", "0"],
+        ["--log-format", "xml"],
+        ["--max-connections", "0"],
+        ["--max-connections-per-address", "-1"],
+        ["--grace", "soon"],
+        ["--idle-timeout", "0"],
+        ["--head-timeout", "1 year"],
+    ] {
         assert!(options(&bad).is_err(), "{bad:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use super::addresses::{self, Addresses};
 use super::guard::{Guard, Patience};
 use super::handle::Line;
 use super::wire::Wire;
@@ -22,7 +23,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// Connections open at once; further ones wait in the system's backlog.
-    pub connections: usize,
+    pub total: usize,
+    /// Of these, from one address.
+    pub per_address: Option<usize>,
     pub patience: Patience,
 }
 
@@ -31,7 +34,7 @@ impl Default for ConnectionLimits {
         // Half of the descriptors are left for files, guests and the admin side.
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
         let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
-        Self { connections: half.clamp(16, 10_000), patience: Patience::default() }
+        Self { total: half.clamp(16, 10_000), per_address: None, patience: Patience::default() }
     }
 }
 
@@ -40,12 +43,15 @@ pub(super) struct Listening {
     pub(super) line: Line,
     pub(super) limits: ConnectionLimits,
     pub(super) open: AtomicUsize,
+    pub(super) addresses: Addresses,
+    /// Connections refused because their address had as many as it may.
+    pub(super) turned_away: AtomicU64,
 }
 
 impl Listening {
     /// Serves until `drain` says so; then waits until every connection has ended.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, mut drain: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(self.limits.connections));
+        let places = Arc::new(Semaphore::new(self.limits.total));
         loop {
             let place = tokio::select! {
                 biased;
@@ -59,10 +65,15 @@ impl Listening {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
+                    let Some(from) = self.addresses.enter(peer.ip(), self.limits.per_address) else {
+                        self.turned_away.fetch_add(1, Ordering::Relaxed);
+                        addresses::turn_away(&stream);
+                        continue;
+                    };
                     let (listening, drain) = (Arc::clone(&self), drain.clone());
                     tokio::spawn(async move {
-                        let _place = place;
+                        let _held = (place, from);
                         listening.connection(stream, drain).await;
                     });
                 }
@@ -76,7 +87,7 @@ impl Listening {
         }
         drop(listener);
         // Every connection holds a place; when all are back, none is left.
-        let _ = places.acquire_many(u32::try_from(self.limits.connections).unwrap_or(u32::MAX)).await;
+        let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream, mut drain: watch::Receiver<bool>) {

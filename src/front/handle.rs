@@ -26,6 +26,7 @@ use crate::admission::Turned;
 use crate::auth;
 use crate::call::{Answer, Call, RequestId};
 use crate::config::Expose;
+use crate::failpoint;
 use crate::registry::Registry;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -106,6 +107,7 @@ impl Line {
         found.expects_continue = parts.headers.contains_key(EXPECT);
         found.unread = Some(incoming);
 
+        failpoint::reach("front.answer");
         let route = Route::of(&parts.uri)?;
         let path_start = route.path_start;
         let service =

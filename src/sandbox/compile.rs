@@ -26,6 +26,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::engine::{self, Metering};
+use crate::failpoint;
 
 /// Address space of the compiling child. The largest honest guests (ONNX, CPython) need under a gigabyte.
 const CHILD_MEMORY: u64 = 4 << 30;
@@ -219,6 +220,7 @@ fn engine_name(engine: &Engine, metering: Metering) -> String {
 fn keep(fresh: &Path, code: &Path) -> io::Result<()> {
     let hash = hash_file(fresh)?;
     fs::rename(fresh, code)?;
+    failpoint::reach("compile.renamed");
     let mut sidecar = tempfile::NamedTempFile::new_in(code.parent().unwrap_or(Path::new(".")))?;
     sidecar.write_all(hash.as_bytes())?;
     sidecar.as_file().sync_all()?;

@@ -13,6 +13,7 @@ use super::bindings::bulkhead::processor::{call, types};
 use super::limits::{Limits, MAX_HANDLES};
 use super::lines::{Level, LineSink, Lines, Source};
 use crate::call::Call;
+use crate::failpoint;
 
 /// Where guests find their model.
 pub(super) const MODEL_DIR: &str = "/model";
@@ -97,6 +98,7 @@ impl call::Host for HostState {
     }
 
     fn request_id(&mut self) -> String {
+        failpoint::reach("host.request_id");
         self.call.as_ref().map(|call| call.request_id.as_str().to_owned()).unwrap_or_default()
     }
 

@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::records::Record;
 use super::{Doing, StorageError, sync_dir};
+use crate::failpoint;
 
 /// A SHA-256 as 64 lower-case hexadecimal digits; safe as a file name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ impl Upload {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or(StorageError::TooLarge { limit: self.limit })?;
         self.hasher.update(bytes);
-        self.file.write_all(bytes).doing(|| "write an upload".into())
+        failpoint::is_full("upload.write").and_then(|()| self.file.write_all(bytes)).doing(|| "write an upload".into())
     }
 
     /// Gives the artifact its name, if that is its digest.
@@ -82,6 +83,7 @@ impl Upload {
             return Err(StorageError::WrongDigest { expected: expected.as_str().to_owned(), found });
         }
         self.file.as_file().sync_all().doing(|| "sync an upload".into())?;
+        failpoint::reach("upload.synced");
         let dir = self.file.path().parent().map(Path::to_owned).unwrap_or_default();
         self.file.persist(dir.join(&found)).map_err(|e| e.error).doing(|| format!("keep artifact {found}"))?;
         sync_dir(&dir)

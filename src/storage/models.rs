@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::artifacts::{entries, hex};
 use super::records::{ModelFile, Record};
 use super::{Doing, StorageError, sync_dir};
+use crate::failpoint;
 
 /// Names a directory by its list of files, so services with the same model share one.
 fn name(files: &[ModelFile]) -> String {
@@ -52,6 +53,7 @@ pub(super) fn assemble(data: &Path, files: &[ModelFile]) -> Result<Option<PathBu
         place().doing(|| format!("place model file {:?}", file.path))?;
     }
     let fresh = fresh.keep();
+    failpoint::reach("model.linked");
     match fs::rename(&fresh, &dir) {
         Ok(()) => sync_dir(&models)?,
         // Another deploy of the same model was faster.

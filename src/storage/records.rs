@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::artifacts::Digest;
 use super::{StorageError, models};
+use crate::failpoint;
 
 /// Service name → record as JSON.
 const SERVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("services");
@@ -121,6 +122,7 @@ impl Records {
             let mut table = transaction.open_table(SERVICES).map_err(failed)?;
             change(&mut table).map_err(failed)?;
         }
+        failpoint::reach("record.commit");
         transaction.commit().map_err(failed)
     }
 }

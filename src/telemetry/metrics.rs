@@ -115,18 +115,27 @@ pub struct Seen {
 }
 
 /// The text that `/metrics` answers.
-pub fn exposition(services: Vec<Seen>, connections: usize, log_lines_lost: u64) -> Result<String, fmt::Error> {
+pub fn exposition(services: Vec<Seen>, host: HostNumbers) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("bulkhead");
-    registry.register_collector(Box::new(View { services, connections, log_lines_lost }));
+    registry.register_collector(Box::new(View { services, host }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
+/// What belongs to no service.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostNumbers {
+    /// Open connections of callers.
+    pub connections: usize,
+    /// Connections refused because their address had as many as it may.
+    pub connections_turned_away: u64,
+    pub log_lines_lost: u64,
+}
+
 struct View {
     services: Vec<Seen>,
-    connections: usize,
-    log_lines_lost: u64,
+    host: HostNumbers,
 }
 
 impl Debug for View {
@@ -141,10 +150,24 @@ impl Collector for View {
         self.times(&mut encoder)?;
         self.instances(&mut encoder)?;
         let gauge = encoder.encode_descriptor("connections", "open connections of callers", None, MetricType::Gauge)?;
-        encode_gauge(gauge, self.connections)?;
-        let help = "log lines lost because the log could not be written fast enough";
-        let mut lost = encoder.encode_descriptor("log_lines_lost", help, None, MetricType::Counter)?;
-        lost.encode_counter::<NoLabelSet, _, u64>(&self.log_lines_lost, None)
+        encode_gauge(gauge, self.host.connections)?;
+        let counters = [
+            (
+                "connections_turned_away",
+                "connections refused because their address had as many as it may",
+                self.host.connections_turned_away,
+            ),
+            (
+                "log_lines_lost",
+                "log lines lost because the log could not be written fast enough",
+                self.host.log_lines_lost,
+            ),
+        ];
+        for (name, help, count) in counters {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            family.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        Ok(())
     }
 }
 
@@ -272,8 +295,11 @@ mod tests {
         }
         metrics.restarted("panic");
         metrics.ran(Duration::from_millis(2), Some(7));
-        let text =
-            exposition(vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)] }], 3, 0).unwrap();
+        let text = exposition(
+            vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)] }],
+            HostNumbers { connections: 3, ..HostNumbers::default() },
+        )
+        .unwrap();
         for line in [
             "bulkhead_requests_accepted_total{service=\"echo\"} 4",
             "bulkhead_requests_total{service=\"echo\",status=\"200\"} 2",

@@ -4,7 +4,9 @@
 
 mod admin;
 mod cli;
+mod connections;
 mod faults;
+mod figures;
 mod host;
 mod http;
 mod outcomes;
