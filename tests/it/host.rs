@@ -102,6 +102,12 @@ impl TestHost {
         self.process.as_ref().expect("it runs").id()
     }
 
+    /// Ends the process at once; only a restart may follow.
+    pub(crate) fn kill(&self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()).expect("a pid")).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a signal");
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.data)
     }

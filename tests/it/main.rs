@@ -11,3 +11,4 @@ mod host;
 mod http;
 mod outcomes;
 mod restart;
+mod uploads;
