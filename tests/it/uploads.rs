@@ -1,6 +1,7 @@
 //! What compiles uploads: one child at a time, with nothing of the host's, and never longer than the host lives.
 
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 
 use serde_json::json;
@@ -12,6 +13,12 @@ fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// The files among the compiled code.
+fn compiled(host: &TestHost) -> impl Iterator<Item = PathBuf> {
+    let engines = fs::read_dir(host.dir().join("data/compiled")).unwrap().map(|engine| engine.unwrap().path());
+    engines.flat_map(|engine| fs::read_dir(engine).unwrap()).map(|file| file.unwrap().path())
 }
 
 /// The example with a custom section that nobody reads, so that each of them is another upload.
@@ -79,6 +86,10 @@ fn a_compilation_ends_with_the_host() {
         status.is_empty() || status.contains("State:\tZ")
     };
     host.wait_for("the compiler to be gone", is_gone);
+    // It writes its result at its very end, so it was not given the time to come to one.
+    let left: Vec<u64> = compiled(&host).map(|path| fs::metadata(path).unwrap().len()).collect();
+    assert_eq!(left, [0], "one file, begun and empty");
     let host = host.kill_and_restart();
+    assert_eq!(compiled(&host).count(), 0, "the start sweeps it away");
     assert!(!host.call_admin("GET", "/api/v1/services", b"").text().contains("digits"));
 }
