@@ -24,7 +24,7 @@ use super::route::{Route, target};
 use super::wire::Wire;
 use crate::admission::Turned;
 use crate::auth;
-use crate::call::{Answer, Call, RequestId};
+use crate::call::{Answer, Call, RequestId, Spent};
 use crate::config::Expose;
 use crate::failpoint;
 use crate::registry::Registry;
@@ -145,7 +145,7 @@ impl Line {
             // It was for the host; a processor has no business with its callers' secrets.
             parts.headers.remove(AUTHORIZATION);
         }
-        let call = Call {
+        let call = Arc::new(Call {
             method: parts.method,
             uri: parts.uri,
             path_start,
@@ -153,7 +153,9 @@ impl Line {
             body,
             request_id: exchange.request_id,
             deadline,
-        };
+            spent: Spent::default(),
+        });
+        exchange.runs(Arc::clone(&call));
         let run = version.run(ticket, call).await.map_err(|overdue| Refusal::overdue(overdue, rpc.keepalive))?;
         exchange.ran(&run);
         run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))

@@ -11,4 +11,5 @@ mod host;
 mod http;
 mod outcomes;
 mod restart;
+mod spent;
 mod uploads;
