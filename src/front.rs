@@ -29,6 +29,7 @@ use self::connection::Listening;
 use self::exchange::Ledger;
 pub use self::guard::Patience;
 use self::handle::Line;
+use crate::auth::Attempts;
 use crate::registry::Registry;
 use crate::telemetry::{LogWriter, ServiceMetrics};
 
@@ -39,7 +40,8 @@ pub struct Front(Arc<Listening>);
 impl Front {
     pub fn new(registry: Arc<Registry>, log: LogWriter, limits: ConnectionLimits) -> Self {
         let ledger = Ledger { log, nobody: Arc::default() };
-        let line = Line { registry, ledger };
+        let attempts = Attempts::new(limits.failed_logins);
+        let line = Line { registry, ledger, attempts };
         let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
     }

@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
-use crate::admin::{Admin, reachable};
+use crate::admin::{Admin, MAX_FAILED_LOGINS, reachable};
 use crate::admission::Lanes;
+use crate::auth::Attempts;
 use crate::front::{ConnectionLimits, Front};
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox};
@@ -78,6 +79,7 @@ async fn serve(options: ServeOptions, storage: Arc<Storage>, registry: Arc<Regis
     let admin = Arc::new(Admin {
         registry: Arc::clone(&registry),
         token: storage.admin_token()?,
+        attempts: Attempts::new(Some(MAX_FAILED_LOGINS)),
         storage,
         front: front.clone(),
         log,

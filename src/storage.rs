@@ -19,7 +19,7 @@ mod records;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,7 +108,10 @@ impl Storage {
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true).mode(0o700).create(&part).doing(|| format!("make directory {}", part.display()))?;
         }
-        let records = records::Records::open(&dir.join("bulkhead.redb"))?;
+        let database = dir.join("bulkhead.redb");
+        let records = records::Records::open(&database)?;
+        fs::set_permissions(&database, fs::Permissions::from_mode(0o600))
+            .doing(|| format!("keep others out of {}", database.display()))?;
         // Guests' model directories are opened by path, which must not depend on the working directory.
         let dir = dir.canonicalize().doing(|| format!("find {}", dir.display()))?;
         Ok(Self { dir, records })
@@ -180,8 +183,6 @@ fn sync_dir(dir: &Path) -> Result<(), StorageError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,8 @@
 //! Takes connections, bounded in number, and serves each in a task of its own.
 
 use std::io;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +28,8 @@ pub struct ConnectionLimits {
     pub total: usize,
     /// Of these, from one address.
     pub per_address: Option<usize>,
+    /// Wrong tokens a second from one address.
+    pub failed_logins: Option<NonZeroU32>,
     pub patience: Patience,
 }
 
@@ -34,7 +38,7 @@ impl Default for ConnectionLimits {
         // Half of the descriptors are left for files, guests and the admin side.
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
         let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
-        Self { total: half.clamp(16, 10_000), per_address: None, patience: Patience::default() }
+        Self { total: half.clamp(16, 10_000), per_address: None, failed_logins: None, patience: Patience::default() }
     }
 }
 
@@ -74,7 +78,7 @@ impl Listening {
                     let (listening, drain) = (Arc::clone(&self), drain.clone());
                     tokio::spawn(async move {
                         let _held = (place, from);
-                        listening.connection(stream, drain).await;
+                        listening.connection(stream, peer.ip(), drain).await;
                     });
                 }
                 Err(error) => {
@@ -90,11 +94,11 @@ impl Listening {
         let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, mut drain: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr, mut drain: watch::Receiver<bool>) {
         let _open = Open::count(&self.open);
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(Wire::new(peer));
         let guard = Guard::new(stream, Arc::clone(&wire), self.limits.patience);
         let service = service_fn(|request| {
             let (listening, wire) = (Arc::clone(&self), Arc::clone(&wire));

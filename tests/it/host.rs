@@ -41,12 +41,19 @@ impl TestHost {
 
     /// A host with further arguments, and with `failpoints` (see `src/failpoint.rs`).
     pub(crate) fn start_with(args: &[&str], failpoints: &str) -> Self {
-        let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, failpoints);
+        let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, failpoints, "info");
         host.wait_until_ready();
         host
     }
 
-    fn start_in(dir: tempfile::TempDir, args: &[&str], failpoints: &str) -> Self {
+    /// A host that logs whatever it can.
+    pub(crate) fn start_talkative(args: &[&str]) -> Self {
+        let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, "", "trace");
+        host.wait_until_ready();
+        host
+    }
+
+    fn start_in(dir: tempfile::TempDir, args: &[&str], failpoints: &str, log_level: &str) -> Self {
         let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
         let mut process = Command::new(binary())
             .arg("serve")
@@ -55,6 +62,7 @@ impl TestHost {
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(args)
             .env("BULKHEAD_FAILPOINTS", failpoints)
+            .env("BULKHEAD_LOG", log_level)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -91,7 +99,7 @@ impl TestHost {
         process.wait().expect("it ends");
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"));
         drop(self);
-        Self::start_in(dir, &[], failpoints)
+        Self::start_in(dir, &[], failpoints, "info")
     }
 
     pub(crate) fn dir(&self) -> &Path {

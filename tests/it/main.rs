@@ -11,5 +11,6 @@ mod host;
 mod http;
 mod outcomes;
 mod restart;
+mod secrets;
 mod spent;
 mod uploads;
