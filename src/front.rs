@@ -8,6 +8,8 @@ mod body;
 mod connection;
 mod exchange;
 mod framing;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod guard;
 mod handle;
 mod head;
