@@ -69,8 +69,8 @@ mod tests {
     #[test]
     fn the_filter_of_answers_under_mutation() {
         let seeds: [&[u8]; 4] = [
-            b"\xc8\x00\x0aContent-Type\0text/plain\0X-Mine\0kept\0Set-Cookie\0a=b\0",
-            b"\x65\x00\x00Content-Length\x005\0Transfer-Encoding\0chunked\0Connection\0close\0",
+            b"\xc8\x00\x0aContent-Type\0text/plain\0X-Mine\0kept\0Set-Cookie\0a=b\0Upgrade\0h2c\0",
+            b"\x65\x00\x00Content-Length\x005\0Transfer-Encoding\0chunked\0Connection\0close\0Upgrade\0h2c\0",
             b"\xa6\x01\xffx\0a\r\nb: c\0: \0\0\0keep-alive\0timeout=1\0",
             b"\x00\x00\x40a\0b\0a\0b\0a\0b\0a\0b\0a\0b\0a\0b\0",
         ];
