@@ -7,16 +7,19 @@ mod addresses;
 mod body;
 mod connection;
 mod exchange;
+mod frames;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod guard;
 mod handle;
 mod head;
+mod http2;
 mod inbox;
 mod refusal;
 mod render;
 mod route;
+mod stall;
 mod wire;
 
 use std::sync::Arc;

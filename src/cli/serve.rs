@@ -58,6 +58,9 @@ pub(super) struct ServeArgs {
     /// How long a client may take nothing of its answer; then it is cut off
     #[arg(long, value_name = "TIME", env = "BULKHEAD_WRITE_TIMEOUT", default_value = "10", value_parser = time)]
     write_timeout: Duration,
+    /// Speak HTTP/2 as well, with clients that know beforehand (no TLS, no upgrade)
+    #[arg(long, env = "BULKHEAD_HTTP2")]
+    http2: bool,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = log_format())]
@@ -78,6 +81,7 @@ impl From<ServeArgs> for ServeOptions {
                 per_address: args.max_connections_per_address.map(NonZeroUsize::get),
                 failed_logins: args.max_failed_logins_per_address,
                 patience: Patience { head: args.head_timeout, idle: args.idle_timeout, write: args.write_timeout },
+                http2: args.http2,
             },
             log_format: args.log_format,
         }

@@ -37,6 +37,12 @@ impl Wire {
         Self { peer, exchange: Mutex::default() }
     }
 
+    /// For one stream of HTTP/2, which has no guard: a body that breaks off there was reset by the client.
+    pub(super) fn of_stream(peer: IpAddr) -> Self {
+        let exchange = Exchange { body_fault: Some(BodyFault::CutOff), ..Exchange::default() };
+        Self { peer, exchange: Mutex::new(exchange) }
+    }
+
     /// The address at the other end.
     pub(super) fn peer(&self) -> IpAddr {
         self.peer

@@ -9,6 +9,7 @@ mod faults;
 mod figures;
 mod host;
 mod http;
+mod http2;
 mod outcomes;
 mod restart;
 mod secrets;
