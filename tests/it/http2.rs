@@ -49,6 +49,9 @@ fn request_headers(service: &Deployed) -> Vec<u8> {
     ])
 }
 
+/// The frames of a flood, by number.
+type Frames<'a> = Box<dyn Fn(u32) -> Vec<u8> + 'a>;
+
 /// A client that speaks frames, and need not be polite.
 struct Raw(TcpStream);
 
@@ -203,7 +206,7 @@ fn floods_of_cheap_frames_end_the_connection_and_no_other() {
         let stream = 2 * number + 1;
         [frame(HEADERS, END_HEADERS, stream, &headers), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat()
     };
-    let floods: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 5] = [
+    let floods: [(&str, Frames<'_>); 5] = [
         ("ping", Box::new(|_| frame(PING, 0, 0, &[7; 8]))),
         ("settings", Box::new(|_| frame(SETTINGS, 0, 0, &[]))),
         ("reset", Box::new(open_and_reset)),
