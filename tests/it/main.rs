@@ -5,6 +5,7 @@
 mod admin;
 mod cli;
 mod connections;
+mod deploys;
 mod faults;
 mod figures;
 mod host;
