@@ -95,6 +95,13 @@ impl Registry {
         services
     }
 
+    /// Requests that the present services have accepted, and those that have ended.
+    pub fn account(&self) -> (u64, u64) {
+        let accounts = self.services.load();
+        let sum = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+        accounts.values().map(|service| service.metrics().account()).fold((0, 0), sum)
+    }
+
     pub async fn create(
         &self,
         file: &ServiceFile,

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::crowd::Over;
 use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, Response};
@@ -72,15 +73,6 @@ struct Seen {
     /// By request id.
     versions: HashMap<String, u64>,
     longest_ms: f64,
-}
-
-/// Tells the others that it is over, however it ends.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]

@@ -5,7 +5,9 @@
 mod admin;
 mod cli;
 mod connections;
+mod crowd;
 mod deploys;
+mod endings;
 mod faults;
 mod figures;
 mod host;
