@@ -14,3 +14,4 @@ mod host;
 mod http;
 mod outcomes;
 mod restart;
+mod soak;
