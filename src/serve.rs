@@ -48,12 +48,13 @@ pub fn run(options: ServeOptions) -> Result<()> {
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = Storage::open(&options.data)
         .with_context(|| format!("cannot use data directory {}", options.data.display()))?;
-    storage.sweep().context("cannot clean the data directory")?;
+    storage.clean().context("cannot clean the data directory")?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
     let lanes = Arc::new(Lanes::new(cores).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
     let storage = Arc::new(storage);
     let registry = Registry::open(Arc::clone(&storage), sandbox, lanes).context("cannot read the services")?;
+    let registry = Arc::new(registry);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.io_threads.unwrap_or(cores))
         .max_blocking_threads(16)
@@ -61,9 +62,12 @@ pub fn run(options: ServeOptions) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the network threads")?;
-    let outcome = runtime.block_on(serve(options, storage, Arc::new(registry), log));
+    let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), log));
     // What has not ended within the grace period is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    // The last line of the log is the account: whether anybody was left without an answer.
+    let (accepted, settled) = registry.account();
+    tracing::info!(accepted, settled, "the host has ended");
     outcome
 }
 

@@ -27,6 +27,7 @@ pub use self::artifacts::{Digest, Upload, hex};
 pub use self::records::{Artifact, ModelFile, Record};
 use crate::auth;
 use crate::config::Token;
+use crate::failpoint;
 
 /// Files nobody names are kept this long: somebody may be uploading what a coming record will name.
 const UPLOAD_GRACE: Duration = Duration::from_secs(3600);
@@ -56,6 +57,31 @@ pub enum StorageError {
     TooLarge {
         limit: u64,
     },
+}
+
+impl StorageError {
+    /// What was being done and what came in between, for a log that shows one line.
+    pub fn with_source(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// Whether there is no room left on the disk, or none for us.
+    pub fn is_full(&self) -> bool {
+        let error = match self {
+            Self::Io { source, .. } => source,
+            Self::Database(error) => match &**error {
+                redb::Error::Io(source) => source,
+                _ => return false,
+            },
+            Self::Record { .. } | Self::Missing { .. } | Self::WrongDigest { .. } | Self::TooLarge { .. } => {
+                return false;
+            }
+        };
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
 }
 
 impl std::fmt::Display for StorageError {
@@ -151,12 +177,27 @@ impl Storage {
         self.records.remove(service)
     }
 
-    /// Removes files that no record names and nobody can be uploading any more.
+    /// For the start of a host, when nobody can be uploading yet: removes whatever a crash has left behind. Whole
+    /// artifacts are kept for a while even so, because their owner may come back to deploy them.
+    pub fn clean(&self) -> Result<(), StorageError> {
+        artifacts::remove_unfinished(&self.dir.join("artifacts"))?;
+        self.sweep()?;
+        self.sweep_models()
+    }
+
+    /// Removes files that no record names and nobody can be uploading any more. A version at work misses none of them:
+    /// it has its code in memory, and its model is another link to the same files.
     pub fn sweep(&self) -> Result<(), StorageError> {
         let records = self.records()?;
         artifacts::sweep(&self.dir.join("artifacts"), &records, UPLOAD_GRACE)?;
-        models::sweep(&self.dir.join("models"), &records)?;
+        failpoint::reach("sweep.artifacts");
         artifacts::sweep_compiled(&self.dir.join("compiled"), &records)
+    }
+
+    /// Removes model directories that no record names. A version that is still finishing its requests may want its own
+    /// for a new guest, so this is not done at every change.
+    pub fn sweep_models(&self) -> Result<(), StorageError> {
+        models::sweep(&self.dir.join("models"), &self.records()?)
     }
 
     /// Where an artifact lies.

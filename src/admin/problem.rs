@@ -141,14 +141,19 @@ impl From<ChangeError> for Problem {
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         let told = error.to_string();
+        if error.is_full() {
+            return Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage_full",
+                "the disk of the data directory is full",
+            )
+            .with_hint("free some space and try again; what is deployed goes on serving");
+        }
         match error {
             StorageError::Missing { sha256 } => Self::new(StatusCode::CONFLICT, "artifact_missing", told)
                 .with_hint(format!("PUT /api/v1/artifacts/{sha256}")),
             StorageError::WrongDigest { .. } => Self::new(StatusCode::BAD_REQUEST, "artifact_mismatch", told),
             StorageError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", told),
-            StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", "the disk of the data directory is full")
-            }
             StorageError::Io { source, .. } => Self::internal(&format!("{told}: {source}")),
             StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),
             StorageError::Record { source, .. } => Self::internal(&format!("{told}: {source}")),

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -53,6 +53,13 @@ impl TestHost {
         host
     }
 
+    /// A host whose data lies below `dir`, which may be another file system.
+    pub(crate) fn start_below(dir: &Path) -> Self {
+        let host = Self::start_in(tempfile::tempdir_in(dir).expect("a temporary directory"), &[], "", "info");
+        host.wait_until_ready();
+        host
+    }
+
     fn start_in(dir: tempfile::TempDir, args: &[&str], failpoints: &str, log_level: &str) -> Self {
         let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
         let mut process = Command::new(binary())
@@ -94,9 +101,10 @@ impl TestHost {
 
     /// The same with `failpoints`, and without waiting for it to be ready. The process may have ended by itself.
     pub(crate) fn kill_and_restart_with(mut self, failpoints: &str) -> Self {
-        let mut process = self.process.take().expect("it runs");
-        process.kill().expect("it can be killed");
-        process.wait().expect("it ends");
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("it can be killed");
+            process.wait().expect("it ends");
+        }
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"));
         drop(self);
         Self::start_in(dir, &[], failpoints, "info")
@@ -174,6 +182,19 @@ impl TestHost {
         let end = Instant::now() + SOON;
         while !happened() {
             assert!(Instant::now() < end, "waited in vain for {what}; log:\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until the process has ended by itself, soon, and says how.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("it runs");
+        let end = Instant::now() + SOON;
+        loop {
+            if let Some(status) = process.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end; log:\n{}", self.log());
             std::thread::yield_now();
         }
     }

@@ -5,6 +5,9 @@
 mod admin;
 mod cli;
 mod connections;
+mod crowd;
+mod deploys;
+mod endings;
 mod faults;
 mod figures;
 mod host;
@@ -13,5 +16,6 @@ mod http2;
 mod outcomes;
 mod restart;
 mod secrets;
+mod soak;
 mod spent;
 mod uploads;
