@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -104,7 +105,7 @@ impl Listening {
         let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
     }
 
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, mut drain: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, drain: watch::Receiver<bool>) {
         let _open = Open::count(&self.open);
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
@@ -112,20 +113,30 @@ impl Listening {
         if self.limits.http2 {
             let Ok(opening) = http2::open(&mut stream, self.limits.patience.head).await else { return };
             if opening.is_http2 {
-                return Arc::clone(&self).http2(stream, opening.read, peer, drain).await;
+                return self.http2(stream, opening.read, peer, drain).await;
             }
             early = opening.read;
         }
         let wire = Arc::new(Wire::new(peer));
+        if cfg!(feature = "unguarded") {
+            return self.http1(TokioIo::new(stream), wire, drain).await;
+        }
         let guard = Guard::new(stream, &early, Arc::clone(&wire), self.limits.patience);
+        self.http1(guard, wire, drain).await;
+    }
+
+    async fn http1<Io>(self: &Arc<Self>, io: Io, wire: Arc<Wire>, mut drain: watch::Receiver<bool>)
+    where
+        Io: hyper::rt::Read + hyper::rt::Write + Unpin,
+    {
         let service = service_fn(|request| {
-            let (listening, wire) = (Arc::clone(&self), Arc::clone(&wire));
+            let (listening, wire) = (Arc::clone(self), Arc::clone(&wire));
             async move { Ok::<_, Infallible>(listening.line.handle(request, &wire).await) }
         });
         let mut http = http1::Builder::new();
         // The guard keeps the time and has bounded the head; a client that closes its side has left.
         http.half_close(false).keep_alive(true).max_buf_size(128 << 10);
-        let mut connection = pin!(http.serve_connection(guard, service));
+        let mut connection = pin!(http.serve_connection(io, service));
         let ended = tokio::select! {
             biased;
             ended = &mut connection => ended,
@@ -139,10 +150,16 @@ impl Listening {
         }
     }
 
-    async fn http2(self: Arc<Self>, stream: TcpStream, early: Vec<u8>, peer: IpAddr, mut drain: watch::Receiver<bool>) {
+    async fn http2(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        early: Vec<u8>,
+        peer: IpAddr,
+        mut drain: watch::Receiver<bool>,
+    ) {
         let io = http2::Watched::new(stream, early, self.limits.patience.write);
         let service = service_fn(|request| {
-            let listening = Arc::clone(&self);
+            let listening = Arc::clone(self);
             async move { Ok::<_, Infallible>(listening.line.handle(request, &Wire::of_stream(peer)).await) }
         });
         let mut connection = pin!(http2::builder().serve_connection(io, service));
