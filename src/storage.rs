@@ -150,9 +150,12 @@ impl Storage {
     /// The admin API's token, made at the first start.
     pub fn admin_token(&self) -> Result<Token, StorageError> {
         let path = self.dir.join("admin.token");
-        let read = || fs::read_to_string(&path).ok().and_then(|text| Token::parse(text.trim()).ok());
-        if let Some(token) = read() {
-            return Ok(token);
+        match fs::read_to_string(&path) {
+            // An empty file is what a crash in the middle of the first start leaves.
+            Ok(text) if text.trim().is_empty() => {}
+            Ok(text) => return own_admin_token(&text).doing(|| format!("use {}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).doing(|| format!("read {}", path.display())),
         }
         let what = || format!("write {}", path.display());
         let token = auth::generate_token().map_err(io::Error::other).doing(what)?;
@@ -215,6 +218,17 @@ impl Storage {
     pub fn model_dir(&self, files: &[ModelFile]) -> Result<Option<PathBuf>, StorageError> {
         models::assemble(&self.dir, files)
     }
+}
+
+/// The token that an operator put there; one that could be guessed is worse than none.
+fn own_admin_token(text: &str) -> io::Result<Token> {
+    const LEAST: usize = 16;
+    let refuse = || {
+        let expected = format!("expected {LEAST} to 512 visible ASCII characters; without the file a token is made");
+        io::Error::new(io::ErrorKind::InvalidData, expected)
+    };
+    let token = Token::parse(text.trim()).map_err(|_| refuse())?;
+    if token.reveal().len() < LEAST { Err(refuse()) } else { Ok(token) }
 }
 
 /// Makes a rename in `dir` outlast a power failure.

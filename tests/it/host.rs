@@ -53,6 +53,13 @@ impl TestHost {
         host
     }
 
+    /// A host on what `dir` holds already, in `data`.
+    pub(crate) fn start_in_dir(dir: tempfile::TempDir) -> Self {
+        let host = Self::start_in(dir, &[], "", "info");
+        host.wait_until_ready();
+        host
+    }
+
     /// A host whose data lies below `dir`, which may be another file system.
     pub(crate) fn start_below(dir: &Path) -> Self {
         let host = Self::start_in(tempfile::tempdir_in(dir).expect("a temporary directory"), &[], "", "info");

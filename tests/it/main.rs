@@ -16,6 +16,7 @@ mod http2;
 mod outcomes;
 mod restart;
 mod secrets;
+mod settings;
 mod soak;
 mod spent;
 mod uploads;
