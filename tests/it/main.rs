@@ -8,6 +8,7 @@ mod connections;
 mod faults;
 mod figures;
 mod host;
+mod hostile;
 mod http;
 mod outcomes;
 mod restart;
