@@ -14,8 +14,9 @@ use crate::call::RequestId;
 
 /// Bytes of an unfinished line that are kept while waiting for its end.
 const MAX_LINE: usize = 8 << 10;
-/// Bytes a guest may print at once.
+/// Bytes a guest may print at once, and those of a message that are looked at.
 const MAX_WRITE: usize = 64 << 10;
+const MAX_MESSAGE: usize = MAX_WRITE;
 /// A byte of output may be a whole line, so it costs more than one that is copied.
 const OUTPUT_BYTE: usize = 16;
 
@@ -97,8 +98,14 @@ impl Lines {
         }
     }
 
+    /// A message of several lines is several lines; past `MAX_MESSAGE` it is cut.
     pub(super) fn log(&self, level: Level, text: &str) {
-        self.say(&mut self.state(), level, text.as_bytes());
+        let mut state = self.state();
+        let text = text.as_bytes();
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        for line in text[..text.len().min(MAX_MESSAGE)].split(|&byte| byte == b'\n') {
+            self.say(&mut state, level, line);
+        }
     }
 
     fn write(&self, source: Source, mut bytes: &[u8]) {
