@@ -37,7 +37,7 @@ fn no_guest_steers_its_connection() {
         let name = guest.id.to_ascii_lowercase();
         let service = deploy_component(&host, &name, &guest.component, json!({}), 5000).unwrap();
         let mut client = host.client();
-        let one = request("POST", &service.path, &[("authorization", &service.token)], b"");
+        let one = request("POST", &service.path, &[("authorization", &service.token)], b"body");
         client.write(&one.repeat(pipelined));
         for count in 1..=pipelined as u32 {
             let answer = client.read("POST");
