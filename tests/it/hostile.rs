@@ -4,7 +4,9 @@
 
 mod bounds;
 mod canary;
+mod files;
 mod logs;
+mod random;
 mod wire;
 
 use std::time::{Duration, Instant};
