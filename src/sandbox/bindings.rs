@@ -3,6 +3,8 @@
 wasmtime::component::bindgen!({
     path: "guest-sdk/wit",
     world: "processor",
+    // Host calls may step aside as well: see `host`.
+    imports: { default: async },
     exports: { default: async },
     // Requests are lowered straight from what the front received.
     ownership: Borrowing { duplicate_if_necessary: false },

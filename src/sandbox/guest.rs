@@ -60,6 +60,8 @@ impl Guest {
         let budget = settings.fuel.unwrap_or(u64::MAX);
         let state = self.store.data_mut();
         state.limits.take_refused();
+        // A panic that was reported and then survived explains nothing that comes later.
+        state.panic = None;
         state.lines.begin(Some(call.request_id), settings.log_bytes);
         call.spent.note_memory(state.limits.memory());
         state.call = Some(Arc::clone(&call));

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
+use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::p2::bindings::random::random;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::Processor;
@@ -19,10 +21,21 @@ use crate::failpoint;
 /// Where guests find their model.
 pub(super) const MODEL_DIR: &str = "/model";
 
+/// The version of WASI that the linker offers; guests built for earlier ones of 0.2 find it too.
+const WASI_VERSION: &str = "0.2.12";
 /// Bytes of randomness one call to WASI may ask for.
 const MAX_RANDOM: u64 = 64 << 10;
 /// Bytes of a panic's message that are kept.
 const MAX_PANIC: usize = 4 << 10;
+
+/// What the host does for a guest costs no fuel, so a slice of the guest's own work could hold any amount of it. Hence
+/// it is added up, and past this much a host call steps aside as the end of a slice does. In bytes that are copied; a
+/// megabyte takes a few hundred microseconds at most.
+pub(super) const SLICE_OF_HOST_WORK: usize = 1 << 20;
+/// What a host call costs besides its bytes.
+const HOST_CALL: usize = 256;
+/// Making a random byte takes about as long as copying this many.
+const RANDOM_BYTE: usize = 16;
 
 /// The host's side of one guest.
 pub(super) struct HostState {
@@ -33,6 +46,8 @@ pub(super) struct HostState {
     /// The call being answered; none during `initialize`.
     pub(super) call: Option<Arc<Call>>,
     pub(super) panic: Option<(String, Option<String>)>,
+    /// Host work since a host call last stepped aside.
+    host_work: usize,
 }
 
 /// What a guest is given at its birth.
@@ -66,7 +81,17 @@ impl HostState {
             lines,
             call: None,
             panic: None,
+            host_work: 0,
         })
+    }
+
+    /// Counts a host call that moves `bytes`, and steps aside when it is time.
+    async fn work(&mut self, bytes: usize) {
+        self.host_work += HOST_CALL + bytes;
+        if self.host_work > SLICE_OF_HOST_WORK {
+            self.host_work = 0;
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -99,6 +124,22 @@ impl ResourceLimiter for HostState {
 /// Offers guests exactly what this file holds.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    // Instead of WASI's own, which would make any amount of randomness in one slice.
+    linker.allow_shadowing(true);
+    for (interface, function) in [("random", "get-random-bytes"), ("insecure", "get-insecure-random-bytes")] {
+        linker.instance(&format!("wasi:random/{interface}@{WASI_VERSION}"))?.func_wrap_async(
+            function,
+            |mut store: StoreContextMut<'_, HostState>, (length,): (u64,)| {
+                Box::new(async move {
+                    let state = store.data_mut();
+                    let bytes = random::Host::get_random_bytes(state.wasi.random(), length)?;
+                    state.work(bytes.len() * RANDOM_BYTE).await;
+                    Ok((bytes,))
+                })
+            },
+        )?;
+    }
+    linker.allow_shadowing(false);
     Processor::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
@@ -111,34 +152,44 @@ impl WasiView for HostState {
 impl types::Host for HostState {}
 
 impl call::Host for HostState {
-    fn header(&mut self, name: String) -> Option<String> {
-        let value = self.call.as_ref()?.headers.get(name.as_str())?;
-        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    async fn header(&mut self, name: String) -> Option<String> {
+        let value = self.call.as_ref()?.headers.get(name.as_str());
+        let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        self.work(name.len() + value.as_ref().map_or(0, String::len)).await;
+        value
     }
 
-    fn headers(&mut self) -> Vec<(String, String)> {
+    async fn headers(&mut self) -> Vec<(String, String)> {
         let Some(call) = &self.call else { return Vec::new() };
-        call.headers
+        let headers: Vec<(String, String)> = call
+            .headers
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-            .collect()
+            .collect();
+        // Each string is one more allocation here and one more call into the guest for its place.
+        self.work(headers.iter().map(|(name, value)| 2 * HOST_CALL + name.len() + value.len()).sum()).await;
+        headers
     }
 
-    fn request_id(&mut self) -> String {
+    async fn request_id(&mut self) -> String {
         failpoint::reach("host.request_id");
+        self.work(0).await;
         self.call.as_ref().map(|call| call.request_id.as_str().to_owned()).unwrap_or_default()
     }
 
-    fn remaining_ms(&mut self) -> u64 {
+    async fn remaining_ms(&mut self) -> u64 {
+        self.work(0).await;
         let Some(call) = &self.call else { return u64::MAX };
         u64::try_from(call.deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn log(&mut self, level: call::Level, message: String) {
+    async fn log(&mut self, level: call::Level, message: String) {
         self.lines.log(level.into(), &message);
+        self.work(message.len()).await;
     }
 
-    fn report_panic(&mut self, mut message: String, location: Option<String>) {
+    async fn report_panic(&mut self, mut message: String, location: Option<String>) {
+        self.work(message.len() + location.as_ref().map_or(0, String::len)).await;
         message.truncate(message.floor_char_boundary(MAX_PANIC));
         let location = location.map(|mut location| {
             location.truncate(location.floor_char_boundary(MAX_PANIC));

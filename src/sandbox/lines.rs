@@ -7,12 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use super::host::SLICE_OF_HOST_WORK;
 use crate::call::RequestId;
 
 /// Bytes of an unfinished line that are kept while waiting for its end.
 const MAX_LINE: usize = 8 << 10;
+/// Bytes a guest may print at once, and those of a message that are looked at.
+const MAX_WRITE: usize = 64 << 10;
+const MAX_MESSAGE: usize = MAX_WRITE;
+/// A byte of output may be a whole line, so it costs more than one that is copied.
+const OUTPUT_BYTE: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -92,8 +98,14 @@ impl Lines {
         }
     }
 
+    /// A message of several lines is several lines; past `MAX_MESSAGE` it is cut.
     pub(super) fn log(&self, level: Level, text: &str) {
-        self.say(&mut self.state(), level, text.as_bytes());
+        let mut state = self.state();
+        let text = text.as_bytes();
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        for line in text[..text.len().min(MAX_MESSAGE)].split(|&byte| byte == b'\n') {
+            self.say(&mut state, level, line);
+        }
     }
 
     fn write(&self, source: Source, mut bytes: &[u8]) {
@@ -129,7 +141,7 @@ impl Lines {
     }
 
     pub(super) fn stream(&self, source: Source) -> LineStream {
-        LineStream { lines: self.clone(), source }
+        LineStream { lines: self.clone(), source, written: 0 }
     }
 }
 
@@ -142,11 +154,14 @@ impl Source {
     }
 }
 
-/// A guest's standard output or error. Writing never blocks and never fails.
+/// A guest's standard output or error. Writing waits for nothing, but steps aside now and then, so that no guest holds
+/// its thread by printing.
 #[derive(Clone)]
 pub(super) struct LineStream {
     lines: Lines,
     source: Source,
+    /// Bytes written since it last stepped aside.
+    written: usize,
 }
 
 impl IsTerminal for LineStream {
@@ -168,11 +183,27 @@ impl StdoutStream for LineStream {
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for LineStream {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if self.permit() == 0 {
+            self.written = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl LineStream {
+    /// Bytes that may be written now.
+    fn permit(&self) -> usize {
+        SLICE_OF_HOST_WORK.saturating_sub(self.written).min(MAX_WRITE)
+    }
 }
 
 impl OutputStream for LineStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > self.permit() {
+            return Err(StreamError::trap("it printed more than it was allowed"));
+        }
+        self.written += bytes.len().saturating_mul(OUTPUT_BYTE) + 1;
         self.lines.write(self.source, &bytes);
         Ok(())
     }
@@ -182,7 +213,7 @@ impl OutputStream for LineStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(64 << 10)
+        Ok(self.permit())
     }
 }
 

@@ -103,6 +103,11 @@ fn write_ms(line: &mut String, time: Duration) -> std::fmt::Result {
     write!(line, "{}.{:03}", micros / 1000, micros % 1000)
 }
 
+/// Control characters, and those that end lines or reorder text on a screen.
+pub(super) fn is_wild(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text that cannot begin a line, end a string, or move a terminal's cursor.
 struct Escaped<'a>(&'a str);
 
@@ -111,12 +116,7 @@ impl std::fmt::Display for Escaped<'_> {
         for c in self.0.chars() {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
-                // Control characters, and those that reorder text on a screen.
-                c if c.is_control()
-                    || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-                {
-                    write!(f, "\\u{:04x}", u32::from(c))?;
-                }
+                c if is_wild(c) => write!(f, "\\u{:04x}", u32::from(c))?,
                 c => f.write_char(c)?,
             }
         }

@@ -3,7 +3,9 @@
 //! Lines are appended to a bounded buffer; the thread writes what has gathered. If standard error stands still, lines
 //! are lost and counted: a stuck log must not become a stuck host.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +15,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::access::{Entry, Format};
+use super::access::{Entry, Format, is_wild};
 
 /// Bytes that may wait to be written.
 const MAX_PENDING: usize = 4 << 20;
@@ -79,14 +81,31 @@ impl LogWriter {
 }
 
 impl Write for LogWriter {
+    /// Takes one event, which is one line, whatever a guest or a caller put into it.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.shared.append(bytes);
+        self.shared.append(&tamed(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// An event's line without whatever could begin another one or confuse a terminal: as `\u000a`, which JSON reads as well.
+fn tamed(event: &[u8]) -> Cow<'_, [u8]> {
+    let (line, end) = event.strip_suffix(b"\n").map_or((event, ""), |line| (line, "\n"));
+    let text = String::from_utf8_lossy(line);
+    if !text.contains(is_wild) {
+        return event.into();
+    }
+    let mut tamed = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        // Writing to a string cannot fail.
+        let _ = if is_wild(c) { write!(tamed, "\\u{:04x}", u32::from(c)) } else { tamed.write_char(c) };
+    }
+    tamed.push_str(end);
+    tamed.into_bytes().into()
 }
 
 impl MakeWriter<'_> for LogWriter {
@@ -178,6 +197,14 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn an_event_is_one_line_and_says_nothing_to_a_terminal() {
+        let event = "INFO one\ntwo\r\u{1b}[2J\u{85}\u{202e}\u{2028}ä\n".as_bytes();
+        let tame = "INFO one\\u000atwo\\u000d\\u001b[2J\\u0085\\u202e\\u2028ä\n".as_bytes();
+        assert_eq!(*tamed(event), *tame);
+        assert_eq!(*tamed(b"INFO fine\n"), *b"INFO fine\n");
     }
 
     #[test]

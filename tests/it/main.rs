@@ -11,6 +11,7 @@ mod endings;
 mod faults;
 mod figures;
 mod host;
+mod hostile;
 mod http;
 mod http2;
 mod outcomes;

@@ -1,0 +1,116 @@
+//! Processors that misbehave, each in one way, and what a host must make of it.
+//!
+//! A guest is a few lines of WebAssembly text: what it does when it is asked to misbehave. The rest of the processor,
+//! the same for all, is the frame in [`frame`]: a POST makes a guest misbehave, a GET makes it answer how many calls
+//! this instance has answered, so that a test sees whether it met a clean one. Guests that no frame fits are components
+//! of their own.
+
+mod answers;
+mod bombs;
+mod cpu;
+mod files;
+mod frame;
+mod host_calls;
+mod initialize;
+mod memory;
+mod probe;
+mod random;
+mod realloc;
+mod tenants;
+
+pub use self::bombs::bombs;
+pub use self::files::{damaged, good, not_components};
+pub use self::frame::{core_module, processor};
+pub use self::probe::{End, canary};
+pub use self::random::random;
+
+/// One hostile processor.
+#[derive(Clone, Debug)]
+pub struct Hostile {
+    /// As in the list of threats: a letter for the kind, a number, and a word where one number has several guests.
+    pub id: String,
+    pub title: &'static str,
+    pub expect: Expect,
+    /// The `sandbox` section of its service file, as JSON.
+    pub sandbox: &'static str,
+    pub component: Vec<u8>,
+}
+
+/// What must come of a guest when it misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// It is answered with 200, and the guest goes on.
+    Answer,
+    /// It declines with a status of its own, and goes on.
+    Declines(u16),
+    /// 400 `processor_exception` with these words; the guest is gone.
+    Fault(&'static str),
+    /// 400 `fuel_exhausted`; the guest is gone.
+    Fuel,
+    /// 408 at its deadline; the guest is gone.
+    Overdue,
+    /// It is never deployed; these words say why.
+    Refused(&'static str),
+}
+
+/// Every guest that is called one request at a time.
+pub fn all() -> Vec<Hostile> {
+    [
+        cpu::guests(),
+        memory::guests(),
+        realloc::guests(),
+        initialize::guests(),
+        host_calls::guests(),
+        answers::guests(),
+        tenants::guests(),
+    ]
+    .concat()
+}
+
+/// A processor that does `text` when it is asked to misbehave.
+fn guest(id: impl Into<String>, title: &'static str, expect: Expect, text: &str) -> Hostile {
+    Hostile { id: id.into(), title, expect, sandbox: "{}", component: processor(text) }
+}
+
+/// A component in text that is no processor, or not one that could run.
+fn component(id: impl Into<String>, title: &'static str, expect: Expect, text: &str) -> Hostile {
+    let component = wat::parse_str(text).unwrap_or_else(|error| panic!("{title}: {error}"));
+    Hostile { id: id.into(), title, expect, sandbox: "{}", component }
+}
+
+impl Hostile {
+    /// The same under other settings.
+    fn under(self, sandbox: &'static str) -> Self {
+        Self { sandbox, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_guest_can_be_written_and_has_a_name_of_its_own() {
+        let guests = [all(), bombs()].concat();
+        let ids: HashSet<&str> = guests.iter().map(|guest| guest.id.as_str()).collect();
+        assert_eq!(ids.len(), guests.len());
+        assert!(guests.iter().all(|guest| guest.component.starts_with(b"\0asm\x0d\0\x01\0")));
+    }
+
+    #[test]
+    fn a_seed_makes_the_same_module_each_time() {
+        for seed in 0..50 {
+            assert_eq!(random(seed), random(seed));
+        }
+        assert_ne!(random(1), random(2));
+    }
+
+    #[test]
+    fn the_processor_that_looks_for_canaries_can_be_written() {
+        for end in End::ALL {
+            assert!(!canary(end).is_empty());
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Groups B14, B15: a processor that leaves a canary wherever it can, and looks for one wherever it can.
+
+use super::processor;
+
+/// How a guest ends once it has left its canary everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Answers,
+    Traps,
+    Loops,
+}
+
+impl End {
+    pub const ALL: [Self; 3] = [Self::Answers, Self::Traps, Self::Loops];
+}
+
+/// On a POST it leaves a canary, on a GET it answers how many places, as four bytes, do not hold what a new guest's
+/// should: words of memory, before and after growing, places of its table, and globals.
+pub fn canary(end: End) -> Vec<u8> {
+    let end = match end {
+        End::Answers => "",
+        End::Traps => "(unreachable)",
+        End::Loops => "(loop $again (br $again))",
+    };
+    let globals: String = (0..64).map(|n| format!("(global $g{n} (mut i64) (i64.const 0))\n")).collect();
+    let set: String = (0..64).map(|n| format!("(global.set $g{n} {CANARY})")).collect();
+    let wrong: String =
+        (0..64).map(|n| format!("(drop (call $count (i64.ne (global.get $g{n}) (i64.const 0))))")).collect();
+    processor(&format!(
+        r#"
+        (memory (export "memory") 4 40)
+        (table $table 500 1000 funcref)
+        {globals}
+        (global $found (mut i32) (i32.const 0))
+        (func $count (param $wrong i32) (result i32)
+            (global.set $found (i32.add (global.get $found) (local.get $wrong)))
+            (local.get $wrong))
+        ;; Beyond 128 KiB this processor keeps nothing of its own.
+        (func $scan (local $at i32)
+            (local.set $at (i32.const 131072))
+            (loop $again
+                (drop (call $count (i64.ne (i64.load (local.get $at)) (i64.const 0))))
+                (local.set $at (i32.add (local.get $at) (i32.const 8)))
+                (br_if $again (i32.lt_u (local.get $at) (i32.mul (memory.size) (i32.const 65536))))))
+        ;; Below, it keeps its arguments and its answer, but never a canary.
+        (func $scan_low (local $at i32)
+            (loop $again
+                (drop (call $count (i64.eq (i64.load (local.get $at)) {CANARY})))
+                (local.set $at (i32.add (local.get $at) (i32.const 8)))
+                (br_if $again (i32.lt_u (local.get $at) (i32.const 131072)))))
+        (func $scan_table (local $at i32)
+            (loop $again
+                (drop (call $count (i32.eqz (ref.is_null (table.get $table (local.get $at))))))
+                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                (br_if $again (i32.lt_u (local.get $at) (table.size $table)))))
+        (func $look (result i32)
+            (call $scan) (call $scan_low) (call $scan_table) {wrong}
+            (drop (call $count (i32.eq (memory.grow (i32.const 36)) (i32.const -1))))
+            (drop (call $count (i32.eq (table.grow $table (ref.null func) (i32.const 500)) (i32.const -1))))
+            (call $scan) (call $scan_table)
+            (memory.fill (i32.const 1024) (i32.const 0) (i32.const 36))
+            (i32.store (i32.const 2048) (global.get $found))
+            (i32.store (i32.const 1052) (i32.const 2048))
+            (i32.store (i32.const 1056) (i32.const 4))
+            (i32.const 1024))
+        (elem declare func $leave)
+        (func $leave (local $at i32)
+            (drop (memory.grow (i32.const 36)))
+            (drop (table.grow $table (ref.null func) (i32.const 500)))
+            (table.fill $table (i32.const 0) (ref.func $leave) (table.size $table))
+            {set}
+            (loop $again
+                (i64.store (local.get $at) {CANARY})
+                (local.set $at (i32.add (local.get $at) (i32.const 8)))
+                (br_if $again (i32.lt_u (local.get $at) (i32.mul (memory.size) (i32.const 65536))))))
+        (func $act (call $leave) {end})
+        (func $polite (result i32) (call $look))
+        (func $answer (result i32)
+            (memory.fill (i32.const 1024) (i32.const 0) (i32.const 36))
+            (i32.const 1024))"#
+    ))
+}
+
+const CANARY: &str = "(i64.const 0x5ca1ab1ec0ffee11)";

@@ -1,0 +1,84 @@
+//! Bounds that hold to the unit: fuel, memory of the host, and what one request may know of another.
+
+use serde_json::json;
+
+use super::{deploy_component, named, polite_answer};
+use crate::figures::{must, rounds};
+use crate::host::{Deployed, TestHost};
+
+#[test]
+fn a_call_costs_the_same_fuel_each_time_and_half_is_too_little() {
+    let host = TestHost::start();
+    let component = bulkhead_hostile::good();
+    let deploy = |name: &str, fuel: u64| {
+        let sandbox = json!({"fuel": fuel, "expose": ["fuel"], "isolation": "fresh"});
+        deploy_component(&host, name, &component, sandbox, 5000).unwrap()
+    };
+    let fuel = |service: &Deployed| {
+        let answer = polite_answer(&host, service);
+        answer.header("x-bulkhead-fuel").expect("it is told").parse::<u64>().expect("a number")
+    };
+    let ample = deploy("ample", 1_000_000);
+    let cost = fuel(&ample);
+    let rounds = rounds(50, 1000);
+    let same = (0..rounds).filter(|_| fuel(&ample) == cost).count();
+    must("hostile.fuel.same_each_time", "every time", same, same == rounds);
+    assert_eq!(polite_answer(&host, &deploy("just-enough", cost)).status, 200);
+    // Fuel is looked at where functions and loops begin, so the last few units of a call are never missed.
+    polite_answer(&host, &deploy("too-little", cost / 2)).assert_problem(400, "fuel_exhausted");
+}
+
+#[test]
+fn lengths_that_no_guest_has_cost_the_host_no_memory() {
+    let host = TestHost::start();
+    let before = peak(&host);
+    for id in [
+        "E8-minus",
+        "E8-half",
+        "E6",
+        "E6-all",
+        "E8-zeroes",
+        "H6-minus",
+        "H6-half",
+        "H5-count",
+        "H5-wrap",
+        "H5-shared",
+        "D4-length",
+    ] {
+        let guest = named(id);
+        let name = id.to_ascii_lowercase();
+        match deploy_component(&host, &name, &guest.component, json!({}), 5000) {
+            Ok(service) => {
+                for _ in 0..5 {
+                    host.client().post(&service, b"").assert_problem(400, "processor_exception");
+                }
+            }
+            Err(refused) => assert!(id.starts_with('D'), "{id}: {refused}"),
+        }
+    }
+    let grown = peak(&host).saturating_sub(before) >> 10;
+    // The engine lets a call copy 128 MiB out of a guest before it says no.
+    must("hostile.peak_grown_mib", "less than one call may copy, 128 MiB, and the guests", grown, grown < 192);
+}
+
+/// The most memory the host has ever had resident, in KiB.
+fn peak(host: &TestHost) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn a_panic_that_was_survived_is_not_told_to_the_next_caller() {
+    let host = TestHost::start();
+    let component = bulkhead_hostile::processor(
+        r#"(data (i32.const 4096) "what one caller said")
+           (func $act
+                (if (i32.gt_u (global.get $calls) (i32.const 1)) (then (unreachable)))
+                (call $report_panic (i32.const 4096) (i32.const 20) (i32.const 0) (i32.const 0) (i32.const 0)))"#,
+    );
+    let service = deploy_component(&host, "panics", &component, json!({}), 5000).unwrap();
+    assert_eq!(host.client().post(&service, b"").status, 200);
+    let problem = host.client().post(&service, b"").assert_problem(400, "processor_exception");
+    assert_eq!(problem["detail"], "the processor trapped: wasm trap: wasm `unreachable` instruction executed");
+}

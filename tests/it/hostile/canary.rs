@@ -1,0 +1,161 @@
+//! Nothing of one guest is ever seen by another, whose memory is where the first one's was.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bulkhead::call::{Call, RequestId};
+use bulkhead::sandbox::{Capacity, Guest, Level, LineSink, Program, Sandbox, Settings};
+use bulkhead_hostile::{End, canary};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{deploy_component, polite_answer};
+use crate::figures::{must, rounds};
+use crate::host::{Deployed, TestHost, binary};
+use crate::http::request;
+
+struct Silent;
+
+impl LineSink for Silent {
+    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
+    fn dropped(&self, _: Option<RequestId>, _: u64) {}
+}
+
+/// Two services in a pool that has room for one guest: each new guest is where the last one of the other service was.
+#[tokio::test]
+async fn a_guest_sees_nothing_of_the_one_whose_place_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let capacity = Capacity { guests: 1, memory: 16 << 20 };
+    let sandbox = Sandbox::new(binary(), dir.path().join("compiled"), capacity);
+    let (mut reuses, mut hits) = (0, 0);
+    for fuel in [Some(u64::MAX / 2), None] {
+        for end in End::ALL {
+            let leaving = prepare(&sandbox, dir.path(), end, fuel).await;
+            let looking = prepare(&sandbox, dir.path(), End::Answers, fuel).await;
+            for round in 0..rounds(300, 2000) {
+                leave(leaving.instantiate().await.expect("there is room"), end, round).await;
+                let mut guest = looking.instantiate().await.expect("the other one is gone");
+                hits += found(&mut guest).await;
+                reuses += 2;
+            }
+        }
+    }
+    must("hostile.canary.slot_reuses", "thousands, with fuel and without", reuses, reuses >= 3600);
+    must("hostile.canary.hits", "0 bytes of another guest seen", hits, hits == 0);
+}
+
+async fn prepare(sandbox: &Sandbox, dir: &std::path::Path, end: End, fuel: Option<u64>) -> Arc<Program> {
+    let component = canary(end);
+    let sha256 = bulkhead::storage::hex(&Sha256::digest(&component));
+    let file = dir.join(&sha256);
+    std::fs::write(&file, component).unwrap();
+    let settings = Settings {
+        fuel,
+        memory_limit: 16 << 20,
+        envs: Vec::new(),
+        model_dir: None,
+        model_entry: None,
+        model_config: String::new(),
+        initialize_timeout: Duration::from_secs(10),
+        max_response_bytes: 1 << 20,
+        log_bytes: 0,
+        max_requests: None,
+    };
+    sandbox.prepare(&file, &sha256, settings, Arc::new(Silent)).await.expect("it is a processor")
+}
+
+fn call(method: http::Method) -> Arc<Call> {
+    Arc::new(Call {
+        method,
+        uri: "/".parse().unwrap(),
+        path_start: 0,
+        headers: http::HeaderMap::new(),
+        body: bytes::Bytes::new(),
+        request_id: RequestId::generate(),
+        deadline: Instant::now() + Duration::from_secs(60),
+    })
+}
+
+/// Lets a guest leave its canary everywhere. One that loops is dropped where it next steps aside, after some slices.
+async fn leave(mut guest: Guest, end: End, round: usize) {
+    let mut slices = 4 + round % 8;
+    let mut run = pin!(guest.run(call(http::Method::POST)));
+    let run = poll_fn(|cx| match run.as_mut().poll(cx) {
+        Poll::Ready(run) => Poll::Ready(Some(run)),
+        Poll::Pending if end == End::Loops && slices == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            slices = slices.saturating_sub(1);
+            Poll::Pending
+        }
+    })
+    .await;
+    let ended = run.map(|run| run.result.is_ok());
+    let expected = match end {
+        End::Answers => Some(true),
+        End::Traps => Some(false),
+        End::Loops => None,
+    };
+    assert_eq!(ended, expected, "{end:?}");
+}
+
+/// How many places of a new guest are not as they should be.
+async fn found(guest: &mut Guest) -> u32 {
+    let run = guest.run(call(http::Method::GET)).await;
+    let answer = run.result.expect("it answers");
+    u32::from_le_bytes(answer.body.as_ref().try_into().expect("four bytes"))
+}
+
+/// The same through the whole host, with a new guest for every request, and with every way in which one can end.
+#[test]
+fn a_request_sees_nothing_of_the_one_before() {
+    let host = TestHost::start();
+    let deploy = |name: &str, end: End, keepalive: u64| {
+        let sandbox = json!({"isolation": "fresh"});
+        deploy_component(&host, name, &canary(end), sandbox, keepalive).expect("it is deployed")
+    };
+    let looking = deploy("looking", End::Answers, 5000);
+    let leaving = [
+        deploy("answers", End::Answers, 5000),
+        deploy("traps", End::Traps, 5000),
+        deploy("overdue", End::Loops, 30),
+        deploy("abandoned", End::Loops, 60_000),
+    ];
+    let mut hits = 0;
+    let rounds = rounds(20, 1000);
+    for round in 0..rounds {
+        for service in &leaving {
+            spoil(&host, service, round as u64 + 1);
+            // Its own next guest, and another service's.
+            hits += look(&host, service) + look(&host, &looking);
+        }
+    }
+    must("hostile.canary.requests", "every way to end, each many times", rounds * leaving.len(), true);
+    must("hostile.canary.request_hits", "0 bytes of another request seen", hits, hits == 0);
+}
+
+fn spoil(host: &TestHost, service: &Deployed, round: u64) {
+    let mut client = host.client();
+    let expected = match service.path.as_str() {
+        "/api/predict/answers" => 200,
+        "/api/predict/traps" => 400,
+        "/api/predict/overdue" => 408,
+        _ => {
+            client.write(&request("POST", &service.path, &[("authorization", &service.token)], b""));
+            let busy = "bulkhead_workers_busy{service=\"abandoned\",instance=\"0\"}";
+            host.wait_for("it to run", || host.metric(busy) == 1);
+            drop(client);
+            let left = "bulkhead_requests_total{service=\"abandoned\",status=\"499\"}";
+            return host.wait_for("it to be stopped", || host.metric(left) == round);
+        }
+    };
+    assert_eq!(client.post(service, b"").status, expected, "{}", service.path);
+}
+
+fn look(host: &TestHost, service: &Deployed) -> u32 {
+    let answer = polite_answer(host, service);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    u32::from_le_bytes(answer.body.as_slice().try_into().expect("four bytes"))
+}
