@@ -4,6 +4,7 @@
 //! double `Host`, `Transfer-Encoding` beside `Content-Length`, bare line feeds. Every verdict is given on complete
 //! lines and, being a value, is answered and counted like any other refusal. Source: RFC 9112 §2–§6, RFC 9110 §7.2.
 
+use http::Uri;
 use httparse::{EMPTY_HEADER, Header};
 
 /// Bytes of the request target, as in the table of limits.
@@ -144,7 +145,21 @@ fn request_line(line: &[u8]) -> Result<(), HeadFault> {
     }
     let form_is_known =
         target.starts_with(b"/") || target.starts_with(b"http://") || (target == b"*" && method == b"OPTIONS");
-    if form_is_known { Ok(()) } else { Err(HeadFault::Malformed("the request target is not a path")) }
+    if !form_is_known {
+        return Err(HeadFault::Malformed("the request target is not a path"));
+    }
+    // What hyper cannot read it would refuse by itself: without a body, and without anybody's count.
+    let is_plain = target.starts_with(b"/") && target.iter().all(|b| is_plain(*b));
+    if is_plain || Uri::try_from(target).is_ok() {
+        Ok(())
+    } else {
+        Err(HeadFault::Malformed("the request target is not a URI"))
+    }
+}
+
+/// Whether this may stand anywhere in a path or a query (RFC 3986 §3.3, §3.4), as far as that is ever needed.
+fn is_plain(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"/-._~%?=&+,:@!$'()*;".contains(&b)
 }
 
 fn is_token(b: u8) -> bool {
@@ -334,6 +349,22 @@ mod tests {
             "G=\":<>(e) / HTTP/1.1",
         ] {
             assert!(matches!(fault(bad), Some(HeadFault::Malformed(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_passes_is_a_uri_for_hyper_too() {
+        let fault = |target: &str| matches!(scan(&format!("GET {target} HTTP/1.1\r\n")), Scan::Refused(_));
+        for b in 0..=127_u8 {
+            for place in ["/", "/a?b=", "http://a/"] {
+                let target = format!("{place}{}c", b as char);
+                let passes = !fault(&target);
+                assert!(!passes || Uri::try_from(&*target).is_ok(), "{target:?}");
+                assert!(passes || !is_plain(b), "{target:?}");
+            }
+        }
+        for bad in ["/<", "/?\"", "http://", "http://a:b:c/", "http://[/"] {
+            assert!(fault(bad), "{bad}");
         }
     }
 
