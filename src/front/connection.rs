@@ -19,6 +19,9 @@ use super::wire::Wire;
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Clients that never close would otherwise stay with the host they first found, however many are added beside it.
+const MAX_REQUESTS: u64 = 10_000;
+
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -26,6 +29,8 @@ pub struct ConnectionLimits {
     pub total: usize,
     /// Of these, from one address.
     pub per_address: Option<usize>,
+    /// Requests on one connection; the answer to the last closes it.
+    pub requests: u64,
     pub patience: Patience,
 }
 
@@ -34,7 +39,7 @@ impl Default for ConnectionLimits {
         // Half of the descriptors are left for files, guests and the admin side.
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
         let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
-        Self { total: half.clamp(16, 10_000), per_address: None, patience: Patience::default() }
+        Self { total: half.clamp(16, 10_000), per_address: None, requests: MAX_REQUESTS, patience: Patience::default() }
     }
 }
 
@@ -94,11 +99,11 @@ impl Listening {
         let _open = Open::count(&self.open);
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(Wire::new(self.limits.requests));
         let guard = Guard::new(stream, Arc::clone(&wire), self.limits.patience);
         let service = service_fn(|request| {
             let (listening, wire) = (Arc::clone(&self), Arc::clone(&wire));
-            async move { Ok::<_, std::convert::Infallible>(listening.line.handle(request, &wire).await) }
+            async move { listening.line.handle(request, &wire).await }
         });
         let mut http = http1::Builder::new();
         // The guard keeps the time and has bounded the head; a client that closes its side has left.

@@ -3,6 +3,7 @@
 //! Both run in the connection's one task, so the lock is never waited for.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::head::HeadFault;
@@ -16,23 +17,38 @@ pub(super) enum BodyFault {
     Malformed,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Wire(Mutex<Exchange>);
 
 /// The request under way on one connection.
 #[derive(Debug, Default)]
 struct Exchange {
+    /// How many requests may still come after this one.
+    requests_left: u64,
     first_byte: Option<Instant>,
     head_fault: Option<HeadFault>,
     body_fault: Option<BodyFault>,
     answered: bool,
+    /// Who waits for the answer before it reads on.
+    reader: Option<Waker>,
 }
 
 impl Wire {
+    /// For a connection that may have so many requests.
+    pub(super) fn new(requests: u64) -> Self {
+        Self(Mutex::new(Exchange { requests_left: requests, ..Exchange::default() }))
+    }
+
     /// The guard: a head arrived, whole or judged.
     pub(super) fn arrived(&self, first_byte: Instant, fault: Option<HeadFault>) {
-        *self.exchange() =
-            Exchange { first_byte: Some(first_byte), head_fault: fault, body_fault: None, answered: false };
+        let mut exchange = self.exchange();
+        let requests_left = exchange.requests_left.saturating_sub(1);
+        *exchange = Exchange { requests_left, first_byte: Some(first_byte), head_fault: fault, ..Exchange::default() };
+    }
+
+    /// The handler: whether the connection ends with this request.
+    pub(super) fn is_last(&self) -> bool {
+        self.exchange().requests_left == 0
     }
 
     /// The handler: what arrived. Without a guard's word the request began now.
@@ -53,12 +69,24 @@ impl Wire {
 
     /// The handler: the answer is on its way, the next request may come.
     pub(super) fn answer(&self) {
-        self.exchange().answered = true;
+        let reader = {
+            let mut exchange = self.exchange();
+            exchange.answered = true;
+            exchange.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
-    /// The guard: whether the request it handed on has been answered.
-    pub(super) fn is_answered(&self) -> bool {
-        self.exchange().answered
+    /// The guard: whether the request it handed on has been answered. If not, its task is woken then: hyper, once told that
+    /// there is nothing to read, does not ask again by itself, though the next request may have come long ago.
+    pub(super) fn is_answered(&self, cx: &Context<'_>) -> bool {
+        let mut exchange = self.exchange();
+        if !exchange.answered {
+            exchange.reader = Some(cx.waker().clone());
+        }
+        exchange.answered
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
