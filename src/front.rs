@@ -10,6 +10,7 @@ mod exchange;
 mod framing;
 mod guard;
 mod handle;
+mod hang_up;
 mod head;
 mod inbox;
 mod refusal;

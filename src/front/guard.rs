@@ -25,7 +25,7 @@ use super::framing::Framing;
 use super::hang_up;
 use super::head::{Head, HeadFault, Scan, Scanner};
 use super::inbox::Inbox;
-use super::wire::{BodyFault, Wire};
+use super::wire::{BodyFault, Stage, Wire};
 
 /// How long a connection may take and rest. All are enforced here; hyper is given no timer.
 #[derive(Clone, Copy, Debug)]
@@ -145,12 +145,16 @@ impl Guard {
                 }
                 Phase::Body(framing) if !self.inbox.is_empty() => self.cleared = framing.take(self.inbox.as_slice()),
                 Phase::Body(_) => return self.poll_body(cx, cursor),
-                Phase::Answering if self.wire.is_answered(cx) => {
-                    self.idle_until = Instant::now() + self.patience.idle;
-                    self.hang_up = None;
-                    self.phase = Phase::next_head();
-                }
-                Phase::Answering => return self.poll_hang_up(cx),
+                Phase::Answering => match self.wire.stage(cx) {
+                    // Told of the end now, hyper would drop a request that nobody has counted yet.
+                    Stage::HandedOn => return Poll::Pending,
+                    Stage::Begun => return self.poll_hang_up(cx),
+                    Stage::Answered => {
+                        self.idle_until = Instant::now() + self.patience.idle;
+                        self.hang_up = None;
+                        self.phase = Phase::next_head();
+                    }
+                },
                 Phase::Refused => return Poll::Pending,
             }
         }

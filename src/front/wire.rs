@@ -28,9 +28,19 @@ struct Exchange {
     first_byte: Option<Instant>,
     head_fault: Option<HeadFault>,
     body_fault: Option<BodyFault>,
-    answered: bool,
-    /// Who waits for the answer before it reads on.
+    stage: Stage,
+    /// Who waits for the next stage before it reads on.
     reader: Option<Waker>,
+}
+
+/// How far a request has come behind hyper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    #[default]
+    HandedOn,
+    /// The handler has taken it up, and with it into account.
+    Begun,
+    Answered,
 }
 
 impl Wire {
@@ -53,6 +63,7 @@ impl Wire {
 
     /// The handler: what arrived. Without a guard's word the request began now.
     pub(super) fn begin(&self) -> (Instant, Option<HeadFault>) {
+        self.reach(Stage::Begun);
         let exchange = self.exchange();
         (exchange.first_byte.unwrap_or_else(Instant::now), exchange.head_fault)
     }
@@ -69,9 +80,13 @@ impl Wire {
 
     /// The handler: the answer is on its way, the next request may come.
     pub(super) fn answer(&self) {
+        self.reach(Stage::Answered);
+    }
+
+    fn reach(&self, stage: Stage) {
         let reader = {
             let mut exchange = self.exchange();
-            exchange.answered = true;
+            exchange.stage = stage;
             exchange.reader.take()
         };
         if let Some(reader) = reader {
@@ -79,14 +94,14 @@ impl Wire {
         }
     }
 
-    /// The guard: whether the request it handed on has been answered. If not, its task is woken then: hyper, once told that
-    /// there is nothing to read, does not ask again by itself, though the next request may have come long ago.
-    pub(super) fn is_answered(&self, cx: &Context<'_>) -> bool {
+    /// The guard: how far the request has come that it handed on. Its task is woken at the next stage: hyper, once told
+    /// that there is nothing to read, does not ask again by itself, though the next request may have come long ago.
+    pub(super) fn stage(&self, cx: &Context<'_>) -> Stage {
         let mut exchange = self.exchange();
-        if !exchange.answered {
+        if exchange.stage != Stage::Answered {
             exchange.reader = Some(cx.waker().clone());
         }
-        exchange.answered
+        exchange.stage
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
