@@ -5,9 +5,13 @@
 mod admin;
 mod cli;
 mod connections;
+mod desync;
+mod early_answers;
 mod faults;
 mod figures;
 mod host;
+mod hostile_http;
 mod http;
+mod leaving;
 mod outcomes;
 mod restart;
