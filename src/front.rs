@@ -15,6 +15,7 @@ mod head;
 mod inbox;
 mod refusal;
 mod render;
+mod request_line;
 mod route;
 mod wire;
 
