@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::dice::Dice;
 use crate::figures::{must, rounds};
 use crate::host::TestHost;
 use crate::http::{Client, Response, request};
@@ -22,22 +23,6 @@ const HOSTS_OWN: [&str; 9] = [
     "x-request-id",
     "x-bulkhead-fuel",
 ];
-
-/// A small generator with a fixed start, so that a failure can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % sides
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.roll(from.len())]
-    }
-}
 
 /// One evil request and what must come of it.
 struct Evil {
@@ -170,7 +155,7 @@ fn no_answer_of_a_processor_reaches_into_the_next() {
     let faults = host.deploy("faults", "faults", json!({"sandbox": {"methods": methods}}));
     let echo = host.deploy("echo", "echo", json!({}));
     let pairs = rounds(1500, 10_000);
-    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let mut dice = Dice::new(0);
     let (mut wrong, mut headers, mut desynchronised) = (Vec::new(), Vec::new(), 0);
     for batch in 0..pairs / BATCH {
         let mut client: Client = host.client();

@@ -7,6 +7,7 @@
 mod chunks;
 mod framing;
 mod headers;
+mod mutations;
 mod request_line;
 mod scenes;
 mod timing;

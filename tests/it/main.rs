@@ -6,6 +6,7 @@ mod admin;
 mod cli;
 mod connections;
 mod desync;
+mod dice;
 mod early_answers;
 mod faults;
 mod figures;
