@@ -13,5 +13,6 @@ mod figures;
 mod host;
 mod http;
 mod outcomes;
+mod replacements;
 mod restart;
 mod soak;
