@@ -12,6 +12,7 @@ mod faults;
 mod figures;
 mod host;
 mod http;
+mod load;
 mod outcomes;
 mod replacements;
 mod restart;
