@@ -97,7 +97,7 @@ fn deploy(host: &TestHost, version: u64, mark: &str) {
     assert_eq!(answer.status, 201, "{}", answer.text());
 }
 
-/// The host serves `by`, its control API agrees, and nothing lies about.
+/// The host serves this version, its control API agrees, and nothing lies about.
 fn assert_whole(host: &TestHost, step: &Step, version: u64) {
     let described = host.call_admin("GET", "/api/v1/services/svc", b"").json();
     assert_eq!(described["state"], "running", "{}: {described}", step.place);
