@@ -37,6 +37,8 @@ pub struct Admission<W: Send + 'static> {
 
 struct State<W: Send + 'static> {
     idle: Vec<W>,
+    /// Vacancies that could not be filled so far.
+    stalled: usize,
     queue: Queue<Place<W>>,
 }
 
@@ -47,6 +49,8 @@ pub enum Turned {
     QueueFull,
     /// The deadline passed in the queue.
     Overdue,
+    /// No worker is left and none can be made for now.
+    NoWorker,
 }
 
 /// One moment's account of an instance.
@@ -55,6 +59,8 @@ pub struct Occupancy {
     pub workers: usize,
     /// Workers at work or being replaced.
     pub busy: usize,
+    /// Of the busy ones, those that cannot be replaced for now.
+    pub stalled: usize,
     pub queued: usize,
     pub max_queue: usize,
 }
@@ -66,7 +72,7 @@ impl<W: Send + 'static> Admission<W> {
             max_queue,
             workers: workers.len(),
             load: AtomicUsize::new(0),
-            state: Mutex::new(State { idle: workers, queue: Queue::new() }),
+            state: Mutex::new(State { idle: workers, stalled: 0, queue: Queue::new() }),
             replace,
         })
     }
@@ -81,6 +87,9 @@ impl<W: Send + 'static> Admission<W> {
                 self.load.fetch_add(1, Ordering::Relaxed);
                 return Ok(Place::new(self, worker));
             }
+            if state.stalled == self.workers {
+                return Err(Turned::NoWorker);
+            }
             if state.queue.len() >= self.max_queue {
                 return Err(Turned::QueueFull);
             }
@@ -92,8 +101,9 @@ impl<W: Send + 'static> Admission<W> {
         drop(waiting);
         match handed {
             Ok(Ok(place)) => Ok(place),
-            // The channel cannot close while the call is in the queue, so only the deadline is left.
-            Ok(Err(_)) | Err(_) => Err(Turned::Overdue),
+            // A channel closes without a place when the queue is given up, and only then.
+            Ok(Err(_)) => Err(Turned::NoWorker),
+            Err(_) => Err(Turned::Overdue),
         }
     }
 
@@ -107,11 +117,17 @@ impl<W: Send + 'static> Admission<W> {
         self.load.load(Ordering::Relaxed)
     }
 
+    /// Whether no worker is left and none can be made for now.
+    pub fn is_deserted(&self) -> bool {
+        self.state().stalled == self.workers
+    }
+
     pub fn occupancy(&self) -> Occupancy {
         let state = self.state();
         Occupancy {
             workers: self.workers,
             busy: self.workers.saturating_sub(state.idle.len()),
+            stalled: state.stalled,
             queued: state.queue.len(),
             max_queue: self.max_queue,
         }
@@ -134,6 +150,17 @@ impl<W: Send + 'static> Admission<W> {
                 Ok(()) => return,
                 // That call has just gone; the worker serves the next one.
                 Err(unwanted) => place = unwanted,
+            }
+        }
+    }
+
+    /// A vacancy cannot be filled. When it was the last hope, the queue is given up: dropping a call's sender tells it.
+    fn stall(&self) {
+        let mut state = self.state();
+        state.stalled += 1;
+        if state.stalled == self.workers {
+            while state.queue.next().is_some() {
+                self.load.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -201,14 +228,14 @@ mod tests {
         assert!(poll_once(&mut second).await.is_none());
         assert!(admission.is_full());
         assert_eq!(admission.admit(soon()).await.err(), Some(Turned::QueueFull));
-        assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 1, queued: 1, max_queue: 1 });
+        assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 1, stalled: 0, queued: 1, max_queue: 1 });
 
         first.start();
         first.release();
         let second = second.await.unwrap();
         assert_eq!(admission.load(), 1);
         drop(second);
-        assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 0, queued: 0, max_queue: 1 });
+        assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 0, stalled: 0, queued: 0, max_queue: 1 });
         assert_eq!(admission.load(), 0);
     }
 
@@ -275,5 +302,48 @@ mod tests {
         assert_eq!(*place.start(), 7);
         place.release();
         assert_eq!(admission.load(), 0);
+    }
+
+    /// Gives a worker up and takes the vacancy that this leaves.
+    async fn spoil(admission: &Arc<Admission<u32>>, vacancies: &Vacancies) -> Vacancy<u32> {
+        let mut place = admission.admit(soon()).await.unwrap();
+        place.start();
+        drop(place);
+        vacancies.0.lock().unwrap().pop().unwrap()
+    }
+
+    #[tokio::test]
+    async fn calls_wait_for_a_worker_that_is_being_replaced_and_not_for_one_that_cannot_be() {
+        let (admission, vacancies) = admission(1, 2);
+        let mut vacancy = spoil(&admission, &vacancies).await;
+        let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(admission.admit(soon()))).collect();
+        for call in &mut waiting {
+            assert!(poll_once(call).await.is_none());
+        }
+        vacancy.stall();
+        vacancy.stall();
+        for mut call in waiting {
+            assert_eq!(poll_once(&mut call).await.unwrap().err(), Some(Turned::NoWorker), "told at once");
+        }
+        assert!(admission.is_deserted());
+        assert_eq!(admission.admit(soon()).await.err(), Some(Turned::NoWorker));
+        assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 1, stalled: 1, queued: 0, max_queue: 2 });
+        assert_eq!(admission.load(), 1);
+
+        vacancy.fill(7);
+        assert!(!admission.is_deserted());
+        assert_eq!(*admission.admit(soon()).await.unwrap().start(), 7);
+    }
+
+    #[tokio::test]
+    async fn as_long_as_one_worker_is_left_calls_wait_for_it() {
+        let (admission, vacancies) = admission(2, 1);
+        spoil(&admission, &vacancies).await.stall();
+        let last = admission.admit(soon()).await.unwrap();
+        let mut waiting = Box::pin(admission.admit(soon()));
+        assert!(poll_once(&mut waiting).await.is_none());
+        last.release();
+        drop(poll_once(&mut waiting).await.expect("its turn").unwrap());
+        assert_eq!(admission.load(), 1, "the place of the worker that was lost");
     }
 }

@@ -6,6 +6,7 @@
 
 mod change;
 mod rate;
+mod replacements;
 mod service;
 mod version;
 
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 
 pub use self::change::{Change, ChangeError, Files, Progress, Step};
 pub use self::rate::Limited;
+pub use self::replacements::Trouble;
 pub use self::service::{Phase, Service, State};
 pub(crate) use self::version::guest_settings;
 pub use self::version::{Ticket, Version};

@@ -21,7 +21,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use self::artifacts::{Digest, Upload, hex};
 pub use self::records::{Artifact, ModelFile, Record};
@@ -209,6 +209,14 @@ impl Storage {
         if path.is_file() { Ok(path) } else { Err(StorageError::Missing { sha256: digest.as_str().to_owned() }) }
     }
 
+    /// Whether an artifact is there, for somebody who means to deploy it: it is kept as if it had just been uploaded.
+    pub fn renew(&self, digest: &Digest) -> bool {
+        let Ok(path) = self.artifact(digest) else { return false };
+        // One that cannot be touched is there all the same, for as long as it is.
+        let _ = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        true
+    }
+
     /// Begins to receive an artifact of at most `limit` bytes.
     pub fn upload(&self, limit: u64) -> Result<Upload, StorageError> {
         Upload::begin(&self.dir.join("artifacts"), limit)
@@ -250,6 +258,24 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&data), 0o700);
         assert_eq!(mode(&data.join("admin.token")), 0o600);
+    }
+
+    #[test]
+    fn an_artifact_that_somebody_asks_for_is_not_swept_before_they_can_deploy_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path()).unwrap();
+        let old = SystemTime::now() - 2 * UPLOAD_GRACE;
+        let make = |name: &str| {
+            let digest = Digest::parse(&name.repeat(32)).unwrap();
+            let file = fs::File::create(dir.path().join("artifacts").join(digest.as_str())).unwrap();
+            file.set_modified(old).unwrap();
+            digest
+        };
+        let (wanted, forgotten) = (make("ab"), make("cd"));
+        assert!(storage.renew(&wanted));
+        storage.sweep().unwrap();
+        assert!(storage.artifact(&wanted).is_ok() && storage.artifact(&forgotten).is_err());
+        assert!(!storage.renew(&forgotten));
     }
 
     #[test]

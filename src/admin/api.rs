@@ -129,7 +129,7 @@ fn state(service: &Service) -> Reply {
 async fn artifact(admin: &Admin, parts: &Parts, digest: &str, body: Incoming) -> Result<Reply, Problem> {
     let digest = Digest::parse(digest)
         .ok_or_else(|| Problem::bad_request("an artifact's name is its SHA-256: 64 lower-case hexadecimal digits"))?;
-    let is_there = admin.storage.artifact(&digest).is_ok();
+    let is_there = admin.storage.renew(&digest);
     match parts.method {
         Method::HEAD | Method::GET if is_there => Ok(json_reply(StatusCode::OK, &json!({"sha256": digest}))),
         Method::HEAD | Method::GET => Err(Problem::artifact_not_found()),

@@ -1,10 +1,13 @@
 //! Services as the control API shows them.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::Admin;
+use crate::admission::Occupancy;
 use crate::config::ServiceFile;
-use crate::registry::{Phase, Service, State};
+use crate::registry::{Phase, Service, State, Trouble};
 use crate::telemetry::{HostNumbers, Seen};
 
 impl Admin {
@@ -95,25 +98,47 @@ impl Admin {
     }
 }
 
-fn message(state: &State) -> &str {
-    match &state.phase {
-        Phase::Failed(reason) => reason,
-        Phase::Starting | Phase::Running(_) | Phase::Stopped => "",
-    }
+/// What an operator should know first.
+fn message(state: &State) -> String {
+    let version = match &state.phase {
+        Phase::Failed(reason) => return reason.clone(),
+        Phase::Starting | Phase::Stopped => return String::new(),
+        Phase::Running(version) => version,
+    };
+    let Some(trouble) = version.troubles().into_iter().flatten().next() else { return String::new() };
+    let occupancy = version.occupancy();
+    let workers: usize = occupancy.iter().map(|o| o.workers).sum();
+    let stalled: usize = occupancy.iter().map(|o| o.stalled).sum();
+    let seconds = seconds_until(&trouble);
+    format!(
+        "degraded: {stalled} of {workers} workers cannot be replaced, next attempt in {seconds:.1} s: {}",
+        trouble.error
+    )
+}
+
+fn seconds_until(trouble: &Trouble) -> f64 {
+    trouble.next_attempt.saturating_duration_since(Instant::now()).as_secs_f64()
 }
 
 fn instances(state: &State, restarts: u64) -> Vec<Value> {
     let Phase::Running(version) = &state.phase else { return Vec::new() };
-    let row = |(index, o): (usize, &crate::admission::Occupancy)| {
-        json!({
+    let row = |(index, (o, trouble)): (usize, (Occupancy, Option<Trouble>))| {
+        let mut row = json!({
             "index": index,
+            "state": if trouble.is_none() { "running" } else { "degraded" },
             "workers": o.workers,
             "busy": o.busy,
             "queued": o.queued,
             "max_queue_size": o.max_queue,
             // Restarts are counted for the service as a whole.
             "restarts": restarts,
-        })
+        });
+        if let Some(trouble) = trouble {
+            row["stalled"] = o.stalled.into();
+            row["error"] = trouble.error.as_str().into();
+            row["next_attempt_ms"] = (seconds_until(&trouble) * 1e3).round().into();
+        }
+        row
     };
-    version.occupancy().iter().enumerate().map(row).collect()
+    version.occupancy().into_iter().zip(version.troubles()).enumerate().map(row).collect()
 }

@@ -41,7 +41,7 @@ impl<W: Send + 'static> Drop for Place<W> {
         let Some(worker) = self.worker.take() else { return };
         if self.at_work {
             drop(worker);
-            self.admission.replace.replace(Vacancy { admission: Arc::clone(&self.admission) });
+            self.admission.replace.replace(Vacancy { admission: Arc::clone(&self.admission), stalled: false });
         } else {
             self.admission.free(worker);
         }
@@ -52,10 +52,22 @@ impl<W: Send + 'static> Drop for Place<W> {
 /// waits its turn instead of being turned away.
 pub struct Vacancy<W: Send + 'static> {
     admission: Arc<Admission<W>>,
+    stalled: bool,
 }
 
 impl<W: Send + 'static> Vacancy<W> {
     pub fn fill(self, worker: W) {
+        if self.stalled {
+            self.admission.state().stalled -= 1;
+        }
         self.admission.free(worker);
+    }
+
+    /// No worker could be made, and nobody knows when one can. While this is so of every place of the instance, calls
+    /// are turned away instead of waiting for their deadline.
+    pub fn stall(&mut self) {
+        if !std::mem::replace(&mut self.stalled, true) {
+            self.admission.stall();
+        }
     }
 }

@@ -160,6 +160,9 @@ impl Line {
 
         let ticket = version.admit(deadline).await.map_err(|turned| match turned {
             Turned::QueueFull => queue_full,
+            Turned::NoWorker => Refusal::NoHealthyUpstream {
+                detail: "no healthy upstream: the service's guests fail to start again; its owner is told why".into(),
+            },
             Turned::Overdue => Refusal::DeadlineExceeded { limit: rpc.keepalive },
         })?;
         exchange.admitted();

@@ -4,30 +4,33 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::rate::{Limited, Rate};
-use crate::admission::{Admission, Lanes, Occupancy, Overdue, Place, Replace, Turned, Vacancy};
+use super::replacements::{LastTrouble, Replacements, Trouble};
+use crate::admission::{Admission, Lanes, Occupancy, Overdue, Place, Turned};
 use crate::call::{Call, RequestId};
 use crate::config::{Fuel, Isolation, ServiceSpec, Token};
 use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings};
 use crate::telemetry::ServiceMetrics;
 
-/// Waits between attempts to make a guest whose `initialize` has begun to fail.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
 pub struct Version {
     pub number: u64,
     pub spec: ServiceSpec,
     pub token: Option<Token>,
-    instances: Vec<Arc<Admission<Guest>>>,
+    instances: Vec<Instance>,
     rate: Option<Rate>,
     lanes: Arc<Lanes>,
     metrics: Arc<ServiceMetrics>,
     retired: Arc<AtomicBool>,
     /// Where the choice between instances begins.
     turn: AtomicUsize,
+}
+
+/// One instance: the door to its workers, and what keeps it from making new ones.
+struct Instance {
+    admission: Arc<Admission<Guest>>,
+    trouble: Arc<LastTrouble>,
 }
 
 /// A worker's place, given to one call.
@@ -51,9 +54,17 @@ impl Version {
             for _ in 0..workers {
                 guests.push(make(&lanes, &program).await?);
             }
-            let (program, lanes, retired) = (Arc::clone(&program), Arc::clone(&lanes), Arc::clone(&retired));
-            let replacements = Replacements { program, lanes, retired };
-            instances.push(Admission::new(guests, spec.rpc().max_queue_size, Box::new(replacements)));
+            let trouble = Arc::default();
+            let replacements = Replacements {
+                service: spec.name().as_str().to_owned(),
+                program: Arc::clone(&program),
+                lanes: Arc::clone(&lanes),
+                metrics: Arc::clone(&metrics),
+                retired: Arc::clone(&retired),
+                trouble: Arc::clone(&trouble),
+            };
+            let admission = Admission::new(guests, spec.rpc().max_queue_size, Box::new(replacements));
+            instances.push(Instance { admission, trouble });
         }
         let rate = spec.rpc().rate_limit.map(|limit| {
             // The setting is per instance; which one a call goes to is not known yet where the rate is looked at.
@@ -71,7 +82,7 @@ impl Version {
 
     /// Looked at before a request's body is read: whether there is any use in reading it.
     pub fn is_full(&self) -> bool {
-        self.instances.iter().all(|instance| instance.is_full())
+        self.instances.iter().all(|instance| instance.admission.is_full())
     }
 
     /// Waits in turn for a worker.
@@ -104,18 +115,33 @@ impl Version {
     }
 
     pub fn occupancy(&self) -> Vec<Occupancy> {
-        self.instances.iter().map(|instance| instance.occupancy()).collect()
+        self.instances.iter().map(|instance| instance.admission.occupancy()).collect()
     }
 
-    /// The less loaded of two neighbours, beginning at another one each time.
+    /// What keeps each instance from replacing its guests; `None` where nothing does.
+    pub fn troubles(&self) -> Vec<Option<Trouble>> {
+        let trouble = |instance: &Instance| {
+            // The last trouble is of interest only while it lasts.
+            let lasts = instance.admission.occupancy().stalled > 0;
+            lasts.then(|| instance.trouble.last()).flatten()
+        };
+        self.instances.iter().map(trouble).collect()
+    }
+
+    /// The less loaded of two neighbours, beginning at another one each time; one that has workers, if any has.
     fn pick(&self) -> &Arc<Admission<Guest>> {
         let count = self.instances.len();
         if count == 1 {
-            return &self.instances[0];
+            return &self.instances[0].admission;
         }
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % count;
-        let (a, b) = (&self.instances[first], &self.instances[(first + 1) % count]);
-        if b.load() < a.load() { b } else { a }
+        let (a, b) = (&self.instances[first].admission, &self.instances[(first + 1) % count].admission);
+        let picked = if b.load() < a.load() { b } else { a };
+        if !picked.is_deserted() {
+            return picked;
+        }
+        let others = self.instances.iter().map(|instance| &instance.admission);
+        others.min_by_key(|other| (other.is_deserted(), other.load())).unwrap_or(picked)
     }
 }
 
@@ -136,32 +162,6 @@ impl Drop for Interrupted<'_> {
         if let Some(fault) = self.fault {
             self.metrics.restarted(fault);
         }
-    }
-}
-
-/// Makes new guests in the background.
-struct Replacements {
-    program: Arc<Program>,
-    lanes: Arc<Lanes>,
-    retired: Arc<AtomicBool>,
-}
-
-impl Replace<Guest> for Replacements {
-    fn replace(&self, vacancy: Vacancy<Guest>) {
-        let (program, retired) = (Arc::clone(&self.program), Arc::clone(&self.retired));
-        self.lanes.background().spawn(async move {
-            let mut pause = FIRST_PAUSE;
-            while !retired.load(Ordering::Relaxed) {
-                match program.instantiate().await {
-                    Ok(guest) => return vacancy.fill(guest),
-                    Err(error) => {
-                        tracing::error!(%error, retry_in = ?pause, "a guest cannot be replaced");
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                    }
-                }
-            }
-        });
     }
 }
 

@@ -24,6 +24,7 @@ pub struct ServiceMetrics {
     by_status: [AtomicU64; STATUSES],
     by_code: Counts,
     restarts: Counts,
+    initialize_failures: AtomicU64,
     receive: Histogram,
     queue: Histogram,
     run: Histogram,
@@ -52,6 +53,7 @@ impl Default for ServiceMetrics {
             by_status: [const { AtomicU64::new(0) }; STATUSES],
             by_code: Counts::default(),
             restarts: Counts::default(),
+            initialize_failures: AtomicU64::new(0),
             receive: Histogram::default(),
             queue: Histogram::default(),
             run: Histogram::default(),
@@ -100,6 +102,11 @@ impl ServiceMetrics {
     /// A guest was given up because of `fault` and is being replaced.
     pub fn restarted(&self, fault: &'static str) {
         self.restarts.add(fault);
+    }
+
+    /// A guest that was to replace another could not be made.
+    pub fn initialize_failed(&self) {
+        self.initialize_failures.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn restarts(&self) -> u64 {
@@ -184,6 +191,12 @@ impl View {
         };
         self.counter(encoder, "requests_accepted", "requests that came in", of(|m| &m.accepted))?;
         self.counter(encoder, "fuel", "fuel burnt by processors", of(|m| &m.fuel))?;
+        self.counter(
+            encoder,
+            "initialize_failures",
+            "guests that could not be made to replace others",
+            of(|m| &m.initialize_failures),
+        )?;
         self.counter(
             encoder,
             "log_dropped",
@@ -300,6 +313,7 @@ mod tests {
             metrics.settled(status, code);
         }
         metrics.restarted("panic");
+        metrics.initialize_failed();
         assert_eq!(metrics.account(), (4, 4));
         metrics.ran(Duration::from_millis(2), Some(7));
         let text = exposition(
@@ -314,6 +328,7 @@ mod tests {
             "bulkhead_requests_total{service=\"echo\",status=\"499\"} 1",
             "bulkhead_refusals_total{service=\"echo\",code=\"queue_full\"} 1",
             "bulkhead_instance_restarts_total{service=\"echo\",fault=\"panic\"} 1",
+            "bulkhead_initialize_failures_total{service=\"echo\"} 1",
             "bulkhead_fuel_total{service=\"echo\"} 7",
             "bulkhead_request_run_seconds_bucket{le=\"0.0025\",service=\"echo\"} 1",
             "bulkhead_request_run_seconds_count{service=\"echo\"} 1",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::host::{TestHost, terminate};
 use crate::http::request;
@@ -24,6 +24,46 @@ fn services_come_back_after_a_kill_with_tokens_versions_and_states() {
     let described = host.call_admin("GET", "/api/v1/services/echo", b"").json();
     assert_eq!((&described["version"], &described["instances"][0]["workers"]), (&json!(2), &json!(2)));
     assert_eq!(host.call_admin("GET", "/api/v1/services/stopped", b"").json()["state"], "stopped");
+}
+
+/// All that the control API tells of every service, but for what belongs to one run of the host.
+fn told(host: &TestHost) -> Vec<Value> {
+    let listed = host.call_admin("GET", "/api/v1/services", b"").json();
+    let names = listed["services"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
+    names
+        .map(|name| {
+            let mut service = host.call_admin("GET", &format!("/api/v1/services/{name}"), b"").json();
+            service["url"] = Value::Null;
+            service
+        })
+        .collect()
+}
+
+#[test]
+fn a_restart_changes_nothing_however_the_host_ended() {
+    let mut host = TestHost::start();
+    let (model, warm_up) = (host.upload_bytes(b"model"), host.upload_bytes(b"warm-up"));
+    let spec = json!({"name": "whole", "processor_path": "x.wasm", "model_path": "m", "model_entry": "m.bin",
+        "model_config": {"initialize": "model"}, "processor_envs": [{"name": "A", "value": "b"}],
+        "metadata": {"instance": 2, "cpu": 1, "rpc": {"worker_threads": 1}}});
+    let files = json!([{"path": "m.bin", "sha256": model, "size": 5}]);
+    let body = json!({"spec": spec, "processor": host.upload("faults"), "model": files, "warm_up": warm_up});
+    let created = host.call_admin("POST", "/api/v1/services", body.to_string().as_bytes());
+    assert_eq!(created.status, 201, "{}", created.text());
+    host.deploy("open", "echo", json!({"generate_token": false}));
+    host.deploy("stopped", "echo", json!({}));
+    assert_eq!(host.call_admin("POST", "/api/v1/services/stopped/stop", b"").status, 200);
+    let modify = json!({"spec": {"sandbox": {"memory_mb": 64}}}).to_string();
+    assert_eq!(host.call_admin("PUT", "/api/v1/services/whole", modify.as_bytes()).status, 200);
+
+    let before = told(&host);
+    assert_eq!(before.len(), 3);
+    host = host.kill_and_restart();
+    assert_eq!(told(&host), before, "after kill -9");
+    terminate(host.pid());
+    assert!(host.end().success());
+    host = host.kill_and_restart();
+    assert_eq!(told(&host), before, "after SIGTERM");
 }
 
 /// The one compiled file of a host with one service.

@@ -6,7 +6,7 @@ mod deed;
 mod inspect;
 mod strain;
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use bulkhead_guest::{Error, Level, Model, Processor, Request, Response};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ enum Start {
     Fail,
     Panic,
     Loop,
+    /// Works only while the model's entry can be read.
+    Model,
 }
 
 impl Processor for Faults {
@@ -49,6 +51,11 @@ impl Processor for Faults {
             Start::Fail => Err(Error::new(0, "initialize failed because model_config says so")),
             Start::Panic => panic!("initialize panicked because model_config says so"),
             Start::Loop => strain::spin(),
+            Start::Model => match model.entry_path().map(fs::read) {
+                Some(Ok(_)) => Ok(Self { model: model.clone(), calls: 0 }),
+                Some(Err(error)) => Err(Error::new(0, format_args!("the model cannot be read: {error}"))),
+                None => Err(Error::new(0, "there is no model to read")),
+            },
         }
     }
 

@@ -116,4 +116,14 @@ fn model_config_spoils_initialize() {
     let error = configured("{\"initialize\": \"fail\"}").err().unwrap();
     assert!(error.message().contains("because model_config says so"));
     assert!(configured("{\"initialise\": \"ok\"}").is_err());
+    assert!(configured("{\"initialize\": \"model\"}").is_err());
+    let dir = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/src").into());
+    let model = |entry: &str| Model {
+        dir: dir.clone(),
+        entry: Some(entry.to_owned()),
+        config: "{\"initialize\": \"model\"}".to_owned(),
+        ..Model::default()
+    };
+    assert!(Faults::initialize(&model("lib.rs")).is_ok());
+    assert!(Faults::initialize(&model("absent")).is_err());
 }

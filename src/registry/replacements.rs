@@ -1,0 +1,70 @@
+//! New guests for those that failed, made in the background.
+//!
+//! A replacement takes microseconds, so the first attempt is made at once. If `initialize` has begun to fail, attempts
+//! come at growing intervals, and what keeps the instance from being whole can be asked for.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::admission::{Lanes, Replace, Vacancy};
+use crate::sandbox::{Guest, Program};
+use crate::telemetry::ServiceMetrics;
+
+/// Waits between attempts to make a guest whose `initialize` has begun to fail.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Why the latest guest could not be made, and when the next attempt is.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    pub error: String,
+    pub next_attempt: Instant,
+}
+
+/// An instance's latest trouble, which may be over.
+#[derive(Default)]
+pub(super) struct LastTrouble(Mutex<Option<Trouble>>);
+
+impl LastTrouble {
+    pub(super) fn last(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, trouble: Trouble) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+    }
+}
+
+/// What a new guest of one instance is made of.
+pub(super) struct Replacements {
+    pub(super) service: String,
+    pub(super) program: Arc<Program>,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) metrics: Arc<ServiceMetrics>,
+    pub(super) retired: Arc<AtomicBool>,
+    pub(super) trouble: Arc<LastTrouble>,
+}
+
+impl Replace<Guest> for Replacements {
+    fn replace(&self, mut vacancy: Vacancy<Guest>) {
+        let (program, retired) = (Arc::clone(&self.program), Arc::clone(&self.retired));
+        let (service, metrics, trouble) = (self.service.clone(), Arc::clone(&self.metrics), Arc::clone(&self.trouble));
+        self.lanes.background().spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            while !retired.load(Ordering::Relaxed) {
+                match program.instantiate().await {
+                    Ok(guest) => return vacancy.fill(guest),
+                    Err(error) => {
+                        metrics.initialize_failed();
+                        tracing::error!(service, %error, retry_in = ?pause, "a guest cannot be replaced");
+                        trouble.note(Trouble { error: error.to_string(), next_attempt: Instant::now() + pause });
+                        vacancy.stall();
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                }
+            }
+        });
+    }
+}
