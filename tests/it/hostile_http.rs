@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub(crate) use self::timing::Leave;
-use crate::figures::{is_long, must};
+use crate::figures::{is_long, must, rounds};
 use crate::host::TestHost;
 use crate::http::Client;
 
@@ -142,11 +142,15 @@ impl Row {
         }
     }
 
+    /// As often as the release gate asks for where it asks.
     fn whole(&self, host: &TestHost) -> u64 {
-        let mut client = host.client();
-        client.try_write(&self.with_probe());
-        self.check(&mut client);
-        1
+        let times = if CORE.contains(&self.id) { rounds(3, 100) } else { 1 };
+        for _ in 0..times {
+            let mut client = host.client();
+            client.try_write(&self.with_probe());
+            self.check(&mut client);
+        }
+        times as u64
     }
 
     fn byte_by_byte(&self, host: &TestHost) -> u64 {
