@@ -24,6 +24,7 @@ pub(super) fn scenes() -> Vec<Scene> {
         ("T7", leaving_a_running_request_frees_its_worker),
         ("T8", leaving_is_noticed_whatever_lies_unread),
         ("T9", what_came_during_a_slow_request_is_answered_after_it),
+        ("T10", what_stands_behind_a_large_answer_waits_for_it),
         ("T12", who_stops_reading_is_cut_off),
         ("T13", the_last_request_of_a_connection_closes_it),
     ]
@@ -237,6 +238,21 @@ fn what_came_during_a_slow_request_is_answered_after_it() {
         }
         client.hurry(Duration::from_secs(5));
         assert!(client.is_closed(), "it has rested long enough");
+    }
+}
+
+fn what_stands_behind_a_large_answer_waits_for_it() {
+    let host = TestHost::start_with(&["--head-timeout", "300ms"], "");
+    let service = host.deploy("faults", "faults", json!({}));
+    let one = |body: &[u8]| request("POST", &service.path, &[("authorization", &service.token)], body);
+    for (last, status) in [("GET / HTTP/1.9\r\n\r\n", 505), ("GET / HT", 408)] {
+        let mut client = host.client();
+        let large = one(br#"{"do":"body","bytes":16777216}"#);
+        client.write(&[large, one(br#"{"do":"flag"}"#), last.into()].concat());
+        assert_eq!(client.read("POST").body.len(), 16 << 20);
+        assert_eq!(client.read("POST").status, 200);
+        let refused = client.read("GET");
+        assert!(refused.status == status && refused.closes() && client.is_closed(), "{refused:?}");
     }
 }
 
