@@ -123,3 +123,48 @@ impl Wire {
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_reader_is_woken_at_each_stage_that_it_waits_for() {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        let wire = Wire::new(10);
+        for request in 0..3 {
+            wire.arrived(Instant::now(), None);
+            assert_eq!(wire.stage(&cx), Stage::HandedOn);
+            wire.begin();
+            assert_eq!(woken.0.load(Ordering::Relaxed), 2 * request + 1);
+            assert_eq!(wire.stage(&cx), Stage::Begun);
+            wire.answer();
+            assert_eq!(woken.0.load(Ordering::Relaxed), 2 * request + 2);
+            assert_eq!(wire.stage(&cx), Stage::Answered);
+        }
+    }
+
+    #[test]
+    fn the_last_request_knows_that_it_is() {
+        let wire = Wire::new(2);
+        wire.arrived(Instant::now(), None);
+        assert!(!wire.is_last());
+        wire.arrived(Instant::now(), None);
+        assert!(wire.is_last());
+    }
+}

@@ -14,12 +14,14 @@ mod timing;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 pub(crate) use self::timing::Leave;
-use crate::figures::{is_long, must};
+use self::timing::Scene;
+use crate::figures::{is_long, must, rounds};
 use crate::host::TestHost;
 use crate::http::Client;
 
@@ -34,7 +36,7 @@ const GET_ONLY: &str = "/api/predict/get-only";
 
 const PROBE: &[u8] = b"POST /api/predict/open HTTP/1.1\r\nhost: probe\r\ncontent-length: 9\r\n\r\nthe probe";
 
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Rows longer than this are not sent byte by byte, and are cut in a few places only.
 const SHORT: usize = 1500;
@@ -142,11 +144,15 @@ impl Row {
         }
     }
 
+    /// As often as the release gate asks for where it asks.
     fn whole(&self, host: &TestHost) -> u64 {
-        let mut client = host.client();
-        client.try_write(&self.with_probe());
-        self.check(&mut client);
-        1
+        let times = if CORE.contains(&self.id) { rounds(3, 100) } else { 1 };
+        for _ in 0..times {
+            let mut client = host.client();
+            client.try_write(&self.with_probe());
+            self.check(&mut client);
+        }
+        times as u64
     }
 
     fn byte_by_byte(&self, host: &TestHost) -> u64 {
@@ -211,6 +217,22 @@ fn attempt<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
+/// Each scene has a host of its own, which compiles its guests; more than a few at once only wait for each other.
+fn play(scenes: &[Scene]) -> Vec<(&'static str, String)> {
+    let next = AtomicUsize::new(0);
+    let play = || {
+        let mut wrong = Vec::new();
+        while let Some((id, scene)) = scenes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            wrong.extend(attempt(scene).err().map(|why| (*id, format!("{id}: {why}"))));
+        }
+        wrong
+    };
+    std::thread::scope(|scope| {
+        let players = [(); 3].map(|()| scope.spawn(play));
+        players.into_iter().flat_map(|player| player.join().expect("panics are caught")).collect()
+    })
+}
+
 #[test]
 fn every_row_is_answered_as_the_table_says_however_its_bytes_arrive() {
     let host = host();
@@ -228,14 +250,7 @@ fn every_row_is_answered_as_the_table_says_however_its_bytes_arrive() {
     drop(host);
     let scenes = [timing::scenes(), scenes::scenes()].concat();
     count += scenes.len();
-    std::thread::scope(|scope| {
-        let running: Vec<_> = scenes.iter().map(|(id, scene)| (*id, scope.spawn(move || attempt(scene)))).collect();
-        for (id, outcome) in running {
-            if let Err(why) = outcome.join().expect("panics are caught") {
-                wrong.push((id, format!("{id}: {why}")));
-            }
-        }
-    });
+    wrong.extend(play(&scenes));
     for (_, why) in &wrong {
         println!("{why}");
     }

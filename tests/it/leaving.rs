@@ -174,6 +174,23 @@ fn in_the_background() {
     scene.tell("background", left, Some(499));
 }
 
+/// hyper alone would not look for the end of the stream behind any of these, and behind the last the host must look
+/// without reading up to it.
+#[test]
+fn with_more_behind_the_request() {
+    let mut scene = Scene::set();
+    let whole = scene.endless();
+    let behind = [b"\r\n".to_vec(), whole.clone(), whole.repeat(10), vec![b'x'; 100 << 10]];
+    let mut round = 0;
+    let left = each(|how| {
+        let client = scene.client(&[whole.as_slice(), &behind[round / 2 % behind.len()]].concat());
+        round += 1;
+        scene.wait_until(BUSY, 1);
+        scene.leave(how, client, BUSY);
+    });
+    scene.tell("more_behind", left, Some(499));
+}
+
 #[test]
 fn while_asleep_in_a_host_call() {
     let mut scene = Scene::set();

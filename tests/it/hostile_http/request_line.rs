@@ -77,6 +77,11 @@ fn methods() -> Vec<Row> {
             format!("POST {GET_ONLY} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"),
         ),
         understood("V15", b"", line(&format!("GET {GET_ONLY} HTTP/1.1"))),
+        // Refusals of HEAD have no body on the wire either.
+        turned_down("V15", 405, "method_not_allowed", line(&format!("HEAD {GET_ONLY} HTTP/1.1"))),
+        turned_down("V15", 404, "not_found", line("HEAD / HTTP/1.1")),
+        understood("V15", b"", line(&format!("HEAD {OPEN} HTTP/1.1"))),
+        refused("V7", 400, "bad_request", "HEAD / HTTP/1.1\r\n\r\n"),
     ];
     for unknown in ["FROB", "get", "Post", "PROPFIND", "QUERY"] {
         rows.push(refused("V13", 501, "not_implemented", line(&format!("{unknown} {OPEN} HTTP/1.1"))));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::accepted;
+use crate::figures::rounds;
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, request};
 
@@ -15,6 +16,7 @@ pub(super) fn scenes() -> Vec<Scene> {
     vec![
         ("T1", silent_connection_is_closed_within_ten_seconds),
         ("T2", half_a_head_is_408),
+        ("T2", empty_lines_begin_no_request),
         ("T3", half_a_body_is_408_at_the_deadline),
         ("T4", end_within_a_head_is_no_request),
         ("T5", end_within_a_body_is_499),
@@ -22,6 +24,7 @@ pub(super) fn scenes() -> Vec<Scene> {
         ("T7", leaving_a_running_request_frees_its_worker),
         ("T8", leaving_is_noticed_whatever_lies_unread),
         ("T9", what_came_during_a_slow_request_is_answered_after_it),
+        ("T10", what_stands_behind_a_large_answer_waits_for_it),
         ("T12", who_stops_reading_is_cut_off),
         ("T13", the_last_request_of_a_connection_closes_it),
     ]
@@ -38,12 +41,13 @@ fn silent_connection_is_closed_within_ten_seconds() {
 
 fn half_a_head_is_408() {
     let host = TestHost::start_with(&["--head-timeout", "300ms"], "");
-    for part in ["G", "GET / HTTP/1.1", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\n"] {
-        let mut client = host.client();
-        client.write(part.as_bytes());
+    let parts = ["G", "GET / HTTP/1.1", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\n\r\nG"];
+    let started = started(&host, &parts.map(str::to_owned));
+    let halves = started.len() as u64;
+    for mut client in started {
         let response = client.read("GET");
         response.assert_problem(408, "deadline_exceeded");
-        assert!(response.closes() && client.is_closed(), "{part:?}");
+        assert!(response.closes() && client.is_closed());
     }
     let mut trickle = host.client();
     let began = Instant::now();
@@ -55,7 +59,25 @@ fn half_a_head_is_408() {
     };
     response.assert_problem(408, "deadline_exceeded");
     assert!(began.elapsed() < Duration::from_secs(5), "a byte now and then buys no time");
-    assert_eq!(accepted(&host), 5);
+    assert_eq!(accepted(&host), halves + 1);
+}
+
+/// Clients that have each sent one of the parts, and say no more; a hundred of them in a long run.
+fn started(host: &TestHost, parts: &[String]) -> Vec<Client> {
+    let one = |part: &String| {
+        let mut client = host.client();
+        client.write(part.as_bytes());
+        client
+    };
+    (0..rounds(2, 25)).flat_map(|_| parts.iter().map(one)).collect()
+}
+
+fn empty_lines_begin_no_request() {
+    let host = TestHost::start_with(&["--head-timeout", "100ms", "--idle-timeout", "500ms"], "");
+    let mut client = host.client();
+    client.write(b"\r\n\r\n");
+    assert!(client.is_closed(), "as one that says nothing is, without a word");
+    assert_eq!(accepted(&host), 0);
 }
 
 fn half_a_body_is_408_at_the_deadline() {
@@ -64,19 +86,17 @@ fn half_a_body_is_408_at_the_deadline() {
     let head = |framing: &str| {
         format!("POST {} HTTP/1.1\r\nHost: a\r\nAuthorization: {}\r\n{framing}\r\n\r\n", echo.path, echo.token)
     };
-    for (framing, part) in [
-        ("Content-Length: 10", ""),
-        ("Content-Length: 10", "123"),
-        ("Transfer-Encoding: chunked", "3\r\nab"),
-        ("Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n"),
-    ] {
-        let mut client = host.client();
-        let began = Instant::now();
-        client.write((head(framing) + part).as_bytes());
+    let parts = [
+        head("Content-Length: 10"),
+        head("Content-Length: 10") + "123",
+        head("Transfer-Encoding: chunked") + "3\r\nab",
+        head("Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n",
+    ];
+    for mut client in started(&host, &parts) {
         let response = client.read("POST");
-        response.assert_problem(408, "deadline_exceeded");
-        assert!(response.closes() && client.is_closed(), "{framing} {part:?}");
-        assert!(began.elapsed() >= Duration::from_millis(395), "{:?}", began.elapsed());
+        let problem = response.assert_problem(408, "deadline_exceeded");
+        assert!(problem["spent_ms"]["receive"].as_f64().is_some_and(|ms| ms >= 400.0), "{problem}");
+        assert!(response.closes() && client.is_closed());
     }
 }
 
@@ -218,6 +238,21 @@ fn what_came_during_a_slow_request_is_answered_after_it() {
         }
         client.hurry(Duration::from_secs(5));
         assert!(client.is_closed(), "it has rested long enough");
+    }
+}
+
+fn what_stands_behind_a_large_answer_waits_for_it() {
+    let host = TestHost::start_with(&["--head-timeout", "300ms"], "");
+    let service = host.deploy("faults", "faults", json!({}));
+    let one = |body: &[u8]| request("POST", &service.path, &[("authorization", &service.token)], body);
+    for (last, status) in [("GET / HTTP/1.9\r\n\r\n", 505), ("GET / HT", 408)] {
+        let mut client = host.client();
+        let large = one(br#"{"do":"body","bytes":16777216}"#);
+        client.write(&[large, one(br#"{"do":"flag"}"#), last.into()].concat());
+        assert_eq!(client.read("POST").body.len(), 16 << 20);
+        assert_eq!(client.read("POST").status, 200);
+        let refused = client.read("GET");
+        assert!(refused.status == status && refused.closes() && client.is_closed(), "{refused:?}");
     }
 }
 
