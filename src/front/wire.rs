@@ -146,7 +146,7 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let cx = Context::from_waker(&waker);
-        let wire = Wire::new(10);
+        let wire = Wire::new(std::net::Ipv4Addr::LOCALHOST.into(), 10);
         for request in 0..3 {
             wire.arrived(Instant::now(), None);
             assert_eq!(wire.stage(&cx), Stage::HandedOn);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_last_request_knows_that_it_is() {
-        let wire = Wire::new(2);
+        let wire = Wire::new(std::net::Ipv4Addr::LOCALHOST.into(), 2);
         wire.arrived(Instant::now(), None);
         assert!(!wire.is_last());
         wire.arrived(Instant::now(), None);
