@@ -107,8 +107,7 @@ fn s429_for_an_address_that_guesses() {
     let host = TestHost::start_with(&["--max-failed-logins-per-address", "3"], "");
     let echo = host.deploy("echo", "echo", json!({"token": TOKEN}));
     let open = host.deploy("open", "echo", json!({"generate_token": false}));
-    let mut client = host.client();
-    let mut guess = |token: &str| client.send("POST", &echo.path, &[("authorization", token)], b"x");
+    let guess = |token: &str| host.client().send("POST", &echo.path, &[("authorization", token)], b"x");
     // Within a second three guesses fail; a second may begin between two of them, and then three more do.
     let refused = (0..7).map(|_| guess(GUESS)).find(|response| response.status == 429).expect("it was refused");
     refused.assert_problem(429, "rate_limited");

@@ -75,7 +75,9 @@ fn slow_clients_are_borne_for_their_time_and_leave_the_others_theirs() {
     // How long the host bears half a request; in that time all must have come and the good client be done.
     let patience = rounds(8, 16);
     let (time, most) = (format!("{patience}s"), (all + 100).to_string());
+    // The good client stays on one connection for the whole time.
     let args = ["--head-timeout", &time, "--write-timeout", "300", "--max-connections", &most];
+    let args = [&args[..], &["--max-requests-per-connection", "1000000"]].concat();
     let host = TestHost::start_with(&args, "");
     let echo = host.deploy("echo", "echo", json!({}));
     let rpc = |seconds: usize| json!({"worker_threads": 2, "max_queue_size": all, "keepalive": seconds * 1000});
