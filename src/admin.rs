@@ -8,7 +8,8 @@ mod deploy;
 mod problem;
 mod view;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::auth::Attempts;
 use crate::config::Token;
 use crate::front::Front;
 use crate::registry::Registry;
@@ -31,6 +33,8 @@ use crate::telemetry::LogWriter;
 const MAX_CONNECTIONS: usize = 256;
 /// A head must be complete in this time; it is also how long a connection may rest.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// Wrong tokens a second from one address: operators do not come through a gateway.
+pub const MAX_FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 type Reply = http::Response<Either<Full<Bytes>, Channel<Bytes>>>;
@@ -42,6 +46,8 @@ pub struct Admin {
     pub front: Front,
     pub log: LogWriter,
     pub token: Token,
+    /// Wrong tokens tried here.
+    pub attempts: Attempts,
     /// Where callers find services: `http://host:port`.
     pub data_url: String,
     /// True once the host is going away.
@@ -59,11 +65,11 @@ impl Admin {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let (admin, end) = (Arc::clone(&self), end.clone());
                     tokio::spawn(async move {
                         let _place = place;
-                        admin.connection(stream, end).await;
+                        admin.connection(stream, peer.ip(), end).await;
                     });
                 }
                 Err(error) => {
@@ -74,10 +80,10 @@ impl Admin {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, mut end: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr, mut end: watch::Receiver<bool>) {
         let service = service_fn(|request| {
             let admin = Arc::clone(&self);
-            async move { Ok::<_, std::convert::Infallible>(api::handle(admin, request).await) }
+            async move { Ok::<_, std::convert::Infallible>(api::handle(admin, peer, request).await) }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(64 << 10);

@@ -3,11 +3,13 @@
 //! `Authorization: <token>` (curl), `Authorization: Bearer <token>` (clients of other services), and
 //! `Authorization: EAS <signature>` (the official SDKs, see [`signature`]). Secrets are compared in constant time.
 
+mod attempts;
 mod signature;
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
+pub use self::attempts::{Attempts, TooManyFailures, origin};
 use crate::config::Token;
 
 /// A caller whose authorization has been checked. There is no other way to have one.

@@ -4,7 +4,7 @@
 //! down unchanged; an [`Answer`] comes back up already safe to send. Neither knows how it is transported or computed.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ pub struct Call {
     pub request_id: RequestId,
     /// The moment at which the caller gets 408, whatever the call is doing.
     pub deadline: Instant,
+    pub spent: Spent,
 }
 
 impl Call {
@@ -32,6 +33,34 @@ impl Call {
 
     pub fn content_type(&self) -> Option<&str> {
         self.headers.get(http::header::CONTENT_TYPE)?.to_str().ok()
+    }
+}
+
+/// What a call that was stopped half-way had used until then; one that ran to its end says so itself.
+#[derive(Debug, Default)]
+pub struct Spent {
+    memory: AtomicUsize,
+    /// One more than was burnt, so that zero is "not known".
+    fuel: AtomicU64,
+}
+
+impl Spent {
+    /// The guest has come to use so many bytes of memory.
+    pub fn note_memory(&self, bytes: usize) {
+        self.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    pub fn note_fuel(&self, burnt: u64) {
+        self.fuel.store(burnt.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub fn memory(&self) -> usize {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// `None` as long as the guest has not come to rest, and where it is not metered.
+    pub fn fuel(&self) -> Option<u64> {
+        self.fuel.load(Ordering::Relaxed).checked_sub(1)
     }
 }
 
@@ -140,6 +169,7 @@ mod tests {
             body: Bytes::new(),
             request_id: RequestId::generate(),
             deadline: Instant::now(),
+            spent: Spent::default(),
         };
         assert_eq!(call("/api/predict/echo/v1/x?q=1", 17).path(), "/v1/x");
         assert_eq!(call("/api/predict/echo", 17).path(), "");

@@ -12,6 +12,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 mod excerpt;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod items;
 mod json;
 mod keys;

@@ -7,14 +7,19 @@ mod addresses;
 mod body;
 mod connection;
 mod exchange;
+mod frames;
 mod framing;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod guard;
 mod handle;
 mod head;
+mod http2;
 mod inbox;
 mod refusal;
 mod render;
 mod route;
+mod stall;
 mod wire;
 
 use std::sync::Arc;
@@ -29,6 +34,7 @@ use self::connection::Listening;
 use self::exchange::Ledger;
 pub use self::guard::Patience;
 use self::handle::Line;
+use crate::auth::Attempts;
 use crate::registry::Registry;
 use crate::telemetry::{LogWriter, ServiceMetrics};
 
@@ -39,7 +45,8 @@ pub struct Front(Arc<Listening>);
 impl Front {
     pub fn new(registry: Arc<Registry>, log: LogWriter, limits: ConnectionLimits) -> Self {
         let ledger = Ledger { log, nobody: Arc::default() };
-        let line = Line { registry, ledger };
+        let attempts = Attempts::new(limits.failed_logins);
+        let line = Line { registry, ledger, attempts };
         let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
     }

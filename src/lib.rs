@@ -30,6 +30,8 @@ pub mod telemetry;
 
 pub mod cli;
 pub mod failpoint;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod local;
 pub mod serve;
 pub mod shutdown;

@@ -12,7 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use crate::admission::{Lanes, Overdue};
-use crate::call::{Call, RequestId};
+use crate::call::{Call, RequestId, Spent};
 use crate::cli::test::{LocalAnswer, LocalRequest};
 use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
@@ -128,6 +128,7 @@ fn to_call(file: &ServiceFile, request: LocalRequest, deadline: Instant) -> Resu
         body: Bytes::from(request.body),
         request_id: RequestId::generate(),
         deadline,
+        spent: Spent::default(),
     })
 }
 

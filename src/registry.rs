@@ -4,6 +4,7 @@
 //! old one's place in one step, and the old one ends with the last request it is answering. Whatever fails before that
 //! step leaves everything as it was.
 
+mod change;
 mod rate;
 mod service;
 mod version;
@@ -12,19 +13,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use serde_json::Value;
-
+pub use self::change::{Change, ChangeError, Files, Progress, Step};
 pub use self::rate::Limited;
 pub use self::service::{Phase, Service, State};
 pub(crate) use self::version::guest_settings;
 pub use self::version::{Ticket, Version};
 use crate::admission::Lanes;
 use crate::auth;
-use crate::config::{Mistakes, ServiceFile, Token, TokenPolicy};
+use crate::config::{ServiceFile, Token, TokenPolicy};
 use crate::failpoint;
-use crate::sandbox::{InitializeError, PrepareError, Sandbox};
-use crate::storage::{Artifact, Digest, ModelFile, Record, Storage, StorageError};
+use crate::sandbox::Sandbox;
+use crate::storage::{Artifact, Digest, Record, Storage, StorageError};
+use arc_swap::ArcSwap;
 
 /// The services of one host.
 pub struct Registry {
@@ -36,97 +36,6 @@ pub struct Registry {
     unnamed_files: tokio::sync::RwLock<()>,
     /// One change at a time per name.
     changing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
-}
-
-/// The files of a service, uploaded before.
-#[derive(Clone, Debug)]
-pub struct Files {
-    pub processor: Digest,
-    pub model: Vec<ModelFile>,
-    pub warm_up: Option<Digest>,
-}
-
-/// What a modify changes; what is `None` stays.
-#[derive(Clone, Debug, Default)]
-pub struct Change {
-    /// A JSON merge patch for the service file.
-    pub patch: Option<Value>,
-    pub processor: Option<Digest>,
-    pub model: Option<Vec<ModelFile>>,
-    /// `Some(None)` removes it.
-    pub warm_up: Option<Option<Digest>>,
-}
-
-/// How far a deploy has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Check,
-    Compile,
-    Initialize,
-    Swap,
-}
-
-impl Step {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Check => "check",
-            Self::Compile => "compile",
-            Self::Initialize => "initialize",
-            Self::Swap => "swap",
-        }
-    }
-}
-
-/// Is told of each step as it begins.
-pub type Progress = dyn Fn(Step) + Send + Sync;
-
-/// Why a change was not made. Nothing has changed then.
-#[derive(Debug)]
-pub enum ChangeError {
-    Exists,
-    NotFound,
-    Invalid(Mistakes),
-    /// The processor cannot be deployed: why, and where it failed if it ran.
-    Refused {
-        reason: String,
-        stack: String,
-    },
-    Storage(StorageError),
-    Internal(String),
-}
-
-impl From<Mistakes> for ChangeError {
-    fn from(mistakes: Mistakes) -> Self {
-        Self::Invalid(mistakes)
-    }
-}
-
-impl From<StorageError> for ChangeError {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
-
-impl From<PrepareError> for ChangeError {
-    fn from(error: PrepareError) -> Self {
-        match error {
-            PrepareError::Engine(reason) => Self::Internal(reason),
-            refused => Self::Refused { reason: refused.to_string(), stack: String::new() },
-        }
-    }
-}
-
-impl From<InitializeError> for ChangeError {
-    fn from(error: InitializeError) -> Self {
-        let reason = error.to_string();
-        match error {
-            InitializeError::Fault { stack, .. } => Self::Refused { reason, stack },
-            InitializeError::Declined(_) | InitializeError::TimedOut(_) => {
-                Self::Refused { reason, stack: String::new() }
-            }
-            InitializeError::Host(_) => Self::Internal(reason),
-        }
-    }
 }
 
 impl Registry {
@@ -186,7 +95,25 @@ impl Registry {
         services
     }
 
+    /// Requests that the present services have accepted, and those that have ended.
+    pub fn account(&self) -> (u64, u64) {
+        let accounts = self.services.load();
+        let sum = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+        accounts.values().map(|service| service.metrics().account()).fold((0, 0), sum)
+    }
+
     pub async fn create(
+        &self,
+        file: &ServiceFile,
+        files: Files,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let outcome = self.try_create(file, files, progress).await;
+        self.tidy().await;
+        outcome
+    }
+
+    async fn try_create(
         &self,
         file: &ServiceFile,
         files: Files,
@@ -211,7 +138,7 @@ impl Registry {
             token,
             processor: self.artifact(files.processor)?,
             model: files.model,
-            warm_up: files.warm_up,
+            warm_up: self.present(files.warm_up)?,
             stopped: false,
             created_at: now.clone(),
             updated_at: now,
@@ -231,6 +158,12 @@ impl Registry {
     }
 
     pub async fn modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
+        let outcome = self.try_modify(name, change, progress).await;
+        self.tidy().await;
+        outcome
+    }
+
+    async fn try_modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
         let _turn = self.turn(name).await;
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         progress(Step::Check);
@@ -259,7 +192,10 @@ impl Registry {
                 None => old.processor.clone(),
             },
             model: change.model.unwrap_or_else(|| old.model.clone()),
-            warm_up: change.warm_up.unwrap_or_else(|| old.warm_up.clone()),
+            warm_up: match change.warm_up {
+                Some(warm_up) => self.present(warm_up)?,
+                None => old.warm_up.clone(),
+            },
             updated_at: now(),
             ..Record::clone(old)
         };
@@ -311,12 +247,25 @@ impl Registry {
             services
         });
         service.enter(Phase::Stopped);
-        // While a deploy is under way its files are in danger; the next delete or start of the host sweeps then.
-        if let Ok(_alone) = self.unnamed_files.try_write() {
-            let storage = Arc::clone(&self.storage);
-            blocking(move || storage.sweep()).await?;
-        }
+        failpoint::reach("delete.forgotten");
+        self.tidy_with(Storage::sweep_models).await;
+        self.tidy().await;
         Ok(())
+    }
+
+    /// Removes what no service needs any more: an old version's files, or those of a deploy that was refused.
+    async fn tidy(&self) {
+        self.tidy_with(Storage::sweep).await;
+    }
+
+    /// While a deploy is under way its files are in danger; then this is left to whoever comes last.
+    async fn tidy_with(&self, sweep: fn(&Storage) -> Result<(), StorageError>) {
+        let Ok(_alone) = self.unnamed_files.try_write() else { return };
+        let storage = Arc::clone(&self.storage);
+        if let Err(error) = blocking(move || sweep(&storage)).await {
+            // The change itself has been made, or refused for its own reason.
+            tracing::warn!(error = error.with_source(), "files that nobody needs could not be removed");
+        }
     }
 
     /// Compiles and initialises what `record` describes, without anybody noticing.
@@ -360,6 +309,14 @@ impl Registry {
         Ok(Artifact { sha256, bytes })
     }
 
+    /// A record names no file that is not there.
+    fn present(&self, sha256: Option<Digest>) -> Result<Option<Digest>, ChangeError> {
+        if let Some(sha256) = &sha256 {
+            self.storage.artifact(sha256)?;
+        }
+        Ok(sha256)
+    }
+
     fn new_token(&self) -> Result<Token, ChangeError> {
         auth::generate_token().map_err(|error| ChangeError::Internal(format!("no randomness for a token: {error}")))
     }
@@ -373,19 +330,6 @@ impl Registry {
             Arc::clone(changing.entry(name.to_owned()).or_default())
         };
         lock.lock_owned().await
-    }
-}
-
-impl ChangeError {
-    /// One sentence for logs and for `desc`.
-    pub fn reason(&self) -> String {
-        match self {
-            Self::Exists => "a service of that name exists".into(),
-            Self::NotFound => "there is no service of that name".into(),
-            Self::Invalid(mistakes) => mistakes.to_string(),
-            Self::Refused { reason, .. } | Self::Internal(reason) => reason.clone(),
-            Self::Storage(error) => error.to_string(),
-        }
     }
 }
 

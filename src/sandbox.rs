@@ -12,6 +12,8 @@ mod bindings;
 mod compile;
 mod engine;
 mod fault;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod guest;
 mod host;
 mod limits;

@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
-use crate::admin::{Admin, reachable};
+use crate::admin::{Admin, MAX_FAILED_LOGINS, reachable};
 use crate::admission::Lanes;
+use crate::auth::Attempts;
 use crate::front::{ConnectionLimits, Front};
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox};
@@ -44,15 +45,19 @@ pub struct ServeOptions {
 pub fn run(options: ServeOptions) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
+    if cfg!(feature = "unguarded") {
+        tracing::warn!("built without the guard at the socket: for measurements alone, on loopback");
+    }
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = Storage::open(&options.data)
         .with_context(|| format!("cannot use data directory {}", options.data.display()))?;
-    storage.sweep().context("cannot clean the data directory")?;
+    storage.clean().context("cannot clean the data directory")?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
     let lanes = Arc::new(Lanes::new(cores).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
     let storage = Arc::new(storage);
     let registry = Registry::open(Arc::clone(&storage), sandbox, lanes).context("cannot read the services")?;
+    let registry = Arc::new(registry);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.io_threads.unwrap_or(cores))
         .max_blocking_threads(16)
@@ -60,9 +65,12 @@ pub fn run(options: ServeOptions) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the network threads")?;
-    let outcome = runtime.block_on(serve(options, storage, Arc::new(registry), log));
+    let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), log));
     // What has not ended within the grace period is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    // The last line of the log is the account: whether anybody was left without an answer.
+    let (accepted, settled) = registry.account();
+    tracing::info!(accepted, settled, "the host has ended");
     outcome
 }
 
@@ -78,6 +86,7 @@ async fn serve(options: ServeOptions, storage: Arc<Storage>, registry: Arc<Regis
     let admin = Arc::new(Admin {
         registry: Arc::clone(&registry),
         token: storage.admin_token()?,
+        attempts: Attempts::new(Some(MAX_FAILED_LOGINS)),
         storage,
         front: front.clone(),
         log,

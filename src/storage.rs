@@ -19,7 +19,7 @@ mod records;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub use self::artifacts::{Digest, Upload, hex};
 pub use self::records::{Artifact, ModelFile, Record};
 use crate::auth;
 use crate::config::Token;
+use crate::failpoint;
 
 /// Files nobody names are kept this long: somebody may be uploading what a coming record will name.
 const UPLOAD_GRACE: Duration = Duration::from_secs(3600);
@@ -56,6 +57,31 @@ pub enum StorageError {
     TooLarge {
         limit: u64,
     },
+}
+
+impl StorageError {
+    /// What was being done and what came in between, for a log that shows one line.
+    pub fn with_source(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// Whether there is no room left on the disk, or none for us.
+    pub fn is_full(&self) -> bool {
+        let error = match self {
+            Self::Io { source, .. } => source,
+            Self::Database(error) => match &**error {
+                redb::Error::Io(source) => source,
+                _ => return false,
+            },
+            Self::Record { .. } | Self::Missing { .. } | Self::WrongDigest { .. } | Self::TooLarge { .. } => {
+                return false;
+            }
+        };
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
 }
 
 impl std::fmt::Display for StorageError {
@@ -108,7 +134,10 @@ impl Storage {
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true).mode(0o700).create(&part).doing(|| format!("make directory {}", part.display()))?;
         }
-        let records = records::Records::open(&dir.join("bulkhead.redb"))?;
+        let database = dir.join("bulkhead.redb");
+        let records = records::Records::open(&database)?;
+        fs::set_permissions(&database, fs::Permissions::from_mode(0o600))
+            .doing(|| format!("keep others out of {}", database.display()))?;
         // Guests' model directories are opened by path, which must not depend on the working directory.
         let dir = dir.canonicalize().doing(|| format!("find {}", dir.display()))?;
         Ok(Self { dir, records })
@@ -121,9 +150,12 @@ impl Storage {
     /// The admin API's token, made at the first start.
     pub fn admin_token(&self) -> Result<Token, StorageError> {
         let path = self.dir.join("admin.token");
-        let read = || fs::read_to_string(&path).ok().and_then(|text| Token::parse(text.trim()).ok());
-        if let Some(token) = read() {
-            return Ok(token);
+        match fs::read_to_string(&path) {
+            // An empty file is what a crash in the middle of the first start leaves.
+            Ok(text) if text.trim().is_empty() => {}
+            Ok(text) => return own_admin_token(&text).doing(|| format!("use {}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).doing(|| format!("read {}", path.display())),
         }
         let what = || format!("write {}", path.display());
         let token = auth::generate_token().map_err(io::Error::other).doing(what)?;
@@ -148,12 +180,27 @@ impl Storage {
         self.records.remove(service)
     }
 
-    /// Removes files that no record names and nobody can be uploading any more.
+    /// For the start of a host, when nobody can be uploading yet: removes whatever a crash has left behind. Whole
+    /// artifacts are kept for a while even so, because their owner may come back to deploy them.
+    pub fn clean(&self) -> Result<(), StorageError> {
+        artifacts::remove_unfinished(&self.dir.join("artifacts"))?;
+        self.sweep()?;
+        self.sweep_models()
+    }
+
+    /// Removes files that no record names and nobody can be uploading any more. A version at work misses none of them:
+    /// it has its code in memory, and its model is another link to the same files.
     pub fn sweep(&self) -> Result<(), StorageError> {
         let records = self.records()?;
         artifacts::sweep(&self.dir.join("artifacts"), &records, UPLOAD_GRACE)?;
-        models::sweep(&self.dir.join("models"), &records)?;
+        failpoint::reach("sweep.artifacts");
         artifacts::sweep_compiled(&self.dir.join("compiled"), &records)
+    }
+
+    /// Removes model directories that no record names. A version that is still finishing its requests may want its own
+    /// for a new guest, so this is not done at every change.
+    pub fn sweep_models(&self) -> Result<(), StorageError> {
+        models::sweep(&self.dir.join("models"), &self.records()?)
     }
 
     /// Where an artifact lies.
@@ -173,6 +220,17 @@ impl Storage {
     }
 }
 
+/// The token that an operator put there; one that could be guessed is worse than none.
+fn own_admin_token(text: &str) -> io::Result<Token> {
+    const LEAST: usize = 16;
+    let refuse = || {
+        let expected = format!("expected {LEAST} to 512 visible ASCII characters; without the file a token is made");
+        io::Error::new(io::ErrorKind::InvalidData, expected)
+    };
+    let token = Token::parse(text.trim()).map_err(|_| refuse())?;
+    if token.reveal().len() < LEAST { Err(refuse()) } else { Ok(token) }
+}
+
 /// Makes a rename in `dir` outlast a power failure.
 fn sync_dir(dir: &Path) -> Result<(), StorageError> {
     fs::File::open(dir).and_then(|dir| dir.sync_all()).doing(|| format!("sync directory {}", dir.display()))
@@ -180,8 +238,6 @@ fn sync_dir(dir: &Path) -> Result<(), StorageError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -1,5 +1,6 @@
 //! The paths of the admin listener.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,14 +28,14 @@ const METRICS_TYPE: HeaderValue =
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-pub(super) async fn handle(admin: Arc<Admin>, request: Request<Incoming>) -> Reply {
-    let mut reply = answer(admin, request).await.unwrap_or_else(|problem| problem.reply());
+pub(super) async fn handle(admin: Arc<Admin>, peer: IpAddr, request: Request<Incoming>) -> Reply {
+    let mut reply = answer(admin, peer, request).await.unwrap_or_else(|problem| problem.reply());
     reply.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
     reply.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     reply
 }
 
-async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Result<Reply, Problem> {
+async fn answer(admin: Arc<Admin>, peer: IpAddr, request: Request<Incoming>) -> Result<Reply, Problem> {
     let (parts, body) = request.into_parts();
     let method = &parts.method;
     let path = parts.uri.path();
@@ -49,7 +50,7 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Result<Reply, 
         _ => return Err(Problem::not_found(path)),
     }
     // From here on everything is the operator's alone.
-    authorize(&admin, &parts.headers)?;
+    authorize(&admin, peer, &parts.headers)?;
     match &segments[2..] {
         ["artifacts", digest] => artifact(&admin, method, digest, body).await,
         ["services"] => match *method {
@@ -82,10 +83,15 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Result<Reply, 
     }
 }
 
-fn authorize(admin: &Admin, headers: &HeaderMap) -> Result<(), Problem> {
+fn authorize(admin: &Admin, peer: IpAddr, headers: &HeaderMap) -> Result<(), Problem> {
+    admin.attempts.check(peer)?;
     let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let token = given.and_then(|given| given.strip_prefix(b"Bearer ")).ok_or_else(Problem::unauthorized)?;
-    if auth::is_token(&admin.token, token) { Ok(()) } else { Err(Problem::unauthorized()) }
+    let token = given.and_then(|given| given.strip_prefix(b"Bearer "));
+    if token.is_some_and(|token| auth::is_token(&admin.token, token)) {
+        return Ok(());
+    }
+    admin.attempts.failed(peer);
+    Err(Problem::unauthorized())
 }
 
 fn only(method: &Method, allowed: &'static [Method]) -> Result<(), Problem> {

@@ -1,12 +1,15 @@
 //! Errors of the control API: `application/problem+json`, RFC 9457, with a stable `code`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 use serde_json::{Map, Value};
 
 use super::Reply;
+use crate::auth::TooManyFailures;
 use crate::config::Mistakes;
 use crate::registry::ChangeError;
 use crate::storage::StorageError;
@@ -20,11 +23,12 @@ pub(super) struct Problem {
     hint: Option<String>,
     errors: Option<Box<Value>>,
     allow: Option<&'static str>,
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), hint: None, errors: None, allow: None }
+        Self { status, code, detail: detail.into(), hint: None, errors: None, allow: None, retry_after: None }
     }
 
     fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -98,10 +102,22 @@ impl Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Some(time) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(time.as_millis().div_ceil(1000).max(1) as u64));
+        }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         reply
+    }
+}
+
+impl From<TooManyFailures> for Problem {
+    fn from(failures: TooManyFailures) -> Self {
+        let detail = "too many wrong admin tokens came from this address";
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        problem.retry_after = Some(failures.retry_after);
+        problem
     }
 }
 
@@ -125,14 +141,19 @@ impl From<ChangeError> for Problem {
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         let told = error.to_string();
+        if error.is_full() {
+            return Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage_full",
+                "the disk of the data directory is full",
+            )
+            .with_hint("free some space and try again; what is deployed goes on serving");
+        }
         match error {
             StorageError::Missing { sha256 } => Self::new(StatusCode::CONFLICT, "artifact_missing", told)
                 .with_hint(format!("PUT /api/v1/artifacts/{sha256}")),
             StorageError::WrongDigest { .. } => Self::new(StatusCode::BAD_REQUEST, "artifact_mismatch", told),
             StorageError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", told),
-            StorageError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", "the disk of the data directory is full")
-            }
             StorageError::Io { source, .. } => Self::internal(&format!("{told}: {source}")),
             StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),
             StorageError::Record { source, .. } => Self::internal(&format!("{told}: {source}")),

@@ -1,7 +1,7 @@
 //! `serve`: the host's own settings.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +45,10 @@ pub(super) struct ServeArgs {
     /// since a gateway in front is one address]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS_PER_ADDRESS")]
     max_connections_per_address: Option<NonZeroUsize>,
+    /// Wrong tokens a second from one address; then it gets 429, whatever it sends [default: no such limit, since a gateway
+    /// in front is one address; the admin listener always allows 10]
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_FAILED_LOGINS_PER_ADDRESS")]
+    max_failed_logins_per_address: Option<NonZeroU32>,
     /// From the first byte of a request's head to its last; then 408
     #[arg(long, value_name = "TIME", env = "BULKHEAD_HEAD_TIMEOUT", default_value = "5", value_parser = time)]
     head_timeout: Duration,
@@ -54,6 +58,9 @@ pub(super) struct ServeArgs {
     /// How long a client may take nothing of its answer; then it is cut off
     #[arg(long, value_name = "TIME", env = "BULKHEAD_WRITE_TIMEOUT", default_value = "10", value_parser = time)]
     write_timeout: Duration,
+    /// Speak HTTP/2 as well, with clients that know beforehand (no TLS, no upgrade)
+    #[arg(long, env = "BULKHEAD_HTTP2")]
+    http2: bool,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = log_format())]
@@ -72,7 +79,9 @@ impl From<ServeArgs> for ServeOptions {
             connections: ConnectionLimits {
                 total: args.max_connections.map_or(defaults.total, NonZeroUsize::get),
                 per_address: args.max_connections_per_address.map(NonZeroUsize::get),
+                failed_logins: args.max_failed_logins_per_address,
                 patience: Patience { head: args.head_timeout, idle: args.idle_timeout, write: args.write_timeout },
+                http2: args.http2,
             },
             log_format: args.log_format,
         }

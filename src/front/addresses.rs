@@ -1,10 +1,12 @@
 //! How many connections each address has open.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpStream;
+
+use crate::auth::origin;
 
 /// Counts per address. Addresses without a connection are forgotten, so there are never more than connections.
 #[derive(Clone, Debug, Default)]
@@ -38,17 +40,6 @@ impl Drop for Entered {
             if *count == 0 {
                 counts.remove(&address);
             }
-        }
-    }
-}
-
-/// What one party has: an IPv4 address, or a /64 of IPv6, which any single line is given whole (RFC 6177).
-pub(crate) fn origin(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Takes connections, bounded in number, and serves each in a task of its own.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,12 +11,14 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::addresses::{self, Addresses};
 use super::guard::{Guard, Patience};
 use super::handle::Line;
+use super::http2;
 use super::wire::Wire;
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
@@ -26,7 +31,11 @@ pub struct ConnectionLimits {
     pub total: usize,
     /// Of these, from one address.
     pub per_address: Option<usize>,
+    /// Wrong tokens a second from one address.
+    pub failed_logins: Option<NonZeroU32>,
     pub patience: Patience,
+    /// Whether a connection may speak HTTP/2.
+    pub http2: bool,
 }
 
 impl Default for ConnectionLimits {
@@ -34,7 +43,13 @@ impl Default for ConnectionLimits {
         // Half of the descriptors are left for files, guests and the admin side.
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
         let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
-        Self { total: half.clamp(16, 10_000), per_address: None, patience: Patience::default() }
+        Self {
+            total: half.clamp(16, 10_000),
+            per_address: None,
+            failed_logins: None,
+            patience: Patience::default(),
+            http2: false,
+        }
     }
 }
 
@@ -74,7 +89,7 @@ impl Listening {
                     let (listening, drain) = (Arc::clone(&self), drain.clone());
                     tokio::spawn(async move {
                         let _held = (place, from);
-                        listening.connection(stream, drain).await;
+                        listening.connection(stream, peer.ip(), drain).await;
                     });
                 }
                 Err(error) => {
@@ -90,20 +105,38 @@ impl Listening {
         let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, mut drain: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, drain: watch::Receiver<bool>) {
         let _open = Open::count(&self.open);
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
-        let wire = Arc::new(Wire::default());
-        let guard = Guard::new(stream, Arc::clone(&wire), self.limits.patience);
+        let mut early = Vec::new();
+        if self.limits.http2 {
+            let Ok(opening) = http2::open(&mut stream, self.limits.patience.head).await else { return };
+            if opening.is_http2 {
+                return self.http2(stream, opening.read, peer, drain).await;
+            }
+            early = opening.read;
+        }
+        let wire = Arc::new(Wire::new(peer));
+        if cfg!(feature = "unguarded") {
+            return self.http1(TokioIo::new(stream), wire, drain).await;
+        }
+        let guard = Guard::new(stream, &early, Arc::clone(&wire), self.limits.patience);
+        self.http1(guard, wire, drain).await;
+    }
+
+    async fn http1<Io>(self: &Arc<Self>, io: Io, wire: Arc<Wire>, mut drain: watch::Receiver<bool>)
+    where
+        Io: hyper::rt::Read + hyper::rt::Write + Unpin,
+    {
         let service = service_fn(|request| {
-            let (listening, wire) = (Arc::clone(&self), Arc::clone(&wire));
-            async move { Ok::<_, std::convert::Infallible>(listening.line.handle(request, &wire).await) }
+            let (listening, wire) = (Arc::clone(self), Arc::clone(&wire));
+            async move { Ok::<_, Infallible>(listening.line.handle(request, &wire).await) }
         });
         let mut http = http1::Builder::new();
         // The guard keeps the time and has bounded the head; a client that closes its side has left.
         http.half_close(false).keep_alive(true).max_buf_size(128 << 10);
-        let mut connection = pin!(http.serve_connection(guard, service));
+        let mut connection = pin!(http.serve_connection(io, service));
         let ended = tokio::select! {
             biased;
             ended = &mut connection => ended,
@@ -114,6 +147,32 @@ impl Listening {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
+        }
+    }
+
+    async fn http2(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        early: Vec<u8>,
+        peer: IpAddr,
+        mut drain: watch::Receiver<bool>,
+    ) {
+        let io = http2::Watched::new(stream, early, self.limits.patience.write);
+        let service = service_fn(|request| {
+            let listening = Arc::clone(self);
+            async move { Ok::<_, Infallible>(listening.line.handle(request, &Wire::of_stream(peer)).await) }
+        });
+        let mut connection = pin!(http2::builder().serve_connection(io, service));
+        let ended = tokio::select! {
+            biased;
+            ended = &mut connection => ended,
+            () = begun(&mut drain) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "HTTP/2 connection ended");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::{Method, Uri};
 
 use super::refusal::Refusal;
-use crate::call::RequestId;
+use crate::call::{Call, RequestId};
 use crate::registry::Service;
 use crate::sandbox::Run;
 use crate::telemetry::{Entry, LogWriter, ServiceMetrics};
@@ -33,6 +33,8 @@ pub(super) struct Exchange<'a> {
     admitted: Option<Instant>,
     ended: Option<Instant>,
     bytes_in: usize,
+    /// What runs, from when it begins to when it has come to an end of its own.
+    running: Option<Arc<Call>>,
     fuel: Option<u64>,
     memory: usize,
     settled: bool,
@@ -60,6 +62,7 @@ impl<'a> Exchange<'a> {
             admitted: None,
             ended: None,
             bytes_in: 0,
+            running: None,
             fuel: None,
             memory: 0,
             settled: false,
@@ -89,8 +92,13 @@ impl<'a> Exchange<'a> {
         self.admitted = Some(Instant::now());
     }
 
+    pub(super) fn runs(&mut self, call: Arc<Call>) {
+        self.running = Some(call);
+    }
+
     pub(super) fn ran(&mut self, run: &Run) {
         self.ended = Some(Instant::now());
+        self.running = None;
         self.fuel = run.fuel;
         self.memory = run.memory;
     }
@@ -110,6 +118,9 @@ impl<'a> Exchange<'a> {
     pub(super) fn settle(&mut self, times: Times, status: u16, code: &'static str, cause: &str, bytes_out: usize) {
         if std::mem::replace(&mut self.settled, true) {
             return;
+        }
+        if let Some(stopped) = self.running.take() {
+            (self.fuel, self.memory) = (stopped.spent.fuel(), stopped.spent.memory());
         }
         let metrics = match &self.service {
             Some(service) => service.metrics(),

@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 use super::framing::Framing;
 use super::head::{Head, HeadFault, Scan, Scanner};
 use super::inbox::Inbox;
+use super::stall::Stall;
 use super::wire::{BodyFault, Wire};
 
 /// How long a connection may take and rest. All are enforced here; hyper is given no timer.
@@ -64,7 +65,7 @@ pub(super) struct Guard {
     /// One timer for the head's and the idle limit. It may go off early; the limits are computed when it does.
     timer: Pin<Box<Sleep>>,
     idle_since: Instant,
-    stall: Option<Pin<Box<Sleep>>>,
+    stall: Stall,
     linger: Option<Linger>,
 }
 
@@ -91,18 +92,19 @@ impl Phase {
 }
 
 impl Guard {
-    pub(super) fn new(stream: TcpStream, wire: Arc<Wire>, patience: Patience) -> Self {
+    /// `early` are bytes that were read from the stream before.
+    pub(super) fn new(stream: TcpStream, early: &[u8], wire: Arc<Wire>, patience: Patience) -> Self {
         let now = Instant::now();
         Self {
             stream,
             wire,
             patience,
-            inbox: Inbox::default(),
+            inbox: Inbox::holding(early),
             cleared: 0,
             phase: Phase::next_head(),
             timer: Box::pin(tokio::time::sleep_until((now + patience.idle).into())),
             idle_since: now,
-            stall: None,
+            stall: Stall::new(patience.write),
             linger: None,
         }
     }
@@ -247,18 +249,6 @@ impl Guard {
         Poll::Pending
     }
 
-    /// Notes progress of writing, or the lack of it.
-    fn watch_stall<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stall = None;
-            return written;
-        }
-        let limit = self.patience.write;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        ready!(stall.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
-    }
-
     fn has_unread_input(&self) -> bool {
         match self.phase {
             Phase::Refused | Phase::Body(Framing::Broken | Framing::Exactly(_) | Framing::Chunked(_)) => true,
@@ -297,7 +287,7 @@ impl hyper::rt::Read for Guard {
 impl hyper::rt::Write for Guard {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch_stall(cx, written)
+        self.stall.watch(cx, written)
     }
 
     fn poll_write_vectored(
@@ -306,7 +296,7 @@ impl hyper::rt::Write for Guard {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.watch_stall(cx, written)
+        self.stall.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{AUTHORIZATION, EXPECT};
+use http::request::Parts;
 use http::{HeaderName, Request};
 use hyper::body::Incoming;
 
@@ -23,11 +24,11 @@ use super::render::{self, About, Reply};
 use super::route::{Route, target};
 use super::wire::Wire;
 use crate::admission::Turned;
-use crate::auth;
-use crate::call::{Answer, Call, RequestId};
+use crate::auth::{self, Attempts};
+use crate::call::{Answer, Call, RequestId, Spent};
 use crate::config::Expose;
 use crate::failpoint;
-use crate::registry::Registry;
+use crate::registry::{Registry, Version};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -35,6 +36,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct Line {
     pub(super) registry: Arc<Registry>,
     pub(super) ledger: Ledger,
+    pub(super) attempts: Attempts,
 }
 
 /// What the inner function finds out on its way and the outer one needs in any case.
@@ -118,7 +120,7 @@ impl Line {
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
 
-        auth::authenticate(version.token.as_ref(), &parts.headers, target(&parts.uri))?;
+        self.authenticate(&version, &parts, wire)?;
         if !sandbox.methods.accepts(parts.method.as_str()) {
             return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
         }
@@ -145,7 +147,7 @@ impl Line {
             // It was for the host; a processor has no business with its callers' secrets.
             parts.headers.remove(AUTHORIZATION);
         }
-        let call = Call {
+        let call = Arc::new(Call {
             method: parts.method,
             uri: parts.uri,
             path_start,
@@ -153,10 +155,25 @@ impl Line {
             body,
             request_id: exchange.request_id,
             deadline,
-        };
+            spent: Spent::default(),
+        });
+        exchange.runs(Arc::clone(&call));
         let run = version.run(ticket, call).await.map_err(|overdue| Refusal::overdue(overdue, rpc.keepalive))?;
         exchange.ran(&run);
         run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))
+    }
+
+    fn authenticate(&self, version: &Version, parts: &Parts, wire: &Wire) -> Result<(), Refusal> {
+        if version.token.is_some() {
+            self.attempts.check(wire.peer())?;
+        }
+        match auth::authenticate(version.token.as_ref(), &parts.headers, target(&parts.uri)) {
+            Ok(_caller) => Ok(()),
+            Err(why) => {
+                self.attempts.failed(wire.peer());
+                Err(why.into())
+            }
+        }
     }
 }
 

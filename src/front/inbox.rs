@@ -18,6 +18,14 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    pub(super) fn holding(bytes: &[u8]) -> Self {
+        let mut inbox = Self::default();
+        if !bytes.is_empty() {
+            inbox.append(bytes);
+        }
+        inbox
+    }
+
     pub(super) fn as_slice(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }

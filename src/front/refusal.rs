@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::head::HeadFault;
 use super::wire::BodyFault;
 use crate::admission::Overdue;
-use crate::auth::Unauthorized;
+use crate::auth::{TooManyFailures, Unauthorized};
 use crate::config;
 use crate::registry::{Limited, Phase};
 use crate::sandbox::Fault;
@@ -52,6 +52,10 @@ pub(super) enum Refusal {
     TargetTooLong,
     ExpectationUnknown,
     RateLimited {
+        retry_after: Duration,
+    },
+    /// Too many wrong tokens from this address.
+    TooManyFailures {
         retry_after: Duration,
     },
     QueueFull {
@@ -100,7 +104,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => (413, "body_too_large", Close),
             Self::TargetTooLong => (414, "target_too_long", Close),
             Self::ExpectationUnknown => (417, "expectation_failed", Close),
-            Self::RateLimited { .. } => (429, "rate_limited", Keep),
+            Self::RateLimited { .. } | Self::TooManyFailures { .. } => (429, "rate_limited", Keep),
             Self::HeadersTooLarge => (431, "headers_too_large", Close),
             Self::QueueFull { .. } => (450, "queue_full", Keep),
             Self::ClientClosed => (499, "client_closed", Close),
@@ -135,6 +139,9 @@ impl Refusal {
             Self::ExpectationUnknown => "of expectations only 100-continue is known".into(),
             Self::RateLimited { .. } => {
                 "the service takes no more requests per second (metadata.rpc.rate_limit)".into()
+            }
+            Self::TooManyFailures { .. } => {
+                "too many wrong tokens came from this address (--max-failed-logins-per-address)".into()
             }
             Self::QueueFull { max_queue } => {
                 format!("all workers are busy and {max_queue} requests are waiting (metadata.rpc.max_queue_size)")
@@ -236,6 +243,12 @@ impl From<Unauthorized> for Refusal {
     }
 }
 
+impl From<TooManyFailures> for Refusal {
+    fn from(failures: TooManyFailures) -> Self {
+        Self::TooManyFailures { retry_after: failures.retry_after }
+    }
+}
+
 impl From<Limited> for Refusal {
     fn from(limited: Limited) -> Self {
         Self::RateLimited { retry_after: limited.retry_after }
@@ -261,7 +274,7 @@ mod tests {
         use Connection::{Close, Keep};
         let second = Duration::from_secs(1);
         let exception = |status| Refusal::ProcessorException { status, detail: String::new(), stack: String::new() };
-        let table: [(Refusal, u16, &str, Connection); 23] = [
+        let table: [(Refusal, u16, &str, Connection); 24] = [
             (Refusal::BadRequest("x".into()), 400, "bad_request", Close),
             (exception(400), 400, "processor_exception", Keep),
             (exception(470), 470, "processor_exception", Keep),
@@ -277,6 +290,7 @@ mod tests {
             (Refusal::TargetTooLong, 414, "target_too_long", Close),
             (Refusal::ExpectationUnknown, 417, "expectation_failed", Close),
             (Refusal::RateLimited { retry_after: second }, 429, "rate_limited", Keep),
+            (Refusal::TooManyFailures { retry_after: second }, 429, "rate_limited", Keep),
             (Refusal::HeadersTooLarge, 431, "headers_too_large", Close),
             (Refusal::QueueFull { max_queue: 64 }, 450, "queue_full", Keep),
             (Refusal::ClientClosed, 499, "client_closed", Close),

@@ -76,7 +76,7 @@ pub(super) fn refusal(refusal: &Refusal, about: &About, can_go_on: bool) -> Repl
                 headers.insert(ALLOW, allow);
             }
         }
-        Refusal::RateLimited { retry_after } => {
+        Refusal::RateLimited { retry_after } | Refusal::TooManyFailures { retry_after } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_millis().div_ceil(1000).max(1) as u64));
         }
         Refusal::NotReady => {

@@ -2,6 +2,7 @@
 //!
 //! Both run in the connection's one task, so the lock is never waited for.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -16,8 +17,11 @@ pub(super) enum BodyFault {
     Malformed,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Wire(Mutex<Exchange>);
+#[derive(Debug)]
+pub(super) struct Wire {
+    peer: IpAddr,
+    exchange: Mutex<Exchange>,
+}
 
 /// The request under way on one connection.
 #[derive(Debug, Default)]
@@ -29,6 +33,21 @@ struct Exchange {
 }
 
 impl Wire {
+    pub(super) fn new(peer: IpAddr) -> Self {
+        Self { peer, exchange: Mutex::default() }
+    }
+
+    /// For one stream of HTTP/2, which has no guard: a body that breaks off there was reset by the client.
+    pub(super) fn of_stream(peer: IpAddr) -> Self {
+        let exchange = Exchange { body_fault: Some(BodyFault::CutOff), ..Exchange::default() };
+        Self { peer, exchange: Mutex::new(exchange) }
+    }
+
+    /// The address at the other end.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// The guard: a head arrived, whole or judged.
     pub(super) fn arrived(&self, first_byte: Instant, fault: Option<HeadFault>) {
         *self.exchange() =
@@ -62,6 +81,6 @@ impl Wire {
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -80,9 +80,8 @@ impl Version {
     }
 
     /// Answers a call with the admitted worker. Dropping the future stops the guest.
-    pub async fn run(&self, ticket: Ticket, call: Call) -> Result<Run, Overdue> {
+    pub async fn run(&self, ticket: Ticket, call: Arc<Call>) -> Result<Run, Overdue> {
         let deadline = call.deadline;
-        let call = Arc::new(call);
         let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
         let work = async move {
             let Ticket(mut place) = ticket;

@@ -1,7 +1,7 @@
 //! Compilation, in a child process, and the cache of its results.
 //!
 //! Compiling untrusted code can exhaust processor and memory and even abort the process, so it happens in a child of
-//! the same binary with limits of its own, one at a time. What the child leaves is ours: it is kept with its SHA-256,
+//! the same binary, one at a time: see [`child`]. What the child leaves is ours: it is kept with its SHA-256,
 //! checked against it before every use, and compiled anew when it does not match. Layout of the cache:
 //!
 //! ```text
@@ -12,41 +12,32 @@
 //! `<engine>` names the kind of check and everything that decides the machine code, so another version of the engine
 //! finds nothing instead of finding something wrong.
 
+mod child;
+mod confine;
+mod inspect;
+mod offered;
+
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::engine::{self, Metering};
+pub use self::child::{CompileArgs, compile_child};
+use super::engine::Metering;
 use crate::failpoint;
 
-/// Address space of the compiling child. The largest honest guests (ONNX, CPython) need under a gigabyte.
-const CHILD_MEMORY: u64 = 4 << 30;
-/// Processor seconds of the child; the largest honest guests need under fifteen.
-const CHILD_CPU_SECONDS: u64 = 120;
+/// The child is niced, so on a busy machine its processor seconds take their time.
 const CHILD_WALL: Duration = Duration::from_secs(180);
-const CHILD_NICE: i32 = 10;
-/// Largest file the child may write.
-const CHILD_FILE: u64 = 1 << 30;
 /// Bytes of the child's complaint that are kept.
 const MAX_COMPLAINT: usize = 16 << 10;
-
-/// What the child is asked to do: the arguments of the hidden subcommand `compile`.
-#[derive(Clone, Debug)]
-pub struct CompileArgs {
-    pub input: PathBuf,
-    pub output: PathBuf,
-    /// `fuel` or `epoch`.
-    pub engine: String,
-}
 
 /// Why there is no machine code.
 #[derive(Debug)]
@@ -148,51 +139,21 @@ impl Compiler {
             Err(_) => return Err(CompileError::Stopped(format!("it took longer than {} s", CHILD_WALL.as_secs()))),
         };
         let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
-        match status.code() {
-            Some(0) => Ok(()),
-            Some(REFUSED) => Err(CompileError::Refused(complaint)),
-            _ => Err(CompileError::Stopped(format!("the compiler ended with {status}; {complaint}"))),
+        match status.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(0) => {
+                if !complaint.is_empty() {
+                    tracing::warn!(complaint, "the compiler ran with less confinement than it should");
+                }
+                Ok(())
+            }
+            Some(child::REFUSED) => Err(CompileError::Refused(complaint)),
+            Some(child::DISK_FULL) => Err(CompileError::Io(io::ErrorKind::StorageFull.into())),
+            _ => Err(CompileError::Stopped(match status.signal().and_then(confine::limit_of) {
+                Some(limit) => limit,
+                None => format!("the compiler ended with {status}; {complaint}"),
+            })),
         }
     }
-}
-
-/// The child's exit code for input that is at fault.
-const REFUSED: i32 = 3;
-
-/// The body of the hidden subcommand `compile`. Runs in the child: limits itself first, then compiles.
-pub fn compile_child(args: &CompileArgs) -> ExitCode {
-    match limit_self().map_err(|e| (1, e.to_string())).and_then(|()| compile_file(args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, complaint)) => {
-            eprintln!("{complaint}");
-            ExitCode::from(code)
-        }
-    }
-}
-
-fn limit_self() -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    rustix::process::setpriority_process(None, CHILD_NICE)?;
-    for (resource, limit) in [
-        (Resource::As, CHILD_MEMORY),
-        (Resource::Cpu, CHILD_CPU_SECONDS),
-        (Resource::Fsize, CHILD_FILE),
-        (Resource::Core, 0),
-    ] {
-        rustix::process::setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
-    }
-    Ok(())
-}
-
-fn compile_file(args: &CompileArgs) -> Result<(), (u8, String)> {
-    let refused = |error: wasmtime::Error| (REFUSED as u8, format!("{error:#}"));
-    let failed = |error: io::Error| (1, error.to_string());
-    let metering = Metering::from_name(&args.engine).ok_or((1, format!("no engine is called {:?}", args.engine)))?;
-    let engine = engine::compiling(metering).map_err(|error| (1, format!("{error:#}")))?;
-    let wasm = fs::read(&args.input).map_err(failed)?;
-    let code = engine.precompile_component(&wasm).map_err(refused)?;
-    let mut output = File::create(&args.output).map_err(failed)?;
-    output.write_all(&code).and_then(|()| output.sync_all()).map_err(failed)
 }
 
 /// Says early and plainly what is wrong with a file that is no component at all.

@@ -63,6 +63,7 @@ impl Guest {
         // A panic that was reported and then survived explains nothing that comes later.
         state.panic = None;
         state.lines.begin(Some(call.request_id), settings.log_bytes);
+        call.spent.note_memory(state.limits.memory());
         state.call = Some(Arc::clone(&call));
 
         // Time spent in the guest alone, without the time it stood aside: what its fuel costs.
@@ -89,11 +90,26 @@ impl Guest {
             }
         };
         let memory = state.limits.memory();
-        let fuel = settings.fuel.map(|budget| budget.saturating_sub(self.store.get_fuel().unwrap_or_default()));
+        let fuel = self.burnt();
         if let Some(fuel) = fuel {
             program.fit_slice(fuel, busy);
         }
         Run { result, stack, fuel, memory }
+    }
+
+    /// Fuel that the present call has burnt; `None` where the service is not metered.
+    fn burnt(&self) -> Option<u64> {
+        let budget = self.program.settings().fuel?;
+        Some(budget.saturating_sub(self.store.get_fuel().unwrap_or_default()))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // In the middle of a call: it was stopped, and nobody else can say any more what it cost.
+        if let (Some(call), Some(fuel)) = (self.store.data_mut().call.take(), self.burnt()) {
+            call.spent.note_fuel(fuel);
+        }
     }
 }
 

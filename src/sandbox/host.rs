@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use wasmtime::ResourceLimiter;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::clocks::WasiClocksView;
@@ -14,7 +15,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::Processor;
 use super::bindings::bulkhead::processor::{call, types};
-use super::limits::{Limits, MAX_HANDLES};
+use super::limits::{Limits, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use super::lines::{Level, LineSink, Lines, Source};
 use crate::call::Call;
 use crate::failpoint;
@@ -93,6 +94,32 @@ impl HostState {
             self.host_work = 0;
             tokio::task::yield_now().await;
         }
+    }
+}
+
+impl ResourceLimiter for HostState {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = self.limits.memory_growing(current, desired, maximum);
+        if let Some(call) = &self.call {
+            call.spent.note_memory(self.limits.memory());
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.limits.table_growing(current, desired, maximum))
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
     }
 }
 

@@ -1,13 +1,11 @@
 //! Bounds on what one guest may hold, over the whole of it: all memories and tables together.
 
-use wasmtime::ResourceLimiter;
-
 /// Elements in all tables of a guest together.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
 /// Core instances in a component: the program and the adapters around it.
-const MAX_INSTANCES: usize = 32;
-const MAX_TABLES: usize = 16;
-const MAX_MEMORIES: usize = 4;
+pub(super) const MAX_INSTANCES: usize = 32;
+pub(super) const MAX_TABLES: usize = 16;
+pub(super) const MAX_MEMORIES: usize = 4;
 /// Handles a guest may have open at once.
 pub(super) const MAX_HANDLES: usize = 1024;
 
@@ -38,10 +36,9 @@ impl Limits {
     pub(super) fn take_refused(&mut self) -> bool {
         std::mem::take(&mut self.refused)
     }
-}
 
-impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    /// Whether a memory may grow to `desired` bytes.
+    pub(super) fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         let allowed = total <= self.memory_limit && maximum.is_none_or(|max| desired <= max);
         if allowed {
@@ -49,10 +46,11 @@ impl ResourceLimiter for Limits {
         } else {
             self.refused = true;
         }
-        Ok(allowed)
+        allowed
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    /// Whether a table may grow to `desired` elements.
+    pub(super) fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let total = self.table_elements.saturating_add(desired.saturating_sub(current));
         let allowed = total <= MAX_TABLE_ELEMENTS && maximum.is_none_or(|max| desired <= max);
         if allowed {
@@ -60,19 +58,7 @@ impl ResourceLimiter for Limits {
         } else {
             self.refused = true;
         }
-        Ok(allowed)
-    }
-
-    fn instances(&self) -> usize {
-        MAX_INSTANCES
-    }
-
-    fn tables(&self) -> usize {
-        MAX_TABLES
-    }
-
-    fn memories(&self) -> usize {
-        MAX_MEMORIES
+        allowed
     }
 }
 
@@ -83,10 +69,10 @@ mod tests {
     #[test]
     fn memories_share_one_limit() {
         let mut limits = Limits::new(100);
-        assert!(limits.memory_growing(0, 60, None).unwrap());
-        assert!(limits.memory_growing(0, 40, None).unwrap());
+        assert!(limits.memory_growing(0, 60, None));
+        assert!(limits.memory_growing(0, 40, None));
         assert!(!limits.take_refused());
-        assert!(!limits.memory_growing(40, 41, None).unwrap());
+        assert!(!limits.memory_growing(40, 41, None));
         assert_eq!(limits.memory(), 100);
         assert!(limits.take_refused());
         assert!(!limits.take_refused());
@@ -95,14 +81,14 @@ mod tests {
     #[test]
     fn a_memory_that_may_not_grow_by_its_own_maximum_is_not_counted() {
         let mut limits = Limits::new(1000);
-        assert!(!limits.memory_growing(10, 200, Some(100)).unwrap());
+        assert!(!limits.memory_growing(10, 200, Some(100)));
         assert_eq!(limits.memory(), 0);
     }
 
     #[test]
     fn tables_share_one_limit() {
         let mut limits = Limits::new(0);
-        assert!(limits.table_growing(0, MAX_TABLE_ELEMENTS, None).unwrap());
-        assert!(!limits.table_growing(0, 1, None).unwrap());
+        assert!(limits.table_growing(0, MAX_TABLE_ELEMENTS, None));
+        assert!(!limits.table_growing(0, 1, None));
     }
 }

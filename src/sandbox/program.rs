@@ -138,7 +138,7 @@ impl Program {
             sink: Arc::clone(&self.sink),
         };
         let mut store = Store::new(&self.engine, HostState::new(&provision).map_err(host_error)?);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| state);
         self.wind_up(&mut store, u64::MAX).map_err(host_error)?;
         store.data().lines.begin(None, self.settings.log_bytes);
 

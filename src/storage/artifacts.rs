@@ -53,6 +53,9 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// What the names of unfinished uploads begin with.
+const UNFINISHED: &str = ".upload-";
+
 /// An artifact on its way in. Dropped unfinished, it leaves nothing behind.
 pub struct Upload {
     file: NamedTempFile,
@@ -64,7 +67,7 @@ pub struct Upload {
 impl Upload {
     pub(super) fn begin(dir: &Path, limit: u64) -> Result<Self, StorageError> {
         let file = tempfile::Builder::new()
-            .prefix(".upload-")
+            .prefix(UNFINISHED)
             .tempfile_in(dir)
             .doing(|| format!("make a file in {}", dir.display()))?;
         Ok(Self { file, hasher: Sha256::new(), left: limit, limit })
@@ -73,7 +76,11 @@ impl Upload {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or(StorageError::TooLarge { limit: self.limit })?;
         self.hasher.update(bytes);
-        failpoint::is_full("upload.write").and_then(|()| self.file.write_all(bytes)).doing(|| "write an upload".into())
+        failpoint::is_full("upload.write")
+            .and_then(|()| self.file.write_all(bytes))
+            .doing(|| "write an upload".into())?;
+        failpoint::reach("upload.written");
+        Ok(())
     }
 
     /// Gives the artifact its name, if that is its digest.
@@ -86,8 +93,19 @@ impl Upload {
         failpoint::reach("upload.synced");
         let dir = self.file.path().parent().map(Path::to_owned).unwrap_or_default();
         self.file.persist(dir.join(&found)).map_err(|e| e.error).doing(|| format!("keep artifact {found}"))?;
+        failpoint::reach("upload.kept");
         sync_dir(&dir)
     }
+}
+
+/// Removes what an earlier process did not finish to receive.
+pub(super) fn remove_unfinished(dir: &Path) -> Result<(), StorageError> {
+    for (name, path) in entries(dir)? {
+        if name.starts_with(UNFINISHED) {
+            fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes artifacts that no record names, and unfinished uploads, once they are older than `grace`.

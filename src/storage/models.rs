@@ -47,6 +47,7 @@ pub(super) fn assemble(data: &Path, files: &[ModelFile]) -> Result<Option<PathBu
             if let Some(parent) = to.parent() {
                 fs::create_dir_all(parent)?;
             }
+            failpoint::is_full("model.place")?;
             // A link costs nothing; where the file system has none, a copy serves.
             fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ()))
         };
@@ -109,7 +110,7 @@ mod tests {
         assert_eq!(fs::read(dir.join("deep/er/x")).unwrap(), b"abc");
         assert_eq!(storage.model_dir(&files).unwrap().unwrap(), dir);
         assert_eq!(storage.model_dir(&[]).unwrap(), None);
-        storage.sweep().unwrap();
+        storage.sweep_models().unwrap();
         assert!(!dir.exists(), "no record names it");
     }
 }

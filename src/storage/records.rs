@@ -1,6 +1,7 @@
 //! Which services exist: one record each, in one table of the database.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -74,31 +75,37 @@ impl Record {
     }
 }
 
-pub(super) struct Records(Database);
-
-fn failed(error: impl Into<redb::Error>) -> StorageError {
-    StorageError::Database(Box::new(error.into()))
+pub(super) struct Records {
+    path: PathBuf,
+    /// `None` after a failure of the disk, until it is opened anew.
+    database: Mutex<Option<Database>>,
 }
+
+type Table<'a> = redb::Table<'a, &'static str, &'static [u8]>;
 
 impl Records {
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
-        let database = Database::create(path).map_err(failed)?;
-        let records = Self(database);
-        records.write(|_| Ok(()))?;
+        let records = Self { path: path.to_owned(), database: Mutex::default() };
+        // The table is there from the first start on.
+        records.transact(|_| Ok(()))?;
         Ok(records)
     }
 
     pub(super) fn all(&self) -> Result<Vec<Record>, StorageError> {
-        let transaction = self.0.begin_read().map_err(failed)?;
-        let table = transaction.open_table(SERVICES).map_err(failed)?;
-        let mut records = Vec::new();
-        for entry in table.iter().map_err(failed)? {
-            let (name, json) = entry.map_err(failed)?;
-            let record = serde_json::from_slice(json.value())
-                .map_err(|source| StorageError::Record { service: name.value().to_owned(), source })?;
-            records.push(record);
-        }
-        Ok(records)
+        let rows = self.with(|database| {
+            let transaction = database.begin_read()?;
+            let table = transaction.open_table(SERVICES)?;
+            let mut rows = Vec::new();
+            for entry in table.iter()? {
+                let (name, json) = entry?;
+                rows.push((name.value().to_owned(), json.value().to_owned()));
+            }
+            Ok(rows)
+        })?;
+        let record = |(service, json): (String, Vec<u8>)| {
+            serde_json::from_slice(&json).map_err(|source| StorageError::Record { service, source })
+        };
+        rows.into_iter().map(record).collect()
     }
 
     pub(super) fn put(&self, record: &Record) -> Result<(), StorageError> {
@@ -111,19 +118,41 @@ impl Records {
         self.write(|table| table.remove(service).map(|_| ()))
     }
 
+    fn write(&self, change: impl FnOnce(&mut Table<'_>) -> Result<(), redb::StorageError>) -> Result<(), StorageError> {
+        self.transact(|table| {
+            change(table)?;
+            failpoint::reach("record.commit");
+            failpoint::is_full("record.full").map_err(redb::StorageError::Io)
+        })
+    }
+
     /// One durable transaction. Two phases: a crash during recovery from an earlier crash must not undo it.
-    fn write(
+    fn transact(
         &self,
-        change: impl FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Result<(), redb::StorageError>,
+        change: impl FnOnce(&mut Table<'_>) -> Result<(), redb::StorageError>,
     ) -> Result<(), StorageError> {
-        let mut transaction = self.0.begin_write().map_err(failed)?;
-        transaction.set_two_phase_commit(true);
-        {
-            let mut table = transaction.open_table(SERVICES).map_err(failed)?;
-            change(&mut table).map_err(failed)?;
+        self.with(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_two_phase_commit(true);
+            change(&mut transaction.open_table(SERVICES)?)?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Works with the database. One that the disk has failed refuses everything from then on, and what it holds in
+    /// memory is not what is on disk: it is closed, and opened anew when it is next needed, as after a crash.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StorageError> {
+        let failed = |error: redb::Error| StorageError::Database(Box::new(error));
+        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = match slot.take() {
+            Some(database) => database,
+            None => Database::create(&self.path).map_err(|error| failed(error.into()))?,
+        };
+        let outcome = work(&database);
+        if !matches!(outcome, Err(redb::Error::Io(_) | redb::Error::PreviousIo)) {
+            *slot = Some(database);
         }
-        failpoint::reach("record.commit");
-        transaction.commit().map_err(failed)
+        outcome.map_err(failed)
     }
 }
 

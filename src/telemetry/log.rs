@@ -135,10 +135,14 @@ impl Drop for LogThread {
 /// Sends events of the whole process to standard error; `BULKHEAD_LOG` chooses which, as `info` or `bulkhead=debug`.
 ///
 /// # Errors
-/// When the thread cannot be started.
+/// When the thread cannot be started, or `BULKHEAD_LOG` is not understood.
 pub fn install(format: Format) -> std::io::Result<(LogWriter, LogThread)> {
+    let filter = match std::env::var("BULKHEAD_LOG") {
+        Ok(wanted) => EnvFilter::try_new(&wanted)
+            .map_err(|error| std::io::Error::other(format!("BULKHEAD_LOG={wanted:?}: {error}")))?,
+        Err(_) => EnvFilter::new("info"),
+    };
     let (writer, thread) = start(format, std::io::stderr())?;
-    let filter = EnvFilter::try_from_env("BULKHEAD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).with_ansi(false);
     // A second host in one process shares the first one's events; only tests do that.
     let _ = match format {

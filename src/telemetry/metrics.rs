@@ -76,6 +76,12 @@ impl ServiceMetrics {
         }
     }
 
+    /// Requests that came in, and requests that ended; equal when none is under way.
+    pub fn account(&self) -> (u64, u64) {
+        let settled = self.by_status.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        (self.accepted.load(Ordering::Relaxed), settled)
+    }
+
     pub fn received(&self, took: Duration) {
         self.receive.record(took);
     }
@@ -294,6 +300,7 @@ mod tests {
             metrics.settled(status, code);
         }
         metrics.restarted("panic");
+        assert_eq!(metrics.account(), (4, 4));
         metrics.ran(Duration::from_millis(2), Some(7));
         let text = exposition(
             vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)] }],

@@ -8,12 +8,8 @@ use crate::http::Client;
 #[test]
 fn everything_below_api_needs_the_token_and_the_rest_does_not() {
     let host = TestHost::start();
-    for (method, path) in [
-        ("GET", "/api/v1/services"),
-        ("POST", "/api/v1/services"),
-        ("DELETE", "/api/v1/services/x"),
-        ("PUT", "/api/v1/artifacts/x"),
-    ] {
+    for (method, path) in [("GET", "/api/v1/services"), ("POST", "/api/v1/services"), ("DELETE", "/api/v1/services/x")]
+    {
         for headers in
             [vec![], vec![("authorization", "Bearer wrong")], vec![("authorization", host.admin_token.as_str())]]
         {

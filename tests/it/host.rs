@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -41,12 +41,33 @@ impl TestHost {
 
     /// A host with further arguments, and with `failpoints` (see `src/failpoint.rs`).
     pub(crate) fn start_with(args: &[&str], failpoints: &str) -> Self {
-        let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, failpoints);
+        let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, failpoints, "info");
         host.wait_until_ready();
         host
     }
 
-    fn start_in(dir: tempfile::TempDir, args: &[&str], failpoints: &str) -> Self {
+    /// A host that logs whatever it can.
+    pub(crate) fn start_talkative(args: &[&str]) -> Self {
+        let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, "", "trace");
+        host.wait_until_ready();
+        host
+    }
+
+    /// A host on what `dir` holds already, in `data`.
+    pub(crate) fn start_in_dir(dir: tempfile::TempDir) -> Self {
+        let host = Self::start_in(dir, &[], "", "info");
+        host.wait_until_ready();
+        host
+    }
+
+    /// A host whose data lies below `dir`, which may be another file system.
+    pub(crate) fn start_below(dir: &Path) -> Self {
+        let host = Self::start_in(tempfile::tempdir_in(dir).expect("a temporary directory"), &[], "", "info");
+        host.wait_until_ready();
+        host
+    }
+
+    fn start_in(dir: tempfile::TempDir, args: &[&str], failpoints: &str, log_level: &str) -> Self {
         let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
         let mut process = Command::new(binary())
             .arg("serve")
@@ -55,6 +76,7 @@ impl TestHost {
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(args)
             .env("BULKHEAD_FAILPOINTS", failpoints)
+            .env("BULKHEAD_LOG", log_level)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -86,12 +108,13 @@ impl TestHost {
 
     /// The same with `failpoints`, and without waiting for it to be ready. The process may have ended by itself.
     pub(crate) fn kill_and_restart_with(mut self, failpoints: &str) -> Self {
-        let mut process = self.process.take().expect("it runs");
-        process.kill().expect("it can be killed");
-        process.wait().expect("it ends");
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("it can be killed");
+            process.wait().expect("it ends");
+        }
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"));
         drop(self);
-        Self::start_in(dir, &[], failpoints)
+        Self::start_in(dir, &[], failpoints, "info")
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -100,6 +123,12 @@ impl TestHost {
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().expect("it runs").id()
+    }
+
+    /// Ends the process at once; only a restart may follow.
+    pub(crate) fn kill(&self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()).expect("a pid")).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a signal");
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -160,6 +189,19 @@ impl TestHost {
         let end = Instant::now() + SOON;
         while !happened() {
             assert!(Instant::now() < end, "waited in vain for {what}; log:\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until the process has ended by itself, soon, and says how.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("it runs");
+        let end = Instant::now() + SOON;
+        loop {
+            if let Some(status) = process.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end; log:\n{}", self.log());
             std::thread::yield_now();
         }
     }

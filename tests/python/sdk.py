@@ -1,11 +1,12 @@
 """Calls a running Bulkhead with the official PAI-EAS client: what the client's users see must be what EAS shows them.
 
-    python sdk.py http://127.0.0.1:8080 echo=TOKEN sdk-faults=TOKEN sdk-limited=TOKEN sdk-custom=TOKEN
+    python sdk.py http://127.0.0.1:8080 echo=TOKEN sdk-faults=TOKEN sdk-limited=TOKEN sdk-custom=TOKEN sdk-python-guest=TOKEN
 
 Prints a line for each case, `ok` or `FAIL`, and ends with 1 if one failed. `cargo xtask test` deploys the services,
 starts this, and finds the cases' names by their `@case` lines.
 """
 
+import hashlib
 import json
 import sys
 import threading
@@ -97,6 +98,16 @@ def threads(host):
 
     run_all(threading.Thread(target=call, args=(number,)) for number in range(4))
     assert not wrong, wrong
+
+
+@case("a processor written in Python answers, and declines")
+def python_guest(host):
+    client = host.client("sdk-python-guest")
+    answer = json.loads(client.predict(StringRequest("hello")).response_data)
+    assert answer["sha256"] == hashlib.sha256(b"hello").hexdigest() and answer["request_id"], answer
+    declined = refusal(lambda: client.predict(StringRequest("")))
+    assert (declined.code, declined.message) == (422, "there is nothing to hash"), declined
+    assert json.loads(client.predict(StringRequest("again")).response_data), "to decline is no fault"
 
 
 @case("401 unauthorized: a signature made with another token")

@@ -1,4 +1,4 @@
-//! The command line. Six commands with hardly an option between them need no library.
+//! The command line. Seven commands with hardly an option between them need no library.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,13 @@ usage: cargo xtask COMMAND
   demo [--once]    build everything, deploy the examples, provoke every answer, then keep serving
                    --once: end instead
   test [ARGS]      run every test; with ARGS only `cargo test --workspace ARGS`
+  chaos [--hours N] [FILTER]
+                   run the long forms of the tests that count and measure, a line of JSON per figure, then a table;
+                   FILTER: only tests whose name contains it
+                   --hours N: soak a release build for N hours instead (0.1 is six minutes) and watch it for leaks
   bench [--quick]  measure against a bare hyper server; --quick takes less than two minutes";
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Task {
     Help,
     Setup,
@@ -23,6 +27,10 @@ pub(crate) enum Task {
     Test {
         args: Vec<String>,
     },
+    Chaos {
+        hours: Option<f64>,
+        filter: Option<String>,
+    },
     Bench {
         quick: bool,
     },
@@ -31,6 +39,8 @@ pub(crate) enum Task {
     /// What `bench` runs itself as, built for release.
     Measure {
         host: PathBuf,
+        /// The same host built without its guard.
+        unguarded: PathBuf,
         quick: bool,
     },
 }
@@ -47,12 +57,28 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
         ("demo", []) => Task::Demo { once: false },
         ("demo", ["--once"]) => Task::Demo { once: true },
         ("test", _) => Task::Test { args: rest },
+        ("chaos", ["--hours", hours, filter @ ..]) if filter.len() < 2 => {
+            let hours = hours.parse().ok().filter(|hours: &f64| hours.is_finite() && *hours > 0.0);
+            let hours = hours.ok_or("`--hours` takes a number of hours, such as 2 or 0.1")?;
+            Task::Chaos { hours: Some(hours), filter: filter.first().map(|filter| (*filter).to_owned()) }
+        }
+        ("chaos", []) => Task::Chaos { hours: None, filter: None },
+        ("chaos", [filter]) if !filter.starts_with('-') => {
+            Task::Chaos { hours: None, filter: Some((*filter).to_owned()) }
+        }
         ("bench", []) => Task::Bench { quick: false },
         ("bench", ["--quick"]) => Task::Bench { quick: true },
         ("bare-server", []) => Task::BareServer,
-        ("measure", [host]) => Task::Measure { host: host.into(), quick: false },
-        ("measure", [host, "--quick"]) => Task::Measure { host: host.into(), quick: true },
-        ("help" | "-h" | "--help" | "setup" | "guests" | "demo" | "bench" | "bare-server" | "measure", words) => {
+        ("measure", [host, unguarded]) => {
+            Task::Measure { host: host.into(), unguarded: unguarded.into(), quick: false }
+        }
+        ("measure", [host, unguarded, "--quick"]) => {
+            Task::Measure { host: host.into(), unguarded: unguarded.into(), quick: true }
+        }
+        (
+            "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "bench" | "bare-server" | "measure",
+            words,
+        ) => {
             return Err(format!("`{command}` does not take `{}`", words.join(" ")));
         }
         _ => return Err(format!("there is no command `{command}`")),
@@ -72,12 +98,21 @@ mod tests {
         assert_eq!(task(""), Ok(Task::Help));
         assert_eq!(task("demo --once"), Ok(Task::Demo { once: true }));
         assert_eq!(task("bench --quick"), Ok(Task::Bench { quick: true }));
+        let chaos = |hours, filter: Option<&str>| Ok(Task::Chaos { hours, filter: filter.map(str::to_owned) });
+        assert_eq!(task("chaos"), chaos(None, None));
+        assert_eq!(task("chaos deploys::"), chaos(None, Some("deploys::")));
+        assert_eq!(task("chaos --hours 0.5"), chaos(Some(0.5), None));
+        assert_eq!(task("chaos --hours 2 soak"), chaos(Some(2.0), Some("soak")));
         assert_eq!(task("test -p x -- y"), Ok(Task::Test { args: ["-p", "x", "--", "y"].map(String::from).into() }));
     }
 
     #[test]
     fn mistakes_are_named() {
         assert_eq!(task("demo --twice"), Err("`demo` does not take `--twice`".into()));
+        assert_eq!(task("chaos --ours 1"), Err("`chaos` does not take `--ours 1`".into()));
+        for hours in ["0", "-1", "inf", "two"] {
+            assert!(task(&format!("chaos --hours {hours}")).is_err_and(|mistake| mistake.contains("number of hours")));
+        }
         assert_eq!(task("demos"), Err("there is no command `demos`".into()));
     }
 }

@@ -21,12 +21,13 @@ pub(crate) use self::measure::{bare_server, run as measure};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub(crate) fn run(quick: bool) -> Result<bool> {
+    let unguarded = cargo::unguarded_host()?;
     let host = cargo::host()?;
     let tool = cargo::bench_tool()?;
     cargo::guests()?;
     stage::announce("measuring");
     let mut command = Command::new(&tool);
-    command.arg("measure").arg(host).args(quick.then_some("--quick"));
+    command.arg("measure").arg(host).arg(unguarded).args(quick.then_some("--quick"));
     let status = command.status().with_context(|| format!("cannot run {}", tool.display()))?;
     Ok(status.success())
 }
@@ -37,6 +38,6 @@ pub(crate) fn bare_server() -> Result<bool> {
 }
 
 #[cfg(not(feature = "bench"))]
-pub(crate) fn measure(_host: &std::path::Path, _quick: bool) -> Result<bool> {
+pub(crate) fn measure(_host: &std::path::Path, _unguarded: &std::path::Path, _quick: bool) -> Result<bool> {
     bare_server()
 }

@@ -1,10 +1,12 @@
-//! Set-up, demo, test and bench of this repository, run as `cargo xtask …`. Each command is a file and can be read alone;
+//! Set-up, demo, test, chaos and bench of this repository, run as `cargo xtask …`. Each command is a file and can be read alone;
 //! `cargo` builds, `host` runs what was built, `http` and `metrics` look at it from outside.
 
 mod args;
 mod bench;
 mod cargo;
+mod chaos;
 mod demo;
+mod figures;
 mod host;
 mod http;
 mod metrics;
@@ -34,9 +36,10 @@ fn main() -> ExitCode {
         Task::Guests => cargo::guests().map(|_| true),
         Task::Demo { once } => demo::run(once),
         Task::Test { args } => test::run(&args),
+        Task::Chaos { hours, filter } => chaos::run(hours, filter.as_deref()),
         Task::Bench { quick } => bench::run(quick),
         Task::BareServer => bench::bare_server(),
-        Task::Measure { host, quick } => bench::measure(&host, quick),
+        Task::Measure { host, unguarded, quick } => bench::measure(&host, &unguarded, quick),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ mod sdk;
 mod tally;
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use anyhow::{Context, Result};
 use bulkhead_artifacts::root;
 
 use crate::setup::Python;
-use crate::{cargo, setup, stage};
+use crate::{cargo, figures, setup, stage};
 pub(crate) use sdk::cases as sdk_cases;
 use tally::Tally;
 
@@ -28,24 +29,25 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     let python = if args.is_empty() { Some(python()) } else { None };
     cargo::guests()?;
 
+    let figures = figures::fresh("figures.jsonl")?;
     let mut parts = vec![part("host, guest SDK, tools", || {
         let mut cargo = cargo::cargo();
-        cargo.args(["test", "--workspace", "--locked"]);
+        cargo.args(["test", "--workspace", "--locked"]).env("BULKHEAD_FIGURES", &figures);
         if args.is_empty() {
             cargo.arg("--no-fail-fast");
         }
-        cargo_test(cargo.args(args))
+        cargo_test(cargo.args(args), show)
     })?];
     if let Some(python) = python {
         parts.push(part("examples, natively", || {
-            cargo_test(&mut examples(&["-p", "echo", "-p", "json-score", "-p", "faults"]))
+            cargo_test(&mut examples(&["-p", "echo", "-p", "json-score", "-p", "faults"]), show)
         })?);
         parts.push(part("digits, without its model", || {
-            cargo_test(&mut examples(&["-p", "digits", "--no-default-features"]))
+            cargo_test(&mut examples(&["-p", "digits", "--no-default-features"]), show)
         })?);
         parts.push(part("official EAS SDK (Python)", || sdk::run(&python?))?);
     }
-    Ok(report(&parts, start))
+    Ok(report(&parts, &figures, start))
 }
 
 /// A venv that cannot be made for want of Python skips the tests; one that cannot be filled fails them.
@@ -74,15 +76,19 @@ fn part(name: &'static str, run: impl FnOnce() -> Result<Tally>) -> Result<Part>
     Ok(Part { name, tally, seconds: start.elapsed().as_secs_f64() })
 }
 
-/// Runs `cargo test`, shows everything it prints, and counts.
-fn cargo_test(cargo: &mut Command) -> Result<Tally> {
+/// A closed pipe must not end the run: its result is what counts.
+fn show(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Runs `cargo test`, shows each line it prints, and counts.
+pub(crate) fn cargo_test(cargo: &mut Command, mut show: impl FnMut(&str)) -> Result<Tally> {
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("cargo cannot be run")?;
     let mut tally = Tally::default();
     let output = child.stdout.take().context("cargo has no output")?;
     for line in BufReader::new(output).lines() {
         let line = line.context("reading what cargo prints")?;
-        // A closed pipe must not end the run: its result is what counts.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        show(&line);
         tally.libtest(&line);
     }
     let status = child.wait()?;
@@ -93,7 +99,8 @@ fn cargo_test(cargo: &mut Command) -> Result<Tally> {
     Ok(tally)
 }
 
-fn report(parts: &[Part], start: Instant) -> bool {
+fn report(parts: &[Part], figures: &Path, start: Instant) -> bool {
+    print!("{}", figures::table(&figures::read(figures)));
     println!("\n{:28} {:>7} {:>7} {:>8} {:>9}", "part", "passed", "failed", "skipped", "time");
     let mut sum = Tally::default();
     for Part { name, tally, seconds } in parts {

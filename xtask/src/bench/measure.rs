@@ -3,6 +3,7 @@
 mod bare;
 mod closed;
 mod compare;
+mod guard;
 mod latency;
 mod open;
 mod report;
@@ -54,7 +55,8 @@ const QUICK: Plan = Plan {
     loops: 12,
 };
 
-pub(crate) fn run(binary: &Path, quick: bool) -> Result<bool> {
+/// Measures the host `binary`; `unguarded` is the same built without the guard.
+pub(crate) fn run(binary: &Path, unguarded: &Path, quick: bool) -> Result<bool> {
     let plan = if quick { &QUICK } else { &FULL };
     let busy = usage::busy_cores()?;
     if busy > QUIET {
@@ -80,6 +82,11 @@ pub(crate) fn run(binary: &Path, quick: bool) -> Result<bool> {
         stage::announce(&format!("echo of {name}, beside bare hyper, {} connections", closed::CONNECTIONS));
         lines.extend(compare::side_by_side(&host, &bare, &echo, name, bytes, plan)?);
     }
+    stage::announce("echo of 1 KiB, beside the same host without its guard");
+    let without = Host::start(unguarded, &directory.join("unguarded"), &Log::Nowhere)?;
+    let its_echo = services::create(&without, &root().join("examples/echo/echo.json"))?;
+    lines.push(guard::cost(&host, &echo, &without, &its_echo, plan)?);
+    without.stop()?;
     stage::announce(&format!("{} requests a second, beside bare hyper", compare::OPEN_RATE));
     lines.push(compare::steady(&host, &bare, &echo, plan)?);
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -18,8 +18,13 @@ use crate::{cargo, services};
 
 /// All cases together take a few seconds; one that hangs must not hang the suite.
 const SILENCE: Duration = Duration::from_secs(60);
-const SERVICES: &[&str] =
-    &["examples/echo/echo.json", "tests/python/faults.json", "tests/python/limited.json", "tests/python/custom.json"];
+const SERVICES: &[&str] = &[
+    "examples/echo/echo.json",
+    "tests/python/faults.json",
+    "tests/python/limited.json",
+    "tests/python/custom.json",
+    "tests/python/guest.json",
+];
 
 /// The names of the cases, found without Python.
 pub(crate) fn cases() -> Result<Vec<String>> {
@@ -45,6 +50,7 @@ pub(crate) fn run(python: &Python) -> Result<Tally> {
     let binary = cargo::target_dir().join("debug/bulkhead");
     let directory = cargo::target_dir().join("sdk-test");
     fs::create_dir_all(&directory)?;
+    componentize(python, &directory.join("guest.wasm"))?;
     let log = directory.join("host.log");
     let host = Host::start(&binary, &directory.join("data"), &Log::File(&log))?;
     let root = root();
@@ -91,6 +97,24 @@ pub(crate) fn run(python: &Python) -> Result<Tally> {
         bail!("the host ended with {ended}; its log is {}", log.display());
     }
     Ok(tally)
+}
+
+/// Makes a component of the processor in `tests/python/guest`.
+fn componentize(python: &Path, output: &Path) -> Result<()> {
+    let root = root();
+    let done = Command::new(python.with_file_name("componentize-py"))
+        .arg("--wit-path")
+        .arg(root.join("guest-sdk/wit"))
+        .args(["--world", "processor", "componentize", "--python-path"])
+        .arg(root.join("tests/python/guest"))
+        .args(["app", "--output"])
+        .arg(output)
+        .output()
+        .context("componentize-py cannot be run")?;
+    if !done.status.success() {
+        bail!("componentize-py failed: {}", String::from_utf8_lossy(&done.stderr).trim());
+    }
+    Ok(())
 }
 
 fn script() -> PathBuf {

@@ -8,6 +8,8 @@ pub(crate) struct Tally {
     pub(crate) failed_names: Vec<String>,
     /// Each with its reason, where one is given.
     pub(crate) skipped_names: Vec<String>,
+    /// A test whose own output separates its name from its outcome.
+    talking: Option<String>,
 }
 
 impl Tally {
@@ -46,12 +48,17 @@ impl Tally {
             self.failed += count(" failed").unwrap_or(0);
             self.skipped += count(" ignored").unwrap_or(0);
         } else if let Some((name, outcome)) = line.strip_prefix("test ").and_then(|line| line.split_once(" ... ")) {
+            self.talking = None;
             if outcome == "FAILED" {
                 self.failed_names.push(name.to_owned());
             } else if let Some(reason) = outcome.strip_prefix("ignored") {
                 let reason = reason.trim_start_matches(", ");
                 self.skipped_names.push(if reason.is_empty() { name.to_owned() } else { format!("{name}: {reason}") });
+            } else if outcome != "ok" {
+                self.talking = Some(name.to_owned());
             }
+        } else if line == "FAILED" {
+            self.failed_names.extend(self.talking.take());
         }
     }
 
@@ -86,6 +93,22 @@ mod tests {
         assert_eq!((tally.passed, tally.failed, tally.skipped), (41, 1, 2));
         assert_eq!(tally.failed_names, ["b::broken"]);
         assert_eq!(tally.skipped_names, ["a::slow: takes an hour", "src/lib.rs - (line 3)"]);
+    }
+
+    #[test]
+    fn a_failure_is_named_even_if_the_test_spoke_in_between() {
+        let mut tally = Tally::default();
+        for line in [
+            "test a::talks ... {\"figure\":1}",
+            "FAILED",
+            "test b::talks ... {}",
+            "ok",
+            "test c::fine ... ok",
+            "FAILED",
+        ] {
+            tally.libtest(line);
+        }
+        assert_eq!(tally.failed_names, ["a::talks"]);
     }
 
     #[test]

@@ -1,0 +1,141 @@
+//! HTTP/2, where the operator has switched it on, for connections that begin with its preface (RFC 9113 §3.4).
+//!
+//! Each stream is a request like any other and takes the same line. h2 itself bounds streams, header lists, continuation
+//! frames and bursts of resets; what it would answer without end is counted in [`super::frames`].
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::ReadBufCursor;
+use hyper::server::conn::http2::Builder;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::frames::Frames;
+use super::stall::Stall;
+
+/// Requests at once on one connection; a browser or a proxy uses a hundred.
+const MAX_STREAMS: u32 = 100;
+const MAX_HEADER_LIST: u32 = 16 << 10;
+/// What a client may send ahead, of one request and of all together.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of an answer that wait for a client that takes none.
+const MAX_UNSENT: usize = 64 << 10;
+/// A client that answers no ping for so long is gone.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_PATIENCE: Duration = Duration::from_secs(10);
+/// Read from the socket at once.
+const PIECE: usize = 8 << 10;
+
+/// Every switch of the protocol that differs from hyper's own.
+pub(super) fn builder() -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(MAX_UNSENT)
+        .max_local_error_reset_streams(128)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_PATIENCE);
+    http
+}
+
+/// Which protocol a new connection speaks, and what had to be read of it to know.
+pub(super) struct Opening {
+    pub(super) is_http2: bool,
+    pub(super) read: Vec<u8>,
+}
+
+/// Reads no further than the first byte that differs from the preface. Whoever stops in the middle of it for `patience`
+/// is left to HTTP/1, which answers him 408.
+pub(super) async fn open(stream: &mut TcpStream, patience: Duration) -> io::Result<Opening> {
+    let mut read = Vec::with_capacity(PREFACE.len());
+    let whole = async {
+        while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+            let room = (PREFACE.len() - read.len()) as u64;
+            if (&mut *stream).take(room).read_buf(&mut read).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    match tokio::time::timeout(patience, whole).await {
+        Ok(done) => done?,
+        Err(_) if read.is_empty() => return Err(io::ErrorKind::TimedOut.into()),
+        Err(_) => {}
+    }
+    Ok(Opening { is_http2: read == PREFACE, read })
+}
+
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A socket whose frames are watched on their way to hyper.
+pub(super) struct Watched {
+    stream: TcpStream,
+    /// What was read before anybody knew what it was.
+    early: Vec<u8>,
+    frames: Frames,
+    stall: Stall,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
+        Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
+    }
+}
+
+impl hyper::rt::Read for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(cursor.remaining());
+            cursor.put_slice(&self.early[..count]);
+            self.early.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        let mut piece = [0; PIECE];
+        let room = cursor.remaining().min(PIECE);
+        let mut buffer = ReadBuf::new(&mut piece[..room]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        self.frames.see(buffer.filled())?;
+        cursor.put_slice(buffer.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.stall.watch(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.stall.watch(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,115 @@
+//! What a change to a service consists of, how far it has come, and why it was not made.
+
+use serde_json::Value;
+
+use crate::config::Mistakes;
+use crate::sandbox::{CompileError, InitializeError, PrepareError};
+use crate::storage::{Digest, ModelFile, StorageError};
+
+/// The files of a service, uploaded before.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub processor: Digest,
+    pub model: Vec<ModelFile>,
+    pub warm_up: Option<Digest>,
+}
+
+/// What a modify changes; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// A JSON merge patch for the service file.
+    pub patch: Option<Value>,
+    pub processor: Option<Digest>,
+    pub model: Option<Vec<ModelFile>>,
+    /// `Some(None)` removes it.
+    pub warm_up: Option<Option<Digest>>,
+}
+
+/// How far a deploy has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Check,
+    Compile,
+    Initialize,
+    Swap,
+}
+
+impl Step {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Compile => "compile",
+            Self::Initialize => "initialize",
+            Self::Swap => "swap",
+        }
+    }
+}
+
+/// Is told of each step as it begins.
+pub type Progress = dyn Fn(Step) + Send + Sync;
+
+/// Why a change was not made. Nothing has changed then.
+#[derive(Debug)]
+pub enum ChangeError {
+    Exists,
+    NotFound,
+    Invalid(Mistakes),
+    /// The processor cannot be deployed: why, and where it failed if it ran.
+    Refused {
+        reason: String,
+        stack: String,
+    },
+    Storage(StorageError),
+    Internal(String),
+}
+
+impl From<Mistakes> for ChangeError {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Invalid(mistakes)
+    }
+}
+
+impl From<StorageError> for ChangeError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<PrepareError> for ChangeError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Engine(reason) => Self::Internal(reason),
+            // The disk is the host's, whatever the processor is like.
+            PrepareError::Compile(CompileError::Io(source)) => {
+                Self::Storage(StorageError::Io { what: "keep compiled code".into(), source })
+            }
+            refused => Self::Refused { reason: refused.to_string(), stack: String::new() },
+        }
+    }
+}
+
+impl From<InitializeError> for ChangeError {
+    fn from(error: InitializeError) -> Self {
+        let reason = error.to_string();
+        match error {
+            InitializeError::Fault { stack, .. } => Self::Refused { reason, stack },
+            InitializeError::Declined(_) | InitializeError::TimedOut(_) => {
+                Self::Refused { reason, stack: String::new() }
+            }
+            InitializeError::Host(_) => Self::Internal(reason),
+        }
+    }
+}
+
+impl ChangeError {
+    /// One sentence for logs and for `desc`.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Exists => "a service of that name exists".into(),
+            Self::NotFound => "there is no service of that name".into(),
+            Self::Invalid(mistakes) => mistakes.to_string(),
+            Self::Refused { reason, .. } | Self::Internal(reason) => reason.clone(),
+            Self::Storage(error) => error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `kill -9` at each step of each change: the host comes back with the old version or the new one, never with none, and
+//! with nothing lying about.
+
+use serde_json::{Value, json};
+
+use super::{marked, rubbish, variant, version_on};
+use crate::figures::must;
+use crate::host::{Deployed, TestHost};
+use crate::http::{Client, request};
+
+/// A step at which the process is killed, and whether what was asked for has become true by then.
+struct Step {
+    place: &'static str,
+    done: bool,
+}
+
+const fn step(place: &'static str, done: bool) -> Step {
+    Step { place, done }
+}
+
+/// `@2` is the second time the process comes there: the first was on its way up.
+const UPLOAD: [Step; 3] = [step("upload.written", false), step("upload.synced", false), step("upload.kept", true)];
+const CREATE: [Step; 7] = [
+    step("model.linked", false),
+    step("compile.renamed", false),
+    step("deploy.compiled@2", false),
+    step("deploy.initialized@2", false),
+    step("record.commit", false),
+    step("deploy.kept", true),
+    step("sweep.artifacts@2", true),
+];
+/// Two services come up before it.
+const MODIFY: [Step; 7] = [
+    step("model.linked", false),
+    step("compile.renamed", false),
+    step("deploy.compiled@3", false),
+    step("deploy.initialized@3", false),
+    step("record.commit", false),
+    step("deploy.kept", true),
+    step("sweep.artifacts@2", true),
+];
+const DELETE: [Step; 4] = [
+    step("record.commit", false),
+    step("delete.removed", true),
+    step("delete.forgotten", true),
+    step("sweep.artifacts@2", true),
+];
+const STOP: [Step; 2] = [step("record.commit", false), step("deploy.kept", true)];
+
+impl Step {
+    /// Restarts the host such that it will be killed here.
+    fn arm(&self, host: TestHost) -> TestHost {
+        let place = match self.place.split_once('@') {
+            Some((place, time)) => format!("{place}=kill@{time}"),
+            None => format!("{}=kill", self.place),
+        };
+        let host = host.kill_and_restart_with(&place);
+        host.wait_until_ready();
+        host
+    }
+
+    fn tell(&self, change: &str, outcome: &str) {
+        let figure = format!("deploys.killed.{change}.{}", self.place.split('@').next().unwrap_or_default());
+        must(&figure, "old or new, never none; nothing left over", outcome, true);
+    }
+}
+
+/// Asks for a change that the host does not live to answer, and restarts it.
+fn killed_by(mut host: TestHost, method: &str, path: &str, body: &[u8]) -> TestHost {
+    let authorization = format!("Bearer {}", host.admin_token);
+    let mut client = Client::connect(host.admin);
+    client.try_write(&request(method, path, &[("authorization", &authorization)], body));
+    let status = host.end();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}; log:\n{}", host.log());
+    assert!(client.is_closed(), "nothing was promised");
+    host.kill_and_restart()
+}
+
+/// A service with a model, in a version that its guests tell.
+fn deployment(host: &TestHost, version: u64, mark: &str) -> Value {
+    let processor = host.upload_bytes(&variant("faults", mark));
+    let model = host.upload_bytes(mark.as_bytes());
+    json!({
+        "spec": {"name": "svc", "processor_path": "x.wasm", "token": "t", "processor_envs": marked(version),
+            "model_path": "model", "metadata": {"rpc": {"worker_threads": 1}}},
+        "processor": processor,
+        "model": [{"path": "m.bin", "sha256": model, "size": mark.len()}],
+    })
+}
+
+fn svc() -> Deployed {
+    Deployed { path: "/api/predict/svc".into(), token: "t".into() }
+}
+
+fn deploy(host: &TestHost, version: u64, mark: &str) {
+    let answer = host.call_admin("POST", "/api/v1/services", deployment(host, version, mark).to_string().as_bytes());
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+/// The host serves `by`, its control API agrees, and nothing lies about.
+fn assert_whole(host: &TestHost, step: &Step, version: u64) {
+    let described = host.call_admin("GET", "/api/v1/services/svc", b"").json();
+    assert_eq!(described["state"], "running", "{}: {described}", step.place);
+    assert_eq!(version_on(&mut host.client(), &svc()), version, "{}: {described}", step.place);
+    let processor = described["processor"]["sha256"].as_str().expect("a digest");
+    assert_tidy(host, step, &[processor], 1);
+}
+
+fn assert_tidy(host: &TestHost, step: &Step, processors: &[&str], models: usize) {
+    // The bystander's compiled code is wanted, too.
+    let bystander = host.upload("echo");
+    let wanted: Vec<&str> = processors.iter().copied().chain([bystander.as_str()]).collect();
+    let left = rubbish(host, &wanted, models);
+    assert!(left.is_empty(), "{}: {left:?}", step.place);
+    let bystander = Deployed { path: "/api/predict/bystander".into(), token: "b".into() };
+    assert_eq!(host.client().post(&bystander, b"here").text(), "here", "{}", step.place);
+}
+
+/// A host with a service that nobody changes.
+fn start() -> TestHost {
+    let host = TestHost::start();
+    host.deploy("bystander", "echo", json!({"token": "b", "metadata": {"rpc": {"worker_threads": 1}}}));
+    host
+}
+
+#[test]
+fn killed_at_each_step_of_an_upload() {
+    let mut host = start();
+    for step in UPLOAD {
+        host = step.arm(host);
+        let bytes = format!("held by {}", step.place);
+        let sha256 = bulkhead::storage::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes.as_bytes()));
+        let path = format!("/api/v1/artifacts/{sha256}");
+        host = killed_by(host, "PUT", &path, bytes.as_bytes());
+        let there = host.call_admin("GET", &path, b"").status == 200;
+        assert_eq!(there, step.done, "{}", step.place);
+        assert_tidy(&host, &step, &[], 0);
+        assert_eq!(host.upload_bytes(bytes.as_bytes()), sha256, "it can be uploaded again");
+        step.tell("upload", if there { "new" } else { "old" });
+    }
+}
+
+#[test]
+fn killed_at_each_step_of_a_create() {
+    let mut host = start();
+    for step in CREATE {
+        host = step.arm(host);
+        let body = deployment(&host, 1, step.place).to_string();
+        host = killed_by(host, "POST", "/api/v1/services", body.as_bytes());
+        if step.done {
+            assert_whole(&host, &step, 1);
+        } else {
+            assert_eq!(host.call_admin("GET", "/api/v1/services/svc", b"").status, 404, "{}", step.place);
+            assert_tidy(&host, &step, &[], 0);
+            // What was uploaded is still there, so that the same deploy can be tried again.
+            let again = host.call_admin("POST", "/api/v1/services", body.as_bytes());
+            assert_eq!(again.status, 201, "{}: {}", step.place, again.text());
+        }
+        assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc", b"").status, 200);
+        assert_tidy(&host, &step, &[], 0);
+        step.tell("create", if step.done { "new" } else { "old" });
+    }
+}
+
+#[test]
+fn killed_at_each_step_of_a_modify() {
+    let mut host = start();
+    deploy(&host, 1, "first");
+    let mut version = 1;
+    for step in MODIFY {
+        host = step.arm(host);
+        let body = deployment(&host, version + 1, step.place).to_string();
+        host = killed_by(host, "PUT", "/api/v1/services/svc", body.as_bytes());
+        version += u64::from(step.done);
+        assert_whole(&host, &step, version);
+        step.tell("modify", if step.done { "new" } else { "old" });
+        let again = host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes());
+        assert_eq!(again.status, 200, "{}: {}", step.place, again.text());
+        version = again.json()["version"].as_u64().expect("a number");
+        let marker = json!({"spec": {"processor_envs": marked(version + 1)}}).to_string();
+        assert_eq!(host.call_admin("PUT", "/api/v1/services/svc", marker.as_bytes()).status, 200);
+        version += 1;
+    }
+}
+
+#[test]
+fn killed_at_each_step_of_a_delete() {
+    let mut host = start();
+    for step in DELETE {
+        if host.call_admin("GET", "/api/v1/services/svc", b"").status == 404 {
+            deploy(&host, 1, step.place);
+        }
+        host = step.arm(host);
+        host = killed_by(host, "DELETE", "/api/v1/services/svc", b"");
+        if step.done {
+            assert_eq!(host.call_admin("GET", "/api/v1/services/svc", b"").status, 404, "{}", step.place);
+            host.client().post(&svc(), b"{}").assert_problem(404, "service_not_found");
+            assert_tidy(&host, &step, &[], 0);
+        } else {
+            assert_whole(&host, &step, 1);
+        }
+        step.tell("delete", if step.done { "new" } else { "old" });
+    }
+}
+
+#[test]
+fn killed_at_each_step_of_a_stop() {
+    let mut host = start();
+    deploy(&host, 1, "stopped");
+    for step in STOP {
+        host = step.arm(host);
+        host = killed_by(host, "POST", "/api/v1/services/svc/stop", b"");
+        let state = host.call_admin("GET", "/api/v1/services/svc", b"").json()["state"].clone();
+        assert_eq!(state, if step.done { "stopped" } else { "running" }, "{}", step.place);
+        step.tell("stop", if step.done { "new" } else { "old" });
+    }
+}
+
+#[test]
+fn killed_while_the_compiler_runs() {
+    let host = start();
+    deploy(&host, 1, "first");
+    let body = deployment(&host, 2, "second").to_string();
+    let authorization = format!("Bearer {}", host.admin_token);
+    let mut client = Client::connect(host.admin);
+    client.write(&request("PUT", "/api/v1/services/svc", &[("authorization", &authorization)], body.as_bytes()));
+    host.wait_for("the compiler to run", || half_compiled(&host));
+    let host = host.kill_and_restart();
+    let step = step("compiling", false);
+    assert_whole(&host, &step, 1);
+    step.tell("modify", "old");
+}
+
+fn half_compiled(host: &TestHost) -> bool {
+    let engines = std::fs::read_dir(host.dir().join("data/compiled")).expect("a directory");
+    let mut names =
+        engines.flat_map(|engine| std::fs::read_dir(engine.expect("an entry").path()).expect("a directory"));
+    names.any(|name| name.expect("an entry").file_name().to_string_lossy().starts_with(".compiling-"))
+}
+
+/// The second kill comes while the host recovers from the first.
+#[test]
+fn killed_again_while_it_comes_back() {
+    let mut host = start();
+    deploy(&host, 1, "first");
+    let step = step("start twice", false);
+    for place in ["start=kill", "deploy.compiled=kill", "deploy.initialized=kill@2"] {
+        host = host.kill_and_restart_with(place);
+        assert!(!host.end().success(), "it is killed at {place}");
+    }
+    host = host.kill_and_restart();
+    assert_whole(&host, &step, 1);
+    must("deploys.killed.start", "old, after a kill at each of 3 steps of the start", "old", true);
+}

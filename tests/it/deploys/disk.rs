@@ -1,0 +1,144 @@
+//! A full disk: the answer names it, the old version keeps serving, and nothing is left behind.
+
+use std::fs::File;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{marked, rubbish, variant, version_on};
+use crate::figures::{must, tell};
+use crate::host::TestHost;
+
+fn assert_full(answer: &crate::http::Response) {
+    let problem = answer.json();
+    assert_eq!((answer.status, problem["code"].as_str()), (507, Some("storage_full")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("full")), "{problem}");
+}
+
+#[test]
+fn an_upload_on_a_full_disk_is_refused_and_leaves_nothing() {
+    let host = TestHost::start_with(&[], "upload.write=full");
+    let name = "ab".repeat(32);
+    for _ in 0..3 {
+        assert_full(&host.call_admin("PUT", &format!("/api/v1/artifacts/{name}"), b"bytes"));
+    }
+    assert!(std::fs::read_dir(host.dir().join("data/artifacts")).unwrap().next().is_none());
+    must("deploys.full.upload", "507 storage_full, nothing left", "507", true);
+}
+
+/// A change on a disk that is full at `place`, after which version 1 serves, also after a restart.
+fn full_at(place: &str, change: impl Fn(&TestHost) -> Value) {
+    let host = TestHost::start();
+    let keys = json!({"processor_envs": marked(1), "metadata": {"rpc": {"worker_threads": 1}}});
+    let service = host.deploy("svc", "faults", keys);
+    let sha256 = host.upload("faults");
+    let body = change(&host).to_string();
+    let host = host.kill_and_restart_with(&format!("{place}=full"));
+    host.wait_until_ready();
+    assert_full(&host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes()));
+    assert_eq!(version_on(&mut host.client(), &service), 1);
+    let left = rubbish(&host, &[&sha256], 0);
+    assert!(left.is_empty(), "{left:?}");
+    let host = host.kill_and_restart();
+    assert_eq!(version_on(&mut host.client(), &service), 1);
+    let again = host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes());
+    assert_eq!(again.status, 200, "there is room again: {}", again.text());
+    must(&format!("deploys.full.{place}"), "507 storage_full, the old version serving", "507", true);
+}
+
+#[test]
+fn a_record_that_finds_no_room_leaves_the_old_one() {
+    full_at("record.full", |_| json!({"spec": {"processor_envs": marked(2)}}));
+}
+
+#[test]
+fn a_model_that_finds_no_room_leaves_the_old_version() {
+    full_at(
+        "model.place",
+        |host| json!({"spec": {"model_path": "m"}, "model": [{"path": "m.bin", "sha256": host.upload_bytes(b"m"), "size": 1}]}),
+    );
+}
+
+/// A small file system of our own, gone when dropped.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    /// `None` where we may not mount.
+    fn small() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(dir.path());
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        mounted.then(|| Self(dir))
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        let mut filler = File::create(self.filler()).expect("a file");
+        while filler.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.filler()).expect("it is there");
+    }
+
+    fn filler(&self) -> std::path::PathBuf {
+        self.0.path().join("filler")
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_really_full() {
+    let Some(mount) = Mount::small() else {
+        tell(
+            "deploys.full.real",
+            "every change refused, all requests served",
+            "skipped: this user may not mount",
+            true,
+        );
+        return;
+    };
+    let host = TestHost::start_below(mount.0.path());
+    let keys = json!({"processor_envs": marked(1), "metadata": {"rpc": {"worker_threads": 1}}});
+    let service = host.deploy("svc", "faults", keys);
+    let waiting = json!({"processor": host.upload_bytes(&variant("faults", "waiting"))}).to_string();
+    let mut client = host.client();
+    let modify = |body: &str| host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes());
+
+    mount.fill();
+    assert_full(&host.call_admin("PUT", &format!("/api/v1/artifacts/{}", "ab".repeat(32)), &[7; 100_000]));
+    // The compiler's own words; what matters is that they name the disk.
+    let compiled = modify(&waiting);
+    assert!(matches!(compiled.status, 400 | 507), "{}", compiled.text());
+    assert!(compiled.text().contains("No space left") || compiled.text().contains("full"), "{}", compiled.text());
+    let (mut version, mut refused) = (1, 2);
+    // A small record may find room in pages that the database has already.
+    for _ in 0..20 {
+        let answer = modify(&json!({"spec": {"processor_envs": marked(version + 1)}}).to_string());
+        if answer.status == 200 {
+            version += 1;
+        } else {
+            assert_full(&answer);
+            refused += 1;
+        }
+        assert_eq!(version_on(&mut client, &service), version);
+    }
+    mount.make_room();
+    let again = modify(&waiting);
+    assert_eq!(again.status, 200, "there is room again, without a restart: {}", again.text());
+    let host = host.kill_and_restart();
+    assert_eq!(version_on(&mut host.client(), &service), version);
+    must(
+        "deploys.full.real",
+        "changes refused, every request served, all well once there is room",
+        refused,
+        refused > 2,
+    );
+}

@@ -1,0 +1,79 @@
+//! What a call that is stopped half-way has cost is known all the same.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bulkhead::call::{Call, RequestId, Spent};
+use bulkhead::sandbox::{Capacity, Level, LineSink, Sandbox, Settings};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use serde_json::json;
+
+use crate::host::{TestHost, binary};
+
+struct Nowhere;
+
+impl LineSink for Nowhere {
+    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
+    fn dropped(&self, _: Option<RequestId>, _: u64) {}
+}
+
+fn settings() -> Settings {
+    Settings {
+        fuel: Some(u64::MAX / 2),
+        memory_limit: 64 << 20,
+        envs: Vec::new(),
+        model_dir: None,
+        model_entry: None,
+        model_config: String::new(),
+        initialize_timeout: Duration::from_secs(20),
+        max_response_bytes: 1 << 20,
+        log_bytes: 0,
+        max_requests: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(binary(), dir.path().into(), Capacity { guests: 2, memory: 64 << 20 });
+    let program = sandbox.prepare(&bulkhead_artifacts::guest("faults"), "f", settings(), Arc::new(Nowhere)).await;
+    let mut guest = program.unwrap().instantiate().await.unwrap();
+    let call = Arc::new(Call {
+        method: Method::POST,
+        uri: Uri::from_static("/"),
+        path_start: 1,
+        headers: HeaderMap::new(),
+        body: Bytes::from_static(br#"{"do":"loop"}"#),
+        request_id: RequestId::generate(),
+        deadline: Instant::now() + Duration::from_secs(20),
+        spent: Spent::default(),
+    });
+    let (running, spent) = (Arc::clone(&call), &call.spent);
+    // One slice: the first time it steps aside it is dropped.
+    let stopped = tokio::select! {
+        biased;
+        _ = guest.run(running) => false,
+        () = std::future::ready(()) => true,
+    };
+    assert!(stopped);
+    assert_eq!(spent.fuel(), None, "not before the guest is gone");
+    drop(guest);
+    assert!(spent.fuel().is_some_and(|fuel| fuel > 10_000), "{spent:?}");
+    assert!(spent.memory() >= 64 << 10, "{spent:?}");
+}
+
+#[test]
+fn the_log_tells_the_memory_of_a_request_that_was_stopped() {
+    let host = TestHost::start();
+    let keys = json!({"metadata": {"rpc": {"worker_threads": 1, "keepalive": 200}}});
+    let service = host.deploy("faults", "faults", keys);
+    host.client().post(&service, br#"{"do":"loop"}"#).assert_problem(408, "deadline_exceeded");
+    let memory = || {
+        let log = host.log();
+        let line = log.lines().find(|line| line.contains("code=deadline_exceeded"))?;
+        line.split(" memory=").nth(1)?.split(' ').next()?.parse::<usize>().ok()
+    };
+    host.wait_for("the line", || memory().is_some());
+    assert!(memory().is_some_and(|bytes| bytes >= 64 << 10), "{}", host.log());
+}
