@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use serde_json::{Value, json};
 
 use super::deploy::Deploy;
@@ -52,7 +53,7 @@ async fn answer(admin: Arc<Admin>, peer: IpAddr, request: Request<Incoming>) -> 
     // From here on everything is the operator's alone.
     authorize(&admin, peer, &parts.headers)?;
     match &segments[2..] {
-        ["artifacts", digest] => artifact(&admin, method, digest, body).await,
+        ["artifacts", digest] => artifact(&admin, &parts, digest, body).await,
         ["services"] => match *method {
             Method::GET => Ok(list(&admin)),
             Method::POST => Deploy::create(&json_body(body).await?)?.answer(admin, &parts.headers).await,
@@ -125,14 +126,18 @@ fn state(service: &Service) -> Reply {
     json_reply(StatusCode::OK, &json!({"name": service.name(), "state": service.state().phase.name()}))
 }
 
-async fn artifact(admin: &Admin, method: &Method, digest: &str, body: Incoming) -> Result<Reply, Problem> {
+async fn artifact(admin: &Admin, parts: &Parts, digest: &str, body: Incoming) -> Result<Reply, Problem> {
     let digest = Digest::parse(digest)
         .ok_or_else(|| Problem::bad_request("an artifact's name is its SHA-256: 64 lower-case hexadecimal digits"))?;
     let is_there = admin.storage.artifact(&digest).is_ok();
-    match *method {
+    match parts.method {
         Method::HEAD | Method::GET if is_there => Ok(json_reply(StatusCode::OK, &json!({"sha256": digest}))),
         Method::HEAD | Method::GET => Err(Problem::artifact_not_found()),
         Method::PUT if is_there => Ok(json_reply(StatusCode::OK, &json!({"sha256": digest}))),
+        // Neither a length nor chunks: the body was forgotten.
+        Method::PUT if body.is_end_stream() && !parts.headers.contains_key(CONTENT_LENGTH) => {
+            Err(Problem::length_required())
+        }
         Method::PUT => {
             receive(admin, &digest, body).await?;
             Ok(json_reply(StatusCode::CREATED, &json!({"sha256": digest})))

@@ -60,6 +60,10 @@ impl Problem {
         problem
     }
 
+    pub(super) fn length_required() -> Self {
+        Self::new(StatusCode::LENGTH_REQUIRED, "length_required", "an upload has a body, and says how long it is")
+    }
+
     pub(super) fn body_too_large(limit: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("the body is larger than {limit} bytes"))
     }

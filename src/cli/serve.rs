@@ -49,10 +49,14 @@ pub(super) struct ServeArgs {
     /// in front is one address; the admin listener always allows 10]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_FAILED_LOGINS_PER_ADDRESS")]
     max_failed_logins_per_address: Option<NonZeroU32>,
+    /// Requests on one connection; the answer to the last closes it, so that clients spread over hosts added later
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_REQUESTS_PER_CONNECTION")]
+    #[arg(default_value = "10000", value_parser = clap::value_parser!(u64).range(1..))]
+    max_requests_per_connection: u64,
     /// From the first byte of a request's head to its last; then 408
     #[arg(long, value_name = "TIME", env = "BULKHEAD_HEAD_TIMEOUT", default_value = "5", value_parser = time)]
     head_timeout: Duration,
-    /// How long a connection may rest between requests; then it is closed
+    /// How long a connection may rest between requests; then it is closed. A new one is given 10 s at most
     #[arg(long, value_name = "TIME", env = "BULKHEAD_IDLE_TIMEOUT", default_value = "75", value_parser = time)]
     idle_timeout: Duration,
     /// How long a client may take nothing of its answer; then it is cut off
@@ -80,7 +84,13 @@ impl From<ServeArgs> for ServeOptions {
                 total: args.max_connections.map_or(defaults.total, NonZeroUsize::get),
                 per_address: args.max_connections_per_address.map(NonZeroUsize::get),
                 failed_logins: args.max_failed_logins_per_address,
-                patience: Patience { head: args.head_timeout, idle: args.idle_timeout, write: args.write_timeout },
+                requests: args.max_requests_per_connection,
+                patience: Patience {
+                    head: args.head_timeout,
+                    idle: args.idle_timeout,
+                    write: args.write_timeout,
+                    ..defaults.patience
+                },
                 http2: args.http2,
             },
             log_format: args.log_format,

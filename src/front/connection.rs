@@ -1,6 +1,5 @@
 //! Takes connections, bounded in number, and serves each in a task of its own.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -24,6 +23,9 @@ use super::wire::Wire;
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Clients that never close would otherwise stay with the host they first found, however many are added beside it.
+const MAX_REQUESTS: u64 = 10_000;
+
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -33,6 +35,8 @@ pub struct ConnectionLimits {
     pub per_address: Option<usize>,
     /// Wrong tokens a second from one address.
     pub failed_logins: Option<NonZeroU32>,
+    /// Requests on one connection; the answer to the last closes it.
+    pub requests: u64,
     pub patience: Patience,
     /// Whether a connection may speak HTTP/2.
     pub http2: bool,
@@ -47,6 +51,7 @@ impl Default for ConnectionLimits {
             total: half.clamp(16, 10_000),
             per_address: None,
             failed_logins: None,
+            requests: MAX_REQUESTS,
             patience: Patience::default(),
             http2: false,
         }
@@ -117,7 +122,7 @@ impl Listening {
             }
             early = opening.read;
         }
-        let wire = Arc::new(Wire::new(peer));
+        let wire = Arc::new(Wire::new(peer, self.limits.requests));
         if cfg!(feature = "unguarded") {
             return self.http1(TokioIo::new(stream), wire, drain).await;
         }
@@ -131,7 +136,7 @@ impl Listening {
     {
         let service = service_fn(|request| {
             let (listening, wire) = (Arc::clone(self), Arc::clone(&wire));
-            async move { Ok::<_, Infallible>(listening.line.handle(request, &wire).await) }
+            async move { listening.line.handle(request, &wire).await }
         });
         let mut http = http1::Builder::new();
         // The guard keeps the time and has bounded the head; a client that closes its side has left.
@@ -160,7 +165,7 @@ impl Listening {
         let io = http2::Watched::new(stream, early, self.limits.patience.write);
         let service = service_fn(|request| {
             let listening = Arc::clone(self);
-            async move { Ok::<_, Infallible>(listening.line.handle(request, &Wire::of_stream(peer)).await) }
+            async move { listening.line.handle(request, &Wire::of_stream(peer)).await }
         });
         let mut connection = pin!(http2::builder().serve_connection(io, service));
         let ended = tokio::select! {

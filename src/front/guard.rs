@@ -6,6 +6,7 @@
 //! - Bodies pass through; the guard only follows where they end, and stops where their chunks are malformed.
 //! - While an answer is being computed the guard keeps reading: what comes early is kept for later, and the end of the
 //!   stream is passed on at once, which makes hyper drop the handler. hyper alone would not look if a byte were waiting.
+//!   When enough has come early, the rest stays in the socket, and [`super::hang_up`] looks for the end behind it.
 //! - After an answer that leaves input unread, the connection is closed for writing first and the input is read away, so
 //!   that a reset does not overtake the answer (RFC 9112 §9.6).
 
@@ -21,17 +22,20 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::framing::Framing;
+use super::hang_up;
 use super::head::{Head, HeadFault, Scan, Scanner};
 use super::inbox::Inbox;
 use super::stall::Stall;
-use super::wire::{BodyFault, Wire};
+use super::wire::{BodyFault, Stage, Wire};
 
 /// How long a connection may take and rest. All are enforced here; hyper is given no timer.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// From the first byte of a head to its last: 408.
     pub head: Duration,
-    /// Before the first byte of a request: the connection is closed without a word.
+    /// Before the first byte of a connection: it is closed without a word.
+    pub silent: Duration,
+    /// Before the first byte of a further request: likewise.
     pub idle: Duration,
     /// Without a byte taken by a client that is being answered: the connection is cut.
     pub write: Duration,
@@ -39,12 +43,19 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        // A gateway in front rests its connections for 30 s; ours must outlast them, or it would use dead ones.
-        Self { head: Duration::from_secs(5), idle: Duration::from_secs(75), write: Duration::from_secs(10) }
+        Self {
+            head: Duration::from_secs(5),
+            // Whoever connects has something to say; a connection that has been of use gets more.
+            silent: Duration::from_secs(10),
+            // A gateway in front rests its connections for 30 s; ours must outlast them, or it would use dead ones.
+            idle: Duration::from_secs(75),
+            write: Duration::from_secs(10),
+        }
     }
 }
 
-/// Bytes of later requests that are kept while one is answered.
+/// Bytes of later requests that are kept while one is answered. Who sends so much more that the socket is full as well,
+/// and then closes, is not seen to leave: the end of the stream cannot get in behind it.
 const MAX_EARLY: usize = 64 << 10;
 /// Input that is read away after a refusal, in bytes and time.
 const MAX_LINGER_BYTES: usize = 256 << 10;
@@ -64,8 +75,11 @@ pub(super) struct Guard {
     phase: Phase,
     /// One timer for the head's and the idle limit. It may go off early; the limits are computed when it does.
     timer: Pin<Box<Sleep>>,
-    idle_since: Instant,
+    /// When the connection is closed if nothing more comes.
+    idle_until: Instant,
     stall: Stall,
+    /// Set while more than enough has come early.
+    hang_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     linger: Option<Linger>,
 }
 
@@ -94,7 +108,7 @@ impl Phase {
 impl Guard {
     /// `early` are bytes that were read from the stream before.
     pub(super) fn new(stream: TcpStream, early: &[u8], wire: Arc<Wire>, patience: Patience) -> Self {
-        let now = Instant::now();
+        let idle_until = Instant::now() + patience.silent.min(patience.idle);
         Self {
             stream,
             wire,
@@ -102,9 +116,10 @@ impl Guard {
             inbox: Inbox::holding(early),
             cleared: 0,
             phase: Phase::next_head(),
-            timer: Box::pin(tokio::time::sleep_until((now + patience.idle).into())),
-            idle_since: now,
+            timer: Box::pin(tokio::time::sleep_until(idle_until.into())),
+            idle_until,
             stall: Stall::new(patience.write),
+            hang_up: None,
             linger: None,
         }
     }
@@ -132,11 +147,16 @@ impl Guard {
                 }
                 Phase::Body(framing) if !self.inbox.is_empty() => self.cleared = framing.take(self.inbox.as_slice()),
                 Phase::Body(_) => return self.poll_body(cx, cursor),
-                Phase::Answering if self.wire.is_answered() => {
-                    self.idle_since = Instant::now();
-                    self.phase = Phase::next_head();
-                }
-                Phase::Answering => return self.poll_hang_up(cx),
+                Phase::Answering => match self.wire.stage(cx) {
+                    // Told of the end now, hyper would drop a request that nobody has counted yet.
+                    Stage::HandedOn => return Poll::Pending,
+                    Stage::Begun => return self.poll_hang_up(cx),
+                    Stage::Answered => {
+                        self.idle_until = Instant::now() + self.patience.idle;
+                        self.hang_up = None;
+                        self.phase = Phase::next_head();
+                    }
+                },
                 Phase::Refused => return Poll::Pending,
             }
         }
@@ -164,7 +184,7 @@ impl Guard {
                     let Phase::Head { first_byte, .. } = self.phase else { return Poll::Pending };
                     let limit = match first_byte {
                         Some(began) => began + self.patience.head,
-                        None => self.idle_since + self.patience.idle,
+                        None => self.idle_until,
                     };
                     ready!(self.poll_limit(cx, limit));
                     let Some(began) = first_byte else { return Poll::Ready(Ok(false)) };
@@ -246,7 +266,13 @@ impl Guard {
                 return Poll::Ready(Ok(()));
             }
         }
-        Poll::Pending
+        if self.hang_up.is_none()
+            && let Ok(hang_up) = hang_up::watch(&self.stream)
+        {
+            self.hang_up = Some(Box::pin(hang_up));
+        }
+        // Without a descriptor to spare, leaving is noticed when the answer is written.
+        self.hang_up.as_mut().map_or(Poll::Pending, |hang_up| hang_up.as_mut().poll(cx).map(Ok))
     }
 
     fn has_unread_input(&self) -> bool {

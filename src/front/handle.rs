@@ -11,9 +11,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::{AUTHORIZATION, EXPECT};
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
 use http::request::Parts;
-use http::{HeaderName, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use hyper::body::Incoming;
 
 use super::body;
@@ -39,6 +39,18 @@ pub(super) struct Line {
     pub(super) attempts: Attempts,
 }
 
+/// The client left in the middle of its request; its connection is ended without a word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientGone;
+
+impl std::fmt::Display for ClientGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the client left")
+    }
+}
+
+impl std::error::Error for ClientGone {}
+
 /// What the inner function finds out on its way and the outer one needs in any case.
 #[derive(Default)]
 struct Found {
@@ -49,7 +61,8 @@ struct Found {
 }
 
 impl Line {
-    pub(super) async fn handle(&self, request: Request<Incoming>, wire: &Wire) -> Reply {
+    /// The reply, unless the client has left and nobody is there to read it.
+    pub(super) async fn handle(&self, request: Request<Incoming>, wire: &Wire) -> Result<Reply, ClientGone> {
         let (arrived, fault) = wire.begin();
         let given_id = request.headers().get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
         let request_id = given_id.unwrap_or_else(RequestId::generate);
@@ -63,7 +76,7 @@ impl Line {
         };
         let times = exchange.times();
         let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose };
-        let reply = match outcome {
+        let mut reply = match outcome {
             Ok(answer) => {
                 let (status, size) = (answer.status.as_u16(), answer.body.len());
                 let code = if status == 200 { "" } else { "processor_status" };
@@ -72,6 +85,10 @@ impl Line {
             }
             Err(refusal) => {
                 let row = refusal.row();
+                if matches!(refusal, Refusal::ClientClosed) {
+                    exchange.settle(times, row.status, row.code, "", 0);
+                    return Err(ClientGone);
+                }
                 let can_go_on = match found.unread {
                     Some(unread) if row.connection == Connection::Keep => {
                         body::discard(unread, found.expects_continue).await
@@ -90,8 +107,11 @@ impl Line {
                 reply
             }
         };
+        if wire.is_last() {
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         wire.answer();
-        reply
+        Ok(reply)
     }
 
     async fn answer(
@@ -110,7 +130,7 @@ impl Line {
         found.unread = Some(incoming);
 
         failpoint::reach("front.answer");
-        let route = Route::of(&parts.uri)?;
+        let route = Route::of(&parts.method, &parts.uri)?;
         let path_start = route.path_start;
         let service =
             self.registry.find(route.service).ok_or_else(|| Refusal::ServiceNotFound(route.service.to_owned()))?;
@@ -147,6 +167,7 @@ impl Line {
             // It was for the host; a processor has no business with its callers' secrets.
             parts.headers.remove(AUTHORIZATION);
         }
+        remove_the_hosts(&mut parts.headers);
         let call = Arc::new(Call {
             method: parts.method,
             uri: parts.uri,
@@ -174,6 +195,15 @@ impl Line {
                 Err(why.into())
             }
         }
+    }
+}
+
+/// Takes out what a processor would believe to be the host's own word.
+fn remove_the_hosts(headers: &mut HeaderMap) {
+    let is_ours = |name: &&HeaderName| name.as_str().starts_with("x-bulkhead-");
+    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
+    for name in ours {
+        headers.remove(name);
     }
 }
 

@@ -126,7 +126,7 @@ impl Refusal {
             Self::Unauthorized(why) => why.to_string().into(),
             Self::ServiceNotFound(name) => format!("there is no service {name:?}").into(),
             Self::NotFound => "there is nothing at this path; services are at /api/predict/<service>".into(),
-            Self::MethodNotAllowed { allow } => format!("this service answers {allow}").into(),
+            Self::MethodNotAllowed { allow } => format!("the methods here are {allow}").into(),
             Self::DeadlineExceeded { limit } => {
                 format!("the request was not answered within {} ms (metadata.rpc.keepalive)", limit.as_millis()).into()
             }

@@ -1,10 +1,12 @@
 //! Where a request goes.
 
-use http::Uri;
+use http::{Method, Uri};
 
 use super::refusal::Refusal;
 
 const PREDICT: &str = "/api/predict/";
+/// What services can be made to answer.
+const ANYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
 /// A request for a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +17,16 @@ pub(super) struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    pub(super) fn of(uri: &'a Uri) -> Result<Self, Refusal> {
-        let rest = uri.path().strip_prefix(PREDICT).ok_or(Refusal::NotFound)?;
+    pub(super) fn of(method: &Method, uri: &'a Uri) -> Result<Self, Refusal> {
+        // TRACE, and OPTIONS of the host as a whole, are nowhere to be had.
+        let elsewhere = || match *method == Method::TRACE || uri.path() == "*" {
+            true => Refusal::MethodNotAllowed { allow: ANYWHERE.to_owned() },
+            false => Refusal::NotFound,
+        };
+        let rest = uri.path().strip_prefix(PREDICT).ok_or_else(elsewhere)?;
         let service = rest.split('/').next().unwrap_or_default();
         if service.is_empty() {
-            return Err(Refusal::NotFound);
+            return Err(elsewhere());
         }
         Ok(Self { service, path_start: PREDICT.len() + service.len() })
     }
@@ -36,7 +43,7 @@ mod tests {
 
     fn route(uri: &'static str) -> Option<(String, usize)> {
         let uri = Uri::from_static(uri);
-        Route::of(&uri).ok().map(|route| (route.service.to_owned(), route.path_start))
+        Route::of(&Method::GET, &uri).ok().map(|route| (route.service.to_owned(), route.path_start))
     }
 
     #[test]
@@ -48,6 +55,14 @@ mod tests {
             ["/", "/api/predict", "/api/predict/", "/api/predict//x", "/API/predict/echo", "//api/predict/echo"]
         {
             assert_eq!(route(elsewhere), None, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn what_no_service_answers_is_refused_by_its_method() {
+        for (method, uri) in [(Method::TRACE, "/"), (Method::OPTIONS, "*")] {
+            let refusal = Route::of(&method, &Uri::from_static(uri)).map(|_| ()).unwrap_err();
+            assert!(matches!(refusal, Refusal::MethodNotAllowed { .. }), "{method}");
         }
     }
 

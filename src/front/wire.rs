@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::head::HeadFault;
@@ -26,20 +27,35 @@ pub(super) struct Wire {
 /// The request under way on one connection.
 #[derive(Debug, Default)]
 struct Exchange {
+    /// How many requests may still come after this one.
+    requests_left: u64,
     first_byte: Option<Instant>,
     head_fault: Option<HeadFault>,
     body_fault: Option<BodyFault>,
-    answered: bool,
+    stage: Stage,
+    /// Who waits for the next stage before it reads on.
+    reader: Option<Waker>,
+}
+
+/// How far a request has come behind hyper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    #[default]
+    HandedOn,
+    /// The handler has taken it up, and with it into account.
+    Begun,
+    Answered,
 }
 
 impl Wire {
-    pub(super) fn new(peer: IpAddr) -> Self {
-        Self { peer, exchange: Mutex::default() }
+    /// For a connection that may have so many requests.
+    pub(super) fn new(peer: IpAddr, requests: u64) -> Self {
+        Self { peer, exchange: Mutex::new(Exchange { requests_left: requests, ..Exchange::default() }) }
     }
 
     /// For one stream of HTTP/2, which has no guard: a body that breaks off there was reset by the client.
     pub(super) fn of_stream(peer: IpAddr) -> Self {
-        let exchange = Exchange { body_fault: Some(BodyFault::CutOff), ..Exchange::default() };
+        let exchange = Exchange { requests_left: u64::MAX, body_fault: Some(BodyFault::CutOff), ..Exchange::default() };
         Self { peer, exchange: Mutex::new(exchange) }
     }
 
@@ -50,12 +66,19 @@ impl Wire {
 
     /// The guard: a head arrived, whole or judged.
     pub(super) fn arrived(&self, first_byte: Instant, fault: Option<HeadFault>) {
-        *self.exchange() =
-            Exchange { first_byte: Some(first_byte), head_fault: fault, body_fault: None, answered: false };
+        let mut exchange = self.exchange();
+        let requests_left = exchange.requests_left.saturating_sub(1);
+        *exchange = Exchange { requests_left, first_byte: Some(first_byte), head_fault: fault, ..Exchange::default() };
+    }
+
+    /// The handler: whether the connection ends with this request.
+    pub(super) fn is_last(&self) -> bool {
+        self.exchange().requests_left == 0
     }
 
     /// The handler: what arrived. Without a guard's word the request began now.
     pub(super) fn begin(&self) -> (Instant, Option<HeadFault>) {
+        self.reach(Stage::Begun);
         let exchange = self.exchange();
         (exchange.first_byte.unwrap_or_else(Instant::now), exchange.head_fault)
     }
@@ -72,12 +95,28 @@ impl Wire {
 
     /// The handler: the answer is on its way, the next request may come.
     pub(super) fn answer(&self) {
-        self.exchange().answered = true;
+        self.reach(Stage::Answered);
     }
 
-    /// The guard: whether the request it handed on has been answered.
-    pub(super) fn is_answered(&self) -> bool {
-        self.exchange().answered
+    fn reach(&self, stage: Stage) {
+        let reader = {
+            let mut exchange = self.exchange();
+            exchange.stage = stage;
+            exchange.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// The guard: how far the request has come that it handed on. Its task is woken at the next stage: hyper, once told
+    /// that there is nothing to read, does not ask again by itself, though the next request may have come long ago.
+    pub(super) fn stage(&self, cx: &Context<'_>) -> Stage {
+        let mut exchange = self.exchange();
+        if exchange.stage != Stage::Answered {
+            exchange.reader = Some(cx.waker().clone());
+        }
+        exchange.stage
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {

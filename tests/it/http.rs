@@ -1,9 +1,11 @@
 //! A strict client on a plain socket: it sees every byte, and fails on whatever a real client might trip over.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
+use socket2::SockRef;
 
 use crate::host::SOON;
 
@@ -28,6 +30,11 @@ impl Client {
         Self { stream, unread: Vec::new() }
     }
 
+    /// Gives up on an answer after this time.
+    pub(crate) fn hurry(&mut self, patience: Duration) {
+        self.stream.set_read_timeout(Some(patience)).expect("a time-out");
+    }
+
     /// Sends a well-formed request and reads its response.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         self.write(&request(method, path, headers, body));
@@ -48,6 +55,16 @@ impl Client {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Closes this side, as a client does that has said all it wants to say, or that leaves.
+    pub(crate) fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("it was open");
+    }
+
+    /// Leaves without a farewell: what is under way in either direction is void.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option of the socket");
+    }
+
     /// Reads one response; `method` is what it answers.
     pub(crate) fn read(&mut self, method: &str) -> Response {
         let head_end = loop {
@@ -60,7 +77,8 @@ impl Client {
         let head = String::from_utf8(head).expect("a head is ASCII");
         let mut lines = head.trim_end().split("\r\n");
         let mut status_line = lines.next().expect("a status line").splitn(3, ' ');
-        assert_eq!(status_line.next(), Some("HTTP/1.1"));
+        // HTTP/1.0 is answered in kind.
+        assert!(matches!(status_line.next(), Some("HTTP/1.1" | "HTTP/1.0")), "{head}");
         let status = status_line.next().expect("a status").parse().expect("a number");
         let reason = status_line.next().unwrap_or_default().to_owned();
         let headers: Vec<(String, String)> = lines
@@ -71,7 +89,7 @@ impl Client {
             .collect();
         let mut response = Response { status, reason, headers, body: Vec::new() };
         assert!(response.header("transfer-encoding") != Some("gzip"));
-        let has_body = method != "HEAD" && !matches!(status, 204 | 304);
+        let has_body = method != "HEAD" && !matches!(status, 100 | 204 | 304);
         if has_body && response.header("transfer-encoding") == Some("chunked") {
             response.body = self.chunks();
         } else if has_body {
@@ -82,6 +100,19 @@ impl Client {
             response.body = self.unread.drain(..length).collect();
         }
         response
+    }
+
+    /// Reads a response if one begins within `time`.
+    pub(crate) fn read_within(&mut self, time: Duration) -> Option<Response> {
+        self.hurry(time);
+        let waiting = self.stream.peek(&mut [0]);
+        self.hurry(SOON);
+        waiting.is_ok().then(|| self.read("POST"))
+    }
+
+    /// Waits until something has come in, and takes nothing of it.
+    pub(crate) fn wait_for_bytes(&mut self) {
+        assert!(self.stream.peek(&mut [0]).expect("an answer in time") > 0);
     }
 
     /// Reads an interim response, which is a head alone.
@@ -153,6 +184,16 @@ impl Response {
         let value = values.next();
         assert!(values.next().is_none() || name == "set-cookie", "{name} is sent twice");
         value
+    }
+
+    /// All values of a header that may come several times.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The names of the headers, as often as they come.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|(name, _)| name.as_str())
     }
 
     pub(crate) fn text(&self) -> String {

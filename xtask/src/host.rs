@@ -51,6 +51,8 @@ impl Host {
             .arg("--data")
             .arg(directory)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            // What is measured on a connection should not end with it.
+            .args(["--max-requests-per-connection", "1000000000"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -8,8 +8,8 @@
 use std::fmt;
 
 use wasmparser::{
-    BinaryReaderError, ComponentExternalKind, ComponentTypeRef, Encoding, FunctionBody, MemoryType, Operator, Parser,
-    Payload, TableType, TypeRef,
+    BinaryReaderError, ComponentTypeRef, Encoding, FunctionBody, MemoryType, Operator, Parser, Payload, TableType,
+    TypeRef,
 };
 
 use super::offered;
@@ -73,7 +73,7 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<(), Refusal> {
     for payload in Parser::new(0).parse_all(wasm) {
         whole.see(payload?)?;
     }
-    whole.check_exports()
+    Ok(())
 }
 
 /// What is counted over the whole file.
@@ -84,7 +84,6 @@ struct Whole {
     modules: u64,
     items: u64,
     custom: u64,
-    exports: Vec<String>,
 }
 
 /// What is counted of one module; of a component most stays zero.
@@ -126,17 +125,7 @@ impl Whole {
                 }
                 return Ok(());
             }
-            P::ComponentExportSection(section) => {
-                let outermost = self.inside.len() == 1;
-                for export in section {
-                    add(&mut self.items, 1, ITEMS)?;
-                    let export = export?;
-                    if outermost && export.kind == ComponentExternalKind::Func {
-                        self.exports.push(export.name.name.to_owned());
-                    }
-                }
-                return Ok(());
-            }
+            P::ComponentExportSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
             P::ComponentTypeSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
             P::ComponentInstanceSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
             P::ComponentAliasSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
@@ -158,17 +147,6 @@ impl Whole {
         add(&mut self.modules, 1, MODULES)?;
         self.inside.push(Module::default());
         at_most(self.inside.len() as u64, DEPTH)
-    }
-
-    /// A processor is known by these two; their types are the linker's to check.
-    fn check_exports(&self) -> Result<(), Refusal> {
-        for wanted in ["initialize", "process"] {
-            if !self.exports.iter().any(|name| name == wanted) {
-                let contract = "the world `processor` of bulkhead:processor";
-                return Err(Refusal(format!("it does not export the function {wanted:?} of {contract}")));
-            }
-        }
-        Ok(())
     }
 }
 

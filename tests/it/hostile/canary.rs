@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bulkhead::call::{Call, RequestId};
+use bulkhead::call::{Call, RequestId, Spent};
 use bulkhead::sandbox::{Capacity, Guest, Level, LineSink, Program, Sandbox, Settings};
 use bulkhead_hostile::{End, canary};
 use serde_json::json;
@@ -76,6 +76,7 @@ fn call(method: http::Method) -> Arc<Call> {
         body: bytes::Bytes::new(),
         request_id: RequestId::generate(),
         deadline: Instant::now() + Duration::from_secs(60),
+        spent: Spent::default(),
     })
 }
 
