@@ -102,6 +102,8 @@ enum Command {
         input: PathBuf,
         #[arg(long)]
         output: PathBuf,
+        #[arg(long)]
+        parent: Option<i32>,
     },
 }
 
@@ -112,8 +114,8 @@ pub fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     // Before anything is set up: the child is there to be small.
-    if let Command::Compile { engine, input, output } = cli.command {
-        return sandbox::compile_child(&CompileArgs { input, output, engine });
+    if let Command::Compile { engine, input, output, parent } = cli.command {
+        return sandbox::compile_child(&CompileArgs { input, output, engine, parent });
     }
     let mut screen = Screen::new(cli.screen);
     (run(cli.command, &mut screen) as u8).into()

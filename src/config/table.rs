@@ -122,7 +122,7 @@ pub(super) const KEYS: &[Key] = &[
         .default("[]", "a guest reaches nothing it was not given")
         .means("The hosts that the processor may call over HTTP."),
     Key::used("sandbox.log_bytes_per_request", whole(0, 16_777_216, "bytes"))
-        .default("65536", "64 KiB: a stack trace and some hundred lines")
+        .default("65536", "64 KiB: a stack trace and some hundred lines, each of which counts 64 bytes more than its text")
         .means("How much of what a request writes to stdout, stderr and the log is kept, in bytes.")
         .at_limit("the rest is dropped, and the log says so"),
     Key::used("sandbox.expose", Words { of: &[TIMING, FUEL, STACK], least: 0 })

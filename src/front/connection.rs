@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl Listening {
         self.http1(guard, wire, drain).await;
     }
 
-    async fn http1<Io>(self: &Arc<Self>, io: Io, wire: Arc<Wire>, mut drain: watch::Receiver<bool>)
+    async fn http1<Io>(self: &Arc<Self>, io: Io, wire: Arc<Wire>, drain: watch::Receiver<bool>)
     where
         Io: hyper::rt::Read + hyper::rt::Write + Unpin,
     {
@@ -141,44 +141,39 @@ impl Listening {
         let mut http = http1::Builder::new();
         // The guard keeps the time and has bounded the head; a client that closes its side has left.
         http.half_close(false).keep_alive(true).max_buf_size(128 << 10);
-        let mut connection = pin!(http.serve_connection(io, service));
-        let ended = tokio::select! {
-            biased;
-            ended = &mut connection => ended,
-            () = begun(&mut drain) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "connection ended");
-        }
+        let connection = pin!(http.serve_connection(io, service));
+        until_drained(connection, drain, |connection| connection.graceful_shutdown()).await;
     }
 
-    async fn http2(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        early: Vec<u8>,
-        peer: IpAddr,
-        mut drain: watch::Receiver<bool>,
-    ) {
+    async fn http2(self: &Arc<Self>, stream: TcpStream, early: Vec<u8>, peer: IpAddr, drain: watch::Receiver<bool>) {
         let io = http2::Watched::new(stream, early, self.limits.patience.write);
         let service = service_fn(|request| {
             let listening = Arc::clone(self);
             async move { listening.line.handle(request, &Wire::of_stream(peer)).await }
         });
-        let mut connection = pin!(http2::builder().serve_connection(io, service));
-        let ended = tokio::select! {
-            biased;
-            ended = &mut connection => ended,
-            () = begun(&mut drain) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "HTTP/2 connection ended");
+        let connection = pin!(http2::builder().serve_connection(io, service));
+        until_drained(connection, drain, |connection| connection.graceful_shutdown()).await;
+    }
+}
+
+/// Serves a connection to its end; once the drain has begun, `finish` lets it end with what it is answering.
+async fn until_drained<C>(
+    mut connection: Pin<&mut C>,
+    mut drain: watch::Receiver<bool>,
+    finish: impl FnOnce(Pin<&mut C>),
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let ended = tokio::select! {
+        biased;
+        ended = &mut connection => ended,
+        () = begun(&mut drain) => {
+            finish(connection.as_mut());
+            connection.await
         }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
     }
 }
 

@@ -118,6 +118,7 @@ impl Compiler {
             .arg(wasm)
             .arg("--output")
             .arg(output)
+            .args(["--parent", &std::process::id().to_string()])
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())

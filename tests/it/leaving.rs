@@ -70,8 +70,9 @@ impl Scene {
             self.wait_until(&line, meant);
         }
         self.wait_until("bulkhead_connections", 0);
-        let nobody = self.host.metric("bulkhead_requests_accepted_total{service=\"\"}");
-        assert_eq!((self.host.metric(BUSY), self.host.metric(QUEUED), nobody), (0, 0, 0));
+        self.wait_until(QUEUED, 0);
+        self.wait_until(BUSY, 0);
+        assert_eq!(self.host.metric("bulkhead_requests_accepted_total{service=\"\"}"), 0);
         assert_eq!(self.host.client().post(&self.service, br#"{"do":"flag"}"#).status, 200);
         let counted = self.host.metric(ACCEPTED) - 1;
         must(&format!("leaving.{phase}.counted"), &meant.to_string(), counted, counted == meant);

@@ -20,6 +20,8 @@ pub struct CompileArgs {
     pub output: PathBuf,
     /// `fuel` or `epoch`.
     pub engine: String,
+    /// The host's process, without which nobody waits for the result.
+    pub parent: Option<i32>,
 }
 
 /// Why the child gives up.
@@ -52,7 +54,7 @@ pub fn compile_child(args: &CompileArgs) -> ExitCode {
 }
 
 fn compile(args: &CompileArgs) -> Result<(), Failure> {
-    confine::limit()?;
+    confine::limit(args.parent)?;
     let metering =
         Metering::from_name(&args.engine).ok_or(Failure::Own(format!("no engine is called {:?}", args.engine)))?;
     let engine = engine::compiling(metering).map_err(|error| Failure::Own(format!("{error:#}")))?;

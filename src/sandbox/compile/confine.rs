@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
 
 /// Address space. The largest honest guests (ONNX, CPython) use 0.7 GB of it, and the allocator reserves 1 GiB at once.
@@ -18,10 +18,14 @@ const CPU_SECONDS: u64 = 60;
 const FILE: u64 = 256 << 20;
 const NICE: i32 = 10;
 
-/// Bounds what this process may use. Called before anything else.
-pub(super) fn limit() -> io::Result<()> {
+/// Bounds what this process may use, and its life by that of `parent`. Called before anything else.
+pub(super) fn limit(parent: Option<i32>) -> io::Result<()> {
     close_inherited();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // A parent that died before that line sends no signal any more, and this process belongs to another by now.
+    if parent.is_some() && rustix::process::getppid().map(Pid::as_raw_pid) != parent {
+        return Err(io::Error::other("the host is gone"));
+    }
     rustix::process::setpriority_process(None, NICE)?;
     for (resource, limit) in
         [(Resource::As, MEMORY), (Resource::Cpu, CPU_SECONDS), (Resource::Fsize, FILE), (Resource::Core, 0)]
@@ -124,7 +128,7 @@ mod tests {
 
     fn closed() {
         use rayon::prelude::*;
-        super::limit().unwrap();
+        super::limit(None).unwrap();
         super::close().unwrap();
         let file = std::fs::File::open("/dev/null").unwrap_err().kind();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap_err().kind();
