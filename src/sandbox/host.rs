@@ -8,6 +8,8 @@ use std::time::Instant;
 use wasmtime::ResourceLimiter;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::clocks::WasiClocksView;
+use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::bindings::random::random;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -124,23 +126,43 @@ impl ResourceLimiter for HostState {
 /// Offers guests exactly what this file holds.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    // Instead of WASI's own, which would make any amount of randomness in one slice.
     linker.allow_shadowing(true);
-    for (interface, function) in [("random", "get-random-bytes"), ("insecure", "get-insecure-random-bytes")] {
-        linker.instance(&format!("wasi:random/{interface}@{WASI_VERSION}"))?.func_wrap_async(
-            function,
-            |mut store: StoreContextMut<'_, HostState>, (length,): (u64,)| {
-                Box::new(async move {
-                    let state = store.data_mut();
-                    let bytes = random::Host::get_random_bytes(state.wasi.random(), length)?;
-                    state.work(bytes.len() * RANDOM_BYTE).await;
-                    Ok((bytes,))
-                })
-            },
-        )?;
-    }
+    link_dear(linker)?;
     linker.allow_shadowing(false);
     Processor::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}
+
+/// The functions of WASI that a guest could spend a whole slice on and that are dear enough for it to matter, replaced
+/// by the same with their work counted.
+fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    type Host<'a> = StoreContextMut<'a, HostState>;
+    for (interface, function) in [("random", "get-random-bytes"), ("insecure", "get-insecure-random-bytes")] {
+        let name = format!("wasi:random/{interface}@{WASI_VERSION}");
+        linker.instance(&name)?.func_wrap_async(function, |mut host: Host<'_>, (length,): (u64,)| {
+            Box::new(async move {
+                let state = host.data_mut();
+                let bytes = random::Host::get_random_bytes(state.wasi.random(), length)?;
+                state.work(bytes.len() * RANDOM_BYTE).await;
+                Ok((bytes,))
+            })
+        })?;
+    }
+    let name = format!("wasi:clocks/monotonic-clock@{WASI_VERSION}");
+    linker.instance(&name)?.func_wrap_async("now", |mut host: Host<'_>, (): ()| {
+        Box::new(async move {
+            let state = host.data_mut();
+            state.work(0).await;
+            Ok((monotonic_clock::Host::now(&mut state.clocks())?,))
+        })
+    })?;
+    let name = format!("wasi:clocks/wall-clock@{WASI_VERSION}");
+    linker.instance(&name)?.func_wrap_async("now", |mut host: Host<'_>, (): ()| {
+        Box::new(async move {
+            let state = host.data_mut();
+            state.work(0).await;
+            Ok((wall_clock::Host::now(&mut state.clocks())?,))
+        })
+    })
 }
 
 impl WasiView for HostState {

@@ -20,9 +20,10 @@ use super::lines::LineSink;
 const SLICE: Duration = Duration::from_micros(500);
 /// Fuel of the first slices, before the service's rate is known.
 const FIRST_SLICE: u64 = 1_000_000;
-/// Bounds of a fitted slice: below, stepping aside would cost more than it frees; above, one stray measurement could
-/// hold a thread for long.
-const SLICE_BOUNDS: std::ops::RangeInclusive<u64> = 20_000..=20_000_000;
+/// Bounds of a fitted slice: below, stepping aside would cost more than it frees. Above, a processor that taught the host
+/// how cheap its fuel is, by filling memory, could then hold a thread by what is dear: a call into the host takes a
+/// handful of fuel and a hundred nanoseconds.
+const SLICE_BOUNDS: std::ops::RangeInclusive<u64> = 20_000..=2_000_000;
 /// Calls that burn less say too little about the rate.
 const TELLING_FUEL: u64 = 20_000;
 

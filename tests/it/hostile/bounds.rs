@@ -1,9 +1,11 @@
 //! Bounds that hold to the unit: fuel, memory of the host, and what one request may know of another.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::{deploy_component, named, polite_answer};
-use crate::figures::{must, rounds};
+use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 
 #[test]
@@ -81,4 +83,30 @@ fn a_panic_that_was_survived_is_not_told_to_the_next_caller() {
     assert_eq!(host.client().post(&service, b"").status, 200);
     let problem = host.client().post(&service, b"").assert_problem(400, "processor_exception");
     assert_eq!(problem["detail"], "the processor trapped: wasm trap: wasm `unreachable` instruction executed");
+}
+
+/// A slice is fitted to what a processor's fuel costs. This one teaches the host that its fuel is cheap, so its slices
+/// become as long as any, and then spends them on calls that cost the host much and the guest next to nothing.
+#[test]
+fn long_slices_that_were_honestly_come_by_hold_no_thread() {
+    let host = TestHost::start_with(&["--io-threads", "1"], "");
+    let component = bulkhead_hostile::processor(
+        r#"(memory (export "memory") 128)
+           (func $polite (result i32) (local $left i32) (local.set $left (i32.const 10))
+                (loop $again
+                    (memory.fill (i32.const 131072) (i32.const 7) (i32.const 8000000))
+                    (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+                (memory.fill (i32.const 1024) (i32.const 0) (i32.const 36))
+                (i32.const 1024))
+           (func $act (loop $again (drop (call $now)) (drop (call $now)) (drop (call $now)) (drop (call $now)) (br $again)))"#,
+    );
+    let service = deploy_component(&host, "trained", &component, json!({}), 50).unwrap();
+    for _ in 0..30 {
+        polite_answer(&host, &service);
+    }
+    let began = Instant::now();
+    host.client().post(&service, b"").assert_problem(408, "deadline_exceeded");
+    let late = began.elapsed().as_millis() as u64 - 50;
+    tell("hostile.trained.stopped_late_ms", "at most 20 ms after the deadline", late, late <= 20);
+    assert!(late < 3000, "it held the thread for {late} ms past its deadline");
 }

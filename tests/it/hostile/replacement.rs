@@ -1,0 +1,37 @@
+//! D6: a processor whose `initialize` fails now and then, once its service runs.
+
+use serde_json::json;
+
+use super::{deploy_component, polite_answer};
+use crate::figures::{must, rounds};
+use crate::host::TestHost;
+
+#[test]
+fn a_guest_that_cannot_be_replaced_at_once_is_replaced_in_the_end() {
+    let host = TestHost::start();
+    // It traps in three of eight cases, by chance.
+    let component = bulkhead_hostile::processor(
+        "(func $init (result i32)
+            (call $random (i64.const 1) (i32.const 512))
+            (if (i32.lt_u (i32.and (i32.load8_u (i32.load (i32.const 512))) (i32.const 7)) (i32.const 3))
+                (then (unreachable)))
+            (i32.const 1024))
+         (func $act (unreachable))",
+    );
+    let mut refused = 0;
+    let service = loop {
+        match deploy_component(&host, "moody", &component, json!({}), 20_000) {
+            Ok(service) => break service,
+            Err(told) => assert!(told.contains("initialize failed") && refused < 50, "{told}"),
+        }
+        refused += 1;
+    };
+    let rounds = rounds(6, 100);
+    for _ in 0..rounds {
+        host.client().post(&service, b"").assert_problem(400, "processor_exception");
+        assert_eq!(polite_answer(&host, &service).body, 1_u32.to_le_bytes());
+    }
+    let retried = host.log().matches("a guest cannot be replaced").count();
+    must("hostile.initialize.replaced", "after every trap, whatever initialize does", rounds, true);
+    println!("initialize failed {retried} times on the way");
+}
