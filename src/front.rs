@@ -25,7 +25,7 @@ mod stall;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -46,7 +46,7 @@ pub struct Front(Arc<Listening>);
 
 impl Front {
     pub fn new(registry: Arc<Registry>, log: LogWriter, limits: ConnectionLimits) -> Self {
-        let ledger = Ledger { log, nobody: Arc::default() };
+        let ledger = Ledger { log, nobody: Arc::default(), ending: AtomicBool::new(false) };
         let attempts = Attempts::new(limits.failed_logins);
         let line = Line { registry, ledger, attempts };
         let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
@@ -56,6 +56,11 @@ impl Front {
     /// Serves callers until `drain` turns true; returns when the last of them has been served.
     pub async fn serve(&self, listener: TcpListener, drain: watch::Receiver<bool>) {
         Arc::clone(&self.0).serve(listener, drain).await;
+    }
+
+    /// The host ends with requests under way: they are accounted as cut off by it, not as left by their clients.
+    pub fn cut_off(&self) {
+        self.0.line.ledger.ending.store(true, Ordering::Relaxed);
     }
 
     /// Connections open at this moment.

@@ -94,7 +94,10 @@ async fn serve(options: ServeOptions, storage: Arc<Storage>, registry: Arc<Regis
         draining: draining.clone(),
     });
     tokio::spawn(admin.serve(control, ending));
-    let serving = tokio::spawn(async move { front.serve(data, draining).await });
+    let serving = tokio::spawn({
+        let front = front.clone();
+        async move { front.serve(data, draining).await }
+    });
     announce(data_addr, admin_addr);
     let starting = tokio::spawn(async move { registry.start_all().await });
 
@@ -107,6 +110,7 @@ async fn serve(options: ServeOptions, storage: Arc<Storage>, registry: Arc<Regis
         () = tokio::time::sleep(options.grace) => tracing::warn!("the grace period is over; what still runs is cut off"),
         again = signals.next() => tracing::warn!(signal = again, "ending at once"),
     }
+    front.cut_off();
     let _ = end.send(true);
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The account of one request: what it was, when what happened, and how it ended.
 //!
 //! Every request that begins here ends here, exactly once: settled with an answer, or, if it is dropped before, with 499
-//! because the client left. So what was accepted is always the sum of the outcomes.
+//! because the client left, or with 503 because the host did. So what was accepted is always the sum of the outcomes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{Method, Uri};
@@ -19,6 +20,8 @@ pub(super) struct Ledger {
     pub(super) log: LogWriter,
     /// Requests that named no service that exists.
     pub(super) nobody: Arc<ServiceMetrics>,
+    /// The host is ending: what is dropped from here on is its own doing.
+    pub(super) ending: AtomicBool,
 }
 
 pub(super) struct Exchange<'a> {
@@ -160,7 +163,8 @@ impl<'a> Exchange<'a> {
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            let row = Refusal::ClientClosed.row();
+            let cut_off = self.ledger.ending.load(Ordering::Relaxed);
+            let row = if cut_off { Refusal::Draining } else { Refusal::ClientClosed }.row();
             self.settle(self.times(), row.status, row.code, "", 0);
         }
     }

@@ -70,6 +70,8 @@ pub(super) enum Refusal {
         detail: String,
     },
     NotReady,
+    /// The host ended before the request did. Nobody is told: the connection is cut.
+    Draining,
     VersionNotSupported,
 }
 
@@ -112,6 +114,7 @@ impl Refusal {
             Self::NotImplemented(_) => (501, "not_implemented", Close),
             Self::NoHealthyUpstream { .. } => (503, "no_healthy_upstream", Keep),
             Self::NotReady => (503, "not_ready", Keep),
+            Self::Draining => (503, "draining", Close),
             Self::VersionNotSupported => (505, "http_version_not_supported", Close),
         };
         Row { status, code, connection }
@@ -152,6 +155,7 @@ impl Refusal {
             Self::NotImplemented(what) => (*what).into(),
             Self::NoHealthyUpstream { detail } => detail.into(),
             Self::NotReady => "the host has just started and is bringing this service up".into(),
+            Self::Draining => "the host ended before the request did".into(),
             Self::VersionNotSupported => "HTTP/1.1 and HTTP/1.0 are spoken here".into(),
         }
     }
@@ -274,7 +278,7 @@ mod tests {
         use Connection::{Close, Keep};
         let second = Duration::from_secs(1);
         let exception = |status| Refusal::ProcessorException { status, detail: String::new(), stack: String::new() };
-        let table: [(Refusal, u16, &str, Connection); 24] = [
+        let table: [(Refusal, u16, &str, Connection); 25] = [
             (Refusal::BadRequest("x".into()), 400, "bad_request", Close),
             (exception(400), 400, "processor_exception", Keep),
             (exception(470), 470, "processor_exception", Keep),
@@ -298,6 +302,7 @@ mod tests {
             (Refusal::NotImplemented("x"), 501, "not_implemented", Close),
             (Refusal::NoHealthyUpstream { detail: String::new() }, 503, "no_healthy_upstream", Keep),
             (Refusal::NotReady, 503, "not_ready", Keep),
+            (Refusal::Draining, 503, "draining", Close),
             (Refusal::VersionNotSupported, 505, "http_version_not_supported", Close),
         ];
         for (refusal, status, code, connection) in table {

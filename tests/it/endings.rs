@@ -200,6 +200,8 @@ fn a_drain_is_over_when_its_time_is() {
     assert!(host.end().success());
     assert!(told.elapsed().as_millis() >= 300, "it was given its time");
     assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0, "its request was given up");
-    assert!(host.log().contains("the grace period is over"));
-    assert_eq!(account(&host.log()), (1, 1));
+    let log = host.log();
+    assert!(log.contains("the grace period is over"));
+    assert!(log.contains("status=503 code=draining") && !log.contains("client_closed"), "the host's own doing: {log}");
+    assert_eq!(account(&log), (1, 1));
 }

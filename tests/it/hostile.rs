@@ -2,6 +2,7 @@
 //! a new one for every request, and abandoned half-way where it runs long; each time its outcome, the next guest, and a
 //! good service beside it must be right.
 
+mod bombs;
 mod bounds;
 mod canary;
 mod files;

@@ -22,7 +22,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
         guest("B1", "grows to its limit and touches every page", Answer, &touch).under(small),
         guest("B2", "grows past its limit and gives up", Fault("its limit is 8 MiB"), &give_up).under(small),
         guest("B3", "begins with more memory than it may have", Refused("memory"), r#"(memory (export "memory") 65536)"#),
-        component("B4-many", "a hundred memories", Refused("2 memories"), &format!("(component (core module {}))", "(memory 1)".repeat(100))),
+        component("B4-many", "a hundred memories", Refused("memories"), &format!("(component (core module {}))", "(memory 1)".repeat(100))),
         component("B4-64", "a memory of 64 bits", Refused("memory64"), "(component (core module (memory i64 268435456)))"),
         component("B4-page", "pages of one byte", Refused("custom page sizes"), "(component (core module (memory 100 (pagesize 1))))"),
         beside("B4-instances", "a hundred instances, each with a memory", Refused("too high"), "(memory 1)", 100, ""),
