@@ -24,6 +24,8 @@ const FIRST_SLICE: u64 = 1_000_000;
 /// how cheap its fuel is, by filling memory, could then hold a thread by what is dear: a call into the host takes a
 /// handful of fuel and a hundred nanoseconds.
 const SLICE_BOUNDS: std::ops::RangeInclusive<u64> = 20_000..=2_000_000;
+/// Headers, log lines and whatever else a guest passes to the host at once.
+const COPY_SLACK: usize = 1 << 20;
 /// Calls that burn less say too little about the rate.
 const TELLING_FUEL: u64 = 20_000;
 
@@ -139,6 +141,8 @@ impl Program {
         };
         let mut store = Store::new(&self.engine, HostState::new(&provision).map_err(host_error)?);
         store.limiter(|state| state);
+        // What one call may copy out of the guest. An answer that is too long by less is told how much too long it is.
+        store.set_hostcall_fuel(self.settings.max_response_bytes.saturating_mul(2).saturating_add(COPY_SLACK));
         self.wind_up(&mut store, u64::MAX).map_err(host_error)?;
         store.data().lines.begin(None, self.settings.log_bytes);
 

@@ -106,7 +106,7 @@ def python_guest(host):
     answer = json.loads(client.predict(StringRequest("hello")).response_data)
     assert answer["sha256"] == hashlib.sha256(b"hello").hexdigest() and answer["request_id"], answer
     declined = refusal(lambda: client.predict(StringRequest("")))
-    assert (declined.code, declined.message) == (422, "there is nothing to hash"), declined
+    assert (declined.code, declined.message) == (422, b"there is nothing to hash"), declined
     assert json.loads(client.predict(StringRequest("again")).response_data), "to decline is no fault"
 
 
