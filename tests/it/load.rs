@@ -3,6 +3,8 @@
 mod generator;
 mod slow;
 
+pub(crate) use self::generator::percentile;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 

@@ -42,7 +42,7 @@ impl Outcomes {
 }
 
 /// The time within which `percent` of all were done.
-pub(super) fn percentile(times: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let rank = (sorted.len() * percent).div_ceil(100).max(1);

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use super::generator::percentile;
+use super::percentile;
 use super::{millis, rounded};
 use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
