@@ -188,6 +188,7 @@ impl Guard {
                     let Phase::Head { first_byte, .. } = self.phase else { return Poll::Pending };
                     let limit = match first_byte {
                         Some(began) => began + self.patience.head,
+                        None if self.wire.is_last() => return Poll::Ready(Ok(false)),
                         None => self.idle_until,
                     };
                     ready!(self.poll_limit(cx, limit));

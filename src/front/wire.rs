@@ -71,9 +71,14 @@ impl Wire {
         *exchange = Exchange { requests_left, first_byte: Some(first_byte), head_fault: fault, ..Exchange::default() };
     }
 
-    /// The handler: whether the connection ends with this request.
+    /// Handler and guard: whether the connection ends with the present request, and with none if none has begun.
     pub(super) fn is_last(&self) -> bool {
         self.exchange().requests_left == 0
+    }
+
+    /// The host drains: the request that has begun is the last, and where none has, the connection ends.
+    pub(super) fn drain(&self) {
+        self.exchange().requests_left = 0;
     }
 
     /// The handler: what arrived. Without a guard's word the request began now.

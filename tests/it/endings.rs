@@ -176,6 +176,38 @@ fn with_a_long_request(args: &[&str]) -> (TestHost, TcpStream) {
     (host, stream)
 }
 
+/// A request that has begun to come when the drain begins is answered; its answer ends the connection, and so does rest.
+#[test]
+fn what_has_begun_to_come_is_answered_in_the_drain() {
+    let mut host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let whole = request("POST", &echo.path, &[("authorization", &echo.token)], b"in time");
+    let mut rested = host.client();
+    assert_eq!(rested.post(&echo, b"before").status, 200);
+    let cuts = [1, 20, whole.len() - 3];
+    let mut begun: Vec<_> = cuts
+        .iter()
+        .map(|cut| {
+            let mut client = host.client();
+            client.write(&whole[..*cut]);
+            client
+        })
+        .collect();
+    host.wait_for("all to be accepted", || host.metric("bulkhead_connections") == 1 + cuts.len() as u64);
+    // What was sent is in the host's sockets; that it has been read shows nowhere, and need not have happened.
+    terminate(host.pid());
+    host.wait_for("the drain to begin", || host.get_admin("/readyz").status == 503);
+    assert!(rested.is_closed(), "one that rests is closed at once");
+    for (client, cut) in begun.iter_mut().zip(cuts) {
+        client.write(&whole[cut..]);
+        let response = client.read("POST");
+        assert_eq!((response.status, response.text().as_str()), (200, "in time"), "cut at {cut}");
+        assert!(response.closes() && client.is_closed());
+    }
+    assert!(host.end().success());
+    assert_eq!(account(&host.log()), (4, 4));
+}
+
 #[test]
 fn a_second_sigterm_ends_the_host_at_once() {
     let (mut host, mut stream) = with_a_long_request(&[]);

@@ -122,7 +122,6 @@ fn model_config_spoils_initialize() {
         dir: dir.clone(),
         entry: Some(entry.to_owned()),
         config: "{\"initialize\": \"model\"}".to_owned(),
-        ..Model::default()
     };
     assert!(Faults::initialize(&model("lib.rs")).is_ok());
     assert!(Faults::initialize(&model("absent")).is_err());
