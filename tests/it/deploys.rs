@@ -78,7 +78,8 @@ struct Seen {
 #[test]
 fn no_request_fails_by_a_deploy_and_each_is_answered_by_exactly_one_version() {
     let deploys = rounds(20, 1000) as u64;
-    let host = TestHost::start();
+    // A client stays on its connection for as long as the deploys go on.
+    let host = TestHost::start_with(&["--max-requests-per-connection", "1000000"], "");
     let service = host.deploy(
         "svc",
         "faults",

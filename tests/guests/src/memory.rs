@@ -33,7 +33,12 @@ pub(crate) fn guests() -> Vec<Hostile> {
             Answer,
             "(memory 100)",
             1,
-            &format!("{GROW_AND_TOUCH} (func $act (if (i32.ne (call $grow) (i32.const 26)) (then (unreachable))))"),
+            &format!(
+                "{GROW_AND_TOUCH} (global $left (mut i32) (i32.const 26))
+                (func $act
+                    (if (i32.ne (call $grow) (global.get $left)) (then (unreachable)))
+                    (global.set $left (i32.const 0)))"
+            ),
         )
         .under(small),
         beside(
