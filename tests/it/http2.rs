@@ -98,15 +98,19 @@ async fn connect(host: &TestHost) -> SendRequest<Bytes> {
     client
 }
 
-async fn post(client: &SendRequest<Bytes>, service: &Deployed, body: &[u8]) -> (u16, Vec<u8>) {
-    let request = Request::builder()
+/// A POST to the service with its token; the body follows.
+fn call(service: &Deployed) -> Request<()> {
+    Request::builder()
         .method(Method::POST)
         .uri(format!("http://test{}", service.path))
         .header("authorization", &service.token)
         .body(())
-        .unwrap();
+        .unwrap()
+}
+
+async fn post(client: &SendRequest<Bytes>, service: &Deployed, body: &[u8]) -> (u16, Vec<u8>) {
     let mut client = client.clone().ready().await.unwrap();
-    let (response, mut stream) = client.send_request(request, false).unwrap();
+    let (response, mut stream) = client.send_request(call(service), false).unwrap();
     stream.send_data(Bytes::copy_from_slice(body), true).unwrap();
     let (head, mut body) = response.await.unwrap().into_parts();
     let mut whole = Vec::new();
@@ -177,13 +181,7 @@ async fn a_stream_that_is_reset_stops_its_guest_and_is_a_499() {
     let keys = json!({"metadata": {"rpc": {"worker_threads": 1, "keepalive": 60_000}}});
     let service = host.deploy("faults", "faults", keys);
     let client = connect(&host).await;
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("http://test{}", service.path))
-        .header("authorization", &service.token)
-        .body(())
-        .unwrap();
-    let (response, mut stream) = client.clone().ready().await.unwrap().send_request(request, false).unwrap();
+    let (response, mut stream) = client.clone().ready().await.unwrap().send_request(call(&service), false).unwrap();
     stream.send_data(Bytes::from_static(br#"{"do":"loop"}"#), true).unwrap();
     tokio::task::block_in_place(|| {
         let busy = "bulkhead_workers_busy{service=\"faults\",instance=\"0\"}";
