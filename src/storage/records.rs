@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,9 @@ use serde_json::Value;
 use super::artifacts::Digest;
 use super::{StorageError, models};
 use crate::failpoint;
+
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Service name → record as JSON.
 const SERVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("services");
@@ -146,13 +150,27 @@ impl Records {
         let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let database = match slot.take() {
             Some(database) => database,
-            None => Database::create(&self.path).map_err(|error| failed(error.into()))?,
+            None => open(&self.path).map_err(|error| failed(error.into()))?,
         };
         let outcome = work(&database);
         if !matches!(outcome, Err(redb::Error::Io(_) | redb::Error::PreviousIo)) {
             *slot = Some(database);
         }
         outcome.map_err(failed)
+    }
+}
+
+/// Opens the database. A host that was killed while it started a compiler leaves its lock to the child until that has
+/// become the compiler or has died, so a lock is not taken for another host's at once.
+fn open(path: &Path) -> Result<Database, redb::DatabaseError> {
+    let end = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match Database::create(path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) if Instant::now() < end => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
     }
 }
 
