@@ -17,6 +17,7 @@ mod hang_up;
 mod head;
 mod http2;
 mod inbox;
+mod landing;
 mod refusal;
 mod render;
 mod request_line;

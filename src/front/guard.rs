@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use hyper::rt::ReadBufCursor;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -25,6 +25,7 @@ use super::framing::Framing;
 use super::hang_up;
 use super::head::{Head, HeadFault, Scan, Scanner};
 use super::inbox::Inbox;
+use super::landing::poll_land;
 use super::stall::Stall;
 use super::wire::{BodyFault, Stage, Wire};
 
@@ -136,7 +137,7 @@ impl Guard {
             }
             match &mut self.phase {
                 Phase::Head { .. } => {
-                    if !ready!(self.poll_head(cx))? {
+                    if !ready!(self.poll_head(cx, cursor))? {
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -162,8 +163,8 @@ impl Guard {
         }
     }
 
-    /// Gathers a head until bytes are cleared; false if the connection ends instead.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Gathers a head until bytes are cleared; false if they are handed on already, or the connection ends.
+    fn poll_head(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<bool>> {
         loop {
             let Phase::Head { scanner, first_byte } = &mut self.phase else { return Poll::Ready(Ok(true)) };
             // Some clients end a body with an empty line too many. That begins no request, and so asks for no answer.
@@ -173,7 +174,11 @@ impl Guard {
             if !self.inbox.is_empty() {
                 let began = *first_byte.get_or_insert_with(Instant::now);
                 match scanner.scan(self.inbox.as_slice()) {
-                    Scan::Complete(head) => self.clear_request(head, began),
+                    Scan::Complete(head) => {
+                        let (cleared, body) = whole_request(head, self.inbox.as_slice());
+                        self.clear_request(body, began);
+                        self.cleared = cleared;
+                    }
                     Scan::Refused(fault) => self.refuse(fault, began),
                     Scan::Partial => {}
                 }
@@ -181,9 +186,9 @@ impl Guard {
                     return Poll::Ready(Ok(true));
                 }
             }
-            match self.inbox.poll_fill(&mut self.stream, cx)? {
-                Poll::Ready(0) => return Poll::Ready(Ok(false)),
-                Poll::Ready(_) => {}
+            match self.poll_more(cx, cursor)? {
+                Poll::Ready(false) => return Poll::Ready(Ok(false)),
+                Poll::Ready(true) => {}
                 Poll::Pending => {
                     let Phase::Head { first_byte, .. } = self.phase else { return Poll::Pending };
                     let limit = match first_byte {
@@ -200,6 +205,25 @@ impl Guard {
         }
     }
 
+    /// Reads more of a head into the inbox; false if the stream ends, or if what came is a whole good head with nothing
+    /// before it: as most do, that goes straight to hyper, with as much of its body as came along.
+    fn poll_more(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<bool>> {
+        if !self.inbox.is_empty() {
+            return self.inbox.poll_fill(&mut self.stream, cx).map_ok(|count| count > 0);
+        }
+        let mut landed = ready!(poll_land(&mut self.stream, cx, cursor))?;
+        let bytes = landed.bytes();
+        let Scan::Complete(head) = Scanner::default().scan(bytes) else {
+            self.inbox.append(bytes);
+            return Poll::Ready(Ok(!self.inbox.is_empty()));
+        };
+        let (cleared, body) = whole_request(head, bytes);
+        self.inbox.append(&bytes[cleared..]);
+        landed.hand_on(cleared);
+        self.clear_request(body, Instant::now());
+        Poll::Ready(Ok(false))
+    }
+
     /// Ready once `limit` has passed. The timer is only ever moved when it must go off earlier, or has gone off.
     fn poll_limit(&mut self, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
         loop {
@@ -214,12 +238,10 @@ impl Guard {
         }
     }
 
-    /// A head is fine: it may go on, with as much of its body as is here.
-    fn clear_request(&mut self, head: Head, first_byte: Instant) {
+    /// A head is fine: its request may go on.
+    fn clear_request(&mut self, body: Framing, first_byte: Instant) {
         self.wire.arrived(first_byte, None);
-        let mut framing = Framing::from(head.body);
-        self.cleared = head.len + framing.take(&self.inbox.as_slice()[head.len..]);
-        self.phase = Phase::Body(framing);
+        self.phase = Phase::Body(body);
     }
 
     /// A head is refused: hyper gets the substitute, the handler the verdict, and whatever else came is forgotten.
@@ -232,41 +254,36 @@ impl Guard {
     }
 
     /// Reads a body straight into hyper's buffer.
-    #[expect(
-        unsafe_code,
-        reason = "hyper's cursor has no safe way to read into it; going around it copies every body twice"
-    )]
     fn poll_body(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let Phase::Body(framing) = &mut self.phase else { return Poll::Pending };
-        let room = cursor.remaining();
-        let limit = framing.at_most().map_or(room, |left| usize::try_from(left).unwrap_or(usize::MAX).min(room));
-        // SAFETY: `ReadBuf` only ever writes initialised bytes into the memory it is given.
-        let memory = unsafe { &mut cursor.as_mut()[..limit] };
-        let mut buffer = ReadBuf::uninit(memory);
-        if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-            self.wire.body_failed(BodyFault::CutOff);
-            return Poll::Ready(Err(error));
-        }
-        let read = buffer.filled();
-        if read.is_empty() {
+        let mut landed = match ready!(poll_land(&mut self.stream, cx, cursor)) {
+            Ok(landed) => landed,
+            Err(error) => {
+                self.wire.body_failed(BodyFault::CutOff);
+                return Poll::Ready(Err(error));
+            }
+        };
+        let bytes = landed.bytes();
+        if bytes.is_empty() {
             self.wire.body_failed(BodyFault::CutOff);
             return Poll::Ready(Ok(()));
         }
-        let taken = framing.take(read);
+        let taken = framing.take(bytes);
         // What follows the body belongs to the next request, or is what broke the chunks.
-        self.inbox.append(&read[taken..]);
+        self.inbox.append(&bytes[taken..]);
         if taken == 0 {
             // The very first byte broke the chunks; to say nothing would be to say that the stream has ended.
             return self.poll_input(cx, cursor);
         }
-        // SAFETY: the first `taken` of the bytes in the buffer have just been filled.
-        unsafe { cursor.advance(taken) };
+        landed.hand_on(taken);
         Poll::Ready(Ok(()))
     }
 
     /// Watches for the end of the stream while an answer is computed; ready is the end.
     fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.inbox.len() < MAX_EARLY {
+            // Most clients say nothing more, and their connections need no room for it.
+            ready!(self.stream.poll_read_ready(cx))?;
             if ready!(self.inbox.poll_fill(&mut self.stream, cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -303,6 +320,13 @@ impl Guard {
             }
         }
     }
+}
+
+/// How many of `bytes`, which begin with `head`, belong to its request, and how its body goes on behind them.
+fn whole_request(head: Head, bytes: &[u8]) -> (usize, Framing) {
+    let mut body = Framing::from(head.body);
+    let taken = body.take(&bytes[head.len..]);
+    (head.len + taken, body)
 }
 
 impl hyper::rt::Read for Guard {

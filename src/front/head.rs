@@ -4,7 +4,9 @@
 //! double `Host`, `Transfer-Encoding` beside `Content-Length`, bare line feeds. Every verdict is given on complete
 //! lines and, being a value, is answered and counted like any other refusal. Source: RFC 9112 §2–§6, RFC 9110 §7.2.
 
-use httparse::{EMPTY_HEADER, Header};
+use std::mem::MaybeUninit;
+
+use httparse::Header;
 
 use super::request_line::{self, MAX_TARGET, is_token};
 
@@ -116,9 +118,10 @@ impl Scanner {
 
 /// Judges the header lines and finds out how the body is delimited.
 fn headers(head: &[u8]) -> Result<BodyLength, HeadFault> {
-    let mut slots = [EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut slots);
-    match request.parse(head) {
+    // Left unfilled: to clear all of them would cost as much as to parse an ordinary head.
+    let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut slots) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
         Ok(_) => return Err(HeadFault::Malformed("the head ends before its end")),
         Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::HeadTooLarge),
