@@ -35,3 +35,4 @@ pub mod fuzz;
 pub mod local;
 pub mod serve;
 pub mod shutdown;
+mod threads;

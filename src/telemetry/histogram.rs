@@ -26,17 +26,25 @@ pub(super) struct Snapshot {
 
 impl Histogram {
     pub(super) fn record(&self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let micros = time.as_secs().saturating_mul(1_000_000) + u64::from(time.subsec_micros());
         let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
         self.sum_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
+    /// What several of them have counted together.
+    pub(super) fn snapshot<'a>(all: impl Iterator<Item = &'a Self>) -> Snapshot {
         let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-        let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let mut counts = [0; BOUNDS_US.len() + 1];
+        let mut sum_nanos: u64 = 0;
+        for one in all {
+            for (sum, count) in counts.iter_mut().zip(&one.counts) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+            sum_nanos = sum_nanos.saturating_add(one.sum_nanos.load(Ordering::Relaxed));
+        }
         Snapshot {
-            sum_seconds: self.sum_nanos.load(Ordering::Relaxed) as f64 / 1e9,
+            sum_seconds: sum_nanos as f64 / 1e9,
             count: counts.iter().sum(),
             buckets: bounds.zip(counts).collect(),
         }
@@ -53,10 +61,12 @@ mod tests {
         for micros in [0, 25, 26, 1_000, 31_000_000] {
             histogram.record(Duration::from_micros(micros));
         }
-        let snapshot = histogram.snapshot();
+        let other = Histogram::default();
+        other.record(Duration::from_micros(50));
+        let snapshot = Histogram::snapshot([&histogram, &other].into_iter());
         let filled: Vec<(f64, u64)> = snapshot.buckets.into_iter().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(filled, [(25e-6, 2), (50e-6, 1), (1e-3, 1), (f64::INFINITY, 1)]);
-        assert_eq!(snapshot.count, 5);
-        assert!((snapshot.sum_seconds - 31.001_051).abs() < 1e-9);
+        assert_eq!(filled, [(25e-6, 2), (50e-6, 2), (1e-3, 1), (f64::INFINITY, 1)]);
+        assert_eq!(snapshot.count, 6);
+        assert!((snapshot.sum_seconds - 31.001_101).abs() < 1e-9);
     }
 }

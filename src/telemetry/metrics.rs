@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::histogram::Histogram;
+use crate::threads::PerThread;
 
 /// Statuses that are counted: 200 to 599.
 const FIRST_STATUS: u16 = 200;
@@ -20,16 +21,24 @@ const STATUSES: usize = 400;
 
 /// What is counted about one service over its lifetime, whatever its version.
 pub struct ServiceMetrics {
-    accepted: AtomicU64,
+    by_thread: PerThread<Frequent>,
     by_status: [AtomicU64; STATUSES],
     by_code: Counts,
     restarts: Counts,
     initialize_failures: AtomicU64,
+    log_dropped: AtomicU64,
+}
+
+/// What is counted at every request. Each thread has its own, for to count together is to wait for each other.
+#[derive(Default)]
+struct Frequent {
+    accepted: AtomicU64,
+    /// Ended with 200; other statuses are less frequent.
+    answered: AtomicU64,
+    fuel: AtomicU64,
     receive: Histogram,
     queue: Histogram,
     run: Histogram,
-    fuel: AtomicU64,
-    log_dropped: AtomicU64,
 }
 
 /// Counters by a name from the code; for events that are rare or already costly.
@@ -49,15 +58,11 @@ impl Counts {
 impl Default for ServiceMetrics {
     fn default() -> Self {
         Self {
-            accepted: AtomicU64::new(0),
+            by_thread: PerThread::default(),
             by_status: [const { AtomicU64::new(0) }; STATUSES],
             by_code: Counts::default(),
             restarts: Counts::default(),
             initialize_failures: AtomicU64::new(0),
-            receive: Histogram::default(),
-            queue: Histogram::default(),
-            run: Histogram::default(),
-            fuel: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
         }
     }
@@ -66,11 +71,15 @@ impl Default for ServiceMetrics {
 impl ServiceMetrics {
     /// A request came in. Exactly one [`Self::settled`] follows.
     pub fn accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.by_thread.mine().accepted.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request ended. `code` is the refusal's, where it was refused.
     pub fn settled(&self, status: u16, code: Option<&'static str>) {
+        if status == 200 {
+            self.by_thread.mine().answered.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let index = usize::from(status.saturating_sub(FIRST_STATUS)).min(STATUSES - 1);
         self.by_status[index].fetch_add(1, Ordering::Relaxed);
         if let Some(code) = code {
@@ -80,22 +89,33 @@ impl ServiceMetrics {
 
     /// Requests that came in, and requests that ended; equal when none is under way.
     pub fn account(&self) -> (u64, u64) {
-        let settled = self.by_status.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        (self.accepted.load(Ordering::Relaxed), settled)
+        let settled = (0..STATUSES).map(|index| self.ended_with(index)).sum();
+        (self.sum(|frequent| &frequent.accepted), settled)
+    }
+
+    /// Requests that ended with the status at `index`.
+    fn ended_with(&self, index: usize) -> u64 {
+        let answered = if index == 0 { self.sum(|frequent| &frequent.answered) } else { 0 };
+        answered + self.by_status[index].load(Ordering::Relaxed)
+    }
+
+    fn sum(&self, counter: impl Fn(&Frequent) -> &AtomicU64) -> u64 {
+        self.by_thread.all().map(|frequent| counter(frequent).load(Ordering::Relaxed)).sum()
     }
 
     pub fn received(&self, took: Duration) {
-        self.receive.record(took);
+        self.by_thread.mine().receive.record(took);
     }
 
     pub fn queued(&self, took: Duration) {
-        self.queue.record(took);
+        self.by_thread.mine().queue.record(took);
     }
 
     pub fn ran(&self, took: Duration, fuel: Option<u64>) {
-        self.run.record(took);
+        let frequent = self.by_thread.mine();
+        frequent.run.record(took);
         if let Some(fuel) = fuel {
-            self.fuel.fetch_add(fuel, Ordering::Relaxed);
+            frequent.fuel.fetch_add(fuel, Ordering::Relaxed);
         }
     }
 
@@ -189,8 +209,10 @@ impl View {
         let of = |counter: fn(&ServiceMetrics) -> &AtomicU64| {
             move |seen: &Seen| counter(&seen.metrics).load(Ordering::Relaxed)
         };
-        self.counter(encoder, "requests_accepted", "requests that came in", of(|m| &m.accepted))?;
-        self.counter(encoder, "fuel", "fuel burnt by processors", of(|m| &m.fuel))?;
+        let accepted = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.accepted);
+        self.counter(encoder, "requests_accepted", "requests that came in", accepted)?;
+        let fuel = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.fuel);
+        self.counter(encoder, "fuel", "fuel burnt by processors", fuel)?;
         self.counter(
             encoder,
             "initialize_failures",
@@ -207,8 +229,8 @@ impl View {
         let help = "requests by the status they ended with; 499 means the client left first";
         let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
         for seen in &self.services {
-            for (status, count) in (FIRST_STATUS..).zip(&seen.metrics.by_status) {
-                let count = count.load(Ordering::Relaxed);
+            for (status, index) in (FIRST_STATUS..).zip(0..STATUSES) {
+                let count = seen.metrics.ended_with(index);
                 if count > 0 {
                     let labels = [("service", seen.service.clone()), ("status", status.to_string())];
                     family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
@@ -255,7 +277,7 @@ impl View {
     }
 
     fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        type Which = fn(&ServiceMetrics) -> &Histogram;
+        type Which = fn(&Frequent) -> &Histogram;
         let phases: [(&str, &str, Which); 3] = [
             ("request_receive_seconds", "from the first byte of a request to the last", |m| &m.receive),
             ("request_queue_seconds", "waiting for a worker", |m| &m.queue),
@@ -264,7 +286,7 @@ impl View {
         for (name, help, histogram) in phases {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
             for seen in &self.services {
-                let snapshot = histogram(&seen.metrics).snapshot();
+                let snapshot = Histogram::snapshot(seen.metrics.by_thread.all().map(histogram));
                 let labels = [("service", seen.service.as_str())];
                 family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
                     snapshot.sum_seconds,
