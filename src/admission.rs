@@ -7,6 +7,7 @@
 //! What always holds: every worker is idle, in exactly one [`Place`], or being replaced through exactly one
 //! [`Vacancy`]; all three are owned values, and dropping them settles the account, so no path can lose a worker.
 
+mod idle;
 mod lanes;
 mod place;
 mod queue;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use self::idle::Idle;
 pub use self::lanes::{Lanes, Overdue};
 pub use self::place::{Place, Vacancy};
 use self::queue::Queue;
@@ -36,7 +38,7 @@ pub struct Admission<W: Send + 'static> {
 }
 
 struct State<W: Send + 'static> {
-    idle: Vec<W>,
+    idle: Idle<W>,
     /// Vacancies that could not be filled so far.
     stalled: usize,
     queue: Queue<Place<W>>,
@@ -72,7 +74,7 @@ impl<W: Send + 'static> Admission<W> {
             max_queue,
             workers: workers.len(),
             load: AtomicUsize::new(0),
-            state: Mutex::new(State { idle: workers, stalled: 0, queue: Queue::new() }),
+            state: Mutex::new(State { idle: Idle::new(workers), stalled: 0, queue: Queue::new() }),
             replace,
         })
     }
@@ -83,7 +85,7 @@ impl<W: Send + 'static> Admission<W> {
     pub async fn admit(self: &Arc<Self>, deadline: Instant) -> Result<Place<W>, Turned> {
         let (id, receiver) = {
             let mut state = self.state();
-            if let Some(worker) = state.idle.pop() {
+            if let Some(worker) = state.idle.take() {
                 self.load.fetch_add(1, Ordering::Relaxed);
                 return Ok(Place::new(self, worker));
             }
@@ -100,7 +102,10 @@ impl<W: Send + 'static> Admission<W> {
         let handed = tokio::time::timeout_at(deadline.into(), receiver).await;
         drop(waiting);
         match handed {
-            Ok(Ok(place)) => Ok(place),
+            Ok(Ok(mut place)) => {
+                place.has_waited = true;
+                Ok(place)
+            }
             // A channel closes without a place when the queue is given up, and only then.
             Ok(Err(_)) => Err(Turned::NoWorker),
             Err(_) => Err(Turned::Overdue),
@@ -133,8 +138,7 @@ impl<W: Send + 'static> Admission<W> {
         }
     }
 
-    /// A worker is free: the longest-waiting call gets it, else it rests. The last to rest is the first to work again,
-    /// because its memory is warm.
+    /// A worker is free: the longest-waiting call gets it, else it rests.
     fn free(self: &Arc<Self>, worker: W) {
         let mut place = Place::new(self, worker);
         loop {
@@ -142,7 +146,9 @@ impl<W: Send + 'static> Admission<W> {
             // Either a call leaves the queue or a worker leaves its work: the load falls by one.
             self.load.fetch_sub(1, Ordering::Relaxed);
             let Some(waiter) = state.queue.next() else {
-                state.idle.extend(place.worker.take());
+                if let Some(worker) = place.worker.take() {
+                    state.idle.rest(worker);
+                }
                 return;
             };
             drop(state);

@@ -77,12 +77,12 @@ async fn call(
     let keepalive = file.spec().rpc().keepalive;
     let started = Instant::now();
     let call = Arc::new(to_call(file, request, started + keepalive)?);
-    let work = async move {
-        let run = guest.run(call).await;
+    let work = Box::pin(async move {
+        let run = guest.run(call, started).await;
         let whole = run.left_the_guest_whole() && !guest.is_spent();
         (run, whole.then_some(guest))
-    };
-    let outcome = lanes.run(started + keepalive, work).await;
+    });
+    let outcome = lanes.run(started, started + keepalive, work).await;
     let run = started.elapsed();
     let (status, content_type, body, fuel, survivor) = match outcome {
         Ok((Run { result: Ok(answer), fuel, .. }, survivor)) => {

@@ -7,7 +7,9 @@ mod access;
 mod histogram;
 mod log;
 mod metrics;
+mod text;
 
 pub use self::access::{Entry, Format};
 pub use self::log::{LogThread, LogWriter, install as install_log};
 pub use self::metrics::{HostNumbers, Seen, ServiceMetrics, exposition};
+pub(crate) use self::text::push_ms;

@@ -46,15 +46,17 @@ impl Lanes {
     }
 
     /// Computes `work` until `deadline`. Dropping the returned future drops the work where it next steps aside.
-    pub async fn run<F>(&self, deadline: Instant, work: F) -> Result<F::Output, Overdue>
+    ///
+    /// `now` is the present moment, which the caller has just looked at. The work comes in a box, since it may have to move
+    /// to another thread after it has begun.
+    pub async fn run<F>(&self, now: Instant, deadline: Instant, mut work: Pin<Box<F>>) -> Result<F::Output, Overdue>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        if Instant::now() >= deadline {
+        if now >= deadline {
             return Err(Overdue);
         }
-        let mut work = Box::pin(work);
         if let Some(output) = first_slice(work.as_mut()).await {
             return Ok(output);
         }
@@ -134,18 +136,23 @@ mod tests {
     async fn short_work_stays_and_long_work_moves() {
         let lanes = Lanes::new(1).unwrap();
         let here = thread_name();
-        assert_eq!(lanes.run(in_a_while(), async { thread_name() }).await, Ok(here));
-        let moved = lanes.run(in_a_while(), async {
-            tokio::task::yield_now().await;
-            thread_name()
-        });
+        assert_eq!(lanes.run(Instant::now(), in_a_while(), Box::pin(async { thread_name() })).await, Ok(here));
+        let moved = lanes.run(
+            Instant::now(),
+            in_a_while(),
+            Box::pin(async {
+                tokio::task::yield_now().await;
+                thread_name()
+            }),
+        );
         assert_eq!(moved.await, Ok("background".to_owned()));
     }
 
     #[tokio::test]
     async fn overdue_work_never_begins() {
         let lanes = Lanes::new(1).unwrap();
-        assert_eq!(lanes.run(Instant::now(), async { unreachable!() }).await, Err::<(), _>(Overdue));
+        let now = Instant::now();
+        assert_eq!(lanes.run(now, now, Box::pin(async { unreachable!() })).await, Err::<(), _>(Overdue));
     }
 
     /// Says when it is dropped.
@@ -163,13 +170,17 @@ mod tests {
         let (sender, dropped) = tokio::sync::oneshot::channel();
         let polls = Arc::new(AtomicUsize::new(0));
         let (token, counter) = (Dropped(Some(sender)), Arc::clone(&polls));
-        let endless = lanes.run(Instant::now() + Duration::from_millis(30), async move {
-            let _token = token;
-            loop {
-                counter.fetch_add(1, Ordering::Relaxed);
-                tokio::task::yield_now().await;
-            }
-        });
+        let endless = lanes.run(
+            Instant::now(),
+            Instant::now() + Duration::from_millis(30),
+            Box::pin(async move {
+                let _token = token;
+                loop {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            }),
+        );
         assert_eq!(endless.await, Err::<(), _>(Overdue));
         dropped.await.expect("the work is dropped");
         assert!(polls.load(Ordering::Relaxed) > 1);
@@ -180,10 +191,14 @@ mod tests {
         let lanes = Lanes::new(1).unwrap();
         let (sender, dropped) = tokio::sync::oneshot::channel();
         let token = Dropped(Some(sender));
-        let mut call = Box::pin(lanes.run(in_a_while(), async move {
-            let _token = token;
-            std::future::pending::<()>().await;
-        }));
+        let mut call = Box::pin(lanes.run(
+            Instant::now(),
+            in_a_while(),
+            Box::pin(async move {
+                let _token = token;
+                std::future::pending::<()>().await;
+            }),
+        ));
         assert!(first_slice(call.as_mut()).await.is_none());
         drop(call);
         dropped.await.expect("the work is dropped");

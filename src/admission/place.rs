@@ -12,11 +12,17 @@ pub struct Place<W: Send + 'static> {
     admission: Arc<Admission<W>>,
     pub(super) worker: Option<W>,
     at_work: bool,
+    pub(super) has_waited: bool,
 }
 
 impl<W: Send + 'static> Place<W> {
     pub(super) fn new(admission: &Arc<Admission<W>>, worker: W) -> Self {
-        Self { admission: Arc::clone(admission), worker: Some(worker), at_work: false }
+        Self { admission: Arc::clone(admission), worker: Some(worker), at_work: false, has_waited: false }
+    }
+
+    /// Whether the call stood in the queue before it got this place.
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
     /// Work begins. From here on the worker comes back only through [`Place::release`].

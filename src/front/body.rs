@@ -1,5 +1,8 @@
 //! Receives a body whole, within its bounds of size and time.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -36,7 +39,12 @@ pub(super) async fn receive(
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout_at(deadline.into(), collect(&mut body, limit, wire)).await {
+    let mut receiving = pin!(collect(&mut body, limit, wire));
+    // Most bodies are here already, and ask for no timer.
+    if let Poll::Ready(received) = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx))).await {
+        return received;
+    }
+    match tokio::time::timeout_at(deadline.into(), receiving).await {
         Ok(received) => received,
         Err(_) => Err(Refusal::DeadlineExceeded { limit: keepalive }),
     }

@@ -1,11 +1,13 @@
 //! Takes connections, bounded in number, and serves each in a task of its own.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -134,10 +136,7 @@ impl Listening {
     where
         Io: hyper::rt::Read + hyper::rt::Write + Unpin,
     {
-        let service = service_fn(|request| {
-            let (listening, wire) = (Arc::clone(self), Arc::clone(&wire));
-            async move { listening.line.handle(request, &wire).await }
-        });
+        let service = service_fn(|request| self.line.handle(request, &wire));
         let mut http = http1::Builder::new();
         // The guard keeps the time and has bounded the head; a client that closes its side has left.
         http.half_close(false).keep_alive(true).max_buf_size(128 << 10);
@@ -158,17 +157,27 @@ impl Listening {
 }
 
 /// Serves a connection to its end; once the drain has begun, `finish` lets it end with what it is answering.
-async fn until_drained<C>(
-    mut connection: Pin<&mut C>,
-    mut drain: watch::Receiver<bool>,
-    finish: impl FnOnce(Pin<&mut C>),
-) where
+async fn until_drained<C>(mut connection: Pin<&mut C>, drain: watch::Receiver<bool>, finish: impl FnOnce(Pin<&mut C>))
+where
     C: Future<Output = hyper::Result<()>>,
 {
-    let ended = tokio::select! {
-        biased;
-        ended = &mut connection => ended,
-        () = begun(&mut drain) => {
+    let mut watching = drain.clone();
+    let mut begun = pin!(begun(&mut watching));
+    let mut is_watching = false;
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        // Once it watches, this task is woken when there is news; until then a look is cheaper than watching anew.
+        if is_watching && matches!(drain.has_changed(), Ok(false)) {
+            return Poll::Pending;
+        }
+        is_watching = true;
+        begun.as_mut().poll(cx).map(|()| None)
+    });
+    let ended = match ended.await {
+        Some(ended) => ended,
+        None => {
             finish(connection.as_mut());
             connection.await
         }

@@ -3,14 +3,16 @@
 //! Every request that begins here ends here, exactly once: settled with an answer, or, if it is dropped before, with 499
 //! because the client left, or with 503 because the host did. So what was accepted is always the sum of the outcomes.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{Method, Uri};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
 
 use super::refusal::Refusal;
-use crate::call::{Call, RequestId};
+use crate::call::{Call, RequestId, Spent};
 use crate::registry::Service;
 use crate::sandbox::Run;
 use crate::telemetry::{Entry, LogWriter, ServiceMetrics};
@@ -27,8 +29,7 @@ pub(super) struct Ledger {
 pub(super) struct Exchange<'a> {
     ledger: &'a Ledger,
     pub(super) request_id: RequestId,
-    method: Method,
-    uri: Uri,
+    subject: Subject,
     service: Option<Arc<Service>>,
     version: u64,
     arrived: Instant,
@@ -36,16 +37,39 @@ pub(super) struct Exchange<'a> {
     admitted: Option<Instant>,
     ended: Option<Instant>,
     bytes_in: usize,
-    /// What runs, from when it begins to when it has come to an end of its own.
-    running: Option<Arc<Call>>,
+    /// The call has begun and has not come to an end of its own.
+    running: bool,
     fuel: Option<u64>,
     memory: usize,
     settled: bool,
 }
 
+/// What is asked for: of the host, and from some point on of a processor.
+enum Subject {
+    Request { method: Method, uri: Uri },
+    Call(Arc<Call>),
+}
+
+impl Subject {
+    fn method(&self) -> &Method {
+        match self {
+            Self::Request { method, .. } => method,
+            Self::Call(call) => &call.method,
+        }
+    }
+
+    fn uri(&self) -> &Uri {
+        match self {
+            Self::Request { uri, .. } => uri,
+            Self::Call(call) => &call.uri,
+        }
+    }
+}
+
 /// How long each stage took; the last one reached runs until now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Times {
+    pub(super) end: Instant,
     pub(super) receive: Duration,
     pub(super) queue: Duration,
     pub(super) run: Duration,
@@ -56,8 +80,7 @@ impl<'a> Exchange<'a> {
         Self {
             ledger,
             request_id,
-            method,
-            uri,
+            subject: Subject::Request { method, uri },
             service: None,
             version: 0,
             arrived,
@@ -65,11 +88,19 @@ impl<'a> Exchange<'a> {
             admitted: None,
             ended: None,
             bytes_in: 0,
-            running: None,
+            running: false,
             fuel: None,
             memory: 0,
             settled: false,
         }
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        self.subject.method()
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        self.subject.uri()
     }
 
     pub(super) fn arrived(&self) -> Instant {
@@ -91,17 +122,28 @@ impl<'a> Exchange<'a> {
         self.received = Some(Instant::now());
     }
 
-    pub(super) fn admitted(&mut self) {
-        self.admitted = Some(Instant::now());
+    /// A worker is there; since when. One that was idle costs no look at the clock.
+    pub(super) fn admitted(&mut self, waited: bool) -> Instant {
+        let at = self.received.filter(|_| !waited).unwrap_or_else(Instant::now);
+        *self.admitted.insert(at)
     }
 
-    pub(super) fn runs(&mut self, call: Arc<Call>) {
-        self.running = Some(call);
+    /// The request becomes a call, and the call begins.
+    pub(super) fn runs(&mut self, path_start: usize, headers: HeaderMap, body: Bytes, deadline: Instant) -> Arc<Call> {
+        let (method, uri) = match &mut self.subject {
+            Subject::Request { method, uri } => (mem::take(method), mem::take(uri)),
+            Subject::Call(before) => (before.method.clone(), before.uri.clone()),
+        };
+        let (request_id, spent) = (self.request_id, Spent::default());
+        let call = Arc::new(Call { method, uri, path_start, headers, body, request_id, deadline, spent });
+        self.subject = Subject::Call(Arc::clone(&call));
+        self.running = true;
+        call
     }
 
     pub(super) fn ran(&mut self, run: &Run) {
-        self.ended = Some(Instant::now());
-        self.running = None;
+        self.ended = Some(run.ended);
+        self.running = false;
         self.fuel = run.fuel;
         self.memory = run.memory;
     }
@@ -114,15 +156,15 @@ impl<'a> Exchange<'a> {
         let end = self.ended.unwrap_or_else(Instant::now);
         let received = self.received.unwrap_or(end);
         let admitted = self.admitted.unwrap_or(end);
-        Times { receive: received - self.arrived, queue: admitted - received, run: end - admitted }
+        Times { end, receive: received - self.arrived, queue: admitted - received, run: end - admitted }
     }
 
     /// The request has ended with this status.
     pub(super) fn settle(&mut self, times: Times, status: u16, code: &'static str, cause: &str, bytes_out: usize) {
-        if std::mem::replace(&mut self.settled, true) {
+        if mem::replace(&mut self.settled, true) {
             return;
         }
-        if let Some(stopped) = self.running.take() {
+        if let (true, Subject::Call(stopped)) = (self.running, &self.subject) {
             (self.fuel, self.memory) = (stopped.spent.fuel(), stopped.spent.memory());
         }
         let metrics = match &self.service {
@@ -144,8 +186,9 @@ impl<'a> Exchange<'a> {
             request_id: self.request_id,
             service: self.service.as_deref().map_or("", Service::name),
             version: self.version,
-            method: self.method.as_str(),
-            path: self.uri.path(),
+            ended: times.end,
+            method: self.method().as_str(),
+            path: self.uri().path(),
             status,
             code,
             receive: times.receive,

@@ -7,13 +7,13 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use hyper::body::Incoming;
 
 use super::body;
@@ -25,7 +25,7 @@ use super::route::{Route, target};
 use super::wire::Wire;
 use crate::admission::Turned;
 use crate::auth::{self, Attempts};
-use crate::call::{Answer, Call, RequestId, Spent};
+use crate::call::{Answer, RequestId};
 use crate::config::Expose;
 use crate::failpoint;
 use crate::registry::{Registry, Version};
@@ -52,7 +52,6 @@ impl std::fmt::Display for ClientGone {
 impl std::error::Error for ClientGone {}
 
 /// What the inner function finds out on its way and the outer one needs in any case.
-#[derive(Default)]
 struct Found {
     expose: Option<Expose>,
     /// The body, for as long as nobody has asked for it.
@@ -66,14 +65,16 @@ impl Line {
         let (arrived, fault) = wire.begin();
         let given_id = request.headers().get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
         let request_id = given_id.unwrap_or_else(RequestId::generate);
-        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
         let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, arrived);
 
-        let mut found = Found::default();
-        let outcome = match caught(self.answer(request, fault, wire, &mut exchange, &mut found)).await {
-            Ok(outcome) => outcome,
-            Err(panic) => Err(Refusal::Internal { cause: panic_message(&*panic) }),
+        let expects_continue = headers.contains_key(EXPECT);
+        let mut found = Found { expose: None, unread: Some(body), expects_continue };
+        let outcome = {
+            let answering = pin!(self.answer(headers, fault, wire, &mut exchange, &mut found));
+            caught(answering).await
         };
+        let outcome = outcome.unwrap_or_else(|panic| Err(Refusal::Internal { cause: panic_message(&*panic) }));
         let times = exchange.times();
         let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose };
         let mut reply = match outcome {
@@ -116,7 +117,7 @@ impl Line {
 
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        mut headers: HeaderMap,
         fault: Option<HeadFault>,
         wire: &Wire,
         exchange: &mut Exchange<'_>,
@@ -125,12 +126,8 @@ impl Line {
         if let Some(fault) = fault {
             return Err(fault.into());
         }
-        let (mut parts, incoming) = request.into_parts();
-        found.expects_continue = parts.headers.contains_key(EXPECT);
-        found.unread = Some(incoming);
-
         failpoint::reach("front.answer");
-        let route = Route::of(&parts.method, &parts.uri)?;
+        let route = Route::of(exchange.method(), exchange.uri())?;
         let path_start = route.path_start;
         let service =
             self.registry.find(route.service).ok_or_else(|| Refusal::ServiceNotFound(route.service.to_owned()))?;
@@ -140,8 +137,8 @@ impl Line {
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
 
-        self.authenticate(&version, &parts, wire)?;
-        if !sandbox.methods.accepts(parts.method.as_str()) {
+        self.authenticate(&version, &headers, exchange.uri(), wire)?;
+        if !sandbox.methods.accepts(exchange.method().as_str()) {
             return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
         }
         version.pass_rate()?;
@@ -149,7 +146,7 @@ impl Line {
         if version.is_full() {
             return Err(queue_full);
         }
-        body::check_declared(&parts.headers, sandbox.max_request_bytes)?;
+        body::check_declared(&headers, sandbox.max_request_bytes)?;
 
         let deadline = exchange.arrived() + rpc.keepalive;
         let Some(incoming) = found.unread.take() else {
@@ -165,33 +162,23 @@ impl Line {
             },
             Turned::Overdue => Refusal::DeadlineExceeded { limit: rpc.keepalive },
         })?;
-        exchange.admitted();
+        let began = exchange.admitted(ticket.has_waited());
         if version.token.is_some() {
             // It was for the host; a processor has no business with its callers' secrets.
-            parts.headers.remove(AUTHORIZATION);
+            headers.remove(AUTHORIZATION);
         }
-        remove_the_hosts(&mut parts.headers);
-        let call = Arc::new(Call {
-            method: parts.method,
-            uri: parts.uri,
-            path_start,
-            headers: parts.headers,
-            body,
-            request_id: exchange.request_id,
-            deadline,
-            spent: Spent::default(),
-        });
-        exchange.runs(Arc::clone(&call));
-        let run = version.run(ticket, call).await.map_err(|overdue| Refusal::overdue(overdue, rpc.keepalive))?;
+        remove_the_hosts(&mut headers);
+        let call = exchange.runs(path_start, headers, body, deadline);
+        let run = version.run(ticket, call, began).await.map_err(|overdue| Refusal::overdue(overdue, rpc.keepalive))?;
         exchange.ran(&run);
         run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))
     }
 
-    fn authenticate(&self, version: &Version, parts: &Parts, wire: &Wire) -> Result<(), Refusal> {
+    fn authenticate(&self, version: &Version, headers: &HeaderMap, uri: &Uri, wire: &Wire) -> Result<(), Refusal> {
         if version.token.is_some() {
             self.attempts.check(wire.peer())?;
         }
-        match auth::authenticate(version.token.as_ref(), &parts.headers, target(&parts.uri)) {
+        match auth::authenticate(version.token.as_ref(), headers, target(uri)) {
             Ok(_caller) => Ok(()),
             Err(why) => {
                 self.attempts.failed(wire.peer());
@@ -211,8 +198,7 @@ fn remove_the_hosts(headers: &mut HeaderMap) {
 }
 
 /// Turns a panic inside `future` into a value: our bug costs one request.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
+async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Box<dyn Any + Send>> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
@@ -232,15 +218,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_ours_is_a_value_with_its_message() {
-        let panic = caught(async { panic!("what {}", "a pity") }).await.map(|(): ()| {}).unwrap_err();
+        let panic = caught(pin!(async { panic!("what {}", "a pity") })).await.map(|(): ()| {}).unwrap_err();
         assert_eq!(panic_message(&*panic), "the host panicked: what a pity");
         let empty: Vec<u8> = Vec::new();
-        let late = caught(async {
+        let late = pin!(async {
             tokio::task::yield_now().await;
             empty[0]
         });
-        assert!(panic_message(&*late.await.unwrap_err()).contains("index out of bounds"));
-        assert_eq!(caught(async { 7 }).await.ok(), Some(7));
+        assert!(panic_message(&*caught(late).await.unwrap_err()).contains("index out of bounds"));
+        assert_eq!(caught(pin!(async { 7 })).await.ok(), Some(7));
         let refusal = Refusal::Internal { cause: String::new() };
         assert_eq!((refusal.row().status, refusal.row().connection), (500, Connection::Keep));
     }

@@ -11,6 +11,7 @@ use super::exchange::Times;
 use super::refusal::{Connection, Refusal, title};
 use crate::call::{Answer, RequestId};
 use crate::config::Expose;
+use crate::telemetry::push_ms;
 
 pub(super) type Reply = Response<Full<Bytes>>;
 
@@ -106,7 +107,7 @@ fn problem(refusal: &Refusal, about: &About) -> Value {
         problem.insert("hint".into(), hint.into());
     }
     if matches!(refusal, Refusal::DeadlineExceeded { .. } | Refusal::SlowHead | Refusal::QueueFull { .. }) {
-        let Times { receive, queue, run } = about.times;
+        let Times { receive, queue, run, .. } = about.times;
         let ms = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
         problem.insert("spent_ms".into(), json!({"receive": ms(receive), "queue": ms(queue), "run": ms(run)}));
     }
@@ -125,9 +126,12 @@ fn tell_about(headers: &mut HeaderMap, about: &About) {
     }
     let Some(expose) = about.expose else { return };
     if expose.timing {
-        let Times { receive, queue, run } = about.times;
-        let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
-        let text = format!("receive;dur={:.3}, queue;dur={:.3}, run;dur={:.3}", ms(receive), ms(queue), ms(run));
+        let Times { receive, queue, run, .. } = about.times;
+        let mut text = String::with_capacity(64);
+        for (stage, time) in [("receive;dur=", receive), (", queue;dur=", queue), (", run;dur=", run)] {
+            text.push_str(stage);
+            push_ms(&mut text, time);
+        }
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(SERVER_TIMING, value);
         }

@@ -83,9 +83,11 @@ impl Wire {
 
     /// The handler: what arrived. Without a guard's word the request began now.
     pub(super) fn begin(&self) -> (Instant, Option<HeadFault>) {
-        self.reach(Stage::Begun);
-        let exchange = self.exchange();
-        (exchange.first_byte.unwrap_or_else(Instant::now), exchange.head_fault)
+        let mut exchange = self.exchange();
+        let (first_byte, fault) = (exchange.first_byte, exchange.head_fault);
+        Self::reach(&mut exchange, Stage::Begun);
+        drop(exchange);
+        (first_byte.unwrap_or_else(Instant::now), fault)
     }
 
     /// The guard: the rest of the body will not come.
@@ -100,16 +102,13 @@ impl Wire {
 
     /// The handler: the answer is on its way, the next request may come.
     pub(super) fn answer(&self) {
-        self.reach(Stage::Answered);
+        Self::reach(&mut self.exchange(), Stage::Answered);
     }
 
-    fn reach(&self, stage: Stage) {
-        let reader = {
-            let mut exchange = self.exchange();
-            exchange.stage = stage;
-            exchange.reader.take()
-        };
-        if let Some(reader) = reader {
+    /// To wake the connection's task is to put it in line, so the lock may be held meanwhile.
+    fn reach(exchange: &mut Exchange, stage: Stage) {
+        exchange.stage = stage;
+        if let Some(reader) = exchange.reader.take() {
             reader.wake();
         }
     }

@@ -36,6 +36,13 @@ struct Instance {
 /// A worker's place, given to one call.
 pub struct Ticket(Place<Guest>);
 
+impl Ticket {
+    /// Whether it was to be had only after a wait in the queue.
+    pub fn has_waited(&self) -> bool {
+        self.0.has_waited()
+    }
+}
+
 impl Version {
     /// Makes every guest of every instance. The first failure is the version's.
     pub(super) async fn bring_up(
@@ -91,20 +98,22 @@ impl Version {
     }
 
     /// Answers a call with the admitted worker. Dropping the future stops the guest.
-    pub async fn run(&self, ticket: Ticket, call: Arc<Call>) -> Result<Run, Overdue> {
+    ///
+    /// `began` is the present moment, which the caller has just looked at.
+    pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Overdue> {
         let deadline = call.deadline;
         let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
-        let work = async move {
+        let work = Box::pin(async move {
             let Ticket(mut place) = ticket;
             let guest = place.start();
-            let run = guest.run(call).await;
+            let run = guest.run(call, began).await;
             if reuse && run.left_the_guest_whole() && !guest.is_spent() {
                 place.release();
             }
             run
-        };
+        });
         let mut interrupted = Interrupted { metrics: &self.metrics, fault: Some("client_closed") };
-        let outcome = self.lanes.run(deadline, work).await;
+        let outcome = self.lanes.run(began, deadline, work).await;
         interrupted.fault = match &outcome {
             Err(Overdue) => Some("deadline_exceeded"),
             Ok(run) if run.left_the_guest_whole() => None,

@@ -14,6 +14,8 @@ use crate::call::Answer;
 /// Headers a guest may set, and their bytes together.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Room for what the host adds, so that the map need not grow.
+const HOSTS_HEADERS: usize = 6;
 
 pub(super) fn check(response: Response, max_body: usize) -> Result<Answer, Fault> {
     let status = match response.status {
@@ -34,7 +36,7 @@ pub(super) fn check(response: Response, max_body: usize) -> Result<Answer, Fault
     }
 
     let mut content_type = response.content_type.map(|value| header_value("content-type", value)).transpose()?;
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    let mut headers = HeaderMap::with_capacity(response.headers.len() + HOSTS_HEADERS);
     for (name, value) in response.headers {
         let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
             return Err(bad(format!("{name:?} is not a header name")));

@@ -33,6 +33,7 @@ pub struct Run {
     pub fuel: Option<u64>,
     /// Bytes of memory the guest has come to use.
     pub memory: usize,
+    pub ended: Instant,
 }
 
 impl Run {
@@ -53,12 +54,14 @@ impl Guest {
     }
 
     /// Answers one call. The future steps aside at the end of each slice; dropping it stops the guest there.
-    pub async fn run(&mut self, call: Arc<Call>) -> Run {
+    ///
+    /// `began` is the present moment, which the caller has just looked at.
+    pub async fn run(&mut self, call: Arc<Call>, began: Instant) -> Run {
         self.calls += 1;
-        let program = Arc::clone(&self.program);
+        let Self { program, store, processor, .. } = self;
         let settings = program.settings();
         let budget = settings.fuel.unwrap_or(u64::MAX);
-        let state = self.store.data_mut();
+        let state = store.data_mut();
         state.limits.take_refused();
         // A panic that was reported and then survived explains nothing that comes later.
         state.panic = None;
@@ -66,14 +69,13 @@ impl Guest {
         call.spent.note_memory(state.limits.memory());
         state.call = Some(Arc::clone(&call));
 
-        // Time spent in the guest alone, without the time it stood aside: what its fuel costs.
-        let mut busy = Duration::ZERO;
-        let returned = match program.wind_up(&mut self.store, budget) {
-            Ok(()) => timed(self.processor.call_process(&mut self.store, request(&call)), &mut busy).await,
+        let mut clock = Clock { busy: Duration::ZERO, last: began };
+        let returned = match program.wind_up(store, budget) {
+            Ok(()) => clock.time(processor.call_process(&mut *store, request(&call))).await,
             Err(error) => Err(error),
         };
 
-        let state = self.store.data_mut();
+        let state = store.data_mut();
         state.call = None;
         state.lines.end();
         let (result, stack) = match returned {
@@ -90,39 +92,51 @@ impl Guest {
             }
         };
         let memory = state.limits.memory();
-        let fuel = self.burnt();
+        let fuel = burnt(program, store);
         if let Some(fuel) = fuel {
-            program.fit_slice(fuel, busy);
+            program.fit_slice(fuel, clock.busy);
         }
-        Run { result, stack, fuel, memory }
+        Run { result, stack, fuel, memory, ended: clock.last }
     }
+}
 
-    /// Fuel that the present call has burnt; `None` where the service is not metered.
-    fn burnt(&self) -> Option<u64> {
-        let budget = self.program.settings().fuel?;
-        Some(budget.saturating_sub(self.store.get_fuel().unwrap_or_default()))
-    }
+/// Fuel that the present call has burnt; `None` where the service is not metered.
+fn burnt(program: &Program, store: &Store<HostState>) -> Option<u64> {
+    let budget = program.settings().fuel?;
+    Some(budget.saturating_sub(store.get_fuel().unwrap_or_default()))
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
         // In the middle of a call: it was stopped, and nobody else can say any more what it cost.
-        if let (Some(call), Some(fuel)) = (self.store.data_mut().call.take(), self.burnt()) {
+        if let (Some(call), Some(fuel)) = (self.store.data_mut().call.take(), burnt(&self.program, &self.store)) {
             call.spent.note_fuel(fuel);
         }
     }
 }
 
-/// Adds up what the polls of `future` take.
-async fn timed<F: Future>(future: F, busy: &mut Duration) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        let started = Instant::now();
-        let polled = future.as_mut().poll(cx);
-        *busy += started.elapsed();
-        polled
-    })
-    .await
+/// Adds up the time spent in the guest alone, without the time it stood aside: what its fuel costs.
+struct Clock {
+    busy: Duration,
+    /// The last look at the clock.
+    last: Instant,
+}
+
+impl Clock {
+    /// The first poll begins at the last look.
+    async fn time<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let mut stood_aside = false;
+        poll_fn(|cx| {
+            let started = if stood_aside { Instant::now() } else { self.last };
+            let polled = future.as_mut().poll(cx);
+            stood_aside = true;
+            self.last = Instant::now();
+            self.busy += self.last - started;
+            polled
+        })
+        .await
+    }
 }
 
 fn request(call: &Call) -> Request<'_> {

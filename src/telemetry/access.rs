@@ -1,8 +1,9 @@
 //! One line per request, formatted by hand into a buffer of the thread: this is on the path of every request.
 
 use std::fmt::Write;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
+use super::text::{push_ms, push_number, push_timestamp};
 use crate::call::RequestId;
 
 /// How log lines look.
@@ -22,6 +23,7 @@ pub struct Entry<'a> {
     /// Empty where the request named no known service.
     pub service: &'a str,
     pub version: u64,
+    pub ended: Instant,
     pub method: &'a str,
     pub path: &'a str,
     pub status: u16,
@@ -40,67 +42,90 @@ pub struct Entry<'a> {
 
 impl Entry<'_> {
     pub(super) fn write(&self, format: Format, line: &mut String) {
-        // Writing to a string cannot fail.
-        let _ = match format {
+        match format {
             Format::Text => self.text(line),
             Format::Json => self.json(line),
-        };
+        }
         line.push('\n');
     }
 
-    fn text(&self, line: &mut String) -> std::fmt::Result {
-        let total = self.receive + self.queue + self.run;
-        write!(line, "{} INFO request ", humantime::format_rfc3339_millis(SystemTime::now()))?;
-        write!(line, "{} {} answered {} in ", self.method, Escaped(self.path), self.status)?;
-        write_ms(line, total)?;
-        write!(line, " ms request_id={} service={} version={}", self.request_id, self.service, self.version)?;
-        write!(line, " status={} code={} receive_ms=", self.status, self.code)?;
-        write_ms(line, self.receive)?;
-        line.push_str(" queue_ms=");
-        write_ms(line, self.queue)?;
-        line.push_str(" run_ms=");
-        write_ms(line, self.run)?;
+    fn text(&self, line: &mut String) {
+        let number = |line: &mut String, key: &str, number: u64| {
+            line.push_str(key);
+            push_number(line, number);
+        };
+        let ms = |line: &mut String, key: &str, time: Duration| {
+            line.push_str(key);
+            push_ms(line, time);
+        };
+        push_timestamp(line, self.ended);
+        line.push_str(" INFO request ");
+        line.push_str(self.method);
+        line.push(' ');
+        push_escaped(line, self.path);
+        number(line, " answered ", self.status.into());
+        ms(line, " in ", self.receive + self.queue + self.run);
+        line.push_str(" ms request_id=");
+        line.push_str(self.request_id.as_str());
+        line.push_str(" service=");
+        line.push_str(self.service);
+        number(line, " version=", self.version);
+        number(line, " status=", self.status.into());
+        line.push_str(" code=");
+        line.push_str(self.code);
+        ms(line, " receive_ms=", self.receive);
+        ms(line, " queue_ms=", self.queue);
+        ms(line, " run_ms=", self.run);
         if let Some(fuel) = self.fuel {
-            write!(line, " fuel={fuel}")?;
+            number(line, " fuel=", fuel);
         }
-        write!(line, " memory={} bytes_in={} bytes_out={}", self.memory, self.bytes_in, self.bytes_out)?;
+        number(line, " memory=", self.memory as u64);
+        number(line, " bytes_in=", self.bytes_in as u64);
+        number(line, " bytes_out=", self.bytes_out as u64);
         if !self.cause.is_empty() {
-            write!(line, " cause=\"{}\"", Escaped(self.cause))?;
+            line.push_str(" cause=\"");
+            push_escaped(line, self.cause);
+            line.push('"');
         }
-        Ok(())
     }
 
-    fn json(&self, line: &mut String) -> std::fmt::Result {
-        let now = humantime::format_rfc3339_millis(SystemTime::now());
-        write!(
-            line,
-            "{{\"timestamp\":\"{now}\",\"level\":\"INFO\",\"target\":\"request\",\"request_id\":\"{}\"",
-            self.request_id
-        )?;
-        write!(line, ",\"service\":\"{}\",\"version\":{}", Escaped(self.service), self.version)?;
-        write!(line, ",\"method\":\"{}\",\"path\":\"{}\"", Escaped(self.method), Escaped(self.path))?;
-        write!(line, ",\"status\":{},\"code\":\"{}\",\"receive_ms\":", self.status, self.code)?;
-        write_ms(line, self.receive)?;
-        line.push_str(",\"queue_ms\":");
-        write_ms(line, self.queue)?;
-        line.push_str(",\"run_ms\":");
-        write_ms(line, self.run)?;
+    fn json(&self, line: &mut String) {
+        let text = |line: &mut String, key: &str, text: &str| {
+            line.push_str(key);
+            push_escaped(line, text);
+            line.push('"');
+        };
+        let number = |line: &mut String, key: &str, number: u64| {
+            line.push_str(key);
+            push_number(line, number);
+        };
+        let ms = |line: &mut String, key: &str, time: Duration| {
+            line.push_str(key);
+            push_ms(line, time);
+        };
+        line.push_str("{\"timestamp\":\"");
+        push_timestamp(line, self.ended);
+        text(line, "\",\"level\":\"INFO\",\"target\":\"request\",\"request_id\":\"", self.request_id.as_str());
+        text(line, ",\"service\":\"", self.service);
+        number(line, ",\"version\":", self.version);
+        text(line, ",\"method\":\"", self.method);
+        text(line, ",\"path\":\"", self.path);
+        number(line, ",\"status\":", self.status.into());
+        text(line, ",\"code\":\"", self.code);
+        ms(line, ",\"receive_ms\":", self.receive);
+        ms(line, ",\"queue_ms\":", self.queue);
+        ms(line, ",\"run_ms\":", self.run);
         if let Some(fuel) = self.fuel {
-            write!(line, ",\"fuel\":{fuel}")?;
+            number(line, ",\"fuel\":", fuel);
         }
-        write!(line, ",\"memory\":{},\"bytes_in\":{},\"bytes_out\":{}", self.memory, self.bytes_in, self.bytes_out)?;
+        number(line, ",\"memory\":", self.memory as u64);
+        number(line, ",\"bytes_in\":", self.bytes_in as u64);
+        number(line, ",\"bytes_out\":", self.bytes_out as u64);
         if !self.cause.is_empty() {
-            write!(line, ",\"cause\":\"{}\"", Escaped(self.cause))?;
+            text(line, ",\"cause\":\"", self.cause);
         }
         line.push('}');
-        Ok(())
     }
-}
-
-/// Milliseconds with three digits after the point.
-fn write_ms(line: &mut String, time: Duration) -> std::fmt::Result {
-    let micros = time.as_micros();
-    write!(line, "{}.{:03}", micros / 1000, micros % 1000)
 }
 
 /// Control characters, and those that end lines or reorder text on a screen.
@@ -109,18 +134,20 @@ pub(super) fn is_wild(c: char) -> bool {
 }
 
 /// Text that cannot begin a line, end a string, or move a terminal's cursor.
-struct Escaped<'a>(&'a str);
-
-impl std::fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '"' | '\\' => write!(f, "\\{c}")?,
-                c if is_wild(c) => write!(f, "\\u{:04x}", u32::from(c))?,
-                c => f.write_char(c)?,
+fn push_escaped(line: &mut String, text: &str) {
+    let is_plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+    if text.bytes().all(is_plain) {
+        return line.push_str(text);
+    }
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => line.extend(['\\', c]),
+            c if is_wild(c) => {
+                // Writing to a string cannot fail.
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
             }
+            c => line.push(c),
         }
-        Ok(())
     }
 }
 
@@ -133,6 +160,7 @@ mod tests {
             request_id: RequestId::from_caller(b"abc").unwrap(),
             service: "echo",
             version: 2,
+            ended: Instant::now(),
             method: "POST",
             path: "/api/predict/echo",
             status: 400,

@@ -53,7 +53,7 @@ async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
     // One slice: the first time it steps aside it is dropped.
     let stopped = tokio::select! {
         biased;
-        _ = guest.run(running) => false,
+        _ = guest.run(running, Instant::now()) => false,
         () = std::future::ready(()) => true,
     };
     assert!(stopped);

@@ -83,7 +83,7 @@ fn call(method: http::Method) -> Arc<Call> {
 /// Lets a guest leave its canary everywhere. One that loops is dropped where it next steps aside, after some slices.
 async fn leave(mut guest: Guest, end: End, round: usize) {
     let mut slices = 4 + round % 8;
-    let mut run = pin!(guest.run(call(http::Method::POST)));
+    let mut run = pin!(guest.run(call(http::Method::POST), Instant::now()));
     let run = poll_fn(|cx| match run.as_mut().poll(cx) {
         Poll::Ready(run) => Poll::Ready(Some(run)),
         Poll::Pending if end == End::Loops && slices == 0 => Poll::Ready(None),
@@ -104,7 +104,7 @@ async fn leave(mut guest: Guest, end: End, round: usize) {
 
 /// How many places of a new guest are not as they should be.
 async fn found(guest: &mut Guest) -> u32 {
-    let run = guest.run(call(http::Method::GET)).await;
+    let run = guest.run(call(http::Method::GET), Instant::now()).await;
     let answer = run.result.expect("it answers");
     u32::from_le_bytes(answer.body.as_ref().try_into().expect("four bytes"))
 }
