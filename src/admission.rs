@@ -7,6 +7,7 @@
 //! What always holds: every worker is idle, in exactly one [`Place`], or being replaced through exactly one
 //! [`Vacancy`]; all three are owned values, and dropping them settles the account, so no path can lose a worker.
 
+mod habit;
 mod idle;
 mod lanes;
 mod place;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+pub use self::habit::Habit;
 use self::idle::Idle;
 pub use self::lanes::{Lanes, Overdue};
 pub use self::place::{Place, Vacancy};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use crate::admission::{Lanes, Overdue};
+use crate::admission::{Habit, Lanes, Overdue};
 use crate::call::{Call, RequestId, Spent};
 use crate::cli::test::{LocalAnswer, LocalRequest};
 use crate::cli::upload::Upload;
@@ -82,7 +82,7 @@ async fn call(
         let whole = run.left_the_guest_whole() && !guest.is_spent();
         (run, whole.then_some(guest))
     });
-    let outcome = lanes.run(started, started + keepalive, work).await;
+    let outcome = lanes.run(&Habit::default(), started, started + keepalive, work).await;
     let run = started.elapsed();
     let (status, content_type, body, fuel, survivor) = match outcome {
         Ok((Run { result: Ok(answer), fuel, .. }, survivor)) => {

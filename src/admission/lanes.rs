@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::habit::Habit;
+
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Lower than the network threads, yet still served when the machine is busy with others.
@@ -47,9 +49,17 @@ impl Lanes {
 
     /// Computes `work` until `deadline`. Dropping the returned future drops the work where it next steps aside.
     ///
+    /// Work of a kind whose `habit` it is to outlast its first slice begins in the background.
+    ///
     /// `now` is the present moment, which the caller has just looked at. The work comes in a box, since it may have to move
     /// to another thread after it has begun.
-    pub async fn run<F>(&self, now: Instant, deadline: Instant, mut work: Pin<Box<F>>) -> Result<F::Output, Overdue>
+    pub async fn run<F>(
+        &self,
+        habit: &Habit,
+        now: Instant,
+        deadline: Instant,
+        mut work: Pin<Box<F>>,
+    ) -> Result<F::Output, Overdue>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -57,13 +67,23 @@ impl Lanes {
         if now >= deadline {
             return Err(Overdue);
         }
-        if let Some(output) = first_slice(work.as_mut()).await {
-            return Ok(output);
+        let begins_here = !habit.is_long();
+        if begins_here {
+            let output = first_slice(work.as_mut()).await;
+            habit.note(output.is_none());
+            if let Some(output) = output {
+                return Ok(output);
+            }
         }
-        let mut rest = Rest(self.background().spawn(Punctual { work, deadline }));
+        let mut rest = Rest(self.background().spawn(Punctual { work, deadline, slices: 0 }));
         // This timer answers the caller on time even when every background thread is in the middle of a slice.
         match tokio::time::timeout_at(deadline.into(), &mut rest.0).await {
-            Ok(Ok(output)) => output,
+            Ok(Ok((output, slices))) => {
+                if !begins_here {
+                    habit.note(slices > 1);
+                }
+                output
+            }
             Ok(Err(stopped)) => match stopped.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(Overdue), // the background is shutting down
@@ -94,16 +114,20 @@ async fn first_slice<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
 struct Punctual<F> {
     work: Pin<Box<F>>,
     deadline: Instant,
+    slices: u64,
 }
 
 impl<F: Future> Future for Punctual<F> {
-    type Output = Result<F::Output, Overdue>;
+    /// With the number of slices that it took.
+    type Output = (Result<F::Output, Overdue>, u64);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if Instant::now() >= self.deadline {
-            return Poll::Ready(Err(Overdue));
+            return Poll::Ready((Err(Overdue), self.slices));
         }
-        self.work.as_mut().poll(cx).map(Ok)
+        self.slices += 1;
+        let slices = self.slices;
+        self.work.as_mut().poll(cx).map(|output| (Ok(output), slices))
     }
 }
 
@@ -134,10 +158,11 @@ mod tests {
 
     #[tokio::test]
     async fn short_work_stays_and_long_work_moves() {
-        let lanes = Lanes::new(1).unwrap();
+        let (lanes, habit) = (Lanes::new(1).unwrap(), Habit::default());
         let here = thread_name();
-        assert_eq!(lanes.run(Instant::now(), in_a_while(), Box::pin(async { thread_name() })).await, Ok(here));
+        assert_eq!(lanes.run(&habit, Instant::now(), in_a_while(), Box::pin(async { thread_name() })).await, Ok(here));
         let moved = lanes.run(
+            &habit,
             Instant::now(),
             in_a_while(),
             Box::pin(async {
@@ -149,10 +174,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn overdue_work_never_begins() {
+    async fn work_that_usually_outlasts_a_slice_begins_in_the_background_until_it_no_longer_does() {
         let lanes = Lanes::new(1).unwrap();
+        let (habit, here) = (Habit::default(), thread_name());
+        // How many pieces begin here before one begins in the background, or the other way round.
+        let until_it_begins = async |wanted: &str, is_long: bool| {
+            for count in 0..100 {
+                let work = Box::pin(async move {
+                    let began = thread_name();
+                    if is_long {
+                        tokio::task::yield_now().await;
+                    }
+                    began
+                });
+                let began = lanes.run(&habit, Instant::now(), in_a_while(), work).await.unwrap();
+                if began == wanted {
+                    return Some(count);
+                }
+            }
+            None
+        };
+        assert_eq!(until_it_begins("background", false).await, None);
+        assert_eq!(until_it_begins("background", true).await, Some(6));
+        assert_eq!(until_it_begins(&here, true).await, None);
+        assert_eq!(until_it_begins(&here, false).await, Some(12));
+    }
+
+    #[tokio::test]
+    async fn overdue_work_never_begins() {
+        let (lanes, habit) = (Lanes::new(1).unwrap(), Habit::default());
         let now = Instant::now();
-        assert_eq!(lanes.run(now, now, Box::pin(async { unreachable!() })).await, Err::<(), _>(Overdue));
+        assert_eq!(lanes.run(&habit, now, now, Box::pin(async { unreachable!() })).await, Err::<(), _>(Overdue));
     }
 
     /// Says when it is dropped.
@@ -166,11 +218,12 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_never_ends_is_dropped_at_its_deadline() {
-        let lanes = Lanes::new(1).unwrap();
+        let (lanes, habit) = (Lanes::new(1).unwrap(), Habit::default());
         let (sender, dropped) = tokio::sync::oneshot::channel();
         let polls = Arc::new(AtomicUsize::new(0));
         let (token, counter) = (Dropped(Some(sender)), Arc::clone(&polls));
         let endless = lanes.run(
+            &habit,
             Instant::now(),
             Instant::now() + Duration::from_millis(30),
             Box::pin(async move {
@@ -188,10 +241,11 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_dropped_when_its_caller_leaves() {
-        let lanes = Lanes::new(1).unwrap();
+        let (lanes, habit) = (Lanes::new(1).unwrap(), Habit::default());
         let (sender, dropped) = tokio::sync::oneshot::channel();
         let token = Dropped(Some(sender));
         let mut call = Box::pin(lanes.run(
+            &habit,
             Instant::now(),
             in_a_while(),
             Box::pin(async move {

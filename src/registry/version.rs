@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::rate::{Limited, Rate};
 use super::replacements::{LastTrouble, Replacements, Trouble};
-use crate::admission::{Admission, Lanes, Occupancy, Overdue, Place, Turned};
+use crate::admission::{Admission, Habit, Lanes, Occupancy, Overdue, Place, Turned};
 use crate::call::{Call, RequestId};
 use crate::config::{Fuel, Isolation, ServiceSpec, Token};
 use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings};
@@ -21,6 +21,7 @@ pub struct Version {
     instances: Vec<Instance>,
     rate: Option<Rate>,
     lanes: Arc<Lanes>,
+    habit: Habit,
     metrics: Arc<ServiceMetrics>,
     retired: Arc<AtomicBool>,
     /// Where the choice between instances begins.
@@ -79,7 +80,18 @@ impl Version {
             Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN))
         });
         let turn = AtomicUsize::new(0);
-        Ok(Arc::new(Self { number, spec, token, instances, rate, lanes, metrics, retired, turn }))
+        Ok(Arc::new(Self {
+            number,
+            spec,
+            token,
+            instances,
+            rate,
+            lanes,
+            habit: Habit::default(),
+            metrics,
+            retired,
+            turn,
+        }))
     }
 
     /// Looked at before a request's body is read: whether it may come at all.
@@ -113,7 +125,7 @@ impl Version {
             run
         });
         let mut interrupted = Interrupted { metrics: &self.metrics, fault: Some("client_closed") };
-        let outcome = self.lanes.run(began, deadline, work).await;
+        let outcome = self.lanes.run(&self.habit, began, deadline, work).await;
         interrupted.fault = match &outcome {
             Err(Overdue) => Some("deadline_exceeded"),
             Ok(run) if run.left_the_guest_whole() => None,

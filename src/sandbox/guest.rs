@@ -21,6 +21,7 @@ pub struct Guest {
     store: Store<HostState>,
     processor: Processor,
     calls: u64,
+    clock: Clock,
 }
 
 /// What one call came to.
@@ -45,7 +46,7 @@ impl Run {
 
 impl Guest {
     pub(super) fn new(program: Arc<Program>, store: Store<HostState>, processor: Processor) -> Self {
-        Self { program, store, processor, calls: 0 }
+        Self { program, store, processor, calls: 0, clock: Clock { busy: Duration::ZERO, last: Instant::now() } }
     }
 
     /// Whether this guest has answered as many calls as its service lets one answer.
@@ -58,7 +59,7 @@ impl Guest {
     /// `began` is the present moment, which the caller has just looked at.
     pub async fn run(&mut self, call: Arc<Call>, began: Instant) -> Run {
         self.calls += 1;
-        let Self { program, store, processor, .. } = self;
+        let Self { program, store, processor, clock, .. } = self;
         let settings = program.settings();
         let budget = settings.fuel.unwrap_or(u64::MAX);
         let state = store.data_mut();
@@ -69,7 +70,7 @@ impl Guest {
         call.spent.note_memory(state.limits.memory());
         state.call = Some(Arc::clone(&call));
 
-        let mut clock = Clock { busy: Duration::ZERO, last: began };
+        *clock = Clock { busy: Duration::ZERO, last: began };
         let returned = match program.wind_up(store, budget) {
             Ok(()) => clock.time(processor.call_process(&mut *store, request(&call))).await,
             Err(error) => Err(error),
@@ -111,6 +112,8 @@ impl Drop for Guest {
         // In the middle of a call: it was stopped, and nobody else can say any more what it cost.
         if let (Some(call), Some(fuel)) = (self.store.data_mut().call.take(), burnt(&self.program, &self.store)) {
             call.spent.note_fuel(fuel);
+            // A processor none of whose calls ever comes to its end would otherwise never be known.
+            self.program.fit_slice(fuel, self.clock.busy);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead::call::{Call, RequestId, Spent};
-use bulkhead::sandbox::{Capacity, Level, LineSink, Sandbox, Settings};
+use bulkhead::sandbox::{Capacity, Level, LineSink, Program, Sandbox, Settings};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use serde_json::json;
@@ -37,8 +37,21 @@ fn settings() -> Settings {
 async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::new(binary(), dir.path().into(), Capacity { guests: 2, memory: 64 << 20 });
-    let program = sandbox.prepare(&bulkhead_artifacts::guest("faults"), "f", settings(), Arc::new(Nowhere)).await;
-    let mut guest = program.unwrap().instantiate().await.unwrap();
+    let program =
+        sandbox.prepare(&bulkhead_artifacts::guest("faults"), "f", settings(), Arc::new(Nowhere)).await.unwrap();
+    let first = stopped_after_a_slice(&program).await;
+    assert!(first.fuel() > Some(10_000), "{first:?}");
+    assert!(first.memory() >= 64 << 10, "{first:?}");
+
+    // What it cost is learnt even so: the next guest's slice is fitted to it.
+    let second = stopped_after_a_slice(&program).await;
+    let apart = second.fuel().unwrap().abs_diff(first.fuel().unwrap());
+    assert!(apart > first.fuel().unwrap() / 100, "{first:?} {second:?}");
+}
+
+/// What a guest has spent that is dropped the first time it steps aside.
+async fn stopped_after_a_slice(program: &Arc<Program>) -> Spent {
+    let mut guest = program.instantiate().await.unwrap();
     let call = Arc::new(Call {
         method: Method::POST,
         uri: Uri::from_static("/"),
@@ -49,18 +62,15 @@ async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
         deadline: Instant::now() + Duration::from_secs(20),
         spent: Spent::default(),
     });
-    let (running, spent) = (Arc::clone(&call), &call.spent);
-    // One slice: the first time it steps aside it is dropped.
     let stopped = tokio::select! {
         biased;
-        _ = guest.run(running, Instant::now()) => false,
+        _ = guest.run(Arc::clone(&call), Instant::now()) => false,
         () = std::future::ready(()) => true,
     };
     assert!(stopped);
-    assert_eq!(spent.fuel(), None, "not before the guest is gone");
+    assert_eq!(call.spent.fuel(), None, "not before the guest is gone");
     drop(guest);
-    assert!(spent.fuel().is_some_and(|fuel| fuel > 10_000), "{spent:?}");
-    assert!(spent.memory() >= 64 << 10, "{spent:?}");
+    Arc::into_inner(call).unwrap().spent
 }
 
 #[test]
