@@ -21,6 +21,7 @@ mod refusal;
 mod render;
 mod request_line;
 mod route;
+mod socket;
 mod stall;
 mod wire;
 

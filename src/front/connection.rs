@@ -18,6 +18,7 @@ use super::addresses::{self, Addresses};
 use super::guard::{Guard, Patience};
 use super::handle::Line;
 use super::http2;
+use super::socket::Socket;
 use super::wire::Wire;
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
@@ -126,8 +127,8 @@ impl Listening {
         if cfg!(feature = "unguarded") {
             return self.http1(TokioIo::new(stream), wire, drain).await;
         }
-        let guard = Guard::new(stream, &early, Arc::clone(&wire), self.limits.patience);
-        self.http1(guard, wire, drain).await;
+        let guard = Guard::new(&early, Arc::clone(&wire), self.limits.patience);
+        self.http1(Socket::new(stream, guard, self.limits.patience.write), wire, drain).await;
     }
 
     async fn http1<Io>(self: &Arc<Self>, io: Io, wire: Arc<Wire>, drain: watch::Receiver<bool>)
@@ -147,7 +148,7 @@ impl Listening {
     }
 
     async fn http2(self: &Arc<Self>, stream: TcpStream, early: Vec<u8>, peer: IpAddr, drain: watch::Receiver<bool>) {
-        let io = http2::Watched::new(stream, early, self.limits.patience.write);
+        let io = Socket::new(stream, http2::Watched::new(early), self.limits.patience.write);
         let service = service_fn(|request| {
             let listening = Arc::clone(self);
             async move { listening.line.handle(request, &Wire::of_stream(peer)).await }

@@ -11,11 +11,11 @@ use std::time::Duration;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::frames::Frames;
-use super::stall::Stall;
+use super::socket::Intake;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
 const MAX_STREAMS: u32 = 100;
@@ -75,24 +75,23 @@ pub(super) async fn open(stream: &mut TcpStream, patience: Duration) -> io::Resu
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A socket whose frames are watched on their way to hyper.
+/// Watches the frames of a client on their way to hyper.
 pub(super) struct Watched {
-    stream: TcpStream,
     /// What was read before anybody knew what it was.
     early: Vec<u8>,
     frames: Frames,
-    stall: Stall,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
-        Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
+    pub(super) fn new(early: Vec<u8>) -> Self {
+        Self { early, frames: Frames::default() }
     }
 }
 
-impl hyper::rt::Read for Watched {
+impl Intake for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        stream: &mut TcpStream,
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
@@ -105,37 +104,9 @@ impl hyper::rt::Read for Watched {
         let mut piece = [0; PIECE];
         let room = cursor.remaining().min(PIECE);
         let mut buffer = ReadBuf::new(&mut piece[..room]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
         self.frames.see(buffer.filled())?;
         cursor.put_slice(buffer.filled());
         Poll::Ready(Ok(()))
-    }
-}
-
-impl hyper::rt::Write for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.stall.watch(cx, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.stall.watch(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
