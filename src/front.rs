@@ -23,6 +23,7 @@ mod request_line;
 mod route;
 mod socket;
 mod stall;
+mod streams;
 mod wire;
 
 use std::sync::Arc;

@@ -8,14 +8,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use hyper::body::Incoming;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http2::Builder;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::frames::Frames;
+use super::head::{self, HeadFault, MAX_HEADERS};
+use super::render::Reply;
+use super::request_line::{self, MAX_TARGET};
+use super::route::target;
 use super::socket::Intake;
+use super::streams::Streams;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
 const MAX_STREAMS: u32 = 100;
@@ -32,8 +41,8 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 const PIECE: usize = 8 << 10;
 
 /// Every switch of the protocol that differs from hyper's own.
-pub(super) fn builder() -> Builder<TokioExecutor> {
-    let mut http = Builder::new(TokioExecutor::new());
+pub(super) fn builder(streams: Streams) -> Builder<Streams> {
+    let mut http = Builder::new(streams);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
@@ -52,9 +61,14 @@ pub(super) struct Opening {
     pub(super) read: Vec<u8>,
 }
 
-/// Reads no further than the first byte that differs from the preface. Whoever stops in the middle of it for `patience`
-/// is left to HTTP/1, which answers him 408.
-pub(super) async fn open(stream: &mut TcpStream, patience: Duration) -> io::Result<Opening> {
+/// Reads no further than the first byte that differs from the preface. Whoever stops in the middle of it for `patience`,
+/// or is in the middle of it when the host begins to `drain`, is left to HTTP/1, which has an answer for both. Whoever has
+/// said nothing by then gets none.
+pub(super) async fn open(
+    stream: &mut TcpStream,
+    patience: Duration,
+    drain: impl Future<Output = ()>,
+) -> io::Result<Opening> {
     let mut read = Vec::with_capacity(PREFACE.len());
     let whole = async {
         while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
@@ -65,15 +79,47 @@ pub(super) async fn open(stream: &mut TcpStream, patience: Duration) -> io::Resu
         }
         Ok::<_, io::Error>(())
     };
-    match tokio::time::timeout(patience, whole).await {
-        Ok(done) => done?,
-        Err(_) if read.is_empty() => return Err(io::ErrorKind::TimedOut.into()),
-        Err(_) => {}
+    let waited_enough = tokio::select! {
+        biased;
+        done = whole => {
+            done?;
+            false
+        }
+        () = drain => true,
+        () = tokio::time::sleep(patience) => true,
+    };
+    if waited_enough && read.is_empty() {
+        return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(Opening { is_http2: read == PREFACE, read })
 }
 
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What HTTP/1 refuses in a head and h2 lets through: the same requests get the same answers.
+pub(super) fn judge(request: &Request<Incoming>) -> Option<HeadFault> {
+    let headers = request.headers();
+    if let Err(fault) = request_line::judge_method(request.method().as_str().as_bytes()) {
+        return Some(fault);
+    }
+    if target(request.uri()).len() > MAX_TARGET {
+        return Some(HeadFault::TargetTooLong);
+    }
+    if headers.len() > MAX_HEADERS {
+        return Some(HeadFault::HeadTooLarge);
+    }
+    headers.get_all(EXPECT).iter().find_map(|value| head::expectation(value.as_bytes()).err())
+}
+
+/// As an answer to HEAD: hyper sees to that in HTTP/1 only.
+pub(super) fn without_body(reply: Reply) -> Reply {
+    let length = reply.body().len();
+    let mut reply = reply.map(|_| Bytes::new());
+    if length > 0 {
+        reply.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    reply
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Watches the frames of a client on their way to hyper.
 pub(super) struct Watched {
