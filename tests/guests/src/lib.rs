@@ -21,7 +21,7 @@ mod tenants;
 pub use self::bombs::bombs;
 pub use self::files::{damaged, good, not_components};
 pub use self::frame::{core_module, processor};
-pub use self::probe::{End, canary};
+pub use self::probe::{End, STAIN, canary, stain};
 pub use self::random::random;
 
 /// One hostile processor.
