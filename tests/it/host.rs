@@ -160,11 +160,15 @@ impl TestHost {
     }
 
     pub(crate) fn try_deploy(&self, name: &str, guest: &str, keys: Value) -> Response {
-        let mut spec = json!({"name": name, "processor_path": format!("{guest}.wasm")});
+        self.try_deploy_bytes(name, &std::fs::read(bulkhead_artifacts::guest(guest)).expect("a component"), keys)
+    }
+
+    pub(crate) fn try_deploy_bytes(&self, name: &str, component: &[u8], keys: Value) -> Response {
+        let mut spec = json!({"name": name, "processor_path": format!("{name}.wasm")});
         for (key, value) in keys.as_object().expect("an object") {
             spec[key] = value.clone();
         }
-        let body = json!({"spec": spec, "processor": self.upload(guest), "model": []});
+        let body = json!({"spec": spec, "processor": self.upload_bytes(component), "model": []});
         self.call_admin("POST", "/api/v1/services", body.to_string().as_bytes())
     }
 

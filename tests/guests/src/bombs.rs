@@ -114,6 +114,33 @@ pub fn bombs() -> Vec<Hostile> {
     ]
 }
 
+/// A processor that behaves, beside an instance that holds this data.
+pub fn of_data(data: &[u8]) -> Vec<u8> {
+    let pages = u64::try_from(data.len().div_ceil(1 << 16)).expect("a size");
+    let mut module = memory(pages);
+    let mut section = wasm_encoder::DataSection::new();
+    section.active(0, &wasm_encoder::ConstExpr::i32_const(0), data.iter().copied());
+    module.section(&section);
+    let mut component = good();
+    push_module(&mut component, &module.finish());
+    push_instance(&mut component, 1, &[]);
+    component
+}
+
+fn memory(minimum: u64) -> Module {
+    let mut memories = wasm_encoder::MemorySection::new();
+    memories.memory(wasm_encoder::MemoryType {
+        minimum,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut module = Module::new();
+    module.section(&memories);
+    module
+}
+
 fn bomb(id: &str, title: &'static str, expect: Expect, module: Module) -> Hostile {
     let mut component = good();
     push_module(&mut component, &module.finish());
@@ -234,20 +261,12 @@ fn custom(name: &str) -> Module {
 }
 
 fn segments(count: u32, length: usize) -> Module {
-    let mut memories = wasm_encoder::MemorySection::new();
-    memories.memory(wasm_encoder::MemoryType {
-        minimum: 4,
-        maximum: None,
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
     let mut data = wasm_encoder::DataSection::new();
     (0..count).for_each(|n| {
         data.active(0, &wasm_encoder::ConstExpr::i32_const(n as i32), vec![n as u8; length]);
     });
-    let mut module = Module::new();
-    module.section(&memories).section(&data);
+    let mut module = memory(4);
+    module.section(&data);
     module
 }
 

@@ -18,7 +18,7 @@ mod random;
 mod realloc;
 mod tenants;
 
-pub use self::bombs::bombs;
+pub use self::bombs::{bombs, of_data};
 pub use self::files::{damaged, good, not_components};
 pub use self::frame::{core_module, processor};
 pub use self::probe::{End, STAIN, canary, stain};
