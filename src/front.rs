@@ -22,7 +22,9 @@ mod refusal;
 mod render;
 mod request_line;
 mod route;
+mod socket;
 mod stall;
+mod streams;
 mod wire;
 
 use std::sync::Arc;

@@ -40,6 +40,11 @@ pub enum StorageError {
         source: io::Error,
     },
     Database(Box<redb::Error>),
+    /// The disk failed while a change was made to last, and could not be asked since whether it was.
+    Unknown {
+        service: String,
+        source: Box<StorageError>,
+    },
     /// A record that this version of the host cannot read.
     Record {
         service: String,
@@ -68,6 +73,11 @@ impl StorageError {
         }
     }
 
+    /// Whether the disk has failed the database.
+    fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo))
+    }
+
     /// Whether there is no room left on the disk, or none for us.
     pub fn is_full(&self) -> bool {
         let error = match self {
@@ -76,9 +86,11 @@ impl StorageError {
                 redb::Error::Io(source) => source,
                 _ => return false,
             },
-            Self::Record { .. } | Self::Missing { .. } | Self::WrongDigest { .. } | Self::TooLarge { .. } => {
-                return false;
-            }
+            Self::Unknown { .. }
+            | Self::Record { .. }
+            | Self::Missing { .. }
+            | Self::WrongDigest { .. }
+            | Self::TooLarge { .. } => return false,
         };
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
@@ -89,6 +101,11 @@ impl std::fmt::Display for StorageError {
         match self {
             Self::Io { what, .. } => write!(f, "cannot {what}"),
             Self::Database(_) => f.write_str("the database of the data directory failed"),
+            Self::Unknown { service, .. } => write!(
+                f,
+                "the disk failed while the change of service {service:?} was being kept; whether it was is seen when \
+                 the host is started again"
+            ),
             Self::Record { service, .. } => write!(f, "the record of service {service:?} cannot be read"),
             Self::Missing { sha256 } => write!(f, "artifact {sha256} is not there; upload it first"),
             Self::WrongDigest { expected, found } => {
@@ -104,6 +121,7 @@ impl std::error::Error for StorageError {
         match self {
             Self::Io { source, .. } => Some(source),
             Self::Database(source) => Some(source),
+            Self::Unknown { source, .. } => Some(source),
             Self::Record { source, .. } => Some(source),
             Self::Missing { .. } | Self::WrongDigest { .. } | Self::TooLarge { .. } => None,
         }

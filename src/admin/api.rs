@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::{Admin, Reply};
 use crate::auth;
 use crate::registry::{ChangeError, Service};
-use crate::storage::Digest;
+use crate::storage::{Digest, StorageError};
 use crate::telemetry::exposition;
 
 /// Bytes of a JSON body.
@@ -148,6 +148,9 @@ async fn artifact(admin: &Admin, parts: &Parts, digest: &str, body: Incoming) ->
 
 /// Writes an upload to disk as it comes in.
 async fn receive(admin: &Admin, digest: &Digest, mut body: Incoming) -> Result<(), Problem> {
+    if body.size_hint().lower() > MAX_ARTIFACT {
+        return Err(StorageError::TooLarge { limit: MAX_ARTIFACT }.into());
+    }
     let mut upload = admin.storage.upload(MAX_ARTIFACT)?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::bad_request("the upload broke off"))?;

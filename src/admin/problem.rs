@@ -159,6 +159,12 @@ impl From<StorageError> for Problem {
             StorageError::WrongDigest { .. } => Self::new(StatusCode::BAD_REQUEST, "artifact_mismatch", told),
             StorageError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", told),
             StorageError::Io { source, .. } => Self::internal(&format!("{told}: {source}")),
+            StorageError::Unknown { ref source, .. } => {
+                tracing::error!(error = source.with_source(), "{told}");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome_unknown", told).with_hint(
+                    "what was deployed before goes on serving until then; make the change again once the disk is well",
+                )
+            }
             StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),
             StorageError::Record { source, .. } => Self::internal(&format!("{told}: {source}")),
         }

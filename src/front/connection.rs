@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Method;
+use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,8 +20,10 @@ use tokio::sync::{Semaphore, watch};
 
 use super::addresses::{self, Addresses};
 use super::guard::{Guard, Patience};
-use super::handle::Line;
+use super::handle::{ClientGone, Line};
 use super::http2;
+use super::socket::Socket;
+use super::streams::{Paced, Streams};
 use super::wire::Wire;
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
@@ -112,13 +116,14 @@ impl Listening {
         let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
     }
 
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, drain: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, mut drain: watch::Receiver<bool>) {
         let _open = Open::count(&self.open);
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let mut early = Vec::new();
         if self.limits.http2 {
-            let Ok(opening) = http2::open(&mut stream, self.limits.patience.head).await else { return };
+            let opening = http2::open(&mut stream, self.limits.patience.head, begun(&mut drain)).await;
+            let Ok(opening) = opening else { return };
             if opening.is_http2 {
                 return self.http2(stream, opening.read, peer, drain).await;
             }
@@ -128,52 +133,78 @@ impl Listening {
         if cfg!(feature = "unguarded") {
             return self.http1(TokioIo::new(stream), wire, drain).await;
         }
-        let guard = Guard::new(stream, &early, Arc::clone(&wire), self.limits.patience);
-        self.http1(guard, wire, drain).await;
+        let guard = Guard::new(&early, Arc::clone(&wire), self.limits.patience);
+        self.http1(Socket::new(stream, guard, self.limits.patience.write), wire, drain).await;
     }
 
-    async fn http1<Io>(self: &Arc<Self>, io: Io, wire: Arc<Wire>, drain: watch::Receiver<bool>)
+    async fn http1<Io>(self: &Arc<Self>, io: Io, wire: Arc<Wire>, mut drain: watch::Receiver<bool>)
     where
         Io: hyper::rt::Read + hyper::rt::Write + Unpin,
     {
-        let service = service_fn(|request| self.line.handle(request, &wire));
+        let (line, wire) = (&self.line, &*wire);
+        let service =
+            service_fn(|request| async move { line.handle(request, wire).await.map(|reply| reply.map(Full::new)) });
         let mut http = http1::Builder::new();
         // The guard keeps the time and has bounded the head; a client that closes its side has left.
         http.half_close(false).keep_alive(true).max_buf_size(128 << 10);
         let connection = pin!(http.serve_connection(io, service));
         // Not hyper's own graceful shutdown: it takes a head that is half here for no request at all.
-        until_drained(connection, drain, |_| wire.drain()).await;
+        let news = drain.clone();
+        until(begun(&mut drain), || !matches!(news.has_changed(), Ok(false)), connection, |_| wire.drain()).await;
     }
 
-    async fn http2(self: &Arc<Self>, stream: TcpStream, early: Vec<u8>, peer: IpAddr, drain: watch::Receiver<bool>) {
-        let io = http2::Watched::new(stream, early, self.limits.patience.write);
+    async fn http2(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        early: Vec<u8>,
+        peer: IpAddr,
+        mut drain: watch::Receiver<bool>,
+    ) {
+        let io = Socket::new(stream, http2::Watched::new(early), self.limits.patience.write);
         let service = service_fn(|request| {
             let listening = Arc::clone(self);
-            async move { listening.line.handle(request, &Wire::of_stream(peer)).await }
+            async move {
+                let wire = Wire::of_stream(peer, http2::judge(&request));
+                let is_head = request.method() == Method::HEAD;
+                let reply = listening.line.handle(request, &wire).await?;
+                Ok::<_, ClientGone>(if is_head { http2::without_body(reply) } else { reply }.map(Paced::new))
+            }
         });
-        let connection = pin!(http2::builder().serve_connection(io, service));
-        until_drained(connection, drain, |connection| connection.graceful_shutdown()).await;
+        let streams = Streams::new(self.limits);
+        let connection = pin!(http2::builder(streams.clone()).serve_connection(io, service));
+        let last = async {
+            tokio::select! {
+                () = begun(&mut drain) => {}
+                () = streams.over() => {}
+            }
+        };
+        until(last, || true, connection, |connection| connection.graceful_shutdown()).await;
     }
 }
 
-/// Serves a connection to its end; once the drain has begun, `finish` lets it end with what it is answering.
-async fn until_drained<C>(mut connection: Pin<&mut C>, drain: watch::Receiver<bool>, finish: impl FnOnce(Pin<&mut C>))
-where
+/// Serves a connection to its end; once `last` has come, `finish` lets it end with what it is answering.
+///
+/// Once `last` has been left waiting, this task is woken when it comes, and it is asked again only where it
+/// `may_have_come`: to ask is to wait anew, which costs more than such a look each time the connection is woken.
+async fn until<C>(
+    last: impl Future<Output = ()>,
+    may_have_come: impl Fn() -> bool,
+    mut connection: Pin<&mut C>,
+    finish: impl FnOnce(Pin<&mut C>),
+) where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut watching = drain.clone();
-    let mut begun = pin!(begun(&mut watching));
-    let mut is_watching = false;
+    let mut last = pin!(last);
+    let mut is_waiting = false;
     let ended = poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(ended));
         }
-        // Once it watches, this task is woken when there is news; until then a look is cheaper than watching anew.
-        if is_watching && matches!(drain.has_changed(), Ok(false)) {
+        if is_waiting && !may_have_come() {
             return Poll::Pending;
         }
-        is_watching = true;
-        begun.as_mut().poll(cx).map(|()| None)
+        is_waiting = true;
+        last.as_mut().poll(cx).map(|()| None)
     });
     let ended = match ended.await {
         Some(ended) => ended,

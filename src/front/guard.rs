@@ -17,7 +17,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use hyper::rt::ReadBufCursor;
-use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -26,7 +25,7 @@ use super::hang_up;
 use super::head::{Head, HeadFault, Scan, Scanner};
 use super::inbox::Inbox;
 use super::landing::poll_land;
-use super::stall::Stall;
+use super::socket::Intake;
 use super::wire::{BodyFault, Stage, Wire};
 
 /// How long a connection may take and rest. All are enforced here; hyper is given no timer.
@@ -67,7 +66,6 @@ const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close
 const SUBSTITUTE_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
 pub(super) struct Guard {
-    stream: TcpStream,
     wire: Arc<Wire>,
     patience: Patience,
     inbox: Inbox,
@@ -78,7 +76,6 @@ pub(super) struct Guard {
     timer: Pin<Box<Sleep>>,
     /// When the connection is closed if nothing more comes.
     idle_until: Instant,
-    stall: Stall,
     /// Set while more than enough has come early.
     hang_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     linger: Option<Linger>,
@@ -107,11 +104,10 @@ impl Phase {
 }
 
 impl Guard {
-    /// `early` are bytes that were read from the stream before.
-    pub(super) fn new(stream: TcpStream, early: &[u8], wire: Arc<Wire>, patience: Patience) -> Self {
+    /// `early` are bytes that were read from the socket before.
+    pub(super) fn new(early: &[u8], wire: Arc<Wire>, patience: Patience) -> Self {
         let idle_until = Instant::now() + patience.silent.min(patience.idle);
         Self {
-            stream,
             wire,
             patience,
             inbox: Inbox::holding(early),
@@ -119,14 +115,18 @@ impl Guard {
             phase: Phase::next_head(),
             timer: Box::pin(tokio::time::sleep_until(idle_until.into())),
             idle_until,
-            stall: Stall::new(patience.write),
             hang_up: None,
             linger: None,
         }
     }
 
     /// Works until bytes are cleared, written to `cursor`, or the stream has ended. Ready without bytes is the end.
-    fn poll_input(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_input(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+        cursor: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             if self.cleared > 0 {
                 let count = self.cleared.min(cursor.remaining());
@@ -137,7 +137,7 @@ impl Guard {
             }
             match &mut self.phase {
                 Phase::Head { .. } => {
-                    if !ready!(self.poll_head(cx, cursor))? {
+                    if !ready!(self.poll_head(stream, cx, cursor))? {
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -147,11 +147,11 @@ impl Guard {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunks")));
                 }
                 Phase::Body(framing) if !self.inbox.is_empty() => self.cleared = framing.take(self.inbox.as_slice()),
-                Phase::Body(_) => return self.poll_body(cx, cursor),
+                Phase::Body(_) => return self.poll_body(stream, cx, cursor),
                 Phase::Answering => match self.wire.stage(cx) {
                     // Told of the end now, hyper would drop a request that nobody has counted yet.
                     Stage::HandedOn => return Poll::Pending,
-                    Stage::Begun => return self.poll_hang_up(cx),
+                    Stage::Begun => return self.poll_hang_up(stream, cx),
                     Stage::Answered => {
                         self.idle_until = Instant::now() + self.patience.idle;
                         self.hang_up = None;
@@ -164,7 +164,12 @@ impl Guard {
     }
 
     /// Gathers a head until bytes are cleared; false if they are handed on already, or the connection ends.
-    fn poll_head(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<bool>> {
+    fn poll_head(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+        cursor: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<bool>> {
         loop {
             let Phase::Head { scanner, first_byte } = &mut self.phase else { return Poll::Ready(Ok(true)) };
             // Some clients end a body with an empty line too many. That begins no request, and so asks for no answer.
@@ -186,7 +191,7 @@ impl Guard {
                     return Poll::Ready(Ok(true));
                 }
             }
-            match self.poll_more(cx, cursor)? {
+            match self.poll_more(stream, cx, cursor)? {
                 Poll::Ready(false) => return Poll::Ready(Ok(false)),
                 Poll::Ready(true) => {}
                 Poll::Pending => {
@@ -207,11 +212,16 @@ impl Guard {
 
     /// Reads more of a head into the inbox; false if the stream ends, or if what came is a whole good head with nothing
     /// before it: as most do, that goes straight to hyper, with as much of its body as came along.
-    fn poll_more(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<bool>> {
+    fn poll_more(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+        cursor: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<bool>> {
         if !self.inbox.is_empty() {
-            return self.inbox.poll_fill(&mut self.stream, cx).map_ok(|count| count > 0);
+            return self.inbox.poll_fill(stream, cx).map_ok(|count| count > 0);
         }
-        let mut landed = ready!(poll_land(&mut self.stream, cx, cursor))?;
+        let mut landed = ready!(poll_land(stream, cx, cursor))?;
         let bytes = landed.bytes();
         let Scan::Complete(head) = Scanner::default().scan(bytes) else {
             self.inbox.append(bytes);
@@ -254,9 +264,14 @@ impl Guard {
     }
 
     /// Reads a body straight into hyper's buffer.
-    fn poll_body(&mut self, cx: &mut Context<'_>, cursor: &mut ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_body(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+        cursor: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let Phase::Body(framing) = &mut self.phase else { return Poll::Pending };
-        let mut landed = match ready!(poll_land(&mut self.stream, cx, cursor)) {
+        let mut landed = match ready!(poll_land(stream, cx, cursor)) {
             Ok(landed) => landed,
             Err(error) => {
                 self.wire.body_failed(BodyFault::CutOff);
@@ -273,23 +288,23 @@ impl Guard {
         self.inbox.append(&bytes[taken..]);
         if taken == 0 {
             // The very first byte broke the chunks; to say nothing would be to say that the stream has ended.
-            return self.poll_input(cx, cursor);
+            return self.poll_input(stream, cx, cursor);
         }
         landed.hand_on(taken);
         Poll::Ready(Ok(()))
     }
 
     /// Watches for the end of the stream while an answer is computed; ready is the end.
-    fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_hang_up(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.inbox.len() < MAX_EARLY {
             // Most clients say nothing more, and their connections need no room for it.
-            ready!(self.stream.poll_read_ready(cx))?;
-            if ready!(self.inbox.poll_fill(&mut self.stream, cx))? == 0 {
+            ready!(stream.poll_read_ready(cx))?;
+            if ready!(self.inbox.poll_fill(stream, cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
         if self.hang_up.is_none()
-            && let Ok(hang_up) = hang_up::watch(&self.stream)
+            && let Ok(hang_up) = hang_up::watch(stream)
         {
             self.hang_up = Some(Box::pin(hang_up));
         }
@@ -305,7 +320,7 @@ impl Guard {
     }
 
     /// Reads input away until the client closes or has had its time.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_linger(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
         let linger = self
             .linger
             .get_or_insert_with(|| Linger { timer: Box::pin(tokio::time::sleep(MAX_LINGER)), left: MAX_LINGER_BYTES });
@@ -314,7 +329,7 @@ impl Guard {
         }
         loop {
             self.inbox.replace(b"");
-            match ready!(self.inbox.poll_fill(&mut self.stream, cx)) {
+            match ready!(self.inbox.poll_fill(stream, cx)) {
                 Ok(count) if count > 0 && count < linger.left => linger.left -= count,
                 _ => return Poll::Ready(()),
             }
@@ -329,46 +344,20 @@ fn whole_request(head: Head, bytes: &[u8]) -> (usize, Framing) {
     (head.len + taken, body)
 }
 
-impl hyper::rt::Read for Guard {
+impl Intake for Guard {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        stream: &mut TcpStream,
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_input(cx, &mut cursor)
-    }
-}
-
-impl hyper::rt::Write for Guard {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.stall.watch(cx, written)
+        self.poll_input(stream, cx, &mut cursor)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.stall.watch(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.linger.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            if !self.has_unread_input() {
-                return Poll::Ready(Ok(()));
-            }
+    fn poll_farewell(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        if self.linger.is_none() && !self.has_unread_input() {
+            return Poll::Ready(());
         }
-        self.poll_linger(cx).map(Ok)
+        self.poll_linger(stream, cx)
     }
 }

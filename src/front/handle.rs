@@ -97,14 +97,7 @@ impl Line {
                     _ => true,
                 };
                 let reply = render::refusal(&refusal, &about, can_go_on);
-                let size = http_body::Body::size_hint(reply.body()).exact().unwrap_or_default();
-                exchange.settle(
-                    times,
-                    row.status,
-                    row.code,
-                    &refusal.cause(),
-                    usize::try_from(size).unwrap_or_default(),
-                );
+                exchange.settle(times, row.status, row.code, &refusal.cause(), reply.body().len());
                 reply
             }
         };

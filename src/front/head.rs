@@ -12,7 +12,7 @@ use super::request_line::{self, MAX_TARGET, is_token};
 
 /// Bytes of the whole head.
 pub(super) const MAX_HEAD: usize = 32 << 10;
-const MAX_HEADERS: usize = 100;
+pub(super) const MAX_HEADERS: usize = 100;
 /// The longest method token and version around the target.
 const REQUEST_LINE_SLACK: usize = 64;
 
@@ -150,7 +150,8 @@ impl<'a> Seen<'a> {
         // The length tells most headers apart before a letter is compared.
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => self.note_host(value),
-            6 if name.eq_ignore_ascii_case("expect") => expectation(value, old),
+            // HTTP/1.0 has no expectations: there the header says nothing.
+            6 if name.eq_ignore_ascii_case("expect") && !old => expectation(value),
             14 if name.eq_ignore_ascii_case("content-length") => self.note_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.note_coding(value),
             _ => Ok(()),
@@ -206,9 +207,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// HTTP/1.0 has no expectations: there the header says nothing.
-fn expectation(value: &[u8], old: bool) -> Result<(), HeadFault> {
-    if old || value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
+pub(super) fn expectation(value: &[u8]) -> Result<(), HeadFault> {
+    if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
 }
 
 fn content_length(value: &[u8]) -> Result<u64, HeadFault> {

@@ -8,14 +8,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use hyper::body::Incoming;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http2::Builder;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::frames::Frames;
-use super::stall::Stall;
+use super::head::{self, HeadFault, MAX_HEADERS};
+use super::render::Reply;
+use super::request_line::{self, MAX_TARGET};
+use super::route::target;
+use super::socket::Intake;
+use super::streams::Streams;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
 const MAX_STREAMS: u32 = 100;
@@ -32,8 +41,8 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 const PIECE: usize = 8 << 10;
 
 /// Every switch of the protocol that differs from hyper's own.
-pub(super) fn builder() -> Builder<TokioExecutor> {
-    let mut http = Builder::new(TokioExecutor::new());
+pub(super) fn builder(streams: Streams) -> Builder<Streams> {
+    let mut http = Builder::new(streams);
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
@@ -52,9 +61,14 @@ pub(super) struct Opening {
     pub(super) read: Vec<u8>,
 }
 
-/// Reads no further than the first byte that differs from the preface. Whoever stops in the middle of it for `patience`
-/// is left to HTTP/1, which answers him 408.
-pub(super) async fn open(stream: &mut TcpStream, patience: Duration) -> io::Result<Opening> {
+/// Reads no further than the first byte that differs from the preface. Whoever stops in the middle of it for `patience`,
+/// or is in the middle of it when the host begins to `drain`, is left to HTTP/1, which has an answer for both. Whoever has
+/// said nothing by then gets none.
+pub(super) async fn open(
+    stream: &mut TcpStream,
+    patience: Duration,
+    drain: impl Future<Output = ()>,
+) -> io::Result<Opening> {
     let mut read = Vec::with_capacity(PREFACE.len());
     let whole = async {
         while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
@@ -65,34 +79,65 @@ pub(super) async fn open(stream: &mut TcpStream, patience: Duration) -> io::Resu
         }
         Ok::<_, io::Error>(())
     };
-    match tokio::time::timeout(patience, whole).await {
-        Ok(done) => done?,
-        Err(_) if read.is_empty() => return Err(io::ErrorKind::TimedOut.into()),
-        Err(_) => {}
+    let waited_enough = tokio::select! {
+        biased;
+        done = whole => {
+            done?;
+            false
+        }
+        () = drain => true,
+        () = tokio::time::sleep(patience) => true,
+    };
+    if waited_enough && read.is_empty() {
+        return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(Opening { is_http2: read == PREFACE, read })
 }
 
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What HTTP/1 refuses in a head and h2 lets through: the same requests get the same answers.
+pub(super) fn judge(request: &Request<Incoming>) -> Option<HeadFault> {
+    let headers = request.headers();
+    if let Err(fault) = request_line::judge_method(request.method().as_str().as_bytes()) {
+        return Some(fault);
+    }
+    if target(request.uri()).len() > MAX_TARGET {
+        return Some(HeadFault::TargetTooLong);
+    }
+    if headers.len() > MAX_HEADERS {
+        return Some(HeadFault::HeadTooLarge);
+    }
+    headers.get_all(EXPECT).iter().find_map(|value| head::expectation(value.as_bytes()).err())
+}
 
-/// A socket whose frames are watched on their way to hyper.
+/// As an answer to HEAD: hyper sees to that in HTTP/1 only.
+pub(super) fn without_body(reply: Reply) -> Reply {
+    let length = reply.body().len();
+    let mut reply = reply.map(|_| Bytes::new());
+    if length > 0 {
+        reply.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    reply
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Watches the frames of a client on their way to hyper.
 pub(super) struct Watched {
-    stream: TcpStream,
     /// What was read before anybody knew what it was.
     early: Vec<u8>,
     frames: Frames,
-    stall: Stall,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
-        Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
+    pub(super) fn new(early: Vec<u8>) -> Self {
+        Self { early, frames: Frames::default() }
     }
 }
 
-impl hyper::rt::Read for Watched {
+impl Intake for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        stream: &mut TcpStream,
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
@@ -105,37 +150,9 @@ impl hyper::rt::Read for Watched {
         let mut piece = [0; PIECE];
         let room = cursor.remaining().min(PIECE);
         let mut buffer = ReadBuf::new(&mut piece[..room]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
         self.frames.see(buffer.filled())?;
         cursor.put_slice(buffer.filled());
         Poll::Ready(Ok(()))
-    }
-}
-
-impl hyper::rt::Write for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.stall.watch(cx, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.stall.watch(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use hyper::ext::ReasonPhrase;
 use serde_json::{Map, Value, json};
 
@@ -13,7 +12,7 @@ use crate::call::{Answer, RequestId};
 use crate::config::Expose;
 use crate::telemetry::push_ms;
 
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Bytes>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -39,7 +38,7 @@ pub(super) fn answer(answer: Answer, about: &About) -> Reply {
     let bodiless =
         matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     let body = if bodiless { Bytes::new() } else { answer.body };
-    let mut reply = Response::new(Full::new(body));
+    let mut reply = Response::new(body);
     *reply.status_mut() = answer.status;
     set_reason(&mut reply);
     let headers = reply.headers_mut();
@@ -63,7 +62,7 @@ pub(super) fn refusal(refusal: &Refusal, about: &About, can_go_on: bool) -> Repl
         Refusal::ProcessorStatus { message, .. } => (TEXT, Bytes::from(message.clone())),
         _ => (PROBLEM, Bytes::from(problem(refusal, about).to_string())),
     };
-    let mut reply = Response::new(Full::new(body));
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     set_reason(&mut reply);
     let headers = reply.headers_mut();

@@ -7,9 +7,10 @@ use super::head::HeadFault;
 /// Bytes of the request target, as in the table of limits.
 pub(super) const MAX_TARGET: usize = 8 << 10;
 
+const SHAPE: HeadFault = HeadFault::Malformed("the request line is not `METHOD target HTTP/1.1`");
+
 /// `METHOD SP target SP HTTP/d.d`.
 pub(super) fn judge(line: &[u8]) -> Result<(), HeadFault> {
-    const SHAPE: HeadFault = HeadFault::Malformed("the request line is not `METHOD target HTTP/1.1`");
     let mut parts = line.splitn(3, |b| *b == b' ');
     let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(SHAPE);
@@ -24,14 +25,7 @@ pub(super) fn judge(line: &[u8]) -> Result<(), HeadFault> {
     if target.len() > MAX_TARGET {
         return Err(HeadFault::TargetTooLong);
     }
-    match method {
-        b"GET" | b"HEAD" | b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"OPTIONS" | b"TRACE" => {}
-        b"CONNECT" => return Err(HeadFault::NotImplemented("CONNECT is not offered")),
-        method if !method.is_empty() && method.iter().all(|b| is_token(*b)) => {
-            return Err(HeadFault::NotImplemented("the method is not known"));
-        }
-        _ => return Err(SHAPE),
-    }
+    judge_method(method)?;
     if target.iter().any(|b| !b.is_ascii_graphic() || *b == b'#') {
         return Err(HeadFault::Malformed("the request target has a character that must be percent-encoded"));
     }
@@ -46,6 +40,17 @@ pub(super) fn judge(line: &[u8]) -> Result<(), HeadFault> {
         Ok(())
     } else {
         Err(HeadFault::Malformed("the request target is not a URI"))
+    }
+}
+
+pub(super) fn judge_method(method: &[u8]) -> Result<(), HeadFault> {
+    match method {
+        b"GET" | b"HEAD" | b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"OPTIONS" | b"TRACE" => Ok(()),
+        b"CONNECT" => Err(HeadFault::NotImplemented("CONNECT is not offered")),
+        method if !method.is_empty() && method.iter().all(|b| is_token(*b)) => {
+            Err(HeadFault::NotImplemented("the method is not known"))
+        }
+        _ => Err(SHAPE),
     }
 }
 

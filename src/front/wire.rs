@@ -54,8 +54,9 @@ impl Wire {
     }
 
     /// For one stream of HTTP/2, which has no guard: a body that breaks off there was reset by the client.
-    pub(super) fn of_stream(peer: IpAddr) -> Self {
-        let exchange = Exchange { requests_left: u64::MAX, body_fault: Some(BodyFault::CutOff), ..Exchange::default() };
+    pub(super) fn of_stream(peer: IpAddr, head_fault: Option<HeadFault>) -> Self {
+        let body_fault = Some(BodyFault::CutOff);
+        let exchange = Exchange { requests_left: u64::MAX, head_fault, body_fault, ..Exchange::default() };
         Self { peer, exchange: Mutex::new(exchange) }
     }
 

@@ -48,7 +48,7 @@ impl Step {
 /// Is told of each step as it begins.
 pub type Progress = dyn Fn(Step) + Send + Sync;
 
-/// Why a change was not made. Nothing has changed then.
+/// Why a change was not made. Nothing has changed then, unless the storage cannot tell.
 #[derive(Debug)]
 pub enum ChangeError {
     Exists,

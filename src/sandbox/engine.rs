@@ -106,6 +106,8 @@ pub(super) fn running(metering: Metering, guests: u32, memory: usize) -> wasmtim
         .async_stack_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = config(metering);
+    // Off by default: a guest cannot read its stack. One that finds a way must not find another's words there.
+    config.async_stack_zeroing(true);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }

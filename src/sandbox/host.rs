@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, Lower, ResourceTable};
 use wasmtime_wasi::clocks::WasiClocksView;
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::bindings::random::random;
@@ -126,19 +126,17 @@ impl ResourceLimiter for HostState {
 /// Offers guests exactly what this file holds.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    linker.allow_shadowing(true);
     link_dear(linker)?;
-    linker.allow_shadowing(false);
     Processor::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
 /// The functions of WASI that a guest could spend a whole slice on and that are dear enough for it to matter, replaced
 /// by the same with their work counted.
 fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    type Host<'a> = StoreContextMut<'a, HostState>;
-    for (interface, function) in [("random", "get-random-bytes"), ("insecure", "get-insecure-random-bytes")] {
-        let name = format!("wasi:random/{interface}@{WASI_VERSION}");
-        linker.instance(&name)?.func_wrap_async(function, |mut host: Host<'_>, (length,): (u64,)| {
+    for (interface, function) in
+        [("random/random", "get-random-bytes"), ("random/insecure", "get-insecure-random-bytes")]
+    {
+        replace(linker, interface, function, |mut host, (length,): (u64,)| {
             Box::new(async move {
                 let state = host.data_mut();
                 let bytes = random::Host::get_random_bytes(state.wasi.random(), length)?;
@@ -147,16 +145,14 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             })
         })?;
     }
-    let name = format!("wasi:clocks/monotonic-clock@{WASI_VERSION}");
-    linker.instance(&name)?.func_wrap_async("now", |mut host: Host<'_>, (): ()| {
+    replace(linker, "clocks/monotonic-clock", "now", |mut host, (): ()| {
         Box::new(async move {
             let state = host.data_mut();
             state.work(0).await;
             Ok((monotonic_clock::Host::now(&mut state.clocks())?,))
         })
     })?;
-    let name = format!("wasi:clocks/wall-clock@{WASI_VERSION}");
-    linker.instance(&name)?.func_wrap_async("now", |mut host: Host<'_>, (): ()| {
+    replace(linker, "clocks/wall-clock", "now", |mut host, (): ()| {
         Box::new(async move {
             let state = host.data_mut();
             state.work(0).await;
@@ -164,6 +160,31 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         })
     })
 }
+
+/// Puts `ours` in the place of what the linker has under this name. It must have something there: when WASI's version
+/// moves on, ours would otherwise stand beside the original, and guests would find the original.
+fn replace<Params, Return>(
+    linker: &mut Linker<HostState>,
+    interface: &str,
+    function: &str,
+    ours: impl for<'a> Fn(StoreContextMut<'a, HostState>, Params) -> Answering<'a, Return> + Send + Sync + 'static,
+) -> wasmtime::Result<()>
+where
+    Params: ComponentNamedList + Lift + 'static,
+    Return: ComponentNamedList + Lower + 'static,
+{
+    let name = format!("wasi:{interface}@{WASI_VERSION}");
+    let is_new = linker.instance(&name)?.func_wrap(function, |_, (): ()| Ok(())).is_ok();
+    if is_new {
+        return Err(wasmtime::Error::msg(format!("there is no {function} in {name} that could be replaced")));
+    }
+    linker.allow_shadowing(true);
+    linker.instance(&name)?.func_wrap_async(function, ours)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+type Answering<'a, Return> = Box<dyn Future<Output = wasmtime::Result<Return>> + Send + 'a>;
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
@@ -230,5 +251,23 @@ impl From<call::Level> for Level {
             call::Level::Debug => Self::Debug,
             call::Level::Trace => Self::Trace,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_can_be_replaced() {
+        let mut linker = Linker::new(&wasmtime::Engine::default());
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        let mut ours = |interface| {
+            replace(&mut linker, interface, "now", |_, (): ()| Box::new(async { Ok((0_u64,)) }))
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(ours("clocks/monotonic-clock"), Ok(()));
+        let refused = ours("clocks/sun-dial").unwrap_err();
+        assert!(refused.contains("there is no now in wasi:clocks/sun-dial@0.2"), "{refused}");
     }
 }

@@ -115,18 +115,44 @@ impl Records {
     pub(super) fn put(&self, record: &Record) -> Result<(), StorageError> {
         let json = serde_json::to_vec(record)
             .map_err(|source| StorageError::Record { service: record.name.clone(), source })?;
-        self.write(|table| table.insert(record.name.as_str(), json.as_slice()).map(|_| ()))
+        self.write(&record.name, Some(&json))
     }
 
     pub(super) fn remove(&self, service: &str) -> Result<(), StorageError> {
-        self.write(|table| table.remove(service).map(|_| ()))
+        self.write(service, None)
     }
 
-    fn write(&self, change: impl FnOnce(&mut Table<'_>) -> Result<(), redb::StorageError>) -> Result<(), StorageError> {
+    /// Makes `json` what is kept of `service`. Where the disk fails at the very end of it, the change may be there all the
+    /// same: what is on disk decides, and it is written again, because a disk that has failed to make a change last has
+    /// not said that it lasts.
+    fn write(&self, service: &str, json: Option<&[u8]>) -> Result<(), StorageError> {
+        let Err(error) = self.change(service, json) else { return Ok(()) };
+        if !error.is_of_the_disk() {
+            return Err(error);
+        }
+        let made = match self.kept(service) {
+            Ok(kept) if kept.as_deref() != json => return Err(error),
+            Ok(_) => failpoint::is_full("record.again").is_ok() && self.change(service, json).is_ok(),
+            Err(_) => false,
+        };
+        if made { Ok(()) } else { Err(StorageError::Unknown { service: service.to_owned(), source: Box::new(error) }) }
+    }
+
+    fn change(&self, service: &str, json: Option<&[u8]>) -> Result<(), StorageError> {
         self.transact(|table| {
-            change(table)?;
+            match json {
+                Some(json) => table.insert(service, json)?,
+                None => table.remove(service)?,
+            };
             failpoint::reach("record.commit");
             failpoint::is_full("record.full").map_err(redb::StorageError::Io)
+        })
+    }
+
+    fn kept(&self, service: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.with(|database| {
+            let table = database.begin_read()?.open_table(SERVICES)?;
+            Ok(table.get(service)?.map(|json| json.value().to_owned()))
         })
     }
 
@@ -139,7 +165,8 @@ impl Records {
             let mut transaction = database.begin_write()?;
             transaction.set_two_phase_commit(true);
             change(&mut transaction.open_table(SERVICES)?)?;
-            Ok(transaction.commit()?)
+            transaction.commit()?;
+            Ok(failpoint::is_full("record.committed").map_err(redb::StorageError::Io)?)
         })
     }
 

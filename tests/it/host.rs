@@ -3,6 +3,7 @@
 //! Dropping it checks what must always hold: what was accepted is the sum of the outcomes, nobody is at work or waiting,
 //! nothing panicked, and the process ends cleanly when told to.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -67,7 +68,25 @@ impl TestHost {
         host
     }
 
+    /// A host in an environment with more in it.
+    pub(crate) fn start_among(env: &[(&str, &OsStr)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let host = Self::start_with_env(dir, &[], "", "info", env);
+        host.wait_until_ready();
+        host
+    }
+
     fn start_in(dir: tempfile::TempDir, args: &[&str], failpoints: &str, log_level: &str) -> Self {
+        Self::start_with_env(dir, args, failpoints, log_level, &[])
+    }
+
+    fn start_with_env(
+        dir: tempfile::TempDir,
+        args: &[&str],
+        failpoints: &str,
+        log_level: &str,
+        env: &[(&str, &OsStr)],
+    ) -> Self {
         let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
         let mut process = Command::new(binary())
             .arg("serve")
@@ -77,6 +96,7 @@ impl TestHost {
             .args(args)
             .env("BULKHEAD_FAILPOINTS", failpoints)
             .env("BULKHEAD_LOG", log_level)
+            .envs(env.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -160,11 +180,15 @@ impl TestHost {
     }
 
     pub(crate) fn try_deploy(&self, name: &str, guest: &str, keys: Value) -> Response {
-        let mut spec = json!({"name": name, "processor_path": format!("{guest}.wasm")});
+        self.try_deploy_bytes(name, &std::fs::read(bulkhead_artifacts::guest(guest)).expect("a component"), keys)
+    }
+
+    pub(crate) fn try_deploy_bytes(&self, name: &str, component: &[u8], keys: Value) -> Response {
+        let mut spec = json!({"name": name, "processor_path": format!("{name}.wasm")});
         for (key, value) in keys.as_object().expect("an object") {
             spec[key] = value.clone();
         }
-        let body = json!({"spec": spec, "processor": self.upload(guest), "model": []});
+        let body = json!({"spec": spec, "processor": self.upload_bytes(component), "model": []});
         self.call_admin("POST", "/api/v1/services", body.to_string().as_bytes())
     }
 

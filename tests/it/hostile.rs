@@ -9,6 +9,7 @@ mod files;
 mod logs;
 mod random;
 mod replacement;
+mod shared;
 mod wire;
 
 use std::time::{Duration, Instant};

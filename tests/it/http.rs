@@ -123,6 +123,14 @@ impl Client {
         String::from_utf8(std::mem::take(&mut self.unread)).expect("a head is ASCII")
     }
 
+    /// The last response, if there is one before the connection ends.
+    pub(crate) fn read_to_end(&mut self) -> Option<Response> {
+        let begins = !self.unread.is_empty() || self.fill();
+        let response = begins.then(|| self.read("POST"));
+        assert!(self.is_closed(), "more than one response");
+        response
+    }
+
     fn chunks(&mut self) -> Vec<u8> {
         let mut whole = Vec::new();
         loop {

@@ -1,95 +1,23 @@
 //! HTTP/2: off unless switched on; on, the same answers under the same limits, and no flood of cheap frames.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+mod malformed;
+mod raw;
+mod streams;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
+use self::raw::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM, Raw, SETTINGS, block, frame,
+    request_headers,
+};
 use crate::figures;
-use crate::host::{Deployed, SOON, TestHost};
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, a, b, c] = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&[a, b, c, kind, flags][..], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A header block without compression: RFC 7541 §6.2.2, names and values as they are.
-fn block(headers: &[(&str, &str)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, value) in headers {
-        bytes.push(0);
-        for text in [name, value] {
-            bytes.push(u8::try_from(text.len()).unwrap());
-            bytes.extend_from_slice(text.as_bytes());
-        }
-    }
-    bytes
-}
-
-fn request_headers(service: &Deployed) -> Vec<u8> {
-    block(&[
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "test"),
-        (":path", &service.path),
-        ("authorization", &service.token),
-    ])
-}
+use crate::host::{Deployed, TestHost};
 
 /// The frames of a flood, by number.
 type Frames<'a> = Box<dyn Fn(u32) -> Vec<u8> + 'a>;
-
-/// A client that speaks frames, and need not be polite.
-struct Raw(TcpStream);
-
-impl Raw {
-    fn connect(host: &TestHost) -> Self {
-        let stream = TcpStream::connect(host.data).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let mut raw = Self(stream);
-        raw.0.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).unwrap();
-        raw
-    }
-
-    /// Writes the frame that often, or until the host has had enough; says whether it has closed the connection.
-    fn flood(&mut self, times: u32, frames: impl Fn(u32) -> Vec<u8>) -> bool {
-        let mut reader = self.0.try_clone().unwrap();
-        // The answers are read away, so that the host is never held up by them.
-        let answers = std::thread::spawn(move || {
-            let mut piece = [0; 16 << 10];
-            while reader.read(&mut piece).is_ok_and(|count| count > 0) {}
-        });
-        let refused = (0..times).any(|number| self.0.write_all(&frames(number)).is_err());
-        let closed = refused || answers_end(answers);
-        let _ = self.0.shutdown(std::net::Shutdown::Both);
-        closed
-    }
-}
-
-/// Whether the reading thread came to its end within two seconds.
-fn answers_end(answers: std::thread::JoinHandle<()>) -> bool {
-    let end = std::time::Instant::now() + Duration::from_secs(2);
-    while std::time::Instant::now() < end {
-        if answers.is_finished() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    false
-}
 
 async fn connect(host: &TestHost) -> SendRequest<Bytes> {
     let stream = tokio::net::TcpStream::connect(host.data).await.unwrap();
@@ -108,10 +36,21 @@ fn call(service: &Deployed) -> Request<()> {
         .unwrap()
 }
 
+/// The status and the body of the answer to a request without a body.
+async fn ask(client: &SendRequest<Bytes>, request: Request<()>) -> (u16, Vec<u8>) {
+    let mut client = client.clone().ready().await.unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    whole(response).await
+}
+
 async fn post(client: &SendRequest<Bytes>, service: &Deployed, body: &[u8]) -> (u16, Vec<u8>) {
     let mut client = client.clone().ready().await.unwrap();
     let (response, mut stream) = client.send_request(call(service), false).unwrap();
     stream.send_data(Bytes::copy_from_slice(body), true).unwrap();
+    whole(response).await
+}
+
+async fn whole(response: h2::client::ResponseFuture) -> (u16, Vec<u8>) {
     let (head, mut body) = response.await.unwrap().into_parts();
     let mut whole = Vec::new();
     while let Some(piece) = body.data().await {
@@ -219,7 +158,7 @@ fn floods_of_cheap_frames_end_the_connection_and_no_other() {
             "empty_data",
             Box::new(|number| match number {
                 0 => frame(HEADERS, END_HEADERS, 1, &headers),
-                _ => frame(0, 0, 1, &[]),
+                _ => frame(DATA, 0, 1, &[]),
             }),
         ),
     ];

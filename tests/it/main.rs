@@ -4,6 +4,7 @@
 
 mod admin;
 mod cli;
+mod clock;
 mod connections;
 mod crowd;
 mod deploys;

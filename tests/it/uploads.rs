@@ -1,5 +1,7 @@
 //! What compiles uploads: one child at a time, with nothing of the host's, and never longer than the host lives.
 
+mod sizes;
+
 use std::fs;
 use std::path::PathBuf;
 use std::thread;

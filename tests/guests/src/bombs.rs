@@ -13,13 +13,13 @@ use super::{Expect, Hostile, good};
 /// What the size checks and the limits of the compiling child make of each.
 pub fn bombs() -> Vec<Hostile> {
     use Expect::{Answer, Refused};
-    let refused = Refused("");
+    let too_long = Refused("bytes in one function");
     vec![
-        bomb("C1", "a hundred thousand empty functions", refused, functions(100_000, |_| {})),
+        bomb("C1", "a hundred thousand empty functions", Refused("functions, accepted"), functions(100_000, |_| {})),
         bomb(
             "C2",
             "a hundred thousand small functions",
-            refused,
+            Refused("functions, accepted"),
             functions(100_000, |code| {
                 for n in 0..10 {
                     code.local_get(0).i32_const(n * 1000).i32_add().local_set(0);
@@ -27,13 +27,19 @@ pub fn bombs() -> Vec<Hostile> {
             }),
         ),
         bomb("C3", "fifteen thousand blocks, one after another", Answer, one(0, |code| blocks(code, 15_000))),
-        bomb("C4", "two hundred thousand blocks, one after another", refused, one(0, |code| blocks(code, 200_000))),
-        bomb("C5", "a million blocks, one in another", refused, one(0, |code| nested(code, 1_000_000, |_| {}))),
-        bomb("C6", "three thousand loops, one in another, each with 51 variables", refused, one(51, loops)),
+        bomb("C4", "two hundred thousand blocks, one after another", too_long, one(0, |code| blocks(code, 200_000))),
+        bomb(
+            "C4-short",
+            "sixty thousand blocks in half a megabyte",
+            Refused("blocks in one function"),
+            one(0, |code| blocks(code, 60_000)),
+        ),
+        bomb("C5", "a million blocks, one in another", too_long, one(0, |code| nested(code, 1_000_000, |_| {}))),
+        bomb("C6", "three thousand loops, one in another, each with 51 variables", too_long, one(51, loops)),
         bomb(
             "C7",
             "a thousand branch tables of two thousand targets",
-            refused,
+            too_long,
             one(0, |code| {
                 for _ in 0..1000 {
                     code.block(BlockType::Empty).block(BlockType::Empty);
@@ -42,9 +48,20 @@ pub fn bombs() -> Vec<Hostile> {
             }),
         ),
         bomb(
+            "C7-spread",
+            "branch tables of two hundred thousand targets, over twenty functions",
+            Refused("br_table targets"),
+            functions(20, |code| {
+                for _ in 0..50 {
+                    code.block(BlockType::Empty).block(BlockType::Empty);
+                    code.local_get(0).br_table((0..200).map(|n| n % 2), 0).end().end();
+                }
+            }),
+        ),
+        bomb(
             "C8",
             "a branch table of two million targets",
-            refused,
+            too_long,
             one(0, |code| {
                 code.block(BlockType::Empty).block(BlockType::Empty);
                 code.local_get(0).br_table((0..2_000_000).map(|n| n % 2), 0).end().end();
@@ -53,7 +70,7 @@ pub fn bombs() -> Vec<Hostile> {
         bomb(
             "C9",
             "a stack of five hundred thousand operands",
-            refused,
+            too_long,
             one(0, |code| {
                 (0..500_000).for_each(|_| {
                     code.i32_const(1);
@@ -66,7 +83,7 @@ pub fn bombs() -> Vec<Hostile> {
         bomb(
             "C10",
             "three hundred thousand calls in one function",
-            refused,
+            too_long,
             one(0, |code| {
                 for _ in 0..300_000 {
                     code.local_get(0).call(1).local_get(0).drop();
@@ -76,7 +93,7 @@ pub fn bombs() -> Vec<Hostile> {
         bomb(
             "C11",
             "one function of seven megabytes",
-            refused,
+            too_long,
             one(0, |code| {
                 for n in 0..800_000 {
                     code.local_get(0).i32_const(n).i32_add().local_set(0);
@@ -93,25 +110,58 @@ pub fn bombs() -> Vec<Hostile> {
                 }
             }),
         ),
+        bomb("C12-more", "sixty thousand variables", Refused("locals in one function"), one(60_000, |_| {})),
         bomb(
             "C13",
             "a branch table to fifty thousand depths",
-            refused,
+            Refused("blocks inside each other"),
             one(0, |code| {
                 nested(code, 50_000, |code| {
                     code.local_get(0).br_table(0..50_000, 0);
                 });
             }),
         ),
-        bomb("C14-types", "a million types", refused, types(1_000_000)),
-        bomb("C14-imports", "a million imports", refused, imports(1_000_000)),
-        bomb("C14-exports", "a million exports", refused, exports(1_000_000)),
+        bomb("C14-types", "a million types", Refused("types, accepted"), types(1_000_000)),
+        bomb("C14-imports", "a million imports", Refused("imports, accepted"), imports(1_000_000)),
+        bomb("C14-exports", "a million exports", Refused("exports, accepted"), exports(1_000_000)),
         bomb("C14-names", "an import with names of a hundred thousand bytes", Answer, named(&"n".repeat(100_000))),
         bomb("C14-custom", "ten megabytes that mean nothing", Answer, custom("junk")),
         bomb("C14-name", "a name section of ten megabytes of nonsense", Answer, custom("name")),
-        bomb("B7", "a hundred thousand data segments", refused, segments(100_000, 1)),
-        bomb("B10", "a million globals", refused, globals(1_000_000)),
+        bomb(
+            "B7",
+            "a hundred thousand data segments",
+            Refused("data and element segments, accepted"),
+            segments(100_000, 1),
+        ),
+        bomb("B10", "a million globals", Refused("globals, accepted"), globals(1_000_000)),
     ]
+}
+
+/// A processor that behaves, beside an instance that holds this data.
+pub fn of_data(data: &[u8]) -> Vec<u8> {
+    let pages = u64::try_from(data.len().div_ceil(1 << 16)).expect("a size");
+    let mut module = memory(pages);
+    let mut section = wasm_encoder::DataSection::new();
+    section.active(0, &wasm_encoder::ConstExpr::i32_const(0), data.iter().copied());
+    module.section(&section);
+    let mut component = good();
+    push_module(&mut component, &module.finish());
+    push_instance(&mut component, 1, &[]);
+    component
+}
+
+fn memory(minimum: u64) -> Module {
+    let mut memories = wasm_encoder::MemorySection::new();
+    memories.memory(wasm_encoder::MemoryType {
+        minimum,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut module = Module::new();
+    module.section(&memories);
+    module
 }
 
 fn bomb(id: &str, title: &'static str, expect: Expect, module: Module) -> Hostile {
@@ -234,20 +284,12 @@ fn custom(name: &str) -> Module {
 }
 
 fn segments(count: u32, length: usize) -> Module {
-    let mut memories = wasm_encoder::MemorySection::new();
-    memories.memory(wasm_encoder::MemoryType {
-        minimum: 4,
-        maximum: None,
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
     let mut data = wasm_encoder::DataSection::new();
     (0..count).for_each(|n| {
         data.active(0, &wasm_encoder::ConstExpr::i32_const(n as i32), vec![n as u8; length]);
     });
-    let mut module = Module::new();
-    module.section(&memories).section(&data);
+    let mut module = memory(4);
+    module.section(&data);
     module
 }
 

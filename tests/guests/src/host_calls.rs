@@ -111,6 +111,18 @@ pub(crate) fn guests() -> Vec<Hostile> {
             "(func $act (call $random (i64.const -1) (i32.const 512)))",
         ),
         guest(
+            "E6-more",
+            "asks for one random byte more than one call may give",
+            Fault(""),
+            r#"(memory (export "memory") 4) (func $act (call $random (i64.const 65537) (i32.const 512)))"#,
+        ),
+        guest(
+            "E6-most",
+            "asks for as many random bytes as one call may give",
+            Answer,
+            r#"(memory (export "memory") 4) (func $act (call $random (i64.const 65536) (i32.const 512)))"#,
+        ),
+        guest(
             "S3",
             "opens handles for ever",
             Fault(""),

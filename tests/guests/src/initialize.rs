@@ -101,8 +101,38 @@ pub(crate) fn guests() -> Vec<Hostile> {
     ];
     guests.extend(imports());
     guests.extend(exports());
+    guests.push(component(
+        "D10-import",
+        "an import whose name would forge a line of the log",
+        Refused(r#"it imports "x\u{1b}[2J\n2026-01-01T00:00:00.000000Z ERROR forged\u{202e}""#),
+        &format!(r#"(component (import "x{WILD}" (func)))"#),
+    ));
+    guests.push(component(
+        "D10-export",
+        "an export whose name would forge a line of the log",
+        Refused(""),
+        &format!(r#"(component (import "a" (func $f)) (export "x{WILD}" (func $f)))"#),
+    ));
+    guests.push(guest(
+        "D10-core",
+        "exports of a core module, of such names, and long ones",
+        Answer,
+        &format!(
+            r#"(func (export "x{WILD}")) (func (export "\u{{1f980}}")) (func (export "{}"))"#,
+            "n".repeat(100_000)
+        ),
+    ));
+    guests.push(guest(
+        "D10-stack",
+        "a trap in functions of such names",
+        Fault("unreachable"),
+        &format!(r#"(func $act (call $"x{WILD}")) (func $"x{WILD}" (unreachable))"#),
+    ));
     guests
 }
+
+/// As text of WebAssembly: what would clear a terminal, begin a line, and turn the rest around.
+const WILD: &str = r"\1b[2J\n2026-01-01T00:00:00.000000Z ERROR forged\u{202e}";
 
 fn init(body: &str) -> String {
     format!("(func $init (result i32) {body})")

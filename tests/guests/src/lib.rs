@@ -18,10 +18,10 @@ mod random;
 mod realloc;
 mod tenants;
 
-pub use self::bombs::bombs;
+pub use self::bombs::{bombs, of_data};
 pub use self::files::{damaged, good, not_components};
 pub use self::frame::{core_module, processor};
-pub use self::probe::{End, canary};
+pub use self::probe::{End, STAIN, canary, stain};
 pub use self::random::random;
 
 /// One hostile processor.

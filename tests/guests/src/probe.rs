@@ -1,4 +1,4 @@
-//! Groups B14, B15: a processor that leaves a canary wherever it can, and looks for one wherever it can.
+//! Groups B14, B15: processors that leave a canary wherever they can; one looks for it as well, wherever it can.
 
 use super::processor;
 
@@ -12,16 +12,20 @@ pub enum End {
 
 impl End {
     pub const ALL: [Self; 3] = [Self::Answers, Self::Traps, Self::Loops];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Answers => "",
+            Self::Traps => "(unreachable)",
+            Self::Loops => "(loop $again (br $again))",
+        }
+    }
 }
 
 /// On a POST it leaves a canary, on a GET it answers how many places, as four bytes, do not hold what a new guest's
 /// should: words of memory, before and after growing, places of its table, and globals.
 pub fn canary(end: End) -> Vec<u8> {
-    let end = match end {
-        End::Answers => "",
-        End::Traps => "(unreachable)",
-        End::Loops => "(loop $again (br $again))",
-    };
+    let end = end.text();
     let globals: String = (0..64).map(|n| format!("(global $g{n} (mut i64) (i64.const 0))\n")).collect();
     let set: String = (0..64).map(|n| format!("(global.set $g{n} {CANARY})")).collect();
     let wrong: String =
@@ -82,3 +86,33 @@ pub fn canary(end: End) -> Vec<u8> {
 }
 
 const CANARY: &str = "(i64.const 0x5ca1ab1ec0ffee11)";
+
+/// The word that [`stain`] leaves. A guest puts it together as it runs, so that it stands in none of its code.
+pub const STAIN: u64 = HALVES[0] ^ HALVES[1];
+const HALVES: [u64; 2] = [0x0123_4567_89ab_cdef, 0x7a51_c3e0_5d2b_9614];
+
+/// On a POST it leaves a word in all its memory and deep in its stack. Not in globals: they are in the heap of the host,
+/// where what is freed stays until something else is written over it.
+pub fn stain(end: End) -> Vec<u8> {
+    let end = end.text();
+    let parameters = "i64 ".repeat(20);
+    let pass: String = (1..=20).map(|n| format!("(local.get {n})")).collect();
+    let first = "(local.get $word)".repeat(20);
+    processor(&format!(
+        r#"
+        (memory (export "memory") 40)
+        ;; More parameters than there are registers, so the rest is on the stack.
+        (func $deep (param i32 {parameters})
+            (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1)) {pass}))))
+        (func $act (local $at i32) (local $word i64)
+            (local.set $word (i64.xor (i64.const {}) (i64.const {})))
+            (local.set $at (i32.const 131072))
+            (loop $again
+                (i64.store (local.get $at) (local.get $word))
+                (local.set $at (i32.add (local.get $at) (i32.const 8)))
+                (br_if $again (i32.lt_u (local.get $at) (i32.mul (memory.size) (i32.const 65536)))))
+            (call $deep (i32.const 1000) {first})
+            {end})"#,
+        HALVES[0], HALVES[1]
+    ))
+}

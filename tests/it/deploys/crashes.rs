@@ -47,6 +47,14 @@ const DELETE: [Step; 4] = [
 ];
 const STOP: [Step; 2] = [step("record.commit", false), step("deploy.kept", true)];
 
+/// One service comes up before it: this one is stopped.
+const START: [Step; 4] = [
+    step("deploy.compiled@2", false),
+    step("deploy.initialized@2", false),
+    step("record.commit", false),
+    step("deploy.kept", true),
+];
+
 impl Step {
     /// Restarts the host such that it will be killed here.
     fn arm(&self, host: TestHost) -> TestHost {
@@ -214,6 +222,21 @@ fn killed_at_each_step_of_a_stop() {
         assert_eq!(state, if step.done { "stopped" } else { "running" }, "{}", step.place);
         step.tell("stop", if step.done { "new" } else { "old" });
     }
+}
+
+#[test]
+fn killed_at_each_step_of_a_start() {
+    let mut host = start();
+    deploy(&host, 1, "started");
+    assert_eq!(host.call_admin("POST", "/api/v1/services/svc/stop", b"").status, 200);
+    for step in START {
+        host = step.arm(host);
+        host = killed_by(host, "POST", "/api/v1/services/svc/start", b"");
+        let state = host.call_admin("GET", "/api/v1/services/svc", b"").json()["state"].clone();
+        assert_eq!(state, if step.done { "running" } else { "stopped" }, "{}", step.place);
+        step.tell("start", if step.done { "new" } else { "old" });
+    }
+    assert_whole(&host, &START[3], 1);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::{marked, rubbish, variant, version_on};
 use crate::figures::{must, tell};
-use crate::host::TestHost;
+use crate::host::{Deployed, TestHost};
+use crate::http::Response;
 
-fn assert_full(answer: &crate::http::Response) {
+fn assert_full(answer: &Response) {
     let problem = answer.json();
     assert_eq!((answer.status, problem["code"].as_str()), (507, Some("storage_full")), "{problem}");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("full")), "{problem}");
@@ -58,6 +59,41 @@ fn a_model_that_finds_no_room_leaves_the_old_version() {
         "model.place",
         |host| json!({"spec": {"model_path": "m"}, "model": [{"path": "m.bin", "sha256": host.upload_bytes(b"m"), "size": 1}]}),
     );
+}
+
+/// A change whose record the disk fails to confirm: it has been made all the same, and the answer must not deny it.
+fn after_the_commit(failpoints: &str) -> (TestHost, Deployed, Response) {
+    let host = TestHost::start();
+    let keys = json!({"processor_envs": marked(1), "metadata": {"rpc": {"worker_threads": 1}}});
+    let service = host.deploy("svc", "faults", keys);
+    // The first commit is the one of the start.
+    let host = host.kill_and_restart_with(&format!("record.committed=full@2;{failpoints}"));
+    host.wait_until_ready();
+    let body = json!({"spec": {"processor_envs": marked(2)}}).to_string();
+    let answer = host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes());
+    (host, service, answer)
+}
+
+#[test]
+fn a_change_that_was_made_although_the_disk_failed_is_found_and_confirmed() {
+    let (host, service, answer) = after_the_commit("");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(version_on(&mut host.client(), &service), 2);
+    let host = host.kill_and_restart();
+    assert_eq!(version_on(&mut host.client(), &service), 2);
+    must("deploys.commit_failed.confirmed", "answered as it is on disk", "200, and served after a restart", true);
+}
+
+#[test]
+fn a_change_that_nobody_can_be_sure_of_is_told_to_be_so() {
+    let (host, service, answer) = after_the_commit("record.again=full");
+    let problem = answer.json();
+    assert_eq!((answer.status, problem["code"].as_str()), (500, Some("outcome_unknown")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("started again")), "{problem}");
+    assert_eq!(version_on(&mut host.client(), &service), 1, "until then the old version serves");
+    let host = host.kill_and_restart();
+    assert_eq!(version_on(&mut host.client(), &service), 2, "here it was made");
+    must("deploys.commit_failed.told", "told, and one of the two served after a restart", "outcome_unknown", true);
 }
 
 /// A small file system of our own, gone when dropped.

@@ -32,7 +32,7 @@ fn compile_bombs_are_refused_before_they_cost_much_and_nobody_beside_them_notice
 }
 
 /// What a client of another service waits for its answers while `work` goes on, the shortest time first.
-fn neighbour(host: &TestHost, echo: &Deployed, work: impl FnOnce()) -> Vec<Duration> {
+pub(super) fn neighbour(host: &TestHost, echo: &Deployed, work: impl FnOnce()) -> Vec<Duration> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let neighbour = scope.spawn(|| goes_on(host, echo, &over));

@@ -9,7 +9,7 @@ use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 
 #[test]
-fn a_call_costs_the_same_fuel_each_time_and_half_is_too_little() {
+fn a_call_costs_the_same_fuel_each_time_and_one_unit_less_is_too_little() {
     let host = TestHost::start();
     let component = bulkhead_hostile::good();
     let deploy = |name: &str, fuel: u64| {
@@ -25,9 +25,26 @@ fn a_call_costs_the_same_fuel_each_time_and_half_is_too_little() {
     let rounds = rounds(50, 1000);
     let same = (0..rounds).filter(|_| fuel(&ample) == cost).count();
     must("hostile.fuel.same_each_time", "every time", same, same == rounds);
-    assert_eq!(polite_answer(&host, &deploy("just-enough", cost)).status, 200);
-    // Fuel is looked at where functions and loops begin, so the last few units of a call are never missed.
-    polite_answer(&host, &deploy("too-little", cost / 2)).assert_problem(400, "fuel_exhausted");
+    // Fuel is looked at where functions and loops begin, so the last few units of a call are never missed: what is
+    // enough lies a little below what it costs, and is found by halving.
+    let (mut too_little, mut enough) = (cost / 2, cost);
+    while enough - too_little > 1 {
+        let between = too_little.midpoint(enough);
+        match polite_answer(&host, &deploy("between", between)).status {
+            200 => enough = between,
+            _ => too_little = between,
+        }
+        assert!(host.call_admin("DELETE", "/api/v1/services/between", b"").status < 300);
+    }
+    let (enough_for_it, one_less) = (deploy("enough", enough), deploy("one-less", enough - 1));
+    let right = (0..rounds).filter(|_| {
+        polite_answer(&host, &one_less).assert_problem(400, "fuel_exhausted");
+        // It is told what it was given, since no more can be spent.
+        fuel(&enough_for_it) == enough
+    });
+    let (right, target) = (right.count(), format!("{enough} of {cost} are enough, one less never is, {rounds} times"));
+    must("hostile.fuel.to_the_unit", &target, right, right == rounds);
+    assert!(cost - enough <= 1, "{enough} of {cost}");
 }
 
 #[test]

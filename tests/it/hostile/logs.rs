@@ -52,6 +52,14 @@ fn what_a_guest_says_stays_on_its_line_in_both_formats() {
             host.client().post(&service, b"");
             host.wait_for("the guest's words", || host.log().contains("seven"));
         }
+        // What names its parts like that is refused with the name, or has it in its stack when it traps.
+        for id in ["D10-import", "D10-export", "D10-core", "D10-stack"] {
+            let name = id.to_ascii_lowercase();
+            if let Ok(service) = deploy_component(&host, &name, &named(id).component, json!({}), 5000) {
+                host.client().post(&service, b"");
+            }
+        }
+        host.wait_for("the trap", || host.log().contains("service=\"d10-stack\"") || host.log().contains("d10-stack"));
         let log = host.log();
         for line in log.lines() {
             assert!(!line.starts_with("2026-01-01T00:00:00.000000Z ERROR forged"), "{format}: a forged line: {line:?}");

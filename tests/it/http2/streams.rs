@@ -1,0 +1,141 @@
+//! Streams beside each other: too many, those whose client takes nothing, those it takes back, and the last ones.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::raw::{
+    CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, REFUSED_STREAM, RST_STREAM, Raw, WINDOW_UPDATE,
+    frame, request_headers,
+};
+use super::{connect, post};
+use crate::figures;
+use crate::host::{TestHost, terminate};
+
+/// Stream numbers of a client: RFC 9113 §5.1.1.
+fn stream(number: u32) -> u32 {
+    2 * number + 1
+}
+
+#[test]
+fn streams_beyond_a_hundred_are_refused_and_the_others_answered() {
+    let host = TestHost::start_with(&["--http2"], "");
+    let echo = host.deploy("echo", "echo", json!({"metadata": {"rpc": {"max_queue_size": 100, "keepalive": 20_000}}}));
+    let (allowed, beyond) = (100, 50);
+    let mut raw = Raw::connect(&host);
+    for number in 0..allowed + beyond {
+        raw.send(&frame(HEADERS, END_HEADERS, stream(number), &request_headers(&echo)));
+    }
+    for _ in 0..beyond {
+        let refused = raw.next_that(|frame| frame.kind == RST_STREAM).expect("a refusal");
+        assert!(refused.stream >= stream(allowed), "{refused:?}");
+        assert_eq!(refused.error(), REFUSED_STREAM);
+    }
+    for number in 0..allowed {
+        raw.send(&frame(DATA, END_STREAM, stream(number), b"hello"));
+    }
+    for _ in 0..allowed {
+        assert!(raw.next_that(super::raw::Frame::ends_stream).expect("an answer").stream < stream(allowed));
+    }
+    let answered = host.metric("bulkhead_requests_total{service=\"echo\",status=\"200\"}");
+    figures::must("http2.streams", "100 of 150 answered, 50 refused", answered, answered == u64::from(allowed));
+}
+
+#[test]
+fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_are_not() {
+    let host = TestHost::start_with(&["--http2", "--write-timeout", "1500ms"], "");
+    let echo = host.deploy("echo", "echo", json!({}));
+    // SETTINGS_INITIAL_WINDOW_SIZE: no stream may be sent a byte.
+    let mut raw = Raw::connect_with(&host, &[0, 4, 0, 0, 0, 0]);
+    let body = vec![b'x'; 5000];
+    let (nothing, little, all_but_one, patient) = (stream(0), stream(1), stream(2), stream(3));
+    for stream in [nothing, little, all_but_one, patient] {
+        raw.send(&frame(HEADERS, END_HEADERS, stream, &request_headers(&echo)));
+        raw.send(&frame(DATA, END_STREAM, stream, &body));
+    }
+    let open =
+        |stream: u32, bytes: usize| frame(WINDOW_UPDATE, 0, stream, &u32::try_from(bytes).unwrap().to_be_bytes());
+    raw.send(&[open(little, 7), open(all_but_one, body.len() - 1)].concat());
+    let (mut reset, mut taken) = (Vec::new(), 0);
+    while reset.len() < 3 {
+        let frame = raw.next().expect("the connection goes on");
+        match (frame.kind, frame.stream) {
+            (RST_STREAM, stream) => {
+                assert_eq!(frame.error(), CANCEL);
+                reset.push(stream);
+            }
+            (HEADERS, stream) if stream == patient => raw.send(&open(patient, body.len())),
+            (DATA, stream) if stream == patient => taken += frame.payload.len(),
+            _ => {}
+        }
+    }
+    reset.sort_unstable();
+    assert_eq!((reset, taken), (vec![nothing, little, all_but_one], body.len()));
+    // The connection is as good as before.
+    let last = stream(4);
+    raw.send(&frame(HEADERS, END_HEADERS, last, &request_headers(&echo)));
+    raw.send(&frame(DATA, END_STREAM, last, b"y"));
+    raw.send(&open(last, 1));
+    assert!(raw.next_that(|frame| frame.stream == last && frame.ends_stream()).is_some());
+}
+
+#[test]
+fn requests_that_are_taken_back_one_by_one_are_counted() {
+    let host = TestHost::start_with(&["--http2"], "");
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut raw = Raw::connect(&host);
+    let most = 100;
+    let taken_back = (0..most + 10).take_while(|number| {
+        raw.send(&frame(HEADERS, END_HEADERS, stream(*number), &request_headers(&echo)));
+        raw.send(&frame(RST_STREAM, 0, stream(*number), &CANCEL.to_be_bytes()));
+        // Each is over before the next begins: h2 itself counts only what piles up.
+        raw.settle()
+    });
+    let taken_back = taken_back.count();
+    figures::must(
+        "http2.paced_resets",
+        "100, and the next ends the connection",
+        taken_back,
+        taken_back == most as usize,
+    );
+    assert_eq!(host.client().post(&echo, b"unharmed").body, b"unharmed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_with_its_last_request_or_when_it_rests() {
+    for (limit, calls) in [(["--max-requests-per-connection", "5"], 5), (["--idle-timeout", "400ms"], 1)] {
+        let host = TestHost::start_with(&[&["--http2"], &limit[..]].concat(), "");
+        let faults = host.deploy("faults", "faults", json!({}));
+        let connections = || host.metric("bulkhead_connections");
+        let client = connect(&host).await;
+        for _ in 0..calls {
+            assert_eq!(post(&client, &faults, br#"{"do":"sleep","ms":1000}"#).await.0, 200, "a request is no rest");
+            assert!(calls > 1 || tokio::task::block_in_place(connections) == 1);
+        }
+        tokio::task::block_in_place(|| host.wait_for("the connection to end", || connections() == 0));
+    }
+}
+
+#[test]
+fn a_connection_that_has_not_said_what_it_speaks_ends_with_the_drain() {
+    let patience = Duration::from_secs(60);
+    let args = ["--http2", "--head-timeout", "60s", "--grace", "60s"];
+    let mut host = TestHost::start_with(&args, "");
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut silent = host.client();
+    let mut begun = host.client();
+    begun.write(&PREFACE[..5]);
+    let mut speaking = Raw::connect(&host);
+    assert!(speaking.settle());
+    host.wait_for("all to be accepted", || host.metric("bulkhead_connections") == 3);
+    let told = std::time::Instant::now();
+    terminate(host.pid());
+    assert!(silent.is_closed());
+    assert_eq!(speaking.next_that(|frame| frame.kind == GOAWAY).expect("a farewell").error(), 0);
+    begun.write(b"/ HTTP/2.0\r\n\r\n");
+    begun.read("GET").assert_problem(505, "http_version_not_supported");
+    drop(speaking);
+    assert!(host.end().success());
+    assert!(told.elapsed() < patience, "nobody is waited for");
+    drop(echo);
+}

@@ -1,0 +1,128 @@
+//! Uploads that are larger than one may be, or than they say: B7, C18.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::figures::{must, tell};
+use crate::host::TestHost;
+use crate::http::{Client, Response};
+
+const LIMIT: usize = 64 << 20;
+
+/// How the length of an upload is told.
+enum Length {
+    Declared(usize),
+    Chunked,
+}
+
+/// Uploads what `bytes` make, under their own name or any.
+fn put(host: &TestHost, name: &str, length: Length, bytes: &[u8]) -> Response {
+    let mut client = Client::connect(host.admin);
+    let told = match length {
+        Length::Declared(length) => format!("content-length: {length}"),
+        Length::Chunked => "transfer-encoding: chunked".into(),
+    };
+    let authorization = format!("authorization: Bearer {}", host.admin_token);
+    let path = format!("/api/v1/artifacts/{name}");
+    client.write(format!("PUT {path} HTTP/1.1\r\nhost: a\r\n{authorization}\r\n{told}\r\n\r\n").as_bytes());
+    match length {
+        // A host that has refused it may have closed.
+        Length::Declared(_) => client.try_write(bytes),
+        Length::Chunked => {
+            for piece in bytes.chunks(1 << 20) {
+                client.try_write(format!("{:x}\r\n", piece.len()).as_bytes());
+                client.try_write(&[piece, b"\r\n"].concat());
+            }
+            client.try_write(b"0\r\n\r\n");
+        }
+    }
+    client.read("PUT")
+}
+
+fn name(bytes: &[u8]) -> String {
+    bulkhead::storage::hex(&Sha256::digest(bytes))
+}
+
+fn left_over(host: &TestHost) -> usize {
+    std::fs::read_dir(host.dir().join("data/artifacts")).unwrap().count()
+}
+
+#[test]
+fn what_is_larger_than_an_upload_may_be_is_refused_however_it_comes() {
+    let host = TestHost::start();
+    let whole = vec![7; LIMIT + 1];
+    let any = "ab".repeat(32);
+    let mut refused = 0;
+    let mut refuse = |answer: &Response| {
+        answer.assert_problem(413, "body_too_large");
+        refused += 1;
+    };
+    refuse(&put(&host, &any, Length::Declared(LIMIT + 1), b""));
+    refuse(&put(&host, &any, Length::Declared(usize::MAX >> 2), b"little"));
+    refuse(&put(&host, &any, Length::Chunked, &whole));
+    assert_eq!(left_over(&host), 0);
+    let most = put(&host, &name(&whole[..LIMIT]), Length::Chunked, &whole[..LIMIT]);
+    assert_eq!(most.status, 201, "exactly the limit: {}", most.text());
+    must("uploads.too_large", "3 of 3 refused, 413", refused, refused == 3);
+}
+
+#[test]
+fn a_length_that_lies_is_no_upload() {
+    let host = TestHost::start();
+    let bytes = b"a few bytes";
+    // Too little comes: nobody waits for the rest once the client has closed, and nothing is kept.
+    let mut client = Client::connect(host.admin);
+    let authorization = format!("Bearer {}", host.admin_token);
+    let head =
+        format!("PUT /api/v1/artifacts/{} HTTP/1.1\r\nhost: a\r\nauthorization: {authorization}\r\n", name(bytes));
+    client.write(format!("{head}content-length: 12\r\n\r\n").as_bytes());
+    client.write(bytes);
+    client.finish();
+    assert!(client.read_to_end().is_none_or(|answer| answer.status == 400));
+    // Too much comes: the upload is what was told, and what follows is no request.
+    let mut client = Client::connect(host.admin);
+    client.write(format!("{head}content-length: 10\r\n\r\n").as_bytes());
+    client.write(bytes);
+    assert_eq!(client.read("PUT").status, 400, "ten of its bytes have another name");
+    client.finish();
+    assert!(client.read_to_end().is_none_or(|answer| answer.status == 400));
+    assert_eq!(left_over(&host), 0);
+    assert_eq!(host.upload_bytes(bytes), name(bytes), "told rightly it is kept");
+}
+
+/// A component of much data is no bomb: it is as large as it looks. What it costs the host is told.
+#[test]
+fn a_component_of_much_data_costs_no_more_than_it_has() {
+    let host = TestHost::start();
+    let before = peak_kib(&host);
+    let size = 56 << 20;
+    let mut seed = 1_u32;
+    let random: Vec<u8> = (0..size)
+        .map(|_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        })
+        .collect();
+    let mut deployed = 0;
+    for data in [vec![0; size], random] {
+        let component = bulkhead_hostile::of_data(&data);
+        let answer = host.try_deploy_bytes("data", &component, json!({"metadata": {"rpc": {"worker_threads": 1}}}));
+        assert!(matches!(answer.status, 201 | 400), "{}", answer.text());
+        if answer.status == 201 {
+            deployed += 1;
+            let token = answer.json()["token"].as_str().expect("a token").to_owned();
+            let service = crate::host::Deployed { path: "/api/predict/data".into(), token };
+            assert_eq!(host.client().post(&service, b"").status, 200);
+            assert!(host.call_admin("DELETE", "/api/v1/services/data", b"").status < 300);
+        }
+    }
+    tell("uploads.data_deployed", "2 of 2: it is no bomb", deployed, deployed == 2);
+    let grown = peak_kib(&host).saturating_sub(before) >> 10;
+    must("uploads.data_grown_mib", "at most 128 MiB for components of 56 MiB", grown, grown <= 128);
+}
+
+fn peak_kib(host: &TestHost) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
