@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::image::Ready;
 use super::rate::{Limited, Rate};
 use super::replacements::{LastTrouble, Replacements, Trouble};
 use crate::admission::{Admission, Lanes, Occupancy, Overdue, Place, Turned};
@@ -23,6 +24,7 @@ pub struct Version {
     lanes: Arc<Lanes>,
     metrics: Arc<ServiceMetrics>,
     retired: Arc<AtomicBool>,
+    no_snapshot: Option<String>,
     /// Where the choice between instances begins.
     turn: AtomicUsize,
 }
@@ -42,17 +44,21 @@ impl Version {
         number: u64,
         spec: ServiceSpec,
         token: Option<Token>,
-        program: Arc<Program>,
+        ready: Ready,
         lanes: Arc<Lanes>,
         metrics: Arc<ServiceMetrics>,
     ) -> Result<Arc<Self>, InitializeError> {
+        let Ready { program, mut first, no_snapshot } = ready;
         let retired = Arc::new(AtomicBool::new(false));
         let workers = spec.rpc().worker_threads;
         let mut instances = Vec::with_capacity(spec.instances());
         for _ in 0..spec.instances() {
             let mut guests = Vec::with_capacity(workers);
             for _ in 0..workers {
-                guests.push(make(&lanes, &program).await?);
+                guests.push(match first.take().or_else(|| program.instantiate_at_once()) {
+                    Some(guest) => guest,
+                    None => make(&lanes, &program).await?,
+                });
             }
             let trouble = Arc::default();
             let replacements = Replacements {
@@ -72,7 +78,7 @@ impl Version {
             Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN))
         });
         let turn = AtomicUsize::new(0);
-        Ok(Arc::new(Self { number, spec, token, instances, rate, lanes, metrics, retired, turn }))
+        Ok(Arc::new(Self { number, spec, token, instances, rate, lanes, metrics, retired, no_snapshot, turn }))
     }
 
     /// Looked at before a request's body is read: whether it may come at all.
@@ -98,13 +104,19 @@ impl Version {
             let Ticket(mut place) = ticket;
             let guest = place.start();
             let run = guest.run(call).await;
-            if reuse && run.left_the_guest_whole() && !guest.is_spent() {
+            let worn = if reuse && run.left_the_guest_whole() { guest.worn() } else { None };
+            if reuse && run.left_the_guest_whole() && worn.is_none() {
                 place.release();
             }
-            run
+            (run, worn)
         };
         let mut interrupted = Interrupted { metrics: &self.metrics, fault: Some("client_closed") };
-        let outcome = self.lanes.run(deadline, work).await;
+        let outcome = self.lanes.run(deadline, work).await.map(|(run, worn)| {
+            if let Some(worn) = worn {
+                self.metrics.recycled(worn.name());
+            }
+            run
+        });
         interrupted.fault = match &outcome {
             Err(Overdue) => Some("deadline_exceeded"),
             Ok(run) if run.left_the_guest_whole() => None,
@@ -112,6 +124,11 @@ impl Version {
         };
         drop(interrupted);
         outcome
+    }
+
+    /// Why guests are initialised one by one; `None` where they start from a snapshot.
+    pub fn no_snapshot(&self) -> Option<&str> {
+        self.no_snapshot.as_deref()
     }
 
     pub fn occupancy(&self) -> Vec<Occupancy> {
@@ -166,7 +183,7 @@ impl Drop for Interrupted<'_> {
 }
 
 /// Makes a guest in the background, where its `initialize` may take long.
-async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
+pub(super) async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
     let program = Arc::clone(program);
     match lanes.background().spawn(async move { program.instantiate().await }).await {
         Ok(made) => made,
@@ -191,6 +208,7 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> 
         max_response_bytes: sandbox.max_response_bytes,
         log_bytes: sandbox.log_bytes_per_request,
         max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),
+        image: None,
     }
 }
 

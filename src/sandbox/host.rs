@@ -87,6 +87,11 @@ impl HostState {
         })
     }
 
+    /// Handles that the guest has not let go of.
+    pub(super) fn open_handles(&mut self) -> usize {
+        self.table.iter_mut().count()
+    }
+
     /// Counts a host call that moves `bytes`, and steps aside when it is time.
     async fn work(&mut self, bytes: usize) {
         self.host_work += HOST_CALL + bytes;

@@ -1,0 +1,106 @@
+//! The child's side of a snapshot: a component that shows its globals and memories, and one that begins with what they
+//! held. The host reads the values and never looks at the component itself: that is done here, under confinement.
+
+use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use wasmparser::{CanonicalFunction, Parser, Payload};
+use wasmtime_wizer::{ComponentInstanceState, Wizer};
+
+use crate::sandbox::state::Value;
+
+/// `wasm` with exports that show all it holds in globals and memories.
+///
+/// # Errors
+/// Why its state cannot be shown, or would not be all of its state.
+pub(super) fn instrument(wasm: &[u8]) -> Result<Vec<u8>, String> {
+    if makes_resources(wasm) {
+        // Its handles lie in a table of the engine's, which no export shows.
+        return Err("it makes resources of its own".into());
+    }
+    caught(|| Wizer::new().instrument_component(wasm).map(|(_, instrumented)| instrumented))
+}
+
+/// `wasm` as it would be had it been started and come to hold `values`.
+pub(super) fn with_state(wasm: &[u8], values: HashMap<String, Value>) -> Result<Vec<u8>, String> {
+    caught(|| {
+        let wizer = Wizer::new();
+        let (component, _) = wizer.instrument_component(wasm)?;
+        let mut state = State(values);
+        let snapshot = pin!(wizer.snapshot_component(&component, &mut state));
+        match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(snapshot) => snapshot,
+            Poll::Pending => Err(wasmtime::format_err!("it waits for what is there")),
+        }
+    })
+}
+
+/// The library panics on some of what it does not support, and the host takes what the child says for more than that.
+fn caught(work: impl FnOnce() -> wasmtime::Result<Vec<u8>>) -> Result<Vec<u8>, String> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    panic::set_hook(hook);
+    match outcome {
+        Ok(Ok(wasm)) => Ok(wasm),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(_) => Err("it is built in a way that is not understood".into()),
+    }
+}
+
+fn makes_resources(wasm: &[u8]) -> bool {
+    Parser::new(0).parse_all(wasm).any(|payload| match payload {
+        Ok(Payload::ComponentCanonicalSection(section)) => {
+            section.into_iter().any(|function| matches!(function, Ok(CanonicalFunction::ResourceNew { .. })))
+        }
+        _ => false,
+    })
+}
+
+/// Answers as the instrumented component did.
+struct State(HashMap<String, Value>);
+
+impl State {
+    fn value(&self, name: &str) -> &Value {
+        self.0.get(name).unwrap_or_else(|| panic!("no value was read of {name}"))
+    }
+}
+
+impl ComponentInstanceState for State {
+    async fn call_func_ret_list_u8(&mut self, _: &str, name: &str, contents: impl FnOnce(&[u8]) + Send) {
+        match self.value(name) {
+            Value::Memory(bytes) => contents(bytes),
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    async fn call_func_ret_s32(&mut self, _: &str, name: &str) -> i32 {
+        match self.value(name) {
+            Value::I32(value) => *value,
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    async fn call_func_ret_s64(&mut self, _: &str, name: &str) -> i64 {
+        match self.value(name) {
+            Value::I64(value) => *value,
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    async fn call_func_ret_f32(&mut self, _: &str, name: &str) -> u32 {
+        match self.value(name) {
+            Value::F32(bits) => *bits,
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    async fn call_func_ret_f64(&mut self, _: &str, name: &str) -> u64 {
+        match self.value(name) {
+            Value::F64(bits) => *bits,
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+}
