@@ -9,6 +9,7 @@
 
 mod answer;
 mod bindings;
+mod clock;
 mod compile;
 mod engine;
 mod fault;

@@ -8,6 +8,7 @@
 
 mod child;
 mod confine;
+mod expose;
 mod functions;
 mod inspect;
 mod instrument;

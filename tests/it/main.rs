@@ -25,6 +25,7 @@ mod replacements;
 mod restart;
 mod secrets;
 mod settings;
+mod snapshots;
 mod soak;
 mod spent;
 mod uploads;

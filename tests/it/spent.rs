@@ -30,6 +30,7 @@ fn settings() -> Settings {
         max_response_bytes: 1 << 20,
         log_bytes: 0,
         max_requests: None,
+        image: None,
     }
 }
 
@@ -38,7 +39,7 @@ async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::new(binary(), dir.path().into(), Capacity { guests: 2, memory: 64 << 20 });
     let program = sandbox.prepare(&bulkhead_artifacts::guest("faults"), "f", settings(), Arc::new(Nowhere)).await;
-    let mut guest = program.unwrap().instantiate().await.unwrap();
+    let mut guest = program.unwrap().program.instantiate().await.unwrap();
     let call = Arc::new(Call {
         method: Method::POST,
         uri: Uri::from_static("/"),

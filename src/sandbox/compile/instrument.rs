@@ -6,6 +6,7 @@ use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use super::expose;
 use wasmparser::{CanonicalFunction, Parser, Payload};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
@@ -20,14 +21,15 @@ pub(super) fn instrument(wasm: &[u8]) -> Result<Vec<u8>, String> {
         // Its handles lie in a table of the engine's, which no export shows.
         return Err("it makes resources of its own".into());
     }
-    caught(|| Wizer::new().instrument_component(wasm).map(|(_, instrumented)| instrumented))
+    caught(|| Wizer::new().instrument_component(&expose::globals(wasm)?).map(|(_, instrumented)| instrumented))
 }
 
 /// `wasm` as it would be had it been started and come to hold `values`.
 pub(super) fn with_state(wasm: &[u8], values: HashMap<String, Value>) -> Result<Vec<u8>, String> {
     caught(|| {
         let wizer = Wizer::new();
-        let (component, _) = wizer.instrument_component(wasm)?;
+        let wasm = expose::globals(wasm)?;
+        let (component, _) = wizer.instrument_component(&wasm)?;
         let mut state = State(values);
         let snapshot = pin!(wizer.snapshot_component(&component, &mut state));
         match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
