@@ -34,8 +34,8 @@ pub use self::compile::{CompileArgs, CompileError, compile_child};
 use self::engine::{EpochThread, Metering};
 pub use self::fault::Fault;
 pub use self::guest::{Guest, Run, Worn};
-pub use self::lines::{Level, LineSink};
 use self::host::HostState;
+pub use self::lines::{Level, LineSink};
 pub use self::program::{InitializeError, LinkError, Program, Settings};
 pub use self::snapshot::{Draft, NotTaken, Snapshot};
 

@@ -106,8 +106,10 @@ mod tests {
             file[key] = value.clone();
         }
         let digest = |text: &str| Digest::parse(&text.repeat(64)).expect("a digest");
-        let model: Vec<ModelFile> =
-            model.iter().map(|(path, text)| ModelFile { path: (*path).into(), sha256: digest(text), size: 1 }).collect();
+        let model: Vec<ModelFile> = model
+            .iter()
+            .map(|(path, text)| ModelFile { path: (*path).into(), sha256: digest(text), size: 1 })
+            .collect();
         name(ServiceFile::from_value(&file).expect("a service").spec(), &digest(processor), &model)
     }
 

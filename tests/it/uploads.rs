@@ -88,7 +88,7 @@ fn a_compilation_ends_with_the_host() {
     host.wait_for("the compiler to be gone", is_gone);
     // It writes its result at its very end, so it was not given the time to come to one.
     let left: Vec<u64> = compiled(&host).map(|path| fs::metadata(path).unwrap().len()).collect();
-    assert_eq!(left, [0], "one file, begun and empty");
+    assert_eq!(left, [0, 0], "its result and what it has learnt, begun and empty");
     let host = host.kill_and_restart();
     assert_eq!(compiled(&host).count(), 0, "the start sweeps it away");
     assert!(!host.call_admin("GET", "/api/v1/services", b"").text().contains("digits"));

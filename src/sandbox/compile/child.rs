@@ -71,7 +71,8 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
     let mut output = File::create(&args.output)?;
     let code = match &args.state {
         None => {
-            let learnt = args.functions.as_ref().map(File::create).transpose()?.map(|file| (file, Arc::<Learnt>::default()));
+            let learnt =
+                args.functions.as_ref().map(File::create).transpose()?.map(|file| (file, Arc::<Learnt>::default()));
             let store = learnt.as_ref().map(|(_, learnt)| Arc::clone(learnt) as _);
             let engine = engine::compiling(metering, store).map_err(own)?;
             close();

@@ -29,7 +29,12 @@ fn falls_back(what: &str, component: &[u8], keys: Value, because: &str, initiali
     let host = host.kill_and_restart();
     assert!(reason(&host).contains(because), "{what}: {}", reason(&host));
     assert_eq!(look(&host), LEFT);
-    must(&format!("snapshots.fallback.{what}"), "deployed, initialised for each worker, and the reason told", because, true);
+    must(
+        &format!("snapshots.fallback.{what}"),
+        "deployed, initialised for each worker, and the reason told",
+        because,
+        true,
+    );
 }
 
 #[test]

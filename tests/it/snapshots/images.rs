@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{LEFT, code_files, counter, deploy, assert_initialized, look, modify, snapshot, try_deploy};
+use super::{LEFT, assert_initialized, code_files, counter, deploy, look, modify, snapshot, try_deploy};
 use crate::figures::must;
 use crate::host::TestHost;
 
@@ -40,12 +40,21 @@ fn whatever_initialize_can_see_asks_for_another_image() {
         assert_initialized(&host, runs);
         assert_eq!((snapshot(&host), look(&host)), (json!({"taken": true}), LEFT), "{what}");
         let now = code_files(&host);
-        assert_eq!((now.len(), now == images), (2, !is_seen), "{what}: the old image goes when a new one comes: {now:?}");
+        assert_eq!(
+            (now.len(), now == images),
+            (2, !is_seen),
+            "{what}: the old image goes when a new one comes: {now:?}"
+        );
         images = now;
     }
     assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc", b"").status, 200);
     assert_eq!(code_files(&host), Vec::<std::path::PathBuf>::new(), "and the last with its service");
-    must("snapshots.images", "another for each of 6 changes that initialize can see, the same for 3 others", runs, true);
+    must(
+        "snapshots.images",
+        "another for each of 6 changes that initialize can see, the same for 3 others",
+        runs,
+        true,
+    );
 }
 
 #[test]
@@ -99,12 +108,11 @@ fn real_models_answer_the_same_from_an_image() {
         })
         .collect();
     let scores: Vec<String> =
-        (0..30).map(|n| json!({"age": 20 + n, "income": 1000 * n, "x": n}).to_string()).collect();
+        (0..30).map(|n| json!({"age": 20 + n, "income": 1000 * n, "history": [0, n]}).to_string()).collect();
     let json_score = json!({"model_config": {"threshold": 0.5}});
     let digits = json!({"model_path": "m", "model_entry": "digits.onnx"});
     let model = json!([{"path": "digits.onnx", "sha256": sha256, "size": size}]);
-    for (guest, keys, model, bodies) in
-        [("json-score", json_score, json!([]), scores), ("digits", digits, model, rows)]
+    for (guest, keys, model, bodies) in [("json-score", json_score, json!([]), scores), ("digits", digits, model, rows)]
     {
         let (mut answers, processor) = (Vec::new(), host.upload(guest));
         let answer = try_deploy(&host, &processor, keys, model);

@@ -37,7 +37,13 @@ fn random_numbers_are_drawn_anew_in_every_guest() {
              (i64.store (i32.const {at}) (i64.load (i32.load (i32.const 512))))"
         )
     };
-    let guest = two_halves(&draw(1_000_000), &format!("(i32.store (i32.const 1000000) (i32.sub (i32.load (i32.const 1000000)) (i32.const 1))) {}", draw(1_000_008)));
+    let guest = two_halves(
+        &draw(1_000_000),
+        &format!(
+            "(i32.store (i32.const 1000000) (i32.sub (i32.load (i32.const 1000000)) (i32.const 1))) {}",
+            draw(1_000_008)
+        ),
+    );
     deploy(&host, &guest, json!({"sandbox": {"isolation": "fresh"}}));
     assert_eq!(snapshot(&host), json!({"taken": true}));
     let mut client = host.client();

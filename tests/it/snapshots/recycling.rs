@@ -21,7 +21,12 @@ fn a_guest_that_has_used_half_its_room_is_replaced_between_two_requests() {
     let expected: Vec<u32> = (0..40).map(|n| n % 5 + 1).collect();
     assert_eq!(answers, expected, "nobody notices");
     let recycled = host.metric("bulkhead_guests_recycled_total{service=\"svc\",reason=\"memory\"}");
-    must("snapshots.recycled", "after every 5th of 40 calls that grow by a tenth of the limit", recycled, recycled == 8);
+    must(
+        "snapshots.recycled",
+        "after every 5th of 40 calls that grow by a tenth of the limit",
+        recycled,
+        recycled == 8,
+    );
     let described = host.call_admin("GET", "/api/v1/services/svc", b"").json();
     assert_eq!(described["recycled"], json!({"memory": 8}), "{described}");
     assert_eq!(described["instances"][0]["restarts"], 0, "{described}");
@@ -30,8 +35,7 @@ fn a_guest_that_has_used_half_its_room_is_replaced_between_two_requests() {
 #[test]
 fn a_guest_that_must_be_initialised_is_left_to_its_limit() {
     let host = TestHost::start();
-    let keys =
-        json!({"metadata": {"rpc": {"worker_threads": 1}}, "sandbox": {"memory_mb": 10, "snapshot": false}});
+    let keys = json!({"metadata": {"rpc": {"worker_threads": 1}}, "sandbox": {"memory_mb": 10, "snapshot": false}});
     let service = deploy(&host, &counter("", GROW), keys);
     let mut client = host.client();
     for call in 1..=8 {
