@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    fn name_with(keys: Value, processor: &str, model: &[(&str, &str)]) -> Option<String> {
+    fn name_with(keys: &Value, processor: &str, model: &[(&str, &str)]) -> Option<String> {
         let mut file = json!({"name": "a", "processor_path": "a.wasm", "model_path": "m"});
         for (key, value) in keys.as_object().expect("an object") {
             file[key] = value.clone();
@@ -116,16 +116,16 @@ mod tests {
     #[test]
     fn what_initialize_cannot_see_changes_nothing_and_what_it_can_changes_the_name() {
         let model = [("a", "1"), ("b", "2")];
-        let plain = name_with(json!({}), "0", &model);
+        let plain = name_with(&json!({}), "0", &model);
         assert!(plain.is_some());
         for unseen in [
             json!({"name": "b", "token": "t"}),
             json!({"metadata.rpc.keepalive": 1, "metadata.rpc.worker_threads": 9, "metadata.instance": 3}),
             json!({"sandbox": {"isolation": "fresh", "initialize_timeout_ms": 9, "max_requests_per_instance": 9}}),
         ] {
-            assert_eq!(name_with(unseen.clone(), "0", &model), plain, "{unseen}");
+            assert_eq!(name_with(&unseen, "0", &model), plain, "{unseen}");
         }
-        assert_eq!(name_with(json!({}), "0", &[model[1], model[0]]), plain, "the order of the files is no one's");
+        assert_eq!(name_with(&json!({}), "0", &[model[1], model[0]]), plain, "the order of the files is no one's");
 
         let mut names = vec![plain];
         for seen in [
@@ -137,11 +137,11 @@ mod tests {
             json!({"processor_envs": [{"name": "Ab", "value": "c"}]}),
             json!({"sandbox": {"memory_mb": 255}}),
         ] {
-            names.push(name_with(seen, "0", &model));
+            names.push(name_with(&seen, "0", &model));
         }
-        names.push(name_with(json!({}), "1", &model));
+        names.push(name_with(&json!({}), "1", &model));
         for other in [&model[..1], &[("a", "1"), ("b", "3")], &[("a", "1"), ("c", "2")], &[]] {
-            names.push(name_with(json!({}), "0", other));
+            names.push(name_with(&json!({}), "0", other));
         }
         let count = names.len();
         names.sort_unstable();
@@ -151,6 +151,6 @@ mod tests {
 
     #[test]
     fn a_service_that_wants_no_snapshot_has_no_name_for_one() {
-        assert_eq!(name_with(json!({"sandbox": {"snapshot": false}}), "0", &[]), None);
+        assert_eq!(name_with(&json!({"sandbox": {"snapshot": false}}), "0", &[]), None);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::figures::{must, rounds, tell};
 use crate::host::{TestHost, terminate};
 use crate::http::request;
 
@@ -135,4 +136,20 @@ fn sigterm_finishes_what_is_running() {
     assert_eq!(client.read("POST").json(), json!({"slept_ms": 600}));
     assert!(client.is_closed());
     host.wait_until_ended();
+}
+
+#[test]
+fn many_services_come_back_together() {
+    let host = TestHost::start();
+    let count = rounds(30, 100);
+    for n in 0..count {
+        host.deploy(&format!("svc-{n}"), "echo", json!({"token": "t", "metadata": {"rpc": {"worker_threads": 5}}}));
+    }
+    let began = Instant::now();
+    let host = host.kill_and_restart();
+    let took = began.elapsed().as_millis() as u64;
+    let services = host.call_admin("GET", "/api/v1/services", b"").json();
+    let running = services["services"].as_array().unwrap().iter().filter(|row| row["state"] == "running").count();
+    must("restart.services", "every one that was there", running, running == count);
+    tell("restart.ready_ms", &format!("{count} services ready in under 1000 ms"), took, took < 1000);
 }

@@ -6,11 +6,11 @@ mod live;
 mod recycling;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::figures::{must, rounds};
+use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, Response, request};
 
@@ -171,4 +171,32 @@ fn a_guest_that_failed_is_made_anew_without_initialize() {
     }
     assert_initialized(&host, 1);
     must("snapshots.replaced", "100 of 100 after a trap, initialize never run again", 100, true);
+}
+
+/// What a fault costs the next request, with next to nothing in the image and with 50 MiB.
+#[test]
+fn a_large_image_costs_a_replacement_no_more_than_a_small_one() {
+    let fill = "(drop (memory.grow (i32.const 800)))
+        (memory.fill (i32.const 1200000) (i32.const 7) (i32.const 52000000))";
+    for (size, further) in [("small", ""), ("50_mib", fill)] {
+        let host = TestHost::start();
+        let keys = json!({"metadata": {"rpc": {"worker_threads": 1, "max_queue_size": 0}}});
+        let service = deploy(&host, &counter(further, "(unreachable)"), keys);
+        assert_eq!(snapshot(&host), json!({"taken": true}));
+        let mut client = host.client();
+        let mut times: Vec<f64> = (0..200)
+            .map(|_| {
+                assert_eq!(client.post(&service, b"").status, 400);
+                let began = Instant::now();
+                let answer = client.send("GET", &service.path, &[("authorization", "t")], b"");
+                let took = began.elapsed().as_secs_f64() * 1e6;
+                assert_eq!(number(&answer), LEFT);
+                took
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        assert_initialized(&host, 1);
+        let median = times[times.len() / 2].round();
+        tell(&format!("snapshots.after_a_fault_us.{size}"), "at most 100 us, as any request", median, median <= 100.0);
+    }
 }

@@ -175,15 +175,17 @@ mod tests {
     fn an_image_is_compiled_from_the_functions_of_its_upload_and_comes_out_the_same() {
         let learnt = Arc::<Learnt>::default();
         let shown = instrument(&echo()).unwrap();
-        engine::compiling(Metering::Fuel, Some(Arc::clone(&learnt) as _)).unwrap().precompile_component(&shown).unwrap();
+        engine::compiling(Metering::Fuel, Some(Arc::clone(&learnt) as _))
+            .unwrap()
+            .precompile_component(&shown)
+            .unwrap();
         let mut file = Vec::new();
         learnt.write(&mut file).unwrap();
         let counted = Arc::new(Counted { known: Known::new(file), hits: 0.into(), misses: 0.into() });
 
         let image = picture(&echo(), &mut Zeroes).unwrap();
-        let compile = |store| {
-            engine::compiling_image(Metering::Fuel, store).unwrap().precompile_component(&image).unwrap()
-        };
+        let compile =
+            |store| engine::compiling_image(Metering::Fuel, store).unwrap().precompile_component(&image).unwrap();
         let code = compile(Some(Arc::clone(&counted) as _));
         let (hits, misses) = (counted.hits.load(Ordering::Relaxed), counted.misses.load(Ordering::Relaxed));
         assert!(hits > 10 * misses, "{hits} functions were known, {misses} were not");
