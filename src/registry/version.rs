@@ -104,8 +104,9 @@ impl Version {
             let Ticket(mut place) = ticket;
             let guest = place.start();
             let run = guest.run(call).await;
-            let worn = if reuse && run.left_the_guest_whole() { guest.worn() } else { None };
-            if reuse && run.left_the_guest_whole() && worn.is_none() {
+            let may_stay = reuse && run.left_the_guest_whole();
+            let worn = guest.worn().filter(|_| may_stay);
+            if may_stay && worn.is_none() {
                 place.release();
             }
             (run, worn)

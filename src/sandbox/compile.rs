@@ -21,7 +21,7 @@ use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempPath;
 use tokio::io::AsyncReadExt;
@@ -123,13 +123,19 @@ impl Compiler {
         }
         check_kind(wasm)?;
         let _turn = self.turn.acquire().await.map_err(io::Error::other)?;
+        // Somebody may have made the same while this one waited.
+        if let Some(found) = place.load(engine).await? {
+            return Ok(code(found, None));
+        }
         let fresh = place.fresh()?;
         let functions = has_image.then(|| place.fresh()).transpose()?;
         let mut args = vec!["--input".as_ref(), wasm.as_os_str(), "--output".as_ref(), fresh.as_os_str()];
         if let Some(functions) = &functions {
             args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
         }
+        let started = Instant::now();
         let hidden = self.run_child(metering, &args).await?;
+        tracing::info!(processor = sha256, took = ?started.elapsed(), "processor compiled");
         let found = place.keep(engine, fresh, hidden).await?;
         Ok(code(found, functions))
     }
@@ -140,29 +146,42 @@ impl Compiler {
     }
 
     /// Makes an image and keeps it. That there can be none is kept as well, so that nobody tries again in vain.
+    ///
+    /// # Errors
+    /// Why there is none.
     pub(super) async fn make_image(
         &self,
         engine: &Engine,
         metering: Metering,
         draft: Draft<'_>,
-    ) -> Result<Component, CompileError> {
+    ) -> Result<Component, String> {
         let place = kept::Place::new(&self.cache, engine, metering, draft.name);
-        let _turn = self.turn.acquire().await.map_err(io::Error::other)?;
-        let fresh = place.fresh()?;
+        let Ok(_turn) = self.turn.acquire().await else { return Err("the host ends".into()) };
+        // Somebody may have made the same while this one waited.
+        match place.image(engine).await.map_err(|error| on_disk(&error))? {
+            Image::There(component) => return Ok(component),
+            Image::Never(reason) => return Err(reason),
+            Image::Absent => {}
+        }
+        let fresh = place.fresh().map_err(|error| on_disk(&error))?;
         let mut args = vec!["--input".as_ref(), draft.wasm.as_os_str(), "--output".as_ref(), fresh.as_os_str()];
         args.extend::<[&OsStr; 2]>(["--state".as_ref(), draft.state.as_os_str()]);
         if let Some(functions) = draft.functions {
             args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
         }
+        let started = Instant::now();
         match self.run_child(metering, &args).await {
             Ok(_) => {
+                tracing::info!(image = draft.name, took = ?started.elapsed(), "image compiled");
                 failpoint::reach("snapshot.compiled");
-                Ok(place.keep(engine, fresh, String::new()).await?.0)
+                let kept = place.keep(engine, fresh, String::new()).await;
+                kept.map(|(component, _)| component).map_err(|error| error.to_string())
             }
-            Err(CompileError::Io(error)) => Err(error.into()),
+            Err(CompileError::Io(error)) => Err(on_disk(&error)),
             Err(error) => {
-                place.keep_none(&error.to_string()).await?;
-                Err(error)
+                let reason = error.to_string();
+                place.keep_none(&reason).await.map_err(|error| on_disk(&error))?;
+                Err(reason)
             }
         }
     }
@@ -207,6 +226,11 @@ impl Compiler {
             })),
         }
     }
+}
+
+/// Why an image was not made, where neither it nor its processor is at fault.
+pub(super) fn on_disk(error: &io::Error) -> String {
+    format!("it cannot be written: {error}")
 }
 
 /// The beginning of what is said there. The rest is heard too, so that nobody waits to say it.

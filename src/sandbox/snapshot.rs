@@ -7,7 +7,7 @@
 //! The host only reads. What it has read goes to a file, and the compiling child makes a component of it.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
 use wasmtime::{AsContextMut, Store};
 
-use super::compile::{self, CompileError};
+use super::compile;
 use super::guest::Guest;
 use super::host::HostState;
 use super::limits::MAX_IMAGE;
@@ -74,16 +74,12 @@ impl Sandbox {
     async fn carry_out(&self, draft: Draft, guest: Guest, program: &Program) -> Result<Arc<Program>, String> {
         let Draft { wasm, name, metering, functions } = draft;
         let running = self.running(metering).map_err(|error| error.to_string())?;
-        let on_disk = |error: io::Error| format!("it cannot be written: {error}");
-        let file = self.compiler.state_file(&running.engine, metering, &name).map_err(on_disk)?;
+        let file =
+            self.compiler.state_file(&running.engine, metering, &name).map_err(|error| compile::on_disk(&error))?;
         let file = spawn_read(guest, file).await?;
         failpoint::reach("snapshot.taken");
         let draft = compile::Draft { wasm: &wasm, state: &file, functions: functions.as_deref(), name: &name };
-        let made = self.compiler.make_image(&running.engine, metering, draft).await;
-        let component = made.map_err(|error| match error {
-            CompileError::Io(error) => on_disk(error),
-            error => error.to_string(),
-        })?;
+        let component = self.compiler.make_image(&running.engine, metering, draft).await?;
         let (settings, sink) = (program.settings().clone(), Arc::clone(program.sink()));
         let linked = Program::link(running, metering, &component, settings, sink, true);
         linked.map(Arc::new).map_err(|error| error.to_string())

@@ -72,6 +72,8 @@ impl Place {
             Ok(found) if found == expected => {}
             Ok(_) => {
                 tracing::warn!(file = %code.display(), "compiled code does not match its hash; compiling anew");
+                // From here on it counts as absent, and nobody wonders a second time.
+                fs::remove_file(self.sidecar())?;
                 return Ok(None);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

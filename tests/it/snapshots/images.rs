@@ -81,6 +81,30 @@ fn a_damaged_image_is_made_again() {
 }
 
 #[test]
+fn services_with_the_same_image_share_it_also_when_it_must_be_made_for_all_of_them_at_once() {
+    let host = TestHost::start();
+    for n in 0..6 {
+        host.deploy(&format!("same-{n}"), "echo", json!({"token": "t"}));
+    }
+    let files = code_files(&host);
+    assert_eq!(files.len(), 2, "{files:?}");
+    for file in files {
+        std::fs::remove_file(file).unwrap();
+    }
+    let host = host.kill_and_restart();
+    for (figure, what) in [("processor", "processor compiled"), ("image", "image compiled")] {
+        host.wait_for(what, || host.log().matches(what).count() >= 2);
+        let times = host.log().matches(what).count();
+        must(
+            &format!("snapshots.compiled.{figure}"),
+            "once for the first of 6, and once more for all",
+            times,
+            times == 2,
+        );
+    }
+}
+
+#[test]
 fn an_image_is_the_hosts_alone() {
     use std::os::unix::fs::PermissionsExt;
     let host = TestHost::start();
