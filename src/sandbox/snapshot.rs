@@ -102,7 +102,8 @@ async fn read(store: &mut Store<HostState>, instance: Instance, file: &Path) -> 
     store.data_mut().limits.lift();
     store.set_hostcall_fuel(usize::MAX);
     let names = shown(store, instance);
-    let mut to = BufWriter::new(File::create(file).map_err(|error| error.to_string())?);
+    let full = failpoint::is_full("snapshot.write");
+    let mut to = BufWriter::new(full.and_then(|()| File::create(file)).map_err(|error| compile::on_disk(&error))?);
     let mut left = MAX_IMAGE;
     for (name, kind) in names {
         let value = match kind {
@@ -114,13 +115,13 @@ async fn read(store: &mut Store<HostState>, instance: Instance, file: &Path) -> 
                 let memory: WasmList<u8> = call(store, instance, &name).await?;
                 let memory = memory.as_le_slice(&*store);
                 left = left.checked_sub(state::span(memory)).ok_or_else(too_large)?;
-                state::write_memory(&mut to, &name, memory).map_err(|error| error.to_string())?;
+                state::write_memory(&mut to, &name, memory).map_err(|error| compile::on_disk(&error))?;
                 continue;
             }
         };
-        state::write(&mut to, &name, &value).map_err(|error| error.to_string())?;
+        state::write(&mut to, &name, &value).map_err(|error| compile::on_disk(&error))?;
     }
-    to.flush().map_err(|error| error.to_string())
+    to.flush().map_err(|error| compile::on_disk(&error))
 }
 
 fn too_large() -> String {

@@ -11,6 +11,7 @@ use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapsho
 use crate::figures::must;
 use crate::host::{TestHost, binary};
 use crate::http::Client;
+use crate::uploads::children;
 
 fn reason(host: &TestHost) -> String {
     let snapshot = snapshot(host);
@@ -66,6 +67,49 @@ fn a_guest_whose_memory_cannot_grow_by_a_page() {
     let all = "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))";
     // A memory may be as large as its own maximum, and then there is no room for what shows it.
     falls_back("full", &counter_in("2 40", all, ""), json!({}), "its state cannot be read", 6);
+}
+
+#[test]
+fn a_disk_without_room_for_it() {
+    let host = TestHost::start_with(&[], "snapshot.write=full");
+    deploy(&host, &counter("", ""), json!({}));
+    assert!(reason(&host).contains("cannot be written"), "{}", reason(&host));
+    assert_eq!(look(&host), LEFT);
+    // That was the disk's doing: there may be room the next time.
+    let host = host.kill_and_restart();
+    assert_eq!((snapshot(&host), look(&host)), (json!({"taken": true}), LEFT));
+}
+
+#[test]
+fn a_compiler_that_dies_over_the_image() {
+    let host = TestHost::start();
+    // Large enough that its compiler can be caught at work.
+    let fill = "(drop (memory.grow (i32.const 1600)))
+        (memory.fill (i32.const 1200000) (i32.const 7) (i32.const 100000000))";
+    let component = counter(fill, "");
+    std::thread::scope(|scope| {
+        let deployed = scope.spawn(|| deploy(&host, &component, json!({})));
+        let mut killed = false;
+        host.wait_for("the image to be compiled", || {
+            for child in children(host.pid()) {
+                let command = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+                if command.windows(7).any(|word| word == b"--state") {
+                    let pid = rustix::process::Pid::from_raw(i32::try_from(child).expect("a pid")).expect("a pid");
+                    killed |= rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok();
+                }
+            }
+            killed
+        });
+        deployed.join().expect("it is deployed all the same");
+    });
+    let because = reason(&host);
+    assert!(because.contains("compilation was stopped"), "{because}");
+    assert_eq!(look(&host), LEFT);
+    // What has killed one compiler is not tried again at every start.
+    let host = host.kill_and_restart();
+    assert_eq!((reason(&host), look(&host)), (because, LEFT));
+    assert_eq!(host.log().matches("image compiled").count(), 0);
+    must("snapshots.fallback.compiler", "deployed, told why, and not tried again", "killed", true);
 }
 
 #[test]
