@@ -104,6 +104,10 @@ enum Command {
         output: PathBuf,
         #[arg(long)]
         parent: Option<i32>,
+        #[arg(long)]
+        state: Option<PathBuf>,
+        #[arg(long)]
+        functions: Option<PathBuf>,
     },
 }
 
@@ -114,8 +118,8 @@ pub fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     // Before anything is set up: the child is there to be small.
-    if let Command::Compile { engine, input, output, parent } = cli.command {
-        return sandbox::compile_child(&CompileArgs { input, output, engine, parent });
+    if let Command::Compile { engine, input, output, parent, state, functions } = cli.command {
+        return sandbox::compile_child(&CompileArgs { input, output, engine, parent, state, functions });
     }
     let mut screen = Screen::new(cli.screen);
     (run(cli.command, &mut screen) as u8).into()

@@ -37,7 +37,8 @@ pub fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalRequest>
     let kept = Arc::new(Kept::default());
     runtime.block_on(async {
         let processor = upload.processor();
-        let program = sandbox.prepare(processor.file(), processor.sha256(), settings, kept.clone()).await?;
+        let prepared = sandbox.prepare(processor.file(), processor.sha256(), settings, kept.clone()).await?;
+        let program = prepared.program;
         let mut guest = Some(program.instantiate().await?);
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
@@ -79,7 +80,7 @@ async fn call(
     let call = Arc::new(to_call(file, request, started + keepalive)?);
     let work = Box::pin(async move {
         let run = guest.run(call, started).await;
-        let whole = run.left_the_guest_whole() && !guest.is_spent();
+        let whole = run.left_the_guest_whole() && guest.worn().is_none();
         (run, whole.then_some(guest))
     });
     let outcome = lanes.run(&Habit::default(), started, started + keepalive, work).await;

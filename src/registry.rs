@@ -5,6 +5,7 @@
 //! step leaves everything as it was.
 
 mod change;
+mod image;
 mod rate;
 mod replacements;
 mod service;
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-pub use self::change::{Change, ChangeError, Files, Progress, Step};
+pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
 pub use self::rate::Limited;
 pub use self::replacements::Trouble;
 pub use self::service::{Phase, Service, State};
@@ -24,9 +25,14 @@ use crate::admission::Lanes;
 use crate::auth;
 use crate::config::{ServiceFile, Token, TokenPolicy};
 use crate::failpoint;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, Settings};
 use crate::storage::{Artifact, Digest, Record, Storage, StorageError};
 use arc_swap::ArcSwap;
+use tokio::task::JoinSet;
+
+/// Services that come up at the same time when the host starts. Most of it is reading files; what must be compiled waits
+/// its turn anyway.
+const STARTING_AT_ONCE: usize = 16;
 
 /// The services of one host.
 pub struct Registry {
@@ -41,8 +47,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Knows every service of the data directory; none of them runs yet.
+    /// Removes what an earlier host has left behind, and knows every service of the data directory; none of them runs yet.
     pub fn open(storage: Arc<Storage>, sandbox: Sandbox, lanes: Arc<Lanes>) -> Result<Self, StorageError> {
+        storage.clean(image::name_of)?;
         let services = storage
             .records()?
             .into_iter()
@@ -61,24 +68,36 @@ impl Registry {
         })
     }
 
-    /// Brings up every service that was running. One that cannot be brought up is marked failed and keeps its record.
-    pub async fn start_all(&self) {
+    /// Brings up every service that was running, several at once. One that cannot be brought up is marked failed and keeps
+    /// its record.
+    pub async fn start_all(self: Arc<Self>) {
         tokio::task::block_in_place(|| failpoint::reach("start"));
-        for service in self.list() {
-            let state = service.state();
-            if !matches!(state.phase, Phase::Starting) {
-                continue;
+        let _files = self.unnamed_files.read().await;
+        let mut coming = self.list().into_iter().filter(|service| matches!(service.state().phase, Phase::Starting));
+        let mut starting = JoinSet::new();
+        loop {
+            while starting.len() < STARTING_AT_ONCE
+                && let Some(service) = coming.next()
+            {
+                let registry = Arc::clone(&self);
+                starting.spawn(async move { registry.bring_up(&service).await });
             }
-            let phase = match self.build(&state.record, &service, &|_| {}).await {
-                Ok(version) => Phase::Running(version),
-                Err(error) => {
-                    let reason = error.reason();
-                    tracing::error!(service = %service.name(), reason, "service cannot be brought up");
-                    Phase::Failed(reason)
-                }
-            };
-            service.enter(phase);
+            if starting.join_next().await.is_none() {
+                return;
+            }
         }
+    }
+
+    async fn bring_up(&self, service: &Service) {
+        let phase = match self.build(&service.state().record, service, &|_| {}).await {
+            Ok(version) => Phase::Running(version),
+            Err(error) => {
+                let reason = error.reason();
+                tracing::error!(service = %service.name(), reason, "service cannot be brought up");
+                Phase::Failed(reason)
+            }
+        };
+        service.enter(phase);
     }
 
     /// Whether every service has been brought up, or has failed to be.
@@ -126,7 +145,7 @@ impl Registry {
         if self.find(&name).is_some() {
             return Err(ChangeError::Exists);
         }
-        progress(Step::Check);
+        progress(Report::Begun(Step::Check));
         let token = match file.spec().token() {
             TokenPolicy::Given(token) => Some(token.reveal().to_owned()),
             TokenPolicy::Generate => Some(self.new_token()?.reveal().to_owned()),
@@ -148,7 +167,7 @@ impl Registry {
         let service = Arc::new(Service::new(record.clone(), Phase::Starting));
         let _files = self.unnamed_files.read().await;
         let version = self.build(&record, &service, progress).await?;
-        progress(Step::Swap);
+        progress(Report::Begun(Step::Swap));
         self.keep(record).await?;
         service.enter(Phase::Running(version));
         self.services.rcu(|services| {
@@ -168,7 +187,7 @@ impl Registry {
     async fn try_modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
         let _turn = self.turn(name).await;
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
-        progress(Step::Check);
+        progress(Report::Begun(Step::Check));
         let state = service.state();
         let old = &state.record;
         let present = ServiceFile::from_value(&old.file)?;
@@ -203,7 +222,7 @@ impl Registry {
         };
         let _files = self.unnamed_files.read().await;
         let version = self.build(&record, &service, progress).await?;
-        progress(Step::Swap);
+        progress(Report::Begun(Step::Swap));
         self.keep(record.clone()).await?;
         let phase = if record.stopped { Phase::Stopped } else { Phase::Running(version) };
         service.replace(record, phase);
@@ -257,7 +276,7 @@ impl Registry {
 
     /// Removes what no service needs any more: an old version's files, or those of a deploy that was refused.
     async fn tidy(&self) {
-        self.tidy_with(Storage::sweep).await;
+        self.tidy_with(|storage| storage.sweep(image::name_of)).await;
     }
 
     /// While a deploy is under way its files are in danger; then this is left to whoever comes last.
@@ -286,14 +305,15 @@ impl Registry {
         let (wasm, model_dir) =
             blocking(move || Ok((storage.artifact(&wanted.processor.sha256)?, storage.model_dir(&wanted.model)?)))
                 .await?;
-        progress(Step::Compile);
-        let settings = guest_settings(file.spec(), model_dir);
+        progress(Report::Begun(Step::Compile));
+        let image = image::name(file.spec(), &record.processor.sha256, &record.model);
+        let settings = Settings { image, ..guest_settings(file.spec(), model_dir) };
         let sink = version::log_sink(service.name(), record.version, Arc::clone(service.metrics()));
-        let program = self.sandbox.prepare(&wasm, record.processor.sha256.as_str(), settings, sink).await?;
+        let prepared = self.sandbox.prepare(&wasm, record.processor.sha256.as_str(), settings, sink).await?;
         failpoint::reach("deploy.compiled");
-        progress(Step::Initialize);
+        let ready = image::make_ready(&self.sandbox, &self.lanes, prepared, progress).await?;
         let (metrics, lanes) = (Arc::clone(service.metrics()), Arc::clone(&self.lanes));
-        let version = Version::bring_up(record.version, file.spec().clone(), token, program, lanes, metrics).await?;
+        let version = Version::bring_up(record.version, file.spec().clone(), token, ready, lanes, metrics).await?;
         failpoint::reach("deploy.initialized");
         Ok(version)
     }

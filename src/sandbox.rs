@@ -9,6 +9,7 @@
 
 mod answer;
 mod bindings;
+mod clock;
 mod compile;
 mod engine;
 mod fault;
@@ -19,18 +20,24 @@ mod host;
 mod limits;
 mod lines;
 mod program;
+mod snapshot;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use wasmtime::Engine;
+use wasmtime::component::Linker;
 
+use self::compile::{Code, Image};
 pub use self::compile::{CompileArgs, CompileError, compile_child};
 use self::engine::{EpochThread, Metering};
 pub use self::fault::Fault;
-pub use self::guest::{Guest, Run};
+pub use self::guest::{Guest, Run, Worn};
+use self::host::HostState;
 pub use self::lines::{Level, LineSink};
 pub use self::program::{InitializeError, LinkError, Program, Settings};
+pub use self::snapshot::{Draft, NotTaken, Snapshot};
 
 /// How much room the host keeps for guests.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +58,21 @@ impl Default for Capacity {
 pub struct Sandbox {
     capacity: Capacity,
     compiler: compile::Compiler,
-    fuel: OnceLock<Engine>,
+    fuel: OnceLock<Running>,
     // The thread comes first so that it ends before its engine.
-    epoch: OnceLock<(EpochThread, Engine)>,
+    epoch: OnceLock<(EpochThread, Running)>,
+}
+
+/// An engine, and what it offers guests, which is the same for all of them.
+struct Running {
+    engine: Engine,
+    linker: Linker<HostState>,
+}
+
+/// A processor that guests can be made of.
+pub struct Prepared {
+    pub program: Arc<Program>,
+    pub snapshot: Snapshot,
 }
 
 /// Why a processor cannot be deployed.
@@ -95,7 +114,8 @@ impl Sandbox {
         }
     }
 
-    /// Compiles and links the component at `wasm`, whose hash is `sha256`.
+    /// Compiles and links the component at `wasm`, whose hash is `sha256`. Where an image of it is kept, its guests start
+    /// from that.
     ///
     /// # Errors
     /// Says what is wrong with the file, by the import's name where it asks for something that is not offered.
@@ -105,37 +125,62 @@ impl Sandbox {
         sha256: &str,
         settings: Settings,
         sink: Arc<dyn LineSink>,
-    ) -> Result<Arc<Program>, PrepareError> {
+    ) -> Result<Prepared, PrepareError> {
         let metering = if settings.fuel.is_some() { Metering::Fuel } else { Metering::Epoch };
-        let engine = self.engine(metering)?;
-        let component = self.compiler.compile(engine, metering, wasm, sha256).await.map_err(PrepareError::Compile)?;
-        let program = Program::link(engine, metering, &component, settings, sink).map_err(PrepareError::Link)?;
-        Ok(Arc::new(program))
+        let running = self.running(metering)?;
+        let mut never = None;
+        if let Some(name) = &settings.image {
+            let kept = self.compiler.image(&running.engine, metering, name).await;
+            match kept.map_err(|error| PrepareError::Compile(error.into()))? {
+                Image::There(component) => {
+                    let program = Program::link(running, metering, &component, settings, sink, true);
+                    let program = program.map_err(PrepareError::Link)?.into();
+                    return Ok(Prepared { program, snapshot: Snapshot::Taken });
+                }
+                Image::Never(reason) => never = Some(reason),
+                Image::Absent => {}
+            }
+        }
+        let wanted = settings.image.clone().filter(|_| never.is_none());
+        let code = self.compiler.compile(&running.engine, metering, wasm, sha256, wanted.is_some());
+        let Code { component, hidden, functions } = code.await.map_err(PrepareError::Compile)?;
+        let program = Program::link(running, metering, &component, settings, sink, false);
+        let program = program.map_err(PrepareError::Link)?.into();
+        let snapshot = match (wanted, never, hidden) {
+            (Some(name), None, None) => Snapshot::Possible(Draft { wasm: wasm.to_owned(), name, metering, functions }),
+            (_, Some(reason), _) => Snapshot::Impossible(reason),
+            (Some(_), None, Some(reason)) => Snapshot::Impossible(format!("its memory cannot be read: {reason}")),
+            (None, None, _) => Snapshot::Impossible("sandbox.snapshot is false".into()),
+        };
+        Ok(Prepared { program, snapshot })
     }
 
     /// Engines are made when first needed: each reserves a great deal of address space.
-    fn engine(&self, metering: Metering) -> Result<&Engine, PrepareError> {
+    fn running(&self, metering: Metering) -> Result<&Running, PrepareError> {
+        let failed = |error: wasmtime::Error| PrepareError::Engine(format!("{error:#}"));
         let make = || {
-            engine::running(metering, self.capacity.guests, self.capacity.memory)
-                .map_err(|error| PrepareError::Engine(format!("{error:#}")))
+            let engine = engine::running(metering, self.capacity.guests, self.capacity.memory)?;
+            let mut linker = Linker::new(&engine);
+            host::link(&mut linker)?;
+            Ok(Running { engine, linker })
         };
         match metering {
             Metering::Fuel => {
                 if self.fuel.get().is_none() {
-                    let engine = make()?;
+                    let running = make().map_err(failed)?;
                     // Two deploys may race here; the loser's engine is dropped unused.
-                    let _ = self.fuel.set(engine);
+                    let _ = self.fuel.set(running);
                 }
                 self.fuel.get().ok_or_else(|| PrepareError::Engine("it vanished".into()))
             }
             Metering::Epoch => {
                 if self.epoch.get().is_none() {
-                    let engine = make()?;
+                    let running = make().map_err(failed)?;
                     let thread =
-                        EpochThread::spawn(&engine).map_err(|error| PrepareError::Engine(error.to_string()))?;
-                    let _ = self.epoch.set((thread, engine));
+                        EpochThread::spawn(&running.engine).map_err(|error| PrepareError::Engine(error.to_string()))?;
+                    let _ = self.epoch.set((thread, running));
                 }
-                self.epoch.get().map(|(_, engine)| engine).ok_or_else(|| PrepareError::Engine("it vanished".into()))
+                self.epoch.get().map(|(_, running)| running).ok_or_else(|| PrepareError::Engine("it vanished".into()))
             }
         }
     }

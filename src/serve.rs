@@ -51,7 +51,6 @@ pub fn run(options: ServeOptions) -> Result<()> {
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = Storage::open(&options.data)
         .with_context(|| format!("cannot use data directory {}", options.data.display()))?;
-    storage.clean().context("cannot clean the data directory")?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
     let lanes = Arc::new(Lanes::new(cores).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());

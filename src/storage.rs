@@ -5,7 +5,8 @@
 //! admin.token              the admin API's bearer token
 //! artifacts/<sha256>       uploaded files, named by what they hold
 //! models/<sha256>/…        model directories, linked together from artifacts; the name is that of their list of files
-//! compiled/<engine>/…      machine code, made again when missing or wrong: see `sandbox`
+//! compiled/<engine>/…      machine code and images of initialised guests, made again when missing or wrong: see
+//!                          `sandbox/compile/kept.rs`
 //! ```
 //!
 //! A crash at any moment leaves the old record or the new one: a record is written only after every file it names is on
@@ -139,6 +140,9 @@ impl<T> Doing<T> for io::Result<T> {
     }
 }
 
+/// The name of the image that a record's guests start from, where they start from one.
+pub type ImageName = fn(&Record) -> Option<String>;
+
 /// One opened data directory. A second process that opens the same one is refused by the database's lock.
 pub struct Storage {
     dir: PathBuf,
@@ -200,19 +204,19 @@ impl Storage {
 
     /// For the start of a host, when nobody can be uploading yet: removes whatever a crash has left behind. Whole
     /// artifacts are kept for a while even so, because their owner may come back to deploy them.
-    pub fn clean(&self) -> Result<(), StorageError> {
+    pub fn clean(&self, image: ImageName) -> Result<(), StorageError> {
         artifacts::remove_unfinished(&self.dir.join("artifacts"))?;
-        self.sweep()?;
+        self.sweep(image)?;
         self.sweep_models()
     }
 
     /// Removes files that no record names and nobody can be uploading any more. A version at work misses none of them:
     /// it has its code in memory, and its model is another link to the same files.
-    pub fn sweep(&self) -> Result<(), StorageError> {
+    pub fn sweep(&self, image: ImageName) -> Result<(), StorageError> {
         let records = self.records()?;
         artifacts::sweep(&self.dir.join("artifacts"), &records, UPLOAD_GRACE)?;
         failpoint::reach("sweep.artifacts");
-        artifacts::sweep_compiled(&self.dir.join("compiled"), &records)
+        artifacts::sweep_compiled(&self.dir.join("compiled"), &records, image)
     }
 
     /// Removes model directories that no record names. A version that is still finishing its requests may want its own
@@ -291,7 +295,7 @@ mod tests {
         };
         let (wanted, forgotten) = (make("ab"), make("cd"));
         assert!(storage.renew(&wanted));
-        storage.sweep().unwrap();
+        storage.sweep(|_| None).unwrap();
         assert!(storage.artifact(&wanted).is_ok() && storage.artifact(&forgotten).is_err());
         assert!(!storage.renew(&forgotten));
     }

@@ -1,6 +1,6 @@
 //! Write processors for the Bulkhead host.
 //!
-//! A processor is a type with two functions: `initialize` loads the model, once per instance, and `process` answers one call.
+//! A processor is a type with two functions: `initialize` loads the model, before any call, and `process` answers one call.
 //! This crate turns such a type into a WebAssembly component; the host does the rest: HTTP, authentication, queueing, deadlines.
 //!
 #![doc = include_str!("front_page.md")]

@@ -2,10 +2,15 @@ use crate::{Error, Model, Request, Response};
 
 /// What a processor is. Hand the type to [`export!`](crate::export) to make a component of it.
 pub trait Processor: Sized + 'static {
-    /// Gets ready: reads the model, checks the configuration. Runs once per instance, before any call.
+    /// Gets ready: reads the model, checks the configuration. Runs before any call, once per instance or once for all of them:
+    /// where it can, the host keeps a snapshot of the memory as it is after this function and starts every instance from it.
     ///
-    /// An error refuses the deploy, and its message says why. Close what you open: the host may keep a picture of the memory as
-    /// it is after this function and start further instances from it, and an open file would not be in the picture.
+    /// An error refuses the deploy, and its message says why.
+    ///
+    /// What a snapshot cannot hold is an open handle, so close what you open, and say things with [`log`](crate::log) rather than
+    /// on standard output; else this function runs for each instance, and `bulkhead desc` says so. What is computed here is the
+    /// same in all instances: the seeds of hash maps that have been used, and random numbers that have been drawn, so draw
+    /// secrets and ids in `process`. Clocks go on: an `Instant` taken here may be compared with later ones.
     ///
     /// # Errors
     ///

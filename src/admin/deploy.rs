@@ -14,7 +14,7 @@ use super::api::json_reply;
 use super::problem::Problem;
 use super::{Admin, Reply};
 use crate::config::ServiceFile;
-use crate::registry::{Change, Files, Progress, Step};
+use crate::registry::{Change, Files, Progress, Report};
 use crate::storage::{Digest, ModelFile};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
@@ -95,17 +95,20 @@ impl Deploy {
             return Ok(json_reply(status, &result));
         }
         let (mut sender, body) = Channel::new(MAX_LINES);
-        let (steps, mut told) = mpsc::channel(MAX_LINES);
+        let (reports, mut told) = mpsc::channel(MAX_LINES);
         let work = tokio::spawn(async move {
-            let tell = move |step: Step| {
+            let tell = move |report: Report| {
                 // Progress is a courtesy: a reader too slow for it still gets the end.
-                let _ = steps.try_send(step);
+                let _ = reports.try_send(report);
             };
             self.carry_out(&admin, &tell).await
         });
         tokio::spawn(async move {
-            while let Some(step) = told.recv().await {
-                let line = json!({"event": "progress", "step": step.name()});
+            while let Some(report) = told.recv().await {
+                let line = match report {
+                    Report::Begun(step) => json!({"event": "progress", "step": step.name()}),
+                    Report::Notice(text) => json!({"event": "notice", "text": text}),
+                };
                 if sender.send_data(to_line(&line)).await.is_err() {
                     return;
                 }

@@ -63,6 +63,8 @@ impl Admin {
             "not_yet": not_yet,
             "processor": record.processor,
             "model": record.model,
+            "snapshot": snapshot(&state),
+            "recycled": service.metrics().recycled_by_reason(),
             "instances": instances(&state, service.metrics().restarts()),
         })
     }
@@ -114,6 +116,15 @@ fn message(state: &State) -> String {
         "degraded: {stalled} of {workers} workers cannot be replaced, next attempt in {seconds:.1} s: {}",
         trouble.error
     )
+}
+
+/// Whether guests start from one that was initialised; null where none are there.
+fn snapshot(state: &State) -> Value {
+    let Phase::Running(version) = &state.phase else { return Value::Null };
+    match version.no_snapshot() {
+        None => json!({"taken": true}),
+        Some(reason) => json!({"taken": false, "reason": reason}),
+    }
 }
 
 fn seconds_until(trouble: &Trouble) -> f64 {

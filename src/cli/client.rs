@@ -157,7 +157,7 @@ impl Client {
         method: Method,
         path: &str,
         body: &Value,
-        mut step: impl FnMut(&str, &str),
+        mut told: impl FnMut(&Event),
     ) -> Result<Value, Failure> {
         let body = body.to_string();
         let request = self
@@ -173,7 +173,7 @@ impl Client {
         let mut lines = BufReader::new(response.into_body().into_reader());
         while let Some(event) = self.next_event(&mut lines)? {
             match event {
-                Event::Progress { step: name, detail } => step(&name, &detail),
+                Event::Progress { .. } | Event::Notice { .. } => told(&event),
                 Event::Done { result } => return Ok(result),
                 Event::Failed { problem } => return Err(Failure::Refused(Box::new(problem))),
                 Event::Other => {}

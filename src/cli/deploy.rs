@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::http::Method;
 
-use super::client::{AdminArgs, Client};
+use super::client::{AdminArgs, Client, Event};
 use super::failure::{Exit, Failure};
 use super::screen::{Screen, duration};
 use super::service_file::{LocalFile, read_patch};
@@ -131,7 +131,7 @@ fn check(client: &Client, path: &str, patch: &Value) -> Result<(), Failure> {
 
 fn deploy(client: &Client, method: Method, path: &str, body: &Value, screen: &mut Screen) -> Result<Deployed, Failure> {
     let mut steps = Steps { screen, current: None };
-    let result = client.deploy(method, path, body, |name, detail| steps.begin(name, detail));
+    let result = client.deploy(method, path, body, |event| steps.hear(event));
     steps.end();
     let deployed = serde_json::from_value(result?);
     Ok(deployed
@@ -145,12 +145,24 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Progress { step, detail } => self.begin(step, detail),
+            Event::Notice { text } => {
+                self.end();
+                self.screen.note(text);
+            }
+            Event::Done { .. } | Event::Failed { .. } | Event::Other => {}
+        }
+    }
+
     fn begin(&mut self, name: &str, detail: &str) {
         self.end();
         let label = match name {
             "check" => "check",
             "compile" => "compile",
             "initialize" => "initialize",
+            "snapshot" => "snapshot",
             "warm_up" => "warm up",
             "swap" => "switch over",
             _ => "prepare",

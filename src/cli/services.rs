@@ -1,5 +1,7 @@
 //! `list`, `desc`, `stop`, `start` and `delete`: what is there, and the switches.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
@@ -60,8 +62,19 @@ struct Description {
     #[serde(default)]
     ignored: Vec<String>,
     #[serde(default)]
+    snapshot: Option<Snapshot>,
+    #[serde(default)]
+    recycled: BTreeMap<String, u64>,
+    #[serde(default)]
     instances: Vec<Instance>,
     spec: Value,
+}
+
+#[derive(Deserialize)]
+struct Snapshot {
+    taken: bool,
+    #[serde(default)]
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +187,13 @@ impl Description {
             ["processor".to_owned(), format!("{digest}…, {} bytes", self.processor.bytes)],
             ["model".to_owned(), format!("{} files", self.model.len())],
         ];
+        if let Some(snapshot) = self.snapshot {
+            rows.push(["snapshot".to_owned(), snapshot.told()]);
+        }
+        if !self.recycled.is_empty() {
+            let told = self.recycled.iter().map(|(reason, count)| format!("{count} for their {reason}"));
+            rows.push(["recycled".to_owned(), told.collect::<Vec<_>>().join(", ")]);
+        }
         if !self.ignored.is_empty() {
             rows.push(["ignored".to_owned(), self.ignored.join(", ")]);
         }
@@ -184,6 +204,16 @@ impl Description {
             screen.table(header, self.instances.into_iter().map(Instance::cells))?;
         }
         screen.line(format_args!("\nservice file:\n{:#}", self.spec))
+    }
+}
+
+impl Snapshot {
+    fn told(self) -> String {
+        if self.taken {
+            "taken: guests start from it".to_owned()
+        } else {
+            format!("none: {}; `initialize` runs for each worker", self.reason)
+        }
     }
 }
 

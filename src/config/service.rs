@@ -84,6 +84,8 @@ pub struct Sandbox {
     /// Of one guest.
     pub memory_bytes: u64,
     pub isolation: Isolation,
+    /// Whether guests may start from the memory of one that was initialised.
+    pub snapshot: bool,
     /// None: a guest is not replaced for its age.
     pub max_requests_per_instance: Option<NonZeroU32>,
     pub trap_status: u16,
@@ -284,6 +286,7 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
             Some(FRESH) => Isolation::Fresh,
             other => panic!("the table has an isolation {other:?} that nobody knows"),
         },
+        snapshot: settings.flag("sandbox.snapshot"),
         max_requests_per_instance: NonZeroU32::new(settings.small("sandbox.max_requests_per_instance")),
         trap_status: settings.small("sandbox.trap_status"),
         fuel_status: settings.small("sandbox.fuel_status"),

@@ -93,6 +93,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("sandbox.isolation", Word(&[REUSE, FRESH]))
         .default("\"reuse\"", "what `initialize` loaded is kept, as in EAS")
         .means("`reuse`: a guest answers one request after the other; `fresh`: every request gets a guest of its own."),
+    Key::used("sandbox.snapshot", Flag)
+        .default("true", "a new guest then costs microseconds, whatever `initialize` costs")
+        .means("Whether `initialize` runs once and its result is kept for all guests, where that can be done; false runs it for each."),
     Key::used("sandbox.max_requests_per_instance", whole(0, 1_000_000_000, "requests"))
         .default("0", "a guest that does not leak need not be replaced")
         .means("After how many requests a guest is replaced; 0 is never.")

@@ -50,6 +50,7 @@ fn two_keys_are_enough_and_every_other_has_a_default() {
     assert_eq!(sandbox.fuel, Fuel::Metered(100_000_000_000));
     assert_eq!(sandbox.memory_bytes, 256 * 1024 * 1024);
     assert_eq!(sandbox.isolation, Isolation::Reuse);
+    assert!(sandbox.snapshot);
     assert_eq!(sandbox.max_requests_per_instance, None);
     assert_eq!((sandbox.trap_status, sandbox.fuel_status), (400, 400));
     assert_eq!(sandbox.initialize_timeout, Duration::from_secs(30));
@@ -80,7 +81,7 @@ fn every_key_says_what_it_is_for() {
             "rate_limit": {"enable": true, "limit": 9}, "concurrency_limit": {"enable": false, "limit": 3}
         }},
         "sandbox": {
-            "fuel": "unlimited", "isolation": "fresh", "max_requests_per_instance": 1000,
+            "fuel": "unlimited", "isolation": "fresh", "snapshot": false, "max_requests_per_instance": 1000,
             "trap_status": 500, "fuel_status": 503, "initialize_timeout_ms": 1,
             "max_request_bytes": 1073741824, "max_response_bytes": 1, "methods": ["DELETE", "GET"],
             "allow_hosts": ["api.example.com"], "log_bytes_per_request": 0, "expose": ["stack", "fuel"]
@@ -113,6 +114,7 @@ fn every_key_says_what_it_is_for() {
 
     let sandbox = spec.sandbox();
     assert_eq!((sandbox.fuel, sandbox.isolation), (Fuel::Unlimited, Isolation::Fresh));
+    assert!(!sandbox.snapshot);
     assert_eq!(sandbox.max_requests_per_instance.map(u32::from), Some(1000));
     assert_eq!((sandbox.trap_status, sandbox.fuel_status), (500, 503));
     assert_eq!((sandbox.max_request_bytes, sandbox.max_response_bytes), (1 << 30, 1));

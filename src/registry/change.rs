@@ -31,6 +31,7 @@ pub enum Step {
     Check,
     Compile,
     Initialize,
+    Snapshot,
     Swap,
 }
 
@@ -40,13 +41,22 @@ impl Step {
             Self::Check => "check",
             Self::Compile => "compile",
             Self::Initialize => "initialize",
+            Self::Snapshot => "snapshot",
             Self::Swap => "swap",
         }
     }
 }
 
-/// Is told of each step as it begins.
-pub type Progress = dyn Fn(Step) + Send + Sync;
+/// What is told of a deploy on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    Begun(Step),
+    /// Something that the operator should know, and that is no reason against the deploy.
+    Notice(String),
+}
+
+/// Is told of each step as it begins, and of what else there is to know.
+pub type Progress = dyn Fn(Report) + Send + Sync;
 
 /// Why a change was not made. Nothing has changed then, unless the storage cannot tell.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
-//! New guests for those that failed, made in the background.
+//! New guests for those that failed.
 //!
-//! A replacement takes microseconds, so the first attempt is made at once. If `initialize` has begun to fail, attempts
-//! come at growing intervals, and what keeps the instance from being whole can be asked for.
+//! Where guests start from an image, a new one takes microseconds and is made where the old one ended. Where `initialize`
+//! must run, or there is no room, it is made in the background: the first attempt at once, and if `initialize` has begun to
+//! fail, the next ones at growing intervals, while what keeps the instance from being whole can be asked for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +49,13 @@ pub(super) struct Replacements {
 
 impl Replace<Guest> for Replacements {
     fn replace(&self, mut vacancy: Vacancy<Guest>) {
+        if self.retired.load(Ordering::Relaxed) {
+            return;
+        }
+        // On the thread that has just given the old guest up: a trip through the background would cost more than this.
+        if let Some(guest) = self.program.instantiate_at_once() {
+            return vacancy.fill(guest);
+        }
         let (program, retired) = (Arc::clone(&self.program), Arc::clone(&self.retired));
         let (service, metrics, trouble) = (self.service.clone(), Arc::clone(&self.metrics), Arc::clone(&self.trouble));
         self.lanes.background().spawn(async move {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::image::Ready;
 use super::rate::{Limited, Rate};
 use super::replacements::{LastTrouble, Replacements, Trouble};
 use crate::admission::{Admission, Habit, Lanes, Occupancy, Overdue, Place, Turned};
@@ -24,6 +25,7 @@ pub struct Version {
     habit: Habit,
     metrics: Arc<ServiceMetrics>,
     retired: Arc<AtomicBool>,
+    no_snapshot: Option<String>,
     /// Where the choice between instances begins.
     turn: AtomicUsize,
 }
@@ -50,17 +52,21 @@ impl Version {
         number: u64,
         spec: ServiceSpec,
         token: Option<Token>,
-        program: Arc<Program>,
+        ready: Ready,
         lanes: Arc<Lanes>,
         metrics: Arc<ServiceMetrics>,
     ) -> Result<Arc<Self>, InitializeError> {
+        let Ready { program, mut first, no_snapshot } = ready;
         let retired = Arc::new(AtomicBool::new(false));
         let workers = spec.rpc().worker_threads;
         let mut instances = Vec::with_capacity(spec.instances());
         for _ in 0..spec.instances() {
             let mut guests = Vec::with_capacity(workers);
             for _ in 0..workers {
-                guests.push(make(&lanes, &program).await?);
+                guests.push(match first.take().or_else(|| program.instantiate_at_once()) {
+                    Some(guest) => guest,
+                    None => make(&lanes, &program).await?,
+                });
             }
             let trouble = Arc::default();
             let replacements = Replacements {
@@ -90,6 +96,7 @@ impl Version {
             habit: Habit::default(),
             metrics,
             retired,
+            no_snapshot,
             turn,
         }))
     }
@@ -119,13 +126,20 @@ impl Version {
             let Ticket(mut place) = ticket;
             let guest = place.start();
             let run = guest.run(call, began).await;
-            if reuse && run.left_the_guest_whole() && !guest.is_spent() {
+            let may_stay = reuse && run.left_the_guest_whole();
+            let worn = guest.worn().filter(|_| may_stay);
+            if may_stay && worn.is_none() {
                 place.release();
+            }
+            (run, worn)
+        });
+        let mut interrupted = Interrupted { metrics: &self.metrics, fault: Some("client_closed") };
+        let outcome = self.lanes.run(&self.habit, began, deadline, work).await.map(|(run, worn)| {
+            if let Some(worn) = worn {
+                self.metrics.recycled(worn.name());
             }
             run
         });
-        let mut interrupted = Interrupted { metrics: &self.metrics, fault: Some("client_closed") };
-        let outcome = self.lanes.run(&self.habit, began, deadline, work).await;
         interrupted.fault = match &outcome {
             Err(Overdue) => Some("deadline_exceeded"),
             Ok(run) if run.left_the_guest_whole() => None,
@@ -133,6 +147,11 @@ impl Version {
         };
         drop(interrupted);
         outcome
+    }
+
+    /// Why guests are initialised one by one; `None` where they start from a snapshot.
+    pub fn no_snapshot(&self) -> Option<&str> {
+        self.no_snapshot.as_deref()
     }
 
     pub fn occupancy(&self) -> Vec<Occupancy> {
@@ -187,7 +206,7 @@ impl Drop for Interrupted<'_> {
 }
 
 /// Makes a guest in the background, where its `initialize` may take long.
-async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
+pub(super) async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
     let program = Arc::clone(program);
     match lanes.background().spawn(async move { program.instantiate().await }).await {
         Ok(made) => made,
@@ -212,6 +231,7 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> 
         max_response_bytes: sandbox.max_response_bytes,
         log_bytes: sandbox.log_bytes_per_request,
         max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),
+        image: None,
     }
 }
 

@@ -1,43 +1,43 @@
-//! Compilation, in a child process, and the cache of its results.
+//! Compilation, in a child process.
 //!
 //! Compiling untrusted code can exhaust processor and memory and even abort the process, so it happens in a child of
-//! the same binary, one at a time: see [`child`]. What the child leaves is ours: it is kept with its SHA-256,
-//! checked against it before every use, and compiled anew when it does not match. Layout of the cache:
+//! the same binary, one at a time: see [`child`]. What the child leaves is ours and is kept: see [`kept`].
 //!
-//! ```text
-//! <cache>/<engine>/<sha256 of the wasm>.cwasm          machine code, mapped into the host
-//! <cache>/<engine>/<sha256 of the wasm>.cwasm.sha256   its hash in hexadecimal, written last
-//! ```
-//!
-//! `<engine>` names the kind of check and everything that decides the machine code, so another version of the engine
-//! finds nothing instead of finding something wrong.
+//! An upload is compiled such that it shows what its memories and globals hold. Once a guest of it has been initialised,
+//! what it shows becomes the beginning of a second component, an image, whose guests need no `initialize` any more.
 
 mod child;
 mod confine;
+mod expose;
+mod functions;
 mod inspect;
+mod instrument;
+mod kept;
 mod offered;
 
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
+use tempfile::TempPath;
+use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 pub use self::child::{CompileArgs, compile_child};
+pub(super) use self::kept::Image;
 use super::engine::Metering;
 use crate::failpoint;
 
 /// The child is niced, so on a busy machine its processor seconds take their time.
 const CHILD_WALL: Duration = Duration::from_secs(180);
-/// Bytes of the child's complaint that are kept.
-const MAX_COMPLAINT: usize = 16 << 10;
+/// Bytes of what the child says that are kept.
+const MAX_COMPLAINT: u64 = 16 << 10;
 
 /// Why there is no machine code.
 #[derive(Debug)]
@@ -82,70 +82,141 @@ pub(super) struct Compiler {
     turn: Semaphore,
 }
 
+/// The compiled form of an upload.
+pub(super) struct Code {
+    pub(super) component: Component,
+    /// Why it does not show its state, where it does not.
+    pub(super) hidden: Option<String>,
+    /// What its compilation learnt, for the one of its image; nothing where it was compiled before.
+    pub(super) functions: Option<TempPath>,
+}
+
+/// What an image is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) wasm: &'a Path,
+    /// What its guest shows: see [`super::state`].
+    pub(super) state: &'a Path,
+    pub(super) functions: Option<&'a Path>,
+    /// What the image is kept under.
+    pub(super) name: &'a str,
+}
+
 impl Compiler {
     pub(super) fn new(program: PathBuf, cache: PathBuf) -> Self {
         Self { program, cache, turn: Semaphore::new(1) }
     }
 
-    /// The compiled form of the component at `wasm`, whose hash is `sha256`: from the cache, or made now.
+    /// The compiled form of the component at `wasm`, whose hash is `sha256`: as it is kept, or made now.
     pub(super) async fn compile(
         &self,
         engine: &Engine,
         metering: Metering,
         wasm: &Path,
         sha256: &str,
-    ) -> Result<Component, CompileError> {
-        let dir = self.cache.join(engine_name(engine, metering));
-        let code = dir.join(format!("{sha256}.cwasm"));
-        if let Some(component) = load(engine.clone(), code.clone()).await? {
-            return Ok(component);
+        has_image: bool,
+    ) -> Result<Code, CompileError> {
+        let place = kept::Place::new(&self.cache, engine, metering, sha256);
+        let code = |(component, hidden), functions| Code { component, hidden, functions };
+        if let Some(found) = place.load(engine).await? {
+            return Ok(code(found, None));
         }
         check_kind(wasm)?;
         let _turn = self.turn.acquire().await.map_err(io::Error::other)?;
-        fs::create_dir_all(&dir)?;
-        let fresh = tempfile::Builder::new().prefix(".compiling-").tempfile_in(&dir)?.into_temp_path();
-        self.run_child(metering, wasm, &fresh).await?;
-        let (fresh, kept) = (fresh.keep().map_err(|e| e.error)?, code.clone());
-        unblock(move || keep(&fresh, &kept)).await?;
-        load(engine.clone(), code)
-            .await?
-            .ok_or_else(|| CompileError::Stopped("its result did not survive on disk".into()))
+        // Somebody may have made the same while this one waited.
+        if let Some(found) = place.load(engine).await? {
+            return Ok(code(found, None));
+        }
+        let fresh = place.fresh()?;
+        let functions = has_image.then(|| place.fresh()).transpose()?;
+        let mut args = vec!["--input".as_ref(), wasm.as_os_str(), "--output".as_ref(), fresh.as_os_str()];
+        if let Some(functions) = &functions {
+            args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
+        }
+        let started = Instant::now();
+        let hidden = self.run_child(metering, &args).await?;
+        tracing::info!(processor = sha256, took = ?started.elapsed(), "processor compiled");
+        let found = place.keep(engine, fresh, hidden).await?;
+        Ok(code(found, functions))
     }
 
-    async fn run_child(&self, metering: Metering, wasm: &Path, output: &Path) -> Result<(), CompileError> {
+    /// The image of that name, as far as it is kept.
+    pub(super) async fn image(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<Image> {
+        kept::Place::new(&self.cache, engine, metering, name).image(engine).await
+    }
+
+    /// Makes an image and keeps it. That there can be none is kept as well, so that nobody tries again in vain.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn make_image(
+        &self,
+        engine: &Engine,
+        metering: Metering,
+        draft: Draft<'_>,
+    ) -> Result<Component, String> {
+        let place = kept::Place::new(&self.cache, engine, metering, draft.name);
+        let Ok(_turn) = self.turn.acquire().await else { return Err("the host ends".into()) };
+        // Somebody may have made the same while this one waited.
+        match place.image(engine).await.map_err(|error| on_disk(&error))? {
+            Image::There(component) => return Ok(component),
+            Image::Never(reason) => return Err(reason),
+            Image::Absent => {}
+        }
+        let fresh = place.fresh().map_err(|error| on_disk(&error))?;
+        let mut args = vec!["--input".as_ref(), draft.wasm.as_os_str(), "--output".as_ref(), fresh.as_os_str()];
+        args.extend::<[&OsStr; 2]>(["--state".as_ref(), draft.state.as_os_str()]);
+        if let Some(functions) = draft.functions {
+            args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
+        }
+        let started = Instant::now();
+        match self.run_child(metering, &args).await {
+            Ok(_) => {
+                tracing::info!(image = draft.name, took = ?started.elapsed(), "image compiled");
+                failpoint::reach("snapshot.compiled");
+                let kept = place.keep(engine, fresh, String::new()).await;
+                kept.map(|(component, _)| component).map_err(|error| error.to_string())
+            }
+            Err(CompileError::Io(error)) => Err(on_disk(&error)),
+            Err(error) => {
+                let reason = error.to_string();
+                place.keep_none(&reason).await.map_err(|error| on_disk(&error))?;
+                Err(reason)
+            }
+        }
+    }
+
+    /// A file for what a guest shows. It is in the same place as what is made of it, for the host alone to read.
+    pub(super) fn state_file(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<TempPath> {
+        kept::Place::new(&self.cache, engine, metering, name).fresh()
+    }
+
+    /// Answers what the child has to say to standard output.
+    async fn run_child(&self, metering: Metering, args: &[&OsStr]) -> Result<String, CompileError> {
         let mut child = tokio::process::Command::new(&self.program)
-            .args(["compile", "--engine", metering.name(), "--input"])
-            .arg(wasm)
-            .arg("--output")
-            .arg(output)
-            .args(["--parent", &std::process::id().to_string()])
+            .args(["compile", "--engine", metering.name(), "--parent", &std::process::id().to_string()])
+            .args(args)
             .env_clear()
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let mut complaint = Vec::new();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let ended = tokio::time::timeout(CHILD_WALL, async {
-            if let Some(stderr) = child.stderr.take() {
-                use tokio::io::AsyncReadExt;
-                let mut stderr = stderr.take(MAX_COMPLAINT as u64);
-                stderr.read_to_end(&mut complaint).await?;
-                tokio::io::copy(stderr.get_mut(), &mut tokio::io::sink()).await?;
-            }
-            child.wait().await
+            let (answer, complaint) = tokio::try_join!(listen(stdout), listen(stderr))?;
+            Ok::<_, io::Error>((child.wait().await?, answer, complaint))
         });
-        let status = match ended.await {
-            Ok(status) => status?,
+        let (status, answer, complaint) = match ended.await {
+            Ok(ended) => ended?,
             Err(_) => return Err(CompileError::Stopped(format!("it took longer than {} s", CHILD_WALL.as_secs()))),
         };
-        let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
         match status.code().and_then(|code| u8::try_from(code).ok()) {
             Some(0) => {
                 if !complaint.is_empty() {
                     tracing::warn!(complaint, "the compiler ran with less confinement than it should");
                 }
-                Ok(())
+                Ok(answer)
             }
             Some(child::REFUSED) => Err(CompileError::Refused(complaint)),
             Some(child::DISK_FULL) => Err(CompileError::Io(io::ErrorKind::StorageFull.into())),
@@ -157,10 +228,26 @@ impl Compiler {
     }
 }
 
+/// Why an image was not made, where neither it nor its processor is at fault.
+pub(super) fn on_disk(error: &io::Error) -> String {
+    format!("it cannot be written: {error}")
+}
+
+/// The beginning of what is said there. The rest is heard too, so that nobody waits to say it.
+async fn listen(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> io::Result<String> {
+    let mut said = Vec::new();
+    if let Some(pipe) = pipe {
+        let mut pipe = pipe.take(MAX_COMPLAINT);
+        pipe.read_to_end(&mut said).await?;
+        tokio::io::copy(pipe.get_mut(), &mut tokio::io::sink()).await?;
+    }
+    Ok(String::from_utf8_lossy(&said).trim().to_owned())
+}
+
 /// Says early and plainly what is wrong with a file that is no component at all.
 fn check_kind(wasm: &Path) -> Result<(), CompileError> {
     let mut head = [0; 8];
-    let read = File::open(wasm)?.take(8).read(&mut head)?;
+    let read = Read::take(File::open(wasm)?, 8).read(&mut head)?;
     let refuse = |reason: &str| Err(CompileError::Refused(reason.to_owned()));
     match &head[..read] {
         [0, b'a', b's', b'm', _, _, 1, 0] => Ok(()),
@@ -170,83 +257,4 @@ fn check_kind(wasm: &Path) -> Result<(), CompileError> {
         [0x7f, b'E', b'L', b'F', ..] => refuse("it is machine code; upload the WebAssembly component it was made from"),
         _ => refuse("it is not WebAssembly; a component is needed (a file that begins with \\0asm)"),
     }
-}
-
-fn engine_name(engine: &Engine, metering: Metering) -> String {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}", metering.name(), hasher.finish())
-}
-
-/// Puts a fresh result in its place. The hash comes last: without it the result counts as absent.
-fn keep(fresh: &Path, code: &Path) -> io::Result<()> {
-    let hash = hash_file(fresh)?;
-    fs::rename(fresh, code)?;
-    failpoint::reach("compile.renamed");
-    let mut sidecar = tempfile::NamedTempFile::new_in(code.parent().unwrap_or(Path::new(".")))?;
-    sidecar.write_all(hash.as_bytes())?;
-    sidecar.as_file().sync_all()?;
-    sidecar.persist(hash_path(code)).map_err(|e| e.error)?;
-    Ok(())
-}
-
-/// Maps compiled code that is present and whole; `None` asks for it to be compiled.
-async fn load(engine: Engine, code: PathBuf) -> io::Result<Option<Component>> {
-    unblock(move || {
-        let Ok(expected) = fs::read_to_string(hash_path(&code)) else { return Ok(None) };
-        match hash_file(&code) {
-            Ok(found) if found == expected => {}
-            Ok(_) => {
-                tracing::warn!(file = %code.display(), "compiled code does not match its hash; compiling anew");
-                return Ok(None);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        match map(&engine, &code) {
-            Ok(component) => Ok(Some(component)),
-            Err(error) => {
-                tracing::warn!(file = %code.display(), error = format!("{error:#}"), "compiled code cannot be mapped; compiling anew");
-                Ok(None)
-            }
-        }
-    })
-    .await
-}
-
-#[expect(
-    unsafe_code,
-    reason = "mapping compiled code runs it; only files that our own child wrote and whose hash matches come here"
-)]
-fn map(engine: &Engine, code: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: the file lies in the host's own directory (mode 0700), was written by our compiling child for this very
-    // engine, and has just been found equal to the hash taken when it was written.
-    unsafe { Component::deserialize_file(engine, code) }
-}
-
-fn hash_path(code: &Path) -> PathBuf {
-    code.with_extension("cwasm.sha256")
-}
-
-fn hash_file(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
-    Ok(crate::storage::hex(&hasher.finalize()))
-}
-
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-async fn unblock<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig, Strategy,
+    CacheStore, Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
+    Strategy,
 };
 
-use super::limits::MAX_TABLE_ELEMENTS;
+use super::limits::{MAX_IMAGE, MAX_TABLE_ELEMENTS};
 
 /// How often an unmetered guest is asked to step aside. The first slice of a call ends at the next tick.
 const EPOCH_TICK: Duration = Duration::from_millis(1);
@@ -78,8 +79,25 @@ fn config(metering: Metering) -> Config {
 }
 
 /// An engine that only compiles. It reserves no memory for instances, so it fits a child with little address space.
-pub(super) fn compiling(metering: Metering) -> wasmtime::Result<Engine> {
-    Engine::new(&config(metering))
+/// `functions` spares it what it knows; the machine code is the same with it and without.
+pub(super) fn compiling(metering: Metering, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
+    Engine::new(&compiling_config(metering, functions)?)
+}
+
+/// The same for a component that begins with the memory of another.
+pub(super) fn compiling_image(metering: Metering, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
+    let mut config = compiling_config(metering, functions)?;
+    // However thinly its bytes are spread, such a memory is mapped and not filled: instantiation takes microseconds.
+    config.memory_guaranteed_dense_image_size(MAX_IMAGE as u64);
+    Engine::new(&config)
+}
+
+fn compiling_config(metering: Metering, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Config> {
+    let mut config = config(metering);
+    if let Some(functions) = functions {
+        config.enable_incremental_compilation(functions)?;
+    }
+    Ok(config)
 }
 
 /// An engine that runs guests from a pool of reserved slots.
@@ -87,7 +105,7 @@ pub(super) fn compiling(metering: Metering) -> wasmtime::Result<Engine> {
 /// `guests` is how many may live at once over all services; `memory` the largest linear memory any may have, in bytes.
 pub(super) fn running(metering: Metering, guests: u32, memory: usize) -> wasmtime::Result<Engine> {
     // Components carry small adapter modules beside the program; the pool must have places for them.
-    const CORE_PER_GUEST: u32 = 4;
+    const CORE_PER_GUEST: u32 = 5;
     const TABLES_PER_GUEST: u32 = 3;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(guests)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::Store;
+use wasmtime::component::Instance;
 
 use super::answer;
 use super::bindings::Processor;
@@ -20,8 +21,30 @@ pub struct Guest {
     program: Arc<Program>,
     store: Store<HostState>,
     processor: Processor,
+    instance: Instance,
     calls: u64,
+    /// Bytes of memory it began with.
+    born_with: usize,
     clock: Clock,
+}
+
+/// Why a guest that is whole is not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worn {
+    /// It has answered as many calls as its service lets one answer.
+    Requests,
+    /// Its memory has grown so far that what is left may soon be too little.
+    Memory,
+}
+
+impl Worn {
+    /// Short and stable: the `reason` label of metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// What one call came to.
@@ -45,13 +68,36 @@ impl Run {
 }
 
 impl Guest {
-    pub(super) fn new(program: Arc<Program>, store: Store<HostState>, processor: Processor) -> Self {
-        Self { program, store, processor, calls: 0, clock: Clock { busy: Duration::ZERO, last: Instant::now() } }
+    pub(super) fn new(
+        program: Arc<Program>,
+        store: Store<HostState>,
+        processor: Processor,
+        instance: Instance,
+    ) -> Self {
+        let born_with = store.data().limits.memory();
+        let clock = Clock { busy: Duration::ZERO, last: Instant::now() };
+        Self { program, store, processor, instance, calls: 0, born_with, clock }
     }
 
-    /// Whether this guest has answered as many calls as its service lets one answer.
-    pub fn is_spent(&self) -> bool {
-        self.program.settings().max_requests.is_some_and(|max| self.calls >= max)
+    pub(super) fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    pub(super) fn store_and_instance(&mut self) -> (&mut Store<HostState>, Instance) {
+        (&mut self.store, self.instance)
+    }
+
+    /// Whether this guest should make way for another, though nothing is wrong with it.
+    pub fn worn(&self) -> Option<Worn> {
+        let program = &self.program;
+        if program.settings().max_requests.is_some_and(|max| self.calls >= max) {
+            return Some(Worn::Requests);
+        }
+        // Where `initialize` must run, a new guest costs more than a large one.
+        let limits = &self.store.data().limits;
+        let room = limits.memory_limit().saturating_sub(self.born_with);
+        let grown = limits.memory().saturating_sub(self.born_with);
+        (program.starts_from_image() && grown > room / 2).then_some(Worn::Memory)
     }
 
     /// Answers one call. The future steps aside at the end of each slice; dropping it stops the guest there.

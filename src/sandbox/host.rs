@@ -15,6 +15,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::Processor;
 use super::bindings::bulkhead::processor::{call, types};
+use super::clock::SharedClock;
 use super::limits::{Limits, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use super::lines::{Level, LineSink, Lines, Source};
 use crate::call::Call;
@@ -65,6 +66,7 @@ impl HostState {
         let lines = Lines::new(Arc::clone(&provision.sink));
         let mut wasi = WasiCtxBuilder::new();
         wasi.envs(provision.envs)
+            .monotonic_clock(SharedClock)
             .stdout(lines.stream(Source::Stdout))
             .stderr(lines.stream(Source::Stderr))
             .max_random_size(MAX_RANDOM)
@@ -85,6 +87,11 @@ impl HostState {
             panic: None,
             host_work: 0,
         })
+    }
+
+    /// Handles that the guest has not let go of.
+    pub(super) fn open_handles(&mut self) -> usize {
+        self.table.iter_mut().count()
     }
 
     /// Counts a host call that moves `bytes`, and steps aside when it is time.

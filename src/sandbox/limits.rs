@@ -9,6 +9,10 @@ pub(super) const MAX_MEMORIES: usize = 4;
 /// Handles a guest may have open at once.
 pub(super) const MAX_HANDLES: usize = 1024;
 
+/// Bytes from the first to the last that are not zero, over all memories of a guest of which a snapshot is taken. The
+/// compiling child holds several copies, and the largest file it may write is twice this.
+pub(super) const MAX_IMAGE: usize = 128 << 20;
+
 /// Counts a guest's memory and refuses growth past its limit: `memory.grow` then answers −1, as the specification has it.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -30,6 +34,11 @@ impl Limits {
 
     pub(super) fn memory_limit(&self) -> usize {
         self.memory_limit
+    }
+
+    /// Lets memory grow as it must while a snapshot is taken. The guest does not run any more.
+    pub(super) fn lift(&mut self) {
+        self.memory_limit = usize::MAX;
     }
 
     /// Whether memory was refused since the last time this was asked: a trap that follows was probably for want of it.

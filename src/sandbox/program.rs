@@ -1,19 +1,22 @@
 //! A processor, compiled and linked, from which guests are made.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
+use super::Running;
 use super::bindings::bulkhead::processor::types::Model;
-use super::bindings::{Processor, ProcessorPre};
+use super::bindings::{Processor, ProcessorIndices};
 use super::engine::Metering;
 use super::fault::{Circumstances, classify, stack};
 use super::guest::Guest;
-use super::host::{self, HostState, MODEL_DIR, Provision};
+use super::host::{HostState, MODEL_DIR, Provision};
 use super::lines::LineSink;
 
 /// How long a guest should compute before it is asked to step aside.
@@ -46,12 +49,17 @@ pub struct Settings {
     pub log_bytes: usize,
     /// Requests after which a guest is replaced; `None` for never.
     pub max_requests: Option<u64>,
+    /// Names the image of a guest after `initialize` by all that `initialize` can see; `None` where none is wanted.
+    pub image: Option<String>,
 }
 
 /// A processor ready to be instantiated.
 pub struct Program {
     engine: Engine,
-    pre: ProcessorPre<HostState>,
+    pre: InstancePre<HostState>,
+    exports: ProcessorIndices,
+    /// Its guests begin as one that has been initialised, and so are not initialised any more.
+    from_image: bool,
     settings: Settings,
     sink: Arc<dyn LineSink>,
     metering: Metering,
@@ -103,24 +111,46 @@ impl std::error::Error for LinkError {}
 impl Program {
     /// Links `component` against what the host offers; an import beyond that is refused by its name.
     pub(super) fn link(
-        engine: &Engine,
+        running: &Running,
         metering: Metering,
         component: &Component,
         settings: Settings,
         sink: Arc<dyn LineSink>,
+        from_image: bool,
     ) -> Result<Self, LinkError> {
         let refuse = |error: wasmtime::Error| LinkError(format!("{error:#}"));
-        let mut linker = Linker::new(engine);
-        host::link(&mut linker).map_err(refuse)?;
-        let pre = linker.instantiate_pre(component).and_then(ProcessorPre::new).map_err(refuse)?;
-        Ok(Self { engine: engine.clone(), pre, settings, sink, metering, slice: AtomicU64::new(FIRST_SLICE) })
+        let pre = running.linker.instantiate_pre(component).map_err(refuse)?;
+        let exports = ProcessorIndices::new(&pre).map_err(refuse)?;
+        let (engine, slice) = (running.engine.clone(), AtomicU64::new(FIRST_SLICE));
+        Ok(Self { engine, pre, exports, from_image, settings, sink, metering, slice })
+    }
+
+    pub(super) fn sink(&self) -> &Arc<dyn LineSink> {
+        &self.sink
+    }
+
+    /// Whether a new guest costs microseconds, because it starts from the memory of one that was initialised.
+    pub fn starts_from_image(&self) -> bool {
+        self.from_image
     }
 
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Makes a guest and runs its `initialize`.
+    /// Makes a guest here and now, where that costs microseconds. Where it does not, or there is no room, there is none.
+    pub fn instantiate_at_once(self: &Arc<Self>) -> Option<Guest> {
+        if !self.from_image {
+            return None;
+        }
+        // Nothing of the guest's runs, so there is nothing to wait for.
+        match pin!(self.make()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(made) => made.ok(),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Makes a guest and runs its `initialize`, unless it starts from the memory of one that was initialised.
     ///
     /// Guests are stopped only where they step aside, so this belongs on a runtime where long polls hurt nobody.
     pub async fn instantiate(self: &Arc<Self>) -> Result<Guest, InitializeError> {
@@ -149,8 +179,8 @@ impl Program {
         let outcome = self.initialize(&mut store).await;
         store.data().lines.end();
         match outcome {
-            Ok((processor, Ok(()))) => Ok(Guest::new(Arc::clone(self), store, processor)),
-            Ok((_, Err(message))) => Err(InitializeError::Declined(message)),
+            Ok((instance, processor, Ok(()))) => Ok(Guest::new(Arc::clone(self), store, processor, instance)),
+            Ok((_, _, Err(message))) => Err(InitializeError::Declined(message)),
             Err(error) => {
                 let state = store.data_mut();
                 let circumstances = Circumstances {
@@ -164,15 +194,22 @@ impl Program {
         }
     }
 
-    async fn initialize(&self, store: &mut Store<HostState>) -> wasmtime::Result<(Processor, Result<(), String>)> {
-        let processor = self.pre.instantiate_async(&mut *store).await?;
+    async fn initialize(
+        &self,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<(Instance, Processor, Result<(), String>)> {
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        let processor = self.exports.load(&mut *store, &instance)?;
+        if self.from_image {
+            return Ok((instance, processor, Ok(())));
+        }
         let model = Model {
             dir: self.settings.model_dir.as_ref().map(|_| MODEL_DIR),
             entry: self.settings.model_entry.as_deref(),
             config: &self.settings.model_config,
         };
         let answer = processor.call_initialize(store, model).await?;
-        Ok((processor, answer))
+        Ok((instance, processor, answer))
     }
 
     /// Gives a guest its fuel, or its next tick, before a call.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::records::Record;
-use super::{Doing, StorageError, sync_dir};
+use super::{Doing, ImageName, StorageError, sync_dir};
 use crate::failpoint;
 
 /// A SHA-256 as 64 lower-case hexadecimal digits; safe as a file name.
@@ -121,13 +121,14 @@ pub(super) fn sweep(dir: &Path, records: &[Record], grace: Duration) -> Result<(
     Ok(())
 }
 
-/// Removes machine code whose processor no record names.
-pub(super) fn sweep_compiled(dir: &Path, records: &[Record]) -> Result<(), StorageError> {
-    let named: HashSet<&str> = records.iter().map(|record| record.processor.sha256.as_str()).collect();
+/// Removes machine code of processors that no record names, and images that no record's guests start from.
+pub(super) fn sweep_compiled(dir: &Path, records: &[Record], image: ImageName) -> Result<(), StorageError> {
+    let processors = records.iter().map(|record| record.processor.sha256.as_str().to_owned());
+    let named: HashSet<String> = processors.chain(records.iter().filter_map(image)).collect();
     for (_, engine) in entries(dir)? {
         for (name, path) in entries(&engine)? {
-            let processor = name.split('.').next().unwrap_or_default();
-            if !named.contains(processor) {
+            let of = name.split('.').next().unwrap_or_default();
+            if !named.contains(of) {
                 fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
             }
         }

@@ -25,6 +25,7 @@ pub struct ServiceMetrics {
     by_status: [AtomicU64; STATUSES],
     by_code: Counts,
     restarts: Counts,
+    recycled: Counts,
     initialize_failures: AtomicU64,
     log_dropped: AtomicU64,
 }
@@ -62,6 +63,7 @@ impl Default for ServiceMetrics {
             by_status: [const { AtomicU64::new(0) }; STATUSES],
             by_code: Counts::default(),
             restarts: Counts::default(),
+            recycled: Counts::default(),
             initialize_failures: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
         }
@@ -122,6 +124,16 @@ impl ServiceMetrics {
     /// A guest was given up because of `fault` and is being replaced.
     pub fn restarted(&self, fault: &'static str) {
         self.restarts.add(fault);
+    }
+
+    /// A guest with which nothing was wrong is being replaced because of `reason`.
+    pub fn recycled(&self, reason: &'static str) {
+        self.recycled.add(reason);
+    }
+
+    /// How many guests were recycled, by reason.
+    pub fn recycled_by_reason(&self) -> BTreeMap<&'static str, u64> {
+        self.recycled.entries().clone()
     }
 
     /// A guest that was to replace another could not be made.
@@ -240,7 +252,9 @@ impl View {
         self.counts(encoder, "refusals", "requests that got no answer of a processor, by code", "code", |m| {
             &m.by_code
         })?;
-        self.counts(encoder, "instance_restarts", "guests given up and replaced, by fault", "fault", |m| &m.restarts)
+        self.counts(encoder, "instance_restarts", "guests given up and replaced, by fault", "fault", |m| &m.restarts)?;
+        let help = "guests replaced between two requests, though whole, by reason";
+        self.counts(encoder, "guests_recycled", help, "reason", |m| &m.recycled)
     }
 
     fn counter(
@@ -335,6 +349,7 @@ mod tests {
             metrics.settled(status, code);
         }
         metrics.restarted("panic");
+        metrics.recycled("memory");
         metrics.initialize_failed();
         assert_eq!(metrics.account(), (4, 4));
         metrics.ran(Duration::from_millis(2), Some(7));
@@ -350,6 +365,7 @@ mod tests {
             "bulkhead_requests_total{service=\"echo\",status=\"499\"} 1",
             "bulkhead_refusals_total{service=\"echo\",code=\"queue_full\"} 1",
             "bulkhead_instance_restarts_total{service=\"echo\",fault=\"panic\"} 1",
+            "bulkhead_guests_recycled_total{service=\"echo\",reason=\"memory\"} 1",
             "bulkhead_initialize_failures_total{service=\"echo\"} 1",
             "bulkhead_fuel_total{service=\"echo\"} 7",
             "bulkhead_request_run_seconds_bucket{le=\"0.0025\",service=\"echo\"} 1",

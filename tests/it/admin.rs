@@ -155,6 +155,6 @@ fn progress_is_told_step_by_step_to_who_asks() {
     let lines: Vec<serde_json::Value> =
         response.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps: Vec<&str> = lines.iter().filter_map(|line| line["step"].as_str()).collect();
-    assert_eq!(steps, ["check", "compile", "initialize", "swap"]);
+    assert_eq!(steps, ["check", "compile", "initialize", "snapshot", "swap"]);
     assert_eq!(lines.last().unwrap()["result"]["version"], 1);
 }

@@ -4,7 +4,7 @@ mod crashes;
 mod disk;
 mod refused;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -43,7 +43,8 @@ fn variant(guest: &str, mark: &str) -> Vec<u8> {
     bytes
 }
 
-/// Files in the data directory that no service needs: half-made ones, and compiled code and models without an owner.
+/// Files in the data directory that no service needs: half-made ones, and compiled code, images and models without an
+/// owner. Each processor here has one service, whose guests start from one image.
 fn rubbish(host: &TestHost, processors: &[&str], models: usize) -> Vec<String> {
     let data = host.dir().join("data");
     let names = |dir: &Path| -> Vec<String> {
@@ -59,7 +60,13 @@ fn rubbish(host: &TestHost, processors: &[&str], models: usize) -> Vec<String> {
     }
     for engine in names(&data.join("compiled")) {
         let of_nobody = |name: &String| !processors.iter().any(|sha256| name.starts_with(sha256));
-        found.extend(names(&data.join("compiled").join(engine)).into_iter().filter(of_nobody));
+        let others = names(&data.join("compiled").join(engine)).into_iter().filter(of_nobody);
+        let (half, others): (Vec<_>, Vec<_>) = others.partition(half_made);
+        found.extend(half);
+        let images: HashSet<&str> = others.iter().filter_map(|name| name.split('.').next()).collect();
+        if images.len() > processors.len() {
+            found.extend(others);
+        }
     }
     found
 }

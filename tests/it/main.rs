@@ -26,6 +26,7 @@ mod replacements;
 mod restart;
 mod secrets;
 mod settings;
+mod snapshots;
 mod soak;
 mod spent;
 mod uploads;

@@ -16,6 +16,8 @@ fn deploy(host: &TestHost, workers: usize) -> (Deployed, PathBuf) {
         "name": "svc", "processor_path": "x.wasm", "token": "t", "model_path": "m", "model_entry": "m.bin",
         "model_config": {"initialize": "model"},
         "metadata": {"rpc": {"worker_threads": workers, "max_queue_size": 8, "keepalive": 60_000}},
+        // Guests that start from a snapshot can always be replaced.
+        "sandbox": {"snapshot": false},
     });
     let model = json!([{"path": "m.bin", "sha256": model, "size": 5}]);
     let body = json!({"spec": spec, "processor": host.upload("faults"), "model": model}).to_string();

@@ -30,6 +30,7 @@ fn settings() -> Settings {
         max_response_bytes: 1 << 20,
         log_bytes: 0,
         max_requests: None,
+        image: None,
     }
 }
 
@@ -37,8 +38,8 @@ fn settings() -> Settings {
 async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::new(binary(), dir.path().into(), Capacity { guests: 2, memory: 64 << 20 });
-    let program =
-        sandbox.prepare(&bulkhead_artifacts::guest("faults"), "f", settings(), Arc::new(Nowhere)).await.unwrap();
+    let program = sandbox.prepare(&bulkhead_artifacts::guest("faults"), "f", settings(), Arc::new(Nowhere)).await;
+    let program = program.unwrap().program;
     let first = stopped_after_a_slice(&program).await;
     assert!(first.fuel() > Some(10_000), "{first:?}");
     assert!(first.memory() >= 64 << 10, "{first:?}");

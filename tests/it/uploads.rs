@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::host::TestHost;
 
 /// The children of a process, as the system lists them.
-fn children(pid: u32) -> Vec<u32> {
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
@@ -90,7 +90,7 @@ fn a_compilation_ends_with_the_host() {
     host.wait_for("the compiler to be gone", is_gone);
     // It writes its result at its very end, so it was not given the time to come to one.
     let left: Vec<u64> = compiled(&host).map(|path| fs::metadata(path).unwrap().len()).collect();
-    assert_eq!(left, [0], "one file, begun and empty");
+    assert_eq!(left, [0, 0], "its result and what it has learnt, begun and empty");
     let host = host.kill_and_restart();
     assert_eq!(compiled(&host).count(), 0, "the start sweeps it away");
     assert!(!host.call_admin("GET", "/api/v1/services", b"").text().contains("digits"));

@@ -13,6 +13,10 @@ pub(crate) enum Event {
         #[serde(default)]
         detail: String,
     },
+    /// Something worth knowing that keeps nothing from going well.
+    Notice {
+        text: String,
+    },
     Done {
         result: Value,
     },

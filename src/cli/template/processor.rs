@@ -8,7 +8,7 @@ struct WordCount {
 }
 
 impl Processor for WordCount {
-    /// Runs once per instance, before any call. An error here refuses the deploy and says why.
+    /// Runs before any call, and its result is kept for all instances. An error here refuses the deploy and says why.
     fn initialize(model: &Model) -> Result<Self, Error> {
         let most = match model.config.as_str() {
             "" => 10_000,

@@ -147,6 +147,7 @@ fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
         (json!({"sandbox": {"fuel": "infinite"}}), "sandbox.fuel", "found \"infinite\""),
         (json!({"sandbox": {"memory_mb": 4097}}), "sandbox.memory_mb", "from 1 to 4096 (MiB)"),
         (json!({"sandbox": {"isolation": "Fresh"}}), "sandbox.isolation", "expected one of reuse, fresh"),
+        (json!({"sandbox": {"snapshot": "maybe"}}), "sandbox.snapshot", "found \"maybe\", expected true or false"),
         (json!({"sandbox": {"trap_status": 200}}), "sandbox.trap_status", "from 400 to 599"),
         (json!({"sandbox": {"fuel_status": 600}}), "sandbox.fuel_status", "from 400 to 599"),
         (json!({"sandbox": {"initialize_timeout_ms": 0}}), "sandbox.initialize_timeout_ms", "found 0"),

@@ -1,12 +1,17 @@
-//! The compiling child: opens its two files, gives up everything else, and only then looks at the upload.
+//! The compiling child: opens its files, gives up everything else, and only then looks at the upload.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::{confine, inspect};
+use wasmtime::Engine;
+
+use super::functions::{Known, Learnt};
+use super::{confine, inspect, instrument};
 use crate::sandbox::engine::{self, Metering};
+use crate::sandbox::state;
 
 /// The child's exit code for input that is at fault.
 pub(super) const REFUSED: u8 = 3;
@@ -22,6 +27,10 @@ pub struct CompileArgs {
     pub engine: String,
     /// The host's process, without which nobody waits for the result.
     pub parent: Option<i32>,
+    /// What a guest held after `initialize`: the result is to begin with it.
+    pub state: Option<PathBuf>,
+    /// Machine code of single functions: read where there is a state, written where there is none.
+    pub functions: Option<PathBuf>,
 }
 
 /// Why the child gives up.
@@ -57,16 +66,69 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
     confine::limit(args.parent)?;
     let metering =
         Metering::from_name(&args.engine).ok_or(Failure::Own(format!("no engine is called {:?}", args.engine)))?;
-    let engine = engine::compiling(metering).map_err(|error| Failure::Own(format!("{error:#}")))?;
+    let own = |error: wasmtime::Error| Failure::Own(format!("{error:#}"));
     let wasm = fs::read(&args.input)?;
     let mut output = File::create(&args.output)?;
+    let code = match &args.state {
+        None => {
+            let learnt =
+                args.functions.as_ref().map(File::create).transpose()?.map(|file| (file, Arc::<Learnt>::default()));
+            let store = learnt.as_ref().map(|(_, learnt)| Arc::clone(learnt) as _);
+            let engine = engine::compiling(metering, store).map_err(own)?;
+            close();
+            match compile_upload(&engine, &wasm)? {
+                Compiled { code, hidden: Some(reason) } => {
+                    writeln!(io::stdout(), "{reason}")?;
+                    code
+                }
+                Compiled { code, hidden: None } => {
+                    if let Some((mut file, learnt)) = learnt {
+                        learnt.write(&mut file)?;
+                    }
+                    code
+                }
+            }
+        }
+        Some(state) => {
+            let values = state::read(io::BufReader::new(File::open(state)?))?;
+            let known = args.functions.as_ref().map(fs::read).transpose()?;
+            let store = known.map(|known| Arc::new(Known::new(known)) as _);
+            let engine = engine::compiling_image(metering, store).map_err(own)?;
+            close();
+            let image = instrument::with_state(&wasm, values).map_err(Failure::Refused)?;
+            engine.precompile_component(&image).map_err(|error| Failure::Refused(format!("{error:#}")))?
+        }
+    };
+    output.write_all(&code)?;
+    output.sync_all()?;
+    Ok(())
+}
+
+/// Machine code of an upload.
+struct Compiled {
+    code: Vec<u8>,
+    /// Why it does not show its state, where it does not.
+    hidden: Option<String>,
+}
+
+/// Compiles an upload such that it shows its state, or where that cannot be done, as it is.
+fn compile_upload(engine: &Engine, wasm: &[u8]) -> Result<Compiled, Failure> {
+    inspect::inspect(wasm).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
+    let instrumented = instrument::instrument(wasm)
+        .and_then(|shown| engine.precompile_component(&shown).map_err(|error| format!("{error:#}")));
+    match instrumented {
+        Ok(code) => Ok(Compiled { code, hidden: None }),
+        Err(reason) => {
+            let code = engine.precompile_component(wasm).map_err(|error| Failure::Refused(format!("{error:#}")))?;
+            Ok(Compiled { code, hidden: Some(reason) })
+        }
+    }
+}
+
+/// Nothing can be opened from here on.
+fn close() {
     if let Err(reason) = confine::close() {
         // An old kernel lacks the means; the limits hold all the same, and the host is told.
         eprintln!("system calls are not filtered: {reason}");
     }
-    inspect::inspect(&wasm).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
-    let code = engine.precompile_component(&wasm).map_err(|error| Failure::Refused(format!("{error:#}")))?;
-    output.write_all(&code)?;
-    output.sync_all()?;
-    Ok(())
 }

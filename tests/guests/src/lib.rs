@@ -72,9 +72,17 @@ fn guest(id: impl Into<String>, title: &'static str, expect: Expect, text: &str)
     Hostile { id: id.into(), title, expect, sandbox: "{}", component: processor(text) }
 }
 
+/// The bytes of a component in text.
+///
+/// # Panics
+/// When it is not WebAssembly.
+pub fn component_of(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
 /// A component in text that is no processor, or not one that could run.
 fn component(id: impl Into<String>, title: &'static str, expect: Expect, text: &str) -> Hostile {
-    let component = wat::parse_str(text).unwrap_or_else(|error| panic!("{title}: {error}"));
+    let component = component_of(text);
     Hostile { id: id.into(), title, expect, sandbox: "{}", component }
 }
 

@@ -19,7 +19,9 @@ pub(crate) fn guests() -> Vec<Hostile> {
     let touch = format!("{GROW_AND_TOUCH} (func $act (drop (call $grow)))");
     let give_up = format!("{GROW_AND_TOUCH} (func $act (drop (call $grow)) (unreachable))");
     vec![
-        guest("B1", "grows to its limit and touches every page", Answer, &touch).under(small),
+        // One that starts from a snapshot makes way for another when it has grown so far.
+        guest("B1", "grows to its limit and touches every page", Answer, &touch)
+            .under(r#"{"memory_mb": 8, "snapshot": false}"#),
         guest("B2", "grows past its limit and gives up", Fault("its limit is 8 MiB"), &give_up).under(small),
         guest("B3", "begins with more memory than it may have", Refused("memory"), r#"(memory (export "memory") 65536)"#),
         component("B4-many", "a hundred memories", Refused("memories"), &format!("(component (core module {}))", "(memory 1)".repeat(100))),

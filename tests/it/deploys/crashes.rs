@@ -20,20 +20,26 @@ const fn step(place: &'static str, done: bool) -> Step {
 
 /// `@2` is the second time the process comes there: the first was on its way up.
 const UPLOAD: [Step; 3] = [step("upload.written", false), step("upload.synced", false), step("upload.kept", true)];
-const CREATE: [Step; 7] = [
+const CREATE: [Step; 10] = [
     step("model.linked", false),
     step("compile.renamed", false),
     step("deploy.compiled@2", false),
+    step("snapshot.taken", false),
+    step("snapshot.compiled", false),
+    step("compile.renamed@2", false),
     step("deploy.initialized@2", false),
     step("record.commit", false),
     step("deploy.kept", true),
     step("sweep.artifacts@2", true),
 ];
 /// Two services come up before it.
-const MODIFY: [Step; 7] = [
+const MODIFY: [Step; 10] = [
     step("model.linked", false),
     step("compile.renamed", false),
     step("deploy.compiled@3", false),
+    step("snapshot.taken", false),
+    step("snapshot.compiled", false),
+    step("compile.renamed@2", false),
     step("deploy.initialized@3", false),
     step("record.commit", false),
     step("deploy.kept", true),

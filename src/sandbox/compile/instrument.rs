@@ -1,0 +1,207 @@
+//! The child's side of a snapshot: a component that shows its globals and memories, and one that begins with what they
+//! held. The host reads the values and never looks at the component itself: that is done here, under confinement.
+
+use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use wasmparser::{CanonicalFunction, Parser, Payload};
+use wasmtime_wizer::{ComponentInstanceState, Wizer};
+
+use super::expose;
+use crate::sandbox::state::Value;
+
+/// `wasm` with exports that show all it holds in globals and memories.
+///
+/// # Errors
+/// Why its state cannot be shown, or would not be all of its state.
+pub(super) fn instrument(wasm: &[u8]) -> Result<Vec<u8>, String> {
+    if makes_resources(wasm) {
+        // Its handles lie in a table of the engine's, which no export shows.
+        return Err("it makes resources of its own".into());
+    }
+    caught(|| Wizer::new().instrument_component(&expose::globals(wasm)?).map(|(_, instrumented)| instrumented))
+}
+
+/// `wasm` as it would be had it been started and come to hold `values`.
+pub(super) fn with_state(wasm: &[u8], values: HashMap<String, Value>) -> Result<Vec<u8>, String> {
+    picture(wasm, &mut State(values))
+}
+
+fn picture(wasm: &[u8], state: &mut impl ComponentInstanceState) -> Result<Vec<u8>, String> {
+    caught(|| {
+        let wizer = Wizer::new();
+        let wasm = expose::globals(wasm)?;
+        let (component, _) = wizer.instrument_component(&wasm)?;
+        let snapshot = pin!(wizer.snapshot_component(&component, state));
+        match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(snapshot) => snapshot,
+            Poll::Pending => Err(wasmtime::format_err!("it waits for what is there")),
+        }
+    })
+}
+
+/// The library panics on some of what it does not support, and the host takes what the child says for more than that.
+fn caught(work: impl FnOnce() -> wasmtime::Result<Vec<u8>>) -> Result<Vec<u8>, String> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    panic::set_hook(hook);
+    match outcome {
+        Ok(Ok(wasm)) => Ok(wasm),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(_) => Err("it is built in a way that is not understood".into()),
+    }
+}
+
+fn makes_resources(wasm: &[u8]) -> bool {
+    Parser::new(0).parse_all(wasm).any(|payload| match payload {
+        Ok(Payload::ComponentCanonicalSection(section)) => {
+            section.into_iter().any(|function| matches!(function, Ok(CanonicalFunction::ResourceNew { .. })))
+        }
+        _ => false,
+    })
+}
+
+/// Answers as the instrumented component did.
+struct State(HashMap<String, Value>);
+
+impl State {
+    fn value(&self, name: &str) -> &Value {
+        self.0.get(name).unwrap_or_else(|| panic!("no value was read of {name}"))
+    }
+}
+
+impl ComponentInstanceState for State {
+    async fn call_func_ret_list_u8(&mut self, _: &str, name: &str, contents: impl FnOnce(&[u8]) + Send) {
+        match self.value(name) {
+            Value::Memory(bytes) => contents(bytes),
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    async fn call_func_ret_s32(&mut self, _: &str, name: &str) -> i32 {
+        match self.value(name) {
+            Value::I32(value) => *value,
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    async fn call_func_ret_s64(&mut self, _: &str, name: &str) -> i64 {
+        match self.value(name) {
+            Value::I64(value) => *value,
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    async fn call_func_ret_f32(&mut self, _: &str, name: &str) -> u32 {
+        match self.value(name) {
+            Value::F32(bits) => *bits,
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    async fn call_func_ret_f64(&mut self, _: &str, name: &str) -> u64 {
+        match self.value(name) {
+            Value::F64(bits) => *bits,
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use wasmtime::CacheStore;
+
+    use super::*;
+    use crate::sandbox::compile::functions::{Known, Learnt};
+    use crate::sandbox::engine::{self, Metering};
+
+    /// A guest that holds nothing but zeroes.
+    struct Zeroes;
+
+    impl ComponentInstanceState for Zeroes {
+        async fn call_func_ret_list_u8(&mut self, _: &str, _: &str, contents: impl FnOnce(&[u8]) + Send) {
+            contents(&vec![0; 2 << 20]);
+        }
+
+        async fn call_func_ret_s32(&mut self, _: &str, _: &str) -> i32 {
+            0
+        }
+
+        async fn call_func_ret_s64(&mut self, _: &str, _: &str) -> i64 {
+            0
+        }
+
+        async fn call_func_ret_f32(&mut self, _: &str, _: &str) -> u32 {
+            0
+        }
+
+        async fn call_func_ret_f64(&mut self, _: &str, _: &str) -> u64 {
+            0
+        }
+    }
+
+    #[derive(Debug)]
+    struct Counted {
+        known: Known,
+        hits: AtomicUsize,
+        misses: AtomicUsize,
+    }
+
+    impl CacheStore for Counted {
+        fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+            let found = self.known.get(key);
+            let count = if found.is_some() { &self.hits } else { &self.misses };
+            count.fetch_add(1, Ordering::Relaxed);
+            found
+        }
+
+        fn insert(&self, _: &[u8], _: Vec<u8>) -> bool {
+            false
+        }
+    }
+
+    fn echo() -> Vec<u8> {
+        std::fs::read(bulkhead_artifacts::guest("echo")).unwrap()
+    }
+
+    #[test]
+    fn an_image_is_compiled_from_the_functions_of_its_upload_and_comes_out_the_same() {
+        let learnt = Arc::<Learnt>::default();
+        let shown = instrument(&echo()).unwrap();
+        engine::compiling(Metering::Fuel, Some(Arc::clone(&learnt) as _))
+            .unwrap()
+            .precompile_component(&shown)
+            .unwrap();
+        let mut file = Vec::new();
+        learnt.write(&mut file).unwrap();
+        let counted = Arc::new(Counted { known: Known::new(file), hits: 0.into(), misses: 0.into() });
+
+        let image = picture(&echo(), &mut Zeroes).unwrap();
+        let compile =
+            |store| engine::compiling_image(Metering::Fuel, store).unwrap().precompile_component(&image).unwrap();
+        let code = compile(Some(Arc::clone(&counted) as _));
+        let (hits, misses) = (counted.hits.load(Ordering::Relaxed), counted.misses.load(Ordering::Relaxed));
+        assert!(hits > 10 * misses, "{hits} functions were known, {misses} were not");
+        assert!(code == compile(None), "it is the same without help");
+    }
+
+    #[test]
+    fn what_hides_its_state_says_so_and_nothing_panics() {
+        let own = r#"(component (type $t (resource (rep i32))) (core func (canon resource.new $t)))"#;
+        let nested = "(component (component (core module)))";
+        let twice = "(component (core module $m) (core instance (instantiate $m)) (core instance (instantiate $m)))";
+        for (text, told) in [(own, "resources of its own"), (nested, "nested"), (twice, "at most once")] {
+            let refused = instrument(&bulkhead_hostile::component_of(text)).expect_err(text);
+            assert!(refused.contains(told), "{text}: {refused}");
+        }
+        let lacking = with_state(&echo(), HashMap::new()).unwrap_err();
+        assert!(lacking.contains("not understood"), "{lacking}");
+    }
+}

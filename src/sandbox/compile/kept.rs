@@ -1,0 +1,172 @@
+//! What compilation has made, kept until nobody needs it. Layout:
+//!
+//! ```text
+//! <cache>/<engine>/<name>.cwasm          machine code, mapped into the host
+//! <cache>/<engine>/<name>.cwasm.sha256   its hash in hexadecimal, written last; on further lines why the component does
+//!                                        not show its state, where it does not
+//! <cache>/<engine>/<name>.none           why there is no image of that name, and never will be
+//! <cache>/<engine>/.compiling-…             on their way; left over only where the host was killed, and then swept
+//! ```
+//!
+//! `<name>` is the SHA-256 of an upload, or that of all that an image depends on. `<engine>` names the kind of check and
+//! everything that decides the machine code, so another version of the engine finds nothing instead of finding something
+//! wrong. Machine code is checked against its hash before every use and made anew when it does not match. An image holds
+//! what `initialize` read, so these files are as secret as the model; the directory is the host's alone.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempPath;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::{CompileError, Metering};
+use crate::failpoint;
+
+/// What is kept of an image.
+pub(in crate::sandbox) enum Image {
+    There(Component),
+    /// It cannot be made; why.
+    Never(String),
+    Absent,
+}
+
+/// A component, and why it does not show its state, where it does not.
+type Found = (Component, Option<String>);
+
+/// Where something is kept.
+#[derive(Clone)]
+pub(super) struct Place {
+    dir: PathBuf,
+    code: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(cache: &Path, engine: &Engine, metering: Metering, name: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let dir = cache.join(format!("{}-{:016x}", metering.name(), hasher.finish()));
+        Self { code: dir.join(format!("{name}.cwasm")), dir }
+    }
+
+    /// A new file beside it, readable by the host alone, that is gone when nobody keeps it.
+    pub(super) fn fresh(&self) -> io::Result<TempPath> {
+        fs::create_dir_all(&self.dir)?;
+        Ok(tempfile::Builder::new().prefix(".compiling-").tempfile_in(&self.dir)?.into_temp_path())
+    }
+
+    /// Maps compiled code that is present and whole; `None` asks for it to be compiled.
+    pub(super) async fn load(&self, engine: &Engine) -> io::Result<Option<Found>> {
+        let (place, engine) = (self.clone(), engine.clone());
+        unblock(move || place.load_now(&engine)).await
+    }
+
+    fn load_now(&self, engine: &Engine) -> io::Result<Option<Found>> {
+        let code = &self.code;
+        let Ok(sidecar) = fs::read_to_string(self.sidecar()) else { return Ok(None) };
+        let (expected, hidden) = sidecar.split_once('\n').unwrap_or((&sidecar, ""));
+        match hash_file(code) {
+            Ok(found) if found == expected => {}
+            Ok(_) => {
+                tracing::warn!(file = %code.display(), "compiled code does not match its hash; compiling anew");
+                // From here on it counts as absent, and nobody wonders a second time.
+                fs::remove_file(self.sidecar())?;
+                return Ok(None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        match map(engine, code) {
+            Ok(component) => Ok(Some((component, (!hidden.is_empty()).then(|| hidden.to_owned())))),
+            Err(error) => {
+                tracing::warn!(file = %code.display(), error = format!("{error:#}"), "compiled code cannot be mapped; compiling anew");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The same for an image.
+    pub(super) async fn image(&self, engine: &Engine) -> io::Result<Image> {
+        let (place, engine) = (self.clone(), engine.clone());
+        unblock(move || match place.load_now(&engine)? {
+            Some((component, _)) => Ok(Image::There(component)),
+            None => match fs::read_to_string(place.none()) {
+                Ok(reason) => Ok(Image::Never(reason)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Image::Absent),
+                Err(error) => Err(error),
+            },
+        })
+        .await
+    }
+
+    /// Puts a fresh result in its place. The hash comes last: without it the result counts as absent.
+    pub(super) async fn keep(&self, engine: &Engine, fresh: TempPath, hidden: String) -> Result<Found, CompileError> {
+        let (place, engine) = (self.clone(), engine.clone());
+        let found = unblock(move || {
+            let hash = hash_file(&fresh)?;
+            fresh.persist(&place.code).map_err(|error| error.error)?;
+            failpoint::reach("compile.renamed");
+            place.write(&place.sidecar(), &if hidden.is_empty() { hash } else { format!("{hash}\n{hidden}") })?;
+            place.load_now(&engine)
+        });
+        found.await?.ok_or_else(|| CompileError::Stopped("its result did not survive on disk".into()))
+    }
+
+    pub(super) async fn keep_none(&self, reason: &str) -> io::Result<()> {
+        let (place, reason) = (self.clone(), reason.to_owned());
+        unblock(move || place.write(&place.none(), &reason)).await
+    }
+
+    /// A small file is there whole or not at all.
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".compiling-").tempfile_in(&self.dir)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    fn sidecar(&self) -> PathBuf {
+        self.code.with_extension("cwasm.sha256")
+    }
+
+    fn none(&self) -> PathBuf {
+        self.code.with_extension("none")
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "mapping compiled code runs it; only files that our own child wrote and whose hash matches come here"
+)]
+fn map(engine: &Engine, code: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the file lies in the host's own directory (mode 0700), was written by our compiling child for this very
+    // engine, and has just been found equal to the hash taken when it was written.
+    unsafe { Component::deserialize_file(engine, code) }
+}
+
+fn hash_file(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
+    Ok(crate::storage::hex(&hasher.finalize()))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn unblock<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

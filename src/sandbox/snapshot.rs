@@ -1,0 +1,177 @@
+//! Takes the picture of a guest's memory after `initialize`, from which further guests start.
+//!
+//! An instrumented component shows what its globals and memories hold. That is all there is of a guest, provided that it
+//! holds no handle: handles lie in tables of the host's, and those of another guest would not be in them. Clocks,
+//! randomness and the environment are asked of the host at each use, so they stay live.
+//!
+//! The host only reads. What it has read goes to a file, and the compiling child makes a component of it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempPath;
+use tokio::runtime::Handle;
+use wasmtime::component::types::{ComponentItem, Type};
+use wasmtime::component::{ComponentNamedList, Instance, Lift, WasmList};
+use wasmtime::{AsContextMut, Store};
+
+use super::compile;
+use super::guest::Guest;
+use super::host::HostState;
+use super::limits::MAX_IMAGE;
+use super::program::Program;
+use super::state::{self, Value};
+use super::{Sandbox, engine::Metering};
+use crate::failpoint;
+
+/// The export under which an instrumented component shows its state.
+const SHOWN: &str = "wasmtime:wizer/access";
+
+/// Whether guests start from a picture of one that has been initialised.
+pub enum Snapshot {
+    Taken,
+    /// It can be taken of the first guest that has been initialised.
+    Possible(Draft),
+    /// It cannot; why.
+    Impossible(String),
+}
+
+/// A snapshot that is still to be taken.
+pub struct Draft {
+    pub(super) wasm: PathBuf,
+    pub(super) name: String,
+    pub(super) metering: Metering,
+    pub(super) functions: Option<TempPath>,
+}
+
+/// A snapshot that was not taken.
+pub struct NotTaken {
+    pub reason: String,
+    /// The guest, where it is as it was.
+    pub guest: Option<Guest>,
+}
+
+impl Sandbox {
+    /// The program whose guests start as `guest` is now, which must have been initialised and nothing more.
+    ///
+    /// # Errors
+    /// Why there is none. The guest's program goes on to serve.
+    pub async fn take_snapshot(&self, draft: Draft, mut guest: Guest) -> Result<Arc<Program>, NotTaken> {
+        let handles = guest.store_and_instance().0.data_mut().open_handles();
+        if handles > 0 {
+            let plural = if handles == 1 { "" } else { "s" };
+            let reason = format!(
+                "it keeps {handles} handle{plural} open after initialize (files, streams, or standard output it has printed to)"
+            );
+            return Err(NotTaken { reason, guest: Some(guest) });
+        }
+        let program = Arc::clone(guest.program());
+        self.carry_out(draft, guest, &program).await.map_err(|reason| NotTaken { reason, guest: None })
+    }
+
+    async fn carry_out(&self, draft: Draft, guest: Guest, program: &Program) -> Result<Arc<Program>, String> {
+        let Draft { wasm, name, metering, functions } = draft;
+        let running = self.running(metering).map_err(|error| error.to_string())?;
+        let file =
+            self.compiler.state_file(&running.engine, metering, &name).map_err(|error| compile::on_disk(&error))?;
+        let file = spawn_read(guest, file).await?;
+        failpoint::reach("snapshot.taken");
+        let draft = compile::Draft { wasm: &wasm, state: &file, functions: functions.as_deref(), name: &name };
+        let component = self.compiler.make_image(&running.engine, metering, draft).await?;
+        let (settings, sink) = (program.settings().clone(), Arc::clone(program.sink()));
+        let linked = Program::link(running, metering, &component, settings, sink, true);
+        linked.map(Arc::new).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads on a thread where that may take its time, and where a panic hurts nobody.
+async fn spawn_read(mut guest: Guest, file: TempPath) -> Result<TempPath, String> {
+    let runtime = Handle::current();
+    let work = move || {
+        let (store, instance) = guest.store_and_instance();
+        runtime.block_on(read(store, instance, &file))?;
+        Ok(file)
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("its state cannot be read".into()))
+}
+
+/// Writes all that the guest shows to `file`.
+async fn read(store: &mut Store<HostState>, instance: Instance, file: &Path) -> Result<(), String> {
+    store.data_mut().limits.lift();
+    store.set_hostcall_fuel(usize::MAX);
+    let names = shown(store, instance);
+    let full = failpoint::is_full("snapshot.write");
+    let mut to = BufWriter::new(full.and_then(|()| File::create(file)).map_err(|error| compile::on_disk(&error))?);
+    let mut left = MAX_IMAGE;
+    for (name, kind) in names {
+        let value = match kind {
+            Kind::I32 => Value::I32(call(store, instance, &name).await?),
+            Kind::I64 => Value::I64(call(store, instance, &name).await?),
+            Kind::F32 => Value::F32(call::<f32>(store, instance, &name).await?.to_bits()),
+            Kind::F64 => Value::F64(call::<f64>(store, instance, &name).await?.to_bits()),
+            Kind::Memory => {
+                let memory: WasmList<u8> = call(store, instance, &name).await?;
+                let memory = memory.as_le_slice(&*store);
+                left = left.checked_sub(state::span(memory)).ok_or_else(too_large)?;
+                state::write_memory(&mut to, &name, memory).map_err(|error| compile::on_disk(&error))?;
+                continue;
+            }
+        };
+        state::write(&mut to, &name, &value).map_err(|error| compile::on_disk(&error))?;
+    }
+    to.flush().map_err(|error| compile::on_disk(&error))
+}
+
+fn too_large() -> String {
+    format!("its memory spans more than {} MiB after initialize", MAX_IMAGE >> 20)
+}
+
+enum Kind {
+    I32,
+    I64,
+    F32,
+    F64,
+    Memory,
+}
+
+/// What the component shows, by name.
+fn shown(store: &mut Store<HostState>, instance: Instance) -> Vec<(String, Kind)> {
+    let engine = store.engine().clone();
+    let component = instance.instance_pre(&*store).component().component_type();
+    let Some(ComponentItem::ComponentInstance(shown)) = component.get_export(&engine, SHOWN).map(|export| export.ty)
+    else {
+        return Vec::new();
+    };
+    shown
+        .exports(&engine)
+        .filter_map(|(name, export)| {
+            let ComponentItem::ComponentFunc(function) = export.ty else { return None };
+            let kind = match function.results().next()? {
+                Type::S32 => Kind::I32,
+                Type::S64 => Kind::I64,
+                Type::Float32 => Kind::F32,
+                Type::Float64 => Kind::F64,
+                Type::List(_) => Kind::Memory,
+                _ => return None,
+            };
+            Some((name.to_owned(), kind))
+        })
+        .collect()
+}
+
+/// What the function shows. Showing a memory makes it grow by a page, to have room for its address and length.
+async fn call<T>(store: &mut Store<HostState>, instance: Instance, name: &str) -> Result<T, String>
+where
+    T: Lift + Send + Sync + 'static,
+    (T,): ComponentNamedList + Lift,
+{
+    let failed = |error: wasmtime::Error| format!("its state cannot be read: {}", error.root_cause());
+    let missing = || format!("its state cannot be read: {name} is missing");
+    let (_, shown) = instance.get_export(&mut *store, None, SHOWN).ok_or_else(missing)?;
+    let (_, function) = instance.get_export(&mut *store, Some(&shown), name).ok_or_else(missing)?;
+    let function = instance.get_typed_func::<(), (T,)>(&mut *store, function).map_err(failed)?;
+    let (value,) = function.call_async(store.as_context_mut(), ()).await.map_err(failed)?;
+    Ok(value)
+}

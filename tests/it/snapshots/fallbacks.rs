@@ -1,0 +1,170 @@
+//! Processors of which no snapshot can be taken: they are deployed all the same, and it is told why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead::call::RequestId;
+use bulkhead::sandbox::{Capacity, Level, LineSink, Sandbox, Settings, Snapshot};
+use serde_json::{Value, json};
+
+use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapshot, svc};
+use crate::figures::must;
+use crate::host::{TestHost, binary};
+use crate::http::Client;
+use crate::uploads::children;
+
+fn reason(host: &TestHost) -> String {
+    let snapshot = snapshot(host);
+    assert_eq!(snapshot["taken"], false, "{snapshot}");
+    snapshot["reason"].as_str().expect("a reason").to_owned()
+}
+
+/// Five workers, each initialised by itself; and one more, where a guest was spent on the attempt.
+fn falls_back(what: &str, component: &[u8], keys: Value, because: &str, initialized: usize) {
+    let host = TestHost::start();
+    let service = deploy(&host, component, keys);
+    assert!(reason(&host).contains(because), "{what}: {}", reason(&host));
+    assert_initialized(&host, initialized);
+    assert_eq!(look(&host), LEFT);
+    assert_eq!(super::number(&host.client().post(&service, b"")), LEFT + 1);
+    let host = host.kill_and_restart();
+    assert!(reason(&host).contains(because), "{what}: {}", reason(&host));
+    assert_eq!(look(&host), LEFT);
+    must(
+        &format!("snapshots.fallback.{what}"),
+        "deployed, initialised for each worker, and the reason told",
+        because,
+        true,
+    );
+}
+
+#[test]
+fn a_guest_that_keeps_a_handle() {
+    falls_back("handle", &counter("(drop (call $stdout))", ""), json!({}), "keeps 1 handle open", 5);
+}
+
+#[test]
+fn a_service_that_wants_none() {
+    falls_back("unwanted", &counter("", ""), json!({"sandbox": {"snapshot": false}}), "sandbox.snapshot is false", 5);
+}
+
+#[test]
+fn a_guest_whose_table_may_have_changed() {
+    // It ends `$act` and begins a function that nobody calls.
+    let sets = ") (table $t 1 funcref) (func $set (table.set $t (i32.const 0) (ref.null func))";
+    falls_back("table", &counter("", sets), json!({}), "table.set", 5);
+}
+
+#[test]
+fn a_guest_whose_memory_is_spread_too_far() {
+    // One byte at the bottom, one 200 MiB above it.
+    let spread = "(drop (memory.grow (i32.const 3200))) (i32.store8 (i32.const 209715200) (i32.const 1))";
+    falls_back("spread", &counter(spread, ""), json!({}), "spans more than 128 MiB", 6);
+}
+
+#[test]
+fn a_guest_whose_memory_cannot_grow_by_a_page() {
+    let all = "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))";
+    // A memory may be as large as its own maximum, and then there is no room for what shows it.
+    falls_back("full", &counter_in("2 40", all, ""), json!({}), "its state cannot be read", 6);
+}
+
+#[test]
+fn a_disk_without_room_for_it() {
+    let host = TestHost::start_with(&[], "snapshot.write=full");
+    deploy(&host, &counter("", ""), json!({}));
+    assert!(reason(&host).contains("cannot be written"), "{}", reason(&host));
+    assert_eq!(look(&host), LEFT);
+    // That was the disk's doing: there may be room the next time.
+    let host = host.kill_and_restart();
+    assert_eq!((snapshot(&host), look(&host)), (json!({"taken": true}), LEFT));
+}
+
+#[test]
+fn a_compiler_that_dies_over_the_image() {
+    let host = TestHost::start();
+    // Large enough that its compiler can be caught at work.
+    let fill = "(drop (memory.grow (i32.const 1600)))
+        (memory.fill (i32.const 1200000) (i32.const 7) (i32.const 100000000))";
+    let component = counter(fill, "");
+    std::thread::scope(|scope| {
+        let deployed = scope.spawn(|| deploy(&host, &component, json!({})));
+        let mut killed = false;
+        host.wait_for("the image to be compiled", || {
+            for child in children(host.pid()) {
+                let command = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+                if command.windows(7).any(|word| word == b"--state") {
+                    let pid = rustix::process::Pid::from_raw(i32::try_from(child).expect("a pid")).expect("a pid");
+                    killed |= rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok();
+                }
+            }
+            killed
+        });
+        deployed.join().expect("it is deployed all the same");
+    });
+    let because = reason(&host);
+    assert!(because.contains("compilation was stopped"), "{because}");
+    assert_eq!(look(&host), LEFT);
+    // What has killed one compiler is not tried again at every start.
+    let host = host.kill_and_restart();
+    assert_eq!((reason(&host), look(&host)), (because, LEFT));
+    assert_eq!(host.log().matches("image compiled").count(), 0);
+    must("snapshots.fallback.compiler", "deployed, told why, and not tried again", "killed", true);
+}
+
+#[test]
+fn the_operator_is_told_while_the_deploy_is_under_way() {
+    let host = TestHost::start();
+    let spec = json!({"name": "svc", "processor_path": "x.wasm", "token": "t"});
+    let processor = host.upload_bytes(&counter("(drop (call $stdout))", ""));
+    let authorization = format!("Bearer {}", host.admin_token);
+    let headers = [("authorization", authorization.as_str()), ("accept", "application/x-ndjson")];
+    let body = json!({"spec": spec, "processor": processor}).to_string();
+    let answer = Client::connect(host.admin).send("POST", "/api/v1/services", &headers, body.as_bytes());
+    let told: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let notice = told.iter().find(|line| line["event"] == "notice").unwrap_or_else(|| panic!("{told:?}"));
+    assert!(notice["text"].as_str().expect("text").contains("keeps 1 handle open"), "{notice}");
+    assert_eq!(told.last().expect("a line")["event"], "done", "{told:?}");
+    assert_eq!(host.client().post(&svc(), b"").status, 200);
+}
+
+struct Silent;
+
+impl LineSink for Silent {
+    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
+    fn dropped(&self, _: Option<RequestId>, _: u64) {}
+}
+
+/// Where there is no room a guest is not made at once, and nothing else happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_without_room_makes_no_guest_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(binary(), dir.path().join("compiled"), Capacity { guests: 1, memory: 16 << 20 });
+    let wasm = dir.path().join("x.wasm");
+    std::fs::write(&wasm, counter("", "")).unwrap();
+    let settings = Settings {
+        fuel: Some(u64::MAX / 2),
+        memory_limit: 16 << 20,
+        envs: Vec::new(),
+        model_dir: None,
+        model_entry: None,
+        model_config: String::new(),
+        initialize_timeout: Duration::from_secs(20),
+        max_response_bytes: 1 << 20,
+        log_bytes: 0,
+        max_requests: None,
+        image: Some("image".into()),
+    };
+    let prepared = sandbox.prepare(&wasm, "wasm", settings.clone(), Arc::new(Silent)).await.expect("a processor");
+    let Snapshot::Possible(draft) = prepared.snapshot else { panic!("it hides its state") };
+    assert!(prepared.program.instantiate_at_once().is_none(), "it must be initialised first");
+    let first = prepared.program.instantiate().await.expect("there is room");
+    let Ok(image) = sandbox.take_snapshot(draft, first).await else { panic!("no snapshot") };
+    let guest = image.instantiate_at_once().expect("there is room again");
+    assert!(image.instantiate_at_once().is_none());
+    assert!(image.instantiate().await.is_err());
+    drop(guest);
+    assert!(image.instantiate_at_once().is_some());
+    let again = sandbox.prepare(&wasm, "wasm", settings, Arc::new(Silent)).await.expect("a processor");
+    assert!(matches!(again.snapshot, Snapshot::Taken));
+}
