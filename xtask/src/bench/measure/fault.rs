@@ -1,0 +1,66 @@
+//! What a fault costs the caller that comes next.
+//!
+//! One worker and one connection: an ordinary call, one that ends the guest, and the next, which waits for the guest's
+//! replacement. The target is for what that last one takes longer than the first.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use super::open::Caller;
+use super::report::{Line, Target};
+use super::stats::{Times, micros};
+use crate::host::Host;
+use crate::services::Service;
+
+/// What ends a guest, and what it answers.
+pub(super) struct Ways {
+    pub(super) fatal: &'static [u8],
+    pub(super) ordinary: &'static [u8],
+}
+
+pub(super) const OF_FAULTS: Ways = Ways { fatal: br#"{"do": "trap"}"#, ordinary: br#"{"do": "flag"}"# };
+pub(super) const OF_LARGE: Ways = Ways { fatal: b"abort", ordinary: b"a" };
+
+pub(super) fn line(
+    what: &str,
+    most_us: f64,
+    host: &Host,
+    service: &Service,
+    ways: &Ways,
+    rounds: usize,
+) -> Result<Line> {
+    let (fatal, ordinary) = (service.request(ways.fatal), service.request(ways.ordinary));
+    let mut caller = Caller::connect(host.data)?;
+    let mut timed = |request: &[u8], expected: u16| -> Result<Duration> {
+        let start = Instant::now();
+        let status = caller.call(request)?;
+        let took = start.elapsed();
+        if status != expected {
+            bail!("an answer {status} instead of {expected}");
+        }
+        Ok(took)
+    };
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    timed(&ordinary, 200)?;
+    for _ in 0..rounds {
+        before.push(timed(&ordinary, 200)?);
+        timed(&fatal, 400)?;
+        after.push(timed(&ordinary, 200)?);
+    }
+    let (before, after) = (Times::of(before), Times::of(after));
+    let extra = micros(after.p50) - micros(before.p50);
+    Ok(Line::bounded(
+        what,
+        Target::at_most(most_us, "µs"),
+        extra,
+        format!(
+            "{extra:.0} µs more: {:.0} after {:.0}, p99 {:.0}",
+            micros(after.p50),
+            micros(before.p50),
+            micros(after.p99)
+        ),
+        json!({ "extra_us": extra, "ordinary": before.values(), "after_fault": after.values() }),
+    ))
+}
