@@ -9,6 +9,7 @@ mod contest;
 mod crowd;
 mod echo;
 mod fault;
+mod goals;
 mod late;
 mod open;
 mod page;
@@ -29,7 +30,7 @@ use serde_json::json;
 
 use self::bare::Bare;
 pub(crate) use self::bare::serve as bare_server;
-use self::report::{Line, Report, Target};
+use self::report::{Goal, Line, Report};
 use super::guests;
 use crate::host::{Host, Log};
 use crate::{cargo, services, stage};
@@ -120,24 +121,26 @@ impl Bench {
 
         let echo = create("examples/echo/echo.json")?;
         let servers = echo::Servers { host: &host, echo: &echo, bare: Bare::start()? };
-        self.stage("echo of 1 KiB, in turns", |bench| bench.echo_1_kib(&servers));
-        self.stage("echo of 64 KiB, in turns", |bench| bench.echo_64_kib(&servers));
-        self.stage("a steady rate, in turns", |bench| bench.steady(&servers));
+        self.stage("echo of 1 KiB, in turns", &goals::CONTEST, |bench| bench.echo_1_kib(&servers));
+        self.stage("echo of 64 KiB, in turns", &[goals::ECHO_64], |bench| bench.echo_64_kib(&servers));
+        let percentiles = goals::STEADY.map(|(_, goal)| goal);
+        self.stage("a steady rate, in turns", &percentiles, |bench| bench.steady(&servers));
         drop(servers);
 
-        self.stage("refusals and short calls while guests spin", |bench| {
-            let lines = busy::lines(&host, &create("xtask/services/spin.json")?, &echo, plan)?;
-            bench.add(lines)
+        self.stage("refusals and short calls while guests spin", &goals::BUSY, |bench| {
+            bench.add(busy::lines(&host, &create("xtask/services/spin.json")?, &echo, plan)?)
         });
-        self.stage("looping guests' deadlines", |bench| {
-            let lines = late::alone(&host, &create("xtask/services/late.json")?, plan)?;
-            bench.add(lines)?;
+        self.stage("a looping guest's deadline", &[goals::LATE_ALONE], |bench| {
+            bench.add(late::alone(&host, &create("xtask/services/late.json")?, plan)?)
+        });
+        self.stage("the deadline of looping guests in every worker", &[goals::LATE_ALL], |bench| {
             bench.add(late::all(&host, &create("xtask/services/late-all.json")?, plan)?)
         });
-        self.stage("faults", |bench| {
-            let fault = create("xtask/services/fault.json")?;
-            let small = "fault to next good answer, small guest: extra";
-            bench.add([fault::line(small, 50.0, &host, &fault, &fault::OF_FAULTS, plan.faults)?])?;
+        self.stage("faults of a small guest", &[goals::FAULT], |bench| {
+            let service = create("xtask/services/fault.json")?;
+            bench.add([fault::line(&goals::FAULT, &host, &service, &fault::OF_FAULTS, plan.faults)?])
+        });
+        self.stage("faults of a large guest", &[goals::FAULT_LARGE], |bench| {
             let large = json!({
                 "name": "large",
                 "processor_path": guests::large(),
@@ -146,15 +149,13 @@ impl Bench {
             });
             let large = services::create(&host, &services::write(&bench.directory.join("services"), &large)?)?;
             // Without a snapshot every replacement builds its 50 MiB anew.
-            let rounds = plan.loops * 2;
-            let what = "fault to next good answer, guest of 50 MiB: extra";
-            bench.add([fault::line(what, 100.0, &host, &large, &fault::OF_LARGE, rounds)?])
+            bench.add([fault::line(&goals::FAULT_LARGE, &host, &large, &fault::OF_LARGE, plan.loops * 2)?])
         });
-        self.stage("kernels, in the sandbox and natively", |bench| {
+        self.stage("kernels, in the sandbox and natively", &[], |bench| {
             bench.report.compute.extend(compute::kernels(&host, &bench.directory, plan)?);
             Ok(())
         });
-        self.stage("the digits model, in the sandbox and natively", |bench| {
+        self.stage("the digits model, in the sandbox and natively", &[goals::DIGITS], |bench| {
             bench.add([deploy_digits(&host)?])?;
             let (table, lines) = compute::digits(&host, &bench.directory, plan)?;
             bench.report.compute.extend(table);
@@ -168,21 +169,29 @@ impl Bench {
     }
 
     fn many_services(&mut self) {
-        self.stage("memory of warm guests", |bench| bench.add([crowd::warm_guest(&bench.binary, &bench.directory)?]));
-        self.stage("many small services", |bench| {
+        self.stage("memory of warm guests", &[goals::WARM_GUEST], |bench| {
+            bench.add([crowd::warm_guest(&bench.binary, &bench.directory)?])
+        });
+        self.stage("many small services", &goals::CROWD, |bench| {
             let (lines, done) = crowd::lines(&bench.binary, &bench.directory, bench.plan);
             bench.add(lines)?;
             done
         });
     }
 
-    /// A part of the run. One that fails is named in the report, and the others are measured all the same.
-    fn stage(&mut self, what: &str, measure: impl FnOnce(&mut Self) -> Result<()>) {
+    /// A part of the run, and what it is for. One that fails leaves its goals without a measurement, and the others are
+    /// measured all the same.
+    fn stage(&mut self, what: &str, goals: &[Goal], measure: impl FnOnce(&mut Self) -> Result<()>) {
         stage::announce(what);
-        if let Err(error) = measure(self) {
-            stage::announce(&format!("{what}: {error:#}"));
-            self.report.lines.push(Line::absent(what, None, &format!("{error:#}")));
+        let Err(error) = measure(self) else { return };
+        let why = format!("{error:#}");
+        stage::announce(&format!("{what}: {why}"));
+        let lines = &mut self.report.lines;
+        let left: Vec<&Goal> = goals.iter().filter(|goal| lines.iter().all(|line| line.what != goal.what)).collect();
+        if left.is_empty() {
+            lines.push(Line::absent(what, &why));
         }
+        lines.extend(left.iter().map(|goal| goal.absent(&why)));
     }
 
     fn add(&mut self, lines: impl IntoIterator<Item = Line>) -> Result<()> {
@@ -203,9 +212,7 @@ impl Bench {
 fn idle(host: &Host) -> Result<Line> {
     thread::sleep(Duration::from_secs(1));
     let empty = usage::resident_mib(host.pid())?;
-    let target = Target::at_most(40.0, "MiB");
-    let values = json!({ "resident_mib": empty });
-    Ok(Line::bounded("host idle, no services: resident memory", target, empty, format!("{empty:.1} MiB"), values))
+    Ok(goals::IDLE_HOST.bounded(empty, format!("{empty:.1} MiB"), json!({ "resident_mib": empty })))
 }
 
 /// Upload, compilation in a child process, `initialize`, warm-up; then bringing it up again, with the compiled code kept.

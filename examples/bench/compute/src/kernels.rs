@@ -105,7 +105,7 @@ fn document() -> Value {
             "name": format!("record {id}"),
             "score": f64::from(id) / 7.0,
             "tags": ["alpha", "beta", "\u{3b3}"],
-            "active": id % 3 == 0,
+            "active": id.is_multiple_of(3),
             "parent": null,
         })
     };

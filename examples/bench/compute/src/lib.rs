@@ -18,7 +18,8 @@ impl Processor for Compute {
 
     fn process(&mut self, request: Request) -> Result<Response, Error> {
         let order = std::str::from_utf8(&request.body)?;
-        let measured = run(order).ok_or_else(|| Error::new(422, format_args!("`{order}` is no kernel and its rounds")))?;
+        let measured =
+            run(order).ok_or_else(|| Error::new(422, format_args!("`{order}` is no kernel and its rounds")))?;
         Ok(Response::text(measured.to_string()))
     }
 }

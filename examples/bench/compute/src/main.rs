@@ -15,7 +15,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let measured = match words[..] {
-        ["digits", model, body, rounds] => digits(Path::new(model), body, rounds).map_err(|error| error.message().to_owned()),
+        ["digits", model, body, rounds] => {
+            digits(Path::new(model), body, rounds).map_err(|error| error.message().to_owned())
+        }
         _ => compute::run(&args.join(" ")).ok_or_else(|| "expected a kernel and its rounds".to_owned()),
     };
     match measured {

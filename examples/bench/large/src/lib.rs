@@ -24,7 +24,8 @@ impl Processor for Large {
         if request.body == b"abort" {
             std::process::abort();
         }
-        let at = request.body.iter().fold(7, |hash: usize, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        let at =
+            request.body.iter().fold(7, |hash: usize, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
         Ok(Response::text(self.table[at % self.table.len()].to_string()))
     }
 }

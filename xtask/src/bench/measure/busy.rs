@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::Plan;
 use super::open::Caller;
-use super::report::{Line, Target};
+use super::report::{Goal, Line};
 use super::stats::{Times, micros, millis};
+use super::{Plan, goals};
 use crate::host::Host;
 use crate::services::Service;
 use crate::{http, metrics};
@@ -35,21 +35,16 @@ pub(super) fn lines(host: &Host, spin: &Service, echo: &Service, plan: &Plan) ->
     metrics::wait_for(host.admin, "the spinning guests are stopped when their callers leave", |metrics| {
         metrics.sum("bulkhead_workers_busy", &[("service", "spin")]) == 0.0
     })?;
-    let mut lines = Vec::new();
-    for (what, times) in [("450", &refused), ("/healthz", &health)] {
-        let full = format!("{what}, every worker spinning and the queue full");
-        lines.push(median(&full, times));
-        let p99 = Target::at_most(3.0, "ms");
-        lines.push(Line::bounded(&format!("{full}: p99"), p99, millis(times.p99), times.text(), times.values()));
-    }
-    lines.push(Line::told("echo of another service meanwhile", short.text(), short.values()));
-    lines.push(median("1 KiB of the same service beside 4 spinning guests of 5", &beside));
-    Ok(lines)
-}
-
-fn median(what: &str, times: &Times) -> Line {
-    let target = Target::at_most(50.0, "µs");
-    Line::bounded(&format!("{what}: median"), target, micros(times.p50), times.text(), times.values())
+    let median = |goal: &Goal, times: &Times| goal.bounded(micros(times.p50), times.text(), times.values());
+    let late = |goal: &Goal, times: &Times| goal.bounded(millis(times.p99), times.text(), times.values());
+    Ok(vec![
+        median(&goals::REFUSED, &refused),
+        late(&goals::REFUSED_LATE, &refused),
+        median(&goals::HEALTH, &health),
+        late(&goals::HEALTH_LATE, &health),
+        Line::told("echo of another service meanwhile", short.text(), short.values()),
+        median(&goals::BESIDE, &beside),
+    ])
 }
 
 /// Has guests spin and callers wait until there are `count` of both.

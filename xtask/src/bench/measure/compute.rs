@@ -1,18 +1,17 @@
 //! Programs that compute, in the sandbox and natively from the same source, in turns.
-//!
-//! Kernels tell how long they took by their own clock. The digits model is asked for many pictures and for one; the
-//! difference is what a picture costs, without the call around it. That is timed by the host, and natively around the
-//! same function.
+
+mod digits;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use bulkhead_artifacts::{path, root};
 use serde_json::{Value, json};
 
+pub(super) use self::digits::digits;
+
 use super::Plan;
-use super::report::{Computed, Line, Target};
+use super::report::Computed;
 use super::stats::Spread;
 use crate::bench::guests::{self, Build};
 use crate::host::Host;
@@ -22,8 +21,6 @@ use crate::stage;
 
 /// Kernels, each with rounds that take some hundredths of a second.
 const KERNELS: [(&str, u32); 3] = [("matmul", 20), ("sha256", 8), ("json", 20)];
-const DIGITS: &str = "digits, one row";
-const ONE_ROW: Target = Target::at_most(1.5, "×");
 
 const REGIMES: [(&str, Regime); 2] = [("metered", Regime::Metered), ("unmetered", Regime::Unmetered)];
 
@@ -49,7 +46,7 @@ struct Round {
     checksum: u64,
 }
 
-/// Each kernel natively and in every cell.
+/// Each kernel natively and in every cell, by its own clock.
 pub(super) fn kernels(host: &Host, directory: &Path, plan: &Plan) -> Result<Vec<Computed>> {
     let builds = Build::ALL.map(|way| (label(way), guests::compute(way)));
     let cells = deploy("compute", host, directory, &builds, &json!({}))?;
@@ -67,59 +64,7 @@ pub(super) fn kernels(host: &Host, directory: &Path, plan: &Plan) -> Result<Vec<
     Ok(table)
 }
 
-/// The model, one picture.
-pub(super) fn digits(host: &Host, directory: &Path, plan: &Plan) -> Result<(Vec<Computed>, Vec<Line>)> {
-    let mut builds = vec![(label(Build::Ours), path("digits"))];
-    // Deploying it costs ten seconds of compiling.
-    if !plan.is_quick && guests::plain_digits().is_file() {
-        builds.push((label(Build::Plain), guests::plain_digits()));
-    }
-    let example = root().join("examples/digits");
-    let model = json!({ "model_path": example.join("model"), "model_entry": "digits.onnx" });
-    let cells = deploy("digits", host, directory, &builds, &model)?;
-    let (one, many, count) = pictures(&example)?;
-    let files = [("one.json", &one), ("many.json", &many)].map(|(name, body)| {
-        let file = directory.join(name);
-        std::fs::write(&file, body).map(|()| file)
-    });
-    let [one_file, many_file] = files;
-    let (one_file, many_file) = (one_file?, many_file?);
-    let onnx = example.join("model/digits.onnx");
-    let extra = f64::from(count - 1);
-
-    stage::announce("  the digits model");
-    let native_call = |file: &Path| natively(&["digits", &onnx.to_string_lossy(), &file.to_string_lossy(), "20"], 20);
-    let natively = || {
-        Ok(Round { micros: (native_call(&many_file)?.micros - native_call(&one_file)?.micros) / extra, checksum: 0 })
-    };
-    let in_cell = |cell: &Cell| {
-        let many = run_micros(&call(host, &cell.service, many.as_bytes())?)?;
-        let one = run_micros(&call(host, &cell.service, one.as_bytes())?)?;
-        Ok(Round { micros: (many - one) / extra, checksum: 0 })
-    };
-    let table = compare(DIGITS, &cells, plan.rounds.max(5), natively, in_cell)?;
-    let call_in_cell = Spread::of(
-        (0..50).map(|_| run_micros(&call(host, &cells[0].service, one.as_bytes())?)).collect::<Result<Vec<_>>>()?,
-    );
-    let call_natively = Spread::of((0..5).map(|_| Ok(native_call(&one_file)?.micros)).collect::<Result<Vec<_>>>()?);
-    let native = table.first().map_or(f64::NAN, |cell| cell.native_us);
-    let line = table.first().and_then(|cell| cell.relative).map_or_else(
-        || Line::absent(DIGITS, Some(ONE_ROW), "no figure"),
-        |relative| {
-            let ratio = Spread { median: relative, least: relative, most: relative };
-            let text = format!("{:.1} to {native:.1} µs a row", relative * native);
-            Line::ratio("digits, one row in the sandbox, metered, to native tract", Some(ONE_ROW), ratio, text)
-        },
-    );
-    let whole = Line::told(
-        "digits, a whole call of one row, run time",
-        format!("{:.1} µs; natively the same function {:.1} µs", call_in_cell.median, call_natively.median),
-        json!({ "sandbox_us": call_in_cell.values(), "native_us": call_natively.values() }),
-    );
-    Ok((table, vec![line, whole]))
-}
-
-/// Natively and in every cell, in turns; the median of each cell relative to native in the same round.
+/// Natively and in every cell, in turns; each cell relative to native in the same round.
 fn compare(
     kernel: &'static str,
     cells: &[Cell],
@@ -152,7 +97,7 @@ fn compare(
         kernel,
         build: cell.build,
         checks: cell.checks,
-        relative: Some(Spread::of(ratios).median).filter(|ratio| ratio.is_finite()),
+        relative: Spread::of(ratios),
         native_us,
     };
     Ok(cells.iter().zip(ratios).map(computed).collect())
@@ -208,14 +153,6 @@ fn call(host: &Host, service: &Service, body: &[u8]) -> Result<Response> {
     Ok(answer)
 }
 
-/// How long a call was with its guest, as the host tells with `"expose": ["timing"]`.
-fn run_micros(answer: &Response) -> Result<f64> {
-    let timing = answer.header("server-timing").context("an answer without Server-Timing")?;
-    let run = timing.split(", ").find_map(|part| part.strip_prefix("run;dur="));
-    let run = run.with_context(|| format!("no run time in {timing:?}"))?;
-    Ok(run.parse::<f64>().with_context(|| format!("{run:?} is no time"))? * 1e3)
-}
-
 fn natively(args: &[&str], rounds: u32) -> Result<Round> {
     let program = guests::native();
     let output = Command::new(&program).args(args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
@@ -228,18 +165,6 @@ fn natively(args: &[&str], rounds: u32) -> Result<Round> {
 fn round(text: &str, rounds: u32) -> Option<Round> {
     let (nanos, checksum) = text.split_once(' ')?;
     Some(Round { micros: nanos.parse::<f64>().ok()? / 1e3 / f64::from(rounds), checksum: checksum.parse().ok()? })
-}
-
-/// One picture, all of them, and how many that is.
-fn pictures(example: &Path) -> Result<(String, String, u32)> {
-    let file = example.join("data/heldout.jsonl");
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let rows = text.lines().map(|line| Ok(serde_json::from_str::<Value>(line)?["pixels"].take()));
-    let rows =
-        rows.collect::<Result<Vec<Value>>>().with_context(|| format!("{} is not as expected", file.display()))?;
-    let first = rows.first().context("there are no pictures")?;
-    let body = |rows: &[Value]| json!({ "rows": rows }).to_string();
-    Ok((body(std::slice::from_ref(first)), body(&rows), u32::try_from(rows.len())?))
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::Plan;
 use super::closed::Outcome;
-use super::report::{Line, Target};
 use super::server::Server;
 use super::stats::Spread;
 use crate::stage;
@@ -82,32 +81,26 @@ impl Runs {
 }
 
 /// Throughput of one beside another's.
-pub(super) fn throughput(what: &str, own: &Runs, other: &Runs, least: Option<f64>) -> Line {
-    let target = least.map(|least| Target::at_least(least, "×"));
-    line(what, own, other, target, |run| run.per_second, |rate| format!("{rate:.0}"), "requests/s")
+pub(super) fn throughput(own: &Runs, other: &Runs) -> Result<(Spread, String)> {
+    beside(own, other, |run| run.per_second, |rate| format!("{rate:.0}"), "requests/s")
 }
 
 /// Processor time of one for a request beside another's.
-pub(super) fn cost(what: &str, own: &Runs, other: &Runs, most: Option<f64>) -> Line {
-    let target = most.map(|most| Target::at_most(most, "×"));
-    line(what, own, other, target, |run| run.cpu_micros, |cost| format!("{cost:.2}"), "µs of CPU a request")
+pub(super) fn cost(own: &Runs, other: &Runs) -> Result<(Spread, String)> {
+    beside(own, other, |run| run.cpu_micros, |cost| format!("{cost:.2}"), "µs of CPU a request")
 }
 
-fn line(
-    what: &str,
+/// The ratio, and both in words.
+fn beside(
     own: &Runs,
     other: &Runs,
-    target: Option<Target>,
     value: fn(&Outcome) -> f64,
     text: fn(f64) -> String,
     unit: &str,
-) -> Line {
-    let ratio = match own.against(other, value) {
-        Ok(ratio) => ratio,
-        Err(error) => return Line::absent(what, target, &format!("{error:#}")),
-    };
+) -> Result<(Spread, String)> {
+    let ratio = own.against(other, value)?;
     let [ours, theirs] = [own, other].map(|runs| runs.spread(value).map_or(f64::NAN, |spread| spread.median));
-    Line::ratio(what, target, ratio, format!("{} to {} {unit}", text(ours), text(theirs)))
+    Ok((ratio, format!("{} to {} {unit}", text(ours), text(theirs))))
 }
 
 /// The fastest first; those that failed last.

@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 use bulkhead_artifacts::path;
 use serde_json::json;
 
-use super::Plan;
 use super::children;
 use super::contest;
-use super::report::{Line, Target};
+use super::report::Line;
 use super::server::Server;
 use super::usage;
+use super::{Plan, goals};
 use crate::host::{Host, Log};
 use crate::services::{self, Service};
 use crate::stage;
@@ -25,10 +25,6 @@ const WARM: u32 = 200;
 const PROGRESS: usize = 100;
 const KIB_PER_MIB: f64 = 1024.0;
 
-const PER_GUEST: Target = Target::at_most(32.0, "KiB");
-const PER_SERVICE: Target = Target::at_most(128.0, "KiB");
-const START: Target = Target::at_most(1.0, "s");
-
 /// What a warm guest of a small service costs: two services that differ in their number of workers alone.
 pub(super) fn warm_guest(binary: &Path, directory: &Path) -> Result<Line> {
     let host = Host::start(binary, &directory.join("warm"), &Log::Nowhere)?;
@@ -38,13 +34,7 @@ pub(super) fn warm_guest(binary: &Path, directory: &Path) -> Result<Line> {
     services::create(&host, &service_file(directory, "warm-many", WARM)?)?;
     let each = (usage::proportional_kib(host.pid())? - before) / f64::from(WARM);
     host.stop()?;
-    Ok(Line::bounded(
-        "memory of a warm small guest",
-        PER_GUEST,
-        each,
-        format!("{each:.1} KiB, of {WARM}"),
-        json!({ "kib": each, "guests": WARM }),
-    ))
+    Ok(goals::WARM_GUEST.bounded(each, format!("{each:.1} KiB, of {WARM}"), json!({ "kib": each, "guests": WARM })))
 }
 
 /// A host with ever more services of five workers each. Lines that were measured before something failed stay.
@@ -77,13 +67,12 @@ impl Crowd {
         let first = usage::proportional_kib(self.host.pid())?;
         self.grow(SOON)?;
         let each = (usage::proportional_kib(self.host.pid())? - first) / (SOON - 1) as f64;
-        let text = format!("{each:.1} KiB, of {} with five workers", SOON - 1);
-        lines.push(Line::bounded("memory of an idle small service", PER_SERVICE, each, text, json!({ "kib": each })));
+        let text = format!("{each:.1} KiB, of {}", SOON - 1);
+        lines.push(goals::IDLE_SERVICE.bounded(each, text, json!({ "kib": each })));
         let took;
         (self, took) = self.restart()?;
         let seconds = took.as_secs_f64();
-        let what = format!("start with {SOON} services, until ready");
-        lines.push(Line::bounded(&what, START, seconds, format!("{seconds:.3} s"), json!({ "s": seconds })));
+        lines.push(goals::START.bounded(seconds, format!("{seconds:.3} s"), json!({ "s": seconds })));
 
         let count = plan.services;
         let begin = Instant::now();
@@ -92,21 +81,15 @@ impl Crowd {
         let mib = usage::proportional_kib(self.host.pid())? / KIB_PER_MIB;
         let each = (mib * KIB_PER_MIB - first) / (count - 1) as f64;
         let text =
-            format!("{mib:.0} MiB, {each:.1} KiB for each; the last {} deployed in {deployed:.0} s", count - SOON);
+            format!("{each:.1} KiB, of {count}: {mib:.0} MiB; the last {} deployed in {deployed:.0} s", count - SOON);
         let values = json!({ "mib": mib, "kib_per_service": each, "services": count });
-        lines.push(Line::bounded(
-            &format!("{count} services of five workers, idle: each"),
-            PER_SERVICE,
-            each,
-            text,
-            values,
-        ));
+        lines.push(goals::IDLE_OF_MANY.bounded(each, text, values));
         let took;
         (self, took) = self.restart()?;
         let seconds = took.as_secs_f64();
-        let what = format!("start with {count} services, until ready");
-        lines.push(Line::told(&what, format!("{seconds:.2} s"), json!({ "s": seconds, "services": count })));
-        lines.push(self.spread(plan));
+        let text = format!("{seconds:.2} s with {count}");
+        lines.push(Line::told("start with them, until ready", text, json!({ "s": seconds, "services": count })));
+        lines.push(self.spread(plan)?);
         self.host.stop().map(drop)
     }
 
@@ -135,13 +118,13 @@ impl Crowd {
         Ok((Self { binary, directory, host, _adopted: adopted, services }, took))
     }
 
-    fn spread(&self, plan: &Plan) -> Line {
+    fn spread(&self, plan: &Plan) -> Result<Line> {
         let requests: Vec<Vec<u8>> = self.services.iter().map(|service| service.request(&[b'x'; 1024])).collect();
         let one = Server::new("one service", self.host.data, self.host.pid(), vec![requests[0].clone()]);
         let all = Server::new("all services", self.host.data, self.host.pid(), requests);
         let runs = contest::hold(&[one, all], plan);
-        let what = format!("throughput spread over {} services, to one", self.services.len());
-        contest::throughput(&what, &runs[1], &runs[0], None)
+        let (ratio, text) = contest::throughput(&runs[1], &runs[0])?;
+        Ok(Line::ratio("throughput spread over all of them: to one", ratio, text))
     }
 }
 

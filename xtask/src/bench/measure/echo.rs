@@ -8,10 +8,10 @@ use serde_json::json;
 use super::bare::Bare;
 use super::contest::{self, Runs};
 use super::peers;
-use super::report::{Curve, Line, Spent, Target};
+use super::report::{Curve, Goal, Line, Spent};
 use super::server::Server;
 use super::stats::{CURVE, Spread, micros, percentile};
-use super::{Bench, KIB, children};
+use super::{Bench, KIB, children, goals};
 use crate::host::{Host, Log};
 use crate::services::{self, Service};
 use crate::{metrics, stage};
@@ -21,9 +21,6 @@ const FRESH: &str = "Bulkhead, a fresh instance each";
 const BARE: &str = "bare hyper";
 /// Of what the slower of both can bear.
 const STEADY_SHARE: f64 = 0.2;
-/// Percentiles that must be near bare hyper's, with how they are called.
-const STEADY: [(f64, &str); 3] = [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")];
-const NEAR: Target = Target::at_most(1.2, "×");
 
 /// Bulkhead with its echo, and what it is compared with.
 pub(super) struct Servers<'a> {
@@ -79,16 +76,19 @@ impl Bench {
         let named = |name: &str| runs.iter().find(|runs| runs.name == name);
         let (host, bare) = (named(HOST).context("no host")?, named(BARE).context("no bare server")?);
         let fresh = named(FRESH).context("no fresh host")?;
+        let line = |goal: &Goal, beside: Result<(Spread, String)>| match beside {
+            Ok((ratio, text)) => goal.ratio(ratio, text),
+            Err(error) => goal.absent(&format!("{error:#}")),
+        };
         let mut lines = vec![
-            contest::throughput("echo 1 KiB: throughput to bare hyper", host, bare, Some(0.85)),
-            contest::cost("echo 1 KiB: server CPU to bare hyper", host, bare, Some(1.2)),
-            contest::throughput("echo 1 KiB, a fresh instance each: to bare hyper", fresh, bare, Some(0.35)),
+            line(&goals::ECHO, contest::throughput(host, bare)),
+            line(&goals::ECHO_CPU, contest::cost(host, bare)),
+            line(&goals::FRESH, contest::throughput(fresh, bare)),
         ];
-        for (name, least) in peers::TARGETS {
-            let what = format!("echo 1 KiB: throughput to {name}");
+        for (name, goal) in peers::GOALS {
             lines.push(match named(name) {
-                Some(peer) => contest::throughput(&what, host, peer, Some(least)),
-                None => Line::absent(&what, Some(Target::at_least(least, "×")), "it is not here, see below"),
+                Some(peer) => line(&goal, contest::throughput(host, peer)),
+                None => goal.absent("it is not here, see below"),
             });
         }
         self.add(lines)
@@ -97,9 +97,11 @@ impl Bench {
     pub(super) fn echo_64_kib(&mut self, servers: &Servers<'_>) -> Result<()> {
         let runs = contest::hold(&servers.of_body(&json_of(64 * KIB)), self.plan);
         let [bare, host] = &runs[..] else { unreachable!("two servers, two runs") };
+        let (ratio, text) = contest::throughput(host, bare)?;
+        let (cost, cost_text) = contest::cost(host, bare)?;
         self.add([
-            contest::throughput("echo 64 KiB: throughput to bare hyper", host, bare, Some(1.0)),
-            contest::cost("echo 64 KiB: server CPU to bare hyper", host, bare, None),
+            goals::ECHO_64.ratio(ratio, text),
+            Line::ratio("echo 64 KiB: server CPU to bare hyper", cost, cost_text),
         ])
     }
 
@@ -121,9 +123,8 @@ impl Bench {
                 rounds[index].push(both[index].open(rate, self.plan.open_load)?);
             }
         }
-        for (percent, name) in STEADY {
-            let line = near(&rounds, percent, &format!("echo 1 KiB at {rate}/s: {name} to bare hyper"));
-            self.report.lines.push(line);
+        for (share, goal) in goals::STEADY {
+            self.report.lines.push(near(&goal, &rounds, share, rate));
         }
         for (server, rounds) in both.iter().zip(&rounds) {
             let point = |share: f64| (share, median_of(rounds, share).median);
@@ -144,16 +145,17 @@ impl Bench {
         let off = Server::new("without the guard", without.data, without.pid(), vec![its_echo.request(&body)]);
         let runs = contest::hold(&[off, with], self.plan);
         without.stop()?;
-        Ok(contest::throughput("1 KiB: throughput to the same host without its guard", &runs[1], &runs[0], Some(0.97)))
+        let (ratio, text) = contest::throughput(&runs[1], &runs[0])?;
+        Ok(goals::GUARD.ratio(ratio, text))
     }
 }
 
 /// One percentile of the second server beside the first's.
-fn near([bare, host]: &[Vec<Vec<Duration>>; 2], share: f64, what: &str) -> Line {
+fn near(goal: &Goal, [bare, host]: &[Vec<Vec<Duration>>; 2], share: f64, rate: u32) -> Line {
     let [theirs, ours] = [bare, host].map(|rounds| median_of(rounds, share));
     let of = |times: &Vec<Duration>| micros(percentile(times, share));
     let ratio = Spread::of(host.iter().zip(bare).map(|(ours, theirs)| of(ours) / of(theirs)));
-    Line::ratio(what, Some(NEAR), ratio, format!("{:.0} to {:.0} µs", ours.median, theirs.median))
+    goal.ratio(ratio, format!("{:.0} to {:.0} µs at {rate}/s", ours.median, theirs.median))
         .with_values(json!({ "bulkhead_us": ours.values(), "bare_us": theirs.values() }))
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::open::Caller;
-use super::report::{Line, Target};
+use super::report::{Goal, Line};
 use super::stats::{Times, micros};
 use crate::host::Host;
 use crate::services::Service;
@@ -23,14 +23,7 @@ pub(super) struct Ways {
 pub(super) const OF_FAULTS: Ways = Ways { fatal: br#"{"do": "trap"}"#, ordinary: br#"{"do": "flag"}"# };
 pub(super) const OF_LARGE: Ways = Ways { fatal: b"abort", ordinary: b"a" };
 
-pub(super) fn line(
-    what: &str,
-    most_us: f64,
-    host: &Host,
-    service: &Service,
-    ways: &Ways,
-    rounds: usize,
-) -> Result<Line> {
+pub(super) fn line(goal: &Goal, host: &Host, service: &Service, ways: &Ways, rounds: usize) -> Result<Line> {
     let (fatal, ordinary) = (service.request(ways.fatal), service.request(ways.ordinary));
     let mut caller = Caller::connect(host.data)?;
     let mut timed = |request: &[u8], expected: u16| -> Result<Duration> {
@@ -51,9 +44,7 @@ pub(super) fn line(
     }
     let (before, after) = (Times::of(before), Times::of(after));
     let extra = micros(after.p50) - micros(before.p50);
-    Ok(Line::bounded(
-        what,
-        Target::at_most(most_us, "µs"),
+    Ok(goal.bounded(
         extra,
         format!(
             "{extra:.0} µs more: {:.0} after {:.0}, p99 {:.0}",

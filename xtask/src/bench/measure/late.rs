@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 
-use super::Plan;
 use super::open::Caller;
-use super::report::{Line, Target};
+use super::report::{Goal, Line};
 use super::stats::{Times, millis};
+use super::{Plan, goals};
 use crate::host::Host;
 use crate::services::Service;
 
@@ -36,7 +36,7 @@ pub(super) fn alone(host: &Host, late: &Service, plan: &Plan) -> Result<Vec<Line
     }
     let free = Times::of(free);
     Ok(vec![
-        line("408 after the deadline, one looping guest: p99", 2.0, answered),
+        line(&goals::LATE_ALONE, answered),
         Line::told("its only worker has answered the next request", free.text(), free.values()),
     ])
 }
@@ -55,7 +55,7 @@ pub(super) fn all(host: &Host, late: &Service, plan: &Plan) -> Result<Vec<Line>>
         })?;
         answered.extend(round);
     }
-    Ok(vec![line("408 after the deadline, every worker looping: p99", 5.0, answered)])
+    Ok(vec![line(&goals::LATE_ALL, answered)])
 }
 
 fn lateness(host: &Host, endless: &[u8]) -> Result<Duration> {
@@ -69,7 +69,7 @@ fn lateness(host: &Host, endless: &[u8]) -> Result<Duration> {
     Ok(Instant::now().saturating_duration_since(due))
 }
 
-fn line(what: &str, most_ms: f64, times: Vec<Duration>) -> Line {
+fn line(goal: &Goal, times: Vec<Duration>) -> Line {
     let times = Times::of(times);
-    Line::bounded(what, Target::at_most(most_ms, "ms"), millis(times.p99), times.text(), times.values())
+    goal.bounded(millis(times.p99), times.text(), times.values())
 }

@@ -133,7 +133,7 @@ fn moment(unix_seconds: u64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::report::{Computed, Curve, Line, Skipped, Spent, Target};
+    use super::super::report::{Computed, Curve, Line, Skipped, Spent};
     use super::*;
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
     fn nothing_that_was_measured_can_become_markup() {
         assert_eq!(Text("a <b> & \"c\"").to_string(), "a &lt;b&gt; &amp; &quot;c&quot;");
         let mut report = Report::new(true, 0.5);
-        report.lines.push(Line::absent("<script>", Some(Target::at_most(1.0, "µs")), "<i>"));
+        report.lines.push(Line::absent("<script>", "<i>"));
         report.lines.push(Line::told("a", "1".into(), json!({})));
         report.skipped.push(Skipped { name: "<p>".into(), why: "<q>".into() });
         report.curves.push(Curve { name: "<c>".into(), points: vec![(0.5, 90.0), (0.99, 300.0)] });
@@ -155,7 +155,7 @@ mod tests {
             kernel: "k",
             build: "b",
             checks: "metered",
-            relative: Some(1.5),
+            relative: Spread { median: 1.5, least: 1.0, most: 2.0 },
             native_us: 3.0,
         });
         report.spent.push(Spent { part: "p", how: "h", bare: None, bulkhead: 1.0 });

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::children::{self, Running};
+use super::goals;
 use super::open::Caller;
-use super::report::Skipped;
+use super::report::{Goal, Skipped};
 use super::server::Server;
 use crate::{http, stage};
 
@@ -23,12 +24,12 @@ use crate::{http, stage};
 const START: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// How many times a peer's throughput Bulkhead's must be.
-pub(super) const TARGETS: [(&str, f64); 4] = [
-    (known::WASMTIME_REUSE, 2.3),
-    (known::WASMTIME_DEFAULT, 10.0),
-    (known::MOSEC_NAME, 5.0),
-    (known::WORKERD_NAME, 4.5),
+/// What Bulkhead's throughput should be beside a peer's.
+pub(super) const GOALS: [(&str, Goal); 4] = [
+    (known::WASMTIME_REUSE, goals::WASMTIME_REUSE),
+    (known::WASMTIME_DEFAULT, goals::WASMTIME),
+    (known::MOSEC_NAME, goals::MOSEC),
+    (known::WORKERD_NAME, goals::WORKERD),
 ];
 
 /// A server that somebody else has written, and how it is had and run.

@@ -10,9 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-pub(super) use self::line::{Line, Target, Verdict};
+pub(super) use self::line::{Goal, Line, Target, Verdict};
 pub(super) use self::machine::Machine;
 use super::contest::Runs;
+use super::stats::Spread;
 
 /// Everything of one run.
 pub(super) struct Report {
@@ -48,8 +49,8 @@ pub(super) struct Computed {
     pub(super) kernel: &'static str,
     pub(super) build: &'static str,
     pub(super) checks: &'static str,
-    /// Relative to native.
-    pub(super) relative: Option<f64>,
+    /// To native.
+    pub(super) relative: Spread,
     pub(super) native_us: f64,
 }
 
@@ -114,7 +115,7 @@ impl Report {
         let computed = |cell: &Computed| {
             json!({
                 "kernel": cell.kernel, "build": cell.build, "checks": cell.checks,
-                "relative": cell.relative, "native_us": cell.native_us,
+                "relative": cell.relative.values(), "native_us": cell.native_us,
             })
         };
         let spent = |spent: &Spent| json!({ "part": spent.part, "how": spent.how, "bare_us": spent.bare, "bulkhead_us": spent.bulkhead });

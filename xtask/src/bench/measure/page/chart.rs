@@ -14,7 +14,7 @@ pub(super) struct Bar {
 const WIDTH: f64 = 900.0;
 const NAMES: f64 = 250.0;
 /// Room for a number behind the longest bar.
-const NUMBERS: f64 = 110.0;
+const NUMBERS: f64 = 150.0;
 const ROW: f64 = 34.0;
 const THICKNESS: f64 = 20.0;
 
@@ -96,7 +96,7 @@ mod tests {
         let bar =
             |median| Bar { name: "a".into(), spread: Spread { median, least: median, most: median }, is_ours: true };
         let svg = bars(&[bar(100.0), bar(50.0)], "x");
-        assert!(svg.contains("width=\"540.0\"") && svg.contains("width=\"270.0\""), "{svg}");
+        assert!(svg.contains("width=\"500.0\"") && svg.contains("width=\"250.0\""), "{svg}");
         assert!(bars(&[], "x").contains("Nothing"));
     }
 }

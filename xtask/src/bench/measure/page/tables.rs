@@ -59,10 +59,10 @@ pub(super) fn compute(report: &Report) -> String {
         let name = if kernel == before { "" } else { kernel };
         let _ = write!(table, "<tr{first}><td>{}<td>{}", Text(name), Text(build));
         for checks in &checks {
-            let relative = cells.iter().filter(of).find(|cell| cell.checks == *checks).and_then(|cell| cell.relative);
-            match relative {
+            let relative = cells.iter().filter(of).find(|cell| cell.checks == *checks);
+            match relative.map(|cell| cell.relative.median) {
                 Some(relative) => {
-                    let _ = write!(table, "<td class=\"right {}\">{relative:.2} ×", heat(relative));
+                    let _ = write!(table, "<td class=\"right {}\">{relative:.2}\u{a0}×", heat(relative));
                 }
                 None => table.push_str("<td class=\"right\">–"),
             }

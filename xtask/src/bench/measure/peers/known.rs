@@ -56,7 +56,8 @@ fn mosec(directory: &Path) -> Result<Peer> {
     let script = home.join("echo.py");
     let mut command = Command::new(&python);
     command.arg(&script).args(["--address", "127.0.0.1", "--port", &port.to_string(), "--log-level", "error"]);
-    command.current_dir(&home);
+    // It leaves its sockets behind where temporary files are.
+    command.env("TMPDIR", &home);
     let text = format!(
         "from mosec import Server, Worker\n\n\n\
          class Echo(Worker):\n    \

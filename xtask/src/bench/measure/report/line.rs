@@ -14,6 +14,13 @@ pub(in super::super) struct Line {
     values: Value,
 }
 
+/// Something to measure, and what it should come to.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Goal {
+    pub(in super::super) what: &'static str,
+    target: Target,
+}
+
 /// What a number should be.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Target {
@@ -59,17 +66,34 @@ impl Target {
     }
 }
 
-impl Line {
-    /// A number as a multiple of another; the target, if any, is for the multiple.
-    pub(in super::super) fn ratio(what: &str, target: Option<Target>, ratio: Spread, measured: String) -> Self {
-        let values = json!({ "ratio": ratio.values() });
-        Self { what: what.to_owned(), target, measured, ratio: Some(Ratio::Relative(ratio)), absent: false, values }
+impl Goal {
+    pub(in super::super) const fn new(what: &'static str, target: Target) -> Self {
+        Self { what, target }
     }
 
-    /// A number in the unit of its target.
-    pub(in super::super) fn bounded(what: &str, target: Target, value: f64, measured: String, values: Value) -> Self {
-        let ratio = Some(Ratio::OfTarget(value / target.bound));
-        Self { what: what.to_owned(), target: Some(target), measured, ratio, absent: false, values }
+    /// It came to a multiple of another number.
+    pub(in super::super) fn ratio(&self, ratio: Spread, measured: String) -> Line {
+        Line { target: Some(self.target), ..Line::ratio(self.what, ratio, measured) }
+    }
+
+    /// It came to a number in the unit of its target.
+    pub(in super::super) fn bounded(&self, value: f64, measured: String, values: Value) -> Line {
+        let ratio = Some(Ratio::OfTarget(value / self.target.bound));
+        let (what, target) = (self.what.to_owned(), Some(self.target));
+        Line { what, target, measured, ratio, absent: false, values }
+    }
+
+    /// It could not be measured, and why.
+    pub(in super::super) fn absent(&self, why: &str) -> Line {
+        Line { target: Some(self.target), ..Line::absent(self.what, why) }
+    }
+}
+
+impl Line {
+    /// A number as a multiple of another.
+    pub(in super::super) fn ratio(what: &str, ratio: Spread, measured: String) -> Self {
+        let (what, values) = (what.to_owned(), json!({ "ratio": ratio.values() }));
+        Self { what, target: None, measured, ratio: Some(Ratio::Relative(ratio)), absent: false, values }
     }
 
     /// Something to know that nobody aims for.
@@ -78,9 +102,9 @@ impl Line {
     }
 
     /// Something that could not be measured, and why.
-    pub(in super::super) fn absent(what: &str, target: Option<Target>, why: &str) -> Self {
-        let measured = format!("not measured: {why}");
-        Self { what: what.to_owned(), target, measured, ratio: None, absent: true, values: json!({ "absent": why }) }
+    pub(in super::super) fn absent(what: &str, why: &str) -> Self {
+        let (what, measured) = (what.to_owned(), format!("not measured: {why}"));
+        Self { what, target: None, measured, ratio: None, absent: true, values: json!({ "absent": why }) }
     }
 
     /// With more numbers for programs.
@@ -163,24 +187,24 @@ mod tests {
 
     #[test]
     fn a_target_for_a_ratio_judges_its_median() {
-        let line = |median, target| Line::ratio("a", Some(target), spread(median), "1 to 2".into()).verdict();
+        let line = |median, target| Goal::new("a", target).ratio(spread(median), "1 to 2".into()).verdict();
         assert_eq!(line(0.85, Target::at_least(0.85, "×")), Verdict::Met);
         assert_eq!(line(0.84, Target::at_least(0.85, "×")), Verdict::Missed);
         assert_eq!(line(1.2, Target::at_most(1.2, "×")), Verdict::Met);
         assert_eq!(line(f64::NAN, Target::at_most(1.2, "×")), Verdict::Missed);
-        assert_eq!(Line::ratio("a", None, spread(1.0), String::new()).verdict(), Verdict::Told);
+        assert_eq!(Line::ratio("a", spread(1.0), String::new()).verdict(), Verdict::Told);
     }
 
     #[test]
     fn a_bound_is_what_the_ratio_is_to() {
-        let line = Line::bounded("b", Target::at_most(50.0, "µs"), 75.0, "75 µs".into(), json!({}));
+        let line = Goal::new("b", Target::at_most(50.0, "µs")).bounded(75.0, "75 µs".into(), json!({}));
         assert_eq!(line.cells(), ["b", "≤ 50 µs", "75 µs", "1.50", "MISSED"]);
         assert_eq!(line.values()["met"], false);
     }
 
     #[test]
     fn what_is_not_measured_still_has_its_target_and_a_verdict() {
-        let line = Line::absent("c", Some(Target::at_least(5.0, "×")), "not installed");
+        let line = Goal::new("c", Target::at_least(5.0, "×")).absent("not installed");
         assert_eq!(line.cells(), ["c", "≥ 5 ×", "not measured: not installed", "", "not measured"]);
         assert_eq!(line.values()["met"], Value::Null);
     }
