@@ -10,6 +10,7 @@ use super::report::{Goal, Line};
 use super::stats::{Times, millis};
 use super::{Plan, goals};
 use crate::host::Host;
+use crate::metrics;
 use crate::services::Service;
 
 /// `metadata.rpc.keepalive` of the services here.
@@ -54,6 +55,10 @@ pub(super) fn all(host: &Host, late: &Service, plan: &Plan) -> Result<Vec<Line>>
                 .collect::<Result<Vec<_>>>()
         })?;
         answered.extend(round);
+        // Callers hear of it before the guests' places are free.
+        metrics::wait_for(host.admin, "every looping guest is replaced", |metrics| {
+            metrics.sum("bulkhead_workers_busy", &[("service", &late.name)]) == 0.0
+        })?;
     }
     Ok(vec![line(&goals::LATE_ALL, answered)])
 }

@@ -15,10 +15,11 @@ impl Machine {
     pub(super) fn ours() -> Self {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let memory = line("/proc/meminfo", "MemTotal");
+        let kib: f64 = memory.trim_end_matches(" kB").parse().unwrap_or(f64::NAN);
         let facts = [
             ("processor", line("/proc/cpuinfo", "model name")),
             ("cores", cores.to_string()),
-            ("memory", memory),
+            ("memory", format!("{:.1} GiB", kib / f64::from(1 << 20))),
             ("kernel", line("/proc/sys/kernel/osrelease", "")),
             ("rustc", output("rustc", &["--version"])),
             ("Bulkhead", output("git", &["describe", "--always", "--dirty"])),
