@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn what_a_server_has_started_ends_with_it() {
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 1000 & echo $!; wait"]).stdout(Stdio::piped());
+        command.args(["-c", "sleep 100 & echo $!; wait"]).stdout(Stdio::piped());
         let mut running = Running::start(&mut command).unwrap();
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(running.stdout().unwrap()), &mut line).unwrap();

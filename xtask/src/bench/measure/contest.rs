@@ -127,6 +127,10 @@ mod tests {
             assert!(rounds.iter().any(|order| order[0] == server), "{rounds:?}");
             assert!(rounds.iter().any(|order| order[2] == server), "{rounds:?}");
         }
+        // Of any two, each comes before the other in every other round.
+        for pair in rounds.chunks(2) {
+            assert!(pair[0].iter().eq(pair[1].iter().rev()), "{pair:?}");
+        }
         assert!(order(0, 3).is_empty());
     }
 

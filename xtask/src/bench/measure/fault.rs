@@ -35,23 +35,29 @@ pub(super) fn line(goal: &Goal, host: &Host, service: &Service, ways: &Ways, rou
         }
         Ok(took)
     };
-    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let (mut before, mut faults, mut after) = (Vec::new(), Vec::new(), Vec::new());
     timed(&ordinary, 200)?;
     for _ in 0..rounds {
         before.push(timed(&ordinary, 200)?);
-        timed(&fatal, 400)?;
+        faults.push(timed(&fatal, 400)?);
         after.push(timed(&ordinary, 200)?);
     }
-    let (before, after) = (Times::of(before), Times::of(after));
+    let [before, faults, after] = [before, faults, after].map(Times::of);
     let extra = micros(after.p50) - micros(before.p50);
     Ok(goal.bounded(
         extra,
         format!(
-            "{extra:.0} µs more: {:.0} after {:.0}, p99 {:.0}",
+            "{extra:.0} µs more: {:.0} after {:.0}, p99 {:.0}; the fault itself {:.0}",
             micros(after.p50),
             micros(before.p50),
-            micros(after.p99)
+            micros(after.p99),
+            micros(faults.p50)
         ),
-        json!({ "extra_us": extra, "ordinary": before.values(), "after_fault": after.values() }),
+        json!({
+            "extra_us": extra,
+            "ordinary": before.values(),
+            "fault": faults.values(),
+            "after_fault": after.values(),
+        }),
     ))
 }
