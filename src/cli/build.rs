@@ -3,7 +3,8 @@
 //! Cargo does the work and speaks for itself; this finds out what is missing beforehand and where the result lies
 //! afterwards.
 
-use std::ffi::OsString;
+mod flags;
+
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,16 +20,11 @@ use super::failure::{Exit, Failure};
 use super::screen::Screen;
 
 const TARGET: &str = "wasm32-wasip2";
-/// Vector instructions, and loops unrolled far enough that the host's metering, one check per turn, costs little.
-const RUSTFLAGS: &[&str] = &[
-    "-Ctarget-feature=+simd128",
-    "-Cllvm-args=-unroll-partial-threshold=250",
-    "-Cllvm-args=-force-target-max-vector-interleave=4",
-];
-
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The component is copied to DIR/NAME.wasm, where NAME is the crate's. RUSTFLAGS from the environment come after our own.
+The component is copied to DIR/NAME.wasm, where NAME is the crate's. It is compiled with vector instructions and unrolled
+loops, besides the rustflags of the project's .cargo/config.toml. Those of the environment variable RUSTFLAGS come after ours
+and so have the last word; as always with cargo, they replace the ones of the file.
 
 Examples:
   bulkhead build
@@ -151,10 +147,8 @@ fn compile(directory: &Path, package: &Package, debug: bool) -> Result<PathBuf> 
     if !debug {
         command.arg("--release");
     }
-    command.env(
-        "CARGO_ENCODED_RUSTFLAGS",
-        encoded_flags(std::env::var_os("CARGO_ENCODED_RUSTFLAGS"), std::env::var_os("RUSTFLAGS")),
-    );
+    let (variable, flags) = flags::variable(|name| std::env::var_os(name));
+    command.env(variable, flags);
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|cause| not_run("cargo", &cause))?;
     let messages = child.stdout.take().context("cargo has no output")?;
     let component = find_component(BufReader::new(messages), package);
@@ -188,19 +182,6 @@ fn cargo(directory: &Path) -> Command {
     command
 }
 
-/// Our flags, then the user's, who so has the last word. Cargo takes either variable; the encoded one comes first there
-/// too.
-fn encoded_flags(encoded: Option<OsString>, plain: Option<OsString>) -> String {
-    let ours = RUSTFLAGS.iter().map(|flag| (*flag).to_owned());
-    let text = |flags: OsString| flags.to_string_lossy().into_owned();
-    let theirs: Vec<String> = match (encoded.map(text), plain.map(text)) {
-        (Some(encoded), _) => encoded.split('\x1f').map(str::to_owned).collect(),
-        (None, Some(plain)) => plain.split_whitespace().map(str::to_owned).collect(),
-        (None, None) => Vec::new(),
-    };
-    ours.chain(theirs.into_iter().filter(|flag| !flag.is_empty())).collect::<Vec<_>>().join("\x1f")
-}
-
 fn not_run(program: &str, cause: &io::Error) -> anyhow::Error {
     match cause.kind() {
         io::ErrorKind::NotFound => anyhow!("`{program}` is not found; install Rust from https://rustup.rs"),
@@ -219,22 +200,6 @@ mod tests {
             manifest_path: PathBuf::new(),
             targets: Vec::new(),
         }
-    }
-
-    #[test]
-    fn the_users_flags_come_last() {
-        let ours = RUSTFLAGS.join("\x1f");
-        assert_eq!(encoded_flags(None, None), ours);
-        assert_eq!(encoded_flags(None, Some("-Dwarnings  -g".into())), format!("{ours}\x1f-Dwarnings\x1f-g"));
-        assert_eq!(encoded_flags(Some("--cfg\x1fx y".into()), Some("-g".into())), format!("{ours}\x1f--cfg\x1fx y"));
-        assert_eq!(encoded_flags(Some("".into()), None), ours);
-    }
-
-    #[test]
-    fn new_projects_have_the_same_flags() {
-        let config = include_str!("template/config.toml");
-        assert!(RUSTFLAGS.iter().all(|flag| config.contains(&format!("\"{flag}\""))));
-        assert_eq!(config.matches("\"-C").count(), RUSTFLAGS.len());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line against a real host.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -85,7 +86,7 @@ fn the_digits_are_read_from_the_model_directory() {
     let example = bulkhead_artifacts::root().join("examples/digits");
     bulkhead_artifacts::guest("digits");
     ok(Some(&host), &["create", text(&example.join("digits.json"))]);
-    let rows = std::fs::read_to_string(example.join("data/heldout.jsonl")).unwrap();
+    let rows = fs::read_to_string(example.join("data/heldout.jsonl")).unwrap();
     let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut right = 0;
     for chunk in rows.chunks(30) {
@@ -115,4 +116,37 @@ fn the_schema_and_completions_are_printed() {
     let schema: Value = serde_json::from_str(&ok(None, &["schema"])).unwrap();
     assert!(schema["properties"]["sandbox"]["properties"]["fuel"].is_object());
     assert!(ok(None, &["completions", "bash"]).contains("bulkhead"));
+}
+
+/// Cargo takes compiler flags from one place alone unless one knows which, so flags of ours could put out the author's.
+#[test]
+fn build_sets_our_flags_and_leaves_the_authors_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, content: &str| {
+        let file = dir.path().join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, content).unwrap();
+    };
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"flags\"\nversion = \"0.1.0\"\n[lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n\
+         [lints.rust]\nunexpected_cfgs = \"allow\"\n",
+    );
+    write(".cargo/config.toml", "[target.wasm32-wasip2]\nrustflags = [\"--cfg\", \"of_the_author\"]\n");
+    write(
+        "src/lib.rs",
+        "#[cfg(not(of_the_author))] compile_error!(\"the author's flags are gone\");\n\
+         #[cfg(not(target_feature = \"simd128\"))] compile_error!(\"ours are missing\");\n",
+    );
+    let build = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
+        command.args(["build", text(dir.path())]).env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("RUSTFLAGS");
+        command
+    };
+    let output = build().output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(dir.path().join("flags.wasm").is_file());
+    // From the environment they replace the file's, as always with cargo, and still not ours.
+    let output = build().env("RUSTFLAGS", "--cfg of_the_author").output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

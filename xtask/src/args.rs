@@ -14,7 +14,8 @@ usage: cargo xtask COMMAND
                    run the long forms of the tests that count and measure, a line of JSON per figure, then a table;
                    FILTER: only tests whose name contains it
                    --hours N: soak a release build for N hours instead (0.1 is six minutes) and watch it for leaks
-  bench [--quick]  measure against a bare hyper server; --quick takes less than two minutes";
+  bench [--quick]  measure against bare hyper, other servers and native code; a table, target/bench/report.json and .html
+                   --quick: in about two minutes once everything is built, with those other servers that are installed";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Task {
@@ -40,7 +41,7 @@ pub(crate) enum Task {
     Measure {
         host: PathBuf,
         /// The same host built without its guard.
-        unguarded: PathBuf,
+        unguarded: Option<PathBuf>,
         quick: bool,
     },
 }
@@ -69,11 +70,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
         ("bench", []) => Task::Bench { quick: false },
         ("bench", ["--quick"]) => Task::Bench { quick: true },
         ("bare-server", []) => Task::BareServer,
+        ("measure", [host]) => Task::Measure { host: host.into(), unguarded: None, quick: false },
+        ("measure", [host, "--quick"]) => Task::Measure { host: host.into(), unguarded: None, quick: true },
         ("measure", [host, unguarded]) => {
-            Task::Measure { host: host.into(), unguarded: unguarded.into(), quick: false }
-        }
-        ("measure", [host, unguarded, "--quick"]) => {
-            Task::Measure { host: host.into(), unguarded: unguarded.into(), quick: true }
+            Task::Measure { host: host.into(), unguarded: Some(unguarded.into()), quick: false }
         }
         (
             "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "bench" | "bare-server" | "measure",

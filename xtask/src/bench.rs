@@ -1,14 +1,17 @@
-//! Bulkhead beside a bare hyper server: same machine, same client, taking turns.
+//! Bulkhead beside bare hyper and other servers: same machine, same client, taking turns; and its guests beside the same
+//! code natively.
 //!
-//! The command that a user types may be a debug build, so it builds host and bench for release and hands over to the
+//! The command that a user types may be a debug build, so it builds host, guests and bench for release and becomes the
 //! latter, which measures.
 
+mod guests;
 #[cfg(feature = "bench")]
 mod measure;
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 
 use crate::{cargo, stage};
 
@@ -20,16 +23,18 @@ pub(crate) use self::measure::{bare_server, run as measure};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// `quick` leaves out what takes long to build or to install: the host without its guard, and peers that are not here yet.
 pub(crate) fn run(quick: bool) -> Result<bool> {
-    let unguarded = cargo::unguarded_host()?;
+    let unguarded = if quick { None } else { Some(cargo::unguarded_host()?) };
     let host = cargo::host()?;
     let tool = cargo::bench_tool()?;
     cargo::guests()?;
+    guests::build_all(!quick)?;
     stage::announce("measuring");
     let mut command = Command::new(&tool);
-    command.arg("measure").arg(host).arg(unguarded).args(quick.then_some("--quick"));
-    let status = command.status().with_context(|| format!("cannot run {}", tool.display()))?;
-    Ok(status.success())
+    command.arg("measure").arg(host).args(unguarded).args(quick.then_some("--quick"));
+    // Whoever interrupts us means the bench, which then ends what it has started.
+    Err(anyhow!(command.exec()).context(format!("cannot run {}", tool.display())))
 }
 
 #[cfg(not(feature = "bench"))]
@@ -38,6 +43,6 @@ pub(crate) fn bare_server() -> Result<bool> {
 }
 
 #[cfg(not(feature = "bench"))]
-pub(crate) fn measure(_host: &std::path::Path, _unguarded: &std::path::Path, _quick: bool) -> Result<bool> {
+pub(crate) fn measure(_host: &std::path::Path, _unguarded: Option<&std::path::Path>, _quick: bool) -> Result<bool> {
     bare_server()
 }

@@ -12,8 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+#[cfg(feature = "bench")]
+use crate::http;
+
 /// A host opens its ports before it does anything slow.
 const START: Duration = Duration::from_secs(30);
+/// Bringing up a thousand services.
+#[cfg(feature = "bench")]
+const READY: Duration = Duration::from_secs(120);
 /// The host's own grace period is 30 s.
 const STOP: Duration = Duration::from_secs(40);
 
@@ -40,6 +46,11 @@ impl Host {
         if directory.exists() {
             fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
         }
+        Self::resume(binary, directory, log)
+    }
+
+    /// Starts `binary` on what another has left in `directory`.
+    pub(crate) fn resume(binary: &Path, directory: &Path, log: &Log<'_>) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let log: Stdio = match log {
             Log::File(path) => File::create(path).with_context(|| format!("cannot write {}", path.display()))?.into(),
@@ -73,6 +84,19 @@ impl Host {
     #[cfg(feature = "bench")]
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Until every service has been brought up.
+    #[cfg(feature = "bench")]
+    pub(crate) fn wait_until_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + READY;
+        while Instant::now() < deadline {
+            if http::call(self.admin, b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n")?.status == 200 {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        bail!("the host was not ready after {} s", READY.as_secs());
     }
 
     /// Asks the host to drain and end, and waits for it. One that does not end in time is killed, which is an error.

@@ -37,6 +37,16 @@ pub(crate) fn create(host: &Host, file: &Path) -> Result<Service> {
     Ok(Service { name: field("name"), token: field("token"), url: field("url") })
 }
 
+/// Writes a service file; where it lies.
+#[cfg(feature = "bench")]
+pub(crate) fn write(directory: &Path, service: &Value) -> Result<std::path::PathBuf> {
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let name = service["name"].as_str().context("a service without a name")?;
+    let file = directory.join(name).with_extension("json");
+    std::fs::write(&file, service.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
 /// `bulkhead stop NAME`
 pub(crate) fn stop(host: &Host, service: &Service) -> Result<()> {
     let output = command(host).args(["stop", &service.name]).output()?;

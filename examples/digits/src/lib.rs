@@ -9,6 +9,9 @@ pub mod input;
 mod classifier;
 
 #[cfg(feature = "model")]
+pub use processor::Digits;
+
+#[cfg(feature = "model")]
 mod processor {
     use bulkhead_guest::{Error, Model, Processor, Request, Response};
 
@@ -17,7 +20,8 @@ mod processor {
         input::Pictures,
     };
 
-    struct Digits {
+    /// The processor; public for the bench, which runs it natively as well.
+    pub struct Digits {
         classifier: Classifier,
     }
 

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 pub const TARGET: &str = "wasm32-wasip2";
 
 /// Vector instructions, and loops unrolled far enough that the host's metering, one check per turn, costs little.
-const RUSTFLAGS: &[&str] = &[
+pub const RUSTFLAGS: &[&str] = &[
     "-Ctarget-feature=+simd128",
     "-Cllvm-args=-unroll-partial-threshold=250",
     "-Cllvm-args=-force-target-max-vector-interleave=4",
@@ -47,28 +47,53 @@ pub fn guest(name: &str) -> PathBuf {
 /// # Errors
 /// When the Wasm target is not installed, or an example does not compile.
 pub fn build_all(run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>) -> Result<Vec<String>> {
-    if !is_target_installed()? {
-        bail!("the target {TARGET} is not installed; `rustup target add {TARGET}` or `cargo xtask setup` adds it");
-    }
-    let target_dir = root().join("target/guests-build");
-    let mut cargo = Command::new("cargo");
-    environment::cleanse(&mut cargo, std::env::vars_os().map(|(name, _)| name));
-    cargo
-        .current_dir(root().join("examples"))
-        .args(["build", "--workspace", "--lib", "--release", "--locked", "--target", TARGET, "--target-dir"])
-        .arg(&target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"));
-    let status = run(&mut cargo).context("cargo cannot be run; install Rust from https://rustup.rs")?;
-    if !status.success() {
-        bail!("cargo could not build the examples; it says why above");
-    }
-    fs::create_dir_all(root().join("target/guests"))?;
     let names = examples()?;
-    for name in &names {
-        let built = target_dir.join(TARGET).join("release").join(name.replace('-', "_")).with_extension("wasm");
+    let target_dir = root().join("target/guests-build");
+    let built = build(&names, RUSTFLAGS, &target_dir, run)?;
+    fs::create_dir_all(root().join("target/guests"))?;
+    for (name, built) in names.iter().zip(built) {
         place(&built, &path(name)).with_context(|| format!("cannot put {} in its place", built.display()))?;
     }
     Ok(names)
+}
+
+/// Builds the libraries of some crates of the examples' workspace for Wasm with compiler flags of the caller's choice; their components,
+/// in the order of `packages`.
+///
+/// # Errors
+/// When the Wasm target is not installed, or a crate does not compile.
+pub fn build(
+    packages: &[impl AsRef<str>],
+    rustflags: &[&str],
+    target_dir: &Path,
+    run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>,
+) -> Result<Vec<PathBuf>> {
+    if !is_target_installed()? {
+        bail!("the target {TARGET} is not installed; `rustup target add {TARGET}` or `cargo xtask setup` adds it");
+    }
+    let mut cargo = inner_cargo();
+    cargo.args(["build", "--lib", "--release", "--locked", "--target", TARGET, "--target-dir"]).arg(target_dir);
+    cargo.args(packages.iter().flat_map(|package| ["--package", package.as_ref()]));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\x1f"));
+    let status = run(&mut cargo).context("cargo cannot be run; install Rust from https://rustup.rs")?;
+    if !status.success() {
+        bail!("cargo could not build {}; it says why above", join(packages));
+    }
+    let directory = target_dir.join(TARGET).join("release");
+    let file = |package: &str| directory.join(package.replace('-', "_")).with_extension("wasm");
+    Ok(packages.iter().map(|package| file(package.as_ref())).collect())
+}
+
+/// A cargo for the examples' workspace that knows nothing of the one around it.
+pub fn inner_cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    environment::cleanse(&mut cargo, std::env::vars_os().map(|(name, _)| name));
+    cargo.current_dir(root().join("examples"));
+    cargo
+}
+
+fn join(packages: &[impl AsRef<str>]) -> String {
+    packages.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
 }
 
 /// Where the component of an example lies once it is built.

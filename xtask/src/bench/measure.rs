@@ -1,17 +1,26 @@
 //! What is measured, and in which order.
 
 mod bare;
+mod busy;
+mod children;
 mod closed;
-mod compare;
-mod guard;
-mod latency;
+mod compute;
+mod contest;
+mod crowd;
+mod echo;
+mod fault;
+mod goals;
+mod late;
 mod open;
+mod page;
+mod peers;
 mod report;
 mod response;
+mod server;
 mod stats;
 mod usage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,100 +30,193 @@ use serde_json::json;
 
 use self::bare::Bare;
 pub(crate) use self::bare::serve as bare_server;
-use self::report::{Line, Target};
+use self::report::{Goal, Line, Report};
+use super::guests;
 use crate::host::{Host, Log};
 use crate::{cargo, services, stage};
 
 /// Cores' worth of other people's work from which on numbers are not worth much.
 const QUIET: f64 = 0.1;
+const KIB: usize = 1 << 10;
 
 /// How much is measured.
 struct Plan {
+    is_quick: bool,
     rounds: usize,
     load: Duration,
     open_rounds: usize,
     open_load: Duration,
+    /// Calls while others spin.
     refusals: usize,
+    /// Guests that loop until their deadline.
     loops: usize,
+    faults: usize,
+    services: usize,
 }
 
 const FULL: Plan = Plan {
+    is_quick: false,
     rounds: 7,
     load: Duration::from_secs(4),
     open_rounds: 5,
     open_load: Duration::from_secs(4),
     refusals: 2000,
     loops: 40,
+    faults: 500,
+    services: 1000,
 };
 const QUICK: Plan = Plan {
+    is_quick: true,
     rounds: 3,
-    load: Duration::from_millis(1500),
+    load: Duration::from_millis(1000),
     open_rounds: 3,
     open_load: Duration::from_millis(1500),
     refusals: 500,
-    loops: 12,
+    loops: 10,
+    faults: 100,
+    services: 200,
 };
 
-/// Measures the host `binary`; `unguarded` is the same built without the guard.
-pub(crate) fn run(binary: &Path, unguarded: &Path, quick: bool) -> Result<bool> {
-    let plan = if quick { &QUICK } else { &FULL };
+/// What a run has: the host to measure, and where it may write.
+struct Bench {
+    plan: &'static Plan,
+    binary: PathBuf,
+    /// The same host built without its guard.
+    unguarded: Option<PathBuf>,
+    directory: PathBuf,
+    report: Report,
+}
+
+/// Measures the host `binary`; `unguarded`, if there is one, is the same built without the guard.
+pub(crate) fn run(binary: &Path, unguarded: Option<&Path>, quick: bool) -> Result<bool> {
+    children::end_with_us()?;
     let busy = usage::busy_cores()?;
     if busy > QUIET {
         stage::announce(&format!(
             "others keep {busy:.1} cores of this machine busy: what follows tells of them as well"
         ));
     }
-    let directory = cargo::target_dir().join("bench");
-    let host = Host::start(binary, &directory.join("data"), &Log::Nowhere)?;
-    let mut lines = idle(&host)?;
-    let create = |file: &str| services::create(&host, &root().join(file));
+    let plan = if quick { &QUICK } else { &FULL };
+    let mut bench = Bench {
+        plan,
+        binary: binary.to_owned(),
+        unguarded: unguarded.map(Path::to_owned),
+        directory: cargo::target_dir().join("bench"),
+        report: Report::new(quick, busy),
+    };
+    bench.one_host()?;
+    bench.many_services();
+    bench.report.print();
+    bench.write()
+}
 
-    stage::announce("deploying digits");
-    lines.push(deploy(&host)?);
-    stage::announce("a looping guest's deadline");
-    lines.extend(latency::late(&host, &create("xtask/services/late.json")?, plan)?);
-    let echo = create("examples/echo/echo.json")?;
-    stage::announce("refusals while every worker spins");
-    lines.extend(latency::full(&host, &create("xtask/services/spin.json")?, &echo, plan)?);
+impl Bench {
+    /// What can be measured on one host with a few services.
+    fn one_host(&mut self) -> Result<()> {
+        let plan = self.plan;
+        let host = Host::start(&self.binary, &self.directory.join("data"), &Log::Nowhere)?;
+        let _adopted = children::adopt(host.pid())?;
+        self.report.lines.push(idle(&host)?);
+        let create = |file: &str| services::create(&host, &root().join(file));
 
-    let bare = Bare::start()?;
-    for (name, bytes) in [("1 KiB", 1 << 10), ("64 KiB", 64 << 10)] {
-        stage::announce(&format!("echo of {name}, beside bare hyper, {} connections", closed::CONNECTIONS));
-        lines.extend(compare::side_by_side(&host, &bare, &echo, name, bytes, plan)?);
+        let echo = create("examples/echo/echo.json")?;
+        let servers = echo::Servers { host: &host, echo: &echo, bare: Bare::start()? };
+        self.stage("echo of 1 KiB, in turns", &goals::CONTEST, |bench| bench.echo_1_kib(&servers));
+        self.stage("echo of 64 KiB, in turns", &[goals::ECHO_64], |bench| bench.echo_64_kib(&servers));
+        let percentiles = goals::STEADY.map(|(_, goal)| goal);
+        self.stage("a steady rate, in turns", &percentiles, |bench| bench.steady(&servers));
+        drop(servers);
+
+        self.stage("refusals and short calls while guests spin", &goals::BUSY, |bench| {
+            bench.add(busy::lines(&host, &create("xtask/services/spin.json")?, &echo, plan)?)
+        });
+        self.stage("a looping guest's deadline", &[goals::LATE_ALONE], |bench| {
+            bench.add(late::alone(&host, &create("xtask/services/late.json")?, plan)?)
+        });
+        self.stage("the deadline of looping guests in every worker", &[goals::LATE_ALL], |bench| {
+            bench.add(late::all(&host, &create("xtask/services/late-all.json")?, plan)?)
+        });
+        self.stage("faults of a small guest", &[goals::FAULT], |bench| {
+            let service = create("xtask/services/fault.json")?;
+            bench.add([fault::line(&goals::FAULT, &host, &service, &fault::OF_FAULTS, plan.faults)?])
+        });
+        self.stage("faults of a large guest", &[goals::FAULT_LARGE], |bench| {
+            let large = json!({
+                "name": "large",
+                "processor_path": guests::large(),
+                "metadata": { "rpc": { "worker_threads": 1 } },
+                "sandbox": { "memory_mb": 128 },
+            });
+            let large = services::create(&host, &services::write(&bench.directory.join("services"), &large)?)?;
+            // Without a snapshot every replacement builds its 50 MiB anew.
+            bench.add([fault::line(&goals::FAULT_LARGE, &host, &large, &fault::OF_LARGE, plan.loops * 2)?])
+        });
+        self.stage("kernels, in the sandbox and natively", &[], |bench| {
+            bench.report.compute.extend(compute::kernels(&host, &bench.directory, plan)?);
+            Ok(())
+        });
+        self.stage("the digits model, in the sandbox and natively", &[goals::DIGITS], |bench| {
+            bench.add([deploy_digits(&host)?])?;
+            let (table, lines) = compute::digits(&host, &bench.directory, plan)?;
+            bench.report.compute.extend(table);
+            bench.add(lines)
+        });
+        let status = host.stop()?;
+        if !status.success() {
+            bail!("the host ended with {status}");
+        }
+        Ok(())
     }
-    stage::announce("echo of 1 KiB, beside the same host without its guard");
-    let without = Host::start(unguarded, &directory.join("unguarded"), &Log::Nowhere)?;
-    let its_echo = services::create(&without, &root().join("examples/echo/echo.json"))?;
-    lines.push(guard::cost(&host, &echo, &without, &its_echo, plan)?);
-    without.stop()?;
-    stage::announce(&format!("{} requests a second, beside bare hyper", compare::OPEN_RATE));
-    lines.push(compare::steady(&host, &bare, &echo, plan)?);
 
-    report::print(&lines);
-    let file = directory.join("report.json");
-    report::write(&file, &lines, quick, busy)?;
-    println!("\n{}", file.display());
-    let status = host.stop()?;
-    if !status.success() {
-        bail!("the host ended with {status}");
+    fn many_services(&mut self) {
+        self.stage("memory of warm guests", &[goals::WARM_GUEST], |bench| {
+            bench.add([crowd::warm_guest(&bench.binary, &bench.directory)?])
+        });
+        self.stage("many small services", &goals::CROWD, |bench| {
+            let (lines, done) = crowd::lines(&bench.binary, &bench.directory, bench.plan);
+            bench.add(lines)?;
+            done
+        });
     }
-    Ok(true)
+
+    /// A part of the run, and what it is for. One that fails leaves its goals without a measurement, and the others are
+    /// measured all the same.
+    fn stage(&mut self, what: &str, goals: &[Goal], measure: impl FnOnce(&mut Self) -> Result<()>) {
+        stage::announce(what);
+        let Err(error) = measure(self) else { return };
+        let why = format!("{error:#}");
+        stage::announce(&format!("{what}: {why}"));
+        let lines = &mut self.report.lines;
+        let left: Vec<&Goal> = goals.iter().filter(|goal| lines.iter().all(|line| line.what != goal.what)).collect();
+        if left.is_empty() {
+            lines.push(Line::absent(what, &why));
+        }
+        lines.extend(left.iter().map(|goal| goal.absent(&why)));
+    }
+
+    fn add(&mut self, lines: impl IntoIterator<Item = Line>) -> Result<()> {
+        self.report.lines.extend(lines);
+        Ok(())
+    }
+
+    fn write(&self) -> Result<bool> {
+        let (values, page) = (self.directory.join("report.json"), self.directory.join("report.html"));
+        self.report.write(&values)?;
+        page::write(&page, &self.report)?;
+        println!("\n{}\n{}", values.display(), page.display());
+        Ok(true)
+    }
 }
 
 /// Memory of a host that has just started, and nothing to do.
-fn idle(host: &Host) -> Result<Vec<Line>> {
+fn idle(host: &Host) -> Result<Line> {
     thread::sleep(Duration::from_secs(1));
     let empty = usage::resident_mib(host.pid())?;
-    Ok(vec![Line {
-        what: "host idle, no services: resident memory".to_owned(),
-        target: Some(Target { text: "< 40 MiB", is_met: empty < 40.0 }),
-        measured: format!("{empty:.1} MiB"),
-        values: json!({ "resident_mib": empty }),
-    }])
+    Ok(goals::IDLE_HOST.bounded(empty, format!("{empty:.1} MiB"), json!({ "resident_mib": empty })))
 }
 
 /// Upload, compilation in a child process, `initialize`, warm-up; then bringing it up again, with the compiled code kept.
-fn deploy(host: &Host) -> Result<Line> {
+fn deploy_digits(host: &Host) -> Result<Line> {
     let start = Instant::now();
     let service = services::create(host, &root().join("examples/digits/digits.json"))?;
     let deployed = start.elapsed().as_secs_f64();
@@ -122,11 +224,10 @@ fn deploy(host: &Host) -> Result<Line> {
     let start = Instant::now();
     services::start(host, &service)?;
     let started = start.elapsed().as_secs_f64();
-    let resident = usage::resident_mib(host.pid())?;
-    Ok(Line {
-        what: "deploy of digits (ONNX runtime and model)".to_owned(),
-        target: None,
-        measured: format!("{deployed:.1} s; stopped and started {started:.2} s; then {resident:.0} MiB"),
-        values: json!({ "deploy_s": deployed, "start_s": started, "resident_mib": resident }),
-    })
+    services::stop(host, &service)?;
+    Ok(Line::told(
+        "deploy of digits (ONNX runtime and model)",
+        format!("{deployed:.1} s; stopped and started {started:.2} s"),
+        json!({ "deploy_s": deployed, "start_s": started }),
+    ))
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
@@ -16,6 +16,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+
+use super::children::Running;
 
 /// Serves until it is killed. Says where on the first line.
 pub(crate) fn serve() -> Result<bool> {
@@ -48,35 +50,23 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
 
 /// Such a server, in a process of its own so that its processor time can be told from ours. It ends with this value.
 pub(super) struct Bare {
-    child: Child,
+    running: Running,
     pub(super) address: SocketAddr,
 }
 
 impl Bare {
     pub(super) fn start() -> Result<Self> {
         let own = env::current_exe().context("cannot find this program")?;
-        let mut child = Command::new(own).arg("bare-server").stdout(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().context("the bare server has no output")?;
+        let mut running = Running::start(Command::new(own).arg("bare-server").stdout(Stdio::piped()))?;
+        let stdout = running.stdout().context("the bare server has no output")?;
         let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        match line.trim().parse() {
-            Ok(address) if read.is_ok() => Ok(Self { child, address }),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                anyhow::bail!("the bare server did not start; it said {line:?}")
-            }
-        }
+        BufReader::new(stdout).read_line(&mut line)?;
+        let address =
+            line.trim().parse().with_context(|| format!("the bare server did not start; it said {line:?}"))?;
+        Ok(Self { running, address })
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.running.pid()
     }
 }

@@ -15,57 +15,62 @@ use tokio::runtime;
 use tokio::task::JoinSet;
 
 use super::response::Head;
-use super::usage;
+use super::server::Server;
 
 /// As many as the measurements in the project's notes use, and one fewer than a service of five workers takes at once.
 pub(super) const CONNECTIONS: usize = 64;
 /// As many threads as there are on the smallest machine that this is run on; the server needs the rest.
 const THREADS: usize = 2;
 
+/// What a server did in one run.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     pub(super) per_second: f64,
     /// Processor time of the server for one request.
     pub(super) cpu_micros: f64,
+    /// The part of it that was spent in the kernel.
+    pub(super) kernel_share: f64,
 }
 
-/// Loads the server `pid` at `address` for `time`. Every answer must be a 200.
-pub(super) fn run(address: SocketAddr, pid: u32, request: &Arc<[u8]>, time: Duration) -> Result<Outcome> {
+/// Loads a server for `time`. Every answer must be a 200.
+pub(super) fn run(server: &Server, time: Duration) -> Result<Outcome> {
     let answered = AtomicU64::new(0);
     let stop = Arc::new(AtomicBool::new(false));
     let ready = Barrier::new(THREADS + 1);
     thread::scope(|scope| {
-        let work = || client(address, request, &stop, &ready, &answered);
-        let clients: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        let (stop, ready, answered) = (&stop, &ready, &answered);
+        let clients: Vec<_> =
+            (0..THREADS).map(|index| scope.spawn(move || client(server, index, stop, ready, answered))).collect();
         ready.wait();
-        let (start, cpu) = (Instant::now(), usage::cpu(pid)?);
+        let (start, before) = (Instant::now(), server.cpu());
         thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
-        let (took, cpu) = (start.elapsed(), usage::cpu(pid)? - cpu);
+        let (took, after) = (start.elapsed(), server.cpu());
         for client in clients {
             client.join().map_err(|_| anyhow!("a client panicked"))??;
         }
+        let cpu = after?.since(before?);
         let answered = answered.load(Ordering::Relaxed) as f64;
         if answered == 0.0 {
             bail!("no request was answered");
         }
-        Ok(Outcome { per_second: answered / took.as_secs_f64(), cpu_micros: cpu.as_secs_f64() * 1e6 / answered })
+        Ok(Outcome {
+            per_second: answered / took.as_secs_f64(),
+            cpu_micros: cpu.total.as_secs_f64() * 1e6 / answered,
+            kernel_share: cpu.kernel_share(),
+        })
     })
 }
 
 /// One thread's share of the connections.
-fn client(
-    address: SocketAddr,
-    request: &Arc<[u8]>,
-    stop: &Arc<AtomicBool>,
-    ready: &Barrier,
-    answered: &AtomicU64,
-) -> Result<()> {
+fn client(server: &Server, thread: usize, stop: &Arc<AtomicBool>, ready: &Barrier, answered: &AtomicU64) -> Result<()> {
+    const SHARE: usize = CONNECTIONS / THREADS;
     let runtime = runtime::Builder::new_current_thread().enable_io().build();
     let streams = runtime.and_then(|runtime| {
         let streams = runtime.block_on(async {
             let mut streams = Vec::new();
-            for _ in 0..CONNECTIONS / THREADS {
-                streams.push(connect(address).await?);
+            for _ in 0..SHARE {
+                streams.push(connect(server.address).await?);
             }
             Ok::<_, io::Error>(streams)
         })?;
@@ -73,11 +78,12 @@ fn client(
     });
     // Whatever happened, the others must not wait for us.
     ready.wait();
-    let (runtime, streams) = streams.with_context(|| format!("connecting to {address}"))?;
+    let (runtime, streams) = streams.with_context(|| format!("connecting to {}", server.address))?;
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        for stream in streams {
-            connections.spawn(connection(stream, Arc::clone(request), Arc::clone(stop)));
+        for (index, stream) in streams.into_iter().enumerate() {
+            let first = (thread * SHARE + index) * server.requests().len() / CONNECTIONS;
+            connections.spawn(connection(stream, Arc::clone(server.requests()), first, Arc::clone(stop)));
         }
         while let Some(count) = connections.join_next().await {
             answered.fetch_add(count??, Ordering::Relaxed);
@@ -92,12 +98,17 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Asks until told to stop; the request then under way is not counted.
-async fn connection(mut stream: TcpStream, request: Arc<[u8]>, stop: Arc<AtomicBool>) -> Result<u64> {
+/// Asks one request after the other, from the `first` on, until told to stop; the one then under way is not counted.
+async fn connection(
+    mut stream: TcpStream,
+    requests: Arc<[Vec<u8>]>,
+    first: usize,
+    stop: Arc<AtomicBool>,
+) -> Result<u64> {
     let mut buffer = vec![0; 256 << 10];
     let mut answered = 0;
-    loop {
-        stream.write_all(&request).await?;
+    for request in requests.iter().cycle().skip(first) {
+        stream.write_all(request).await?;
         let (mut filled, mut head) = (0, None::<Head>);
         while head.is_none_or(|head| filled < head.length) {
             if filled == buffer.len() {
@@ -120,4 +131,5 @@ async fn connection(mut stream: TcpStream, request: Arc<[u8]>, stop: Arc<AtomicB
         }
         answered += 1;
     }
+    Ok(answered)
 }

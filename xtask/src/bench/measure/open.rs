@@ -93,3 +93,65 @@ impl Caller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::sync::{Mutex, PoisonError};
+
+    use super::super::stats::Times;
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+    /// Answers every request at once, unless somebody holds `gate`.
+    fn serve(listener: &TcpListener, gate: &'static Mutex<()>) {
+        for stream in listener.incoming().take(CONNECTIONS as usize) {
+            let mut stream = BufReader::new(stream.unwrap());
+            thread::spawn(move || {
+                let mut line = String::new();
+                while stream.read_line(&mut line).is_ok_and(|read| read > 0) {
+                    if line.trim().is_empty() {
+                        drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
+                        let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+                    }
+                    line.clear();
+                }
+            });
+        }
+    }
+
+    fn server(gate: &'static Mutex<()>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || serve(&listener, gate));
+        address
+    }
+
+    #[test]
+    fn a_server_that_stalls_shows_in_every_request_that_was_due_meanwhile() {
+        static GATE: Mutex<()> = Mutex::new(());
+        const STALL: Duration = Duration::from_millis(300);
+        let address = server(&GATE);
+        let stalling = thread::spawn(|| {
+            thread::sleep(Duration::from_millis(350));
+            let _held = GATE.lock();
+            thread::sleep(STALL);
+        });
+        let times = run(address, REQUEST, 500, Duration::from_secs(1)).unwrap();
+        stalling.join().unwrap();
+        // A third of the requests were due during the stall, though only one on each connection was sent.
+        let late = times.iter().filter(|time| **time > STALL / 10).count();
+        assert!(late > 100, "{late} late");
+        assert!(Times::of_sorted(&times).p99 > STALL / 2);
+    }
+
+    #[test]
+    fn what_is_due_is_sent_and_counted_once() {
+        static GATE: Mutex<()> = Mutex::new(());
+        let times = run(server(&GATE), REQUEST, 400, Duration::from_millis(500)).unwrap();
+        assert_eq!(times.len(), 200);
+        assert!(times.is_sorted());
+    }
+}

@@ -1,79 +1,135 @@
-//! What was measured, beside what was aimed for: a table for people, a file for programs.
+//! What was measured, beside what was aimed for: a table for people, a file for programs, and all that the page shows.
+
+mod line;
+mod machine;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use bulkhead_artifacts::root;
 use serde_json::{Value, json};
 
-/// One line of the table.
-pub(super) struct Line {
-    pub(super) what: String,
-    pub(super) target: Option<Target>,
-    pub(super) measured: String,
-    /// The same numbers for programs; units are in the names.
-    pub(super) values: Value,
+pub(super) use self::line::{Goal, Line, Target, Verdict};
+pub(super) use self::machine::Machine;
+use super::contest::Runs;
+use super::stats::Spread;
+
+/// Everything of one run.
+pub(super) struct Report {
+    pub(super) quick: bool,
+    pub(super) unix_seconds: u64,
+    /// Cores that others kept busy before we began.
+    pub(super) busy_cores: f64,
+    pub(super) machine: Machine,
+    pub(super) lines: Vec<Line>,
+    /// All servers that were asked to echo 1 KiB.
+    pub(super) contest: Vec<Runs>,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) curves: Vec<Curve>,
+    pub(super) open_rate: u32,
+    pub(super) compute: Vec<Computed>,
+    pub(super) spent: Vec<Spent>,
 }
 
-/// What one number of a line should be.
-pub(super) struct Target {
-    pub(super) text: &'static str,
-    pub(super) is_met: bool,
+/// Somebody to compare with who is not here.
+pub(super) struct Skipped {
+    pub(super) name: String,
+    pub(super) why: String,
 }
 
-pub(super) fn print(lines: &[Line]) {
-    println!("\n{:44} {:14} {:58} verdict", "what", "target", "measured (median, least–most)");
-    for Line { what, target, measured, .. } in lines {
-        let (target, verdict) = match target {
-            Some(Target { text, is_met: true }) => (*text, "met"),
-            Some(Target { text, is_met: false }) => (*text, "MISSED"),
-            None => ("", ""),
-        };
-        println!("{}", format!("{what:44} {target:14} {measured:58} {verdict}").trim_end());
+/// How long calls took at a steady rate: shares of them, and the time in µs that so many did not exceed.
+pub(super) struct Curve {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// One kernel under one regime.
+pub(super) struct Computed {
+    pub(super) kernel: &'static str,
+    pub(super) build: &'static str,
+    pub(super) checks: &'static str,
+    /// To native.
+    pub(super) relative: Spread,
+    pub(super) native_us: f64,
+}
+
+/// Where the processor time of a request goes.
+pub(super) struct Spent {
+    pub(super) part: &'static str,
+    pub(super) how: &'static str,
+    /// In µs; bare hyper has no guest.
+    pub(super) bare: Option<f64>,
+    pub(super) bulkhead: f64,
+}
+
+impl Report {
+    pub(super) fn new(quick: bool, busy_cores: f64) -> Self {
+        Self {
+            quick,
+            unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
+            busy_cores,
+            machine: Machine::ours(),
+            lines: Vec::new(),
+            contest: Vec::new(),
+            skipped: Vec::new(),
+            curves: Vec::new(),
+            open_rate: 0,
+            compute: Vec::new(),
+            spent: Vec::new(),
+        }
     }
-}
 
-pub(super) fn write(file: &Path, lines: &[Line], quick: bool, busy_cores: f64) -> Result<()> {
-    let results: Vec<Value> = lines
-        .iter()
-        .map(|line| {
+    pub(super) fn print(&self) {
+        let rows: Vec<[String; 5]> = self.lines.iter().map(Line::cells).collect();
+        let head = ["what", "target", "measured", "ratio", "verdict"].map(str::to_owned);
+        let width = |column: usize| {
+            let lengths = rows.iter().chain([&head]).map(|row| row[column].chars().count());
+            lengths.max().unwrap_or(0)
+        };
+        let widths: [usize; 5] = std::array::from_fn(width);
+        println!();
+        for row in [&head].into_iter().chain(&rows) {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+            println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        }
+        println!(
+            "\nMedians, in parentheses the least and the most. The ratio is to what the line names, or to the target where \
+             that is a bound."
+        );
+        let count = |verdict| self.lines.iter().filter(|line| line.verdict() == verdict).count();
+        let [met, missed, absent] = [Verdict::Met, Verdict::Missed, Verdict::Absent].map(count);
+        println!("{met} targets met, {missed} missed, {absent} lines without a measurement");
+        for Skipped { name, why } in &self.skipped {
+            println!("skipped: {name}: {why}");
+        }
+    }
+
+    pub(super) fn write(&self, file: &Path) -> Result<()> {
+        let report = format!("{:#}\n", self.values());
+        fs::write(file, report).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    fn values(&self) -> Value {
+        let curve = |curve: &Curve| json!({ "name": curve.name, "share_us": curve.points });
+        let computed = |cell: &Computed| {
             json!({
-                "what": line.what,
-                "target": line.target.as_ref().map(|target| target.text),
-                "met": line.target.as_ref().map(|target| target.is_met),
-                "values": line.values,
+                "kernel": cell.kernel, "build": cell.build, "checks": cell.checks,
+                "relative": cell.relative.values(), "native_us": cell.native_us,
             })
+        };
+        let spent = |spent: &Spent| json!({ "part": spent.part, "how": spent.how, "bare_us": spent.bare, "bulkhead_us": spent.bulkhead });
+        json!({
+            "unix_seconds": self.unix_seconds,
+            "quick": self.quick,
+            "cores_busy_with_others": self.busy_cores,
+            "machine": self.machine.values(),
+            "results": self.lines.iter().map(Line::values).collect::<Vec<_>>(),
+            "echo_1_kib": self.contest.iter().map(Runs::values).collect::<Vec<_>>(),
+            "skipped": self.skipped.iter().map(|Skipped { name, why }| json!({ "name": name, "why": why })).collect::<Vec<_>>(),
+            "open_loop": { "per_s": self.open_rate, "curves": self.curves.iter().map(curve).collect::<Vec<_>>() },
+            "compute": self.compute.iter().map(computed).collect::<Vec<_>>(),
+            "where_the_time_goes": self.spent.iter().map(spent).collect::<Vec<_>>(),
         })
-        .collect();
-    let report = json!({
-        "unix_seconds": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
-        "quick": quick,
-        "cores_busy_with_others": busy_cores,
-        "machine": machine(),
-        "results": results,
-    });
-    fs::write(file, format!("{report:#}\n")).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Numbers mean nothing without it.
-fn machine() -> Value {
-    let line = |file: &str, name: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map_or(line, |(_, value)| value).trim().to_owned()
-    };
-    let output = |program: &str, args: &[&str]| {
-        let output = Command::new(program).args(args).current_dir(root()).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
-    };
-    json!({
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
-        "processor": line("/proc/cpuinfo", "model name"),
-        "kernel": line("/proc/sys/kernel/osrelease", ""),
-        "rustc": output("rustc", &["--version"]),
-        "commit": output("git", &["describe", "--always", "--dirty"]),
-    })
+    }
 }

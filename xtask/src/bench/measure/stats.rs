@@ -29,6 +29,9 @@ impl Spread {
     }
 }
 
+/// The shares of calls whose times make a curve: ever closer to all of them.
+pub(super) const CURVE: [f64; 13] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999];
+
 /// Times of many calls.
 pub(super) struct Times {
     pub(super) p50: Duration,
@@ -49,7 +52,7 @@ impl Times {
     }
 
     pub(super) fn text(&self) -> String {
-        let [p50, p99, most] = [self.p50, self.p99, self.most].map(|time| micros(time) / 1e3);
+        let [p50, p99, most] = [self.p50, self.p99, self.most].map(millis);
         format!("p50 {p50:.3}, p99 {p99:.3}, worst {most:.3} ms")
     }
 
@@ -59,10 +62,14 @@ impl Times {
 }
 
 /// Of times sorted in rising order: the least that `share` of them do not exceed.
-fn percentile(sorted: &[Duration], share: f64) -> Duration {
+pub(super) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     assert!(!sorted.is_empty(), "there is no percentile of nothing");
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+pub(super) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 pub(super) fn micros(time: Duration) -> f64 {

@@ -1,15 +1,56 @@
 //! What a process has cost, from `/proc`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// Processor time of all threads of a process that are still alive; the servers here do not end any under load.
-///
-/// The scheduler's own account counts nanoseconds, `stat` only ticks of a hundredth of a second.
-pub(super) fn cpu(pid: u32) -> Result<Duration> {
+/// The kernel counts in hundredths of a second, whatever its own clock does.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Processor time of processes, and how it is divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Cpu {
+    pub(super) total: Duration,
+    /// Seconds, in steps of a hundredth: of use as a share of long runs.
+    pub(super) user: f64,
+    pub(super) kernel: f64,
+}
+
+impl Cpu {
+    /// Of all threads of these processes that are still alive; the servers here do not end any under load.
+    pub(super) fn of(pids: &[u32]) -> Result<Self> {
+        pids.iter().try_fold(Self::default(), |sum, pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+            let stat = stat.with_context(|| format!("process {pid} is gone"))?;
+            let (user, kernel) = ticks(&stat).context("/proc/PID/stat is not as expected")?;
+            Ok(Self {
+                total: sum.total + scheduled(*pid)?,
+                user: sum.user + user / TICKS_PER_SECOND,
+                kernel: sum.kernel + kernel / TICKS_PER_SECOND,
+            })
+        })
+    }
+
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            total: self.total.saturating_sub(before.total),
+            user: self.user - before.user,
+            kernel: self.kernel - before.kernel,
+        }
+    }
+
+    /// The part of it that was spent in the kernel.
+    pub(super) fn kernel_share(self) -> f64 {
+        let sum = self.user + self.kernel;
+        if sum > 0.0 { self.kernel / sum } else { 0.0 }
+    }
+}
+
+/// The scheduler's own account counts nanoseconds, `stat` only ticks.
+fn scheduled(pid: u32) -> Result<Duration> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} is gone"))?;
     let mut nanos = 0;
     for thread in threads {
@@ -20,12 +61,51 @@ pub(super) fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// Ticks in user mode and in the kernel. The name before them may hold spaces and parentheses.
+fn ticks(stat: &str) -> Option<(f64, f64)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// A process, its children, and theirs.
+pub(super) fn family(pid: u32) -> Result<Vec<u32>> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may have ended since it was listed.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        if let Some(parent) = parent(&stat) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut family = vec![pid];
+    let mut seen = 0;
+    while let Some(pid) = family.get(seen) {
+        family.extend(children.get(pid).into_iter().flatten().copied().collect::<Vec<_>>());
+        seen += 1;
+    }
+    Ok(family)
+}
+
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Resident memory in MiB.
 pub(super) fn resident_mib(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().context("VmRSS is no number")?;
-    Ok(kib / 1024.0)
+    kib(&format!("/proc/{pid}/status"), "VmRSS:").map(|kib| kib / 1024.0)
+}
+
+/// Memory in KiB, where a page that is mapped many times, as the code of a thousand services is, counts once.
+pub(super) fn proportional_kib(pid: u32) -> Result<f64> {
+    kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+fn kib(file: &str, name: &str) -> Result<f64> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name} in {file}"))?;
+    line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{name} in {file} is no number"))
 }
 
 /// How many cores are at work while we do nothing.
@@ -33,8 +113,7 @@ pub(super) fn busy_cores() -> Result<f64> {
     let start = Instant::now();
     let before = ticks_at_work()?;
     thread::sleep(Duration::from_secs(1));
-    // The kernel counts in hundredths of a second, whatever its own clock does.
-    Ok((ticks_at_work()? - before) / 100.0 / start.elapsed().as_secs_f64())
+    Ok((ticks_at_work()? - before) / TICKS_PER_SECOND / start.elapsed().as_secs_f64())
 }
 
 /// The first line of `/proc/stat` without its idle columns.
@@ -44,4 +123,43 @@ fn ticks_at_work() -> Result<f64> {
     let ticks: Vec<f64> = columns.map(str::parse).collect::<Result<_, _>>().context("/proc/stat is not as expected")?;
     // user, nice, system, idle, iowait, irq, softirq, steal; guests' time is already in user.
     Ok(ticks.iter().enumerate().filter(|(column, _)| matches!(column, 0..=2 | 5..=7)).map(|(_, ticks)| ticks).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_hides_no_field() {
+        let stat = "7 (a) b (c) S 3 7 7 0 -1 4194304 100 0 0 0 21 34 0 0 20 0 1 0 5 6 7";
+        assert_eq!(parent(stat), Some(3));
+        assert_eq!(ticks(stat), Some((21.0, 34.0)));
+        assert_eq!(ticks("7 (a) S 3"), None);
+    }
+
+    #[test]
+    fn our_work_is_counted_and_our_children_found() {
+        let before = Cpu::of(&[std::process::id()]).unwrap();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(30) {
+            std::hint::black_box(0);
+        }
+        let worked = Cpu::of(&[std::process::id()]).unwrap().since(before);
+        assert!(worked.total > Duration::from_millis(1), "{worked:?}");
+
+        let mut child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+        let family = family(std::process::id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(family.contains(&child.id()) && family[0] == std::process::id(), "{family:?}");
+    }
+
+    #[test]
+    fn the_kernels_share_is_that_of_both() {
+        let cpu = Cpu { total: Duration::from_secs(4), user: 1.0, kernel: 3.0 };
+        assert_eq!(cpu.kernel_share(), 0.75);
+        assert_eq!(Cpu::default().kernel_share(), 0.0);
+    }
 }

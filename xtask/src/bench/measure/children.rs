@@ -1,0 +1,168 @@
+//! Processes that run while we measure, and that none of them outlives us, whichever way we end.
+
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a shell reports of a program that was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// Everything that is to be killed when we are told to end. Process-wide because signals are.
+static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Watched {
+    Process(Pid),
+    /// Servers with processes of their own would leave those behind.
+    Group(Pid),
+}
+
+/// Ends the program on Ctrl-C or SIGTERM, its children first.
+pub(super) fn end_with_us() -> Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = runtime.block_on(async {
+        Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    })?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        // Held until the end, so that nothing is started any more.
+        let watched = watched();
+        watched.iter().for_each(|watched| watched.kill());
+        eprintln!("\ninterrupted: {} processes that were started for the bench are ended", watched.len());
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(())
+}
+
+/// Has a process that somebody else has started, and ends in the usual case, killed when we are told to end.
+pub(super) fn adopt(pid: u32) -> Result<Adopted> {
+    let watched_process = Watched::Process(to_pid(pid)?);
+    watched().push(watched_process);
+    Ok(Adopted(watched_process))
+}
+
+#[must_use]
+pub(super) struct Adopted(Watched);
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        forget(self.0);
+    }
+}
+
+/// A process and all that it starts; killed when this is dropped.
+pub(super) struct Running {
+    child: Child,
+    group: Watched,
+}
+
+impl Running {
+    pub(super) fn start(command: &mut Command) -> Result<Self> {
+        use std::os::unix::process::CommandExt;
+
+        let program = command.get_program().to_owned();
+        let mut watched = watched();
+        let child = command.process_group(0).spawn().with_context(|| format!("cannot run {}", program.display()))?;
+        let group = Watched::Group(to_pid(child.id())?);
+        watched.push(group);
+        Ok(Self { child, group })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.group.kill();
+        let _ = self.child.wait();
+        forget(self.group);
+    }
+}
+
+/// Runs a program that ends by itself.
+pub(super) fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_owned();
+    let mut running = Running::start(command)?;
+    let status = running.child.wait()?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", program.display());
+    }
+    Ok(())
+}
+
+impl Watched {
+    fn kill(&self) {
+        // It may have ended already.
+        let _ = match *self {
+            Self::Process(pid) => kill_process(pid, Signal::KILL),
+            Self::Group(pid) => kill_process_group(pid, Signal::KILL),
+        };
+    }
+}
+
+fn watched() -> MutexGuard<'static, Vec<Watched>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn forget(gone: Watched) {
+    watched().retain(|watched| *watched != gone);
+}
+
+fn to_pid(pid: u32) -> Result<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process without a pid")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn what_a_server_has_started_ends_with_it() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 100 & echo $!; wait"]).stdout(Stdio::piped());
+        let mut running = Running::start(&mut command).unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(running.stdout().unwrap()), &mut line).unwrap();
+        let grandchild = to_pid(line.trim().parse().unwrap()).unwrap();
+        assert!(rustix::process::test_kill_process(grandchild).is_ok());
+        drop(running);
+        // The kernel ends it when it next runs; whoever reaps orphans may leave it a zombie for longer.
+        let stat = format!("/proc/{}/stat", line.trim());
+        let gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !gone() {
+            assert!(std::time::Instant::now() < deadline, "it lives on");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told() {
+        assert!(run(&mut Command::new("true")).is_ok());
+        assert!(run(&mut Command::new("false")).unwrap_err().to_string().contains("`false` failed"));
+        assert!(run(&mut Command::new("/nowhere/at-all")).is_err());
+    }
+}

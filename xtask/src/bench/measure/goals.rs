@@ -1,0 +1,53 @@
+//! Every target in one place: what is measured, and what it should come to.
+
+use super::report::{Goal, Target};
+
+const fn least(what: &'static str, times: f64) -> Goal {
+    Goal::new(what, Target::at_least(times, "×"))
+}
+
+const fn most(what: &'static str, bound: f64, unit: &'static str) -> Goal {
+    Goal::new(what, Target::at_most(bound, unit))
+}
+
+pub(super) const IDLE_HOST: Goal = most("host idle, no services: resident memory", 40.0, "MiB");
+
+pub(super) const ECHO: Goal = least("echo 1 KiB: throughput to bare hyper", 0.85);
+pub(super) const ECHO_CPU: Goal = most("echo 1 KiB: server CPU to bare hyper", 1.2, "×");
+pub(super) const FRESH: Goal = least("echo 1 KiB, a fresh instance each: to bare hyper", 0.35);
+pub(super) const WASMTIME_REUSE: Goal = least("echo 1 KiB: to wasmtime serve, reuse and pooling", 2.3);
+pub(super) const WASMTIME: Goal = least("echo 1 KiB: to wasmtime serve", 10.0);
+pub(super) const MOSEC: Goal = least("echo 1 KiB: to mosec", 5.0);
+pub(super) const WORKERD: Goal = least("echo 1 KiB: to workerd", 4.5);
+pub(super) const CONTEST: [Goal; 7] = [ECHO, ECHO_CPU, FRESH, WASMTIME_REUSE, WASMTIME, MOSEC, WORKERD];
+pub(super) const GUARD: Goal = least("echo 1 KiB: to the same host without its guard", 0.97);
+
+pub(super) const ECHO_64: Goal = least("echo 64 KiB: throughput to bare hyper", 1.0);
+
+/// Percentiles at a steady rate.
+pub(super) const STEADY: [(f64, Goal); 3] = [
+    (0.5, most("echo 1 KiB at a steady rate: p50 to bare hyper", 1.2, "×")),
+    (0.99, most("echo 1 KiB at a steady rate: p99 to bare hyper", 1.2, "×")),
+    (0.999, most("echo 1 KiB at a steady rate: p99.9 to bare hyper", 1.2, "×")),
+];
+
+pub(super) const REFUSED: Goal = most("450, every worker spinning, queue full: median", 50.0, "µs");
+pub(super) const REFUSED_LATE: Goal = most("450, every worker spinning, queue full: p99", 3.0, "ms");
+pub(super) const HEALTH: Goal = most("/healthz, every worker spinning, queue full: median", 50.0, "µs");
+pub(super) const HEALTH_LATE: Goal = most("/healthz, every worker spinning, queue full: p99", 3.0, "ms");
+pub(super) const BESIDE: Goal = most("1 KiB of a service whose other 4 workers spin: median", 50.0, "µs");
+pub(super) const BUSY: [Goal; 5] = [REFUSED, REFUSED_LATE, HEALTH, HEALTH_LATE, BESIDE];
+
+pub(super) const LATE_ALONE: Goal = most("408 after the deadline, one looping guest: p99", 2.0, "ms");
+pub(super) const LATE_ALL: Goal = most("408 after the deadline, every worker looping: p99", 5.0, "ms");
+
+pub(super) const FAULT: Goal = most("good answer after a fault, small guest: extra", 50.0, "µs");
+pub(super) const FAULT_LARGE: Goal = most("good answer after a fault, guest of 50 MiB: extra", 100.0, "µs");
+
+pub(super) const DIGITS: Goal = most("digits, one row in the sandbox, metered: to native tract", 1.5, "×");
+
+pub(super) const WARM_GUEST: Goal = most("memory of a warm small guest", 32.0, "KiB");
+pub(super) const IDLE_SERVICE: Goal = most("memory of an idle small service of five workers", 128.0, "KiB");
+pub(super) const START: Goal = most("start with 100 services, until ready", 1.0, "s");
+pub(super) const IDLE_OF_MANY: Goal = most("the same where there are many more", 128.0, "KiB");
+pub(super) const CROWD: [Goal; 3] = [IDLE_SERVICE, START, IDLE_OF_MANY];

@@ -1,0 +1,50 @@
+//! Something that answers: where it is, which processes it is made of, and what it is asked.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::usage::{self, Cpu};
+use super::{closed, open};
+use std::time::Duration;
+
+/// One server with what it is sent. Several of them may be the same process.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) name: String,
+    pub(super) address: SocketAddr,
+    pids: Vec<u32>,
+    /// Taken in turn.
+    requests: Arc<[Vec<u8>]>,
+}
+
+impl Server {
+    /// A server of one process.
+    pub(super) fn new(name: &str, address: SocketAddr, pid: u32, requests: Vec<Vec<u8>>) -> Self {
+        assert!(!requests.is_empty(), "a server is asked something");
+        Self { name: name.to_owned(), address, pids: vec![pid], requests: requests.into() }
+    }
+
+    /// A server that has started processes of its own, as far as they are there by now.
+    pub(super) fn with_family(self) -> Result<Self> {
+        let pids = self.pids.iter().map(|pid| usage::family(*pid)).collect::<Result<Vec<_>>>()?.concat();
+        Ok(Self { pids, ..self })
+    }
+
+    pub(super) fn closed(&self, time: Duration) -> Result<closed::Outcome> {
+        closed::run(self, time).with_context(|| self.name.clone())
+    }
+
+    pub(super) fn open(&self, rate: u32, time: Duration) -> Result<Vec<Duration>> {
+        open::run(self.address, &self.requests[0], rate, time).with_context(|| self.name.clone())
+    }
+
+    pub(super) fn requests(&self) -> &Arc<[Vec<u8>]> {
+        &self.requests
+    }
+
+    pub(super) fn cpu(&self) -> Result<Cpu> {
+        Cpu::of(&self.pids)
+    }
+}
