@@ -117,6 +117,21 @@ fn a_deploy_that_fails_says_why() {
 }
 
 #[test]
+fn what_the_server_remarks_is_shown_and_keeps_nothing_from_going_well() {
+    let project = project();
+    let mock = Mock::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::status(200),
+        _ => Reply::events(&[
+            json!({ "event": "progress", "step": "snapshot" }),
+            json!({ "event": "notice", "text": "no snapshot: a handle\u{1b}[2J" }),
+            json!({ "event": "done", "result": deployed() }),
+        ]),
+    });
+    let ran = admin(&mock, &["create", &path(&project, "digits.json")]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Ok, "no snapshot: a handle\\u{1b}[2J\n"));
+}
+
+#[test]
 fn a_deploy_that_breaks_off_is_no_success() {
     let project = project();
     let mock = Mock::start(|request| match request.method.as_str() {

@@ -34,13 +34,22 @@ fn a_description_shows_state_token_and_instances() {
                 "token": "t0k", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
                 "spec": { "name": "digits" }, "ignored": ["metadata.gpu"],
                 "processor": { "sha256": "0123456789abcdef", "bytes": 8 }, "model": [],
+                "snapshot": { "taken": false, "reason": "it keeps 1 handle open" }, "recycled": { "memory": 4 },
                 "instances": [{ "index": 0, "workers": 5, "busy": 1, "queued": 2, "max_queue_size": 64, "restarts": 3 }]
             }),
         )
     });
     let ran = admin(&mock, &["desc", "digits"]);
-    for text in ["failed (no such model)", "t0k", "0123456789ab…", "metadata.gpu", "2 of 64", "\"name\": \"digits\""]
-    {
+    for text in [
+        "failed (no such model)",
+        "t0k",
+        "0123456789ab…",
+        "metadata.gpu",
+        "none: it keeps 1 handle open; `initialize` runs for each worker",
+        "4 for their memory",
+        "2 of 64",
+        "\"name\": \"digits\"",
+    ] {
         assert!(ran.out.contains(text), "no {text} in {}{}", ran.out, ran.err);
     }
 }

@@ -69,25 +69,22 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
     let own = |error: wasmtime::Error| Failure::Own(format!("{error:#}"));
     let wasm = fs::read(&args.input)?;
     let mut output = File::create(&args.output)?;
-    let code = match &args.state {
+    match &args.state {
         None => {
             let learnt =
                 args.functions.as_ref().map(File::create).transpose()?.map(|file| (file, Arc::<Learnt>::default()));
             let store = learnt.as_ref().map(|(_, learnt)| Arc::clone(learnt) as _);
             let engine = engine::compiling(metering, store).map_err(own)?;
             close();
-            match compile_upload(&engine, &wasm)? {
-                Compiled { code, hidden: Some(reason) } => {
-                    writeln!(io::stdout(), "{reason}")?;
-                    code
-                }
-                Compiled { code, hidden: None } => {
-                    if let Some((mut file, learnt)) = learnt {
-                        learnt.write(&mut file)?;
-                    }
-                    code
-                }
+            let Compiled { code, hidden } = compile_upload(&engine, &wasm)?;
+            finish(&mut output, &code)?;
+            match (hidden, learnt) {
+                (Some(reason), _) => writeln!(io::stdout(), "{reason}")?,
+                // Half of it helps as well, and none of it does no harm.
+                (None, Some((mut file, learnt))) => drop(learnt.write(&mut file)),
+                (None, None) => {}
             }
+            Ok(())
         }
         Some(state) => {
             let values = state::read(io::BufReader::new(File::open(state)?))?;
@@ -96,12 +93,15 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
             let engine = engine::compiling_image(metering, store).map_err(own)?;
             close();
             let image = instrument::with_state(&wasm, values).map_err(Failure::Refused)?;
-            engine.precompile_component(&image).map_err(|error| Failure::Refused(format!("{error:#}")))?
+            let code = engine.precompile_component(&image);
+            finish(&mut output, &code.map_err(|error| Failure::Refused(format!("{error:#}")))?)
         }
-    };
-    output.write_all(&code)?;
-    output.sync_all()?;
-    Ok(())
+    }
+}
+
+fn finish(output: &mut File, code: &[u8]) -> Result<(), Failure> {
+    output.write_all(code)?;
+    Ok(output.sync_all()?)
 }
 
 /// Machine code of an upload.

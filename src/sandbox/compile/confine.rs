@@ -1,8 +1,9 @@
 //! What the compiling child may use, and that it can do nothing but compute.
 //!
-//! First limits on memory, time and files; then, when its two files are open and its threads are there, a filter of
+//! First limits on memory, time and files; then, when its files are open and its threads are there, a filter of
 //! system calls: no file can be opened, no process or thread made, no socket used from then on. What a flaw in the
-//! compiler could still do is write to the one file that is being made, and its hash is taken by the host.
+//! compiler could still do is write to the file that is being made, whose hash is taken by the host, and to the one for
+//! what was learnt, which the next such process reads.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -12,6 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 use wasmtime::CacheStore;
 
+/// Bytes that are learnt; the largest honest guests come to 52 MB. What comes later is compiled a second time.
+const MOST: usize = 128 << 20;
+
 /// Learns functions as they are compiled.
 #[derive(Debug, Default)]
 pub(super) struct Learnt(Mutex<Vec<u8>>);
@@ -26,6 +29,9 @@ impl CacheStore for Learnt {
             return false;
         };
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() + key.len() + value.len() > MOST {
+            return false;
+        }
         for part in [&key_length.to_le_bytes(), &value_length.to_le_bytes(), key, &value] {
             entries.extend_from_slice(part);
         }
