@@ -59,7 +59,7 @@ pub(super) struct ServeArgs {
     /// How long a connection may rest between requests; then it is closed. A new one is given 10 s at most
     #[arg(long, value_name = "TIME", env = "BULKHEAD_IDLE_TIMEOUT", default_value = "75", value_parser = time)]
     idle_timeout: Duration,
-    /// How long a client may take nothing of its answer; then it is cut off
+    /// How long a client may take nothing of its answer; then it is cut off, or in HTTP/2 that one stream is reset
     #[arg(long, value_name = "TIME", env = "BULKHEAD_WRITE_TIMEOUT", default_value = "10", value_parser = time)]
     write_timeout: Duration,
     /// Speak HTTP/2 as well, with clients that know beforehand (no TLS, no upgrade)

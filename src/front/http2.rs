@@ -61,9 +61,9 @@ pub(super) struct Opening {
     pub(super) read: Vec<u8>,
 }
 
-/// Reads no further than the first byte that differs from the preface. Whoever stops in the middle of it for `patience`,
-/// or is in the middle of it when the host begins to `drain`, is left to HTTP/1, which has an answer for both. Whoever has
-/// said nothing by then gets none.
+/// Reads no further than the first byte that differs from the preface. Whoever stops in the middle of it for
+/// `patience`, or is in the middle of it when the host begins to `drain`, is left to HTTP/1, which has an answer for
+/// both. Whoever has said nothing by then gets none.
 pub(super) async fn open(
     stream: &mut TcpStream,
     patience: Duration,

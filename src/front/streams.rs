@@ -1,8 +1,8 @@
 //! The streams of one HTTP/2 connection: how many there were, and how fast their client takes its answers.
 //!
-//! The socket shows no stall of one stream: a client that opens no window for a stream goes on reading frames of the others. So an
-//! answer is handed to hyper in pieces, the next only when the window has let the last one through, and a stream that
-//! asks for no piece for too long is dropped, which resets it (RFC 9113 §5.4.2) and leaves the others alone.
+//! The socket shows no stall of one stream: a client that opens no window for it goes on reading frames of the others.
+//! So an answer is handed to hyper in pieces, the next only when the window has let the last one through, and a stream
+//! that asks for no piece for too long is dropped, which resets it (RFC 9113 §5.4.2) and leaves the others alone.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};

@@ -122,9 +122,9 @@ impl Records {
         self.write(service, None)
     }
 
-    /// Makes `json` what is kept of `service`. Where the disk fails at the very end of it, the change may be there all the
-    /// same: what is on disk decides, and it is written again, because a disk that has failed to make a change last has
-    /// not said that it lasts.
+    /// Makes `json` what is kept of `service`. Where the disk fails at the very end of it, the change may be there all
+    /// the same: what is on disk decides, and it is written again, because a disk that has failed to make a change last
+    /// has not said that it lasts.
     fn write(&self, service: &str, json: Option<&[u8]>) -> Result<(), StorageError> {
         let Err(error) = self.change(service, json) else { return Ok(()) };
         if !error.is_of_the_disk() {

@@ -91,8 +91,8 @@ const CANARY: &str = "(i64.const 0x5ca1ab1ec0ffee11)";
 pub const STAIN: u64 = HALVES[0] ^ HALVES[1];
 const HALVES: [u64; 2] = [0x0123_4567_89ab_cdef, 0x7a51_c3e0_5d2b_9614];
 
-/// On a POST it leaves a word in all its memory and deep in its stack. Not in globals: they are in the heap of the host,
-/// where what is freed stays until something else is written over it.
+/// On a POST it leaves a word in all its memory and deep in its stack. Not in globals: they are in the heap of the
+/// host, where what is freed stays until something else is written over it.
 pub fn stain(end: End) -> Vec<u8> {
     let end = end.text();
     let parameters = "i64 ".repeat(20);

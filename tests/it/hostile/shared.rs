@@ -55,8 +55,8 @@ fn spins(host: &TestHost, service: &Deployed, over: &AtomicBool) -> Vec<Duration
     late
 }
 
-/// Clients that ask for as much as an answer may have, and take nothing of it: each costs the host its answer once, for as
-/// long as it is borne, and no worker.
+/// Clients that ask for as much as an answer may have, and take nothing of it: each costs the host its answer once, for
+/// as long as it is borne, and no worker.
 #[test]
 fn large_answers_that_nobody_takes_are_kept_once_and_hold_no_worker() {
     const SIZE: usize = 32 << 20;

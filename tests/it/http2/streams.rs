@@ -121,7 +121,6 @@ fn a_connection_that_has_not_said_what_it_speaks_ends_with_the_drain() {
     let patience = Duration::from_secs(60);
     let args = ["--http2", "--head-timeout", "60s", "--grace", "60s"];
     let mut host = TestHost::start_with(&args, "");
-    let echo = host.deploy("echo", "echo", json!({}));
     let mut silent = host.client();
     let mut begun = host.client();
     begun.write(&PREFACE[..5]);
@@ -137,5 +136,4 @@ fn a_connection_that_has_not_said_what_it_speaks_ends_with_the_drain() {
     drop(speaking);
     assert!(host.end().success());
     assert!(told.elapsed() < patience, "nobody is waited for");
-    drop(echo);
 }
