@@ -1,5 +1,6 @@
 //! Guests that start from a snapshot of one that was initialised: what they have of it, and what not.
 
+mod canary;
 mod fallbacks;
 mod images;
 mod live;
