@@ -10,6 +10,7 @@ mod rate;
 mod replacements;
 mod service;
 mod version;
+mod worker;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,7 @@ pub use self::rate::Limited;
 pub use self::replacements::Trouble;
 pub use self::service::{Phase, Service, State};
 pub(crate) use self::version::guest_settings;
-pub use self::version::{Ticket, Version};
+pub use self::version::{Stopped, Ticket, Version};
 use crate::admission::Lanes;
 use crate::auth;
 use crate::config::{ServiceFile, Token, TokenPolicy};

@@ -20,6 +20,7 @@ mod host;
 mod limits;
 mod lines;
 mod program;
+mod room;
 mod snapshot;
 mod state;
 
@@ -37,12 +38,14 @@ pub use self::guest::{Guest, Run, Worn};
 use self::host::HostState;
 pub use self::lines::{Level, LineSink};
 pub use self::program::{InitializeError, LinkError, Program, Settings};
+pub use self::room::Room;
+use self::room::Rooms;
 pub use self::snapshot::{Draft, NotTaken, Snapshot};
 
 /// How much room the host keeps for guests.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Guests over all services; each reserves address space, not memory.
+    /// Guests over all services, metered and unmetered ones each; a guest reserves address space, not memory.
     pub guests: u32,
     /// The largest memory limit a service may set, in bytes.
     pub memory: usize,
@@ -67,6 +70,7 @@ pub struct Sandbox {
 struct Running {
     engine: Engine,
     linker: Linker<HostState>,
+    rooms: Rooms,
 }
 
 /// A processor that guests can be made of.
@@ -159,10 +163,11 @@ impl Sandbox {
     fn running(&self, metering: Metering) -> Result<&Running, PrepareError> {
         let failed = |error: wasmtime::Error| PrepareError::Engine(format!("{error:#}"));
         let make = || {
-            let engine = engine::running(metering, self.capacity.guests, self.capacity.memory)?;
+            let guests = self.capacity.guests;
+            let engine = engine::running(metering, guests.saturating_add(room::SPARE), self.capacity.memory)?;
             let mut linker = Linker::new(&engine);
             host::link(&mut linker)?;
-            Ok(Running { engine, linker })
+            Ok(Running { engine, linker, rooms: Rooms::new(guests) })
         };
         match metering {
             Metering::Fuel => {

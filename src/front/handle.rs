@@ -162,7 +162,8 @@ impl Line {
         }
         remove_the_hosts(&mut headers);
         let call = exchange.runs(path_start, headers, body, deadline);
-        let run = version.run(ticket, call, began).await.map_err(|overdue| Refusal::overdue(overdue, rpc.keepalive))?;
+        let run =
+            version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
         exchange.ran(&run);
         run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))
     }

@@ -8,10 +8,9 @@ use http::StatusCode;
 
 use super::head::HeadFault;
 use super::wire::BodyFault;
-use crate::admission::Overdue;
 use crate::auth::{TooManyFailures, Unauthorized};
 use crate::config;
-use crate::registry::{Limited, Phase};
+use crate::registry::{Limited, Phase, Stopped};
 use crate::sandbox::Fault;
 
 /// Why a request gets no answer of a processor's own making.
@@ -212,8 +211,11 @@ impl Refusal {
         }
     }
 
-    pub(super) fn overdue(_: Overdue, limit: Duration) -> Self {
-        Self::DeadlineExceeded { limit }
+    pub(super) fn stopped(stopped: &Stopped, limit: Duration) -> Self {
+        match stopped {
+            Stopped::Overdue => Self::DeadlineExceeded { limit },
+            Stopped::NoGuest(error) => Self::Internal { cause: error.to_string() },
+        }
     }
 }
 

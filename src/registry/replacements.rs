@@ -1,15 +1,16 @@
 //! New guests for those that failed.
 //!
-//! Where guests start from an image, a new one takes microseconds and is made where the old one ended. Where `initialize`
-//! must run, or there is no room, it is made in the background: the first attempt at once, and if `initialize` has begun to
+//! Where guests start from an image, a new one is promised and made by the call that needs it. Where `initialize` must
+//! run, it is made in the background: the first attempt at once, and if `initialize` has begun to
 //! fail, the next ones at growing intervals, while what keeps the instance from being whole can be asked for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::worker::Worker;
 use crate::admission::{Lanes, Replace, Vacancy};
-use crate::sandbox::{Guest, Program};
+use crate::sandbox::Program;
 use crate::telemetry::ServiceMetrics;
 
 /// Waits between attempts to make a guest whose `initialize` has begun to fail.
@@ -47,14 +48,13 @@ pub(super) struct Replacements {
     pub(super) trouble: Arc<LastTrouble>,
 }
 
-impl Replace<Guest> for Replacements {
-    fn replace(&self, mut vacancy: Vacancy<Guest>) {
+impl Replace<Worker> for Replacements {
+    fn replace(&self, mut vacancy: Vacancy<Worker>) {
         if self.retired.load(Ordering::Relaxed) {
             return;
         }
-        // On the thread that has just given the old guest up: a trip through the background would cost more than this.
-        if let Some(guest) = self.program.instantiate_at_once() {
-            return vacancy.fill(guest);
+        if self.program.starts_from_image() {
+            return vacancy.fill(Worker::Promised(Arc::clone(&self.program)));
         }
         let (program, retired) = (Arc::clone(&self.program), Arc::clone(&self.retired));
         let (service, metrics, trouble) = (self.service.clone(), Arc::clone(&self.metrics), Arc::clone(&self.trouble));
@@ -62,7 +62,7 @@ impl Replace<Guest> for Replacements {
             let mut pause = FIRST_PAUSE;
             while !retired.load(Ordering::Relaxed) {
                 match program.instantiate().await {
-                    Ok(guest) => return vacancy.fill(guest),
+                    Ok(guest) => return vacancy.fill(Worker::Guest(guest)),
                     Err(error) => {
                         metrics.initialize_failed();
                         tracing::error!(service, %error, retry_in = ?pause, "a guest cannot be replaced");

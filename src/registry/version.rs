@@ -9,10 +9,11 @@ use std::time::Instant;
 use super::image::Ready;
 use super::rate::{Limited, Rate};
 use super::replacements::{LastTrouble, Replacements, Trouble};
+use super::worker::Worker;
 use crate::admission::{Admission, Habit, Lanes, Occupancy, Overdue, Place, Turned};
 use crate::call::{Call, RequestId};
 use crate::config::{Fuel, Isolation, ServiceSpec, Token};
-use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings};
+use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Room, Run, Settings};
 use crate::telemetry::ServiceMetrics;
 
 pub struct Version {
@@ -26,18 +27,29 @@ pub struct Version {
     metrics: Arc<ServiceMetrics>,
     retired: Arc<AtomicBool>,
     no_snapshot: Option<String>,
+    /// Where its guests are, made or promised.
+    _room: Room,
     /// Where the choice between instances begins.
     turn: AtomicUsize,
 }
 
 /// One instance: the door to its workers, and what keeps it from making new ones.
 struct Instance {
-    admission: Arc<Admission<Guest>>,
+    admission: Arc<Admission<Worker>>,
     trouble: Arc<LastTrouble>,
 }
 
+/// Why a call has no outcome of its own.
+#[derive(Debug)]
+pub enum Stopped {
+    /// Its deadline has passed.
+    Overdue,
+    /// The guest that it was to have cannot be made.
+    NoGuest(InitializeError),
+}
+
 /// A worker's place, given to one call.
-pub struct Ticket(Place<Guest>);
+pub struct Ticket(Place<Worker>);
 
 impl Ticket {
     /// Whether it was to be had only after a wait in the queue.
@@ -47,7 +59,8 @@ impl Ticket {
 }
 
 impl Version {
-    /// Makes every guest of every instance. The first failure is the version's.
+    /// Makes every guest of every instance that costs more to make than microseconds, and at least one. The first failure
+    /// is the version's.
     pub(super) async fn bring_up(
         number: u64,
         spec: ServiceSpec,
@@ -59,14 +72,18 @@ impl Version {
         let Ready { program, mut first, no_snapshot } = ready;
         let retired = Arc::new(AtomicBool::new(false));
         let workers = spec.rpc().worker_threads;
+        let room = program.reserve(workers.saturating_mul(spec.instances()))?;
+        let mut has_made = false;
         let mut instances = Vec::with_capacity(spec.instances());
         for _ in 0..spec.instances() {
             let mut guests = Vec::with_capacity(workers);
             for _ in 0..workers {
-                guests.push(match first.take().or_else(|| program.instantiate_at_once()) {
-                    Some(guest) => guest,
-                    None => make(&lanes, &program).await?,
+                guests.push(match first.take() {
+                    Some(guest) => Worker::Guest(guest),
+                    None if has_made && program.starts_from_image() => Worker::Promised(Arc::clone(&program)),
+                    None => Worker::Guest(make(&lanes, &program).await?),
                 });
+                has_made = true;
             }
             let trouble = Arc::default();
             let replacements = Replacements {
@@ -97,6 +114,7 @@ impl Version {
             metrics,
             retired,
             no_snapshot,
+            _room: room,
             turn,
         }))
     }
@@ -119,29 +137,34 @@ impl Version {
     /// Answers a call with the admitted worker. Dropping the future stops the guest.
     ///
     /// `began` is the present moment, which the caller has just looked at.
-    pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Overdue> {
+    pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Stopped> {
         let deadline = call.deadline;
         let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
         let work = Box::pin(async move {
             let Ticket(mut place) = ticket;
-            let guest = place.start();
+            let guest = place.start().guest().await.map_err(Stopped::NoGuest)?;
             let run = guest.run(call, began).await;
             let may_stay = reuse && run.left_the_guest_whole();
             let worn = guest.worn().filter(|_| may_stay);
             if may_stay && worn.is_none() {
                 place.release();
             }
-            (run, worn)
+            Ok((run, worn))
         });
         let mut interrupted = Interrupted { metrics: &self.metrics, fault: Some("client_closed") };
-        let outcome = self.lanes.run(&self.habit, began, deadline, work).await.map(|(run, worn)| {
+        let outcome = self.lanes.run(&self.habit, began, deadline, work).await;
+        let outcome = outcome.map_err(|Overdue| Stopped::Overdue).flatten().map(|(run, worn)| {
             if let Some(worn) = worn {
                 self.metrics.recycled(worn.name());
             }
             run
         });
         interrupted.fault = match &outcome {
-            Err(Overdue) => Some("deadline_exceeded"),
+            Err(Stopped::Overdue) => Some("deadline_exceeded"),
+            Err(Stopped::NoGuest(_)) => {
+                self.metrics.initialize_failed();
+                None
+            }
             Ok(run) if run.left_the_guest_whole() => None,
             Ok(run) => run.result.as_ref().err().map(crate::sandbox::Fault::kind),
         };
@@ -169,7 +192,7 @@ impl Version {
     }
 
     /// The less loaded of two neighbours, beginning at another one each time; one that has workers, if any has.
-    fn pick(&self) -> &Arc<Admission<Guest>> {
+    fn pick(&self) -> &Arc<Admission<Worker>> {
         let count = self.instances.len();
         if count == 1 {
             return &self.instances[0].admission;

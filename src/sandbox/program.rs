@@ -18,6 +18,7 @@ use super::fault::{Circumstances, classify, stack};
 use super::guest::Guest;
 use super::host::{HostState, MODEL_DIR, Provision};
 use super::lines::LineSink;
+use super::room::{Room, Rooms};
 
 /// How long a guest should compute before it is asked to step aside.
 const SLICE: Duration = Duration::from_micros(500);
@@ -56,6 +57,7 @@ pub struct Settings {
 /// A processor ready to be instantiated.
 pub struct Program {
     engine: Engine,
+    rooms: Rooms,
     pre: InstancePre<HostState>,
     exports: ProcessorIndices,
     /// Its guests begin as one that has been initialised, and so are not initialised any more.
@@ -121,8 +123,8 @@ impl Program {
         let refuse = |error: wasmtime::Error| LinkError(format!("{error:#}"));
         let pre = running.linker.instantiate_pre(component).map_err(refuse)?;
         let exports = ProcessorIndices::new(&pre).map_err(refuse)?;
-        let (engine, slice) = (running.engine.clone(), AtomicU64::new(FIRST_SLICE));
-        Ok(Self { engine, pre, exports, from_image, settings, sink, metering, slice })
+        let (engine, rooms, slice) = (running.engine.clone(), running.rooms.clone(), AtomicU64::new(FIRST_SLICE));
+        Ok(Self { engine, rooms, pre, exports, from_image, settings, sink, metering, slice })
     }
 
     pub(super) fn sink(&self) -> &Arc<dyn LineSink> {
@@ -132,6 +134,14 @@ impl Program {
     /// Whether a new guest costs microseconds, because it starts from the memory of one that was initialised.
     pub fn starts_from_image(&self) -> bool {
         self.from_image
+    }
+
+    /// Reserves places for so many guests.
+    ///
+    /// # Errors
+    /// When the host has no room for them beside those of other services.
+    pub fn reserve(&self, guests: usize) -> Result<Room, InitializeError> {
+        self.rooms.reserve(guests).map_err(|error| InitializeError::Host(error.to_string()))
     }
 
     pub fn settings(&self) -> &Settings {

@@ -1,0 +1,24 @@
+//! What stands behind one place of an instance.
+
+use std::sync::Arc;
+
+use crate::sandbox::{Guest, InitializeError, Program};
+
+/// A guest, or the promise of one where a guest starts from an image: it takes microseconds then, so it is made when
+/// first needed, and services at rest hold no more guests than they have been found to need.
+pub(super) enum Worker {
+    Guest(Guest),
+    Promised(Arc<Program>),
+}
+
+impl Worker {
+    /// The guest; made now, if it was only promised.
+    pub(super) async fn guest(&mut self) -> Result<&mut Guest, InitializeError> {
+        loop {
+            match self {
+                Self::Guest(guest) => return Ok(guest),
+                Self::Promised(program) => *self = Self::Guest(program.instantiate().await?),
+            }
+        }
+    }
+}
