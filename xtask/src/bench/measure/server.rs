@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::usage::{self, Cpu};
 use super::{closed, open};
-use std::time::Duration;
 
 /// One server with what it is sent. Several of them may be the same process.
 #[derive(Clone)]

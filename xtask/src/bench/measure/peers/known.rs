@@ -37,7 +37,7 @@ fn wasmtime(directory: &Path, name: &'static str, options: &[&str]) -> Result<Pe
     install.args(["install", "wasmtime-cli", "--version", WASMTIME, "--locked", "--no-default-features"]);
     // The fewest with which `serve` compiles and pools.
     install.args(["--features", "run,serve,cranelift,parallel-compilation,pooling-allocator,component-model-async"]);
-    install.arg("--root").arg(&home).arg("--target-dir").arg(directory.join("wasmtime-build"));
+    install.arg("--root").arg(&home);
     let mut command = Command::new(&program);
     // Rust's standard library asks for the command line's interfaces even where it does not use them.
     command.args(["serve", "-Scli", "--addr", &format!("127.0.0.1:{port}")]).args(options).arg(guests::http_echo());
