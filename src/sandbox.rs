@@ -137,7 +137,7 @@ impl Sandbox {
             let kept = self.compiler.image(&running.engine, metering, name).await;
             match kept.map_err(|error| PrepareError::Compile(error.into()))? {
                 Image::There(component) => {
-                    let program = Program::link(running, metering, &component, settings, sink, true);
+                    let program = Program::link(running, metering, component, settings, sink, true);
                     let program = program.map_err(PrepareError::Link)?.into();
                     return Ok(Prepared { program, snapshot: Snapshot::Taken });
                 }
@@ -148,7 +148,7 @@ impl Sandbox {
         let wanted = settings.image.clone().filter(|_| never.is_none());
         let code = self.compiler.compile(&running.engine, metering, wasm, sha256, wanted.is_some());
         let Code { component, hidden, functions } = code.await.map_err(PrepareError::Compile)?;
-        let program = Program::link(running, metering, &component, settings, sink, false);
+        let program = Program::link(running, metering, component, settings, sink, false);
         let program = program.map_err(PrepareError::Link)?.into();
         let snapshot = match (wanted, never, hidden) {
             (Some(name), None, None) => Snapshot::Possible(Draft { wasm: wasm.to_owned(), name, metering, functions }),

@@ -13,6 +13,7 @@ mod functions;
 mod inspect;
 mod instrument;
 mod kept;
+mod mapped;
 mod offered;
 
 use std::ffi::OsStr;
@@ -21,6 +22,7 @@ use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempPath;
@@ -31,6 +33,8 @@ use wasmtime::component::Component;
 
 pub use self::child::{CompileArgs, compile_child};
 pub(super) use self::kept::Image;
+use self::mapped::Mapped;
+
 use super::engine::Metering;
 use crate::failpoint;
 
@@ -79,12 +83,13 @@ pub(super) struct Compiler {
     /// The binary whose `compile` subcommand does the work.
     program: PathBuf,
     cache: PathBuf,
+    mapped: Arc<Mapped>,
     turn: Semaphore,
 }
 
 /// The compiled form of an upload.
 pub(super) struct Code {
-    pub(super) component: Component,
+    pub(super) component: Arc<Component>,
     /// Why it does not show its state, where it does not.
     pub(super) hidden: Option<String>,
     /// What its compilation learnt, for the one of its image; nothing where it was compiled before.
@@ -104,7 +109,7 @@ pub(super) struct Draft<'a> {
 
 impl Compiler {
     pub(super) fn new(program: PathBuf, cache: PathBuf) -> Self {
-        Self { program, cache, turn: Semaphore::new(1) }
+        Self { program, cache, mapped: Arc::default(), turn: Semaphore::new(1) }
     }
 
     /// The compiled form of the component at `wasm`, whose hash is `sha256`: as it is kept, or made now.
@@ -116,7 +121,7 @@ impl Compiler {
         sha256: &str,
         has_image: bool,
     ) -> Result<Code, CompileError> {
-        let place = kept::Place::new(&self.cache, engine, metering, sha256);
+        let place = kept::Place::new(&self.cache, &self.mapped, engine, metering, sha256);
         let code = |(component, hidden), functions| Code { component, hidden, functions };
         if let Some(found) = place.load(engine).await? {
             return Ok(code(found, None));
@@ -142,7 +147,7 @@ impl Compiler {
 
     /// The image of that name, as far as it is kept.
     pub(super) async fn image(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<Image> {
-        kept::Place::new(&self.cache, engine, metering, name).image(engine).await
+        kept::Place::new(&self.cache, &self.mapped, engine, metering, name).image(engine).await
     }
 
     /// Makes an image and keeps it. That there can be none is kept as well, so that nobody tries again in vain.
@@ -154,8 +159,8 @@ impl Compiler {
         engine: &Engine,
         metering: Metering,
         draft: Draft<'_>,
-    ) -> Result<Component, String> {
-        let place = kept::Place::new(&self.cache, engine, metering, draft.name);
+    ) -> Result<Arc<Component>, String> {
+        let place = kept::Place::new(&self.cache, &self.mapped, engine, metering, draft.name);
         let Ok(_turn) = self.turn.acquire().await else { return Err("the host ends".into()) };
         // Somebody may have made the same while this one waited.
         match place.image(engine).await.map_err(|error| on_disk(&error))? {
@@ -188,7 +193,7 @@ impl Compiler {
 
     /// A file for what a guest shows. It is in the same place as what is made of it, for the host alone to read.
     pub(super) fn state_file(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<TempPath> {
-        kept::Place::new(&self.cache, engine, metering, name).fresh()
+        kept::Place::new(&self.cache, &self.mapped, engine, metering, name).fresh()
     }
 
     /// Answers what the child has to say to standard output.

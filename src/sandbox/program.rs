@@ -58,6 +58,8 @@ pub struct Settings {
 pub struct Program {
     engine: Engine,
     rooms: Rooms,
+    /// Kept so that other programs of the same code find it.
+    _code: Arc<Component>,
     pre: InstancePre<HostState>,
     exports: ProcessorIndices,
     /// Its guests begin as one that has been initialised, and so are not initialised any more.
@@ -115,16 +117,16 @@ impl Program {
     pub(super) fn link(
         running: &Running,
         metering: Metering,
-        component: &Component,
+        component: Arc<Component>,
         settings: Settings,
         sink: Arc<dyn LineSink>,
         from_image: bool,
     ) -> Result<Self, LinkError> {
         let refuse = |error: wasmtime::Error| LinkError(format!("{error:#}"));
-        let pre = running.linker.instantiate_pre(component).map_err(refuse)?;
+        let pre = running.linker.instantiate_pre(&component).map_err(refuse)?;
         let exports = ProcessorIndices::new(&pre).map_err(refuse)?;
         let (engine, rooms, slice) = (running.engine.clone(), running.rooms.clone(), AtomicU64::new(FIRST_SLICE));
-        Ok(Self { engine, rooms, pre, exports, from_image, settings, sink, metering, slice })
+        Ok(Self { engine, rooms, _code: component, pre, exports, from_image, settings, sink, metering, slice })
     }
 
     pub(super) fn sink(&self) -> &Arc<dyn LineSink> {

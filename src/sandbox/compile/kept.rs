@@ -17,39 +17,42 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tempfile::TempPath;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::mapped::Mapped;
 use super::{CompileError, Metering};
 use crate::failpoint;
 
 /// What is kept of an image.
 pub(in crate::sandbox) enum Image {
-    There(Component),
+    There(Arc<Component>),
     /// It cannot be made; why.
     Never(String),
     Absent,
 }
 
 /// A component, and why it does not show its state, where it does not.
-type Found = (Component, Option<String>);
+type Found = (Arc<Component>, Option<String>);
 
 /// Where something is kept.
 #[derive(Clone)]
 pub(super) struct Place {
     dir: PathBuf,
     code: PathBuf,
+    mapped: Arc<Mapped>,
 }
 
 impl Place {
-    pub(super) fn new(cache: &Path, engine: &Engine, metering: Metering, name: &str) -> Self {
+    pub(super) fn new(cache: &Path, mapped: &Arc<Mapped>, engine: &Engine, metering: Metering, name: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let dir = cache.join(format!("{}-{:016x}", metering.name(), hasher.finish()));
-        Self { code: dir.join(format!("{name}.cwasm")), dir }
+        Self { code: dir.join(format!("{name}.cwasm")), dir, mapped: Arc::clone(mapped) }
     }
 
     /// A new file beside it, readable by the host alone, that is gone when nobody keeps it.
@@ -68,6 +71,10 @@ impl Place {
         let code = &self.code;
         let Ok(sidecar) = fs::read_to_string(self.sidecar()) else { return Ok(None) };
         let (expected, hidden) = sidecar.split_once('\n').unwrap_or((&sidecar, ""));
+        let hidden = (!hidden.is_empty()).then(|| hidden.to_owned());
+        if let Some(component) = self.mapped.find(code) {
+            return Ok(Some((component, hidden)));
+        }
         match hash_file(code) {
             Ok(found) if found == expected => {}
             Ok(_) => {
@@ -80,7 +87,7 @@ impl Place {
             Err(error) => return Err(error),
         }
         match map(engine, code) {
-            Ok(component) => Ok(Some((component, (!hidden.is_empty()).then(|| hidden.to_owned())))),
+            Ok(component) => Ok(Some((self.mapped.note(code, component), hidden))),
             Err(error) => {
                 tracing::warn!(file = %code.display(), error = format!("{error:#}"), "compiled code cannot be mapped; compiling anew");
                 Ok(None)
@@ -108,6 +115,7 @@ impl Place {
         let found = unblock(move || {
             let hash = hash_file(&fresh)?;
             fresh.persist(&place.code).map_err(|error| error.error)?;
+            place.mapped.forget(&place.code);
             failpoint::reach("compile.renamed");
             place.write(&place.sidecar(), &if hidden.is_empty() { hash } else { format!("{hash}\n{hidden}") })?;
             place.load_now(&engine)
