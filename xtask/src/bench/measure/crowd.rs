@@ -25,13 +25,14 @@ const WARM: u32 = 200;
 const PROGRESS: usize = 100;
 const KIB_PER_MIB: f64 = 1024.0;
 
-/// What a warm guest of a small service costs: two services that differ in their number of workers alone.
+/// What a warm guest of a small service costs: two services that differ in their number of workers alone. Without a
+/// snapshot, since with one all but the first guest are made only when they are needed.
 pub(super) fn warm_guest(binary: &Path, directory: &Path) -> Result<Line> {
     let host = Host::start(binary, &directory.join("warm"), &Log::Nowhere)?;
     let _adopted = children::adopt(host.pid())?;
-    services::create(&host, &service_file(directory, "warm-one", 1)?)?;
+    services::create(&host, &service_file(directory, "warm-one", 1, false)?)?;
     let before = usage::proportional_kib(host.pid())?;
-    services::create(&host, &service_file(directory, "warm-many", WARM)?)?;
+    services::create(&host, &service_file(directory, "warm-many", WARM, false)?)?;
     let each = (usage::proportional_kib(host.pid())? - before) / f64::from(WARM);
     host.stop()?;
     Ok(goals::WARM_GUEST.bounded(each, format!("{each:.1} KiB, of {WARM}"), json!({ "kib": each, "guests": WARM })))
@@ -97,7 +98,7 @@ impl Crowd {
     fn grow(&mut self, count: usize) -> Result<()> {
         while self.services.len() < count {
             let number = self.services.len() + 1;
-            let file = service_file(&self.directory, &format!("small-{number}"), 5)?;
+            let file = service_file(&self.directory, &format!("small-{number}"), 5, true)?;
             self.services.push(services::create(&self.host, &file).with_context(|| format!("service {number}"))?);
             if number.is_multiple_of(PROGRESS) {
                 stage::announce(&format!("  {number} services are deployed"));
@@ -128,11 +129,12 @@ impl Crowd {
     }
 }
 
-fn service_file(directory: &Path, name: &str, workers: u32) -> Result<PathBuf> {
+fn service_file(directory: &Path, name: &str, workers: u32, snapshot: bool) -> Result<PathBuf> {
     let service = json!({
         "name": name,
         "processor_path": path("echo"),
         "metadata": { "rpc": { "worker_threads": workers } },
+        "sandbox": { "snapshot": snapshot },
     });
     services::write(&directory.join("services"), &service)
 }
