@@ -7,7 +7,7 @@ use bulkhead::call::RequestId;
 use bulkhead::sandbox::{Capacity, Level, LineSink, Sandbox, Settings, Snapshot};
 use serde_json::{Value, json};
 
-use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapshot, svc};
+use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapshot, svc, try_deploy};
 use crate::figures::must;
 use crate::host::{TestHost, binary};
 use crate::http::Client;
@@ -174,4 +174,27 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     assert!(image.reserve(1).is_ok());
     let again = sandbox.prepare(&wasm, "wasm", settings, Arc::new(Silent)).await.expect("a processor");
     assert!(matches!(again.snapshot, Snapshot::Taken));
+}
+
+/// A guest that was promised and cannot be made is the host's fault: one request ends, and the next has its guest again.
+#[test]
+fn a_promise_that_cannot_be_kept_costs_one_request() {
+    let host = TestHost::start();
+    let model = json!([{"path": "m.bin", "sha256": host.upload_bytes(b"one"), "size": 3}]);
+    let keys =
+        json!({"model_path": "m", "sandbox": {"isolation": "fresh"}, "metadata": {"rpc": {"worker_threads": 1}}});
+    let answer = try_deploy(&host, &host.upload_bytes(&counter("", "")), keys, model);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let (service, mut client) = (svc(), host.client());
+    assert_eq!(client.post(&service, b"").status, 200);
+
+    let (models, away) = (host.dir().join("data/models"), host.dir().join("away"));
+    std::fs::rename(&models, &away).unwrap();
+    for _ in 0..2 {
+        client.post(&service, b"").assert_problem(500, "internal");
+    }
+    host.wait_for("the cause in the log", || host.log().contains("cause=\"no guest could be made: "));
+    std::fs::rename(&away, &models).unwrap();
+    assert_eq!(client.post(&service, b"").status, 200);
+    assert_eq!(host.metric("bulkhead_initialize_failures_total{service=\"svc\"}"), 2);
 }
