@@ -50,14 +50,6 @@ impl Entry<'_> {
     }
 
     fn text(&self, line: &mut String) {
-        let number = |line: &mut String, key: &str, number: u64| {
-            line.push_str(key);
-            push_number(line, number);
-        };
-        let ms = |line: &mut String, key: &str, time: Duration| {
-            line.push_str(key);
-            push_ms(line, time);
-        };
         push_timestamp(line, self.ended);
         line.push_str(" INFO request ");
         line.push_str(self.method);
@@ -95,14 +87,6 @@ impl Entry<'_> {
             push_escaped(line, text);
             line.push('"');
         };
-        let number = |line: &mut String, key: &str, number: u64| {
-            line.push_str(key);
-            push_number(line, number);
-        };
-        let ms = |line: &mut String, key: &str, time: Duration| {
-            line.push_str(key);
-            push_ms(line, time);
-        };
         line.push_str("{\"timestamp\":\"");
         push_timestamp(line, self.ended);
         text(line, "\",\"level\":\"INFO\",\"target\":\"request\",\"request_id\":\"", self.request_id.as_str());
@@ -126,6 +110,16 @@ impl Entry<'_> {
         }
         line.push('}');
     }
+}
+
+fn number(line: &mut String, key: &str, number: u64) {
+    line.push_str(key);
+    push_number(line, number);
+}
+
+fn ms(line: &mut String, key: &str, time: Duration) {
+    line.push_str(key);
+    push_ms(line, time);
 }
 
 /// Control characters, and those that end lines or reorder text on a screen.
