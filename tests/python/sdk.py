@@ -1,18 +1,27 @@
 """Calls a running Bulkhead with the official PAI-EAS client: what the client's users see must be what EAS shows them.
 
-    python sdk.py http://127.0.0.1:8080 echo=TOKEN sdk-faults=TOKEN sdk-limited=TOKEN sdk-custom=TOKEN sdk-python-guest=TOKEN
+    python sdk.py http://127.0.0.1:8080 http://127.0.0.1:8081 host.log NAME=TOKEN …
 
-Prints a line for each case, `ok` or `FAIL`, and ends with 1 if one failed. `cargo xtask test` deploys the services,
-starts this, and finds the cases' names by their `@case` lines.
+The addresses are those of the data and the admin listener, then come the file that the host logs to and the services
+of this directory with their tokens. Prints a line for each case, `ok` or `FAIL`, then the table of SDK calls ×
+outcomes, and ends with 1 if a case failed. `cargo xtask test` deploys the services, starts this, and finds the cases'
+names by their `@case` and `@row` lines.
 """
 
+import contextlib
 import hashlib
 import json
+import os
+import pathlib
+import socket
 import sys
 import threading
 import time
+import urllib.request
 
-from eas_prediction import PredictClient, PredictException, StringRequest
+from eas_prediction import PredictException, StringRequest
+
+from table import EVERY, PATIENCE, RAW, ROWS, SNAPPY, STRING, TF, TORCH, Call, print_table, row
 
 CASES = []
 
@@ -26,20 +35,30 @@ def case(name):
 
 
 class Host:
-    def __init__(self, endpoint, tokens):
+    def __init__(self, endpoint, admin, log, tokens):
         self.endpoint = endpoint
+        self.admin = admin
+        self.log = pathlib.Path(log)
         self.tokens = tokens
+        # What calls are known by in the host's log.
+        self.request_id = "case"
 
-    def client(self, service, token=None):
-        """A client as the SDK's readme makes it. It signs with the token; the token itself is not sent."""
-        client = PredictClient(self.endpoint, service)
-        client.set_token(self.tokens.get(service, "") if token is None else token)
-        client.set_timeout(10_000)
-        client.init()
-        return client
+    def client(self, service):
+        return STRING.client(self, service)
 
     def ask(self, service, deed):
         return self.client(service).predict(StringRequest(json.dumps(deed))).response_data
+
+    def metric(self, name):
+        """The sum of a metric's samples; with its labels or the first of them, of those alone."""
+        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=PATIENCE) as answer:
+            lines = answer.read().decode().splitlines()
+        samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return sum(float(value) for sample, value in samples if sample.startswith(name))
+
+    def account(self):
+        """Requests that came in, and outcomes of every kind."""
+        return tuple(int(self.metric(f"bulkhead_requests_{what}{{")) for what in ("accepted_total", "total"))
 
 
 def refusal(ask):
@@ -51,30 +70,12 @@ def refusal(ask):
     raise AssertionError(f"no exception, but the answer {answer!r}")
 
 
-def check_refusal(ask, status, code, text=""):
-    """The exception has the status, and its message is a problem that a person and a program can read."""
-    refused = refusal(ask)
-    assert refused.code == status, f"status {refused.code} instead of {status}: {refused.message!r}"
-    problem = json.loads(refused.message)
-    assert problem["status"] == status, problem
-    assert problem["code"] == code, problem
-    assert problem["detail"] and text in problem["detail"], problem
-    assert problem["request_id"], problem
-    return problem
-
-
 def run_all(threads):
     threads = list(threads)
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-@case("a signed call is answered")
-def signed(host):
-    answer = host.client("echo").predict(StringRequest("hello"))
-    assert answer.response_data == b"hello", answer.response_data
 
 
 @case("bodies arrive byte by byte")
@@ -110,75 +111,8 @@ def python_guest(host):
     assert json.loads(client.predict(StringRequest("again")).response_data), "to decline is no fault"
 
 
-@case("401 unauthorized: a signature made with another token")
-def wrong_token(host):
-    client = host.client("echo", token="not-the-token")
-    check_refusal(lambda: client.predict(StringRequest("hello")), 401, "unauthorized", "signature")
-
-
-@case("401 unauthorized: no token at all")
-def no_token(host):
-    client = host.client("echo", token="")
-    check_refusal(lambda: client.predict(StringRequest("hello")), 401, "unauthorized", "Authorization")
-
-
-@case("404 service_not_found")
-def no_service(host):
-    client = host.client("no-such-service", token="any")
-    check_refusal(lambda: client.predict(StringRequest("hello")), 404, "service_not_found", "no-such-service")
-
-
-@case("400 processor_exception: a panic, with its message")
-def panic(host):
-    deed = {"do": "panic", "message": "out of cheese"}
-    check_refusal(lambda: host.ask("sdk-faults", deed), 400, "processor_exception", "out of cheese")
-    assert json.loads(host.ask("sdk-faults", {"do": "sleep", "ms": 1})) == {"slept_ms": 1}, "the service goes on"
-
-
-@case("470 processor_exception: the status that the service file chose")
-def trap_status(host):
-    check_refusal(lambda: host.ask("sdk-custom", {"do": "trap"}), 470, "processor_exception")
-
-
-@case("471 fuel_exhausted: the status that the service file chose")
-def fuel_status(host):
-    check_refusal(lambda: host.ask("sdk-custom", {"do": "burn", "rounds": 10**9}), 471, "fuel_exhausted")
-
-
-@case("422: the status and words that the processor chose")
-def own_status(host):
-    refused = refusal(lambda: host.ask("sdk-faults", {"do": "status", "status": 422, "message": "no such colour"}))
-    assert (refused.code, refused.message) == (422, b"no such colour"), refused
-
-
-@case("408 deadline_exceeded")
-def deadline(host):
-    start = time.monotonic()
-    problem = check_refusal(lambda: host.ask("sdk-faults", {"do": "loop"}), 408, "deadline_exceeded", "2000 ms")
-    took = time.monotonic() - start
-    assert took < 6, f"took {took:.1f} s: the client must not have tried again"
-    assert problem["spent_ms"]["run"] > 1000, problem
-
-
-@case("413 body_too_large")
-def too_large(host):
-    client = host.client("sdk-faults")
-    check_refusal(lambda: client.predict(StringRequest("x" * 5000)), 413, "body_too_large", "4096 bytes")
-
-
-@case("429 rate_limited")
-def rate_limit(host):
-    client = host.client("sdk-limited")
-
-    def burst():
-        for _ in range(20):
-            client.predict(StringRequest("hello"))
-
-    check_refusal(burst, 429, "rate_limited")
-
-
-@case("450 queue_full")
-def queue_full(host):
+@case("a full queue answers some and refuses the others")
+def many_at_once(host):
     outcomes = []
 
     def call():
@@ -198,11 +132,162 @@ def queue_full(host):
     assert len(answered) >= 2 and len(answered) + len(refused) == 8, outcomes
 
 
+@case("408 deadline_exceeded says what the time went on")
+def deadline(host):
+    start = time.monotonic()
+    refused = refusal(lambda: host.ask("sdk-faults", {"do": "loop"}))
+    took = time.monotonic() - start
+    assert took < 6, f"took {took:.1f} s: the client must not have tried again"
+    assert json.loads(refused.message)["spent_ms"]["run"] > 1000, refused.message
+
+
+def do(deed, **how):
+    return json.dumps({"do": deed, **how})
+
+
+@row("200", calls=[STRING, RAW], recorded="200")
+def echo(host, call):
+    answer = call.predict(host, "echo", b"hello").response_data
+    assert answer == b"hello", answer
+
+
+@row("200, a tensor", calls=[TORCH], recorded="200")
+def tensor(host, call):
+    # Requests and responses of PyTorch begin alike, so an echo is an answer.
+    answer = call.predict(host, "echo", b"hello")
+    assert bytes(answer.get_values(0)) == b"hello" and answer.get_tensor_shape(0) == [5], answer
+
+
+@row("200 three times, one client", calls=[STRING, RAW, TORCH], recorded="200 ×3")
+def reuse(host, call):
+    client = call.client(host, "echo")
+    for _ in range(3):
+        client.predict(call.request(b"hello"))
+
+
+@row("201: only 200 is success", calls=[STRING, RAW], raises=201, says="made", recorded="201 processor_status")
+def created(host, call):
+    call.predict(host, "sdk-faults", do("status", status=201, message="made", **{"as": "response"}))
+
+
+@row("400 a panic", calls=[STRING, RAW], raises=400, says="out of cheese", recorded="400 processor_exception")
+def panic(host, call):
+    call.predict(host, "sdk-faults", do("panic", message="out of cheese"))
+
+
+@row("401 another token", calls=EVERY, raises=401, recorded="401 unauthorized")
+def wrong_token(host, call):
+    call.predict(host, "echo", b"hello", token="not-the-token")
+
+
+@row("401 no token", calls=[STRING, TF, TORCH], raises=401, says="Authorization", recorded="401 unauthorized")
+def no_token(host, call):
+    call.predict(host, "echo", b"hello", token="")
+
+
+@row("404", calls=EVERY, raises=404, says="no-such-service", recorded="404 service_not_found")
+def no_service(host, call):
+    call.predict(host, "no-such-service", b"hello", token="any")
+
+
+@row("405", calls=EVERY, raises=405, says="GET", recorded="405 method_not_allowed")
+def get_only(host, call):
+    call.predict(host, "sdk-get-only", b"hello")
+
+
+@row("408", calls=[STRING, RAW], raises=408, says="2000 ms", recorded="408 deadline_exceeded")
+def overdue(host, call):
+    call.predict(host, "sdk-faults", do("loop"))
+
+
+@row("413", calls=EVERY, raises=413, says="4096 bytes", recorded="413 body_too_large")
+def too_large(host, call):
+    call.predict(host, "sdk-faults", os.urandom(5000))
+
+
+@row("422 the processor's own", calls=[STRING, RAW], raises=422, says="no such colour", recorded="422 processor_status")
+def own_status(host, call):
+    call.predict(host, "sdk-faults", do("status", status=422, message="no such colour"))
+
+
+@row("422 a body it cannot read", calls=[TF, TORCH], raises=422, says="body", recorded="422 processor_status")
+def unreadable(host, call):
+    call.predict(host, "sdk-faults", b"hello")
+
+
+# The rate allows one a second, which an earlier call may have used up.
+@row("429", calls=EVERY, raises=429, says="rate_limit", recorded="(200, )?429 rate_limited")
+def rate_limit(host, call):
+    for _ in range(20):
+        call.predict(host, "sdk-limited", b"hello")
+
+
+@contextlib.contextmanager
+def full(host):
+    """Both workers busy and the queue's only place taken."""
+    sleepers = [threading.Thread(target=sleep, args=(host.client("sdk-faults"),)) for _ in range(3)]
+    for sleeper in sleepers:
+        sleeper.start()
+    end = time.monotonic() + PATIENCE
+    while host.metric('bulkhead_queue_depth{service="sdk-faults"') == 0:
+        assert time.monotonic() < end, "the queue does not fill"
+    yield
+    for sleeper in sleepers:
+        sleeper.join()
+
+
+def sleep(client):
+    # One too many is refused, where a worker that an earlier case cost its guest is still getting a new one.
+    with contextlib.suppress(PredictException):
+        client.predict(StringRequest(do("sleep", ms=700)))
+
+
+@row("450", calls=EVERY, raises=450, says="max_queue_size", recorded="450 queue_full", given=full)
+def queue_full(host, call):
+    call.predict(host, "sdk-faults", b"hello")
+
+
+@row("470 the service file's own, for a trap", calls=[STRING], raises=470, recorded="470 processor_exception")
+def trap_status(host, call):
+    call.predict(host, "sdk-custom", do("trap"))
+
+
+@row("471 the service file's own, for fuel", calls=EVERY, raises=471, recorded="471 fuel_exhausted")
+def fuel_status(host, call):
+    call.predict(host, "sdk-spent", b"hello")
+
+
+HASTY = Call("StringRequest, time-out 150 ms", StringRequest, timeout_ms=150)
+
+
+@row("499", calls=[HASTY], raises=500, says="timed out", recorded="499 client_closed ×5")
+def hasty(host, call):
+    call.predict(host, "sdk-faults", do("sleep", ms=1500))
+
+
+@row("500 the processor's own", calls=[STRING, RAW], raises=500, says="hm", recorded="500 processor_status ×5")
+def own_500(host, call):
+    call.predict(host, "sdk-faults", do("status", status=500, message="hm"))
+
+
+@row("503 stopped", calls=EVERY, raises=503, says="no healthy upstream", recorded="503 no_healthy_upstream")
+def stopped(host, call):
+    call.predict(host, "sdk-stopped", b"hello")
+
+
+@row("no host there", calls=EVERY, raises=500, says="refused", recorded="")
+def refused(host, call):
+    with socket.socket() as closed:
+        # Bound and not listening: nobody else gets the port, and connecting to it is refused.
+        closed.bind(("127.0.0.1", 0))
+        call.predict(host, "echo", b"hello", token="any", endpoint=f"http://127.0.0.1:{closed.getsockname()[1]}")
+
+
 def main():
-    endpoint, *services = sys.argv[1:]
-    host = Host(endpoint, dict(service.split("=", 1) for service in services))
+    endpoint, admin, log, *services = sys.argv[1:]
+    host = Host(endpoint, admin, log, dict(service.split("=", 1) for service in services))
     failed = 0
-    for name, run in CASES:
+    for name, run in CASES + ROWS:
         try:
             run(host)
         except Exception as error:  # whatever it is, the other cases are worth running
@@ -210,6 +295,7 @@ def main():
             print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
         else:
             print(f"ok {name}", flush=True)
+    print_table()
     return 1 if failed else 0
 
 

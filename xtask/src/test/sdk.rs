@@ -24,13 +24,21 @@ const SERVICES: &[&str] = &[
     "tests/python/limited.json",
     "tests/python/custom.json",
     "tests/python/guest.json",
+    "tests/python/get-only.json",
+    "tests/python/spent.json",
+    "tests/python/stopped.json",
 ];
+/// Is stopped again, so that callers meet a service that does not run.
+const STOPPED: &str = "sdk-stopped";
 
 /// The names of the cases, found without Python.
 pub(crate) fn cases() -> Result<Vec<String>> {
     let script = script();
     let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
-    let name = |line: &str| Some(line.strip_prefix("@case(\"")?.strip_suffix("\")")?.to_owned());
+    let name = |line: &str| {
+        let named = line.strip_prefix("@case(\"").or_else(|| line.strip_prefix("@row(\""))?;
+        Some(named.split_once('"')?.0.to_owned())
+    };
     Ok(text.lines().filter_map(name).collect())
 }
 
@@ -55,10 +63,13 @@ pub(crate) fn run(python: &Python) -> Result<Tally> {
     let host = Host::start(&binary, &directory.join("data"), &Log::File(&log))?;
     let root = root();
     let deployed = SERVICES.iter().map(|file| services::create(&host, &root.join(file))).collect::<Result<Vec<_>>>()?;
+    let stopped = deployed.iter().find(|service| service.name == STOPPED).context("no service to stop")?;
+    services::stop(&host, stopped)?;
 
     let mut child = Command::new(python)
         .arg(script())
-        .arg(format!("http://{}", host.data))
+        .args([host.data, host.admin].map(|address| format!("http://{address}")))
+        .arg(&log)
         .args(deployed.iter().map(|service| format!("{}={}", service.name, service.token)))
         // A proxy cannot reach this machine's loopback.
         .env("NO_PROXY", "*")
