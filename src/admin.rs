@@ -6,6 +6,7 @@
 mod api;
 mod deploy;
 mod problem;
+mod token;
 mod view;
 
 use std::net::{IpAddr, SocketAddr};

@@ -5,16 +5,39 @@
 
 mod attempts;
 mod signature;
+mod tokens;
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
 pub use self::attempts::{Attempts, TooManyFailures, origin};
+use self::signature::Signature;
+pub use self::tokens::Tokens;
 use crate::config::Token;
 
 /// A caller whose authorization has been checked. There is no other way to have one.
-#[derive(Debug)]
-pub struct Caller(());
+#[derive(Clone, Copy, Debug)]
+pub struct Caller(Proof);
+
+/// What a caller has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// Nothing, and nothing was asked for.
+    Nothing,
+    Token,
+    Signature,
+}
+
+impl Caller {
+    /// Whether the service is open to all.
+    pub fn is_anybody(self) -> bool {
+        self.0 == Proof::Nothing
+    }
+
+    pub fn has_signed(self) -> bool {
+        self.0 == Proof::Signature
+    }
+}
 
 /// Why a caller is turned away. None of it says anything about the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +46,7 @@ pub enum Unauthorized {
     /// More than one `Authorization` header: nobody could say which one counts.
     Ambiguous,
     Malformed,
+    MalformedSignature,
     WrongToken,
     WrongSignature,
 }
@@ -33,25 +57,30 @@ impl std::fmt::Display for Unauthorized {
             Self::Missing => "there is no Authorization header; send `Authorization: <token>`",
             Self::Ambiguous => "there is more than one Authorization header",
             Self::Malformed => "the Authorization header is neither a token nor `Bearer <token>` nor `EAS <signature>`",
+            Self::MalformedSignature => "the signature is not 20 bytes in base64; send `EAS <base64 of HMAC-SHA1>`",
             Self::WrongToken => "the token is not this service's",
             Self::WrongSignature => "the signature does not match the request and this service's token",
         })
     }
 }
 
-/// Checks a request's `Authorization` against the service's token; a service without one is open to all.
+/// Checks a request's `Authorization` against the service's tokens; a service without any is open to all.
 ///
 /// `target` is the request target as sent, undecoded, with its query: that is what SDKs sign.
-pub fn authenticate(token: Option<&Token>, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
-    let Some(token) = token else { return Ok(Caller(())) };
+///
+/// # Errors
+/// Why the caller is turned away.
+pub fn authenticate(tokens: Option<&Tokens>, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
+    let Some(tokens) = tokens else { return Ok(Caller(Proof::Nothing)) };
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let value = given.next().ok_or(Unauthorized::Missing)?.as_bytes();
     if given.next().is_some() {
         return Err(Unauthorized::Ambiguous);
     }
-    if let Some(signature) = strip_scheme(value, b"EAS") {
-        return match signature::verify(token, signature, headers, target) {
-            true => Ok(Caller(())),
+    if let Some(text) = strip_scheme(value, b"EAS") {
+        let signature = Signature::parse(text).ok_or(Unauthorized::MalformedSignature)?;
+        return match tokens.has_signed(|key| key.made(&signature, headers, target)) {
+            true => Ok(Caller(Proof::Signature)),
             false => Err(Unauthorized::WrongSignature),
         };
     }
@@ -59,7 +88,7 @@ pub fn authenticate(token: Option<&Token>, headers: &HeaderMap, target: &str) ->
     if candidate.is_empty() || !candidate.iter().all(u8::is_ascii_graphic) {
         return Err(Unauthorized::Malformed);
     }
-    if is_token(token, candidate) { Ok(Caller(())) } else { Err(Unauthorized::WrongToken) }
+    if tokens.accept(candidate) { Ok(Caller(Proof::Token)) } else { Err(Unauthorized::WrongToken) }
 }
 
 /// Compares in a time that depends only on the lengths.
@@ -97,12 +126,13 @@ mod tests {
         for value in values {
             headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        authenticate(Some(&Token::parse("secret").unwrap()), &headers, "/").map(|_| ())
+        let token = |text| Token::parse(text).unwrap();
+        authenticate(Some(&Tokens::new(token("secret"), Some(token("former")))), &headers, "/").map(|_| ())
     }
 
     #[test]
     fn raw_and_bearer_tokens() {
-        for right in ["secret", "Bearer secret", "bearer secret", "BEARER  secret"] {
+        for right in ["secret", "Bearer secret", "bearer secret", "BEARER  secret", "former", "Bearer former"] {
             assert_eq!(check(&[right]), Ok(()), "{right}");
         }
         for wrong in ["secre", "secret1", "Secret", "Bearer Secret", "Bearersecret"] {
@@ -113,7 +143,8 @@ mod tests {
         }
         assert_eq!(check(&[]), Err(Unauthorized::Missing));
         assert_eq!(check(&["secret", "secret"]), Err(Unauthorized::Ambiguous));
-        assert_eq!(check(&["EAS secret"]), Err(Unauthorized::WrongSignature));
+        assert_eq!(check(&["EAS secret"]), Err(Unauthorized::MalformedSignature));
+        assert_eq!(check(&["EAS 98ZXWMZr3a7S6FTWB4jut+xabjQ="]), Err(Unauthorized::WrongSignature));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod serve;
 mod service_file;
 mod services;
 pub mod test;
+mod token;
 pub mod upload;
 
 #[cfg(test)]
@@ -75,6 +76,8 @@ enum Command {
     List(services::ListArgs),
     /// Describe a service: state, address, token, instances, service file
     Desc(services::ServiceArgs),
+    /// Show a service's tokens, rotate the current one, or retire the one before
+    Token(token::TokenArgs),
     /// Stop a service; it stays, and answers 503
     Stop(services::ServiceArgs),
     /// Start a stopped service
@@ -152,6 +155,7 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Modify(args) => return deploy::modify(&args, screen),
         Command::List(args) => return services::list(&args, screen),
         Command::Desc(args) => return services::desc(&args, screen),
+        Command::Token(args) => return token::token(&args, screen),
         Command::Stop(args) => return services::stop(&args, screen),
         Command::Start(args) => return services::start(&args, screen),
         Command::Delete(args) => return services::delete(&args, screen),

@@ -9,6 +9,7 @@ mod image;
 mod rate;
 mod replacements;
 mod service;
+mod tokens;
 mod version;
 mod worker;
 
@@ -20,11 +21,11 @@ pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
 pub use self::rate::Limited;
 pub use self::replacements::Trouble;
 pub use self::service::{Phase, Service, State};
+pub use self::tokens::TokenChange;
 pub(crate) use self::version::guest_settings;
 pub use self::version::{Stopped, Ticket, Version};
 use crate::admission::Lanes;
-use crate::auth;
-use crate::config::{ServiceFile, Token, TokenPolicy};
+use crate::config::ServiceFile;
 use crate::failpoint;
 use crate::sandbox::{Sandbox, Settings};
 use crate::storage::{Artifact, Digest, Record, Storage, StorageError};
@@ -98,7 +99,7 @@ impl Registry {
                 Phase::Failed(reason)
             }
         };
-        service.enter(phase);
+        service.enter(&phase);
     }
 
     /// Whether every service has been brought up, or has failed to be.
@@ -147,17 +148,14 @@ impl Registry {
             return Err(ChangeError::Exists);
         }
         progress(Report::Begun(Step::Check));
-        let token = match file.spec().token() {
-            TokenPolicy::Given(token) => Some(token.reveal().to_owned()),
-            TokenPolicy::Generate => Some(self.new_token()?.reveal().to_owned()),
-            TokenPolicy::Public => None,
-        };
+        let token = tokens::first(file.spec().token())?;
         let now = now();
         let record = Record {
             name: name.clone(),
             version: 1,
             file: file.normalised(),
             token,
+            previous_token: None,
             processor: self.artifact(files.processor)?,
             model: files.model,
             warm_up: self.present(files.warm_up)?,
@@ -170,7 +168,7 @@ impl Registry {
         let version = self.build(&record, &service, progress).await?;
         progress(Report::Begun(Step::Swap));
         self.keep(record).await?;
-        service.enter(Phase::Running(version));
+        service.enter(&Phase::Running(version));
         self.services.rcu(|services| {
             let mut services = HashMap::clone(services);
             services.insert(name.as_str().into(), Arc::clone(&service));
@@ -196,19 +194,12 @@ impl Registry {
             Some(patch) => present.merge(patch)?,
             None => present,
         };
-        let token = match file.spec().token() {
-            TokenPolicy::Given(token) => Some(token.reveal().to_owned()),
-            // A generated token stays through every modify.
-            TokenPolicy::Generate => match &old.token {
-                Some(token) => Some(token.clone()),
-                None => Some(self.new_token()?.reveal().to_owned()),
-            },
-            TokenPolicy::Public => None,
-        };
+        let (token, previous_token) = tokens::after_modify(old, file.spec().token())?;
         let record = Record {
             version: old.version + 1,
             file: file.normalised(),
             token,
+            previous_token,
             processor: match change.processor {
                 Some(digest) => self.artifact(digest)?,
                 None => old.processor.clone(),
@@ -268,7 +259,7 @@ impl Registry {
             services.remove(name);
             services
         });
-        service.enter(Phase::Stopped);
+        service.enter(&Phase::Stopped);
         failpoint::reach("delete.forgotten");
         self.tidy_with(Storage::sweep_models).await;
         self.tidy().await;
@@ -298,10 +289,6 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Arc<Version>, ChangeError> {
         let file = ServiceFile::from_value(&record.file)?;
-        let token = match &record.token {
-            Some(text) => Some(Token::parse(text).map_err(|error| ChangeError::Internal(error.to_string()))?),
-            None => None,
-        };
         let (storage, wanted) = (Arc::clone(&self.storage), record.clone());
         let (wasm, model_dir) =
             blocking(move || Ok((storage.artifact(&wanted.processor.sha256)?, storage.model_dir(&wanted.model)?)))
@@ -314,7 +301,7 @@ impl Registry {
         failpoint::reach("deploy.compiled");
         let ready = image::make_ready(&self.sandbox, &self.lanes, prepared, progress).await?;
         let (metrics, lanes) = (Arc::clone(service.metrics()), Arc::clone(&self.lanes));
-        let version = Version::bring_up(record.version, file.spec().clone(), token, ready, lanes, metrics).await?;
+        let version = Version::bring_up(record.version, file.spec().clone(), ready, lanes, metrics).await?;
         failpoint::reach("deploy.initialized");
         Ok(version)
     }
@@ -338,10 +325,6 @@ impl Registry {
             self.storage.artifact(sha256)?;
         }
         Ok(sha256)
-    }
-
-    fn new_token(&self) -> Result<Token, ChangeError> {
-        auth::generate_token().map_err(|error| ChangeError::Internal(format!("no randomness for a token: {error}")))
     }
 
     /// Waits for the turn to change the service of that name.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::deploy::Deploy;
 use super::problem::Problem;
-use super::{Admin, Reply};
+use super::{Admin, Reply, token};
 use crate::auth;
 use crate::registry::{ChangeError, Service};
 use crate::storage::{Digest, StorageError};
@@ -79,6 +79,10 @@ async fn answer(admin: Arc<Admin>, peer: IpAddr, request: Request<Incoming>) -> 
         ["services", name, "start"] => {
             only(method, &[Method::POST])?;
             Ok(state(&*admin.registry.start(name).await?))
+        }
+        ["services", name, "token"] => {
+            only(method, &[Method::POST])?;
+            token::change(&admin, name, &json_body(body).await?).await
         }
         _ => Err(Problem::not_found(path)),
     }

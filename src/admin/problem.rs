@@ -132,6 +132,10 @@ impl From<ChangeError> for Problem {
                 .with_hint("change it with `bulkhead modify`, or delete it first"),
             ChangeError::NotFound => Self::new(StatusCode::NOT_FOUND, "service_not_found", error.reason()),
             ChangeError::Invalid(mistakes) => Self::invalid(&mistakes),
+            ChangeError::Public => Self::new(StatusCode::CONFLICT, "service_is_public", error.reason())
+                .with_hint("`bulkhead modify NAME -D token=…` gives it one"),
+            ChangeError::TwoTokens => Self::new(StatusCode::CONFLICT, "two_tokens", error.reason())
+                .with_hint("move its callers over, then retire it: `bulkhead token NAME --retire`"),
             ChangeError::Refused { reason, stack } => {
                 let problem = Self::new(StatusCode::BAD_REQUEST, "processor_refused", reason);
                 if stack.is_empty() { problem } else { problem.with_hint(format!("it failed in:\n{stack}")) }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use crate::admission::Occupancy;
-use crate::config::ServiceFile;
+use crate::config::{ServiceFile, Token};
 use crate::registry::{Phase, Service, State, Trouble};
 use crate::telemetry::{HostNumbers, Seen};
 
@@ -17,8 +17,18 @@ impl Admin {
         json!({
             "name": service.name(),
             "url": self.url(service.name()),
-            "token": state.record.token,
+            "token": shown(state.record.token.as_ref()),
             "version": state.record.version,
+        })
+    }
+
+    /// What a change of its tokens answers.
+    pub(super) fn tokens(service: &Service) -> Value {
+        let state = service.state();
+        json!({
+            "name": service.name(),
+            "token": shown(state.record.token.as_ref()),
+            "previous_token": shown(state.record.previous_token.as_ref()),
         })
     }
 
@@ -55,7 +65,8 @@ impl Admin {
             "message": message(&state),
             "version": record.version,
             "url": self.url(service.name()),
-            "token": record.token,
+            "token": shown(record.token.as_ref()),
+            "previous_token": shown(record.previous_token.as_ref()),
             "created_at": record.created_at,
             "updated_at": record.updated_at,
             "spec": record.file,
@@ -98,6 +109,11 @@ impl Admin {
             log_lines_lost: self.log.lost(),
         }
     }
+}
+
+/// Operators hand tokens out, so they are shown them.
+fn shown(token: Option<&Token>) -> Option<&str> {
+    token.map(Token::reveal)
 }
 
 /// What an operator should know first.

@@ -14,18 +14,53 @@ use crate::config::Token;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
-/// Whether `signature` (base64) is the one `token` makes of this request.
-pub(super) fn verify(token: &Token, signature: &[u8], headers: &HeaderMap, target: &str) -> bool {
-    let Ok(signature) = STANDARD.decode(signature) else { return false };
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(token.reveal().as_bytes()) else { return false };
-    let text_of = |name: HeaderName| headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    for part in [b"POST".as_slice(), text_of(CONTENT_MD5), text_of(header::CONTENT_TYPE), text_of(header::DATE)] {
-        mac.update(part);
-        mac.update(b"\n");
+/// Bytes of an HMAC-SHA1, and of it in base64.
+const LENGTH: usize = 20;
+const LENGTH_AS_TEXT: usize = 28;
+
+/// What a token signs with: its key schedule, which is the same for every request.
+#[derive(Clone)]
+pub(super) struct Key(Hmac<Sha1>);
+
+/// A signature that has the form of one.
+pub(super) struct Signature([u8; LENGTH]);
+
+impl Key {
+    pub(super) fn of(token: &Token) -> Self {
+        let key = Hmac::new_from_slice(token.reveal().as_bytes());
+        Self(key.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length")))
     }
-    mac.update(target.as_bytes());
-    // Compares in constant time.
-    mac.verify_slice(&signature).is_ok()
+
+    /// Whether `signature` is the one that this key makes of the request. Compares in constant time.
+    pub(super) fn made(&self, signature: &Signature, headers: &HeaderMap, target: &str) -> bool {
+        let mut mac = self.0.clone();
+        let text_of = |name: HeaderName| headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        for part in [b"POST".as_slice(), text_of(CONTENT_MD5), text_of(header::CONTENT_TYPE), text_of(header::DATE)] {
+            mac.update(part);
+            mac.update(b"\n");
+        }
+        mac.update(target.as_bytes());
+        mac.verify_slice(&signature.0).is_ok()
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+impl Signature {
+    /// `None` unless `text` is what 20 bytes are in padded base64 (RFC 4648 §4).
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() != LENGTH_AS_TEXT {
+            return None;
+        }
+        // The decoder asks for room for what the text could be at most.
+        let mut bytes = [0; LENGTH + 1];
+        let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+        bytes[..length].try_into().ok().map(Self)
+    }
 }
 
 #[cfg(test)]
@@ -47,7 +82,8 @@ mod tests {
         headers.insert(CONTENT_MD5, HeaderValue::from_str(md5).unwrap());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(header::DATE, HeaderValue::from_str(date).unwrap());
-        verify(&Token::parse("tok").unwrap(), signature.as_bytes(), &headers, target)
+        let key = Key::of(&Token::parse("tok").unwrap());
+        Signature::parse(signature.as_bytes()).is_some_and(|signature| key.made(&signature, &headers, target))
     }
 
     const DATE: &str = "Mon, 23 Nov 2026 07:21:57 GMT";

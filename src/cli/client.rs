@@ -125,6 +125,18 @@ impl Client {
         self.json(Method::POST, path)
     }
 
+    pub(crate) fn post_json(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let body = body.to_string();
+        let request = self
+            .request(Method::POST, path)
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_LENGTH, body.len())
+            .header(ACCEPT, "application/json");
+        let response = self.send(request, SendBody::from_reader(&mut body.as_bytes()), ANSWER)?;
+        let response = self.accepted(response)?;
+        self.read_json(response)
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.json(Method::DELETE, path)
     }

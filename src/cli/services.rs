@@ -54,6 +54,8 @@ struct Description {
     version: u64,
     url: String,
     token: Option<String>,
+    #[serde(default)]
+    previous_token: Option<String>,
     created_at: String,
     updated_at: String,
     processor: Artifact,
@@ -182,11 +184,16 @@ impl Description {
             ["version".to_owned(), self.version.to_string()],
             ["url".to_owned(), self.url],
             ["token".to_owned(), self.token.unwrap_or_else(|| "none: anybody may call it".to_owned())],
+        ];
+        if let Some(previous) = self.previous_token {
+            rows.push(["previous token".to_owned(), previous]);
+        }
+        rows.extend([
             ["created".to_owned(), self.created_at],
             ["updated".to_owned(), self.updated_at],
             ["processor".to_owned(), format!("{digest}…, {} bytes", self.processor.bytes)],
             ["model".to_owned(), format!("{} files", self.model.len())],
-        ];
+        ]);
         if let Some(snapshot) = self.snapshot {
             rows.push(["snapshot".to_owned(), snapshot.told()]);
         }
@@ -228,7 +235,7 @@ pub(super) fn path(name: &ServiceName) -> String {
     format!("/api/v1/services/{name}")
 }
 
-fn read<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Failure> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Failure> {
     let read = serde_json::from_value(answer);
     Ok(read.map_err(|error| anyhow::anyhow!("the server's answer cannot be read: {error}; --json shows it as it is"))?)
 }

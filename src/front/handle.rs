@@ -24,11 +24,11 @@ use super::render::{self, About, Reply};
 use super::route::{Route, target};
 use super::wire::Wire;
 use crate::admission::Turned;
-use crate::auth::{self, Attempts};
+use crate::auth::{Attempts, Caller};
 use crate::call::{Answer, RequestId};
 use crate::config::Expose;
 use crate::failpoint;
-use crate::registry::{Registry, Version};
+use crate::registry::{Registry, Service};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -130,7 +130,7 @@ impl Line {
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
 
-        self.authenticate(&version, &headers, exchange.uri(), wire)?;
+        let caller = self.authenticate(&service, &headers, exchange.uri(), wire)?;
         if !sandbox.methods.accepts(exchange.method().as_str()) {
             return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
         }
@@ -156,7 +156,7 @@ impl Line {
             Turned::Overdue => Refusal::DeadlineExceeded { limit: rpc.keepalive },
         })?;
         let began = exchange.admitted(ticket.has_waited());
-        if version.token.is_some() {
+        if !caller.is_anybody() {
             // It was for the host; a processor has no business with its callers' secrets.
             headers.remove(AUTHORIZATION);
         }
@@ -168,17 +168,14 @@ impl Line {
         run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))
     }
 
-    fn authenticate(&self, version: &Version, headers: &HeaderMap, uri: &Uri, wire: &Wire) -> Result<(), Refusal> {
-        if version.token.is_some() {
+    fn authenticate(&self, service: &Service, headers: &HeaderMap, uri: &Uri, wire: &Wire) -> Result<Caller, Refusal> {
+        if !service.is_public() {
             self.attempts.check(wire.peer())?;
         }
-        match auth::authenticate(version.token.as_ref(), headers, target(uri)) {
-            Ok(_caller) => Ok(()),
-            Err(why) => {
-                self.attempts.failed(wire.peer());
-                Err(why.into())
-            }
-        }
+        service.authenticate(headers, target(uri)).map_err(|why| {
+            self.attempts.failed(wire.peer());
+            why.into()
+        })
     }
 }
 

@@ -64,6 +64,10 @@ pub enum ChangeError {
     Exists,
     NotFound,
     Invalid(Mistakes),
+    /// There is no token to change.
+    Public,
+    /// A third token would shut out whoever still uses the first.
+    TwoTokens,
     /// The processor cannot be deployed: why, and where it failed if it ran.
     Refused {
         reason: String,
@@ -118,6 +122,8 @@ impl ChangeError {
             Self::Exists => "a service of that name exists".into(),
             Self::NotFound => "there is no service of that name".into(),
             Self::Invalid(mistakes) => mistakes.to_string(),
+            Self::Public => "the service is public: it has no token".into(),
+            Self::TwoTokens => "the token before this one is still accepted".into(),
             Self::Refused { reason, .. } | Self::Internal(reason) => reason.clone(),
             Self::Storage(error) => error.to_string(),
         }

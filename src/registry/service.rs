@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 
 use super::version::Version;
+use crate::auth::{self, Caller, Tokens, Unauthorized};
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
 
@@ -19,6 +21,8 @@ pub struct Service {
 pub struct State {
     pub record: Arc<Record>,
     pub phase: Phase,
+    /// Those of the record, ready to be compared; `None` for a public service.
+    tokens: Option<Arc<Tokens>>,
 }
 
 #[derive(Clone)]
@@ -42,12 +46,19 @@ impl Phase {
     }
 }
 
+impl State {
+    fn new(record: Record, phase: Phase) -> Self {
+        let tokens = record.token.clone().map(|token| Arc::new(Tokens::new(token, record.previous_token.clone())));
+        Self { record: Arc::new(record), phase, tokens }
+    }
+}
+
 impl Service {
     pub(super) fn new(record: Record, phase: Phase) -> Self {
         Self {
             name: record.name.as_str().into(),
             metrics: Arc::default(),
-            state: ArcSwap::from_pointee(State { record: Arc::new(record), phase }),
+            state: ArcSwap::from_pointee(State::new(record, phase)),
         }
     }
 
@@ -71,12 +82,32 @@ impl Service {
         }
     }
 
-    pub(super) fn enter(&self, phase: Phase) {
-        let record = Arc::clone(&self.state.load().record);
-        self.state.store(Arc::new(State { record, phase }));
+    pub fn is_public(&self) -> bool {
+        self.state.load().tokens.is_none()
+    }
+
+    /// Checks who calls against the tokens of this moment: they change without a new version.
+    ///
+    /// # Errors
+    /// Why the caller is turned away.
+    pub fn authenticate(&self, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
+        auth::authenticate(self.state.load().tokens.as_deref(), headers, target)
+    }
+
+    /// A service that is being brought up may change its tokens meanwhile, so each goes on from what the other left.
+    pub(super) fn enter(&self, phase: &Phase) {
+        self.state.rcu(|state| {
+            let (record, tokens) = (Arc::clone(&state.record), state.tokens.clone());
+            State { record, phase: phase.clone(), tokens }
+        });
+    }
+
+    /// The record changes, and nothing else.
+    pub(super) fn note(&self, record: &Record) {
+        self.state.rcu(|state| State::new(record.clone(), state.phase.clone()));
     }
 
     pub(super) fn replace(&self, record: Record, phase: Phase) {
-        self.state.store(Arc::new(State { record: Arc::new(record), phase }));
+        self.state.store(Arc::new(State::new(record, phase)));
     }
 }

@@ -12,14 +12,13 @@ use super::replacements::{LastTrouble, Replacements, Trouble};
 use super::worker::Worker;
 use crate::admission::{Admission, Habit, Lanes, Occupancy, Overdue, Place, Turned};
 use crate::call::{Call, RequestId};
-use crate::config::{Fuel, Isolation, ServiceSpec, Token};
+use crate::config::{Fuel, Isolation, ServiceSpec};
 use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Room, Run, Settings};
 use crate::telemetry::ServiceMetrics;
 
 pub struct Version {
     pub number: u64,
     pub spec: ServiceSpec,
-    pub token: Option<Token>,
     instances: Vec<Instance>,
     rate: Option<Rate>,
     lanes: Arc<Lanes>,
@@ -64,7 +63,6 @@ impl Version {
     pub(super) async fn bring_up(
         number: u64,
         spec: ServiceSpec,
-        token: Option<Token>,
         ready: Ready,
         lanes: Arc<Lanes>,
         metrics: Arc<ServiceMetrics>,
@@ -106,7 +104,6 @@ impl Version {
         Ok(Arc::new(Self {
             number,
             spec,
-            token,
             instances,
             rate,
             lanes,

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::artifacts::Digest;
 use super::{StorageError, models};
+use crate::config::Token;
 use crate::failpoint;
 
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -27,7 +28,11 @@ pub struct Record {
     /// The service file in its canonical form.
     pub file: Value,
     /// Absent for a public service.
-    pub token: Option<String>,
+    #[serde(default, with = "secret")]
+    pub token: Option<Token>,
+    /// The token before, while it is still accepted.
+    #[serde(default, with = "secret")]
+    pub previous_token: Option<Token>,
     pub processor: Artifact,
     #[serde(default)]
     pub model: Vec<ModelFile>,
@@ -76,6 +81,24 @@ impl Record {
     /// Every artifact the service needs.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
         [&self.processor.sha256].into_iter().chain(self.model.iter().map(|file| &file.sha256)).chain(&self.warm_up)
+    }
+}
+
+/// Tokens on disk: as text, and checked where they are read, because a record whose token is none must not pass for that
+/// of a public service.
+mod secret {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    use crate::config::Token;
+
+    #[expect(clippy::ref_option, reason = "serde asks for it")]
+    pub(super) fn serialize<S: Serializer>(token: &Option<Token>, serializer: S) -> Result<S::Ok, S::Error> {
+        token.as_ref().map(Token::reveal).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Token>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| Token::parse(&text).map_err(de::Error::custom)).transpose()
     }
 }
 
@@ -210,7 +233,8 @@ mod tests {
             name: name.into(),
             version,
             file: serde_json::json!({"name": name}),
-            token: Some("t".into()),
+            token: Some(Token::parse("t").unwrap()),
+            previous_token: None,
             processor: Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 },
             model: Vec::new(),
             warm_up: None,
@@ -233,6 +257,15 @@ mod tests {
         }
         let all = Records::open(&path).unwrap().all().unwrap();
         assert_eq!(all.iter().map(|r| (r.name.as_str(), r.version)).collect::<Vec<_>>(), [("a", 2)]);
+    }
+
+    #[test]
+    fn a_record_with_a_token_that_is_none_is_not_taken_for_a_public_one() {
+        let mut json = serde_json::to_value(record("a", 1)).unwrap();
+        assert_eq!((&json["token"], &json["previous_token"]), (&"t".into(), &Value::Null));
+        json["token"] = "two words".into();
+        let error = serde_json::from_value::<Record>(json).unwrap_err();
+        assert!(error.to_string().contains("visible ASCII"), "{error}");
     }
 
     #[test]

@@ -29,4 +29,5 @@ mod settings;
 mod snapshots;
 mod soak;
 mod spent;
+mod tokens;
 mod uploads;

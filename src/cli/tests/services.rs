@@ -1,4 +1,4 @@
-//! `list`, `desc`, `stop`, `start` and `delete`.
+//! `list`, `desc`, `token`, `stop`, `start` and `delete`.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn a_description_shows_state_token_and_instances() {
             &json!({
                 "name": "digits", "state": "failed", "message": "no such\nmodel", "version": 2,
                 "url": "http://h/api/predict/digits",
-                "token": "t0k", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
+                "token": "t0k", "previous_token": "0ld", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
                 "spec": { "name": "digits" }, "ignored": ["metadata.gpu"],
                 "processor": { "sha256": "0123456789abcdef", "bytes": 8 }, "model": [],
                 "snapshot": { "taken": false, "reason": "it keeps 1 handle open" }, "recycled": { "memory": 4 },
@@ -43,6 +43,7 @@ fn a_description_shows_state_token_and_instances() {
     for text in [
         "failed (no such model)",
         "t0k",
+        "0ld",
         "0123456789ab…",
         "metadata.gpu",
         "none: it keeps 1 handle open; `initialize` runs for each worker",
@@ -73,4 +74,26 @@ fn stop_and_start_are_posts_without_a_body() {
     assert_eq!(admin(&mock, &["start", "digits", "--json"]).out, "{\"name\":\"digits\",\"state\":\"stopped\"}\n");
     assert_eq!(mock.lines(), ["POST /api/v1/services/digits/stop", "POST /api/v1/services/digits/start"]);
     assert_eq!(admin(&mock, &["stop", "../x"]).exit, Exit::Usage);
+}
+
+#[test]
+fn tokens_are_shown_rotated_and_retired() {
+    let mock = Mock::start(|_| {
+        Reply::json(200, &json!({ "name": "digits", "token": "new", "previous_token": "0ld", "state": "running" }))
+    });
+    let shown = admin(&mock, &["token", "digits"]);
+    let lines: Vec<_> = shown.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(lines, [vec!["token", "new"], vec!["previous", "token", "0ld"]], "{}", shown.err);
+    for (args, body) in [
+        (&["--rotate"][..], json!({"action": "rotate"})),
+        (&["--rotate", "--token", "new"], json!({"action": "rotate", "token": "new"})),
+        (&["--retire", "--json"], json!({"action": "retire"})),
+    ] {
+        assert_eq!(admin(&mock, &[&["token", "digits"], args].concat()).exit, Exit::Ok, "{args:?}");
+        let seen = mock.seen().pop().unwrap();
+        assert_eq!((seen.line(), seen.json()), ("POST /api/v1/services/digits/token".to_owned(), body));
+    }
+    for wrong in [&["--token", "new"][..], &["--rotate", "--retire"], &["--rotate", "--token", "two words"]] {
+        assert_eq!(admin(&mock, &[&["token", "digits"], wrong].concat()).exit, Exit::Usage, "{wrong:?}");
+    }
 }

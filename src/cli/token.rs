@@ -1,0 +1,68 @@
+//! `token`: what callers of a service show, and how it is changed without a gap.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::client::AdminArgs;
+use super::failure::{Exit, Failure};
+use super::screen::Screen;
+use super::services::{path, read};
+use crate::config::{ServiceName, Token};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A rotation in three steps:
+  bulkhead token digits --rotate     a new token; the one before is accepted as well
+  (give the new one to every caller)
+  bulkhead token digits --retire     the one before is accepted no longer
+
+Without an option the tokens are shown. No version is made and no guest is touched.")]
+pub(super) struct TokenArgs {
+    /// The service
+    name: ServiceName,
+    /// Make a new token the current one, and go on accepting the one before
+    #[arg(long, conflicts_with = "retire")]
+    rotate: bool,
+    /// The new token [default: one is generated]
+    #[arg(long, value_name = "TOKEN", requires = "rotate", value_parser = Token::parse)]
+    token: Option<Token>,
+    /// Accept the token before no longer
+    #[arg(long)]
+    retire: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    token: Option<String>,
+    #[serde(default)]
+    previous_token: Option<String>,
+}
+
+pub(super) fn token(args: &TokenArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let client = args.admin.client()?;
+    let change = match (&args.token, args.rotate, args.retire) {
+        (Some(token), ..) => Some(json!({"action": "rotate", "token": token.reveal()})),
+        (None, true, _) => Some(json!({"action": "rotate"})),
+        (None, false, true) => Some(json!({"action": "retire"})),
+        (None, false, false) => None,
+    };
+    let answer = match change {
+        Some(change) => client.post_json(&format!("{}/token", path(&args.name)), &change)?,
+        None => {
+            let service = client.get(&path(&args.name))?;
+            json!({"name": service["name"], "token": service["token"], "previous_token": service["previous_token"]})
+        }
+    };
+    if screen.is_json() {
+        screen.json(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let Tokens { token, previous_token } = read(answer)?;
+    let mut rows = vec![["token".to_owned(), token.unwrap_or_else(|| "none: anybody may call it".to_owned())]];
+    rows.extend(previous_token.map(|previous| ["previous token".to_owned(), previous]));
+    screen.pairs(rows)?;
+    Ok(Exit::Ok)
+}

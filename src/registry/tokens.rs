@@ -1,0 +1,165 @@
+//! The tokens of a service through its changes.
+//!
+//! A rotation makes a new token current and goes on accepting the one before, so that callers can move over one by one.
+//! It is a change of the record alone: the version at work, its queue and its guests notice nothing.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{ChangeError, Registry, Service, now};
+use crate::auth;
+use crate::config::{ServiceFile, Token, TokenPolicy};
+use crate::storage::Record;
+
+/// What is to become of a service's tokens.
+#[derive(Clone, Debug)]
+pub enum TokenChange {
+    /// This token, or a new one, becomes the current one; the one before is accepted as well.
+    Rotate(Option<Token>),
+    /// The one before is accepted no longer.
+    Retire,
+}
+
+impl Registry {
+    /// Changes the tokens of a service, whatever state it is in. What is so already is no error.
+    ///
+    /// # Errors
+    /// Where there is no such service, it is public, or a rotation would leave a third token behind.
+    pub async fn change_token(&self, name: &str, change: TokenChange) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        if let Some(record) = changed(&service.state().record, change)? {
+            self.keep(record.clone()).await?;
+            service.note(&record);
+        }
+        Ok(service)
+    }
+}
+
+/// The record after the change; `None` where it is so already.
+fn changed(old: &Record, change: TokenChange) -> Result<Option<Record>, ChangeError> {
+    let current = old.token.clone().ok_or(ChangeError::Public)?;
+    let (token, previous_token) = match (change, &old.previous_token) {
+        (TokenChange::Rotate(Some(new)), _) if is_same(&new, &current) => return Ok(None),
+        (TokenChange::Rotate(Some(new)), Some(previous)) if is_same(&new, previous) => (new, Some(current)),
+        (TokenChange::Rotate(_), Some(_)) => return Err(ChangeError::TwoTokens),
+        (TokenChange::Rotate(new), None) => (new.map_or_else(generated, Ok)?, Some(current)),
+        (TokenChange::Retire, None) => return Ok(None),
+        (TokenChange::Retire, Some(_)) => (current, None),
+    };
+    let file = ServiceFile::from_value(&old.file)?;
+    let file = match file.spec().token() {
+        // What the file says is what the next modify goes by.
+        TokenPolicy::Given(_) => file.merge(&json!({"token": token.reveal()}))?.normalised(),
+        TokenPolicy::Generate | TokenPolicy::Public => old.file.clone(),
+    };
+    Ok(Some(Record { file, token: Some(token), previous_token, updated_at: now(), ..Record::clone(old) }))
+}
+
+/// The token that a new service begins with.
+pub(super) fn first(policy: &TokenPolicy) -> Result<Option<Token>, ChangeError> {
+    match policy {
+        TokenPolicy::Given(token) => Ok(Some(token.clone())),
+        TokenPolicy::Generate => generated().map(Some),
+        TokenPolicy::Public => Ok(None),
+    }
+}
+
+/// The current and the previous token after a modify to a file with this policy.
+///
+/// A generated token stays, and so does the one before it. A token that is new replaces both at once; one of the two
+/// that are accepted only becomes the current one, so that deploying the service's first file again in the middle of a
+/// rotation shuts nobody out.
+pub(super) fn after_modify(old: &Record, policy: &TokenPolicy) -> Result<(Option<Token>, Option<Token>), ChangeError> {
+    let (current, previous) = (old.token.clone(), old.previous_token.clone());
+    let is = |new: &Token, kept: &Option<Token>| kept.as_ref().is_some_and(|kept| is_same(new, kept));
+    Ok(match policy {
+        TokenPolicy::Public => (None, None),
+        TokenPolicy::Generate if current.is_none() => (Some(generated()?), None),
+        TokenPolicy::Generate => (current, previous),
+        TokenPolicy::Given(new) if is(new, &current) => (current, previous),
+        TokenPolicy::Given(new) if is(new, &previous) => (previous, current),
+        TokenPolicy::Given(new) => (Some(new.clone()), None),
+    })
+}
+
+fn is_same(a: &Token, b: &Token) -> bool {
+    auth::is_token(a, b.reveal().as_bytes())
+}
+
+fn generated() -> Result<Token, ChangeError> {
+    auth::generate_token().map_err(|error| ChangeError::Internal(format!("no randomness for a token: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Artifact, Digest};
+
+    fn token(text: &str) -> Token {
+        Token::parse(text).unwrap()
+    }
+
+    fn record(tokens: [Option<&str>; 2], given: bool) -> Record {
+        let [current, previous] = tokens.map(|text| text.map(token));
+        let mut file = json!({"name": "a", "processor_path": "a.wasm"});
+        if let (true, Some(current)) = (given, &current) {
+            file["token"] = current.reveal().into();
+        }
+        Record {
+            name: "a".into(),
+            version: 7,
+            file,
+            token: current,
+            previous_token: previous,
+            processor: Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 },
+            model: Vec::new(),
+            warm_up: None,
+            stopped: false,
+            created_at: now(),
+            updated_at: now(),
+        }
+    }
+
+    fn texts(tokens: (Option<Token>, Option<Token>)) -> (Option<String>, Option<String>) {
+        let text = |token: Option<Token>| token.map(|token| token.reveal().to_owned());
+        (text(tokens.0), text(tokens.1))
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_rotation_keeps_the_token_before_until_it_is_retired() {
+        let rotate = |text: &str| TokenChange::Rotate(Some(token(text)));
+        let first = changed(&record([Some("a"), None], true), rotate("b")).unwrap().unwrap();
+        assert_eq!((first.version, &first.file["token"]), (7, &json!("b")), "no new version, and the file follows");
+        assert_eq!(texts((first.token.clone(), first.previous_token.clone())), (some("b"), some("a")));
+
+        assert!(changed(&first, rotate("b")).unwrap().is_none(), "it is so already");
+        assert!(matches!(changed(&first, rotate("c")), Err(ChangeError::TwoTokens)));
+        assert!(matches!(changed(&first, TokenChange::Rotate(None)), Err(ChangeError::TwoTokens)));
+        let back = changed(&first, rotate("a")).unwrap().unwrap();
+        assert_eq!(texts((back.token, back.previous_token)), (some("a"), some("b")), "nobody is shut out");
+
+        let retired = changed(&first, TokenChange::Retire).unwrap().unwrap();
+        assert_eq!(texts((retired.token.clone(), retired.previous_token.clone())), (some("b"), None));
+        assert!(changed(&retired, TokenChange::Retire).unwrap().is_none());
+        assert!(matches!(changed(&record([None, None], false), TokenChange::Retire), Err(ChangeError::Public)));
+    }
+
+    #[test]
+    fn a_modify_loses_neither_token_unless_it_brings_a_third() {
+        let old = record([Some("b"), Some("a")], false);
+        let after = |policy| texts(after_modify(&old, &policy).unwrap());
+        assert_eq!(after(TokenPolicy::Generate), (some("b"), some("a")));
+        assert_eq!(after(TokenPolicy::Given(token("b"))), (some("b"), some("a")));
+        assert_eq!(after(TokenPolicy::Given(token("a"))), (some("a"), some("b")));
+        assert_eq!(after(TokenPolicy::Given(token("c"))), (some("c"), None));
+        assert_eq!(after(TokenPolicy::Public), (None, None));
+        let (made, none) = texts(after_modify(&record([None, None], false), &TokenPolicy::Generate).unwrap());
+        assert!(made.is_some() && none.is_none());
+    }
+}
