@@ -1,0 +1,68 @@
+//! Which kind of request a body is.
+
+use prost::Message;
+
+use crate::error::Error;
+use crate::proto::onnx::DataProto;
+use crate::proto::{tensorflow as tf, torch as pt};
+use crate::{array, onnx, tensorflow, torch};
+
+/// A request of any kind.
+///
+/// The official SDKs send all three with the content type `application/octet-stream`, and nothing in the body names its
+/// kind. But each kind says of every tensor what its elements are, in a place where the others have something else:
+///
+/// | | field 1 | field 2 | the type of a tensor's elements |
+/// |---|---|---|---|
+/// | TensorFlow | a text | named tensors | field 1 of the tensor, a number |
+/// | Torch | tensors | numbers | field 1 of the tensor, a number |
+/// | ONNX | tensors | | field 3 of the tensor, a number, where Torch has floats |
+///
+/// So a body is taken for the kind under which it can be read and has a tensor of a known type. A request of an SDK that
+/// carries a tensor can be read so as no other kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyRequest {
+    TensorFlow(tensorflow::Request),
+    Torch(torch::Request),
+    Onnx(onnx::Message),
+}
+
+impl AnyRequest {
+    /// # Errors
+    /// When the bytes are no request of any kind, with what keeps them from being one of each; or when they are one and a
+    /// tensor in it is not in order.
+    pub fn decode(body: &[u8]) -> Result<Self, Error> {
+        let tensorflow = match tf::PredictRequest::decode(body) {
+            Ok(message) if message.inputs.values().any(|array| array::is_type(array.dtype)) => {
+                return tensorflow::Request::of_message(message).map(Self::TensorFlow);
+            }
+            other => why_not(other),
+        };
+        let torch = match pt::PredictRequest::decode(body) {
+            Ok(message)
+                if message
+                    .inputs
+                    .iter()
+                    .chain(message.map_inputs.values())
+                    .any(|array| array::is_type(array.dtype)) =>
+            {
+                return torch::Request::of_message(message).map(Self::Torch);
+            }
+            other => why_not(other),
+        };
+        let onnx = match DataProto::decode(body) {
+            Ok(message) if message.tensors.iter().any(|tensor| onnx::is_type(tensor.data_type)) => {
+                return onnx::Message::of_message(message).map(Self::Onnx);
+            }
+            other => why_not(other),
+        };
+        Err(Error::Unknown { tensorflow, torch, onnx })
+    }
+}
+
+fn why_not<M>(message: Result<M, prost::DecodeError>) -> String {
+    match message {
+        Ok(_) => "it has no tensor".to_owned(),
+        Err(cause) => cause.to_string(),
+    }
+}

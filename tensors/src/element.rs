@@ -1,0 +1,118 @@
+//! What tensors are made of.
+
+use std::fmt;
+
+/// A type that the elements of a tensor can have.
+pub trait Element: Sized + private::Sealed {
+    const TYPE: ElementType;
+
+    fn wrap(elements: Vec<Self>) -> Data;
+    /// The elements, if they are of this type.
+    fn of(data: &Data) -> Option<&[Self]>;
+    /// The elements, if they are of this type; else the data as it was.
+    ///
+    /// # Errors
+    /// The data, unchanged.
+    fn take(data: Data) -> Result<Vec<Self>, Data>;
+}
+
+mod private {
+    pub trait Sealed {}
+}
+
+macro_rules! elements {
+    ($($(#[$about:meta])* $variant:ident($type:ty) = $name:literal),* $(,)?) => {
+        /// The elements of a tensor, row by row: the last dimension varies fastest.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Data {
+            $($(#[$about])* $variant(Vec<$type>),)*
+        }
+
+        /// The type of a tensor's elements.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum ElementType {
+            $($(#[$about])* $variant,)*
+        }
+
+        impl Data {
+            #[must_use]
+            pub fn len(&self) -> usize {
+                match self {
+                    $(Self::$variant(elements) => elements.len(),)*
+                }
+            }
+
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            #[must_use]
+            pub fn element_type(&self) -> ElementType {
+                match self {
+                    $(Self::$variant(_) => ElementType::$variant,)*
+                }
+            }
+        }
+
+        impl ElementType {
+            /// As Rust writes it; strings are `bytes`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+
+        $(
+            impl private::Sealed for $type {}
+
+            impl Element for $type {
+                const TYPE: ElementType = ElementType::$variant;
+
+                fn wrap(elements: Vec<Self>) -> Data {
+                    Data::$variant(elements)
+                }
+
+                fn of(data: &Data) -> Option<&[Self]> {
+                    match data {
+                        Data::$variant(elements) => Some(elements),
+                        _ => None,
+                    }
+                }
+
+                fn take(data: Data) -> Result<Vec<Self>, Data> {
+                    match data {
+                        Data::$variant(elements) => Ok(elements),
+                        other => Err(other),
+                    }
+                }
+            }
+        )*
+    };
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+elements! {
+    F32(f32) = "f32",
+    F64(f64) = "f64",
+    I8(i8) = "i8",
+    U8(u8) = "u8",
+    I16(i16) = "i16",
+    U16(u16) = "u16",
+    I32(i32) = "i32",
+    U32(u32) = "u32",
+    I64(i64) = "i64",
+    U64(u64) = "u64",
+    Bool(bool) = "bool",
+    /// Strings, which need not be text.
+    Bytes(Vec<u8>) = "bytes",
+}

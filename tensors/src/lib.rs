@@ -1,0 +1,21 @@
+//! The tensor messages of PAI-EAS for processors and clients: what `TFRequest`, `TorchRequest` and `OnnxRequest` of the
+//! official SDKs send, and what they expect back.
+//!
+#![doc = include_str!("front_page.md")]
+
+mod any;
+mod array;
+mod element;
+mod error;
+pub mod onnx;
+mod proto;
+mod tensor;
+pub mod tensorflow;
+pub mod torch;
+
+pub use crate::{
+    any::AnyRequest,
+    element::{Data, Element, ElementType},
+    error::{Error, TensorError},
+    tensor::Tensor,
+};

@@ -1,0 +1,188 @@
+use std::borrow::Cow;
+
+use crate::element::{Data, Element, ElementType};
+use crate::error::{Error, TensorError};
+
+/// An array of some shape. Its elements always fill the shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    data: Data,
+}
+
+impl Tensor {
+    /// A tensor of these elements, row by row.
+    ///
+    /// # Errors
+    /// When they are more or fewer than the shape has room for.
+    pub fn new<T: Element>(shape: &[usize], elements: Vec<T>) -> Result<Self, TensorError> {
+        Self::of_data(shape.to_vec(), T::wrap(elements))
+    }
+
+    /// The same of elements whose type is not known until they are there.
+    ///
+    /// # Errors
+    /// When they are more or fewer than the shape has room for.
+    pub fn of_data(shape: Vec<usize>, data: Data) -> Result<Self, TensorError> {
+        let room = shape.iter().try_fold(1_usize, |room, dim| room.checked_mul(*dim));
+        match room {
+            Some(room) if room == data.len() => Ok(Self { shape, data }),
+            Some(room) => Err(TensorError::Shape { shape, room, elements: data.len() }),
+            None => {
+                let dims = shape.into_iter().map(|dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
+                Err(TensorError::TooLarge { dims })
+            }
+        }
+    }
+
+    /// The shape that a message tells.
+    pub(crate) fn of_wire(dims: Vec<i64>, data: Data) -> Result<Self, TensorError> {
+        if let Some((index, value)) = dims.iter().enumerate().find(|(_, dim)| **dim < 0) {
+            return Err(TensorError::NegativeDimension { index, value: *value });
+        }
+        match dims.iter().map(|dim| usize::try_from(*dim)).collect() {
+            Ok(shape) => Self::of_data(shape, data),
+            Err(_) => Err(TensorError::TooLarge { dims }),
+        }
+    }
+
+    /// A tensor of one dimension.
+    #[must_use]
+    pub fn vector<T: Element>(elements: Vec<T>) -> Self {
+        Self { shape: vec![elements.len()], data: T::wrap(elements) }
+    }
+
+    /// A tensor of no dimension and one element.
+    #[must_use]
+    pub fn scalar<T: Element>(element: T) -> Self {
+        Self { shape: Vec::new(), data: T::wrap(vec![element]) }
+    }
+
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    #[must_use]
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    #[must_use]
+    pub fn element_type(&self) -> ElementType {
+        self.data.element_type()
+    }
+
+    /// The elements, row by row.
+    ///
+    /// # Errors
+    /// When they are of another type.
+    pub fn elements<T: Element>(&self) -> Result<&[T], TensorError> {
+        T::of(&self.data).ok_or_else(|| wrong_type::<T>(self.element_type()))
+    }
+
+    /// The same for the taking.
+    ///
+    /// # Errors
+    /// When they are of another type.
+    pub fn into_elements<T: Element>(self) -> Result<Vec<T>, TensorError> {
+        T::take(self.data).map_err(|data| wrong_type::<T>(data.element_type()))
+    }
+
+    /// The elements as `f32`, whatever numbers they are; those that `f32` cannot hold exactly are rounded.
+    ///
+    /// # Errors
+    /// When they are strings or booleans.
+    pub fn to_f32(&self) -> Result<Cow<'_, [f32]>, TensorError> {
+        Ok(match &self.data {
+            Data::F32(elements) => Cow::Borrowed(elements),
+            Data::F64(elements) => elements.iter().map(|x| *x as f32).collect(),
+            Data::I8(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
+            Data::U8(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
+            Data::I16(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
+            Data::U16(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
+            Data::I32(elements) => elements.iter().map(|x| *x as f32).collect(),
+            Data::U32(elements) => elements.iter().map(|x| *x as f32).collect(),
+            Data::I64(elements) => elements.iter().map(|x| *x as f32).collect(),
+            Data::U64(elements) => elements.iter().map(|x| *x as f32).collect(),
+            Data::Bool(_) | Data::Bytes(_) => {
+                return Err(TensorError::WrongType { wanted: "numbers", found: self.element_type() });
+            }
+        })
+    }
+
+    /// An error that names this tensor, for readers who have more against it than its type.
+    pub fn refuse(&self, name: impl Into<String>, why: impl Into<String>) -> Error {
+        let why = format!("{}; its shape is {:?}", why.into(), self.shape);
+        TensorError::Other(why).of(name)
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<i64>, Data) {
+        // A shape that came from a message fits, and one that has elements in memory does too.
+        let dims = self.shape.into_iter().map(|dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
+        (dims, self.data)
+    }
+}
+
+fn wrong_type<T: Element>(found: ElementType) -> TensorError {
+    TensorError::WrongType { wanted: T::TYPE.name(), found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_fill_the_shape_or_there_is_no_tensor() {
+        let tensor = Tensor::new(&[2, 2], vec![1_i64, 2, 3, 4]).unwrap();
+        assert_eq!((tensor.shape(), tensor.elements::<i64>().unwrap()), (&[2, 2][..], &[1, 2, 3, 4][..]));
+        let error = Tensor::new(&[2, 3], vec![0_u8; 5]).unwrap_err();
+        assert_eq!(error.to_string(), "its shape [2, 3] has room for 6 elements, but it has 5");
+        let error = Tensor::new(&[usize::MAX, 2], vec![0_u8; 5]).unwrap_err();
+        assert!(error.to_string().ends_with("has more elements than can be counted"), "{error}");
+        assert!(Tensor::new::<f32>(&[0, 7], Vec::new()).is_ok(), "an empty batch");
+        assert!(Tensor::new::<f32>(&[], Vec::new()).is_err(), "a shape without dimensions has one element");
+    }
+
+    #[test]
+    fn a_shape_from_a_message_may_be_nonsense() {
+        let refused = |dims: &[i64]| Tensor::of_wire(dims.to_vec(), Data::F32(vec![1.0])).unwrap_err().to_string();
+        assert_eq!(refused(&[1, -1]), "dimension 1 of its shape is -1");
+        assert_eq!(
+            refused(&[i64::MAX, i64::MAX]),
+            "its shape [9223372036854775807, 9223372036854775807] has more elements than can be counted"
+        );
+        assert_eq!(refused(&[0]), "its shape [0] has room for 0 elements, but it has 1");
+        assert!(refused(&[1 << 32, 1 << 32, 0]).contains("counted"), "even where the product would be zero");
+    }
+
+    #[test]
+    fn elements_are_asked_for_by_type() {
+        let tensor = Tensor::vector(vec![0.5_f64]);
+        assert_eq!(tensor.elements::<f32>().unwrap_err().to_string(), "its elements are f64, not f32");
+        assert_eq!(*tensor.to_f32().unwrap(), [0.5]);
+        assert_eq!(tensor.into_elements::<f64>().unwrap(), [0.5]);
+        let words = Tensor::vector(vec![b"a".to_vec()]);
+        assert_eq!(words.to_f32().unwrap_err().to_string(), "its elements are bytes, not numbers");
+        assert_eq!(Tensor::scalar(true).shape(), &[0_usize; 0]);
+    }
+
+    #[test]
+    fn all_numbers_can_be_had_as_floats() {
+        let numbers = [
+            Tensor::scalar(3_i8),
+            Tensor::scalar(3_u8),
+            Tensor::scalar(3_i16),
+            Tensor::scalar(3_u16),
+            Tensor::scalar(3_i32),
+            Tensor::scalar(3_u32),
+            Tensor::scalar(3_i64),
+            Tensor::scalar(3_u64),
+            Tensor::scalar(3_f32),
+            Tensor::scalar(3_f64),
+        ];
+        for number in numbers {
+            assert_eq!(*number.to_f32().unwrap(), [3.0], "{number:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What EAS's TensorFlow processor takes and gives: tensors by name.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use crate::array;
+use crate::error::Error;
+use crate::proto::tensorflow::{ArrayProto, PredictRequest, PredictResponse};
+use crate::tensor::Tensor;
+
+pub(crate) const REQUEST: &str = "TensorFlow request";
+const RESPONSE: &str = "TensorFlow response";
+
+/// What `TFRequest` of the SDKs sends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Which of the model's signatures is meant.
+    pub signature_name: String,
+    pub inputs: BTreeMap<String, Tensor>,
+    /// The outputs that are wanted; none stands for all.
+    pub output_filter: Vec<String>,
+}
+
+impl Request {
+    #[must_use]
+    pub fn new(signature_name: impl Into<String>) -> Self {
+        Self { signature_name: signature_name.into(), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn with_input(mut self, name: impl Into<String>, tensor: Tensor) -> Self {
+        self.inputs.insert(name.into(), tensor);
+        self
+    }
+
+    /// Asks for this output; who asks for none gets all.
+    #[must_use]
+    pub fn with_output(mut self, name: impl Into<String>) -> Self {
+        self.output_filter.push(name.into());
+        self
+    }
+
+    /// # Errors
+    /// When there is no such input; which there are.
+    pub fn input(&self, name: &str) -> Result<&Tensor, Error> {
+        find(&self.inputs, "input", name)
+    }
+
+    #[must_use]
+    pub fn wants(&self, output: &str) -> bool {
+        self.output_filter.is_empty() || self.output_filter.iter().any(|wanted| wanted == output)
+    }
+
+    /// # Errors
+    /// When the bytes are no such message, or a tensor in it is not in order.
+    pub fn decode(body: &[u8]) -> Result<Self, Error> {
+        let message = PredictRequest::decode(body).map_err(|cause| Error::malformed(REQUEST, &cause))?;
+        Self::of_message(message)
+    }
+
+    pub(crate) fn of_message(message: PredictRequest) -> Result<Self, Error> {
+        let PredictRequest { signature_name, inputs, output_filter } = message;
+        Ok(Self { signature_name, inputs: read(inputs, "inputs")?, output_filter })
+    }
+
+    /// # Errors
+    /// When a tensor's elements are of a type that these messages have no place for.
+    pub fn encode(self) -> Result<Vec<u8>, Error> {
+        let Self { signature_name, inputs, output_filter } = self;
+        let inputs = write(inputs, "inputs")?;
+        Ok(PredictRequest { signature_name, inputs, output_filter }.encode_to_vec())
+    }
+}
+
+/// What `TFResponse` of the SDKs reads.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Response {
+    pub outputs: BTreeMap<String, Tensor>,
+}
+
+impl Response {
+    #[must_use]
+    pub fn with_output(mut self, name: impl Into<String>, tensor: Tensor) -> Self {
+        self.outputs.insert(name.into(), tensor);
+        self
+    }
+
+    /// # Errors
+    /// When there is no such output; which there are.
+    pub fn output(&self, name: &str) -> Result<&Tensor, Error> {
+        find(&self.outputs, "output", name)
+    }
+
+    /// # Errors
+    /// When the bytes are no such message, or a tensor in it is not in order.
+    pub fn decode(body: &[u8]) -> Result<Self, Error> {
+        let message = PredictResponse::decode(body).map_err(|cause| Error::malformed(RESPONSE, &cause))?;
+        Ok(Self { outputs: read(message.outputs, "outputs")? })
+    }
+
+    /// # Errors
+    /// When a tensor's elements are of a type that these messages have no place for.
+    pub fn encode(self) -> Result<Vec<u8>, Error> {
+        Ok(PredictResponse { outputs: write(self.outputs, "outputs")? }.encode_to_vec())
+    }
+}
+
+fn find<'a>(tensors: &'a BTreeMap<String, Tensor>, what: &str, name: &str) -> Result<&'a Tensor, Error> {
+    let missing = || Error::Missing {
+        what: format!("{what} {name:?}"),
+        there: tensors.keys().map(|name| format!("{name:?}")).collect(),
+    };
+    tensors.get(name).ok_or_else(missing)
+}
+
+fn read(arrays: BTreeMap<String, ArrayProto>, field: &str) -> Result<BTreeMap<String, Tensor>, Error> {
+    let tensors = arrays.into_iter().map(|(name, array)| match array::read_tensorflow(array) {
+        Ok(tensor) => Ok((name, tensor)),
+        Err(error) => Err(error.of(format!("{field}[{name:?}]"))),
+    });
+    tensors.collect()
+}
+
+fn write(tensors: BTreeMap<String, Tensor>, field: &str) -> Result<BTreeMap<String, ArrayProto>, Error> {
+    let arrays = tensors.into_iter().map(|(name, tensor)| match array::write_tensorflow(tensor) {
+        Ok(array) => Ok((name, array)),
+        Err(error) => Err(error.of(format!("{field}[{name:?}]"))),
+    });
+    arrays.collect()
+}
