@@ -1,12 +1,16 @@
 //! The admin listener: the control API, health and metrics.
 //!
 //! Its own origin and port, and a bearer token on everything that tells or changes something. Health and metrics are
-//! open: whoever can reach the port is meant to watch. `api` is the table of paths, `problem` its errors.
+//! open: whoever can reach the port is meant to watch. `operations` are the
+//! tables of what can be asked for, `api` the line a request walks, `problem` its errors, `openapi` the document of it all.
 
 mod api;
 mod deploy;
+mod openapi;
+mod operation;
+mod operations;
 mod problem;
-mod token;
+mod query;
 mod view;
 
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +41,8 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Wrong tokens a second from one address: operators do not come through a gateway.
 pub const MAX_FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+pub(crate) use self::openapi::text as openapi;
 
 type Reply = http::Response<Either<Full<Bytes>, Channel<Bytes>>>;
 

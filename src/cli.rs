@@ -92,8 +92,12 @@ enum Command {
     Build(build::BuildArgs),
     /// Run a service file once, here, without a server
     Test(test::TestArgs),
-    /// Print the JSON Schema of the service file
-    Schema,
+    /// Print the JSON Schema of the service file, or the OpenAPI document of the admin API
+    Schema {
+        /// The OpenAPI document, which a server has at `/openapi.json`
+        #[arg(long)]
+        api: bool,
+    },
     /// Print completions for a shell
     Completions { shell: Shell },
     /// What the server runs itself in to compile an upload, where limits can be set and a crash does no harm
@@ -163,7 +167,8 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::New(args) => return new::new(&args, screen),
         Command::Build(args) => return build::build(&args, screen),
         Command::Test(args) => return test::test(&args, screen),
-        Command::Schema => screen.line(format_args!("{:#}", config::json_schema()))?,
+        Command::Schema { api: true } => screen.line(crate::admin::openapi().trim_end())?,
+        Command::Schema { api: false } => screen.line(format_args!("{:#}", config::json_schema()))?,
         Command::Completions { shell } => {
             // Into memory first: the generator panics when a pipe closes.
             let mut script = Vec::new();

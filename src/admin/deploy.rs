@@ -6,43 +6,74 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{Either, channel::Channel};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::api::json_reply;
+use super::api::{json_reply, parse};
 use super::problem::Problem;
+use super::view::{Deployed, service_file};
 use super::{Admin, Reply};
 use crate::config::ServiceFile;
-use crate::registry::{Change, Files, Progress, Report};
+use crate::registry::{Change, ChangeError, Files, Progress, Report};
 use crate::storage::{Digest, ModelFile};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
 const MAX_LINES: usize = 32;
 
-#[derive(Deserialize)]
+/// A new service. The files it names have been uploaded before.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+pub(super) struct CreateBody {
+    #[schemars(schema_with = "service_file")]
     spec: Value,
     processor: Digest,
+    /// The files of the model directory.
     #[serde(default)]
     model: Vec<ModelFile>,
     #[serde(default)]
     warm_up: Option<Digest>,
 }
 
-#[derive(Deserialize)]
+/// A change to a service; what is left out stays as it was.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ModifyBody {
+pub(super) struct ModifyBody {
+    /// A JSON merge patch (RFC 7396) for the service file: null removes a key.
     #[serde(default)]
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     spec: Option<Value>,
     #[serde(default)]
     processor: Option<Digest>,
+    /// All files of the model directory.
     #[serde(default)]
     model: Option<Vec<ModelFile>>,
-    /// Absent: as it was. Null: removed.
+    /// Null: removed.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<Digest>")]
     warm_up: Option<Option<Digest>>,
+}
+
+/// A line of a deploy that is under way.
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event {
+    /// A step begins.
+    Progress { step: &'static str },
+    /// Something worth knowing that keeps nothing from going well.
+    Notice { text: String },
+    /// The last line of a deploy that went well.
+    Done { result: Deployed },
+    /// The last line of one that did not.
+    Failed {
+        #[schemars(schema_with = "problem")]
+        problem: Value,
+    },
+}
+
+fn problem(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "$ref": "#/components/schemas/Problem" })
 }
 
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -58,7 +89,7 @@ pub(super) enum Deploy {
 impl Deploy {
     pub(super) fn create(body: &[u8]) -> Result<Self, Problem> {
         let body: CreateBody = parse(body)?;
-        let file = ServiceFile::from_value(&body.spec).map_err(crate::registry::ChangeError::Invalid)?;
+        let file = ServiceFile::from_value(&body.spec).map_err(ChangeError::Invalid)?;
         let files = Files { processor: body.processor, model: body.model, warm_up: body.warm_up };
         Ok(Self::Create { file: Box::new(file), files })
     }
@@ -76,7 +107,7 @@ impl Deploy {
         }
     }
 
-    async fn carry_out(self, admin: &Admin, progress: &Progress) -> Result<Value, Problem> {
+    async fn carry_out(self, admin: &Admin, progress: &Progress) -> Result<Deployed, Problem> {
         let service = match self {
             Self::Create { file, files } => admin.registry.create(&file, files, progress).await?,
             Self::Modify { name, change } => admin.registry.modify(&name, change, progress).await?,
@@ -86,13 +117,10 @@ impl Deploy {
         Ok(admin.deployed(&service))
     }
 
-    /// Carries the deploy out in a task of its own: an operator who hangs up does not leave it half done.
     pub(super) async fn answer(self, admin: Arc<Admin>, headers: &HeaderMap) -> Result<Reply, Problem> {
         if !wants_progress(headers) {
             let status = self.success();
-            let task = tokio::spawn(async move { self.carry_out(&admin, &|_| {}).await });
-            let result = task.await.map_err(|error| Problem::internal(&error))??;
-            return Ok(json_reply(status, &result));
+            return json_reply(status, &self.carry_out(&admin, &|_| {}).await?);
         }
         let (mut sender, body) = Channel::new(MAX_LINES);
         let (reports, mut told) = mpsc::channel(MAX_LINES);
@@ -105,20 +133,20 @@ impl Deploy {
         });
         tokio::spawn(async move {
             while let Some(report) = told.recv().await {
-                let line = match report {
-                    Report::Begun(step) => json!({"event": "progress", "step": step.name()}),
-                    Report::Notice(text) => json!({"event": "notice", "text": text}),
+                let event = match report {
+                    Report::Begun(step) => Event::Progress { step: step.name() },
+                    Report::Notice(text) => Event::Notice { text },
                 };
-                if sender.send_data(to_line(&line)).await.is_err() {
+                if sender.send_data(event.to_line()).await.is_err() {
                     return;
                 }
             }
             let last = match work.await {
-                Ok(Ok(result)) => json!({"event": "done", "result": result}),
-                Ok(Err(problem)) => json!({"event": "failed", "problem": problem.body()}),
-                Err(error) => json!({"event": "failed", "problem": Problem::internal(&error).body()}),
+                Ok(Ok(result)) => Event::Done { result },
+                Ok(Err(problem)) => Event::Failed { problem: problem.body() },
+                Err(error) => Event::Failed { problem: Problem::internal(&error).body() },
             };
-            let _ = sender.send_data(to_line(&last)).await;
+            let _ = sender.send_data(last.to_line()).await;
         });
         let mut reply = Response::new(Either::Right(body));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -126,15 +154,14 @@ impl Deploy {
     }
 }
 
-pub(super) fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
+impl Event {
+    fn to_line(&self) -> Bytes {
+        let line = serde_json::to_string(self).expect("events are plain JSON");
+        Bytes::from(line + "\n")
+    }
 }
 
 fn wants_progress(headers: &HeaderMap) -> bool {
     let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("application/x-ndjson"));
     headers.get_all(ACCEPT).iter().any(accepts)
-}
-
-fn to_line(value: &Value) -> Bytes {
-    Bytes::from(format!("{value}\n"))
 }

@@ -14,21 +14,73 @@ use crate::config::Mistakes;
 use crate::registry::ChangeError;
 use crate::storage::StorageError;
 
+/// A kind of refusal: its status, its name for programs, and what it means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    pub(super) means: &'static str,
+}
+
+const fn kind(status: u16, code: &'static str, means: &'static str) -> Kind {
+    Kind { status, code, means }
+}
+
+pub(super) static BAD_REQUEST: Kind = kind(400, "bad_request", "The query, a header or the body is not as expected.");
+pub(super) static INVALID_SERVICE_FILE: Kind =
+    kind(400, "invalid_service_file", "The service file has mistakes; `errors` names all of them.");
+pub(super) static PROCESSOR_REFUSED: Kind =
+    kind(400, "processor_refused", "The processor cannot be compiled, or its `initialize` failed.");
+pub(super) static ARTIFACT_MISMATCH: Kind =
+    kind(400, "artifact_mismatch", "The upload does not hash to the name it was given.");
+pub(super) static UNAUTHORIZED: Kind = kind(401, "unauthorized", "The admin token is missing or wrong.");
+pub(super) static NOT_FOUND: Kind = kind(404, "not_found", "There is no such thing.");
+pub(super) static SERVICE_NOT_FOUND: Kind = kind(404, "service_not_found", "There is no service of that name.");
+pub(super) static METHOD_NOT_ALLOWED: Kind =
+    kind(405, "method_not_allowed", "The path does not answer this method; `Allow` names those it does.");
+pub(super) static SERVICE_EXISTS: Kind = kind(409, "service_exists", "A service of that name exists.");
+pub(super) static ARTIFACT_MISSING: Kind =
+    kind(409, "artifact_missing", "A file that the service needs has not been uploaded.");
+pub(super) static SERVICE_IS_PUBLIC: Kind =
+    kind(409, "service_is_public", "Anybody may call the service: it has no token.");
+pub(super) static TWO_TOKENS: Kind =
+    kind(409, "two_tokens", "The token before is still accepted; a rotation would leave a third one behind.");
+pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
+pub(super) static BODY_TOO_LARGE: Kind = kind(413, "body_too_large", "The body is larger than it may be.");
+pub(super) static UNSUPPORTED_MEDIA_TYPE: Kind =
+    kind(415, "unsupported_media_type", "The body's `Content-Type` is not `application/json`.");
+pub(super) static RATE_LIMITED: Kind = kind(
+    429,
+    "rate_limited",
+    "Too many wrong tokens came from this address; `Retry-After` says when it may try again.",
+);
+pub(super) static INTERNAL: Kind = kind(500, "internal", "A fault of the host's own; its log knows more.");
+pub(super) static OUTCOME_UNKNOWN: Kind =
+    kind(500, "outcome_unknown", "The disk failed at the end of a change, and whether it was made is not known.");
+pub(super) static STORAGE_FULL: Kind = kind(507, "storage_full", "The disk of the data directory is full.");
+
+/// What whoever needs the token can always be told.
+pub(super) static OF_EVERY_OPERATION: &[&Kind] =
+    &[&BAD_REQUEST, &UNAUTHORIZED, &METHOD_NOT_ALLOWED, &RATE_LIMITED, &INTERNAL];
+/// What a JSON body can be refused for.
+pub(super) static OF_A_BODY: &[&Kind] = &[&BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
+/// What can keep a change from being kept.
+pub(super) static OF_A_CHANGE: &[&Kind] = &[&OUTCOME_UNKNOWN, &STORAGE_FULL];
+
 /// What an operator is told when something cannot be done.
 #[derive(Debug)]
 pub(super) struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    kind: &'static Kind,
     detail: String,
     hint: Option<String>,
     errors: Option<Box<Value>>,
-    allow: Option<&'static str>,
+    allow: Option<HeaderValue>,
     retry_after: Option<Duration>,
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), hint: None, errors: None, allow: None, retry_after: None }
+    fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), hint: None, errors: None, allow: None, retry_after: None }
     }
 
     fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -36,42 +88,56 @@ impl Problem {
         self
     }
 
+    pub(super) fn kind(&self) -> &'static Kind {
+        self.kind
+    }
+
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+        Self::new(&BAD_REQUEST, detail)
     }
 
     pub(super) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the admin token is missing or wrong")
+        Self::new(&UNAUTHORIZED, "the admin token is missing or wrong")
             .with_hint("send `Authorization: Bearer <token>`; the token is in admin.token in the data directory")
     }
 
     pub(super) fn not_found(path: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path}"))
+        Self::new(&NOT_FOUND, format!("there is nothing at {path}")).with_hint("/openapi.json lists all paths")
     }
 
     pub(super) fn artifact_not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such artifact")
+        Self::new(&NOT_FOUND, "there is no such artifact")
     }
 
-    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
-        let mut problem =
-            Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path answers {allow}"));
-        problem.allow = Some(allow);
+    /// `allow` lists the methods that the path answers.
+    pub(super) fn method_not_allowed(allow: &str) -> Self {
+        let mut problem = Self::new(&METHOD_NOT_ALLOWED, format!("this path answers {allow}"));
+        problem.allow = HeaderValue::from_str(allow).ok();
         problem
     }
 
     pub(super) fn length_required() -> Self {
-        Self::new(StatusCode::LENGTH_REQUIRED, "length_required", "an upload has a body, and says how long it is")
+        Self::new(&LENGTH_REQUIRED, "an upload has a body, and says how long it is")
     }
 
     pub(super) fn body_too_large(limit: usize) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("the body is larger than {limit} bytes"))
+        Self::new(&BODY_TOO_LARGE, format!("the body is larger than {limit} bytes"))
+    }
+
+    pub(super) fn unsupported_media_type() -> Self {
+        Self::new(&UNSUPPORTED_MEDIA_TYPE, "the body is said to be something other than JSON")
+            .with_hint("send `Content-Type: application/json`")
     }
 
     fn invalid(mistakes: &Mistakes) -> Self {
         let count = mistakes.len();
         let detail = format!("the service file has {count} {}", if count == 1 { "mistake" } else { "mistakes" });
-        let mut problem = Self::new(StatusCode::BAD_REQUEST, "invalid_service_file", detail);
+        let mut problem = Self::new(&INVALID_SERVICE_FILE, detail);
         problem.errors = serde_json::to_value(mistakes).ok().map(Box::new);
         problem
     }
@@ -79,16 +145,21 @@ impl Problem {
     /// A fault of the host's own: the log has the details.
     pub(super) fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "an admin request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the host failed; its log knows why")
+        Self::new(&INTERNAL, "the host failed; its log knows why")
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.kind.status).expect("kinds have valid statuses")
     }
 
     pub(super) fn body(&self) -> Value {
+        let status = self.status();
         let mut body = Map::new();
         body.insert("type".into(), "about:blank".into());
-        body.insert("title".into(), self.status.canonical_reason().unwrap_or("Unknown").into());
-        body.insert("status".into(), self.status.as_u16().into());
+        body.insert("title".into(), status.canonical_reason().unwrap_or("Unknown").into());
+        body.insert("status".into(), status.as_u16().into());
         body.insert("detail".into(), self.detail.as_str().into());
-        body.insert("code".into(), self.code.into());
+        body.insert("code".into(), self.kind.code.into());
         if let Some(hint) = &self.hint {
             body.insert("hint".into(), hint.as_str().into());
         }
@@ -100,17 +171,17 @@ impl Problem {
 
     pub(super) fn reply(&self) -> Reply {
         let mut reply = Response::new(Either::Left(Full::new(Bytes::from(self.body().to_string()))));
-        *reply.status_mut() = self.status;
+        *reply.status_mut() = self.status();
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(time) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(time.as_millis().div_ceil(1000).max(1) as u64));
         }
-        if let Some(allow) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        if let Some(allow) = &self.allow {
+            headers.insert(ALLOW, allow.clone());
         }
         reply
     }
@@ -118,8 +189,7 @@ impl Problem {
 
 impl From<TooManyFailures> for Problem {
     fn from(failures: TooManyFailures) -> Self {
-        let detail = "too many wrong admin tokens came from this address";
-        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        let mut problem = Self::new(&RATE_LIMITED, "too many wrong admin tokens came from this address");
         problem.retry_after = Some(failures.retry_after);
         problem
     }
@@ -128,16 +198,16 @@ impl From<TooManyFailures> for Problem {
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
-            ChangeError::Exists => Self::new(StatusCode::CONFLICT, "service_exists", error.reason())
+            ChangeError::Exists => Self::new(&SERVICE_EXISTS, error.reason())
                 .with_hint("change it with `bulkhead modify`, or delete it first"),
-            ChangeError::NotFound => Self::new(StatusCode::NOT_FOUND, "service_not_found", error.reason()),
+            ChangeError::NotFound => Self::new(&SERVICE_NOT_FOUND, error.reason()),
             ChangeError::Invalid(mistakes) => Self::invalid(&mistakes),
-            ChangeError::Public => Self::new(StatusCode::CONFLICT, "service_is_public", error.reason())
+            ChangeError::Public => Self::new(&SERVICE_IS_PUBLIC, error.reason())
                 .with_hint("`bulkhead modify NAME -D token=…` gives it one"),
-            ChangeError::TwoTokens => Self::new(StatusCode::CONFLICT, "two_tokens", error.reason())
+            ChangeError::TwoTokens => Self::new(&TWO_TOKENS, error.reason())
                 .with_hint("move its callers over, then retire it: `bulkhead token NAME --retire`"),
             ChangeError::Refused { reason, stack } => {
-                let problem = Self::new(StatusCode::BAD_REQUEST, "processor_refused", reason);
+                let problem = Self::new(&PROCESSOR_REFUSED, reason);
                 if stack.is_empty() { problem } else { problem.with_hint(format!("it failed in:\n{stack}")) }
             }
             ChangeError::Storage(error) => error.into(),
@@ -150,22 +220,19 @@ impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         let told = error.to_string();
         if error.is_full() {
-            return Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "storage_full",
-                "the disk of the data directory is full",
-            )
-            .with_hint("free some space and try again; what is deployed goes on serving");
+            return Self::new(&STORAGE_FULL, "the disk of the data directory is full")
+                .with_hint("free some space and try again; what is deployed goes on serving");
         }
         match error {
-            StorageError::Missing { sha256 } => Self::new(StatusCode::CONFLICT, "artifact_missing", told)
-                .with_hint(format!("PUT /api/v1/artifacts/{sha256}")),
-            StorageError::WrongDigest { .. } => Self::new(StatusCode::BAD_REQUEST, "artifact_mismatch", told),
-            StorageError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", told),
+            StorageError::Missing { sha256 } => {
+                Self::new(&ARTIFACT_MISSING, told).with_hint(format!("PUT /api/v1/artifacts/{sha256}"))
+            }
+            StorageError::WrongDigest { .. } => Self::new(&ARTIFACT_MISMATCH, told),
+            StorageError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, told),
             StorageError::Io { source, .. } => Self::internal(&format!("{told}: {source}")),
             StorageError::Unknown { ref source, .. } => {
                 tracing::error!(error = source.with_source(), "{told}");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome_unknown", told).with_hint(
+                Self::new(&OUTCOME_UNKNOWN, told).with_hint(
                     "what was deployed before goes on serving until then; make the change again once the disk is well",
                 )
             }

@@ -166,6 +166,8 @@ fn a_token_found_here_is_not_sent_elsewhere() {
 fn schema_and_completions_are_printed() {
     let schema: Value = serde_json::from_str(&bulkhead(&["schema"]).out).unwrap();
     assert!(schema["properties"]["processor_path"].is_object());
+    let document: Value = serde_json::from_str(&bulkhead(&["schema", "--api"]).out).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
     for shell in ["bash", "zsh", "fish"] {
         let ran = bulkhead(&["completions", shell]);
         assert!(ran.out.contains("modify") && !ran.out.contains("\u{1b}"), "{shell}");
@@ -230,6 +232,6 @@ fn a_reader_that_leaves_is_no_failure() {
     }
     let err = Pipe::default();
     let mut screen = Screen::with(ScreenArgs::default(), Closed, err.clone());
-    assert_eq!(run(Command::Schema, &mut screen), Exit::Ok);
+    assert_eq!(run(Command::Schema { api: false }, &mut screen), Exit::Ok);
     assert_eq!(err.text(), "");
 }

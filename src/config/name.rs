@@ -5,9 +5,6 @@ use std::{borrow::Borrow, error, fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-/// What a name looks like, for schemas; [`ServiceName::parse`] is the same rule in code.
-pub(super) const PATTERN: &str = "^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$";
-
 /// Cheap to clone, because every call carries one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ServiceName(Arc<str>);
@@ -17,6 +14,8 @@ pub struct ServiceName(Arc<str>);
 pub struct BadName;
 
 impl ServiceName {
+    /// What a name looks like, for schemas; [`ServiceName::parse`] is the same rule in code.
+    pub(crate) const PATTERN: &str = "^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$";
     pub const ACCEPTED: &'static str = "1 to 63 of a-z, 0-9, `-` and `_`, with a letter or a digit at both ends";
 
     pub fn parse(text: &str) -> Result<Self, BadName> {

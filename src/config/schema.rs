@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     keys::{KEYS, Key, Use},
     kind::{Kind, UNLIMITED},
-    name,
+    name::ServiceName,
 };
 
 const SPELLINGS: &str = "One service. Sections may be nested (`{\"metadata\": {\"rpc\": {\"keepalive\": 5000}}}`) or \
@@ -95,7 +95,7 @@ fn shape(kind: Kind) -> Value {
             json!({ "enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>() })
         }
         Kind::Words { of, least } => json!({ "type": list, "items": { "enum": of }, "minItems": least }),
-        Kind::Name => json!({ "type": text, "pattern": name::PATTERN }),
+        Kind::Name => json!({ "type": text, "pattern": ServiceName::PATTERN }),
         Kind::Token => json!({ "type": text, "pattern": "^[!-~]{1,512}$" }),
         Kind::Location => json!({ "type": text, "pattern": "\\S" }),
         Kind::Entry => json!({ "type": text, "pattern": "^[^/\\\\]" }),

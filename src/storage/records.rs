@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -43,14 +44,15 @@ pub struct Record {
     pub updated_at: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "StoredArtifact")]
 pub struct Artifact {
     pub sha256: Digest,
     pub bytes: u64,
 }
 
 /// One file of a model directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "AnyModelFile")]
 pub struct ModelFile {
     /// Relative to the model directory, and inside it.
@@ -59,8 +61,11 @@ pub struct ModelFile {
     pub size: u64,
 }
 
-#[derive(Deserialize)]
+/// One file of a model directory.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ModelFile")]
 struct AnyModelFile {
+    /// Relative to the model directory, and inside it.
     path: String,
     sha256: Digest,
     size: u64,

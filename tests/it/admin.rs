@@ -142,7 +142,7 @@ fn services_are_listed_stopped_started_and_deleted() {
     assert_eq!(host.call_admin("POST", "/api/v1/services/a/start", b"").json()["state"], "running");
     assert_eq!(host.call_admin("DELETE", "/api/v1/services/a", b"").json()["state"], "deleted");
     assert_eq!(host.call_admin("GET", "/api/v1/services/a", b"").status, 404);
-    assert_eq!(host.call_admin("PATCH", "/api/v1/services/b", b"").header("allow"), Some("GET, PUT, DELETE"));
+    assert_eq!(host.call_admin("PATCH", "/api/v1/services/b", b"").header("allow"), Some("GET, HEAD, PUT, DELETE"));
 }
 
 #[test]
@@ -157,4 +157,49 @@ fn progress_is_told_step_by_step_to_who_asks() {
     let steps: Vec<&str> = lines.iter().filter_map(|line| line["step"].as_str()).collect();
     assert_eq!(steps, ["check", "compile", "initialize", "snapshot", "swap"]);
     assert_eq!(lines.last().unwrap()["result"]["version"], 1);
+}
+
+#[test]
+fn a_list_comes_a_page_at_a_time_and_can_be_narrowed() {
+    let host = TestHost::start();
+    for name in ["a-1", "a-2", "a-3", "b-1"] {
+        host.deploy(name, "echo", json!({"metadata": {"rpc": {"worker_threads": 1}}}));
+    }
+    let names = |query: &str| {
+        let answer = host.call_admin("GET", &format!("/api/v1/services{query}"), b"");
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        let page = answer.json();
+        let rows = page["services"].as_array().unwrap().clone();
+        let names: Vec<String> = rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
+        (names.join(" "), page["next"].as_str().map(str::to_owned))
+    };
+    assert_eq!(names(""), ("a-1 a-2 a-3 b-1".into(), None));
+    assert_eq!(names("?limit=3"), ("a-1 a-2 a-3".into(), Some("a-3".into())));
+    // The service that a page ended with may be gone by the time the next is asked for.
+    assert_eq!(host.call_admin("DELETE", "/api/v1/services/a-3", b"").status, 200);
+    assert_eq!(names("?limit=3&cursor=a-3"), ("b-1".into(), None));
+    assert_eq!(names("?prefix=a-&limit=2"), ("a-1 a-2".into(), None));
+    host.call_admin("POST", "/api/v1/services/a-2/stop", b"");
+    assert_eq!(names("?state=stopped"), ("a-2".into(), None));
+    for (query, accepted) in [
+        ("limit=0", "a whole number from 1 to 1000"),
+        ("limit=many", "a whole number from 1 to 1000"),
+        ("cursor=../x", "the `next` of the page before"),
+        ("state=asleep", "starting, running, stopped, failed"),
+        ("limt=1", "limit, cursor, prefix, state"),
+    ] {
+        let answer = host.call_admin("GET", &format!("/api/v1/services?{query}"), b"");
+        let problem = answer.json();
+        assert_eq!((answer.status, problem["code"].as_str()), (400, Some("bad_request")), "{query}");
+        assert!(problem["detail"].as_str().unwrap().contains(accepted), "{problem}");
+    }
+}
+
+#[test]
+fn the_control_api_describes_itself_to_anybody() {
+    let host = TestHost::start();
+    let answer = host.get_admin("/openapi.json");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    let kept = std::fs::read_to_string(bulkhead_artifacts::root().join("openapi.json")).unwrap();
+    assert_eq!(answer.text(), kept);
 }

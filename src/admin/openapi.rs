@@ -1,0 +1,225 @@
+//! The OpenAPI 3.1 document of the admin listener, made from the tables of operations and the types they speak of.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::operation::{Accepts, Access, Content, Operation, Parameter, Verb};
+use super::operations;
+use super::problem::Kind;
+use crate::config;
+
+const ABOUT: &str = "The control plane of one Bulkhead host. Everything below `/api` needs the admin token, which is in \
+    `admin.token` in the data directory. Failures are `application/problem+json` (RFC 9457); programs read `code`. A \
+    query parameter that is not listed is refused.";
+
+/// Why a request was refused (RFC 9457).
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of what `Problem::body` writes")]
+struct Problem {
+    r#type: String,
+    /// The status in words.
+    title: String,
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    /// The kind of refusal, for programs.
+    code: String,
+    /// What may help.
+    hint: Option<String>,
+    /// All mistakes of a service file.
+    errors: Option<Vec<Mistake>>,
+}
+
+/// One mistake in a service file.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape of `config::Mistake`")]
+struct Mistake {
+    /// The key, as `metadata.rpc.keepalive`; empty where it is the file as a whole.
+    path: String,
+    message: String,
+}
+
+/// Schemas of what is taken, where members may be left out, and of what is answered, where all are there. A type that is
+/// both looks the same in both.
+struct Types {
+    taken: SchemaGenerator,
+    answered: SchemaGenerator,
+}
+
+impl Types {
+    fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        });
+        Self { taken: settings.clone().into_generator(), answered: settings.for_serialize().into_generator() }
+    }
+}
+
+/// The document as it is served: the same text for every host of a release.
+pub(crate) fn text() -> String {
+    format!("{:#}\n", document())
+}
+
+fn document() -> Value {
+    let mut types = Types::new();
+    types.answered.subschema_for::<Problem>();
+    let mut paths = Map::new();
+    for operation in operations::all() {
+        let methods = paths.entry(operation.path).or_insert_with(|| json!({}));
+        let method = match operation.method {
+            Verb::Get => "get",
+            Verb::Post => "post",
+            Verb::Put => "put",
+            Verb::Delete => "delete",
+        };
+        methods[method] = describe(operation, &mut types);
+    }
+    let mut schemas = types.taken.take_definitions(true);
+    schemas.extend(types.answered.take_definitions(true));
+    let mut file = config::json_schema();
+    if let Value::Object(file) = &mut file {
+        // The dialect is that of the document as a whole.
+        file.remove("$schema");
+    }
+    schemas.insert("ServiceFile".to_owned(), file);
+    schemas.sort_keys();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Bulkhead admin API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": ABOUT,
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "adminToken": { "type": "http", "scheme": "bearer" } },
+        },
+    })
+}
+
+fn describe(operation: &Operation, types: &mut Types) -> Value {
+    let mut described = Map::new();
+    described.insert("operationId".to_owned(), operation.id.into());
+    described.insert("summary".to_owned(), operation.summary.into());
+    if !operation.description.is_empty() {
+        described.insert("description".to_owned(), operation.description.into());
+    }
+    let security = match operation.access {
+        Access::Open => json!([]),
+        Access::Operator => json!([{ "adminToken": [] }]),
+    };
+    described.insert("security".to_owned(), security);
+    let places = operation.places().map(|place| parameter(place, "path"));
+    let parameters: Vec<_> = places.chain(operation.query.iter().map(|query| parameter(query, "query"))).collect();
+    if !parameters.is_empty() {
+        described.insert("parameters".to_owned(), parameters.into());
+    }
+    if !operation.takes.is_empty() {
+        described.insert(
+            "requestBody".to_owned(),
+            json!({ "required": true, "content": content(operation.takes, &mut types.taken) }),
+        );
+    }
+    described.insert("responses".to_owned(), responses(operation, &mut types.answered));
+    described.into()
+}
+
+fn parameter(parameter: &Parameter, place: &str) -> Value {
+    let schema = match parameter.accepts {
+        Accepts::Text => json!({ "type": "string" }),
+        Accepts::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
+        Accepts::Word(words) => json!({ "type": "string", "enum": words }),
+        Accepts::Whole { least, most, default } => {
+            json!({ "type": "integer", "minimum": least, "maximum": most, "default": default })
+        }
+    };
+    json!({
+        "name": parameter.name,
+        "in": place,
+        "required": place == "path",
+        "description": parameter.means,
+        "schema": schema,
+    })
+}
+
+fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
+    let mut responses = Map::new();
+    for answer in operation.answers {
+        let mut response = json!({ "description": answer.means });
+        if !answer.content.is_empty() {
+            response["content"] = content(answer.content, generator);
+        }
+        responses.insert(answer.status.as_str().to_owned(), response);
+    }
+    let refusals = operation.refusals();
+    for same_status in refusals.chunk_by(|a, b| a.status == b.status) {
+        responses.insert(same_status[0].status.to_string(), refused(same_status));
+    }
+    responses.sort_keys();
+    responses.into()
+}
+
+/// The kinds of refusal that share a status.
+fn refused(kinds: &[&Kind]) -> Value {
+    let told: Vec<_> = kinds.iter().map(|kind| format!("`{}`: {}", kind.code, kind.means)).collect();
+    let schema = json!({
+        "allOf": [
+            { "$ref": "#/components/schemas/Problem" },
+            { "properties": { "code": { "enum": kinds.iter().map(|kind| kind.code).collect::<Vec<_>>() } } },
+        ],
+    });
+    json!({
+        "description": told.join("\n\n"),
+        "content": { "application/problem+json": { "schema": schema } },
+    })
+}
+
+fn content(contents: &[Content], generator: &mut SchemaGenerator) -> Value {
+    let media = |content: &Content| {
+        let media = match content {
+            Content::Json(shape) | Content::Lines(shape) => json!({ "schema": (shape.schema)(generator) }),
+            Content::Text(_) => json!({}),
+            Content::Bytes => json!({ "schema": { "type": "string", "format": "binary" } }),
+        };
+        (content.media_type().to_owned(), media)
+    };
+    contents.iter().map(media).collect::<Map<_, _>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// `BULKHEAD_BLESS=1 cargo test openapi` writes the file anew.
+    #[test]
+    fn the_document_in_the_tree_is_the_one_that_is_served() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+        let document = text();
+        if std::env::var_os("BULKHEAD_BLESS").is_some() {
+            std::fs::write(&file, &document).unwrap();
+        }
+        let kept = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(kept == document, "openapi.json is out of date; BULKHEAD_BLESS=1 cargo test openapi writes it anew");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_schema_is_referred_to() {
+        let document = document();
+        let text = document.to_string();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        for name in schemas.keys() {
+            assert!(text.contains(&format!("\"#/components/schemas/{name}\"")), "nothing refers to {name}");
+        }
+        for reference in text.split("\"$ref\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let name = reference.strip_prefix("#/components/schemas/").unwrap_or_else(|| panic!("{reference}"));
+            assert!(schemas.contains_key(name), "{reference} leads nowhere");
+        }
+    }
+}

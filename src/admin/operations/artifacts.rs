@@ -1,0 +1,80 @@
+//! Uploads: files named by what they hold, which services are made of.
+
+use http::StatusCode;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+
+use crate::admin::api::json_reply;
+use crate::admin::operation::{Answer, Asked, Content, Operation};
+use crate::admin::problem::{ARTIFACT_MISMATCH, BODY_TOO_LARGE, LENGTH_REQUIRED, NOT_FOUND, Problem, STORAGE_FULL};
+use crate::admin::view::Artifact;
+use crate::admin::{Admin, Reply};
+use crate::storage::{Digest, StorageError};
+
+/// Bytes of an uploaded file: honest guests with a model or an interpreter inside have up to 20 MB.
+const MAX_ARTIFACT: u64 = 64 << 20;
+
+pub(super) static ROWS: &[Operation] = &[
+    Operation::get("/api/v1/artifacts/{sha256}", "getArtifact", |asked| Box::pin(async move { find(&asked) }))
+        .says(
+            "Whether a file is there",
+            "One that is, is kept for an hour more, as if it had just been uploaded, so that it can be deployed.",
+        )
+        .answers(&[Answer::ok("It is there.", &[Content::json::<Artifact>()])])
+        .refuses(&[&NOT_FOUND]),
+    Operation::put("/api/v1/artifacts/{sha256}", "putArtifact", |asked| Box::pin(put(asked)))
+        .changes_nothing()
+        .says(
+            "Upload a file",
+            "At most 64 MiB. A file that no service names is removed an hour after somebody last asked for it.",
+        )
+        .takes(&[Content::Bytes])
+        .answers(&[
+            Answer::new(StatusCode::CREATED, "It is there now.", &[Content::json::<Artifact>()]),
+            Answer::ok("It was there already.", &[Content::json::<Artifact>()]),
+        ])
+        .refuses(&[&ARTIFACT_MISMATCH, &LENGTH_REQUIRED, &BODY_TOO_LARGE, &STORAGE_FULL]),
+];
+
+fn find(asked: &Asked) -> Result<Reply, Problem> {
+    let sha256 = digest(asked)?;
+    if !asked.admin.storage.renew(&sha256) {
+        return Err(Problem::artifact_not_found());
+    }
+    json_reply(StatusCode::OK, &Artifact { sha256 })
+}
+
+async fn put(asked: Asked) -> Result<Reply, Problem> {
+    let sha256 = digest(&asked)?;
+    if asked.admin.storage.renew(&sha256) {
+        return json_reply(StatusCode::OK, &Artifact { sha256 });
+    }
+    // Neither a length nor chunks: the body was forgotten.
+    if asked.body.is_end_stream() && !asked.headers.contains_key(CONTENT_LENGTH) {
+        return Err(Problem::length_required());
+    }
+    receive(&asked.admin, &sha256, asked.body).await?;
+    json_reply(StatusCode::CREATED, &Artifact { sha256 })
+}
+
+fn digest(asked: &Asked) -> Result<Digest, Problem> {
+    Digest::parse(asked.place("sha256"))
+        .ok_or_else(|| Problem::bad_request("an artifact's name is its SHA-256: 64 lower-case hexadecimal digits"))
+}
+
+/// Writes an upload to disk as it comes in.
+async fn receive(admin: &Admin, digest: &Digest, mut body: Incoming) -> Result<(), Problem> {
+    if body.size_hint().lower() > MAX_ARTIFACT {
+        return Err(StorageError::TooLarge { limit: MAX_ARTIFACT }.into());
+    }
+    let mut upload = admin.storage.upload(MAX_ARTIFACT)?;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::bad_request("the upload broke off"))?;
+        if let Ok(piece) = frame.into_data() {
+            tokio::task::block_in_place(|| upload.write(&piece))?;
+        }
+    }
+    tokio::task::block_in_place(|| upload.finish(digest))?;
+    Ok(())
+}

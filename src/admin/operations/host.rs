@@ -1,0 +1,68 @@
+//! Health, metrics, and what the control API is.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use crate::admin::Reply;
+use crate::admin::api::text_reply;
+use crate::admin::openapi;
+use crate::admin::operation::{Answer, Asked, Content, Operation};
+use crate::admin::problem::{INTERNAL, Problem};
+use crate::telemetry::exposition;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) static ROWS: &[Operation] = &[
+    Operation::get("/healthz", "health", |_| Box::pin(async { Ok(text(StatusCode::OK, "ok\n")) }))
+        .open()
+        .says("Whether the process lives", "Answers as long as it does.")
+        .answers(&[Answer::ok("It lives.", &[Content::Text(TEXT)])]),
+    Operation::get("/readyz", "ready", |asked| Box::pin(async move { Ok(ready(&asked)) }))
+        .open()
+        .says("Whether the host may be sent requests", "True once every service has been brought up or has failed.")
+        .answers(&[
+            Answer::ok("It may.", &[Content::Text(TEXT)]),
+            Answer::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It may not: `not_ready` yet, or `draining`.",
+                &[Content::Text(TEXT)],
+            ),
+        ]),
+    Operation::get("/metrics", "metrics", |asked| Box::pin(async move { metrics(&asked) }))
+        .open()
+        .says("All counters and gauges", "In the Prometheus format; every name begins with `bulkhead_`.")
+        .answers(&[Answer::ok("The metrics.", &[Content::Text(METRICS)])])
+        .refuses(&[&INTERNAL]),
+    Operation::get("/openapi.json", "openapi", |_| Box::pin(async { Ok(document()) }))
+        .open()
+        .says("This document", "It holds no secret and is the same for every host of a release.")
+        .answers(&[Answer::ok("An OpenAPI 3.1 document.", &[Content::Text("application/json")])]),
+];
+
+fn ready(asked: &Asked) -> Reply {
+    if *asked.admin.draining.borrow() {
+        text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if asked.admin.registry.is_settled() {
+        text(StatusCode::OK, "ready\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "not_ready\n")
+    }
+}
+
+fn metrics(asked: &Asked) -> Result<Reply, Problem> {
+    let admin = &asked.admin;
+    let text = exposition(admin.seen(), admin.host_numbers()).map_err(|error| Problem::internal(&error))?;
+    Ok(text_reply(StatusCode::OK, HeaderValue::from_static(METRICS), text))
+}
+
+fn document() -> Reply {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| openapi::text().into());
+    text_reply(StatusCode::OK, HeaderValue::from_static("application/json"), TEXT.clone())
+}
+
+fn text(status: StatusCode, text: &'static str) -> Reply {
+    text_reply(status, HeaderValue::from_static(TEXT), text)
+}

@@ -1,0 +1,114 @@
+//! Services: what there is, and what can be done to it.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::admin::Reply;
+use crate::admin::api::{json_body, json_reply};
+use crate::admin::deploy::{CreateBody, Deploy, Event, ModifyBody};
+use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
+use crate::admin::problem::{
+    ARTIFACT_MISSING, INVALID_SERVICE_FILE, PROCESSOR_REFUSED, Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND,
+};
+use crate::admin::query::{CURSOR, LIMIT};
+use crate::admin::view::{Changed, Deployed, Description, ServiceList};
+use crate::config::ServiceName;
+use crate::registry::Service;
+
+const PROGRESS: &str = "Whoever accepts `application/x-ndjson` gets a line for each step as it begins, and one at the \
+    end that says how it ended; the status is then 200 whatever comes of it.";
+
+pub(super) static ROWS: &[Operation] = &[
+    Operation::get("/api/v1/services", "listServices", |asked| Box::pin(async move { list(&asked) }))
+        .says("List the services", "By name, a page at a time.")
+        .query(&[
+            LIMIT,
+            CURSOR,
+            Parameter::text("prefix", "Only services whose names begin with this."),
+            Parameter::word("state", "Only services in this state.", &["starting", "running", "stopped", "failed"]),
+        ])
+        .answers(&[Answer::ok("The services.", &[Content::json::<ServiceList>()])]),
+    Operation::post("/api/v1/services", "createService", |asked| Box::pin(create(asked)))
+        .says("Create a service", PROGRESS)
+        .takes(&[Content::json::<CreateBody>()])
+        .answers(&[
+            Answer::new(StatusCode::CREATED, "It is ready.", &[Content::json::<Deployed>()]),
+            Answer::ok("The steps of the deploy, as they begin.", &[Content::lines::<Event>()]),
+        ])
+        .refuses(&[&INVALID_SERVICE_FILE, &PROCESSOR_REFUSED, &SERVICE_EXISTS, &ARTIFACT_MISSING]),
+    Operation::get("/api/v1/services/{name}", "getService", |asked| Box::pin(async move { describe(&asked) }))
+        .says("Describe a service", "")
+        .answers(&[Answer::ok("The service.", &[Content::json::<Description>()])])
+        .refuses(&[&SERVICE_NOT_FOUND]),
+    Operation::put("/api/v1/services/{name}", "modifyService", |asked| Box::pin(modify(asked)))
+        .says("Change a service", PROGRESS)
+        .takes(&[Content::json::<ModifyBody>()])
+        .answers(&[Answer::ok(
+            "The new version has taken over.",
+            &[Content::json::<Deployed>(), Content::lines::<Event>()],
+        )])
+        .refuses(&[&INVALID_SERVICE_FILE, &PROCESSOR_REFUSED, &SERVICE_NOT_FOUND, &ARTIFACT_MISSING]),
+    Operation::delete("/api/v1/services/{name}", "deleteService", |asked| Box::pin(delete(asked)))
+        .says("Delete a service", "With its versions and its token. Its files go when no other service needs them.")
+        .answers(&[Answer::ok("It is gone.", &[Content::json::<Changed>()])])
+        .refuses(&[&SERVICE_NOT_FOUND]),
+    Operation::post("/api/v1/services/{name}/stop", "stopService", |asked| Box::pin(stop(asked)))
+        .says("Stop a service", "It stays, and answers 503. Requests under way are finished.")
+        .answers(&[Answer::ok("It is stopped.", &[Content::json::<Changed>()])])
+        .refuses(&[&SERVICE_NOT_FOUND]),
+    Operation::post("/api/v1/services/{name}/start", "startService", |asked| Box::pin(start(asked)))
+        .says("Start a service", "One that is stopped or has failed. One that runs keeps running.")
+        .answers(&[Answer::ok("It is running.", &[Content::json::<Changed>()])])
+        .refuses(&[&SERVICE_NOT_FOUND, &PROCESSOR_REFUSED, &INVALID_SERVICE_FILE, &ARTIFACT_MISSING]),
+];
+
+fn list(asked: &Asked) -> Result<Reply, Problem> {
+    let after = asked.query.parsed::<ServiceName>("cursor", "the `next` of the page before")?;
+    let (prefix, state) = (asked.query.text("prefix").unwrap_or_default(), asked.query.text("state"));
+    let is_wanted = |service: &Arc<Service>| {
+        let is_after = after.as_ref().is_none_or(|after| service.name() > after.as_str());
+        let is_in = |state| service.state().phase.name() == state;
+        is_after && service.name().starts_with(prefix) && state.is_none_or(is_in)
+    };
+    let mut wanted = asked.admin.registry.list().into_iter().filter(is_wanted);
+    let services: Vec<_> = wanted.by_ref().take(asked.query.limit()).collect();
+    let next = wanted.next().and(services.last()).map(|last| last.name().to_owned());
+    let services = services.iter().map(|service| asked.admin.row(service)).collect();
+    json_reply(StatusCode::OK, &ServiceList { services, next })
+}
+
+async fn create(asked: Asked) -> Result<Reply, Problem> {
+    let body = json_body(&asked.headers, asked.body).await?;
+    Deploy::create(&body)?.answer(asked.admin, &asked.headers).await
+}
+
+fn describe(asked: &Asked) -> Result<Reply, Problem> {
+    json_reply(StatusCode::OK, &asked.admin.description(&*asked.service()?))
+}
+
+async fn modify(asked: Asked) -> Result<Reply, Problem> {
+    let name = asked.name()?;
+    let body = json_body(&asked.headers, asked.body).await?;
+    Deploy::modify(name.as_str(), &body)?.answer(asked.admin, &asked.headers).await
+}
+
+async fn delete(asked: Asked) -> Result<Reply, Problem> {
+    let name = asked.name()?;
+    asked.admin.registry.delete(name.as_str()).await?;
+    tracing::info!(service = name.as_str(), "service deleted");
+    json_reply(StatusCode::OK, &Changed { name: name.to_string(), state: "deleted" })
+}
+
+async fn stop(asked: Asked) -> Result<Reply, Problem> {
+    changed(&*asked.admin.registry.stop(asked.name()?.as_str()).await?)
+}
+
+async fn start(asked: Asked) -> Result<Reply, Problem> {
+    changed(&*asked.admin.registry.start(asked.name()?.as_str()).await?)
+}
+
+fn changed(service: &Service) -> Result<Reply, Problem> {
+    let state = service.state().phase.name();
+    json_reply(StatusCode::OK, &Changed { name: service.name().to_owned(), state })
+}

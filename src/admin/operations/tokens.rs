@@ -1,0 +1,51 @@
+//! The tokens that callers of a service show.
+
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::admin::api::{json_body, json_reply, parse};
+use crate::admin::operation::{Answer, Asked, Content, Operation};
+use crate::admin::problem::{Problem, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, TWO_TOKENS};
+use crate::admin::view::Tokens;
+use crate::admin::{Admin, Reply};
+use crate::config::Token;
+use crate::registry::TokenChange;
+
+pub(super) static ROWS: &[Operation] = &[Operation::post("/api/v1/services/{name}/token", "changeToken", |asked| {
+    Box::pin(change(asked))
+})
+.says(
+    "Rotate a service's token, or retire the one before",
+    "After a rotation both tokens are accepted until the one before is retired. No version is made, and no guest is \
+     touched. What is so already is no error.",
+)
+.takes(&[Content::json::<TokenBody>()])
+.answers(&[Answer::ok("The tokens as they are now.", &[Content::json::<Tokens>()])])
+.refuses(&[&SERVICE_NOT_FOUND, &SERVICE_IS_PUBLIC, &TWO_TOKENS])];
+
+/// What is to become of a service's tokens.
+#[derive(Deserialize, JsonSchema)]
+#[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
+enum TokenBody {
+    /// This token becomes the current one, or a new one where none is given; the one before is accepted as well.
+    Rotate { token: Option<String> },
+    /// The one before is accepted no longer.
+    // Not a unit: one of those takes keys that nobody knows.
+    Retire {},
+}
+
+async fn change(asked: Asked) -> Result<Reply, Problem> {
+    let name = asked.name()?;
+    let (change, what) = match parse(&json_body(&asked.headers, asked.body).await?)? {
+        TokenBody::Rotate { token } => {
+            // The text is not shown back: it is nearly a secret.
+            let token = token.map(|text| Token::parse(&text)).transpose();
+            (TokenChange::Rotate(token.map_err(|error| Problem::bad_request(error.to_string()))?), "rotated")
+        }
+        TokenBody::Retire {} => (TokenChange::Retire, "retired"),
+    };
+    let service = asked.admin.registry.change_token(name.as_str(), change).await?;
+    tracing::info!(service = name.as_str(), "token {what}");
+    json_reply(StatusCode::OK, &Admin::tokens(&service))
+}
