@@ -4,6 +4,7 @@
 
 mod admin;
 mod cli;
+mod client;
 mod clock;
 mod connections;
 mod crowd;

@@ -1,0 +1,54 @@
+//! The same client for programs that do not wait asynchronously. It must not be used within an async runtime.
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{Error, Request, Response};
+
+/// A [`Client`](crate::Client) with a thread of its own that serves its connections. Several threads may share it.
+pub struct Client {
+    client: crate::Client,
+    runtime: Runtime,
+}
+
+impl Client {
+    /// # Errors
+    /// [`Error::Request`] if the system refuses a thread.
+    pub fn new(client: crate::Client) -> Result<Self, Error> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("bulkhead-client").build();
+        let runtime = runtime.map_err(|error| Error::Request(format!("there is no thread to be had: {error}")))?;
+        Ok(Self { client, runtime })
+    }
+
+    /// See [`Client::predict`](crate::Client::predict).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn predict(&self, body: impl Into<Bytes>) -> Result<Response, Error> {
+        self.runtime.block_on(self.client.predict(body))
+    }
+
+    /// See [`Client::predict_string`](crate::Client::predict_string).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn predict_string(&self, text: impl Into<String>) -> Result<String, Error> {
+        self.runtime.block_on(self.client.predict_string(text))
+    }
+
+    /// See [`Client::call`](crate::Client::call).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn call(&self, request: &Request) -> Result<Response, Error> {
+        self.runtime.block_on(self.client.call(request))
+    }
+
+    /// See [`Client::send`](crate::Client::send).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn send(&self, request: &Request) -> Result<Response, Error> {
+        self.runtime.block_on(self.client.send(request))
+    }
+}

@@ -1,0 +1,401 @@
+//! The client: settings that all calls share, and the loop of tries that makes a call.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::uri::PathAndQuery;
+use http_body_util::Full;
+use tokio::time::{Instant, sleep};
+
+use crate::address::{self, Address};
+use crate::authorization::Authorization;
+#[cfg(feature = "compression")]
+use crate::compress::Compressor;
+use crate::direct::Direct;
+use crate::error::{Error, Refused};
+use crate::exchange::exchange;
+use crate::pool::Pool;
+use crate::request::{self, Request, Response};
+use crate::retry::RetryPolicy;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTIONS: usize = 100;
+/// What a Bulkhead sends at most by default, four times over.
+const MAX_RESPONSE: usize = 64 << 20;
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("bulkhead-client/", env!("CARGO_PKG_VERSION")));
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Calls one service. Cloning gives another handle to the same connections.
+///
+/// It has to be used within a Tokio runtime that can do I/O and time.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    to: Destination,
+    /// Of every request: a path, perhaps with a query.
+    base: PathAndQuery,
+    pool: Pool,
+    authorization: Authorization,
+    headers: HeaderMap,
+    timeout: Duration,
+    retry: RetryPolicy,
+    max_response: usize,
+    #[cfg(feature = "compression")]
+    compressor: Option<Compressor>,
+}
+
+enum Destination {
+    One(Address),
+    Direct(Direct),
+}
+
+/// The settings of a [`Client`]. What is wrong with them, [`build`](Self::build) says.
+#[derive(Clone)]
+pub struct ClientBuilder {
+    endpoint: String,
+    service: String,
+    url: Option<String>,
+    is_direct: bool,
+    authorization: Result<Authorization, String>,
+    headers: Result<HeaderMap, String>,
+    timeout: Duration,
+    connect_timeout: Duration,
+    connections: usize,
+    retry: RetryPolicy,
+    max_response: usize,
+    #[cfg(feature = "compression")]
+    compressor: Option<Compressor>,
+}
+
+impl Client {
+    /// A client for a service that is open to all, with the settings of the official SDKs; see [`builder`](Self::builder).
+    ///
+    /// # Errors
+    /// [`Error::Request`] if `endpoint` is no address or `service` cannot stand in a path.
+    pub fn new(endpoint: &str, service: &str) -> Result<Self, Error> {
+        Self::builder(endpoint, service).build()
+    }
+
+    /// Settings for calls of `service` at `endpoint`, such as `http://127.0.0.1:8080`.
+    ///
+    /// The name may have the group before it (`group.service`) and a path behind it (`service/v1`), as in the SDKs.
+    pub fn builder(endpoint: &str, service: &str) -> ClientBuilder {
+        ClientBuilder {
+            endpoint: endpoint.to_owned(),
+            service: service.to_owned(),
+            url: None,
+            is_direct: false,
+            authorization: Ok(Authorization::None),
+            headers: Ok(HeaderMap::new()),
+            timeout: TIMEOUT,
+            connect_timeout: TIMEOUT,
+            connections: CONNECTIONS,
+            retry: RetryPolicy::default(),
+            max_response: MAX_RESPONSE,
+            #[cfg(feature = "compression")]
+            compressor: None,
+        }
+    }
+
+    /// POSTs `body`; the answer, if it is a 200.
+    ///
+    /// # Errors
+    /// As [`Error`] lists them; [`Error::Refused`] is any other status.
+    pub async fn predict(&self, body: impl Into<Bytes>) -> Result<Response, Error> {
+        self.call(&Request::new(body)).await
+    }
+
+    /// The same with text in and text out.
+    ///
+    /// # Errors
+    /// The same, and [`Error::Response`] if the answer is not text.
+    pub async fn predict_string(&self, text: impl Into<String>) -> Result<String, Error> {
+        let response = self.predict(text.into()).await?;
+        response.text().map(str::to_owned)
+    }
+
+    /// Sends a request of any make; the answer, if it is a 200.
+    ///
+    /// # Errors
+    /// As [`Error`] lists them; [`Error::Refused`] is any other status.
+    pub async fn call(&self, request: &Request) -> Result<Response, Error> {
+        if let Some(mistake) = &request.mistake {
+            return Err(Error::Request(mistake.clone()));
+        }
+        let target = self.0.target(request)?;
+        let body = self.0.body(&request.body)?;
+        let (mut tries, mut last) = (0, None);
+        loop {
+            tries += 1;
+            let deadline = Instant::now() + self.0.timeout;
+            let address = match &self.0.to {
+                Destination::One(address) => address.clone(),
+                Destination::Direct(direct) => direct.next(last.as_ref(), deadline).await?,
+            };
+            // Made anew for each try: a signature tells the time, and the address may be another.
+            let made = self.0.request(request, &target, &address, body.clone())?;
+            let error = match exchange(&self.0.pool, &address, made, deadline, self.0.max_response).await {
+                Ok(response) if response.status == 200 => return Ok(response),
+                Ok(response) => Error::Refused(Box::new(Refused::from_response(response))),
+                Err(error) => error,
+            };
+            let Some(pause) = self.0.retry.pause(&error, tries) else { return Err(error) };
+            sleep(pause).await;
+            last = Some(address);
+        }
+    }
+
+    /// Sends a request of any make; the answer, whatever its status. It is repeated as the retry policy says all the same.
+    ///
+    /// # Errors
+    /// As [`Error`] lists them, but never [`Error::Refused`].
+    pub async fn send(&self, request: &Request) -> Result<Response, Error> {
+        match self.call(request).await {
+            Err(Error::Refused(refused)) => {
+                let Refused { status, headers, body, .. } = *refused;
+                Ok(Response { status, headers, body })
+            }
+            other => other,
+        }
+    }
+}
+
+impl Inner {
+    /// The request target as it is sent and signed.
+    fn target(&self, request: &Request) -> Result<PathAndQuery, Error> {
+        let mut target = format!("{}{}", self.base.path(), request.path);
+        if request.path.contains('?') {
+            return Err(Error::Request(format!("the path {:?} has a query; give it as one", request.path)));
+        }
+        let queries =
+            self.base.query().into_iter().chain([request.query.as_str()].into_iter().filter(|q| !q.is_empty()));
+        for (index, query) in queries.enumerate() {
+            target.push(if index == 0 { '?' } else { '&' });
+            target.push_str(query);
+        }
+        target.parse().map_err(|error| Error::Request(format!("{target:?} is no path: {error}")))
+    }
+
+    fn body(&self, body: &Bytes) -> Result<Bytes, Error> {
+        #[cfg(feature = "compression")]
+        if let Some(compressor) = self.compressor {
+            return compressor.compress(body).map_err(Error::Request);
+        }
+        Ok(body.clone())
+    }
+
+    fn request(
+        &self,
+        request: &Request,
+        target: &PathAndQuery,
+        address: &Address,
+        body: Bytes,
+    ) -> Result<http::Request<Full<Bytes>>, Error> {
+        let mut headers = self.headers.clone();
+        headers.extend(request.headers.clone());
+        headers.entry(CONTENT_TYPE).or_insert(BYTES);
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        headers.insert(HOST, address.authority.clone());
+        self.authorization.apply(&mut headers, &body, target.as_str(), SystemTime::now());
+        let mut made = http::Request::new(Full::new(body));
+        *made.method_mut() = request.method.clone();
+        *made.uri_mut() = target.clone().into();
+        *made.headers_mut() = headers;
+        Ok(made)
+    }
+}
+
+impl ClientBuilder {
+    /// Signs every request with this token, as the official SDKs do; the token itself is not sent.
+    #[doc(alias = "set_token")]
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        // As in the SDKs no token is the empty one.
+        self.authorization = Ok(match token {
+            "" => Authorization::None,
+            token => Authorization::Signed(token.to_owned()),
+        });
+        self
+    }
+
+    /// Sends this token as it is, as `curl -H 'Authorization: <token>'` does.
+    #[must_use]
+    pub fn raw_token(mut self, token: &str) -> Self {
+        self.authorization = Authorization::shown("", token);
+        self
+    }
+
+    /// Sends this token as `Authorization: Bearer <token>`.
+    #[must_use]
+    pub fn bearer_token(mut self, token: &str) -> Self {
+        self.authorization = Authorization::shown("Bearer ", token);
+        self
+    }
+
+    /// Calls this URL, query included, instead of `/api/predict/<service>` at the endpoint.
+    #[must_use]
+    pub fn url(mut self, url: &str) -> Self {
+        self.url = Some(url.to_owned());
+        self
+    }
+
+    /// Asks the endpoint where the service's instances are, every three seconds, and calls these in turn by their weights:
+    /// the SDKs' endpoint type `DIRECT`.
+    #[must_use]
+    pub fn direct(mut self) -> Self {
+        self.is_direct = true;
+        self
+    }
+
+    /// How long one try may take, from waiting for a connection to the last byte of the answer [default: 5 s]. A call of
+    /// several tries takes longer, by them and the pauses between.
+    #[doc(alias = "set_timeout")]
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long making a connection may take within that [default: 5 s].
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    #[doc(alias = "set_retry_count")]
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// How many connections there may be at once, at work and at rest [default: 100]. A call waits for one within its time.
+    #[doc(alias = "set_max_connection_count")]
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.connections = count;
+        self
+    }
+
+    /// How large the body of an answer may be [default: 64 MiB]. A larger one is an [`Error::Response`].
+    #[must_use]
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+        self.max_response = bytes;
+        self
+    }
+
+    /// A header of every request.
+    #[doc(alias = "add_extra_headers")]
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers = self.headers.and_then(|mut headers| {
+            request::insert(&mut headers, name, value)?;
+            Ok(headers)
+        });
+        self
+    }
+
+    /// How request bodies are compressed; the service has to be made to expect it.
+    #[cfg(feature = "compression")]
+    #[must_use]
+    pub fn compressor(mut self, compressor: Compressor) -> Self {
+        self.compressor = Some(compressor);
+        self
+    }
+
+    /// The client. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if a setting is no good.
+    pub fn build(self) -> Result<Client, Error> {
+        let wrong = |why: String| Error::Request(why);
+        if self.connections == 0 {
+            return Err(wrong("max_connections is 0".to_owned()));
+        }
+        let (address, base) = match &self.url {
+            Some(url) => address::parse(url).map_err(wrong)?,
+            None => {
+                let (address, path) = address::parse(&self.endpoint).map_err(wrong)?;
+                (address, predict_path(path.trim_end_matches('/'), &self.service).map_err(wrong)?)
+            }
+        };
+        let base = if base.is_empty() { "/" } else { &base };
+        let base = base.parse().map_err(|error| wrong(format!("{base:?} is no path: {error}")))?;
+        let to = match (self.is_direct, &self.url) {
+            (false, _) => Destination::One(address),
+            (true, None) => Destination::Direct(Direct::new(address, &self.service)),
+            (true, Some(_)) => return Err(wrong("a URL names one server, and direct mode finds them".to_owned())),
+        };
+        Ok(Client(Arc::new(Inner {
+            to,
+            base,
+            pool: Pool::new(self.connections, self.connect_timeout),
+            authorization: self.authorization.map_err(wrong)?,
+            headers: self.headers.map_err(wrong)?,
+            timeout: self.timeout,
+            retry: self.retry,
+            max_response: self.max_response,
+            #[cfg(feature = "compression")]
+            compressor: self.compressor,
+        })))
+    }
+}
+
+fn predict_path(prefix: &str, service: &str) -> Result<String, String> {
+    let name = service.trim_end_matches('/');
+    if name.is_empty() || name.starts_with('/') || name.contains(['?', '#']) {
+        return Err(format!("{service:?} is not the name of a service"));
+    }
+    Ok(format!("{prefix}/api/predict/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(builder: ClientBuilder, request: &Request) -> String {
+        builder.build().ok().unwrap().0.target(request).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn targets_are_put_together() {
+        let plain = || Client::builder("http://h:1", "echo");
+        let request = Request::new("").path("v1").query("uid=a+b");
+        assert_eq!(target(plain(), &Request::new("")), "/api/predict/echo");
+        assert_eq!(target(plain(), &request), "/api/predict/echo/v1?uid=a+b");
+        assert_eq!(
+            target(Client::builder("h:1/", "group.echo/v2/"), &request),
+            "/api/predict/group.echo/v2/v1?uid=a+b"
+        );
+        assert_eq!(
+            target(Client::builder("http://h/behind/a/proxy", "echo"), &Request::new("")),
+            "/behind/a/proxy/api/predict/echo"
+        );
+        let custom = plain().url("http://other:2/my/path?x=1");
+        assert_eq!(target(custom.clone(), &Request::new("")), "/my/path?x=1");
+        assert_eq!(target(custom, &request), "/my/path/v1?x=1&uid=a+b");
+        assert_eq!(target(plain().url("http://other:2"), &Request::new("")), "/");
+    }
+
+    #[test]
+    fn settings_that_are_no_good_are_named() {
+        let plain = || Client::builder("http://h:1", "echo");
+        for (builder, what) in [
+            (Client::builder("ftp://h", "echo"), "neither http nor https"),
+            (Client::builder("http://h", ""), "not the name of a service"),
+            (Client::builder("http://h", "a b"), "is no path"),
+            (Client::builder("http://h", "a?b"), "not the name of a service"),
+            (plain().max_connections(0), "max_connections"),
+            (plain().raw_token("a\nb"), "the token"),
+            (plain().header("host", "x").header("x", "y"), "written by the client"),
+            (plain().direct().url("http://h/x"), "direct mode"),
+        ] {
+            let error = builder.build().err().unwrap();
+            assert!(error.code() == 511 && error.to_string().contains(what), "{error}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Request bodies made smaller, for services with `metadata.rpc.decompressor`.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+/// How request bodies are compressed.
+///
+/// As with the official SDKs no header says so: the service has to be made with the same `metadata.rpc.decompressor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compressor {
+    Gzip,
+    Zlib,
+    /// One block of Snappy without framing, as the Python and Java SDKs send it.
+    Snappy,
+    Zstd,
+    /// The frame format.
+    Lz4Frame,
+    /// One block without framing.
+    Lz4Block,
+}
+
+impl Compressor {
+    pub(crate) fn compress(self, body: &[u8]) -> Result<Bytes, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("the body cannot be compressed: {error}");
+        let compressed = match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+                encoder.write_all(body).and_then(|()| encoder.finish()).map_err(|error| failed(&error))?
+            }
+            Self::Zlib => {
+                let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+                encoder.write_all(body).and_then(|()| encoder.finish()).map_err(|error| failed(&error))?
+            }
+            Self::Snappy => snap::raw::Encoder::new().compress_vec(body).map_err(|error| failed(&error))?,
+            Self::Zstd => compress_to_vec(body, CompressionLevel::Fastest),
+            Self::Lz4Frame => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                encoder.write_all(body).map_err(|error| failed(&error))?;
+                encoder.finish().map_err(|error| failed(&error))?
+            }
+            Self::Lz4Block => lz4_flex::block::compress(body),
+        };
+        Ok(compressed.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn decompress(compressor: Compressor, body: &[u8], length: usize) -> Vec<u8> {
+        let all = |decoder: &mut dyn Read| {
+            let mut plain = Vec::new();
+            decoder.read_to_end(&mut plain).map(|_| plain).unwrap()
+        };
+        match compressor {
+            Compressor::Gzip => all(&mut flate2::read::GzDecoder::new(body)),
+            Compressor::Zlib => all(&mut flate2::read::ZlibDecoder::new(body)),
+            Compressor::Snappy => snap::raw::Decoder::new().decompress_vec(body).unwrap(),
+            Compressor::Zstd => all(&mut ruzstd::decoding::StreamingDecoder::new(body).unwrap()),
+            Compressor::Lz4Frame => all(&mut lz4_flex::frame::FrameDecoder::new(body)),
+            Compressor::Lz4Block => lz4_flex::block::decompress(body, length).unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_can_be_had_again() {
+        use Compressor::{Gzip, Lz4Block, Lz4Frame, Snappy, Zlib, Zstd};
+        let large = b"a row of numbers, ".repeat(5000);
+        for compressor in [Gzip, Zlib, Snappy, Zstd, Lz4Frame, Lz4Block] {
+            for body in [&b""[..], b"x", &large] {
+                let compressed = compressor.compress(body).unwrap();
+                assert_eq!(decompress(compressor, &compressed, body.len()), body, "{compressor:?}");
+            }
+            assert!(compressor.compress(&large).unwrap().len() < large.len() / 10, "{compressor:?}");
+        }
+    }
+}

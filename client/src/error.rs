@@ -1,0 +1,357 @@
+//! How a call can fail, and what of it is known.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use serde::Deserialize;
+
+use crate::request::Response;
+
+/// What a failed call was stopped by.
+///
+/// [`Error::code`] is the number that the official SDKs give: the server's status, or 510 to 513 where there is none.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// 510: direct mode knows no address of the service.
+    Discovery(String),
+    /// 511: what was asked for cannot be made into a request: an address, a path, a token or a header that is none, or a
+    /// body that cannot be compressed. Nothing was sent.
+    Request(String),
+    /// 512: no answer came.
+    Transport(Transport),
+    /// 513: an answer began, and could not be read to its end.
+    Response(Unreadable),
+    /// Any status but 200, which alone is success, as in the official SDKs.
+    Refused(Box<Refused>),
+}
+
+/// The request got no answer.
+#[derive(Debug)]
+pub struct Transport {
+    pub fault: Fault,
+    /// Where the request was to go: host and port.
+    pub address: String,
+    pub(crate) cause: String,
+}
+
+/// At which point no answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// No connection could be made, or it was gone before the first byte of the request was written.
+    ConnectionFailed,
+    /// No connection came about in time. Nothing was sent.
+    ConnectionTimeout,
+    /// The request was sent, wholly or in part, and no answer came in time.
+    ReadTimeout,
+    /// The connection was closed or reset after the request was sent, wholly or in part, and before an answer.
+    BrokenOff,
+    /// What came is no HTTP.
+    Senseless,
+}
+
+/// An answer that could not be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The status that the answer began with.
+    pub status: u16,
+    pub why: Unread,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unread {
+    /// The connection ended before the body did.
+    BrokenOff(String),
+    /// The rest of the body did not come in time.
+    Timeout,
+    /// The body is larger than [`ClientBuilder::max_response_bytes`](crate::ClientBuilder::max_response_bytes).
+    TooLarge { limit: usize },
+    /// The body was to be text and is not.
+    NotText,
+}
+
+/// An answer with a status other than 200, and what it says about itself.
+///
+/// A Bulkhead writes `application/problem+json` (RFC 9457), from which the fields are; a processor that chose the status
+/// itself, a gateway or another server may have written anything, which is in `body`.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub status: u16,
+    /// The server's stable name for what went wrong, such as `queue_full`. Empty where the body is not the server's own.
+    pub code: String,
+    /// One sentence for a person; where the body is not the server's own, how it begins.
+    pub detail: String,
+    /// What would help.
+    pub hint: Option<String>,
+    /// What the server's log has it under.
+    pub request_id: Option<String>,
+    /// How long the server asks to wait.
+    pub retry_after: Option<Duration>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// The members that are read; others may be there.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: String,
+    detail: String,
+    hint: Option<String>,
+    request_id: Option<String>,
+}
+
+/// How much of a foreign body a message quotes.
+const EXCERPT: usize = 300;
+
+impl Error {
+    /// The number that the official SDKs give: the status of the answer; 510, 511, 512 or 513 where there is none.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Discovery(_) => 510,
+            Self::Request(_) => 511,
+            Self::Transport(_) => 512,
+            Self::Response(_) => 513,
+            Self::Refused(refused) => refused.status,
+        }
+    }
+
+    /// The answer, if there was one.
+    pub fn refused(&self) -> Option<&Refused> {
+        match self {
+            Self::Refused(refused) => Some(refused),
+            _ => None,
+        }
+    }
+
+    /// The server's stable name for what went wrong, such as `queue_full`.
+    pub fn server_code(&self) -> Option<&str> {
+        self.refused().map(|refused| refused.code.as_str()).filter(|code| !code.is_empty())
+    }
+
+    /// What the server's log has the request under.
+    pub fn request_id(&self) -> Option<&str> {
+        self.refused()?.request_id.as_deref()
+    }
+
+    /// Whether waiting was in vain: a time-out of this client's, or a 408 or a 504.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Transport(transport) => matches!(transport.fault, Fault::ConnectionTimeout | Fault::ReadTimeout),
+            Self::Response(unreadable) => unreadable.why == Unread::Timeout,
+            Self::Refused(refused) => matches!(refused.status, 408 | 504),
+            Self::Discovery(_) | Self::Request(_) => false,
+        }
+    }
+
+    /// Whether a processor may have worked on the request. If not, sending it again cannot do anything twice.
+    pub fn may_have_been_processed(&self) -> bool {
+        match self {
+            Self::Discovery(_) | Self::Request(_) => false,
+            Self::Transport(transport) => {
+                !matches!(transport.fault, Fault::ConnectionFailed | Fault::ConnectionTimeout)
+            }
+            Self::Response(_) => true,
+            Self::Refused(refused) => !refused.is_turned_away(),
+        }
+    }
+
+    pub(crate) fn transport(fault: Fault, address: &str, cause: impl Display) -> Self {
+        Self::Transport(Transport { fault, address: address.to_owned(), cause: cause.to_string() })
+    }
+}
+
+impl Refused {
+    pub(crate) fn from_response(response: Response) -> Self {
+        let Response { status, headers, body } = response;
+        let is_problem = headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+            kind.to_str().is_ok_and(|kind| kind.split(';').next().unwrap_or("").trim() == "application/problem+json")
+        });
+        let problem = if is_problem { serde_json::from_slice(&body).unwrap_or_default() } else { Problem::default() };
+        let Problem { code, detail, hint, request_id } = problem;
+        let detail = if detail.is_empty() { excerpt(&body) } else { detail };
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let request_id = request_id.or_else(|| header("x-request-id").map(str::to_owned));
+        let retry_after = header("retry-after").and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
+        Self { status, code, detail, hint, request_id, retry_after, headers, body }
+    }
+
+    /// Whether it was turned away before a processor saw it: a full queue, a rate limit, a service that does not run, or
+    /// any mistake that is found without the processor.
+    ///
+    /// A 450 or 429 without a `code` is believed to mean what it means in EAS. A processor that chooses one of these two
+    /// for an answer of its own is thereby misunderstood.
+    pub fn is_turned_away(&self) -> bool {
+        match self.code.as_str() {
+            "queue_full"
+            | "rate_limited"
+            | "no_healthy_upstream"
+            | "not_ready"
+            | "too_many_connections"
+            | "unauthorized"
+            | "service_not_found"
+            | "not_found"
+            | "method_not_allowed"
+            | "body_too_large"
+            | "target_too_long"
+            | "headers_too_large"
+            | "expectation_failed"
+            | "not_implemented"
+            | "http_version_not_supported" => true,
+            "" => match self.status {
+                429 | 450 => true,
+                // What Envoy, and with it the gateway of EAS, says where it has nobody to ask.
+                503 => self.body.trim_ascii() == b"no healthy upstream",
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body.get(..EXCERPT * 4).unwrap_or(body));
+    let text = text.trim();
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Discovery(why) => write!(f, "510: no address of the service is known: {why}"),
+            Self::Request(why) => write!(f, "511: the request cannot be made: {why}"),
+            Self::Transport(transport) => write!(f, "512: {transport}"),
+            Self::Response(unreadable) => write!(f, "513: {unreadable}"),
+            Self::Refused(refused) => refused.fmt(f),
+        }
+    }
+}
+
+impl Display for Transport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let what = match self.fault {
+            Fault::ConnectionFailed => "no connection to",
+            Fault::ConnectionTimeout => "no connection in time to",
+            Fault::ReadTimeout => "no answer in time from",
+            Fault::BrokenOff => "the connection was closed before an answer by",
+            Fault::Senseless => "no HTTP came from",
+        };
+        write!(f, "{what} {}: {}", self.address, self.cause)
+    }
+}
+
+impl Display for Unreadable {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "the answer with status {} ", self.status)?;
+        match &self.why {
+            Unread::BrokenOff(cause) => write!(f, "broke off: {cause}"),
+            Unread::Timeout => f.write_str("did not end in time"),
+            Unread::TooLarge { limit } => write!(f, "is larger than {limit} bytes"),
+            Unread::NotText => f.write_str("is not text"),
+        }
+    }
+}
+
+impl Display for Refused {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", self.code)?;
+        }
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        match &self.request_id {
+            Some(id) => write!(f, " (request {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn refused(status: u16, content_type: &'static str, body: &'static str) -> Refused {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        headers.insert("x-request-id", HeaderValue::from_static("of-the-header"));
+        Refused::from_response(Response { status, headers, body: Bytes::from_static(body.as_bytes()) })
+    }
+
+    #[test]
+    fn a_problem_is_taken_apart() {
+        let body = r#"{"type":"about:blank","title":"Queue Full","status":450,"detail":"all busy","code":"queue_full","request_id":"r-1","hint":"pause","spent_ms":{}}"#;
+        let refused = refused(450, "application/problem+json; charset=utf-8", body);
+        assert_eq!((refused.code.as_str(), refused.detail.as_str()), ("queue_full", "all busy"));
+        assert_eq!((refused.request_id.as_deref(), refused.hint.as_deref()), (Some("r-1"), Some("pause")));
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(2)));
+        assert_eq!(refused.body, body);
+        let error = Error::Refused(Box::new(refused));
+        assert_eq!((error.code(), error.server_code(), error.request_id()), (450, Some("queue_full"), Some("r-1")));
+        assert_eq!(error.to_string(), "450 queue_full: all busy (request r-1)");
+        assert!(!error.may_have_been_processed());
+    }
+
+    #[test]
+    fn a_body_of_the_processors_own_is_quoted_and_not_believed() {
+        let own = refused(503, "application/json", r#"{"code":"no_healthy_upstream"}"#);
+        assert_eq!((own.code.as_str(), own.detail.as_str()), ("", r#"{"code":"no_healthy_upstream"}"#));
+        assert_eq!(own.request_id.as_deref(), Some("of-the-header"));
+        assert!(!own.is_turned_away());
+        let broken = refused(400, "application/problem+json", "{\"code\":");
+        assert_eq!((broken.code.as_str(), broken.detail.as_str()), ("", "{\"code\":"));
+        let long: &'static str = "é".repeat(9000).leak();
+        assert_eq!(refused(500, "text/plain", long).detail.chars().count(), EXCERPT + 1);
+    }
+
+    #[test]
+    fn only_what_no_processor_saw_counts_as_turned_away() {
+        let problem = |status, code: &str| {
+            refused(status, "application/problem+json", format!("{{\"code\":\"{code}\"}}").leak()).is_turned_away()
+        };
+        for (status, code) in [(450, "queue_full"), (429, "rate_limited"), (503, "not_ready"), (401, "unauthorized")] {
+            assert!(problem(status, code), "{code}");
+        }
+        for (status, code) in [
+            (400, "processor_exception"),
+            (408, "deadline_exceeded"),
+            (500, "internal"),
+            (503, "draining"),
+            (504, "gateway_timeout"),
+            (450, "processor_status"),
+        ] {
+            assert!(!problem(status, code), "{code}");
+        }
+        assert!(refused(450, "text/plain", "busy").is_turned_away());
+        assert!(refused(503, "text/plain", "no healthy upstream\n").is_turned_away());
+        assert!(
+            !refused(503, "text/plain", "upstream connect error or disconnect/reset before headers").is_turned_away()
+        );
+    }
+
+    #[test]
+    fn faults_have_the_sdks_numbers() {
+        let transport = |fault| Error::transport(fault, "h:1", "x");
+        assert_eq!(transport(Fault::BrokenOff).code(), 512);
+        assert!(transport(Fault::ReadTimeout).is_timeout() && transport(Fault::ReadTimeout).may_have_been_processed());
+        assert!(!transport(Fault::ConnectionFailed).may_have_been_processed());
+        let read = Error::Response(Unreadable { status: 200, why: Unread::TooLarge { limit: 5 } });
+        assert_eq!(read.to_string(), "513: the answer with status 200 is larger than 5 bytes");
+        assert_eq!(
+            (read.code(), Error::Request(String::new()).code(), Error::Discovery(String::new()).code()),
+            (513, 511, 510)
+        );
+    }
+}

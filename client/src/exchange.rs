@@ -1,0 +1,76 @@
+//! One try: a request goes out on a connection, and its answer is read, all of it before the deadline.
+
+use bytes::{Bytes, BytesMut};
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout_at};
+
+use crate::address::Address;
+use crate::error::{Error, Fault, Unread};
+use crate::pool::{Lost, Pool};
+use crate::request::Response;
+
+/// Sends `request` to `address`, and reads the whole answer, whatever its status.
+pub(crate) async fn exchange(
+    pool: &Pool,
+    address: &Address,
+    mut request: Request<Full<Bytes>>,
+    deadline: Instant,
+    max_bytes: usize,
+) -> Result<Response, Error> {
+    let failed = |fault, cause: &dyn std::fmt::Display| Error::transport(fault, &address.name(), cause);
+    loop {
+        let mut lent = pool.lend(address, deadline).await?;
+        match timeout_at(deadline, lent.send(request)).await {
+            Ok(Ok(response)) => {
+                let response = read(response, deadline, max_bytes).await?;
+                lent.give_back().await;
+                return Ok(response);
+            }
+            // The server has closed a connection that rested, as it may: the request has gone nowhere.
+            Ok(Err(Lost::Unsent(unsent, _))) if lent.is_used => request = *unsent,
+            Ok(Err(Lost::Unsent(_, error))) => return Err(failed(Fault::ConnectionFailed, &told(&error))),
+            Ok(Err(Lost::Sent(error))) if error.is_parse() => return Err(failed(Fault::Senseless, &told(&error))),
+            Ok(Err(Lost::Sent(error))) => return Err(failed(Fault::BrokenOff, &told(&error))),
+            Err(elapsed) => return Err(failed(Fault::ReadTimeout, &elapsed)),
+        }
+    }
+}
+
+async fn read(response: http::Response<Incoming>, deadline: Instant, limit: usize) -> Result<Response, Error> {
+    let (head, mut incoming) = response.into_parts();
+    let mut response = Response { status: head.status.as_u16(), headers: head.headers, body: Bytes::new() };
+    // A length that the server only claims reserves nothing.
+    if incoming.size_hint().lower() > limit as u64 {
+        return Err(response.unreadable(Unread::TooLarge { limit }));
+    }
+    let mut body = BytesMut::new();
+    loop {
+        match timeout_at(deadline, incoming.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { continue };
+                if data.len() > limit - body.len() {
+                    return Err(response.unreadable(Unread::TooLarge { limit }));
+                }
+                body.extend_from_slice(&data);
+            }
+            Ok(Some(Err(error))) => return Err(response.unreadable(Unread::BrokenOff(told(&error)))),
+            Ok(None) => break,
+            Err(_) => return Err(response.unreadable(Unread::Timeout)),
+        }
+    }
+    response.body = body.freeze();
+    Ok(response)
+}
+
+/// The error with its causes: hyper's own first line says little.
+fn told(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,178 @@
+//! Connections: made, kept for the next request, and never more of them than allowed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::address::Address;
+use crate::error::{Error, Fault};
+
+/// Shorter than the time after which servers and proxies on the way close what rests: a request sent on a connection that
+/// is just being closed is lost, and nobody knows whether it was processed.
+const REST: Duration = Duration::from_secs(15);
+
+pub(crate) struct Pool {
+    connect_timeout: Duration,
+    connections: usize,
+    /// One for each connection at work.
+    permits: Semaphore,
+    /// The longest at rest first.
+    resting: Mutex<VecDeque<Resting>>,
+    #[cfg(feature = "tls")]
+    tls: crate::tls::Connector,
+}
+
+struct Resting {
+    address: Address,
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection over which one request goes at a time. Dropping it closes it at once: whoever gives up on an answer
+/// thereby tells the server.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A connection at work, which is given back when it can be used again.
+pub(crate) struct Lent<'a> {
+    pool: &'a Pool,
+    address: Address,
+    connection: Connection,
+    /// Whether another request went over it before.
+    pub(crate) is_used: bool,
+    _permit: SemaphorePermit<'a>,
+}
+
+/// A request that got no answer.
+pub(crate) enum Lost {
+    /// Not a byte of it was written; here it is again.
+    Unsent(Box<Request<Full<Bytes>>>, hyper::Error),
+    Sent(hyper::Error),
+}
+
+impl Pool {
+    pub(crate) fn new(connections: usize, connect_timeout: Duration) -> Self {
+        Self {
+            connect_timeout,
+            connections,
+            permits: Semaphore::new(connections.min(Semaphore::MAX_PERMITS)),
+            resting: Mutex::default(),
+            #[cfg(feature = "tls")]
+            tls: crate::tls::Connector::default(),
+        }
+    }
+
+    /// A connection to `address`, one at rest if there is one.
+    pub(crate) async fn lend(&self, address: &Address, deadline: Instant) -> Result<Lent<'_>, Error> {
+        let failed = |fault, cause: &dyn std::fmt::Display| Error::transport(fault, &address.name(), cause);
+        let permit = match timeout_at(deadline, self.permits.acquire()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(closed)) => return Err(failed(Fault::ConnectionFailed, &closed)),
+            Err(_) => {
+                let cause = format!("all {} connections are in use", self.connections);
+                return Err(failed(Fault::ConnectionTimeout, &cause));
+            }
+        };
+        let lent =
+            |connection, is_used| Lent { pool: self, address: address.clone(), connection, is_used, _permit: permit };
+        if let Some(connection) = self.take(address) {
+            return Ok(lent(connection, true));
+        }
+        self.make_room();
+        let by = deadline.min(Instant::now() + self.connect_timeout);
+        match timeout_at(by, self.connect(address)).await {
+            Ok(Ok(connection)) => Ok(lent(connection, false)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(failed(Fault::ConnectionTimeout, &error)),
+            Ok(Err(error)) => Err(failed(Fault::ConnectionFailed, &error)),
+            Err(elapsed) => Err(failed(Fault::ConnectionTimeout, &elapsed)),
+        }
+    }
+
+    async fn connect(&self, address: &Address) -> io::Result<Connection> {
+        let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+        stream.set_nodelay(true)?;
+        #[cfg(feature = "tls")]
+        if address.secure {
+            return Connection::over(self.tls.connect(&address.host, stream).await?).await;
+        }
+        Connection::over(stream).await
+    }
+
+    /// The connection to `address` that has rested least: the others may then be closed for want of use.
+    fn take(&self, address: &Address) -> Option<Connection> {
+        let mut resting = self.resting();
+        let tired = Instant::now().checked_sub(REST);
+        while resting.front().is_some_and(|first| tired.is_some_and(|tired| first.since < tired)) {
+            resting.pop_front();
+        }
+        loop {
+            let index = resting.iter().rposition(|resting| resting.address == *address)?;
+            let found = resting.remove(index)?.connection;
+            if found.sender.is_ready() {
+                return Some(found);
+            }
+        }
+    }
+
+    /// Those at work and those at rest together are never more than allowed.
+    fn make_room(&self) {
+        let at_work = self.connections.saturating_sub(self.permits.available_permits());
+        let mut resting = self.resting();
+        while at_work + resting.len() > self.connections && resting.pop_front().is_some() {}
+    }
+
+    fn resting(&self) -> MutexGuard<'_, VecDeque<Resting>> {
+        // Nothing panics while it is locked, and a list of connections cannot be half changed.
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    async fn over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> io::Result<Self> {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        // How it ends shows in the request that is under way.
+        let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        Ok(Self { sender, driver })
+    }
+}
+
+impl Lent<'_> {
+    /// Sends a request; the head of the answer.
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Lost> {
+        self.connection.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+            Some(request) => Lost::Unsent(Box::new(request), error.into_error()),
+            None => Lost::Sent(error.into_error()),
+        })
+    }
+
+    /// After an answer that was read to its end.
+    pub(crate) async fn give_back(mut self) {
+        // The driver closes the connection or is ready at once: it has seen the end of the answer before us.
+        if self.connection.sender.ready().await.is_ok() {
+            let resting = Resting { address: self.address, connection: self.connection, since: Instant::now() };
+            self.pool.resting().push_back(resting);
+        }
+    }
+}
