@@ -25,6 +25,7 @@ mod services;
 pub mod test;
 mod token;
 pub mod upload;
+mod versions;
 
 #[cfg(test)]
 mod mock;
@@ -78,6 +79,10 @@ enum Command {
     Desc(services::ServiceArgs),
     /// Show a service's tokens, rotate the current one, or retire the one before
     Token(token::TokenArgs),
+    /// List the versions of a service, or make an earlier one current again
+    Version(versions::VersionArgs),
+    /// Change what share of the requests a canary gets, make it current, or drop it
+    Release(versions::ReleaseArgs),
     /// Stop a service; it stays, and answers 503
     Stop(services::ServiceArgs),
     /// Start a stopped service
@@ -160,6 +165,8 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::List(args) => return services::list(&args, screen),
         Command::Desc(args) => return services::desc(&args, screen),
         Command::Token(args) => return token::token(&args, screen),
+        Command::Version(args) => return versions::version(&args, screen),
+        Command::Release(args) => return versions::release(&args, screen),
         Command::Stop(args) => return services::stop(&args, screen),
         Command::Start(args) => return services::start(&args, screen),
         Command::Delete(args) => return services::delete(&args, screen),

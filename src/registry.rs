@@ -4,12 +4,19 @@
 //! old one's place in one step, and the old one ends with the last request it is answering. Whatever fails before that
 //! step leaves everything as it was.
 
+mod build;
 mod change;
+mod deploy;
+mod history;
 mod image;
+mod instance;
 mod rate;
 mod replacements;
 mod service;
+mod serving;
+mod switches;
 mod tokens;
+mod turns;
 mod version;
 mod worker;
 
@@ -17,20 +24,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
+use tokio::task::JoinSet;
+
 pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
 pub use self::rate::Limited;
 pub use self::replacements::Trouble;
 pub use self::service::{Phase, Service, State};
+pub use self::serving::{Account, Canary, Chosen, Serving};
 pub use self::tokens::TokenChange;
 pub(crate) use self::version::guest_settings;
-pub use self::version::{Stopped, Ticket, Version};
+pub use self::version::{NotAdmitted, Stopped, Ticket, Version};
 use crate::admission::Lanes;
-use crate::config::ServiceFile;
 use crate::failpoint;
-use crate::sandbox::{Sandbox, Settings};
-use crate::storage::{Artifact, Digest, Record, Storage, StorageError};
-use arc_swap::ArcSwap;
-use tokio::task::JoinSet;
+use crate::sandbox::Sandbox;
+use crate::storage::{Record, Storage, StorageError};
 
 /// Services that come up at the same time when the host starts. Most of it is reading files; what must be compiled waits
 /// its turn anyway.
@@ -91,15 +99,15 @@ impl Registry {
     }
 
     async fn bring_up(&self, service: &Service) {
-        let phase = match self.build(&service.state().record, service, &|_| {}).await {
-            Ok(version) => Phase::Running(version),
+        let phase = match self.serving_at_start(&service.state().record, service).await {
+            Ok(serving) => Phase::Running(serving),
             Err(error) => {
                 let reason = error.reason();
                 tracing::error!(service = %service.name(), reason, "service cannot be brought up");
                 Phase::Failed(reason)
             }
         };
-        service.enter(&phase);
+        service.come_up(&phase);
     }
 
     /// Whether every service has been brought up, or has failed to be.
@@ -125,145 +133,13 @@ impl Registry {
         accounts.values().map(|service| service.metrics().account()).fold((0, 0), sum)
     }
 
-    pub async fn create(
-        &self,
-        file: &ServiceFile,
-        files: Files,
-        progress: &Progress,
-    ) -> Result<Arc<Service>, ChangeError> {
-        let outcome = self.try_create(file, files, progress).await;
-        self.tidy().await;
-        outcome
-    }
-
-    async fn try_create(
-        &self,
-        file: &ServiceFile,
-        files: Files,
-        progress: &Progress,
-    ) -> Result<Arc<Service>, ChangeError> {
-        let name = file.spec().name().as_str().to_owned();
-        let _turn = self.turn(&name).await;
-        if self.find(&name).is_some() {
-            return Err(ChangeError::Exists);
-        }
-        progress(Report::Begun(Step::Check));
-        let token = tokens::first(file.spec().token())?;
-        let now = now();
-        let record = Record {
-            name: name.clone(),
-            version: 1,
-            file: file.normalised(),
-            token,
-            previous_token: None,
-            processor: self.artifact(files.processor)?,
-            model: files.model,
-            warm_up: self.present(files.warm_up)?,
-            stopped: false,
-            created_at: now.clone(),
-            updated_at: now,
-        };
-        let service = Arc::new(Service::new(record.clone(), Phase::Starting));
-        let _files = self.unnamed_files.read().await;
-        let version = self.build(&record, &service, progress).await?;
-        progress(Report::Begun(Step::Swap));
-        self.keep(record).await?;
-        service.enter(&Phase::Running(version));
+    /// Makes `services` hold what `change` makes of them.
+    fn change_services(&self, change: impl Fn(&mut HashMap<Box<str>, Arc<Service>>)) {
         self.services.rcu(|services| {
             let mut services = HashMap::clone(services);
-            services.insert(name.as_str().into(), Arc::clone(&service));
+            change(&mut services);
             services
         });
-        Ok(service)
-    }
-
-    pub async fn modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
-        let outcome = self.try_modify(name, change, progress).await;
-        self.tidy().await;
-        outcome
-    }
-
-    async fn try_modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
-        progress(Report::Begun(Step::Check));
-        let state = service.state();
-        let old = &state.record;
-        let present = ServiceFile::from_value(&old.file)?;
-        let file = match &change.patch {
-            Some(patch) => present.merge(patch)?,
-            None => present,
-        };
-        let (token, previous_token) = tokens::after_modify(old, file.spec().token())?;
-        let record = Record {
-            version: old.version + 1,
-            file: file.normalised(),
-            token,
-            previous_token,
-            processor: match change.processor {
-                Some(digest) => self.artifact(digest)?,
-                None => old.processor.clone(),
-            },
-            model: change.model.unwrap_or_else(|| old.model.clone()),
-            warm_up: match change.warm_up {
-                Some(warm_up) => self.present(warm_up)?,
-                None => old.warm_up.clone(),
-            },
-            updated_at: now(),
-            ..Record::clone(old)
-        };
-        let _files = self.unnamed_files.read().await;
-        let version = self.build(&record, &service, progress).await?;
-        progress(Report::Begun(Step::Swap));
-        self.keep(record.clone()).await?;
-        let phase = if record.stopped { Phase::Stopped } else { Phase::Running(version) };
-        service.replace(record, phase);
-        Ok(service)
-    }
-
-    /// Stops taking requests; those under way are finished.
-    pub async fn stop(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
-        let record = Record { stopped: true, updated_at: now(), ..Record::clone(&service.state().record) };
-        self.keep(record.clone()).await?;
-        service.replace(record, Phase::Stopped);
-        Ok(service)
-    }
-
-    /// Brings a stopped or failed service up; one that runs keeps running.
-    pub async fn start(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
-        let state = service.state();
-        if matches!(state.phase, Phase::Running(_)) {
-            return Ok(service);
-        }
-        let record = Record { stopped: false, updated_at: now(), ..Record::clone(&state.record) };
-        let _files = self.unnamed_files.read().await;
-        let version = self.build(&record, &service, &|_| {}).await?;
-        self.keep(record.clone()).await?;
-        service.replace(record, Phase::Running(version));
-        Ok(service)
-    }
-
-    /// Forgets a service. Its files go when no other service needs them.
-    pub async fn delete(&self, name: &str) -> Result<(), ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
-        let (storage, owned) = (Arc::clone(&self.storage), name.to_owned());
-        blocking(move || storage.remove(&owned)).await?;
-        failpoint::reach("delete.removed");
-        self.services.rcu(|services| {
-            let mut services = HashMap::clone(services);
-            services.remove(name);
-            services
-        });
-        service.enter(&Phase::Stopped);
-        failpoint::reach("delete.forgotten");
-        self.tidy_with(Storage::sweep_models).await;
-        self.tidy().await;
-        Ok(())
     }
 
     /// Removes what no service needs any more: an old version's files, or those of a deploy that was refused.
@@ -281,50 +157,11 @@ impl Registry {
         }
     }
 
-    /// Compiles and initialises what `record` describes, without anybody noticing.
-    async fn build(
-        &self,
-        record: &Record,
-        service: &Service,
-        progress: &Progress,
-    ) -> Result<Arc<Version>, ChangeError> {
-        let file = ServiceFile::from_value(&record.file)?;
-        let (storage, wanted) = (Arc::clone(&self.storage), record.clone());
-        let (wasm, model_dir) =
-            blocking(move || Ok((storage.artifact(&wanted.processor.sha256)?, storage.model_dir(&wanted.model)?)))
-                .await?;
-        progress(Report::Begun(Step::Compile));
-        let image = image::name(file.spec(), &record.processor.sha256, &record.model);
-        let settings = Settings { image, ..guest_settings(file.spec(), model_dir) };
-        let sink = version::log_sink(service.name(), record.version, Arc::clone(service.metrics()));
-        let prepared = self.sandbox.prepare(&wasm, record.processor.sha256.as_str(), settings, sink).await?;
-        failpoint::reach("deploy.compiled");
-        let ready = image::make_ready(&self.sandbox, &self.lanes, prepared, progress).await?;
-        let (metrics, lanes) = (Arc::clone(service.metrics()), Arc::clone(&self.lanes));
-        let version = Version::bring_up(record.version, file.spec().clone(), ready, lanes, metrics).await?;
-        failpoint::reach("deploy.initialized");
-        Ok(version)
-    }
-
     async fn keep(&self, record: Record) -> Result<(), ChangeError> {
         let storage = Arc::clone(&self.storage);
         blocking(move || storage.put(&record)).await?;
         failpoint::reach("deploy.kept");
         Ok(())
-    }
-
-    fn artifact(&self, sha256: Digest) -> Result<Artifact, ChangeError> {
-        let path = self.storage.artifact(&sha256)?;
-        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        Ok(Artifact { sha256, bytes })
-    }
-
-    /// A record names no file that is not there.
-    fn present(&self, sha256: Option<Digest>) -> Result<Option<Digest>, ChangeError> {
-        if let Some(sha256) = &sha256 {
-            self.storage.artifact(sha256)?;
-        }
-        Ok(sha256)
     }
 
     /// Waits for the turn to change the service of that name.

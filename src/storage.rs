@@ -1,7 +1,8 @@
 //! All state of a host, in one data directory.
 //!
 //! ```text
-//! bulkhead.redb            which services exist: one record each, replaced in one transaction
+//! bulkhead.redb            which services exist, one record each, and the last versions of each; a change is one
+//!                          transaction
 //! admin.token              the admin API's bearer token
 //! artifacts/<sha256>       uploaded files, named by what they hold
 //! models/<sha256>/…        model directories, linked together from artifacts; the name is that of their list of files
@@ -10,7 +11,7 @@
 //! ```
 //!
 //! A crash at any moment leaves the old record or the new one: a record is written only after every file it names is on
-//! disk, and files never change once they have their name. What a crash may leave besides is files that no record
+//! disk, and files never change once they have their name. What a crash may leave besides is files that no version
 //! names; they are swept away at the next start. The directory is the host's alone (mode 0700): tokens are in it in
 //! the clear, because the signature scheme of EAS clients needs the secret itself to verify.
 
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub use self::artifacts::{Digest, Upload, hex};
-pub use self::records::{Artifact, ModelFile, Record};
+pub use self::records::{Artifact, CanaryRecord, ModelFile, Record, VERSIONS_KEPT, VersionRecord};
 use crate::auth;
 use crate::config::Token;
 use crate::failpoint;
@@ -140,8 +141,8 @@ impl<T> Doing<T> for io::Result<T> {
     }
 }
 
-/// The name of the image that a record's guests start from, where they start from one.
-pub type ImageName = fn(&Record) -> Option<String>;
+/// The name of the image that a version's guests start from, where they start from one.
+pub type ImageName = fn(&VersionRecord) -> Option<String>;
 
 /// One opened data directory. A second process that opens the same one is refused by the database's lock.
 pub struct Storage {
@@ -195,9 +196,21 @@ impl Storage {
 
     /// Makes `record` the service's; it is on disk when this returns.
     pub fn put(&self, record: &Record) -> Result<(), StorageError> {
-        self.records.put(record)
+        self.records.put(record, None)
     }
 
+    /// Makes `record` the service's and keeps `version` among its versions; both are on disk when this returns, or
+    /// neither is. Old versions beyond the last [`VERSIONS_KEPT`] are forgotten.
+    pub fn put_version(&self, record: &Record, version: &VersionRecord) -> Result<(), StorageError> {
+        self.records.put(record, Some(version))
+    }
+
+    /// The versions that are kept of a service, oldest first.
+    pub fn versions(&self, service: &str) -> Result<Vec<VersionRecord>, StorageError> {
+        self.records.versions(service)
+    }
+
+    /// Forgets a service and its versions.
     pub fn remove(&self, service: &str) -> Result<(), StorageError> {
         self.records.remove(service)
     }
@@ -210,19 +223,19 @@ impl Storage {
         self.sweep_models()
     }
 
-    /// Removes files that no record names and nobody can be uploading any more. A version at work misses none of them:
-    /// it has its code in memory, and its model is another link to the same files.
+    /// Removes files that no version names which is kept and nobody can be uploading any more. A version at work misses
+    /// none of them: it has its code in memory, and its model is another link to the same files.
     pub fn sweep(&self, image: ImageName) -> Result<(), StorageError> {
-        let records = self.records()?;
-        artifacts::sweep(&self.dir.join("artifacts"), &records, UPLOAD_GRACE)?;
+        let versions = self.records.all_versions()?;
+        artifacts::sweep(&self.dir.join("artifacts"), &versions, UPLOAD_GRACE)?;
         failpoint::reach("sweep.artifacts");
-        artifacts::sweep_compiled(&self.dir.join("compiled"), &records, image)
+        artifacts::sweep_compiled(&self.dir.join("compiled"), &versions, image)
     }
 
-    /// Removes model directories that no record names. A version that is still finishing its requests may want its own
+    /// Removes model directories that no version names. A version that is still finishing its requests may want its own
     /// for a new guest, so this is not done at every change.
     pub fn sweep_models(&self) -> Result<(), StorageError> {
-        models::sweep(&self.dir.join("models"), &self.records()?)
+        models::sweep(&self.dir.join("models"), &self.records.all_versions()?)
     }
 
     /// Where an artifact lies.

@@ -1,4 +1,4 @@
-//! Create and modify: a JSON body in, and either one answer at the end or a line for each step on the way.
+//! Whatever brings versions up: a JSON body in, and either one answer at the end or a line for each step on the way.
 
 use std::sync::Arc;
 
@@ -53,6 +53,10 @@ pub(super) struct ModifyBody {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<Digest>")]
     warm_up: Option<Option<Digest>>,
+    /// Percent of the requests for the new version, which is tried beside the current one.
+    #[serde(default)]
+    #[schemars(range(max = 100))]
+    canary: Option<u64>,
 }
 
 /// A line of a deploy that is under way.
@@ -80,10 +84,32 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
+/// What is done with the share of a canary.
+pub(super) enum Release {
+    /// Percent of the requests.
+    Weight(u64),
+    Abort,
+}
+
 /// A deploy that has been understood and can begin.
 pub(super) enum Deploy {
-    Create { file: Box<ServiceFile>, files: Files },
-    Modify { name: String, change: Change },
+    Create {
+        file: Box<ServiceFile>,
+        files: Files,
+    },
+    Modify {
+        name: String,
+        change: Change,
+    },
+    /// Makes an earlier version current.
+    Return {
+        name: String,
+        number: u64,
+    },
+    Release {
+        name: String,
+        release: Release,
+    },
 }
 
 impl Deploy {
@@ -95,25 +121,32 @@ impl Deploy {
     }
 
     pub(super) fn modify(name: &str, body: &[u8]) -> Result<Self, Problem> {
-        let body: ModifyBody = parse(body)?;
-        let change = Change { patch: body.spec, processor: body.processor, model: body.model, warm_up: body.warm_up };
+        let ModifyBody { spec, processor, model, warm_up, canary } = parse(body)?;
+        let change = Change { patch: spec, processor, model, warm_up, canary };
         Ok(Self::Modify { name: name.to_owned(), change })
     }
 
     const fn success(&self) -> StatusCode {
         match self {
             Self::Create { .. } => StatusCode::CREATED,
-            Self::Modify { .. } => StatusCode::OK,
+            Self::Modify { .. } | Self::Return { .. } | Self::Release { .. } => StatusCode::OK,
         }
     }
 
     async fn carry_out(self, admin: &Admin, progress: &Progress) -> Result<Deployed, Problem> {
+        let registry = &admin.registry;
         let service = match self {
-            Self::Create { file, files } => admin.registry.create(&file, files, progress).await?,
-            Self::Modify { name, change } => admin.registry.modify(&name, change, progress).await?,
+            Self::Create { file, files } => registry.create(&file, files, progress).await?,
+            Self::Modify { name, change } => registry.modify(&name, change, progress).await?,
+            Self::Return { name, number } => registry.roll_back(&name, number, progress).await?,
+            Self::Release { name, release: Release::Weight(weight) } => {
+                registry.set_canary_weight(&name, weight, progress).await?
+            }
+            Self::Release { name, release: Release::Abort } => registry.abort_canary(&name).await?,
         };
         let state = service.state();
-        tracing::info!(service = service.name(), version = state.record.version, "service deployed");
+        let canary = state.record.canary.map(|canary| canary.version);
+        tracing::info!(service = service.name(), version = state.record.version, canary, "service deployed");
         Ok(admin.deployed(&service))
     }
 

@@ -4,12 +4,13 @@ mod artifacts;
 mod host;
 mod services;
 mod tokens;
+mod traffic;
 
 use super::operation::Operation;
 
 /// All rows, in the order in which they are documented.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    [services::ROWS, tokens::ROWS, artifacts::ROWS, host::ROWS].into_iter().flatten()
+    [services::ROWS, traffic::ROWS, tokens::ROWS, artifacts::ROWS, host::ROWS].into_iter().flatten()
 }
 
 #[cfg(test)]

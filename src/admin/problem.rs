@@ -45,6 +45,16 @@ pub(super) static SERVICE_IS_PUBLIC: Kind =
     kind(409, "service_is_public", "Anybody may call the service: it has no token.");
 pub(super) static TWO_TOKENS: Kind =
     kind(409, "two_tokens", "The token before is still accepted; a rotation would leave a third one behind.");
+pub(super) static NOT_RUNNING: Kind = kind(409, "not_running", "The service would have to be running for this.");
+pub(super) static INSTANCE_NOT_FOUND: Kind = kind(404, "instance_not_found", "The service has no such instance.");
+pub(super) static VERSION_NOT_FOUND: Kind =
+    kind(404, "version_not_found", "There is no such version, or it is not kept any more.");
+pub(super) static VERSION_INCOMPLETE: Kind = kind(409, "version_incomplete", "A file of that version is gone.");
+pub(super) static CANARY_UNDER_WAY: Kind =
+    kind(409, "canary_under_way", "A version is being tried on a share of the requests; end that first.");
+pub(super) static NO_CANARY: Kind = kind(409, "no_canary", "No version is being tried on a share of the requests.");
+pub(super) static CANARY_TOKEN: Kind =
+    kind(409, "canary_token", "The new version would have another token than the one that it is tried beside.");
 pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
 pub(super) static BODY_TOO_LARGE: Kind = kind(413, "body_too_large", "The body is larger than it may be.");
 pub(super) static UNSUPPORTED_MEDIA_TYPE: Kind =
@@ -206,6 +216,23 @@ impl From<ChangeError> for Problem {
                 .with_hint("`bulkhead modify NAME -D token=…` gives it one"),
             ChangeError::TwoTokens => Self::new(&TWO_TOKENS, error.reason())
                 .with_hint("move its callers over, then retire it: `bulkhead token NAME --retire`"),
+            ChangeError::NotRunning(_) => {
+                Self::new(&NOT_RUNNING, error.reason()).with_hint("bring it up with `bulkhead start`")
+            }
+            ChangeError::NoInstance { .. } => Self::new(&INSTANCE_NOT_FOUND, error.reason()),
+            ChangeError::NoSuchVersion { .. } => Self::new(&VERSION_NOT_FOUND, error.reason())
+                .with_hint("`bulkhead version NAME` lists the versions that are kept"),
+            ChangeError::VersionIncomplete { .. } => Self::new(&VERSION_INCOMPLETE, error.reason())
+                .with_hint("deploy it anew with `bulkhead modify`, which uploads its files"),
+            ChangeError::CanaryUnderWay(_) => Self::new(&CANARY_UNDER_WAY, error.reason())
+                .with_hint("end it first: `bulkhead release NAME --weight 100` makes it current, `--abort` drops it"),
+            ChangeError::NoCanary => {
+                Self::new(&NO_CANARY, error.reason()).with_hint("`bulkhead modify NAME … --canary WEIGHT` deploys one")
+            }
+            ChangeError::CanaryToken => {
+                Self::new(&CANARY_TOKEN, error.reason()).with_hint("change the token without --canary, before or after")
+            }
+            ChangeError::BadWeight { .. } => Self::new(&BAD_REQUEST, error.reason()),
             ChangeError::Refused { reason, stack } => {
                 let problem = Self::new(&PROCESSOR_REFUSED, reason);
                 if stack.is_empty() { problem } else { problem.with_hint(format!("it failed in:\n{stack}")) }

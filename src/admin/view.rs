@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -11,8 +12,8 @@ use serde_json::Value;
 use super::Admin;
 use crate::admission::Occupancy;
 use crate::config::{ServiceFile, Token};
-use crate::registry::{Phase, Service, State, Trouble};
-use crate::storage::{self, Digest, ModelFile};
+use crate::registry::{Phase, Service, Serving, State, Trouble, Version};
+use crate::storage::{self, CanaryRecord, Digest, ModelFile};
 use crate::telemetry::{HostNumbers, Seen};
 
 /// What create and modify answer.
@@ -23,7 +24,10 @@ pub(super) struct Deployed {
     url: String,
     /// What callers show in `Authorization`; null where anybody may call.
     token: Option<String>,
+    /// The current version.
     version: u64,
+    /// The version that is tried beside it; null where there is none.
+    canary: Option<CanaryRecord>,
 }
 
 /// The tokens of a service.
@@ -49,7 +53,8 @@ pub(super) struct ServiceRow {
     name: String,
     state: PhaseName,
     version: u64,
-    /// How many are running.
+    canary: Option<CanaryRecord>,
+    /// How many of the current version are running.
     instances: usize,
     /// How many requests each instance works on at once.
     workers: usize,
@@ -77,7 +82,12 @@ pub(super) struct Description {
     state: PhaseName,
     /// What an operator should know first; empty where there is nothing.
     message: String,
+    /// The current version.
     version: u64,
+    /// The highest number that a version has been given.
+    latest_version: u64,
+    /// The version that is tried beside the current one; null where there is none.
+    canary: Option<CanaryRecord>,
     url: String,
     /// What callers show in `Authorization`; null where anybody may call.
     token: Option<String>,
@@ -98,6 +108,7 @@ pub(super) struct Description {
     snapshot: Option<Snapshot>,
     /// Guests replaced between two requests, by reason.
     recycled: BTreeMap<&'static str, u64>,
+    /// Those of the current version, then the canary's.
     instances: Vec<Instance>,
 }
 
@@ -114,6 +125,7 @@ struct Snapshot {
 #[derive(Serialize, JsonSchema)]
 struct Instance {
     index: usize,
+    version: u64,
     state: InstanceState,
     workers: usize,
     busy: usize,
@@ -194,6 +206,7 @@ impl Admin {
             url: self.url(service.name()),
             token: shown(state.record.token.as_ref()),
             version: state.record.version,
+            canary: state.record.canary,
         }
     }
 
@@ -208,14 +221,15 @@ impl Admin {
 
     pub(super) fn row(&self, service: &Service) -> ServiceRow {
         let state = service.state();
-        let (instances, workers) = match &state.phase {
-            Phase::Running(version) => (version.spec.instances(), version.spec.rpc().worker_threads),
-            Phase::Starting | Phase::Stopped | Phase::Failed(_) => (0, 0),
+        let (instances, workers) = match state.phase.serving() {
+            Some(Serving { current, .. }) => (current.spec.instances(), current.spec.rpc().worker_threads),
+            None => (0, 0),
         };
         ServiceRow {
             name: service.name().to_owned(),
             state: (&state.phase).into(),
             version: state.record.version,
+            canary: state.record.canary,
             instances,
             workers,
             url: self.url(service.name()),
@@ -236,6 +250,8 @@ impl Admin {
             state: (&state.phase).into(),
             message: message(&state),
             version: record.version,
+            latest_version: record.latest,
+            canary: record.canary,
             url: self.url(service.name()),
             token: shown(record.token.as_ref()),
             previous_token: shown(record.previous_token.as_ref()),
@@ -260,17 +276,13 @@ impl Admin {
             .iter()
             .map(|service| Seen {
                 service: service.name().to_owned(),
-                metrics: std::sync::Arc::clone(service.metrics()),
-                instances: match &service.state().phase {
-                    Phase::Running(version) => {
-                        version.occupancy().iter().map(|o| (o.workers, o.busy, o.queued)).collect()
-                    }
-                    Phase::Starting | Phase::Stopped | Phase::Failed(_) => Vec::new(),
-                },
+                metrics: Arc::clone(service.metrics()),
+                instances: numbers(&service.state().phase),
+                by_version: outcomes(&service.state().phase),
             })
             .collect();
-        let nobody = std::sync::Arc::clone(self.front.nobody());
-        seen.push(Seen { service: String::new(), metrics: nobody, instances: Vec::new() });
+        let nobody = Arc::clone(self.front.nobody());
+        seen.push(Seen { service: String::new(), metrics: nobody, instances: Vec::new(), by_version: Vec::new() });
         seen
     }
 
@@ -288,14 +300,32 @@ fn shown(token: Option<&Token>) -> Option<String> {
     token.map(|token| token.reveal().to_owned())
 }
 
+/// Per instance of the versions at work: workers, busy workers, queued calls.
+fn numbers(phase: &Phase) -> Vec<(usize, usize, usize)> {
+    let versions = phase.serving().into_iter().flat_map(Serving::versions);
+    versions.flat_map(|version| version.occupancy()).map(|o| (o.workers, o.busy, o.queued)).collect()
+}
+
+/// How requests ended since the canary began, by version and status.
+fn outcomes(phase: &Phase) -> Vec<(u64, u16, u64)> {
+    let Some(Serving { current, canary: Some(canary) }) = phase.serving() else { return Vec::new() };
+    canary.outcomes(current.number)
+}
+
 fn message(state: &State) -> String {
-    let version = match &state.phase {
+    let serving = match &state.phase {
         Phase::Failed(reason) => return reason.clone(),
         Phase::Starting | Phase::Stopped => return String::new(),
-        Phase::Running(version) => version,
+        Phase::Running(serving) => serving,
     };
-    let Some(trouble) = version.troubles().into_iter().flatten().next() else { return String::new() };
-    let occupancy = version.occupancy();
+    if let (Some(canary), None) = (state.record.canary, &serving.canary) {
+        let number = canary.version;
+        return format!("the canary, version {number}, could not be brought up; the log says why");
+    }
+    let Some(trouble) = serving.versions().flat_map(|version| version.troubles()).flatten().next() else {
+        return String::new();
+    };
+    let occupancy: Vec<Occupancy> = serving.versions().flat_map(|version| version.occupancy()).collect();
     let workers: usize = occupancy.iter().map(|o| o.workers).sum();
     let stalled: usize = occupancy.iter().map(|o| o.stalled).sum();
     let seconds = seconds_until(&trouble);
@@ -306,8 +336,7 @@ fn message(state: &State) -> String {
 }
 
 fn snapshot(state: &State) -> Option<Snapshot> {
-    let Phase::Running(version) = &state.phase else { return None };
-    let reason = version.no_snapshot().map(str::to_owned);
+    let reason = state.phase.serving()?.current.no_snapshot().map(str::to_owned);
     Some(Snapshot { taken: reason.is_none(), reason })
 }
 
@@ -316,9 +345,9 @@ fn seconds_until(trouble: &Trouble) -> f64 {
 }
 
 fn instances(state: &State, restarts: u64) -> Vec<Instance> {
-    let Phase::Running(version) = &state.phase else { return Vec::new() };
-    let row = |(index, (o, trouble)): (usize, (Occupancy, Option<Trouble>))| Instance {
-        index,
+    let row = |version: u64, o: Occupancy, trouble: Option<Trouble>| Instance {
+        index: 0,
+        version,
         state: if trouble.is_none() { InstanceState::Running } else { InstanceState::Degraded },
         workers: o.workers,
         busy: o.busy,
@@ -331,5 +360,10 @@ fn instances(state: &State, restarts: u64) -> Vec<Instance> {
             error: trouble.error,
         }),
     };
-    version.occupancy().into_iter().zip(version.troubles()).enumerate().map(row).collect()
+    let of_version = |version: &Arc<Version>| -> Vec<Instance> {
+        let instances = version.occupancy().into_iter().zip(version.troubles());
+        instances.map(|(occupancy, trouble)| row(version.number, occupancy, trouble)).collect()
+    };
+    let rows = state.phase.serving().into_iter().flat_map(Serving::versions).flat_map(of_version);
+    rows.enumerate().map(|(index, row)| Instance { index, ..row }).collect()
 }

@@ -13,7 +13,9 @@ use super::client::{AdminArgs, Client, Event};
 use super::failure::{Exit, Failure};
 use super::screen::{Screen, duration};
 use super::service_file::{LocalFile, read_patch};
+use super::services::read;
 use super::upload::{self, Change, Upload};
+use super::versions::Canary;
 use crate::config::{self, ServiceFile, ServiceName};
 
 #[derive(Args, Debug)]
@@ -38,12 +40,17 @@ Examples:
   bulkhead modify digits -s changes.json
   bulkhead modify digits -Dmetadata.instance=2 -Dmetadata.rpc.keepalive=10000
   bulkhead modify digits -Dprocessor_path=target/digits.wasm
-  bulkhead modify digits -Dwarm_up_data_path=null")]
+  bulkhead modify digits -Dwarm_up_data_path=null
+  bulkhead modify digits -Dprocessor_path=target/digits.wasm --canary 10")]
 pub(super) struct ModifyArgs {
     /// The service to change
     name: ServiceName,
     #[command(flatten)]
     change: ChangeArgs,
+    /// Deploy the new version beside the current one and give it this share of the requests, in percent; `bulkhead
+    /// release` changes the share, makes the version current, or drops it
+    #[arg(long, value_name = "WEIGHT")]
+    canary: Option<u64>,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -76,7 +83,8 @@ pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Fai
     let spec = local.file().normalised();
     let upload = Upload::gather(&spec, local.base(), screen)?;
     upload::send(&client, &upload.artifacts(), screen)?;
-    let deployed = deploy(&client, Method::POST, "/api/v1/services", &upload.body(spec), screen)?;
+    let answer = deploy(&client, Method::POST, "/api/v1/services", &upload.body(spec), screen)?;
+    let deployed: Deployed = read(answer)?;
     if screen.is_json() {
         screen.json(&deployed)?;
     } else {
@@ -92,11 +100,28 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
     check(&client, &path, &patch)?;
     let change = Change::gather(&patch, &base, screen)?;
     upload::send(&client, &change.artifacts(), screen)?;
-    let deployed = deploy(&client, Method::PUT, &path, &change.body(patch), screen)?;
+    let mut body = change.body(patch);
+    if let Some(weight) = args.canary {
+        body["canary"] = weight.into();
+    }
+    let answer = deploy(&client, Method::PUT, &path, &body, screen)?;
+    let canary: Option<Canary> = read(answer.get("canary").cloned().unwrap_or_default())?;
+    let deployed: Deployed = read(answer)?;
     // The token is not what was asked for here; `desc` shows it.
     if screen.is_json() {
         let Deployed { name, url, version, .. } = deployed;
-        screen.json(&serde_json::json!({ "name": name, "url": url, "version": version }))?;
+        let mut printed = serde_json::json!({ "name": name, "url": url, "version": version });
+        if let Some(canary) = canary {
+            printed["canary"] = serde_json::json!(canary);
+        }
+        screen.json(&printed)?;
+    } else if let Some(canary) = canary {
+        screen.line(format_args!(
+            "service `{}` stays version {}; {}",
+            deployed.name,
+            deployed.version,
+            canary.told()
+        ))?;
     } else {
         screen.line(format_args!("service `{}` is ready as version {}", deployed.name, deployed.version))?;
     }
@@ -129,13 +154,18 @@ fn check(client: &Client, path: &str, patch: &Value) -> Result<(), Failure> {
     }
 }
 
-fn deploy(client: &Client, method: Method, path: &str, body: &Value, screen: &mut Screen) -> Result<Deployed, Failure> {
+/// Asks for a deploy and shows its steps; the answer is the server's word on the service that is ready now.
+pub(super) fn deploy(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: &Value,
+    screen: &mut Screen,
+) -> Result<Value, Failure> {
     let mut steps = Steps { screen, current: None };
     let result = client.deploy(method, path, body, |event| steps.hear(event));
     steps.end();
-    let deployed = serde_json::from_value(result?);
-    Ok(deployed
-        .map_err(|error| anyhow::anyhow!("the service is ready, but the server's answer cannot be read: {error}"))?)
+    result
 }
 
 /// The steps of a deploy as a person sees them: the present one turns, those behind keep a line with their time.

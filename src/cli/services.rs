@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::client::AdminArgs;
 use super::failure::{Exit, Failure};
 use super::screen::Screen;
+use super::versions::Canary;
 use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
@@ -52,6 +53,8 @@ struct Description {
     #[serde(default)]
     message: Option<String>,
     version: u64,
+    #[serde(default)]
+    canary: Option<Canary>,
     url: String,
     token: Option<String>,
     #[serde(default)]
@@ -177,11 +180,15 @@ impl Description {
             None | Some("") => self.state,
             Some(message) => format!("{} ({message})", self.state),
         };
+        let version = match self.canary {
+            None => self.version.to_string(),
+            Some(canary) => format!("{}; {}", self.version, canary.told()),
+        };
         let digest = self.processor.sha256.get(..12).unwrap_or(&self.processor.sha256);
         let mut rows = vec![
             ["name".to_owned(), self.name],
             ["state".to_owned(), state],
-            ["version".to_owned(), self.version.to_string()],
+            ["version".to_owned(), version],
             ["url".to_owned(), self.url],
             ["token".to_owned(), self.token.unwrap_or_else(|| "none: anybody may call it".to_owned())],
         ];

@@ -19,6 +19,7 @@ use crate::serve::{LogFormat, ServeOptions};
 mod calls;
 mod deploy;
 mod services;
+mod versions;
 
 const SECRET: &str = "s3cr3t-admin-token";
 const WASM: &[u8] = b"\0asm\x0d\0\x01\0";

@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, Uri};
 
 use super::refusal::Refusal;
 use crate::call::{Call, RequestId, Spent};
-use crate::registry::Service;
+use crate::registry::{Account, Service};
 use crate::sandbox::Run;
 use crate::telemetry::{Entry, LogWriter, ServiceMetrics};
 
@@ -32,6 +32,8 @@ pub(super) struct Exchange<'a> {
     subject: Subject,
     service: Option<Arc<Service>>,
     version: u64,
+    /// Where the outcome is noted by version, too.
+    by_version: Option<Arc<Account>>,
     arrived: Instant,
     received: Option<Instant>,
     admitted: Option<Instant>,
@@ -83,6 +85,7 @@ impl<'a> Exchange<'a> {
             subject: Subject::Request { method, uri },
             service: None,
             version: 0,
+            by_version: None,
             arrived,
             received: None,
             admitted: None,
@@ -113,8 +116,9 @@ impl<'a> Exchange<'a> {
         self.service = Some(service);
     }
 
-    pub(super) fn answered_by(&mut self, version: u64) {
+    pub(super) fn answered_by(&mut self, version: u64, account: Option<Arc<Account>>) {
         self.version = version;
+        self.by_version = account;
     }
 
     pub(super) fn received(&mut self, bytes: usize) {
@@ -182,6 +186,9 @@ impl<'a> Exchange<'a> {
             metrics.ran(times.run, self.fuel);
         }
         metrics.settled(status, (!code.is_empty()).then_some(code));
+        if let Some(account) = &self.by_version {
+            account.ended(self.version, status);
+        }
         self.ledger.log.request(&Entry {
             request_id: self.request_id,
             service: self.service.as_deref().map_or("", Service::name),

@@ -23,12 +23,11 @@ use super::refusal::{Connection, Refusal};
 use super::render::{self, About, Reply};
 use super::route::{Route, target};
 use super::wire::Wire;
-use crate::admission::Turned;
 use crate::auth::{Attempts, Caller};
 use crate::call::{Answer, RequestId};
 use crate::config::Expose;
 use crate::failpoint;
-use crate::registry::{Registry, Service};
+use crate::registry::{Chosen, NotAdmitted, Registry, Service};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -125,8 +124,8 @@ impl Line {
         let service =
             self.registry.find(route.service).ok_or_else(|| Refusal::ServiceNotFound(route.service.to_owned()))?;
         exchange.belongs_to(Arc::clone(&service));
-        let version = service.running().map_err(|phase| Refusal::from_phase(&phase))?;
-        exchange.answered_by(version.number);
+        let Chosen { version, account } = service.choose().map_err(|phase| Refusal::from_phase(&phase))?;
+        exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
 
@@ -135,9 +134,8 @@ impl Line {
             return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
         }
         version.pass_rate()?;
-        let queue_full = Refusal::QueueFull { max_queue: rpc.max_queue_size };
         if version.is_full() {
-            return Err(queue_full);
+            return Err(Refusal::not_admitted(NotAdmitted::QueueFull, rpc));
         }
         body::check_declared(&headers, sandbox.max_request_bytes)?;
 
@@ -148,13 +146,7 @@ impl Line {
         let body = body::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive, wire).await?;
         exchange.received(body.len());
 
-        let ticket = version.admit(deadline).await.map_err(|turned| match turned {
-            Turned::QueueFull => queue_full,
-            Turned::NoWorker => Refusal::NoHealthyUpstream {
-                detail: "no healthy upstream: the service's guests fail to start again; its owner is told why".into(),
-            },
-            Turned::Overdue => Refusal::DeadlineExceeded { limit: rpc.keepalive },
-        })?;
+        let ticket = version.admit(deadline).await.map_err(|why| Refusal::not_admitted(why, rpc))?;
         let began = exchange.admitted(ticket.has_waited());
         if !caller.is_anybody() {
             // It was for the host; a processor has no business with its callers' secrets.

@@ -10,7 +10,7 @@ use super::head::HeadFault;
 use super::wire::BodyFault;
 use crate::auth::{TooManyFailures, Unauthorized};
 use crate::config;
-use crate::registry::{Limited, Phase, Stopped};
+use crate::registry::{Limited, NotAdmitted, Phase, Stopped};
 use crate::sandbox::Fault;
 
 /// Why a request gets no answer of a processor's own making.
@@ -71,6 +71,8 @@ pub(super) enum Refusal {
     NotReady,
     /// The host ended before the request did. Nobody is told: the connection is cut.
     Draining,
+    /// The version that was answering has been replaced, and its grace is over.
+    Retired,
     VersionNotSupported,
 }
 
@@ -114,6 +116,7 @@ impl Refusal {
             Self::NoHealthyUpstream { .. } => (503, "no_healthy_upstream", Keep),
             Self::NotReady => (503, "not_ready", Keep),
             Self::Draining => (503, "draining", Close),
+            Self::Retired => (503, "draining", Keep),
             Self::VersionNotSupported => (505, "http_version_not_supported", Close),
         };
         Row { status, code, connection }
@@ -155,6 +158,11 @@ impl Refusal {
             Self::NoHealthyUpstream { detail } => detail.into(),
             Self::NotReady => "the host has just started and is bringing this service up".into(),
             Self::Draining => "the host ended before the request did".into(),
+            Self::Retired => {
+                "the version that was answering has been replaced or stopped, and the time it had to finish in is over \
+                 (metadata.eas.termination_grace_period)"
+                    .into()
+            }
             Self::VersionNotSupported => "HTTP/1.1 and HTTP/1.0 are spoken here".into(),
         }
     }
@@ -211,8 +219,21 @@ impl Refusal {
         }
     }
 
+    /// Why a call gets no worker.
+    pub(super) fn not_admitted(why: NotAdmitted, rpc: &config::Rpc) -> Self {
+        match why {
+            NotAdmitted::QueueFull => Self::QueueFull { max_queue: rpc.max_queue_size },
+            NotAdmitted::NoWorker => Self::NoHealthyUpstream {
+                detail: "no healthy upstream: the service's guests fail to start again; its owner is told why".into(),
+            },
+            NotAdmitted::Overdue => Self::DeadlineExceeded { limit: rpc.keepalive },
+            NotAdmitted::Retired => Self::Retired,
+        }
+    }
+
     pub(super) fn stopped(stopped: &Stopped, limit: Duration) -> Self {
         match stopped {
+            Stopped::Retired => Self::Retired,
             Stopped::Overdue => Self::DeadlineExceeded { limit },
             Stopped::NoGuest(error) => Self::Internal { cause: error.to_string() },
         }
@@ -280,7 +301,7 @@ mod tests {
         use Connection::{Close, Keep};
         let second = Duration::from_secs(1);
         let exception = |status| Refusal::ProcessorException { status, detail: String::new(), stack: String::new() };
-        let table: [(Refusal, u16, &str, Connection); 25] = [
+        let table: [(Refusal, u16, &str, Connection); 26] = [
             (Refusal::BadRequest("x".into()), 400, "bad_request", Close),
             (exception(400), 400, "processor_exception", Keep),
             (exception(470), 470, "processor_exception", Keep),
@@ -305,6 +326,7 @@ mod tests {
             (Refusal::NoHealthyUpstream { detail: String::new() }, 503, "no_healthy_upstream", Keep),
             (Refusal::NotReady, 503, "not_ready", Keep),
             (Refusal::Draining, 503, "draining", Close),
+            (Refusal::Retired, 503, "draining", Keep),
             (Refusal::VersionNotSupported, 505, "http_version_not_supported", Close),
         ];
         for (refusal, status, code, connection) in table {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::config::Mistakes;
 use crate::sandbox::{CompileError, InitializeError, PrepareError};
-use crate::storage::{Digest, ModelFile, StorageError};
+use crate::storage::{CanaryRecord, Digest, ModelFile, StorageError};
 
 /// The files of a service, uploaded before.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Change {
     pub model: Option<Vec<ModelFile>>,
     /// `Some(None)` removes it.
     pub warm_up: Option<Option<Digest>>,
+    /// Percent of the requests that the new version gets for now; `None` for all of them at once.
+    pub canary: Option<u64>,
 }
 
 /// How far a deploy has come.
@@ -68,6 +70,31 @@ pub enum ChangeError {
     Public,
     /// A third token would shut out whoever still uses the first.
     TwoTokens,
+    /// It needs a service that is running; what it is instead.
+    NotRunning(&'static str),
+    NoInstance {
+        index: usize,
+        count: usize,
+    },
+    NoSuchVersion {
+        number: u64,
+        kept: Vec<u64>,
+    },
+    /// A file of an earlier version is gone: which.
+    VersionIncomplete {
+        number: u64,
+        missing: String,
+        kept: Vec<u64>,
+    },
+    /// It would have to be decided for two versions at once.
+    CanaryUnderWay(CanaryRecord),
+    NoCanary,
+    /// Callers cannot know which version answers, so both must take the same token.
+    CanaryToken,
+    BadWeight {
+        weight: u64,
+        most: u64,
+    },
     /// The processor cannot be deployed: why, and where it failed if it ran.
     Refused {
         reason: String,
@@ -121,11 +148,40 @@ impl ChangeError {
         match self {
             Self::Exists => "a service of that name exists".into(),
             Self::NotFound => "there is no service of that name".into(),
+            Self::NotRunning(state) => format!("the service is {state}, and this needs one that is running"),
+            Self::NoInstance { index, count } => {
+                format!("there is no instance {index}; the service has {count}, counted from 0")
+            }
+            Self::NoSuchVersion { number, kept } => {
+                format!("there is no version {number}, or it is not kept any more; {}", told_kept(kept))
+            }
+            Self::VersionIncomplete { number, missing, kept } => {
+                format!("version {number} cannot be brought up: {missing} is gone; {}", told_kept(kept))
+            }
+            Self::CanaryUnderWay(CanaryRecord { version, weight }) => {
+                format!("version {version} is a canary with {weight} % of the requests, and there is one at a time")
+            }
+            Self::NoCanary => "the service has no canary".into(),
+            Self::CanaryToken => {
+                "a canary has the token of its service, since nobody knows which of the two versions answers".into()
+            }
+            Self::BadWeight { weight, most } => format!("the weight is {weight}, expected 0 to {most}"),
             Self::Invalid(mistakes) => mistakes.to_string(),
             Self::Public => "the service is public: it has no token".into(),
             Self::TwoTokens => "the token before this one is still accepted".into(),
             Self::Refused { reason, .. } | Self::Internal(reason) => reason.clone(),
             Self::Storage(error) => error.to_string(),
+        }
+    }
+}
+
+fn told_kept(kept: &[u64]) -> String {
+    match kept {
+        [] => "no version is kept".into(),
+        [only] => format!("version {only} alone is kept"),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(u64::to_string).collect();
+            format!("kept are versions {} and {last}", first.join(", "))
         }
     }
 }

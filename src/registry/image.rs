@@ -9,7 +9,7 @@ use super::version::make;
 use crate::admission::Lanes;
 use crate::config::{ServiceFile, ServiceSpec};
 use crate::sandbox::{Guest, InitializeError, NotTaken, Prepared, Program, Sandbox, Snapshot};
-use crate::storage::{Digest, ModelFile, Record, hex};
+use crate::storage::{Digest, ModelFile, VersionRecord, hex};
 
 /// Names the image of a service's guests by all that `initialize` can see, so that whatever could make it come out
 /// otherwise asks for another image. `None` where the service wants none.
@@ -46,9 +46,9 @@ pub(super) fn name(spec: &ServiceSpec, processor: &Digest, model: &[ModelFile]) 
 }
 
 /// The same of what is on disk.
-pub(super) fn name_of(record: &Record) -> Option<String> {
-    let file = ServiceFile::from_value(&record.file).ok()?;
-    name(file.spec(), &record.processor.sha256, &record.model)
+pub(super) fn name_of(version: &VersionRecord) -> Option<String> {
+    let file = ServiceFile::from_value(&version.file).ok()?;
+    name(file.spec(), &version.processor.sha256, &version.model)
 }
 
 /// A program, and what is known of how its guests come to be.

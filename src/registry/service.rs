@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 
-use super::version::Version;
+use super::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
@@ -29,7 +29,7 @@ pub struct State {
 pub enum Phase {
     /// The host has just started and has not come to it yet.
     Starting,
-    Running(Arc<Version>),
+    Running(Serving),
     Stopped,
     /// It could not be brought up; why.
     Failed(String),
@@ -42,6 +42,14 @@ impl Phase {
             Self::Running(_) => "running",
             Self::Stopped => "stopped",
             Self::Failed(_) => "failed",
+        }
+    }
+
+    /// What is at work, if anything is.
+    pub const fn serving(&self) -> Option<&Serving> {
+        match self {
+            Self::Running(serving) => Some(serving),
+            Self::Starting | Self::Stopped | Self::Failed(_) => None,
         }
     }
 }
@@ -74,10 +82,10 @@ impl Service {
         self.state.load_full()
     }
 
-    /// The version that answers, and that goes on answering for whoever holds it.
-    pub fn running(&self) -> Result<Arc<Version>, Phase> {
+    /// The version whose turn it is to answer, and that goes on answering for whoever holds it.
+    pub fn choose(&self) -> Result<Chosen, Phase> {
         match &self.state.load().phase {
-            Phase::Running(version) => Ok(Arc::clone(version)),
+            Phase::Running(serving) => Ok(serving.choose()),
             other => Err(other.clone()),
         }
     }
@@ -96,9 +104,19 @@ impl Service {
 
     /// A service that is being brought up may change its tokens meanwhile, so each goes on from what the other left.
     pub(super) fn enter(&self, phase: &Phase) {
-        self.state.rcu(|state| {
+        let old = self.state.rcu(|state| {
             let (record, tokens) = (Arc::clone(&state.record), state.tokens.clone());
             State { record, phase: phase.clone(), tokens }
+        });
+        retire_all_but(phase, &old.phase);
+    }
+
+    /// The start of the host has come to this service. Whoever has changed its phase meanwhile knew better.
+    pub(super) fn come_up(&self, phase: &Phase) {
+        self.state.rcu(|state| {
+            let (record, tokens) = (Arc::clone(&state.record), state.tokens.clone());
+            let phase = if matches!(state.phase, Phase::Starting) { phase } else { &state.phase }.clone();
+            State { record, phase, tokens }
         });
     }
 
@@ -108,6 +126,18 @@ impl Service {
     }
 
     pub(super) fn replace(&self, record: Record, phase: Phase) {
-        self.state.store(Arc::new(State::new(record, phase)));
+        let new = Arc::new(State::new(record, phase));
+        let old = self.state.swap(Arc::clone(&new));
+        retire_all_but(&new.phase, &old.phase);
+    }
+}
+
+/// Instances of the old phase that have no part in the new one end with their last requests.
+fn retire_all_but(new: &Phase, old: &Phase) {
+    let stays = |instance| new.serving().is_some_and(|new| new.instances().any(|kept| Arc::ptr_eq(kept, instance)));
+    for instance in old.serving().into_iter().flat_map(Serving::instances) {
+        if !stays(instance) {
+            instance.retire();
+        }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{ChangeError, Registry, Service, now};
 use crate::auth;
 use crate::config::{ServiceFile, Token, TokenPolicy};
-use crate::storage::Record;
+use crate::storage::{Record, VersionRecord};
 
 /// What is to become of a service's tokens.
 #[derive(Clone, Debug)]
@@ -84,6 +84,30 @@ pub(super) fn after_modify(old: &Record, policy: &TokenPolicy) -> Result<(Option
     })
 }
 
+/// The record after going back to `version`. Its tokens stay: a token that was retired since must not come back with the
+/// code of its time. Only whether callers need one is the version's to say.
+pub(super) fn after_return(old: &Record, version: &VersionRecord) -> Result<Record, ChangeError> {
+    let back = old.with_version(version);
+    let file = ServiceFile::from_value(&back.file)?;
+    Ok(match (file.spec().token(), &old.token) {
+        (TokenPolicy::Public, _) => Record { token: None, previous_token: None, ..back },
+        (TokenPolicy::Given(_), Some(current)) => {
+            Record { file: file.merge(&json!({"token": current.reveal()}))?.normalised(), ..back }
+        }
+        (TokenPolicy::Generate, Some(_)) => back,
+        (policy, None) => Record { token: first(policy)?, ..back },
+    })
+}
+
+/// Whether callers show the same token for both.
+pub(super) fn are_the_same(a: &Record, b: &Record) -> bool {
+    match (&a.token, &b.token) {
+        (Some(a), Some(b)) => is_same(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
 fn is_same(a: &Token, b: &Token) -> bool {
     auth::is_token(a, b.reveal().as_bytes())
 }
@@ -110,6 +134,8 @@ mod tests {
         Record {
             name: "a".into(),
             version: 7,
+            latest: 7,
+            canary: None,
             file,
             token: current,
             previous_token: previous,
@@ -161,5 +187,25 @@ mod tests {
         assert_eq!(after(TokenPolicy::Public), (None, None));
         let (made, none) = texts(after_modify(&record([None, None], false), &TokenPolicy::Generate).unwrap());
         assert!(made.is_some() && none.is_none());
+    }
+
+    #[test]
+    fn going_back_brings_no_token_back() {
+        let now = record([Some("new"), Some("newer")], true);
+        let then = |keys: serde_json::Value| {
+            let mut file = json!({"name": "a", "processor_path": "old.wasm"});
+            file.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+            VersionRecord { number: 3, file, ..now.to_version(String::new()) }
+        };
+        let given = after_return(&now, &then(json!({"token": "retired"}))).unwrap();
+        assert_eq!((given.version, &given.file["processor_path"]), (3, &json!("old.wasm")));
+        assert_eq!(given.file["token"], "new", "the next modify goes by it");
+        assert_eq!(texts((given.token, given.previous_token)), (some("new"), some("newer")));
+        let generated = after_return(&now, &then(json!({}))).unwrap();
+        assert_eq!(texts((generated.token, generated.previous_token)), (some("new"), some("newer")));
+        let public = after_return(&now, &then(json!({"generate_token": false}))).unwrap();
+        assert_eq!(texts((public.token, public.previous_token)), (None, None));
+        let private = after_return(&record([None, None], false), &then(json!({"token": "then"}))).unwrap();
+        assert_eq!(texts((private.token, private.previous_token)), (some("then"), None));
     }
 }

@@ -1,41 +1,46 @@
-//! One version of a service at work: its instances, each with a queue and warm guests of its own.
+//! One version of a service at work: its instances, and the way of a call through one of them.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
 
 use super::image::Ready;
+use super::instance::{Instance, Supplies};
 use super::rate::{Limited, Rate};
-use super::replacements::{LastTrouble, Replacements, Trouble};
+use super::replacements::Trouble;
 use super::worker::Worker;
-use crate::admission::{Admission, Habit, Lanes, Occupancy, Overdue, Place, Turned};
+use crate::admission::{Habit, Lanes, Occupancy, Overdue, Place, Turned};
 use crate::call::{Call, RequestId};
 use crate::config::{Fuel, Isolation, ServiceSpec};
-use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Room, Run, Settings};
+use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings};
 use crate::telemetry::ServiceMetrics;
 
+/// A version of a service at work.
 pub struct Version {
     pub number: u64,
     pub spec: ServiceSpec,
-    instances: Vec<Instance>,
-    rate: Option<Rate>,
-    lanes: Arc<Lanes>,
-    habit: Habit,
-    metrics: Arc<ServiceMetrics>,
-    retired: Arc<AtomicBool>,
+    instances: Vec<Arc<Instance>>,
+    supplies: Supplies,
+    rate: Option<Arc<Rate>>,
+    habit: Arc<Habit>,
     no_snapshot: Option<String>,
-    /// Where its guests are, made or promised.
-    _room: Room,
     /// Where the choice between instances begins.
     turn: AtomicUsize,
 }
 
-/// One instance: the door to its workers, and what keeps it from making new ones.
-struct Instance {
-    admission: Arc<Admission<Worker>>,
-    trouble: Arc<LastTrouble>,
+/// Why a call gets no worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// All workers are busy and as many calls wait as may.
+    QueueFull,
+    /// The deadline passed in the queue.
+    Overdue,
+    /// No worker is left and none can be made for now.
+    NoWorker,
+    /// Another version has taken over, and the grace of this one is over.
+    Retired,
 }
 
 /// Why a call has no outcome of its own.
@@ -45,15 +50,20 @@ pub enum Stopped {
     Overdue,
     /// The guest that it was to have cannot be made.
     NoGuest(InitializeError),
+    /// Another version has taken over, and the grace of this one is over.
+    Retired,
 }
 
 /// A worker's place, given to one call.
-pub struct Ticket(Place<Worker>);
+pub struct Ticket {
+    place: Place<Worker>,
+    instance: usize,
+}
 
 impl Ticket {
     /// Whether it was to be had only after a wait in the queue.
     pub fn has_waited(&self) -> bool {
-        self.0.has_waited()
+        self.place.has_waited()
     }
 }
 
@@ -68,57 +78,55 @@ impl Version {
         metrics: Arc<ServiceMetrics>,
     ) -> Result<Arc<Self>, InitializeError> {
         let Ready { program, mut first, no_snapshot } = ready;
-        let retired = Arc::new(AtomicBool::new(false));
         let workers = spec.rpc().worker_threads;
-        let room = program.reserve(workers.saturating_mul(spec.instances()))?;
-        let mut has_made = false;
+        // All of it or none: half a version is of no use.
+        let mut room = program.reserve(workers.saturating_mul(spec.instances()))?;
+        let supplies = Supplies { program, lanes, metrics };
         let mut instances = Vec::with_capacity(spec.instances());
-        for _ in 0..spec.instances() {
-            let mut guests = Vec::with_capacity(workers);
-            for _ in 0..workers {
-                guests.push(match first.take() {
-                    Some(guest) => Worker::Guest(guest),
-                    None if has_made && program.starts_from_image() => Worker::Promised(Arc::clone(&program)),
-                    None => Worker::Guest(make(&lanes, &program).await?),
-                });
-                has_made = true;
-            }
-            let trouble = Arc::default();
-            let replacements = Replacements {
-                service: spec.name().as_str().to_owned(),
-                program: Arc::clone(&program),
-                lanes: Arc::clone(&lanes),
-                metrics: Arc::clone(&metrics),
-                retired: Arc::clone(&retired),
-                trouble: Arc::clone(&trouble),
-            };
-            let admission = Admission::new(guests, spec.rpc().max_queue_size, Box::new(replacements));
-            instances.push(Instance { admission, trouble });
+        for index in 0..spec.instances() {
+            let room = room.part(workers);
+            instances.push(Instance::bring_up(&spec, &supplies, room, first.take(), index > 0).await?);
         }
         let rate = spec.rpc().rate_limit.map(|limit| {
             // The setting is per instance; which one a call goes to is not known yet where the rate is looked at.
             let total = u64::from(limit.get()).saturating_mul(instances.len() as u64);
-            Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN))
+            Arc::new(Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN)))
         });
-        let turn = AtomicUsize::new(0);
+        let (habit, turn) = (Arc::default(), AtomicUsize::new(0));
+        Ok(Arc::new(Self { number, spec, instances, supplies, rate, habit, no_snapshot, turn }))
+    }
+
+    /// The same version with one instance made anew and all others as they are. `None` where it has no such instance.
+    pub(super) async fn with_new_instance(&self, index: usize) -> Option<Result<Arc<Self>, InitializeError>> {
+        if index >= self.instances.len() {
+            return None;
+        }
+        Some(self.renew(index).await)
+    }
+
+    async fn renew(&self, index: usize) -> Result<Arc<Self>, InitializeError> {
+        let room = self.supplies.program.reserve(self.spec.rpc().worker_threads)?;
+        let mut instances = self.instances.clone();
+        instances[index] = Instance::bring_up(&self.spec, &self.supplies, room, None, false).await?;
         Ok(Arc::new(Self {
-            number,
-            spec,
+            number: self.number,
+            spec: self.spec.clone(),
             instances,
-            rate,
-            lanes,
-            habit: Habit::default(),
-            metrics,
-            retired,
-            no_snapshot,
-            _room: room,
-            turn,
+            supplies: self.supplies.clone(),
+            rate: self.rate.clone(),
+            habit: Arc::clone(&self.habit),
+            no_snapshot: self.no_snapshot.clone(),
+            turn: AtomicUsize::new(0),
         }))
+    }
+
+    pub(super) fn instances(&self) -> &[Arc<Instance>] {
+        &self.instances
     }
 
     /// Looked at before a request's body is read: whether it may come at all.
     pub fn pass_rate(&self) -> Result<(), Limited> {
-        self.rate.as_ref().map_or(Ok(()), Rate::pass)
+        self.rate.as_ref().map_or(Ok(()), |rate| rate.pass())
     }
 
     /// Looked at before a request's body is read: whether there is any use in reading it.
@@ -127,8 +135,16 @@ impl Version {
     }
 
     /// Waits in turn for a worker.
-    pub async fn admit(&self, deadline: Instant) -> Result<Ticket, Turned> {
-        self.pick().admit(deadline).await.map(Ticket)
+    pub async fn admit(&self, deadline: Instant) -> Result<Ticket, NotAdmitted> {
+        let index = self.pick();
+        let instance = &self.instances[index];
+        match instance.within_grace(instance.admission.admit(deadline)).await {
+            Some(Ok(place)) => Ok(Ticket { place, instance: index }),
+            Some(Err(Turned::QueueFull)) => Err(NotAdmitted::QueueFull),
+            Some(Err(Turned::Overdue)) => Err(NotAdmitted::Overdue),
+            Some(Err(Turned::NoWorker)) => Err(NotAdmitted::NoWorker),
+            None => Err(NotAdmitted::Retired),
+        }
     }
 
     /// Answers a call with the admitted worker. Dropping the future stops the guest.
@@ -137,8 +153,8 @@ impl Version {
     pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Stopped> {
         let deadline = call.deadline;
         let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
+        let Ticket { mut place, instance } = ticket;
         let work = Box::pin(async move {
-            let Ticket(mut place) = ticket;
             let guest = place.start().guest().await.map_err(Stopped::NoGuest)?;
             let run = guest.run(call, began).await;
             let may_stay = reuse && run.left_the_guest_whole();
@@ -148,18 +164,25 @@ impl Version {
             }
             Ok((run, worn))
         });
-        let mut interrupted = Interrupted { metrics: &self.metrics, fault: Some("client_closed") };
-        let outcome = self.lanes.run(&self.habit, began, deadline, work).await;
-        let outcome = outcome.map_err(|Overdue| Stopped::Overdue).flatten().map(|(run, worn)| {
-            if let Some(worn) = worn {
-                self.metrics.recycled(worn.name());
+        let Supplies { lanes, metrics, .. } = &self.supplies;
+        let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
+        let outcome = self.instances[instance].within_grace(lanes.run(&self.habit, began, deadline, work)).await;
+        let outcome = match outcome {
+            None => Err(Stopped::Retired),
+            Some(Err(Overdue)) => Err(Stopped::Overdue),
+            Some(Ok(Err(stopped))) => Err(stopped),
+            Some(Ok(Ok((run, worn)))) => {
+                if let Some(worn) = worn {
+                    metrics.recycled(worn.name());
+                }
+                Ok(run)
             }
-            run
-        });
+        };
         interrupted.fault = match &outcome {
             Err(Stopped::Overdue) => Some("deadline_exceeded"),
+            Err(Stopped::Retired) => Some("grace_over"),
             Err(Stopped::NoGuest(_)) => {
-                self.metrics.initialize_failed();
+                metrics.initialize_failed();
                 None
             }
             Ok(run) if run.left_the_guest_whole() => None,
@@ -175,39 +198,34 @@ impl Version {
     }
 
     pub fn occupancy(&self) -> Vec<Occupancy> {
-        self.instances.iter().map(|instance| instance.admission.occupancy()).collect()
+        self.instances.iter().map(|instance| instance.occupancy()).collect()
     }
 
     /// What keeps each instance from replacing its guests; `None` where nothing does.
     pub fn troubles(&self) -> Vec<Option<Trouble>> {
-        let trouble = |instance: &Instance| {
-            // The last trouble is of interest only while it lasts.
-            let lasts = instance.admission.occupancy().stalled > 0;
-            lasts.then(|| instance.trouble.last()).flatten()
-        };
-        self.instances.iter().map(trouble).collect()
+        self.instances.iter().map(|instance| instance.trouble()).collect()
+    }
+
+    /// When each instance was brought up.
+    pub fn starts(&self) -> Vec<SystemTime> {
+        self.instances.iter().map(|instance| instance.started()).collect()
     }
 
     /// The less loaded of two neighbours, beginning at another one each time; one that has workers, if any has.
-    fn pick(&self) -> &Arc<Admission<Worker>> {
+    fn pick(&self) -> usize {
         let count = self.instances.len();
         if count == 1 {
-            return &self.instances[0].admission;
+            return 0;
         }
+        let admission = |index: usize| &self.instances[index].admission;
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % count;
-        let (a, b) = (&self.instances[first].admission, &self.instances[(first + 1) % count].admission);
-        let picked = if b.load() < a.load() { b } else { a };
-        if !picked.is_deserted() {
+        let second = (first + 1) % count;
+        let picked = if admission(second).load() < admission(first).load() { second } else { first };
+        if !admission(picked).is_deserted() {
             return picked;
         }
-        let others = self.instances.iter().map(|instance| &instance.admission);
-        others.min_by_key(|other| (other.is_deserted(), other.load())).unwrap_or(picked)
-    }
-}
-
-impl Drop for Version {
-    fn drop(&mut self) {
-        self.retired.store(true, Ordering::Relaxed);
+        let by_hope = |index: &usize| (admission(*index).is_deserted(), admission(*index).load());
+        (0..count).min_by_key(by_hope).unwrap_or(picked)
     }
 }
 

@@ -16,7 +16,16 @@ pub(super) struct Rooms {
 
 /// Places that are reserved until this is dropped, so that a guest that was promised can be made.
 #[derive(Debug)]
-pub struct Room(#[expect(dead_code, reason = "it is held for what its drop does")] OwnedSemaphorePermit);
+pub struct Room(OwnedSemaphorePermit);
+
+impl Room {
+    /// Takes room for so many guests out of this one, or all that it has.
+    #[must_use]
+    pub fn part(&mut self, guests: usize) -> Self {
+        let guests = guests.min(self.0.num_permits());
+        Self(self.0.split(guests).unwrap_or_else(|| unreachable!("no more is taken than there is")))
+    }
+}
 
 /// There are not as many places left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::records::Record;
+use super::records::VersionRecord;
 use super::{Doing, ImageName, StorageError, sync_dir};
 use crate::failpoint;
 
@@ -111,9 +111,9 @@ pub(super) fn remove_unfinished(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Removes artifacts that no record names, and unfinished uploads, once they are older than `grace`.
-pub(super) fn sweep(dir: &Path, records: &[Record], grace: Duration) -> Result<(), StorageError> {
-    let named: HashSet<&str> = records.iter().flat_map(Record::digests).map(Digest::as_str).collect();
+/// Removes artifacts that no version names, and unfinished uploads, once they are older than `grace`.
+pub(super) fn sweep(dir: &Path, versions: &[VersionRecord], grace: Duration) -> Result<(), StorageError> {
+    let named: HashSet<&str> = versions.iter().flat_map(VersionRecord::digests).map(Digest::as_str).collect();
     let now = SystemTime::now();
     for (name, path) in entries(dir)? {
         let age = fs::metadata(&path).and_then(|m| m.modified()).ok().and_then(|at| now.duration_since(at).ok());
@@ -124,10 +124,10 @@ pub(super) fn sweep(dir: &Path, records: &[Record], grace: Duration) -> Result<(
     Ok(())
 }
 
-/// Removes machine code of processors that no record names, and images that no record's guests start from.
-pub(super) fn sweep_compiled(dir: &Path, records: &[Record], image: ImageName) -> Result<(), StorageError> {
-    let processors = records.iter().map(|record| record.processor.sha256.as_str().to_owned());
-    let named: HashSet<String> = processors.chain(records.iter().filter_map(image)).collect();
+/// Removes machine code of processors that no version names, and images that no version's guests start from.
+pub(super) fn sweep_compiled(dir: &Path, versions: &[VersionRecord], image: ImageName) -> Result<(), StorageError> {
+    let processors = versions.iter().map(|version| version.processor.sha256.as_str().to_owned());
+    let named: HashSet<String> = processors.chain(versions.iter().filter_map(image)).collect();
     for (_, engine) in entries(dir)? {
         for (name, path) in entries(&engine)? {
             let of = name.split('.').next().unwrap_or_default();

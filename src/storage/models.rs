@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::artifacts::{entries, hex};
-use super::records::{ModelFile, Record};
+use super::records::{ModelFile, VersionRecord};
 use super::{Doing, StorageError, sync_dir};
 use crate::failpoint;
 
@@ -64,9 +64,9 @@ pub(super) fn assemble(data: &Path, files: &[ModelFile]) -> Result<Option<PathBu
     Ok(Some(dir))
 }
 
-/// Removes directories that no record's list names.
-pub(super) fn sweep(models: &Path, records: &[Record]) -> Result<(), StorageError> {
-    let named: HashSet<String> = records.iter().map(|record| name(&record.model)).collect();
+/// Removes directories that no version's list names.
+pub(super) fn sweep(models: &Path, versions: &[VersionRecord]) -> Result<(), StorageError> {
+    let named: HashSet<String> = versions.iter().map(|version| name(&version.model)).collect();
     for (entry, path) in entries(models)? {
         if !named.contains(&entry) {
             fs::remove_dir_all(&path).doing(|| format!("remove {}", path.display()))?;

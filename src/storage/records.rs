@@ -1,11 +1,14 @@
-//! Which services exist: one record each, in one table of the database.
+//! Which services exist, one record each, and the versions that each of them has had: two tables of one database, so
+//! that a change of both is one transaction.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,13 +22,23 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Service name → record as JSON.
 const SERVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("services");
+/// Service name and version number → version as JSON.
+const VERSIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("versions");
+
+/// Versions of a service that are kept, those at work included. Each keeps its files, and machine code and an image
+/// besides, so that going back to it is quick: some megabytes each, and a week or two of a busy team's work.
+pub const VERSIONS_KEPT: usize = 10;
 
 /// What is kept of a service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub name: String,
-    /// Counts up with every modify.
+    /// The version that is current. What it consists of stands here and among the versions.
     pub version: u64,
+    /// The highest number that a version has been given.
+    pub latest: u64,
+    /// The version that is tried beside the current one.
+    pub canary: Option<CanaryRecord>,
     /// The service file in its canonical form.
     pub file: Value,
     /// Absent for a public service.
@@ -42,6 +55,31 @@ pub struct Record {
     /// RFC 3339, UTC.
     pub created_at: String,
     pub updated_at: String,
+}
+
+/// A share of the requests for another version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Canary")]
+pub struct CanaryRecord {
+    pub version: u64,
+    /// Percent of the requests.
+    pub weight: u8,
+}
+
+/// What a version of a service consists of, from its deploy on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VersionRecord {
+    pub number: u64,
+    /// The service file in its canonical form.
+    pub file: Value,
+    pub processor: Artifact,
+    #[serde(default)]
+    pub model: Vec<ModelFile>,
+    pub warm_up: Option<Digest>,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// How it came to be, for people.
+    pub note: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,7 +121,40 @@ impl TryFrom<AnyModelFile> for ModelFile {
 }
 
 impl Record {
-    /// Every artifact the service needs.
+    /// The service as `version` makes it; what belongs to no version stays.
+    #[must_use]
+    pub fn with_version(&self, version: &VersionRecord) -> Self {
+        Self {
+            version: version.number,
+            file: version.file.clone(),
+            processor: version.processor.clone(),
+            model: version.model.clone(),
+            warm_up: version.warm_up.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// What is current, as a version that has just been made.
+    pub fn to_version(&self, note: String) -> VersionRecord {
+        VersionRecord {
+            number: self.version,
+            file: self.file.clone(),
+            processor: self.processor.clone(),
+            model: self.model.clone(),
+            warm_up: self.warm_up.clone(),
+            created_at: self.updated_at.clone(),
+            note,
+        }
+    }
+
+    /// Whether requests may be answered by the version of this number.
+    pub fn is_at_work(&self, number: u64) -> bool {
+        self.version == number || self.canary.is_some_and(|canary| canary.version == number)
+    }
+}
+
+impl VersionRecord {
+    /// Every artifact that it needs.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
         [&self.processor.sha256].into_iter().chain(self.model.iter().map(|file| &file.sha256)).chain(&self.warm_up)
     }
@@ -113,20 +184,93 @@ pub(super) struct Records {
     database: Mutex<Option<Database>>,
 }
 
-type Table<'a> = redb::Table<'a, &'static str, &'static [u8]>;
+/// What a transaction does.
+enum Edit<'a> {
+    /// The record, and the version that comes with it, as JSON.
+    Put {
+        record: &'a Record,
+        json: &'a [u8],
+        version: Option<(u64, &'a [u8])>,
+    },
+    Remove {
+        service: &'a str,
+    },
+}
+
+impl Edit<'_> {
+    fn service(&self) -> &str {
+        match self {
+            Self::Put { record, .. } => &record.name,
+            Self::Remove { service } => service,
+        }
+    }
+
+    /// What is kept of the service once it is done.
+    fn outcome(&self) -> Option<&[u8]> {
+        match self {
+            Self::Put { json, .. } => Some(json),
+            Self::Remove { .. } => None,
+        }
+    }
+
+    fn make(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        let mut services = transaction.open_table(SERVICES)?;
+        let mut versions = transaction.open_table(VERSIONS)?;
+        match self {
+            Self::Put { record, json, version } => {
+                services.insert(record.name.as_str(), *json)?;
+                if let Some((number, json)) = version {
+                    versions.insert((record.name.as_str(), *number), *json)?;
+                }
+                forget_old(&mut versions, record)?;
+            }
+            Self::Remove { service } => {
+                services.remove(*service)?;
+                versions.retain_in(of_service(service), |_, _| false)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All versions of a service.
+fn of_service(service: &str) -> RangeInclusive<(&str, u64)> {
+    (service, 0)..=(service, u64::MAX)
+}
+
+/// Forgets the oldest versions beyond those that are kept; one that answers requests is not forgotten.
+fn forget_old(versions: &mut redb::Table<'_, (&str, u64), &[u8]>, record: &Record) -> Result<(), redb::Error> {
+    let service = record.name.as_str();
+    let mut kept = Vec::new();
+    for entry in versions.range(of_service(service))? {
+        kept.push(entry?.0.value().1);
+    }
+    let mut surplus = kept.len().saturating_sub(VERSIONS_KEPT);
+    for number in kept.into_iter().filter(|number| !record.is_at_work(*number)) {
+        if surplus == 0 {
+            break;
+        }
+        versions.remove((service, number))?;
+        surplus -= 1;
+    }
+    Ok(())
+}
 
 impl Records {
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
         let records = Self { path: path.to_owned(), database: Mutex::default() };
-        // The table is there from the first start on.
-        records.transact(|_| Ok(()))?;
+        // The tables are there from the first start on.
+        records.transact(|transaction| {
+            transaction.open_table(SERVICES)?;
+            transaction.open_table(VERSIONS)?;
+            Ok(())
+        })?;
         Ok(records)
     }
 
     pub(super) fn all(&self) -> Result<Vec<Record>, StorageError> {
         let rows = self.with(|database| {
-            let transaction = database.begin_read()?;
-            let table = transaction.open_table(SERVICES)?;
+            let table = database.begin_read()?.open_table(SERVICES)?;
             let mut rows = Vec::new();
             for entry in table.iter()? {
                 let (name, json) = entry?;
@@ -134,46 +278,74 @@ impl Records {
             }
             Ok(rows)
         })?;
-        let record = |(service, json): (String, Vec<u8>)| {
-            serde_json::from_slice(&json).map_err(|source| StorageError::Record { service, source })
-        };
-        rows.into_iter().map(record).collect()
+        read_all(rows)
     }
 
-    pub(super) fn put(&self, record: &Record) -> Result<(), StorageError> {
-        let json = serde_json::to_vec(record)
-            .map_err(|source| StorageError::Record { service: record.name.clone(), source })?;
-        self.write(&record.name, Some(&json))
+    /// Every version that is kept of any service.
+    pub(super) fn all_versions(&self) -> Result<Vec<VersionRecord>, StorageError> {
+        self.versions_in(None)
+    }
+
+    /// The versions that are kept of a service, oldest first.
+    pub(super) fn versions(&self, service: &str) -> Result<Vec<VersionRecord>, StorageError> {
+        self.versions_in(Some(service))
+    }
+
+    fn versions_in(&self, service: Option<&str>) -> Result<Vec<VersionRecord>, StorageError> {
+        let rows = self.with(|database| {
+            let table = database.begin_read()?.open_table(VERSIONS)?;
+            let range = match service {
+                Some(service) => table.range(of_service(service))?,
+                None => table.iter()?,
+            };
+            let mut rows = Vec::new();
+            for entry in range {
+                let (key, json) = entry?;
+                rows.push((key.value().0.to_owned(), json.value().to_owned()));
+            }
+            Ok(rows)
+        })?;
+        read_all(rows)
+    }
+
+    /// Makes `record` the service's, and keeps `version` where one is new, both or neither.
+    pub(super) fn put(&self, record: &Record, version: Option<&VersionRecord>) -> Result<(), StorageError> {
+        let failed = |source| StorageError::Record { service: record.name.clone(), source };
+        let json = serde_json::to_vec(record).map_err(failed)?;
+        let version = match version {
+            Some(version) => Some((version.number, serde_json::to_vec(version).map_err(failed)?)),
+            None => None,
+        };
+        let version = version.as_ref().map(|(number, json)| (*number, json.as_slice()));
+        self.write(&Edit::Put { record, json: &json, version })
     }
 
     pub(super) fn remove(&self, service: &str) -> Result<(), StorageError> {
-        self.write(service, None)
+        self.write(&Edit::Remove { service })
     }
 
-    /// Makes `json` what is kept of `service`. Where the disk fails at the very end of it, the change may be there all
-    /// the same: what is on disk decides, and it is written again, because a disk that has failed to make a change last
-    /// has not said that it lasts.
-    fn write(&self, service: &str, json: Option<&[u8]>) -> Result<(), StorageError> {
-        let Err(error) = self.change(service, json) else { return Ok(()) };
+    /// Makes an edit. Where the disk fails at the very end of it, the change may be there all the same: what is on disk
+    /// decides, and it is written again, because a disk that has failed to make a change last has not said that it
+    /// lasts.
+    fn write(&self, edit: &Edit<'_>) -> Result<(), StorageError> {
+        let Err(error) = self.change(edit) else { return Ok(()) };
         if !error.is_of_the_disk() {
             return Err(error);
         }
+        let service = edit.service();
         let made = match self.kept(service) {
-            Ok(kept) if kept.as_deref() != json => return Err(error),
-            Ok(_) => failpoint::is_full("record.again").is_ok() && self.change(service, json).is_ok(),
+            Ok(kept) if kept.as_deref() != edit.outcome() => return Err(error),
+            Ok(_) => failpoint::is_full("record.again").is_ok() && self.change(edit).is_ok(),
             Err(_) => false,
         };
         if made { Ok(()) } else { Err(StorageError::Unknown { service: service.to_owned(), source: Box::new(error) }) }
     }
 
-    fn change(&self, service: &str, json: Option<&[u8]>) -> Result<(), StorageError> {
-        self.transact(|table| {
-            match json {
-                Some(json) => table.insert(service, json)?,
-                None => table.remove(service)?,
-            };
+    fn change(&self, edit: &Edit<'_>) -> Result<(), StorageError> {
+        self.transact(|transaction| {
+            edit.make(transaction)?;
             failpoint::reach("record.commit");
-            failpoint::is_full("record.full").map_err(redb::StorageError::Io)
+            failpoint::is_full("record.full").map_err(redb::Error::Io)
         })
     }
 
@@ -185,14 +357,11 @@ impl Records {
     }
 
     /// One durable transaction. Two phases: a crash during recovery from an earlier crash must not undo it.
-    fn transact(
-        &self,
-        change: impl FnOnce(&mut Table<'_>) -> Result<(), redb::StorageError>,
-    ) -> Result<(), StorageError> {
+    fn transact(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), StorageError> {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_two_phase_commit(true);
-            change(&mut transaction.open_table(SERVICES)?)?;
+            change(&transaction)?;
             transaction.commit()?;
             Ok(failpoint::is_full("record.committed").map_err(redb::StorageError::Io)?)
         })
@@ -213,6 +382,13 @@ impl Records {
         }
         outcome.map_err(failed)
     }
+}
+
+fn read_all<T: DeserializeOwned>(rows: Vec<(String, Vec<u8>)>) -> Result<Vec<T>, StorageError> {
+    let read = |(service, json): (String, Vec<u8>)| {
+        serde_json::from_slice(&json).map_err(|source| StorageError::Record { service, source })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 /// Opens the database. A host that was killed while it started a compiler leaves its lock to the child until that has
@@ -237,6 +413,8 @@ mod tests {
         Record {
             name: name.into(),
             version,
+            latest: version,
+            canary: None,
             file: serde_json::json!({"name": name}),
             token: Some(Token::parse("t").unwrap()),
             previous_token: None,
@@ -255,9 +433,9 @@ mod tests {
         let path = dir.path().join("db");
         {
             let records = Records::open(&path).unwrap();
-            records.put(&record("a", 1)).unwrap();
-            records.put(&record("b", 1)).unwrap();
-            records.put(&record("a", 2)).unwrap();
+            records.put(&record("a", 1), None).unwrap();
+            records.put(&record("b", 1), None).unwrap();
+            records.put(&record("a", 2), None).unwrap();
             records.remove("b").unwrap();
         }
         let all = Records::open(&path).unwrap().all().unwrap();
@@ -271,6 +449,37 @@ mod tests {
         json["token"] = "two words".into();
         let error = serde_json::from_value::<Record>(json).unwrap_err();
         assert!(error.to_string().contains("visible ASCII"), "{error}");
+    }
+
+    #[test]
+    fn the_last_versions_are_kept_and_those_at_work_whatever_their_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(&dir.path().join("db")).unwrap();
+        let put = |record: &Record, number| {
+            let version = VersionRecord { number, ..record.to_version("new".into()) };
+            records.put(record, Some(&version)).unwrap();
+        };
+        let numbers = |service: &str| -> Vec<u64> {
+            records.versions(service).unwrap().iter().map(|version| version.number).collect()
+        };
+        let canary = |version| Record { canary: Some(CanaryRecord { version, weight: 5 }), ..record("a", 1) };
+        put(&record("ab", 1), 1);
+        for number in 1..=4 {
+            put(&canary(3), number);
+        }
+        for number in 5..=20 {
+            put(&canary(3), number);
+        }
+        assert_eq!(numbers("a"), [1, 3, 13, 14, 15, 16, 17, 18, 19, 20]);
+        assert_eq!(records.all_versions().unwrap().len(), VERSIONS_KEPT + 1);
+        records.put(&record("a", 20), None).unwrap();
+        assert_eq!(numbers("a").len(), VERSIONS_KEPT, "nothing is forgotten without need");
+        records.remove("a").unwrap();
+        assert_eq!(
+            (numbers("a").len(), numbers("ab")),
+            (0, vec![1]),
+            "a deleted service leaves none, nor takes others'"
+        );
     }
 
     #[test]

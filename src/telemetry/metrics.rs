@@ -157,6 +157,8 @@ pub struct Seen {
     pub metrics: Arc<ServiceMetrics>,
     /// Per instance: workers, busy workers, queued calls.
     pub instances: Vec<(usize, usize, usize)>,
+    /// While a canary runs: version, status, and requests that ended with it.
+    pub by_version: Vec<(u64, u16, u64)>,
 }
 
 /// The text that `/metrics` answers.
@@ -247,6 +249,15 @@ impl View {
                     let labels = [("service", seen.service.clone()), ("status", status.to_string())];
                     family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
                 }
+            }
+        }
+        let help = "requests since a canary began, by the version that answered and the status";
+        let mut family = encoder.encode_descriptor("version_requests", help, None, MetricType::Counter)?;
+        for seen in &self.services {
+            for (version, status, count) in &seen.by_version {
+                let service = seen.service.clone();
+                let labels = [("service", service), ("version", version.to_string()), ("status", status.to_string())];
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
             }
         }
         self.counts(encoder, "refusals", "requests that got no answer of a processor, by code", "code", |m| {
@@ -354,7 +365,7 @@ mod tests {
         assert_eq!(metrics.account(), (4, 4));
         metrics.ran(Duration::from_millis(2), Some(7));
         let text = exposition(
-            vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)] }],
+            vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)], by_version: vec![(2, 200, 3)] }],
             HostNumbers { connections: 3, ..HostNumbers::default() },
         )
         .unwrap();
@@ -373,6 +384,7 @@ mod tests {
             "bulkhead_request_run_seconds_bucket{le=\"+Inf\",service=\"echo\"} 1",
             "bulkhead_queue_depth{service=\"echo\",instance=\"0\"} 1",
             "bulkhead_workers_busy{service=\"echo\",instance=\"0\"} 2",
+            "bulkhead_version_requests_total{service=\"echo\",version=\"2\",status=\"200\"} 3",
             "bulkhead_connections 3",
         ] {
             assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");

@@ -43,9 +43,36 @@ fn variant(guest: &str, mark: &str) -> Vec<u8> {
     bytes
 }
 
-/// Files in the data directory that no service needs: half-made ones, and compiled code, images and models without an
-/// owner. Each processor here has one service, whose guests start from one image.
-fn rubbish(host: &TestHost, processors: &[&str], models: usize) -> Vec<String> {
+/// What the versions that are kept of any service need, as the control API tells.
+#[derive(Default)]
+struct Needed {
+    processors: HashSet<String>,
+    /// Lists of model files.
+    models: HashSet<String>,
+    versions: usize,
+}
+
+fn needed(host: &TestHost) -> Needed {
+    let mut needed = Needed::default();
+    let services = host.call_admin("GET", "/api/v1/services", b"").json();
+    for service in services["services"].as_array().expect("a list") {
+        let name = service["name"].as_str().expect("a name");
+        let kept = host.call_admin("GET", &format!("/api/v1/services/{name}/versions"), b"").json();
+        for version in kept["versions"].as_array().expect("a list") {
+            needed.versions += 1;
+            needed.processors.insert(version["processor"]["sha256"].as_str().expect("a digest").to_owned());
+            if !version["model"].as_array().expect("a list").is_empty() {
+                needed.models.insert(version["model"].to_string());
+            }
+        }
+    }
+    needed
+}
+
+/// Files in the data directory that no version needs: half-made ones, and compiled code, images and models without an
+/// owner. The guests of each version start from one image at most.
+fn rubbish(host: &TestHost) -> Vec<String> {
+    let needed = needed(host);
     let data = host.dir().join("data");
     let names = |dir: &Path| -> Vec<String> {
         let entries = std::fs::read_dir(dir).expect("a directory");
@@ -55,16 +82,16 @@ fn rubbish(host: &TestHost, processors: &[&str], models: usize) -> Vec<String> {
     let mut found: Vec<String> = names(&data.join("artifacts")).into_iter().filter(half_made).collect();
     let present = names(&data.join("models"));
     found.extend(present.iter().filter(|name| half_made(name)).cloned());
-    if present.len() > models {
+    if present.len() > needed.models.len() {
         found.push(format!("{} model directories", present.len()));
     }
     for engine in names(&data.join("compiled")) {
-        let of_nobody = |name: &String| !processors.iter().any(|sha256| name.starts_with(sha256));
+        let of_nobody = |name: &String| !needed.processors.contains(name.split('.').next().unwrap_or_default());
         let others = names(&data.join("compiled").join(engine)).into_iter().filter(of_nobody);
         let (half, others): (Vec<_>, Vec<_>) = others.partition(half_made);
         found.extend(half);
         let images: HashSet<&str> = others.iter().filter_map(|name| name.split('.').next()).collect();
-        if images.len() > processors.len() {
+        if images.len() > needed.versions {
             found.extend(others);
         }
     }

@@ -32,3 +32,4 @@ mod soak;
 mod spent;
 mod tokens;
 mod uploads;
+mod versions;

@@ -9,14 +9,15 @@ use crate::admin::api::{json_body, json_reply};
 use crate::admin::deploy::{CreateBody, Deploy, Event, ModifyBody};
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::{
-    ARTIFACT_MISSING, INVALID_SERVICE_FILE, PROCESSOR_REFUSED, Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND,
+    ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, NOT_RUNNING, PROCESSOR_REFUSED, Problem,
+    SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::view::{Changed, Deployed, Description, ServiceList};
 use crate::config::ServiceName;
 use crate::registry::Service;
 
-const PROGRESS: &str = "Whoever accepts `application/x-ndjson` gets a line for each step as it begins, and one at the \
+pub(super) const PROGRESS: &str = "Whoever accepts `application/x-ndjson` gets a line for each step as it begins, and one at the \
     end that says how it ended; the status is then 200 whatever comes of it.";
 
 pub(super) static ROWS: &[Operation] = &[
@@ -48,7 +49,15 @@ pub(super) static ROWS: &[Operation] = &[
             "The new version has taken over.",
             &[Content::json::<Deployed>(), Content::lines::<Event>()],
         )])
-        .refuses(&[&INVALID_SERVICE_FILE, &PROCESSOR_REFUSED, &SERVICE_NOT_FOUND, &ARTIFACT_MISSING]),
+        .refuses(&[
+            &INVALID_SERVICE_FILE,
+            &PROCESSOR_REFUSED,
+            &SERVICE_NOT_FOUND,
+            &ARTIFACT_MISSING,
+            &CANARY_UNDER_WAY,
+            &CANARY_TOKEN,
+            &NOT_RUNNING,
+        ]),
     Operation::delete("/api/v1/services/{name}", "deleteService", |asked| Box::pin(delete(asked)))
         .says("Delete a service", "With its versions and its token. Its files go when no other service needs them.")
         .answers(&[Answer::ok("It is gone.", &[Content::json::<Changed>()])])
@@ -60,7 +69,13 @@ pub(super) static ROWS: &[Operation] = &[
     Operation::post("/api/v1/services/{name}/start", "startService", |asked| Box::pin(start(asked)))
         .says("Start a service", "One that is stopped or has failed. One that runs keeps running.")
         .answers(&[Answer::ok("It is running.", &[Content::json::<Changed>()])])
-        .refuses(&[&SERVICE_NOT_FOUND, &PROCESSOR_REFUSED, &INVALID_SERVICE_FILE, &ARTIFACT_MISSING]),
+        .refuses(&[
+            &SERVICE_NOT_FOUND,
+            &PROCESSOR_REFUSED,
+            &INVALID_SERVICE_FILE,
+            &ARTIFACT_MISSING,
+            &VERSION_NOT_FOUND,
+        ]),
 ];
 
 fn list(asked: &Asked) -> Result<Reply, Problem> {

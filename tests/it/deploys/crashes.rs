@@ -61,6 +61,22 @@ const START: [Step; 4] = [
     step("deploy.kept", true),
 ];
 
+/// Two services come up before it.
+const RETURN: [Step; 4] = [
+    step("deploy.compiled@3", false),
+    step("deploy.initialized@3", false),
+    step("record.commit", false),
+    step("deploy.kept", true),
+];
+const CANARY: [Step; 4] = [
+    step("deploy.compiled@3", false),
+    step("deploy.initialized@3", false),
+    step("record.commit", false),
+    step("deploy.kept", true),
+];
+/// Both versions are at work already, so that nothing is brought up.
+const RELEASE: [Step; 2] = [step("record.commit", false), step("deploy.kept", true)];
+
 impl Step {
     /// Restarts the host such that it will be killed here.
     fn arm(&self, host: TestHost) -> TestHost {
@@ -116,15 +132,11 @@ fn assert_whole(host: &TestHost, step: &Step, version: u64) {
     let described = host.call_admin("GET", "/api/v1/services/svc", b"").json();
     assert_eq!(described["state"], "running", "{}: {described}", step.place);
     assert_eq!(version_on(&mut host.client(), &svc()), version, "{}: {described}", step.place);
-    let processor = described["processor"]["sha256"].as_str().expect("a digest");
-    assert_tidy(host, step, &[processor], 1);
+    assert_tidy(host, step);
 }
 
-fn assert_tidy(host: &TestHost, step: &Step, processors: &[&str], models: usize) {
-    // The bystander's compiled code is wanted, too.
-    let bystander = host.upload("echo");
-    let wanted: Vec<&str> = processors.iter().copied().chain([bystander.as_str()]).collect();
-    let left = rubbish(host, &wanted, models);
+fn assert_tidy(host: &TestHost, step: &Step) {
+    let left = rubbish(host);
     assert!(left.is_empty(), "{}: {left:?}", step.place);
     let bystander = Deployed { path: "/api/predict/bystander".into(), token: "b".into() };
     assert_eq!(host.client().post(&bystander, b"here").text(), "here", "{}", step.place);
@@ -148,7 +160,7 @@ fn killed_at_each_step_of_an_upload() {
         host = killed_by(host, "PUT", &path, bytes.as_bytes());
         let there = host.call_admin("GET", &path, b"").status == 200;
         assert_eq!(there, step.done, "{}", step.place);
-        assert_tidy(&host, &step, &[], 0);
+        assert_tidy(&host, &step);
         assert_eq!(host.upload_bytes(bytes.as_bytes()), sha256, "it can be uploaded again");
         step.tell("upload", if there { "new" } else { "old" });
     }
@@ -165,13 +177,13 @@ fn killed_at_each_step_of_a_create() {
             assert_whole(&host, &step, 1);
         } else {
             assert_eq!(host.call_admin("GET", "/api/v1/services/svc", b"").status, 404, "{}", step.place);
-            assert_tidy(&host, &step, &[], 0);
+            assert_tidy(&host, &step);
             // What was uploaded is still there, so that the same deploy can be tried again.
             let again = host.call_admin("POST", "/api/v1/services", body.as_bytes());
             assert_eq!(again.status, 201, "{}: {}", step.place, again.text());
         }
         assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc", b"").status, 200);
-        assert_tidy(&host, &step, &[], 0);
+        assert_tidy(&host, &step);
         step.tell("create", if step.done { "new" } else { "old" });
     }
 }
@@ -209,7 +221,7 @@ fn killed_at_each_step_of_a_delete() {
         if step.done {
             assert_eq!(host.call_admin("GET", "/api/v1/services/svc", b"").status, 404, "{}", step.place);
             host.client().post(&svc(), b"{}").assert_problem(404, "service_not_found");
-            assert_tidy(&host, &step, &[], 0);
+            assert_tidy(&host, &step);
         } else {
             assert_whole(&host, &step, 1);
         }
@@ -243,6 +255,64 @@ fn killed_at_each_step_of_a_start() {
         step.tell("start", if step.done { "new" } else { "old" });
     }
     assert_whole(&host, &START[3], 1);
+}
+
+#[test]
+fn killed_at_each_step_of_going_back() {
+    let mut host = start();
+    deploy(&host, 1, "first");
+    let body = deployment(&host, 2, "second").to_string();
+    assert_eq!(host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes()).status, 200);
+    for step in RETURN {
+        host = step.arm(host);
+        host = killed_by(host, "POST", "/api/v1/services/svc/version", br#"{"version":1}"#);
+        assert_whole(&host, &step, if step.done { 1 } else { 2 });
+        let described = host.call_admin("GET", "/api/v1/services/svc", b"").json();
+        assert_eq!(described["latest_version"], 2, "{}", step.place);
+        step.tell("version", if step.done { "new" } else { "old" });
+    }
+    let again = host.call_admin("POST", "/api/v1/services/svc/version", br#"{"version":2}"#);
+    assert_eq!(again.status, 200, "{}", again.text());
+    assert_whole(&host, &RETURN[3], 2);
+}
+
+/// The version and the weight of the canary, if there is one.
+fn canary(host: &TestHost) -> Value {
+    host.call_admin("GET", "/api/v1/services/svc", b"").json()["canary"].clone()
+}
+
+#[test]
+fn killed_at_each_step_of_a_canarys_life() {
+    let mut host = start();
+    deploy(&host, 1, "first");
+    for step in CANARY {
+        host = step.arm(host);
+        let mut body = deployment(&host, 2, "second");
+        body["canary"] = 0.into();
+        host = killed_by(host, "PUT", "/api/v1/services/svc", body.to_string().as_bytes());
+        let expected = if step.done { json!({"version": 2, "weight": 0}) } else { Value::Null };
+        assert_eq!(canary(&host), expected, "{}", step.place);
+        assert_whole(&host, &step, 1);
+        step.tell("canary", if step.done { "new" } else { "old" });
+    }
+    let release = "/api/v1/services/svc/release";
+    for step in RELEASE {
+        host = step.arm(host);
+        host = killed_by(host, "POST", release, br#"{"weight":100}"#);
+        assert_eq!(canary(&host).is_null(), step.done, "{}", step.place);
+        assert_whole(&host, &step, if step.done { 2 } else { 1 });
+        step.tell("promote", if step.done { "new" } else { "old" });
+    }
+    let mut body = deployment(&host, 3, "third");
+    body["canary"] = 0.into();
+    assert_eq!(host.call_admin("PUT", "/api/v1/services/svc", body.to_string().as_bytes()).status, 200);
+    for step in RELEASE {
+        host = step.arm(host);
+        host = killed_by(host, "POST", release, br#"{"abort":true}"#);
+        assert_eq!(canary(&host).is_null(), step.done, "{}", step.place);
+        assert_whole(&host, &step, 2);
+        step.tell("abort", if step.done { "new" } else { "old" });
+    }
 }
 
 #[test]

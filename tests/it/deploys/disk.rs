@@ -33,13 +33,12 @@ fn full_at(place: &str, change: impl Fn(&TestHost) -> Value) {
     let host = TestHost::start();
     let keys = json!({"processor_envs": marked(1), "metadata": {"rpc": {"worker_threads": 1}}});
     let service = host.deploy("svc", "faults", keys);
-    let sha256 = host.upload("faults");
     let body = change(&host).to_string();
     let host = host.kill_and_restart_with(&format!("{place}=full"));
     host.wait_until_ready();
     assert_full(&host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes()));
     assert_eq!(version_on(&mut host.client(), &service), 1);
-    let left = rubbish(&host, &[&sha256], 0);
+    let left = rubbish(&host);
     assert!(left.is_empty(), "{left:?}");
     let host = host.kill_and_restart();
     assert_eq!(version_on(&mut host.client(), &service), 1);

@@ -1,0 +1,159 @@
+//! `version` and `release`: which versions there are, going back to one, and what share of the requests each gets.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use super::client::AdminArgs;
+use super::deploy::deploy;
+use super::failure::{Exit, Failure};
+use super::screen::Screen;
+use super::services::{path, read};
+use crate::config::ServiceName;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Without a number, lists the versions that are kept: the last ten. With one, makes that version current again: it is
+compiled (from what is kept, in no time), initialised and warmed up beside what serves, and takes over without a gap. A
+canary ends by it, so that afterwards exactly that version answers. The next modify goes on counting from the latest.
+
+Tokens stay as they are: a token that was retired does not come back with the version of its time.
+
+Examples:
+  bulkhead version digits
+  bulkhead version digits 3")]
+pub(super) struct VersionArgs {
+    /// The service
+    name: ServiceName,
+    /// The version to go back to
+    number: Option<u64>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A canary is deployed with `bulkhead modify NAME … --canary WEIGHT`. With a weight of 100 it becomes the current version, and
+the old one ends with the requests that it has begun.
+
+Examples:
+  bulkhead modify digits -Dprocessor_path=target/digits.wasm --canary 10
+  bulkhead release digits --weight 50
+  bulkhead release digits --weight 100
+  bulkhead release digits --abort")]
+pub(super) struct ReleaseArgs {
+    /// The service
+    name: ServiceName,
+    #[command(flatten)]
+    share: ShareArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct ShareArgs {
+    /// Percent of the requests that the canary answers
+    #[arg(long)]
+    weight: Option<u64>,
+    /// Drop the canary: the current version answers all requests again
+    #[arg(long)]
+    abort: bool,
+}
+
+#[derive(Deserialize)]
+struct Versions {
+    versions: Vec<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+    created_at: String,
+    current: bool,
+    canary_weight: Option<u64>,
+    processor: Processor,
+    note: String,
+}
+
+#[derive(Deserialize)]
+struct Processor {
+    sha256: String,
+}
+
+/// What the server says of a service whose versions have changed.
+#[derive(Deserialize)]
+struct Changed {
+    version: u64,
+    canary: Option<Canary>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct Canary {
+    version: u64,
+    weight: u64,
+}
+
+pub(super) fn version(args: &VersionArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let client = args.admin.client()?;
+    let Some(number) = args.number else {
+        let answer = client.get(&format!("{}/versions", path(&args.name)))?;
+        if screen.is_json() {
+            screen.json(&answer)?;
+            return Ok(Exit::Ok);
+        }
+        let versions: Versions = read(answer)?;
+        let header = ["VERSION", "CREATED", "PROCESSOR", "STATE", "NOTE"];
+        screen.table(header, versions.versions.into_iter().map(Version::cells))?;
+        return Ok(Exit::Ok);
+    };
+    let target = format!("{}/version", path(&args.name));
+    let answer = deploy(&client, Method::POST, &target, &json!({ "version": number }), screen)?;
+    told(&args.name, answer, screen)
+}
+
+pub(super) fn release(args: &ReleaseArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let body = match &args.share {
+        ShareArgs { weight: Some(weight), .. } => json!({ "weight": weight }),
+        ShareArgs { abort, .. } => json!({ "abort": abort }),
+    };
+    let target = format!("{}/release", path(&args.name));
+    let answer = deploy(&args.admin.client()?, Method::POST, &target, &body, screen)?;
+    told(&args.name, answer, screen)
+}
+
+/// Who answers now. The token is not what was asked for here.
+fn told(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Exit, Failure> {
+    if screen.is_json() {
+        if let Some(answer) = answer.as_object_mut() {
+            answer.remove("token");
+        }
+        screen.json(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let Changed { version, canary } = read(answer)?;
+    match canary {
+        None => screen.line(format_args!("version {version} of service `{name}` answers all requests"))?,
+        Some(canary) => screen.line(format_args!("service `{name}` is version {version}; {}", canary.told()))?,
+    }
+    Ok(Exit::Ok)
+}
+
+impl Version {
+    fn cells(self) -> [String; 5] {
+        let state = match self.canary_weight {
+            Some(weight) => format!("canary, {weight} %"),
+            None if self.current => "current".to_owned(),
+            None => String::new(),
+        };
+        let digest = self.processor.sha256.get(..12).unwrap_or(&self.processor.sha256).to_owned();
+        [self.version.to_string(), self.created_at, digest, state, self.note]
+    }
+}
+
+impl Canary {
+    pub(super) fn told(&self) -> String {
+        format!("version {} is a canary with {} % of the requests", self.version, self.weight)
+    }
+}

@@ -1,0 +1,210 @@
+//! Changes that bring up a version: create, modify, and going back to an earlier one.
+//!
+//! All walk the same way: check, build beside what serves, write to disk, and then one step in which the new takes the
+//! old one's place.
+
+use std::sync::Arc;
+
+use super::change::{Change, ChangeError, Files, Progress, Report, Step};
+use super::service::{Phase, Service};
+use super::serving::Serving;
+use super::version::Version;
+use super::{Registry, blocking, history, now, tokens};
+use crate::config::ServiceFile;
+use crate::failpoint;
+use crate::storage::{Artifact, CanaryRecord, Digest, Record, VersionRecord};
+
+impl Registry {
+    pub async fn create(
+        &self,
+        file: &ServiceFile,
+        files: Files,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let outcome = self.try_create(file, files, progress).await;
+        self.tidy().await;
+        outcome
+    }
+
+    async fn try_create(
+        &self,
+        file: &ServiceFile,
+        files: Files,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let name = file.spec().name().as_str().to_owned();
+        let _turn = self.turn(&name).await;
+        if self.find(&name).is_some() {
+            return Err(ChangeError::Exists);
+        }
+        progress(Report::Begun(Step::Check));
+        let now = now();
+        let record = Record {
+            name: name.clone(),
+            version: 1,
+            latest: 1,
+            canary: None,
+            file: file.normalised(),
+            token: tokens::first(file.spec().token())?,
+            previous_token: None,
+            processor: self.artifact(files.processor)?,
+            model: files.model,
+            warm_up: self.present(files.warm_up)?,
+            stopped: false,
+            created_at: now.clone(),
+            updated_at: now,
+        };
+        let service = Arc::new(Service::new(record.clone(), Phase::Starting));
+        let _files = self.unnamed_files.read().await;
+        let version = self.build(&record, &service, progress).await?;
+        progress(Report::Begun(Step::Swap));
+        let first = record.to_version("created".into());
+        self.keep_version(record, first).await?;
+        service.enter(&Phase::Running(Serving::alone(version)));
+        self.change_services(|services| {
+            services.insert(name.as_str().into(), Arc::clone(&service));
+        });
+        Ok(service)
+    }
+
+    pub async fn modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
+        let outcome = self.try_modify(name, change, progress).await;
+        self.tidy().await;
+        outcome
+    }
+
+    async fn try_modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        progress(Report::Begun(Step::Check));
+        let state = service.state();
+        let old = &state.record;
+        if let Some(canary) = old.canary {
+            return Err(ChangeError::CanaryUnderWay(canary));
+        }
+        let beside = match change.canary {
+            None => None,
+            Some(weight) => {
+                let serving = state.phase.serving().ok_or(ChangeError::NotRunning(state.phase.name()))?;
+                Some((serving, percent(weight)?))
+            }
+        };
+        let present = ServiceFile::from_value(&old.file)?;
+        let file = match &change.patch {
+            Some(patch) => present.merge(patch)?,
+            None => present,
+        };
+        let (token, previous_token) = tokens::after_modify(old, file.spec().token())?;
+        let number = old.latest + 1;
+        let record = Record {
+            version: number,
+            latest: number,
+            file: file.normalised(),
+            token,
+            previous_token,
+            processor: match change.processor {
+                Some(digest) => self.artifact(digest)?,
+                None => old.processor.clone(),
+            },
+            model: change.model.unwrap_or_else(|| old.model.clone()),
+            warm_up: match change.warm_up {
+                Some(warm_up) => self.present(warm_up)?,
+                None => old.warm_up.clone(),
+            },
+            updated_at: now(),
+            ..Record::clone(old)
+        };
+        if beside.is_some() && !tokens::are_the_same(&record, old) {
+            return Err(ChangeError::CanaryToken);
+        }
+        let made = record.to_version(history::note(old, &record));
+        let _files = self.unnamed_files.read().await;
+        let version = self.build(&record, &service, progress).await?;
+        progress(Report::Begun(Step::Swap));
+        let (record, phase) = match beside {
+            None => {
+                let phase = if record.stopped { Phase::Stopped } else { Phase::Running(Serving::alone(version)) };
+                (record, phase)
+            }
+            Some((serving, weight)) => {
+                let canary = Some(CanaryRecord { version: number, weight });
+                let record = Record { canary, latest: number, updated_at: record.updated_at, ..Record::clone(old) };
+                (record, Phase::Running(serving.clone().with_canary(version, weight)))
+            }
+        };
+        self.keep_version(record.clone(), made).await?;
+        service.replace(record, phase);
+        Ok(service)
+    }
+
+    /// Makes an earlier version current again, under its own number; a canary ends. After this the version of that
+    /// number answers, and no other.
+    ///
+    /// The version is brought up as by a deploy, unless it is at work already.
+    pub async fn roll_back(&self, name: &str, number: u64, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        self.make_current(&service, number, progress).await?;
+        Ok(service)
+    }
+
+    /// The same for who has the turn.
+    pub(super) async fn make_current(
+        &self,
+        service: &Service,
+        number: u64,
+        progress: &Progress,
+    ) -> Result<(), ChangeError> {
+        progress(Report::Begun(Step::Check));
+        let state = service.state();
+        let history = self.history(service.name()).await?;
+        let old = &state.record;
+        let running = state.phase.serving().and_then(|serving| at_work(serving, number));
+        let version = match &running {
+            Some(_) => history.version(number)?,
+            None => history.whole_version(number, &self.storage)?,
+        };
+        let record = Record { canary: None, updated_at: now(), ..tokens::after_return(old, &version)? };
+        let _files = self.unnamed_files.read().await;
+        let version = match running {
+            Some(version) => version,
+            None => self.build(&record, service, progress).await?,
+        };
+        progress(Report::Begun(Step::Swap));
+        self.keep(record.clone()).await?;
+        let phase = if record.stopped { Phase::Stopped } else { Phase::Running(Serving::alone(version)) };
+        service.replace(record, phase);
+        Ok(())
+    }
+
+    async fn keep_version(&self, record: Record, version: VersionRecord) -> Result<(), ChangeError> {
+        let storage = Arc::clone(&self.storage);
+        blocking(move || storage.put_version(&record, &version)).await?;
+        failpoint::reach("deploy.kept");
+        Ok(())
+    }
+
+    fn artifact(&self, sha256: Digest) -> Result<Artifact, ChangeError> {
+        let path = self.storage.artifact(&sha256)?;
+        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        Ok(Artifact { sha256, bytes })
+    }
+
+    /// A record names no file that is not there.
+    fn present(&self, sha256: Option<Digest>) -> Result<Option<Digest>, ChangeError> {
+        if let Some(sha256) = &sha256 {
+            self.storage.artifact(sha256)?;
+        }
+        Ok(sha256)
+    }
+}
+
+fn at_work(serving: &Serving, number: u64) -> Option<Arc<Version>> {
+    serving.versions().find(|version| version.number == number).cloned()
+}
+
+/// A share of the requests.
+pub(super) fn percent(weight: u64) -> Result<u8, ChangeError> {
+    let percent = u8::try_from(weight).ok().filter(|percent| *percent <= 100);
+    percent.ok_or(ChangeError::BadWeight { weight, most: 100 })
+}

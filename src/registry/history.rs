@@ -1,0 +1,118 @@
+//! The versions that a service has had, as far as they are kept.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::change::ChangeError;
+use super::{Registry, blocking};
+use crate::storage::{Digest, Record, Storage, VersionRecord};
+
+/// Changed keys that a note names.
+const NOTED_KEYS: usize = 6;
+
+/// The versions that are kept of one service, oldest first.
+pub struct History(Vec<VersionRecord>);
+
+impl Registry {
+    /// # Errors
+    /// When the storage cannot be read. A service that does not exist has no versions.
+    pub async fn history(&self, service: &str) -> Result<History, ChangeError> {
+        let (storage, service) = (Arc::clone(&self.storage), service.to_owned());
+        Ok(History(blocking(move || storage.versions(&service)).await?))
+    }
+}
+
+impl History {
+    pub fn versions(&self) -> &[VersionRecord] {
+        &self.0
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        self.0.iter().map(|version| version.number).collect()
+    }
+
+    /// The version of that number.
+    pub(super) fn version(&self, number: u64) -> Result<VersionRecord, ChangeError> {
+        let found = self.0.iter().find(|version| version.number == number).cloned();
+        found.ok_or_else(|| ChangeError::NoSuchVersion { number, kept: self.numbers() })
+    }
+
+    /// The version of that number, all of whose files are there.
+    pub(super) fn whole_version(&self, number: u64, storage: &Storage) -> Result<VersionRecord, ChangeError> {
+        let version = self.version(number)?;
+        let is_gone = |sha256: &Digest| storage.artifact(sha256).is_err();
+        let gone = |what: String, sha256: &Digest| ChangeError::VersionIncomplete {
+            number,
+            missing: format!("{what} ({})", sha256.as_str()),
+            kept: self.numbers(),
+        };
+        if is_gone(&version.processor.sha256) {
+            return Err(gone("its processor".into(), &version.processor.sha256));
+        }
+        if let Some(file) = version.model.iter().find(|file| is_gone(&file.sha256)) {
+            return Err(gone(format!("its model file {:?}", file.path), &file.sha256));
+        }
+        match &version.warm_up {
+            Some(sha256) if is_gone(sha256) => Err(gone("its warm-up data".into(), sha256)),
+            _ => Ok(version),
+        }
+    }
+}
+
+/// What a change changed, in a few words that tell no values: there may be secrets among them.
+pub(super) fn note(old: &Record, new: &Record) -> String {
+    let mut changed = Vec::new();
+    if old.processor.sha256 != new.processor.sha256 {
+        changed.push("processor".to_owned());
+    }
+    if old.model != new.model {
+        changed.push("model".to_owned());
+    }
+    if old.warm_up != new.warm_up {
+        changed.push("warm-up data".to_owned());
+    }
+    differing(&old.file, &new.file, "", &mut changed);
+    let others = changed.len().saturating_sub(NOTED_KEYS);
+    changed.truncate(NOTED_KEYS);
+    match (changed.is_empty(), others) {
+        (true, _) => "nothing changed".to_owned(),
+        (false, 0) => format!("changed {}", changed.join(", ")),
+        (false, others) => format!("changed {} and {others} more", changed.join(", ")),
+    }
+}
+
+/// The keys of two service files whose values differ, by their dotted paths.
+fn differing(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
+    let (Value::Object(before), Value::Object(after)) = (old, new) else {
+        if old != new {
+            found.push(path.to_owned());
+        }
+        return;
+    };
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    for key in after.keys().chain(gone) {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        differing(before.get(key).unwrap_or(&Value::Null), after.get(key).unwrap_or(&Value::Null), &path, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_note_names_what_changed_and_no_value() {
+        let changed = |old: &Value, new: &Value| {
+            let mut found = Vec::new();
+            differing(old, new, "", &mut found);
+            found
+        };
+        let old = json!({"name": "a", "token": "old", "metadata": {"instance": 1, "rpc": {"keepalive": 5}}, "x": 1});
+        let new = json!({"name": "a", "token": "new", "metadata": {"instance": 2, "rpc": {"keepalive": 5}}, "y": [1]});
+        assert_eq!(changed(&old, &new), ["token", "metadata.instance", "y", "x"]);
+        assert_eq!(changed(&old, &old), Vec::<String>::new());
+    }
+}

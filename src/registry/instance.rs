@@ -1,0 +1,123 @@
+//! One instance of a version: a door to warm guests of its own, and its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+
+use super::replacements::{LastTrouble, Replacements, Trouble};
+use super::version::make;
+use super::worker::Worker;
+use crate::admission::{Admission, Lanes, Occupancy};
+use crate::config::ServiceSpec;
+use crate::sandbox::{Guest, InitializeError, Program, Room};
+use crate::telemetry::ServiceMetrics;
+
+/// What the guests of a version's instances are made of.
+#[derive(Clone)]
+pub(super) struct Supplies {
+    pub(super) program: Arc<Program>,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) metrics: Arc<ServiceMetrics>,
+}
+
+pub(super) struct Instance {
+    pub(super) admission: Arc<Admission<Worker>>,
+    trouble: Arc<LastTrouble>,
+    /// No guest is made any more for those that fail.
+    retired: Arc<AtomicBool>,
+    grace: Duration,
+    /// Tells calls that the grace is over; `None` where their deadlines come first anyway.
+    cut: Option<watch::Sender<bool>>,
+    started: SystemTime,
+    /// Where its guests are, made or promised.
+    _room: Room,
+}
+
+impl Instance {
+    /// Makes every guest that costs more to make than microseconds, and at least one unless `first` is there already or
+    /// a guest of the same program has been made before.
+    pub(super) async fn bring_up(
+        spec: &ServiceSpec,
+        supplies: &Supplies,
+        room: Room,
+        first: Option<Guest>,
+        has_made: bool,
+    ) -> Result<Arc<Self>, InitializeError> {
+        let Supplies { program, lanes, metrics } = supplies;
+        let mut has_made = has_made || first.is_some();
+        let mut guests: Vec<Worker> = first.into_iter().map(Worker::Guest).collect();
+        while guests.len() < spec.rpc().worker_threads {
+            guests.push(if has_made && program.starts_from_image() {
+                Worker::Promised(Arc::clone(program))
+            } else {
+                Worker::Guest(make(lanes, program).await?)
+            });
+            has_made = true;
+        }
+        // The last one is the first to work: the one that is there.
+        guests.reverse();
+        let (trouble, retired) = (Arc::default(), Arc::default());
+        let replacements = Replacements {
+            service: spec.name().as_str().to_owned(),
+            program: Arc::clone(program),
+            lanes: Arc::clone(lanes),
+            metrics: Arc::clone(metrics),
+            retired: Arc::clone(&retired),
+            trouble: Arc::clone(&trouble),
+        };
+        let admission = Admission::new(guests, spec.rpc().max_queue_size, Box::new(replacements));
+        let grace = spec.termination_grace();
+        let cut = (grace < spec.rpc().keepalive).then(|| watch::Sender::new(false));
+        Ok(Arc::new(Self { admission, trouble, retired, grace, cut, started: SystemTime::now(), _room: room }))
+    }
+
+    pub(super) fn occupancy(&self) -> Occupancy {
+        self.admission.occupancy()
+    }
+
+    /// What keeps it from replacing its guests; `None` where nothing does.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        // The last trouble is of interest only while it lasts.
+        (self.occupancy().stalled > 0).then(|| self.trouble.last()).flatten()
+    }
+
+    pub(super) fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// Does `work`, unless the instance's grace is over before it is done: then the work is dropped and there is nothing.
+    pub(super) async fn within_grace<F: Future>(&self, work: F) -> Option<F::Output> {
+        let Some(cut) = &self.cut else { return Some(work.await) };
+        let mut cut = cut.subscribe();
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            _ = cut.wait_for(|cut| *cut) => None,
+        }
+    }
+
+    /// No new request comes here any more. Those under way have the service's termination grace to end in.
+    pub(super) fn retire(self: &Arc<Self>) {
+        if self.cut.is_none() {
+            return;
+        }
+        let (grace, instance) = (self.grace, Arc::downgrade(self));
+        tokio::spawn(async move {
+            tokio::time::sleep(grace).await;
+            // Whoever is still at work holds it.
+            if let Some(instance) = instance.upgrade()
+                && let Some(cut) = &instance.cut
+            {
+                cut.send_replace(true);
+            }
+        });
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,126 @@
+//! What answers a service's requests at one moment: a version, and beside it, for a share of them, perhaps a canary.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::instance::Instance;
+use super::turns::Turns;
+use super::version::Version;
+
+/// The whole of a canary's circle: weights are percent.
+const WHOLE: u64 = 100;
+
+/// The versions at work. Deliberately replaced whole: a request that has looked at it is answered by what it saw.
+#[derive(Clone)]
+pub struct Serving {
+    pub current: Arc<Version>,
+    pub canary: Option<Arc<Canary>>,
+}
+
+/// A version that is tried on a share of the requests.
+pub struct Canary {
+    pub version: Arc<Version>,
+    /// Percent of the requests.
+    pub weight: u8,
+    turns: Turns,
+    account: Arc<Account>,
+}
+
+/// The version that answers one request.
+pub struct Chosen {
+    pub version: Arc<Version>,
+    /// Where the outcome is noted by version, while there are two.
+    pub account: Option<Arc<Account>>,
+}
+
+/// How requests ended since the canary began, by version and status.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// Ended with 200, the usual case, by the current version and by the canary.
+    answered: [AtomicU64; 2],
+    others: Mutex<BTreeMap<(u64, u16), u64>>,
+    canary: u64,
+}
+
+impl Serving {
+    /// One version alone.
+    pub(super) fn alone(current: Arc<Version>) -> Self {
+        Self { current, canary: None }
+    }
+
+    pub(super) fn with_canary(self, version: Arc<Version>, weight: u8) -> Self {
+        let account = Arc::new(Account { canary: version.number, ..Account::default() });
+        let canary = Canary { version, weight, turns: Turns::around(WHOLE), account };
+        Self { canary: Some(Arc::new(canary)), ..self }
+    }
+
+    /// The same versions, the canary with another share; its account goes on.
+    pub(super) fn with_weight(&self, weight: u8) -> Self {
+        let reweigh = |canary: &Arc<Canary>| {
+            let (version, account) = (Arc::clone(&canary.version), Arc::clone(&canary.account));
+            Arc::new(Canary { version, weight, turns: Turns::around(WHOLE), account })
+        };
+        Self { current: Arc::clone(&self.current), canary: self.canary.as_ref().map(reweigh) }
+    }
+
+    pub(super) fn without_canary(&self) -> Self {
+        Self::alone(Arc::clone(&self.current))
+    }
+
+    /// The same with one of the versions replaced by `renewed`, a copy of it with other instances.
+    pub(super) fn with_renewed(&self, renewed: Arc<Version>) -> Self {
+        match &self.canary {
+            Some(canary) if canary.version.number == renewed.number => {
+                let account = Arc::clone(&canary.account);
+                let weight = canary.weight;
+                let canary = Canary { version: renewed, weight, turns: Turns::around(WHOLE), account };
+                Self { current: Arc::clone(&self.current), canary: Some(Arc::new(canary)) }
+            }
+            canary => Self { current: renewed, canary: canary.clone() },
+        }
+    }
+
+    /// Whose turn it is to answer.
+    pub(super) fn choose(&self) -> Chosen {
+        let Some(canary) = &self.canary else {
+            return Chosen { version: Arc::clone(&self.current), account: None };
+        };
+        let is_canarys = canary.turns.next() < u64::from(canary.weight);
+        let version = if is_canarys { &canary.version } else { &self.current };
+        Chosen { version: Arc::clone(version), account: Some(Arc::clone(&canary.account)) }
+    }
+
+    /// The current version, then the canary.
+    pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
+        std::iter::once(&self.current).chain(self.canary.as_ref().map(|canary| &canary.version))
+    }
+
+    pub(super) fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.versions().flat_map(|version| version.instances())
+    }
+}
+
+impl Canary {
+    /// How requests ended since it began: version, status and count.
+    pub fn outcomes(&self, current: u64) -> Vec<(u64, u16, u64)> {
+        let account = &self.account;
+        let answered = account.answered.iter().zip([current, account.canary]);
+        let answered = answered.map(|(count, version)| (version, 200, count.load(Ordering::Relaxed)));
+        let others = account.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = others.iter().map(|((version, status), count)| (*version, *status, *count));
+        answered.filter(|(_, _, count)| *count > 0).chain(others).collect()
+    }
+}
+
+impl Account {
+    /// A request ended that this version was to answer.
+    pub fn ended(&self, version: u64, status: u16) {
+        if status == 200 {
+            self.answered[usize::from(version == self.canary)].fetch_add(1, Ordering::Relaxed);
+        } else {
+            // Whatever is no plain success costs more than this.
+            *self.others.lock().unwrap_or_else(PoisonError::into_inner).entry((version, status)).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Changes that make no version: stop, start, restart, the share of a canary, delete.
+
+use std::sync::Arc;
+
+use super::change::{ChangeError, Progress};
+use super::deploy::percent;
+use super::service::{Phase, Service};
+use super::{Registry, blocking, now};
+use crate::failpoint;
+use crate::storage::{CanaryRecord, Record, Storage};
+
+impl Registry {
+    /// Stops taking requests; those under way are finished.
+    pub async fn stop(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let record = Record { stopped: true, updated_at: now(), ..Record::clone(&service.state().record) };
+        self.keep(record.clone()).await?;
+        service.replace(record, Phase::Stopped);
+        Ok(service)
+    }
+
+    /// Brings a stopped or failed service up; one that runs keeps running.
+    pub async fn start(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let state = service.state();
+        if matches!(state.phase, Phase::Running(_)) {
+            return Ok(service);
+        }
+        let record = Record { stopped: false, updated_at: now(), ..Record::clone(&state.record) };
+        let _files = self.unnamed_files.read().await;
+        let serving = self.build_serving(&record, &service).await?;
+        self.keep(record.clone()).await?;
+        service.replace(record, Phase::Running(serving));
+        Ok(service)
+    }
+
+    /// Makes every instance anew, as after a deploy of the same version: requests go to the old ones until the new ones
+    /// are ready, and the old ones end with what they have begun. A service that failed to come up is tried again.
+    ///
+    /// # Errors
+    /// Where a new one cannot be made; the old ones go on then.
+    pub async fn restart(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let state = service.state();
+        if matches!(state.phase, Phase::Stopped | Phase::Starting) {
+            return Err(ChangeError::NotRunning(state.phase.name()));
+        }
+        let _files = self.unnamed_files.read().await;
+        let serving = self.build_serving(&state.record, &service).await?;
+        failpoint::reach("restart.ready");
+        service.enter(&Phase::Running(serving));
+        Ok(service)
+    }
+
+    /// The same for one instance. They are counted from 0 through the current version and then the canary, as `desc`
+    /// lists them.
+    pub async fn restart_instance(&self, name: &str, index: usize) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let state = service.state();
+        let serving = state.phase.serving().ok_or(ChangeError::NotRunning(state.phase.name()))?;
+        let mut inside = index;
+        for version in serving.versions() {
+            if let Some(renewed) = version.with_new_instance(inside).await {
+                service.enter(&Phase::Running(serving.with_renewed(renewed?)));
+                return Ok(service);
+            }
+            inside -= version.instances().len();
+        }
+        Err(ChangeError::NoInstance { index, count: serving.instances().count() })
+    }
+
+    /// Gives the canary another share of the requests. With all of them it becomes the current version.
+    pub async fn set_canary_weight(
+        &self,
+        name: &str,
+        weight: u64,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let state = service.state();
+        let canary = state.record.canary.ok_or(ChangeError::NoCanary)?;
+        let weight = percent(weight)?;
+        if weight == 100 {
+            self.make_current(&service, canary.version, progress).await?;
+            return Ok(service);
+        }
+        let canary = Some(CanaryRecord { weight, ..canary });
+        let record = Record { canary, updated_at: now(), ..Record::clone(&state.record) };
+        self.keep(record.clone()).await?;
+        let phase = match &state.phase {
+            Phase::Running(serving) => Phase::Running(serving.with_weight(weight)),
+            other => other.clone(),
+        };
+        service.replace(record, phase);
+        Ok(service)
+    }
+
+    /// Ends the canary: the current version answers all requests again.
+    pub async fn abort_canary(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let state = service.state();
+        state.record.canary.ok_or(ChangeError::NoCanary)?;
+        let record = Record { canary: None, updated_at: now(), ..Record::clone(&state.record) };
+        self.keep(record.clone()).await?;
+        let phase = match &state.phase {
+            Phase::Running(serving) => Phase::Running(serving.without_canary()),
+            other => other.clone(),
+        };
+        service.replace(record, phase);
+        Ok(service)
+    }
+
+    /// Forgets a service with its versions. Its files go when no other service needs them.
+    pub async fn delete(&self, name: &str) -> Result<(), ChangeError> {
+        let _turn = self.turn(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let (storage, owned) = (Arc::clone(&self.storage), name.to_owned());
+        blocking(move || storage.remove(&owned)).await?;
+        failpoint::reach("delete.removed");
+        self.change_services(|services| {
+            services.remove(name);
+        });
+        service.enter(&Phase::Stopped);
+        failpoint::reach("delete.forgotten");
+        self.tidy_with(Storage::sweep_models).await;
+        self.tidy().await;
+        Ok(())
+    }
+}
