@@ -4,8 +4,11 @@
 //! is the table of everything that can end it early; `exchange` keeps its account.
 
 mod addresses;
+mod aside;
 mod body;
+mod compress;
 mod connection;
+mod digest;
 mod exchange;
 mod frames;
 mod framing;
@@ -18,6 +21,7 @@ mod head;
 mod http2;
 mod inbox;
 mod landing;
+mod packing;
 mod refusal;
 mod render;
 mod request_line;
@@ -34,11 +38,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::addresses::Addresses;
+use self::aside::Aside;
 pub use self::connection::ConnectionLimits;
 use self::connection::Listening;
 use self::exchange::Ledger;
 pub use self::guard::Patience;
 use self::handle::Line;
+use crate::admission::Lanes;
 use crate::auth::Attempts;
 use crate::registry::Registry;
 use crate::telemetry::{LogWriter, ServiceMetrics};
@@ -48,10 +54,12 @@ use crate::telemetry::{LogWriter, ServiceMetrics};
 pub struct Front(Arc<Listening>);
 
 impl Front {
-    pub fn new(registry: Arc<Registry>, log: LogWriter, limits: ConnectionLimits) -> Self {
+    /// Bodies are compressed and the like in `lanes`' background, as many at once as there are cores.
+    pub fn new(registry: Arc<Registry>, lanes: Arc<Lanes>, log: LogWriter, limits: ConnectionLimits) -> Self {
         let ledger = Ledger { log, nobody: Arc::default(), ending: AtomicBool::new(false) };
         let attempts = Attempts::new(limits.failed_logins);
-        let line = Line { registry, ledger, attempts };
+        let aside = Aside::new(lanes, std::thread::available_parallelism().map_or(1, usize::from));
+        let line = Line { registry, ledger, attempts, aside };
         let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
     }

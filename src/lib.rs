@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! cli → serve → front, admin → registry, auth → admission → sandbox
-//! floor: config, call, storage, telemetry, shutdown, failpoint
+//! floor: config, call, coding, storage, telemetry, shutdown, failpoint
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -14,6 +14,7 @@
 //! unbounded channel, no global state, and no way to run a guest for a caller except through admission.
 
 pub mod call;
+pub mod coding;
 pub mod config;
 
 pub mod front;

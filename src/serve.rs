@@ -55,7 +55,8 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let lanes = Arc::new(Lanes::new(cores).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
     let storage = Arc::new(storage);
-    let registry = Registry::open(Arc::clone(&storage), sandbox, lanes).context("cannot read the services")?;
+    let registry =
+        Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&lanes)).context("cannot read the services")?;
     let registry = Arc::new(registry);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.io_threads.unwrap_or(cores))
@@ -64,7 +65,7 @@ pub fn run(options: ServeOptions) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the network threads")?;
-    let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), log));
+    let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), lanes, log));
     // What has not ended within the grace period is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(100));
     // The last line of the log is the account: whether anybody was left without an answer.
@@ -73,7 +74,13 @@ pub fn run(options: ServeOptions) -> Result<()> {
     outcome
 }
 
-async fn serve(options: ServeOptions, storage: Arc<Storage>, registry: Arc<Registry>, log: LogWriter) -> Result<()> {
+async fn serve(
+    options: ServeOptions,
+    storage: Arc<Storage>,
+    registry: Arc<Registry>,
+    lanes: Arc<Lanes>,
+    log: LogWriter,
+) -> Result<()> {
     let mut signals = Signals::install().context("cannot install signal handlers")?;
     let data = listen(options.listen).with_context(|| format!("cannot listen on {} (--listen)", options.listen))?;
     let control = listen(options.admin).with_context(|| format!("cannot listen on {} (--admin)", options.admin))?;
@@ -81,7 +88,7 @@ async fn serve(options: ServeOptions, storage: Arc<Storage>, registry: Arc<Regis
 
     let (drain, draining) = watch::channel(false);
     let (end, ending) = watch::channel(false);
-    let front = Front::new(Arc::clone(&registry), log.clone(), options.connections);
+    let front = Front::new(Arc::clone(&registry), lanes, log.clone(), options.connections);
     let admin = Arc::new(Admin {
         registry: Arc::clone(&registry),
         token: storage.admin_token()?,

@@ -93,6 +93,8 @@ pub struct Sandbox {
     pub initialize_timeout: Duration,
     pub max_request_bytes: usize,
     pub max_response_bytes: usize,
+    /// For clients that ask for it.
+    pub compress_responses: bool,
     pub methods: Methods,
     pub allow_hosts: Vec<String>,
     pub log_bytes_per_request: usize,
@@ -293,6 +295,7 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
         initialize_timeout: settings.millis("sandbox.initialize_timeout_ms"),
         max_request_bytes: settings.small("sandbox.max_request_bytes"),
         max_response_bytes: settings.small("sandbox.max_response_bytes"),
+        compress_responses: settings.flag("sandbox.compress_responses"),
         methods: Methods::of(words("sandbox.methods").iter().map(String::as_str)),
         allow_hosts: words("sandbox.allow_hosts"),
         log_bytes_per_request: settings.small("sandbox.log_bytes_per_request"),

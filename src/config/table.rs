@@ -75,8 +75,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::later("metadata.rpc.max_batch_timeout", whole(0, 60_000, "ms"))
         .default("50", "as in EAS")
         .means("How many milliseconds a batch waits to fill."),
-    Key::later("metadata.rpc.decompressor", Word(&["zlib", "gzip", "snappy", "zstd", "lz4"]))
-        .means("How request bodies are compressed; EAS clients do not say so in a header."),
+    Key::used("metadata.rpc.decompressor", Word(&["zlib", "gzip", "snappy", "zstd", "lz4"]))
+        .means("How request bodies without `Content-Encoding` are compressed; EAS clients do not say so in a header."),
     Key::used("metadata.eas.termination_grace_period", whole(0, 3600, "s"))
         .default("30", "as in EAS; six times the default deadline of a request")
         .means("How many seconds an old version may go on with what it has begun, after the new one took over.")
@@ -118,6 +118,9 @@ pub(super) const KEYS: &[Key] = &[
         .default("16777216", "16 MiB, as for requests")
         .means("The largest response body in bytes.")
         .at_limit("`sandbox.trap_status` (400) `processor_exception`"),
+    Key::used("sandbox.compress_responses", Flag)
+        .default("true", "only clients that ask for it in `Accept-Encoding` are given it")
+        .means("Whether long answers of text are compressed for clients that ask for it."),
     Key::used("sandbox.methods", Words { of: METHODS, least: 1 })
         .default("[\"GET\", \"POST\"]", "what EAS clients send")
         .means("The HTTP methods that the service answers; others are 405."),

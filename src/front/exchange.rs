@@ -126,6 +126,11 @@ impl<'a> Exchange<'a> {
         self.received = Some(Instant::now());
     }
 
+    /// The body is what the processor is to see: to unpack it was a part of receiving it.
+    pub(super) fn unpacked(&mut self) {
+        self.received = Some(Instant::now());
+    }
+
     /// A worker is there; since when. One that was idle costs no look at the clock.
     pub(super) fn admitted(&mut self, waited: bool) -> Instant {
         let at = self.received.filter(|_| !waited).unwrap_or_else(Instant::now);

@@ -16,9 +16,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use hyper::body::Incoming;
 
+use super::aside::Aside;
 use super::body;
+use super::compress::{Wanted, compress};
 use super::exchange::{Exchange, Ledger};
 use super::head::HeadFault;
+use super::packing::{Bounds, Packing};
 use super::refusal::{Connection, Refusal};
 use super::render::{self, About, Reply};
 use super::route::{Route, target};
@@ -36,6 +39,7 @@ pub(super) struct Line {
     pub(super) registry: Arc<Registry>,
     pub(super) ledger: Ledger,
     pub(super) attempts: Attempts,
+    pub(super) aside: Aside,
 }
 
 /// The client left in the middle of its request; its connection is ended without a word.
@@ -138,6 +142,7 @@ impl Line {
             return Err(Refusal::not_admitted(NotAdmitted::QueueFull, rpc));
         }
         body::check_declared(&headers, sandbox.max_request_bytes)?;
+        let packing = Packing::of(&headers, rpc.decompressor)?;
 
         let deadline = exchange.arrived() + rpc.keepalive;
         let Some(incoming) = found.unread.take() else {
@@ -145,6 +150,15 @@ impl Line {
         };
         let body = body::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive, wire).await?;
         exchange.received(body.len());
+        let body = match packing {
+            None => body,
+            Some(packing) => {
+                let bounds = Bounds { bytes: sandbox.max_request_bytes, deadline, keepalive: rpc.keepalive };
+                let body = packing.undo(body, caller.has_signed(), bounds, &mut headers, &self.aside).await?;
+                exchange.unpacked();
+                body
+            }
+        };
 
         let ticket = version.admit(deadline).await.map_err(|why| Refusal::not_admitted(why, rpc))?;
         let began = exchange.admitted(ticket.has_waited());
@@ -153,11 +167,13 @@ impl Line {
             headers.remove(AUTHORIZATION);
         }
         remove_the_hosts(&mut headers);
+        let wanted = Wanted::of(exchange.method(), &headers, sandbox.compress_responses);
         let call = exchange.runs(path_start, headers, body, deadline);
         let run =
             version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
         exchange.ran(&run);
-        run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))
+        let answer = run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))?;
+        Ok(compress(answer, wanted, deadline, &self.aside).await)
     }
 
     fn authenticate(&self, service: &Service, headers: &HeaderMap, uri: &Uri, wire: &Wire) -> Result<Caller, Refusal> {

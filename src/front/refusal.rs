@@ -17,6 +17,8 @@ use crate::sandbox::Fault;
 #[derive(Debug)]
 pub(super) enum Refusal {
     BadRequest(Cow<'static, str>),
+    /// The request is well-formed, and its body is not what the headers say of it.
+    BadBody(Cow<'static, str>),
     /// The guest failed; the status is the service's `trap_status`.
     ProcessorException {
         status: u16,
@@ -46,6 +48,16 @@ pub(super) enum Refusal {
     SlowHead,
     BodyTooLarge {
         limit: usize,
+    },
+    /// It was small enough as it came.
+    DecodedTooLarge {
+        limit: usize,
+    },
+    CodingUnknown {
+        given: String,
+    },
+    TooManyCodings {
+        most: usize,
     },
     HeadersTooLarge,
     TargetTooLong,
@@ -96,6 +108,7 @@ impl Refusal {
         use Connection::{Close, Keep};
         let (status, code, connection) = match self {
             Self::BadRequest(_) => (400, "bad_request", Close),
+            Self::BadBody(_) => (400, "bad_request", Keep),
             Self::ProcessorException { status, .. } => (*status, "processor_exception", Keep),
             Self::FuelExhausted { status, .. } => (*status, "fuel_exhausted", Keep),
             Self::ProcessorStatus { status, .. } => (*status, "processor_status", Keep),
@@ -104,8 +117,9 @@ impl Refusal {
             Self::NotFound => (404, "not_found", Keep),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", Keep),
             Self::DeadlineExceeded { .. } | Self::SlowHead => (408, "deadline_exceeded", Close),
-            Self::BodyTooLarge { .. } => (413, "body_too_large", Close),
+            Self::BodyTooLarge { .. } | Self::DecodedTooLarge { .. } => (413, "body_too_large", Close),
             Self::TargetTooLong => (414, "target_too_long", Close),
+            Self::CodingUnknown { .. } | Self::TooManyCodings { .. } => (415, "unsupported_coding", Keep),
             Self::ExpectationUnknown => (417, "expectation_failed", Close),
             Self::RateLimited { .. } | Self::TooManyFailures { .. } => (429, "rate_limited", Keep),
             Self::HeadersTooLarge => (431, "headers_too_large", Close),
@@ -125,7 +139,7 @@ impl Refusal {
     /// What the caller may know, in one sentence.
     pub(super) fn detail(&self) -> Cow<'_, str> {
         match self {
-            Self::BadRequest(detail) => detail.as_ref().into(),
+            Self::BadRequest(detail) | Self::BadBody(detail) => detail.as_ref().into(),
             Self::ProcessorException { detail, .. } | Self::FuelExhausted { detail, .. } => detail.into(),
             Self::ProcessorStatus { message, .. } => message.into(),
             Self::Unauthorized(why) => why.to_string().into(),
@@ -139,6 +153,13 @@ impl Refusal {
             Self::BodyTooLarge { limit } => {
                 format!("the body is larger than {limit} bytes (sandbox.max_request_bytes)").into()
             }
+            Self::DecodedTooLarge { limit } => {
+                format!("the body is larger than {limit} bytes once it is decoded (sandbox.max_request_bytes)").into()
+            }
+            Self::CodingUnknown { given } => {
+                format!("{given:?} in Content-Encoding is not known; Accept-Encoding lists what is").into()
+            }
+            Self::TooManyCodings { most } => format!("Content-Encoding names more than {most} codings").into(),
             Self::HeadersTooLarge => "the headers are more than 100 or larger than 32 KiB".into(),
             Self::TargetTooLong => "the request target is longer than 8 KiB".into(),
             Self::ExpectationUnknown => "of expectations only 100-continue is known".into(),
@@ -301,8 +322,9 @@ mod tests {
         use Connection::{Close, Keep};
         let second = Duration::from_secs(1);
         let exception = |status| Refusal::ProcessorException { status, detail: String::new(), stack: String::new() };
-        let table: [(Refusal, u16, &str, Connection); 26] = [
+        let table: [(Refusal, u16, &str, Connection); 30] = [
             (Refusal::BadRequest("x".into()), 400, "bad_request", Close),
+            (Refusal::BadBody("x".into()), 400, "bad_request", Keep),
             (exception(400), 400, "processor_exception", Keep),
             (exception(470), 470, "processor_exception", Keep),
             (Refusal::FuelExhausted { status: 400, detail: String::new() }, 400, "fuel_exhausted", Keep),
@@ -314,6 +336,9 @@ mod tests {
             (Refusal::DeadlineExceeded { limit: second }, 408, "deadline_exceeded", Close),
             (Refusal::SlowHead, 408, "deadline_exceeded", Close),
             (Refusal::BodyTooLarge { limit: 1 }, 413, "body_too_large", Close),
+            (Refusal::DecodedTooLarge { limit: 1 }, 413, "body_too_large", Close),
+            (Refusal::CodingUnknown { given: String::new() }, 415, "unsupported_coding", Keep),
+            (Refusal::TooManyCodings { most: 3 }, 415, "unsupported_coding", Keep),
             (Refusal::TargetTooLong, 414, "target_too_long", Close),
             (Refusal::ExpectationUnknown, 417, "expectation_failed", Close),
             (Refusal::RateLimited { retry_after: second }, 429, "rate_limited", Keep),

@@ -1,7 +1,7 @@
 //! Turns an outcome into the response that is sent.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use serde_json::{Map, Value, json};
@@ -22,6 +22,8 @@ const NOSNIFF: (HeaderName, HeaderValue) =
 const SANDBOXED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("content-security-policy"), HeaderValue::from_static("sandbox"));
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// A test holds it against [`Coding::ALL`](crate::coding::Coding::ALL).
+const ACCEPTED_CODINGS: HeaderValue = HeaderValue::from_static("gzip, zstd, deflate, lz4, snappy");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What EAS serves where a processor names no type.
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -75,6 +77,10 @@ pub(super) fn refusal(refusal: &Refusal, about: &About, can_go_on: bool) -> Repl
             if let Ok(allow) = HeaderValue::from_str(allow) {
                 headers.insert(ALLOW, allow);
             }
+        }
+        // RFC 9110 §15.5.16: what would be taken.
+        Refusal::CodingUnknown { .. } | Refusal::TooManyCodings { .. } => {
+            headers.insert(ACCEPT_ENCODING, ACCEPTED_CODINGS);
         }
         Refusal::RateLimited { retry_after } | Refusal::TooManyFailures { retry_after } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_millis().div_ceil(1000).max(1) as u64));
@@ -153,4 +159,15 @@ fn can_hold_script(content_type: &HeaderValue) -> bool {
     [b"text/html".as_slice(), b"text/xml", b"application/x", b"image/svg"]
         .iter()
         .any(|kind| bytes.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coding::Coding;
+
+    #[test]
+    fn what_is_accepted_is_what_can_be_decoded() {
+        assert_eq!(ACCEPTED_CODINGS, Coding::ALL.map(Coding::name).join(", "));
+    }
 }

@@ -15,7 +15,7 @@ use crate::call::Answer;
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 << 10;
 /// Room for what the host adds, so that the map need not grow.
-const HOSTS_HEADERS: usize = 6;
+const HOSTS_HEADERS: usize = 8;
 
 pub(super) fn check(response: Response, max_body: usize) -> Result<Answer, Fault> {
     let status = match response.status {

@@ -1,0 +1,61 @@
+//! Content codings: what bodies are compressed with, and how that is undone and done.
+//!
+//! Decoders are fed by strangers. They are safe Rust throughout, what comes out of them is bounded while it comes out,
+//! and long work looks at the clock on its way. Nothing here knows HTTP beyond the names.
+
+mod decode;
+mod effort;
+mod encode;
+
+pub use self::decode::{Fault, decode};
+pub use self::effort::Effort;
+pub use self::encode::{encode, snappy};
+
+/// How a body is compressed.
+///
+/// The first three are registered (RFC 9110 §8.4.1, RFC 8878 §7.1); the last two are what clients of EAS call raw Snappy
+/// and LZ4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952, of one member or several.
+    Gzip,
+    /// RFC 1950. Decoding takes bare RFC 1951 as well, which some senders mean by the name.
+    Deflate,
+    /// RFC 8878, of one frame or several.
+    Zstd,
+    /// The raw format: a length and a block, without framing.
+    Snappy,
+    /// Frames; decoding takes a bare block as well, which has no mark of its own.
+    Lz4,
+}
+
+impl Coding {
+    /// Those we speak, most wanted first: gzip is what clients know best.
+    pub const ALL: [Self; 5] = [Self::Gzip, Self::Zstd, Self::Deflate, Self::Lz4, Self::Snappy];
+
+    /// As in `Content-Encoding`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+        }
+    }
+
+    /// From a header; names are compared without regard to case (RFC 9110 §8.4.1).
+    pub fn named(name: &[u8]) -> Option<Self> {
+        const NAMES: [(&str, Coding); 8] = [
+            ("gzip", Coding::Gzip),
+            ("x-gzip", Coding::Gzip),
+            ("deflate", Coding::Deflate),
+            ("zlib", Coding::Deflate),
+            ("zstd", Coding::Zstd),
+            ("snappy", Coding::Snappy),
+            ("x-snappy", Coding::Snappy),
+            ("lz4", Coding::Lz4),
+        ];
+        NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|(_, coding)| *coding)
+    }
+}

@@ -1,0 +1,277 @@
+//! Undoes a coding, within bounds of output and of work.
+
+use std::fmt;
+use std::io::Read;
+
+use flate2::{Decompress, FlushDecompress, Status};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use super::{Coding, Effort};
+
+/// Bytes made at a time.
+const PIECE: usize = 32 << 10;
+/// Text seldom becomes so many times as long.
+const USUAL_RATIO: usize = 8;
+/// A stream may consist of many small ones, each of which costs as much as this many bytes.
+const STREAM_COST: usize = 4 << 10;
+/// What every decoder of zstd must be ready for (RFC 9659 §3); a body that may be larger may look back farther.
+const ZSTD_WINDOW: usize = 8 << 20;
+
+/// Why a body has not been decoded.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It would be larger than the limit.
+    TooLarge,
+    /// It is not what its coding says.
+    Corrupt {
+        coding: Coding,
+        /// How many bytes of it made sense, where the decoder knows.
+        at: Option<usize>,
+        why: String,
+    },
+    /// It is more work than one was ready to do at once.
+    Outgrown,
+    /// The deadline has passed, or the result is not wanted any more.
+    Stopped,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("the body is larger than the limit once it is decoded"),
+            Self::Corrupt { coding, at: Some(at), why } => write!(f, "not valid {} at byte {at}: {why}", coding.name()),
+            Self::Corrupt { coding, at: None, why } => write!(f, "not valid {}: {why}", coding.name()),
+            Self::Outgrown | Self::Stopped => f.write_str("it took too long"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What `coded` was before; at most `limit` bytes, and never much more memory than that.
+///
+/// # Errors
+/// Where it would be larger, is not of this coding or breaks off, or costs more than `effort`.
+pub fn decode(coding: Coding, coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<Vec<u8>, Fault> {
+    let usual = coded.len().saturating_mul(USUAL_RATIO);
+    let mut output = Output { bytes: Vec::new(), usual, limit, effort };
+    match coding {
+        Coding::Gzip => inflate(coding, coded, || Decompress::new_gzip(15), &mut output)?,
+        Coding::Deflate => {
+            let has_header = has_zlib_header(coded);
+            inflate(coding, coded, || Decompress::new(has_header), &mut output)?;
+        }
+        Coding::Zstd => zstd(coded, &mut output)?,
+        Coding::Snappy => return snappy(coded, limit, effort),
+        Coding::Lz4 if begins_as_lz4_frame(coded) => lz4_frames(coded, &mut output)?,
+        Coding::Lz4 => return lz4_block(coded, limit, effort),
+    }
+    output.bytes.shrink_to_fit();
+    Ok(output.bytes)
+}
+
+/// Decoded bytes, as many as there may be.
+struct Output<'a> {
+    bytes: Vec<u8>,
+    /// Where most bodies are whole.
+    usual: usize,
+    limit: usize,
+    effort: &'a Effort<'a>,
+}
+
+impl Output<'_> {
+    fn take(&mut self, piece: &[u8]) -> Result<(), Fault> {
+        let length = self.bytes.len() + piece.len();
+        if length > self.limit {
+            return Err(Fault::TooLarge);
+        }
+        self.effort.spend(piece.len())?;
+        if length > self.bytes.capacity() {
+            // First what bodies usually come to, and then all there may be: room that is not written to takes no memory,
+            // while every step in between would be copied to the next.
+            let usual = if self.bytes.capacity() == 0 { self.usual.max(length).min(self.limit) } else { self.limit };
+            self.bytes.reserve_exact(usual - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+/// The rest of a body, for decoders that read. It notes whether one has asked for more than there is.
+struct Source<'a> {
+    whole: usize,
+    rest: &'a [u8],
+    is_cut_off: bool,
+}
+
+impl<'a> Source<'a> {
+    fn new(coded: &'a [u8]) -> Self {
+        Self { whole: coded.len(), rest: coded, is_cut_off: false }
+    }
+
+    fn corrupt(&self, coding: Coding, why: impl fmt::Display) -> Fault {
+        let why = if self.is_cut_off { CUT_OFF.to_owned() } else { why.to_string() };
+        Fault::Corrupt { coding, at: Some(self.whole - self.rest.len()), why }
+    }
+}
+
+const CUT_OFF: &str = "it breaks off";
+
+impl Read for Source<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.is_cut_off |= self.rest.is_empty() && !into.is_empty();
+        self.rest.read(into)
+    }
+}
+
+/// Every stream of `coded`, one after the other: gzip may have several, zlib has one.
+fn inflate(coding: Coding, coded: &[u8], start: impl Fn() -> Decompress, output: &mut Output<'_>) -> Result<(), Fault> {
+    let mut rest = coded;
+    let mut piece = [0; PIECE];
+    let corrupt = |rest: &[u8], why: &str| {
+        Err(Fault::Corrupt { coding, at: Some(coded.len() - rest.len()), why: why.to_owned() })
+    };
+    loop {
+        output.effort.spend(STREAM_COST)?;
+        let mut stream = start();
+        let mut ended = false;
+        while !ended {
+            let (read, made) = (stream.total_in(), stream.total_out());
+            let step = stream.decompress(rest, &mut piece, FlushDecompress::None);
+            let (read, made) = ((stream.total_in() - read) as usize, (stream.total_out() - made) as usize);
+            rest = &rest[read..];
+            output.take(&piece[..made])?;
+            match step {
+                Ok(Status::StreamEnd) => ended = true,
+                Ok(Status::Ok | Status::BufError) if read == 0 && made == 0 => return corrupt(rest, CUT_OFF),
+                Ok(Status::Ok | Status::BufError) => {}
+                Err(error) => return corrupt(rest, error.message().unwrap_or("the data is malformed")),
+            }
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if coding != Coding::Gzip {
+            return corrupt(rest, "something follows its end");
+        }
+    }
+}
+
+/// RFC 1950 §2.2: the method is 8, and the two bytes are a multiple of 31.
+fn has_zlib_header(coded: &[u8]) -> bool {
+    matches!(coded, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
+}
+
+/// What is to be passed over at the front: RFC 8878 §3.1.2, and the same in LZ4.
+fn skippable(coded: &[u8]) -> Option<&[u8]> {
+    let (magic, rest) = coded.split_first_chunk::<4>()?;
+    let is_skippable = u32::from_le_bytes(*magic) & 0xffff_fff0 == 0x184d_2a50;
+    let (length, rest) = rest.split_first_chunk::<4>().filter(|_| is_skippable)?;
+    rest.get(usize::try_from(u32::from_le_bytes(*length)).ok()?..)
+}
+
+fn zstd(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
+    let mut source = Source::new(coded);
+    let mut decoder = FrameDecoder::new();
+    decoder.set_max_window_size(output.limit.max(ZSTD_WINDOW) as u64);
+    let mut piece = [0; PIECE];
+    if coded.is_empty() {
+        return Err(source.corrupt(Coding::Zstd, CUT_OFF));
+    }
+    while !source.rest.is_empty() {
+        output.effort.spend(STREAM_COST)?;
+        if let Some(rest) = skippable(source.rest) {
+            source.rest = rest;
+            continue;
+        }
+        decoder.reset(&mut source).map_err(|error| source.corrupt(Coding::Zstd, error))?;
+        loop {
+            if !decoder.is_finished() {
+                let step = decoder.decode_blocks(&mut source, BlockDecodingStrategy::UptoBlocks(1));
+                step.map_err(|error| source.corrupt(Coding::Zstd, error))?;
+            }
+            while let Ok(made @ 1..) = decoder.read(&mut piece) {
+                output.take(&piece[..made])?;
+            }
+            if decoder.is_finished() {
+                break;
+            }
+            // Blocks without content make no progress that is paid for elsewhere.
+            output.effort.spend(1)?;
+        }
+        let (told, found) = (decoder.get_checksum_from_data(), decoder.get_calculated_checksum());
+        if told.is_some() && told != found {
+            return Err(source.corrupt(Coding::Zstd, "its checksum is wrong"));
+        }
+    }
+    Ok(())
+}
+
+fn snappy(coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<Vec<u8>, Fault> {
+    let corrupt = |error: snap::Error| Fault::Corrupt { coding: Coding::Snappy, at: None, why: error.to_string() };
+    let length = snap::raw::decompress_len(coded).map_err(corrupt)?;
+    // Its length comes first, so that a bomb gives itself away.
+    if length > limit {
+        return Err(Fault::TooLarge);
+    }
+    effort.spend(length)?;
+    snap::raw::Decoder::new().decompress_vec(coded).map_err(corrupt)
+}
+
+/// 0x184D2204 in little endian, from the description of the LZ4 frame format.
+const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+/// No byte of an LZ4 block stands for more than this many: 255 more of a match.
+const LZ4_MOST: usize = 255;
+
+/// A block cannot begin so: as a block, the magic number copies from before the beginning.
+fn begins_as_lz4_frame(coded: &[u8]) -> bool {
+    let is_cut_off = !coded.is_empty() && LZ4_MAGIC.starts_with(coded);
+    coded.starts_with(&LZ4_MAGIC) || is_cut_off || skippable(coded).is_some()
+}
+
+fn lz4_frames(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
+    let mut decoder = lz4_flex::frame::FrameDecoder::new(Source::new(coded));
+    let mut piece = [0; PIECE];
+    while !decoder.get_ref().rest.is_empty() {
+        output.effort.spend(STREAM_COST)?;
+        if let Some(rest) = skippable(decoder.get_ref().rest) {
+            decoder.get_mut().rest = rest;
+            continue;
+        }
+        loop {
+            match decoder.read(&mut piece) {
+                Ok(0) => break,
+                Ok(made) => output.take(&piece[..made])?,
+                Err(error) => return Err(decoder.get_ref().corrupt(Coding::Lz4, error)),
+            }
+        }
+        // The decoder takes the end of its input for the end of the frame, also where the frame's own is missing.
+        if decoder.get_ref().is_cut_off {
+            return Err(decoder.get_ref().corrupt(Coding::Lz4, CUT_OFF));
+        }
+    }
+    Ok(())
+}
+
+fn lz4_block(coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<Vec<u8>, Fault> {
+    let corrupt = |why: String| Fault::Corrupt { coding: Coding::Lz4, at: None, why };
+    if coded.is_empty() {
+        return Err(corrupt(CUT_OFF.to_owned()));
+    }
+    // A block does not say how long it was. Zeroed room that is never written to is never there.
+    let room = coded.len().saturating_mul(LZ4_MOST).min(limit);
+    effort.spend(room)?;
+    let mut output = vec![0; room];
+    match lz4_flex::block::decompress_into(coded, &mut output) {
+        Ok(length) => {
+            output.truncate(length);
+            output.shrink_to_fit();
+            Ok(output)
+        }
+        Err(lz4_flex::block::DecompressError::OutputTooSmall { .. }) if room == limit => Err(Fault::TooLarge),
+        Err(error) => Err(corrupt(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

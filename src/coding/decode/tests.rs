@@ -1,0 +1,155 @@
+use std::io::Write;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use super::super::encode;
+use super::*;
+
+const LIMIT: usize = 1 << 20;
+
+fn until(deadline: Instant) -> Effort<'static> {
+    static WANTED: AtomicBool = AtomicBool::new(false);
+    Effort::Until { deadline, abandoned: &WANTED }
+}
+
+fn patiently() -> Effort<'static> {
+    until(Instant::now() + Duration::from_secs(60))
+}
+
+fn decoded(coding: Coding, coded: &[u8]) -> Result<Vec<u8>, Fault> {
+    decode(coding, coded, LIMIT, &patiently())
+}
+
+/// Text, noise, repetition and nothing.
+fn bodies() -> Vec<Vec<u8>> {
+    let mut random = fastrand::Rng::with_seed(7);
+    let noise = (0..100_000).map(|_| random.u8(..)).collect();
+    let text = (0..9000).flat_map(|i| format!("{{\"row\": {i}, \"score\": 0.{i}}}\n").into_bytes()).collect();
+    vec![b"x".to_vec(), text, noise, vec![7; 200_000]]
+}
+
+fn block(plain: &[u8]) -> Vec<u8> {
+    lz4_flex::block::compress(plain)
+}
+
+#[test]
+fn what_is_coded_comes_out_as_it_was() {
+    for coding in Coding::ALL {
+        for body in bodies() {
+            assert_eq!(decoded(coding, &encode(coding, &body).unwrap()), Ok(body), "{coding:?}");
+        }
+        assert_eq!(decoded(coding, &encode(coding, b"").unwrap()), Ok(Vec::new()), "{coding:?}");
+    }
+    for body in bodies() {
+        assert_eq!(decoded(Coding::Lz4, &block(&body)), Ok(body.clone()));
+        let mut bare = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        bare.write_all(&body).unwrap();
+        assert_eq!(decoded(Coding::Deflate, &bare.finish().unwrap()), Ok(body));
+    }
+}
+
+#[test]
+fn streams_that_may_follow_each_other_do() {
+    let skipped = [&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"any"].concat();
+    for (coding, between) in [(Coding::Gzip, &[][..]), (Coding::Zstd, &skipped), (Coding::Lz4, &skipped)] {
+        let [first, second] = ["one ", "two"].map(|text| encode(coding, text.as_bytes()).unwrap());
+        assert_eq!(decoded(coding, &[&first, between, &second].concat()), Ok(b"one two".to_vec()), "{coding:?}");
+    }
+}
+
+#[test]
+fn what_breaks_off_anywhere_is_refused_and_never_shortened() {
+    for coding in Coding::ALL {
+        for body in bodies() {
+            let coded = encode(coding, &body).unwrap();
+            let step = coded.len() / 97 + 1;
+            for end in (0..coded.len()).step_by(step).chain(coded.len().saturating_sub(9)..coded.len()) {
+                let fault = decoded(coding, &coded[..end]).expect_err(&format!("{coding:?} cut at {end}"));
+                assert!(matches!(&fault, Fault::Corrupt { coding: said, .. } if *said == coding), "{fault}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_follows_the_end_is_no_part_of_it() {
+    for coding in Coding::ALL {
+        let mut coded = encode(coding, b"some text, some text").unwrap();
+        coded.extend_from_slice(b"more");
+        assert!(matches!(decoded(coding, &coded), Err(Fault::Corrupt { .. })), "{coding:?}");
+    }
+}
+
+#[test]
+fn faults_name_the_coding_and_where_it_stopped_to_make_sense() {
+    let mut coded = encode(Coding::Gzip, &bodies()[1]).unwrap();
+    coded.truncate(5000);
+    assert_eq!(decoded(Coding::Gzip, &coded).unwrap_err().to_string(), "not valid gzip at byte 5000: it breaks off");
+    let mut coded = encode(Coding::Zstd, b"abcabcabc").unwrap();
+    *coded.last_mut().unwrap() ^= 1;
+    let length = coded.len();
+    let told = decoded(Coding::Zstd, &coded).unwrap_err().to_string();
+    assert_eq!(told, format!("not valid zstd at byte {length}: its checksum is wrong"));
+    let told = decoded(Coding::Snappy, b"hello").unwrap_err().to_string();
+    assert!(told.starts_with("not valid snappy: "), "{told}");
+}
+
+/// What a decoder makes of a bomb is told by the room that it takes: never more than the limit.
+#[test]
+fn a_bomb_is_refused_before_it_is_larger_than_the_limit() {
+    let bomb = vec![0; 64 * LIMIT];
+    for coding in Coding::ALL {
+        let coded = encode(coding, &bomb).unwrap();
+        assert_eq!(decoded(coding, &coded), Err(Fault::TooLarge), "{coding:?}");
+        let kept = decode(coding, &coded, bomb.len(), &patiently()).unwrap();
+        assert_eq!((kept.len(), kept.capacity()), (bomb.len(), bomb.len()), "{coding:?}");
+    }
+    assert_eq!(decoded(Coding::Lz4, &block(&bomb)), Err(Fault::TooLarge));
+    // One whole body of exactly the limit is let through, and one byte more is not.
+    for (size, is_let_through) in [(LIMIT, true), (LIMIT + 1, false)] {
+        for coding in Coding::ALL {
+            assert_eq!(decoded(coding, &encode(coding, &bomb[..size]).unwrap()).is_ok(), is_let_through, "{coding:?}");
+        }
+        assert_eq!(decoded(Coding::Lz4, &block(&bomb[..size])).is_ok(), is_let_through);
+    }
+}
+
+#[test]
+fn work_ends_where_it_may_go_no_further() {
+    let coded = encode(Coding::Gzip, &bodies()[3]).unwrap();
+    assert_eq!(decode(Coding::Gzip, &coded, LIMIT, &Effort::brief(100_000)), Err(Fault::Outgrown));
+    assert_eq!(decode(Coding::Gzip, &coded, LIMIT, &until(Instant::now())), Err(Fault::Stopped));
+    // Thousands of streams without content are work as well.
+    for coding in [Coding::Gzip, Coding::Zstd, Coding::Lz4] {
+        let empty = encode(coding, b"").unwrap().repeat(3000);
+        assert_eq!(decode(coding, &empty, LIMIT, &Effort::brief(256 << 10)), Err(Fault::Outgrown), "{coding:?}");
+    }
+}
+
+/// Nothing that is no body of the coding makes a decoder panic, or more than the limit.
+#[test]
+fn noise_and_broken_bodies_end_in_a_fault_or_in_few_bytes() {
+    let mut random = fastrand::Rng::with_seed(2026);
+    for coding in Coding::ALL {
+        let whole: Vec<Vec<u8>> =
+            bodies().iter().map(|body| encode(coding, &body[..body.len().min(900)]).unwrap()).collect();
+        for round in 0..1500 {
+            let mut coded = match round % 3 {
+                0 => (0..random.usize(..300)).map(|_| random.u8(..)).collect(),
+                // The magic number, and noise behind it.
+                1 => [&whole[0][..whole[0].len().min(random.usize(2..9))], &random.u64(..).to_le_bytes()].concat(),
+                _ => whole[random.usize(..whole.len())].clone(),
+            };
+            for _ in 0..random.usize(..4) {
+                if !coded.is_empty() {
+                    let at = random.usize(..coded.len());
+                    coded[at] = random.u8(..);
+                }
+            }
+            let limit = random.usize(..4096);
+            if let Ok(body) = decode(coding, &coded, limit, &patiently()) {
+                assert!(body.len() <= limit, "{coding:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Does a coding, quickly rather than tightly: the machine has processors to run.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+
+use super::Coding;
+
+/// `plain` in this coding; `None` where that cannot be, as for more than Snappy's 4 GiB.
+pub fn encode(coding: Coding, plain: &[u8]) -> Option<Vec<u8>> {
+    // Half is what text comes to at worst.
+    let room = Vec::with_capacity(plain.len() / 2);
+    match coding {
+        Coding::Gzip => finish(GzEncoder::new(room, Compression::fast()), plain, GzEncoder::finish),
+        Coding::Deflate => finish(ZlibEncoder::new(room, Compression::fast()), plain, ZlibEncoder::finish),
+        Coding::Zstd => {
+            let fastest = ruzstd::encoding::CompressionLevel::Fastest;
+            Some(ruzstd::encoding::compress_to_vec(plain, fastest))
+        }
+        Coding::Snappy => snappy(plain),
+        Coding::Lz4 => finish(lz4_flex::frame::FrameEncoder::new(room), plain, |encoder| {
+            encoder.finish().map_err(std::io::Error::from)
+        }),
+    }
+}
+
+/// Raw Snappy. Its bytes are those that most encoders make, but the format leaves them a choice.
+pub fn snappy(plain: &[u8]) -> Option<Vec<u8>> {
+    snap::raw::Encoder::new().compress_vec(plain).ok()
+}
+
+fn finish<E: Write>(mut encoder: E, plain: &[u8], end: impl FnOnce(E) -> std::io::Result<Vec<u8>>) -> Option<Vec<u8>> {
+    encoder.write_all(plain).ok()?;
+    end(encoder).ok()
+}

@@ -1,0 +1,116 @@
+//! Work on bodies that would keep a network thread from its other connections: done in the background, few at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+
+use crate::admission::Lanes;
+use crate::coding::Effort;
+
+pub(super) struct Aside {
+    lanes: Arc<Lanes>,
+    /// What waits here holds a body as it was sent; what is at work may hold a much larger one besides.
+    places: Arc<Semaphore>,
+}
+
+impl Aside {
+    /// `places` is how much is worked on at once.
+    pub(super) fn new(lanes: Arc<Lanes>, places: usize) -> Self {
+        Self { lanes, places: Arc::new(Semaphore::new(places)) }
+    }
+
+    /// What `work` makes, unless it is too late by then. Dropping the future ends the work where it next asks how much
+    /// more it may do.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(&Effort<'_>) -> T + Send + 'static,
+    ) -> Option<T> {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        let place = timeout_at(deadline.into(), Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()?;
+        let wanted = Wanted::default();
+        let abandoned = Arc::clone(&wanted.abandoned);
+        let task = self.lanes.background().spawn_blocking(move || {
+            let _place = place;
+            work(&Effort::Until { deadline, abandoned: &abandoned })
+        });
+        match timeout_at(deadline.into(), task).await {
+            Ok(Ok(made)) => Some(made),
+            Ok(Err(stopped)) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => None, // the background is shutting down
+            },
+            Err(_) => None,
+        }
+    }
+}
+
+/// Somebody waits for the result, until this is dropped.
+#[derive(Default)]
+struct Wanted {
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::coding::Fault;
+
+    fn aside(places: usize) -> Aside {
+        Aside::new(Arc::new(Lanes::new(1).unwrap()), places)
+    }
+
+    fn in_a_minute() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[tokio::test]
+    async fn work_is_done_elsewhere_and_its_panic_is_ours() {
+        let aside = aside(1);
+        let here = std::thread::current().id();
+        assert_eq!(aside.run(in_a_minute(), move |_| std::thread::current().id() != here).await, Some(true));
+        let panicking = tokio::spawn(async move { aside.run(in_a_minute(), |_| panic!("oh")).await.map(|(): ()| {}) });
+        assert!(panicking.await.unwrap_err().is_panic());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_ends_and_gives_its_place_back() {
+        let aside = aside(1);
+        let (began, begun) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let work = aside.run(in_a_minute(), move |effort| {
+            began.send(()).unwrap();
+            let stopped = loop {
+                if let Err(stopped) = effort.spend(0) {
+                    break stopped;
+                }
+            };
+            tell.send(stopped).unwrap();
+        });
+        let mut work = Box::pin(work);
+        tokio::select! {
+            biased;
+            _ = &mut work => panic!("it does not end by itself"),
+            () = tokio::task::yield_now() => {}
+        }
+        begun.recv().unwrap();
+        assert_eq!(aside.run(Instant::now(), |_| ()).await, None, "there is no other place");
+        drop(work);
+        assert_eq!(told.recv().unwrap(), Fault::Stopped);
+        assert_eq!(aside.run(in_a_minute(), |_| 7).await, Some(7));
+    }
+}

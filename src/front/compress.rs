@@ -1,0 +1,285 @@
+//! Answers in a coding that their client has asked for with `Accept-Encoding`.
+//!
+//! Only what gains by it: bodies over a kilobyte whose type says that they are text of some kind. Whatever the processor
+//! has arranged about the form of its answer stays as it is.
+
+use std::time::Instant;
+
+use http::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, ETAG, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::aside::Aside;
+use crate::call::Answer;
+use crate::coding::{Coding, encode};
+
+/// Below this the headers would outweigh the gain.
+const LEAST: usize = 1 << 10;
+/// Up to here a body is compressed where its answer is: a fraction of a millisecond.
+const BRIEF: usize = 32 << 10;
+/// Hashes of the body, which would no longer be its own.
+const HASHES: [HeaderName; 4] = [
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+/// What a client has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// There is nothing to choose: the service compresses nothing, or there will be no body.
+    Nothing,
+    /// The answer as it is; another client might be given another form.
+    Plain,
+    Coded(Coding),
+}
+
+impl Wanted {
+    pub(super) fn of(method: &Method, headers: &HeaderMap, service_compresses: bool) -> Self {
+        if !service_compresses || *method == Method::HEAD {
+            return Self::Nothing;
+        }
+        negotiate(headers).map_or(Self::Plain, Self::Coded)
+    }
+}
+
+/// The answer in the form that was asked for, where that can be had by `deadline` and is shorter.
+pub(super) async fn compress(mut answer: Answer, wanted: Wanted, deadline: Instant, aside: &Aside) -> Answer {
+    if wanted == Wanted::Nothing || !gains(&answer) {
+        return answer;
+    }
+    vary(&mut answer.headers);
+    let Wanted::Coded(coding) = wanted else { return answer };
+    let plain = answer.body.clone();
+    let coded = match plain.len() {
+        0..=BRIEF => encode(coding, &plain),
+        _ => aside.run(deadline, move |_| encode(coding, &plain)).await.flatten(),
+    };
+    let Some(coded) = coded.filter(|coded| coded.len() < answer.body.len()) else { return answer };
+    let headers = &mut answer.headers;
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    headers.remove(ACCEPT_RANGES);
+    weaken(headers);
+    answer.body = coded.into();
+    answer
+}
+
+/// Whether compressing is of use and allowed.
+fn gains(answer: &Answer) -> bool {
+    let Answer { status, content_type, headers, body } = answer;
+    body.len() > LEAST
+        && !matches!(
+            *status,
+            StatusCode::NO_CONTENT
+                | StatusCode::RESET_CONTENT
+                | StatusCode::PARTIAL_CONTENT
+                | StatusCode::NOT_MODIFIED
+        )
+        // What names no type is sent as text/html.
+        && content_type.as_ref().is_none_or(|value| is_text(value.as_bytes()))
+        && !headers.contains_key(CONTENT_ENCODING)
+        && !headers.contains_key(CONTENT_RANGE)
+        && !HASHES.iter().any(|hash| headers.contains_key(hash))
+        && !lists(headers, &CACHE_CONTROL, b"no-transform")
+}
+
+/// Text, JSON, XML, and what is written like them.
+fn is_text(content_type: &[u8]) -> bool {
+    const TYPES: [&[u8]; 8] = [
+        b"application/json",
+        b"application/x-ndjson",
+        b"application/xml",
+        b"application/javascript",
+        b"application/yaml",
+        b"application/protobuf",
+        b"application/x-protobuf",
+        b"application/vnd.google.protobuf",
+    ];
+    let end = content_type.iter().position(|byte| *byte == b';').unwrap_or(content_type.len());
+    let name = content_type[..end].trim_ascii().to_ascii_lowercase();
+    let is_like = |suffix: &[u8]| name.ends_with(suffix);
+    name.starts_with(b"text/") || TYPES.contains(&&*name) || is_like(b"+json") || is_like(b"+xml")
+}
+
+/// Caches keep the forms apart (RFC 9110 §12.5.5).
+fn vary(headers: &mut HeaderMap) {
+    if !lists(headers, &VARY, b"accept-encoding") && !lists(headers, &VARY, b"*") {
+        headers.append(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+}
+
+/// A strong validator is of one form alone (RFC 9110 §8.8.3.3).
+fn weaken(headers: &mut HeaderMap) {
+    let Some(tag) = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) else { return };
+    if let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()) {
+        headers.insert(ETAG, weak);
+    }
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
+    let mut words = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    words.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(word))
+}
+
+/// The coding with the highest weight that `Accept-Encoding` gives, ours of several; `None` for none (RFC 9110 §12.5.3).
+///
+/// A client that does not ask gets none. One that refuses everything, the plain form included, gets that all the same:
+/// an answer that it may not want is more use than none.
+fn negotiate(headers: &HeaderMap) -> Option<Coding> {
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return None;
+    }
+    let items = || {
+        let values = headers.get_all(ACCEPT_ENCODING).iter();
+        values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).filter_map(item)
+    };
+    let weight_of =
+        |is_named: &dyn Fn(&[u8]) -> bool| items().find(|(name, _)| is_named(name)).map(|(_, weight)| weight);
+    let of_others = weight_of(&|name| name == b"*");
+    let mut best: Option<(Coding, u16)> = None;
+    for coding in Coding::ALL {
+        // What is called `*` is what every client knows, not what none has heard of.
+        let by_default = of_others.filter(|_| coding == Coding::Gzip);
+        let weight = weight_of(&|name| Coding::named(name) == Some(coding)).or(by_default).unwrap_or(0);
+        if weight > best.map_or(0, |(_, best)| best) {
+            best = Some((coding, weight));
+        }
+    }
+    let plain = weight_of(&|name| name.eq_ignore_ascii_case(b"identity")).unwrap_or(0);
+    best.filter(|(_, weight)| *weight >= plain).map(|(coding, _)| coding)
+}
+
+/// A name, and its weight in thousandths; `None` where it cannot be read.
+fn item(text: &[u8]) -> Option<(&[u8], u16)> {
+    let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let name = parts.next().filter(|name| !name.is_empty())?;
+    let Some(parameter) = parts.next() else { return Some((name, 1000)) };
+    let weight = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
+    Some((name, thousandths(weight)?))
+}
+
+/// `0`, `0.5`, `1.000`: at most three digits after the point (RFC 9110 §12.4.2).
+fn thousandths(text: &[u8]) -> Option<u16> {
+    let (whole, fraction) = match text {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
+        _ => return None,
+    };
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+    let mut value = digit(whole)? * 1000;
+    for (place, byte) in [100, 10, 1].into_iter().zip(fraction) {
+        value += digit(byte)? * place;
+    }
+    (value <= 1000).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn negotiated(values: &[&'static str]) -> Option<Coding> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(value));
+        }
+        negotiate(&headers)
+    }
+
+    #[test]
+    fn the_weights_of_a_client_decide_and_then_we_do() {
+        for (asked, given) in [
+            ("gzip", Some(Coding::Gzip)),
+            ("deflate, gzip, br, zstd", Some(Coding::Gzip)),
+            ("gzip;q=0.5, zstd;q=0.501", Some(Coding::Zstd)),
+            ("x-GZIP ; q=1.000", Some(Coding::Gzip)),
+            ("zlib", Some(Coding::Deflate)),
+            ("lz4", Some(Coding::Lz4)),
+            ("snappy, lz4;q=0.9", Some(Coding::Snappy)),
+            ("*", Some(Coding::Gzip)),
+            ("*, gzip;q=0", None),
+            ("br, *;q=0.1", Some(Coding::Gzip)),
+            ("identity;q=0, *", Some(Coding::Gzip)),
+            ("identity", None),
+            ("identity, gzip;q=0.9", None),
+            ("identity;q=0.5, gzip;q=0.5", Some(Coding::Gzip)),
+            ("gzip;q=0", None),
+            ("gzip;q=0.0", None),
+            ("*;q=0", None),
+            ("identity;q=0", None),
+            ("br", None),
+            ("", None),
+            ("gzip;q=2", None),
+            ("gzip;q=0.1234", None),
+            ("gzip;level=1", None),
+            ("gzip;q=x, deflate", Some(Coding::Deflate)),
+        ] {
+            assert_eq!(negotiated(&[asked]), given, "{asked:?}");
+        }
+        assert_eq!(negotiated(&["br", "zstd"]), Some(Coding::Zstd), "values of several lines are one list");
+        assert_eq!(negotiated(&[]), None);
+    }
+
+    fn answer(content_type: Option<&'static str>, headers: &[(&'static str, &'static str)], size: usize) -> Answer {
+        let headers =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        Answer {
+            status: StatusCode::OK,
+            content_type: content_type.map(HeaderValue::from_static),
+            headers: headers.collect(),
+            body: vec![b'x'; size].into(),
+        }
+    }
+
+    #[test]
+    fn only_long_text_that_nobody_has_arranged_otherwise_is_compressed() {
+        for content_type in [
+            None,
+            Some("text/plain"),
+            Some("Application/JSON; charset=utf-8"),
+            Some("application/problem+json"),
+            Some("image/svg+xml"),
+        ] {
+            assert!(gains(&answer(content_type, &[], LEAST + 1)), "{content_type:?}");
+            assert!(!gains(&answer(content_type, &[], LEAST)), "{content_type:?}");
+        }
+        for content_type in ["application/octet-stream", "image/png", "application/gzip", "x"] {
+            assert!(!gains(&answer(Some(content_type), &[], 9000)), "{content_type}");
+        }
+        for header in [
+            ("content-encoding", "br"),
+            ("content-encoding", "identity"),
+            ("cache-control", "max-age=1, No-Transform"),
+            ("content-range", "bytes 0-1/2"),
+            ("content-md5", "x"),
+        ] {
+            assert!(!gains(&answer(None, &[header], 9000)), "{header:?}");
+        }
+        let partial = Answer { status: StatusCode::PARTIAL_CONTENT, ..answer(None, &[], 9000) };
+        assert!(!gains(&partial));
+    }
+
+    #[tokio::test]
+    async fn the_headers_go_with_the_form() {
+        let lanes = std::sync::Arc::new(crate::admission::Lanes::new(1).unwrap());
+        let aside = Aside::new(lanes, 1);
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        let given = || answer(None, &[("etag", "\"v1\""), ("accept-ranges", "bytes"), ("vary", "origin")], 100_000);
+        let coded = compress(given(), Wanted::Coded(Coding::Gzip), deadline, &aside).await;
+        assert_eq!(
+            (coded.headers[CONTENT_ENCODING].as_bytes(), coded.headers[ETAG].as_bytes()),
+            (&b"gzip"[..], &b"W/\"v1\""[..])
+        );
+        assert!(coded.body.len() < 1000 && !coded.headers.contains_key(ACCEPT_RANGES));
+        assert!(lists(&coded.headers, &VARY, b"accept-encoding") && lists(&coded.headers, &VARY, b"origin"));
+
+        let plain = compress(given(), Wanted::Plain, deadline, &aside).await;
+        assert_eq!((plain.body.len(), plain.headers[ETAG].as_bytes()), (100_000, &b"\"v1\""[..]));
+        assert!(lists(&plain.headers, &VARY, b"accept-encoding"), "another client would be given another form");
+        let nothing = compress(given(), Wanted::Nothing, deadline, &aside).await;
+        assert_eq!(nothing.headers[VARY], "origin");
+
+        // Too late to compress, and not too late to answer.
+        let late = compress(given(), Wanted::Coded(Coding::Gzip), Instant::now(), &aside).await;
+        assert_eq!((late.body.len(), late.headers.get(CONTENT_ENCODING)), (100_000, None));
+    }
+}

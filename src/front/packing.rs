@@ -1,0 +1,179 @@
+//! How a request's body was packed for its way, and how it is unpacked for the processor.
+//!
+//! `Content-Encoding` says how it is compressed. EAS's clients do not say; for them the service file does
+//! (`metadata.rpc.decompressor`), and a request that speaks for itself is believed instead. `Content-MD5` is checked over
+//! the body as it came. What comes out is bounded like a body that came plain.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue};
+
+use super::aside::Aside;
+use super::digest::{CONTENT_MD5, Claim, Hashed};
+use super::refusal::Refusal;
+use crate::coding::{Coding, Effort, Fault, decode};
+use crate::config::Decompressor;
+
+/// Codings over one another; nobody has a use for more than one.
+const MAX_CODINGS: usize = 3;
+/// A body up to this size is unpacked where it arrived, as long as so much comes out of it: about half a millisecond.
+const BRIEF_INPUT: usize = 64 << 10;
+const BRIEF_OUTPUT: usize = 256 << 10;
+
+/// What is to be checked and undone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Packing {
+    /// In the order in which they were applied; filled from the front.
+    codings: [Option<Coding>; MAX_CODINGS],
+    claim: Option<Claim>,
+}
+
+/// Bounds of unpacking.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) bytes: usize,
+    pub(super) deadline: Instant,
+    pub(super) keepalive: Duration,
+}
+
+impl Packing {
+    /// What the headers say, and for those that say nothing the service; `None` for a body that came as it is.
+    pub(super) fn of(headers: &HeaderMap, decompressor: Option<Decompressor>) -> Result<Option<Self>, Refusal> {
+        let claim = Claim::of(headers)?;
+        let codings = match headers.contains_key(CONTENT_ENCODING) {
+            true => listed(headers)?,
+            false => [decompressor.map(Coding::from), None, None],
+        };
+        let is_plain = claim.is_none() && codings[0].is_none();
+        Ok((!is_plain).then_some(Self { codings, claim }))
+    }
+
+    /// The body as the processor is to see it, with headers that go with it.
+    pub(super) async fn undo(
+        self,
+        body: Bytes,
+        is_signed: bool,
+        bounds: Bounds,
+        headers: &mut HeaderMap,
+        aside: &Aside,
+    ) -> Result<Bytes, Refusal> {
+        let briefly = (body.len() <= BRIEF_INPUT)
+            .then(|| self.unpack(&body, is_signed, bounds.bytes, &Effort::brief(BRIEF_OUTPUT)))
+            .flatten();
+        let unpacked = match briefly {
+            Some(unpacked) => unpacked,
+            None => {
+                let packed = body.clone();
+                let work = move |effort: &Effort<'_>| self.unpack(&packed, is_signed, bounds.bytes, effort);
+                let overdue = Refusal::DeadlineExceeded { limit: bounds.keepalive };
+                aside.run(bounds.deadline, work).await.flatten().ok_or(overdue)?
+            }
+        };
+        // Nothing to undo, or nothing that was done.
+        let Some(unpacked) = unpacked? else { return Ok(body) };
+        headers.remove(CONTENT_ENCODING);
+        headers.remove(TRANSFER_ENCODING);
+        headers.remove(CONTENT_MD5);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(unpacked.len()));
+        Ok(unpacked.into())
+    }
+
+    /// What was packed, or `None` for a body that is as it was sent; nothing at all where it takes more than `effort`.
+    fn unpack(
+        &self,
+        body: &[u8],
+        is_signed: bool,
+        limit: usize,
+        effort: &Effort<'_>,
+    ) -> Option<Result<Option<Vec<u8>>, Refusal>> {
+        match self.claim.map(|claim| claim.check(body, is_signed)) {
+            Some(Err(refusal)) => return Some(Err(refusal)),
+            Some(Ok(Hashed::ItsSnappy)) => return Some(Ok(None)),
+            Some(Ok(Hashed::Body)) | None => {}
+        }
+        let mut unpacked: Option<Vec<u8>> = None;
+        for coding in self.codings.iter().rev().flatten() {
+            let packed = unpacked.as_deref().unwrap_or(body);
+            // What was not sent was not compressed either.
+            if packed.is_empty() {
+                break;
+            }
+            match decode(*coding, packed, limit, effort) {
+                Ok(plain) => unpacked = Some(plain),
+                Err(Fault::TooLarge) => return Some(Err(Refusal::DecodedTooLarge { limit })),
+                Err(corrupt @ Fault::Corrupt { .. }) => {
+                    return Some(Err(Refusal::BadBody(format!("the body is {corrupt}").into())));
+                }
+                Err(Fault::Outgrown | Fault::Stopped) => return None,
+            }
+        }
+        Some(Ok(unpacked))
+    }
+}
+
+/// The codings of `Content-Encoding`, whose values are one list (RFC 9110 §8.4). `identity` is none.
+fn listed(headers: &HeaderMap) -> Result<[Option<Coding>; MAX_CODINGS], Refusal> {
+    let mut codings = [None; MAX_CODINGS];
+    let mut places = codings.iter_mut();
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    for name in names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")) {
+        let coding = Coding::named(name)
+            .ok_or_else(|| Refusal::CodingUnknown { given: String::from_utf8_lossy(name).into_owned() })?;
+        *places.next().ok_or(Refusal::TooManyCodings { most: MAX_CODINGS })? = Some(coding);
+    }
+    Ok(codings)
+}
+
+impl From<Decompressor> for Coding {
+    fn from(decompressor: Decompressor) -> Self {
+        match decompressor {
+            Decompressor::Zlib => Self::Deflate,
+            Decompressor::Gzip => Self::Gzip,
+            Decompressor::Snappy => Self::Snappy,
+            Decompressor::Zstd => Self::Zstd,
+            Decompressor::Lz4 => Self::Lz4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packing(values: &[&'static str], decompressor: Option<Decompressor>) -> Result<Option<Packing>, Refusal> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(CONTENT_ENCODING, HeaderValue::from_static(value));
+        }
+        Packing::of(&headers, decompressor)
+    }
+
+    fn codings(values: &[&'static str], decompressor: Option<Decompressor>) -> Vec<Coding> {
+        let packing = packing(values, decompressor).unwrap();
+        packing.map(|packing| packing.codings.into_iter().flatten().collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_request_speaks_for_itself_or_else_the_service_does() {
+        let gzip = Some(Decompressor::Gzip);
+        assert_eq!(packing(&[], None).unwrap(), None);
+        assert_eq!(codings(&[], gzip), [Coding::Gzip]);
+        assert_eq!(codings(&["zstd"], gzip), [Coding::Zstd]);
+        assert_eq!(codings(&["identity"], gzip), []);
+        assert_eq!(
+            codings(&["GZIP, , deflate", "identity,x-snappy"], None),
+            [Coding::Gzip, Coding::Deflate, Coding::Snappy]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_undone_is_refused_by_its_name() {
+        let refusal = packing(&["gzip, br"], None).unwrap_err();
+        assert_eq!(refusal.row().status, 415);
+        assert!(refusal.detail().contains("\"br\""), "{}", refusal.detail());
+        assert_eq!(packing(&["gzip, gzip", "gzip, gzip"], None).unwrap_err().row().status, 415);
+    }
+}

@@ -1,0 +1,250 @@
+//! Compressed bodies in both directions, and what is made of those that are bombs, broken, or nothing of the kind.
+
+use bulkhead::coding::{Coding, Effort, decode, encode};
+use serde_json::{Value, json};
+
+use crate::host::{Deployed, TestHost};
+use crate::http::{Client, Response};
+
+/// What a service file calls each coding.
+const DECOMPRESSORS: [(&str, Coding); 5] = [
+    ("gzip", Coding::Gzip),
+    ("zlib", Coding::Deflate),
+    ("zstd", Coding::Zstd),
+    ("snappy", Coding::Snappy),
+    ("lz4", Coding::Lz4),
+];
+
+fn coded(coding: Coding, plain: &[u8]) -> Vec<u8> {
+    encode(coding, plain).expect("it can be coded")
+}
+
+fn decompressing(name: &str) -> Value {
+    json!({"token": "t", "metadata": {"rpc": {"decompressor": name}}})
+}
+
+/// Sends a body that says how it is coded.
+fn post(client: &mut Client, service: &Deployed, encoding: &str, body: &[u8]) -> Response {
+    let headers = [("authorization", service.token.as_str()), ("content-encoding", encoding)];
+    client.send("POST", &service.path, &headers, body)
+}
+
+fn rows(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|row| format!("{{\"row\": {row}, \"name\": \"row {row}\"}}\n").into_bytes()).collect()
+}
+
+#[test]
+fn a_service_undoes_what_its_file_or_the_request_names() {
+    let host = TestHost::start();
+    let plain = host.deploy("plain", "echo", json!({}));
+    let mut client = host.client();
+    // The larger one is worked on in the background.
+    for body in [rows(3), rows(40_000)] {
+        for (name, coding) in DECOMPRESSORS {
+            let service = match host.call_admin("GET", &format!("/api/v1/services/{name}"), b"").status {
+                404 => host.deploy(name, "echo", decompressing(name)),
+                _ => Deployed { path: format!("/api/predict/{name}"), token: "t".into() },
+            };
+            assert_eq!(client.post(&service, &coded(coding, &body)).body, body, "{name}");
+            assert_eq!(post(&mut client, &plain, coding.name(), &coded(coding, &body)).body, body, "{name}");
+            // A request that speaks for itself is believed.
+            assert_eq!(post(&mut client, &service, "gzip", &coded(Coding::Gzip, &body)).body, body, "{name}");
+            assert_eq!(post(&mut client, &service, "identity", &body).body, body, "{name}");
+            assert_eq!(client.post(&service, b"").status, 200, "{name}: nothing was not compressed");
+        }
+        let block = lz4_flex::block::compress(&body);
+        let lz4 = Deployed { path: "/api/predict/lz4".into(), token: "t".into() };
+        assert_eq!(client.post(&lz4, &block).body, body);
+        let twice = coded(Coding::Zstd, &coded(Coding::Gzip, &body));
+        assert_eq!(post(&mut client, &plain, "gzip, zstd", &twice).body, body);
+    }
+}
+
+#[test]
+fn a_processor_sees_a_body_that_was_never_compressed() {
+    let host = TestHost::start();
+    let faults = host.deploy("faults", "faults", json!({"metadata": {"rpc": {"decompressor": "gzip"}}}));
+    let deed = br#"{"do": "inspect"}"#;
+    let body = coded(Coding::Gzip, deed);
+    let md5 = "content-md5";
+    let hash = bulkhead::storage::hex(&<md5::Md5 as md5::Digest>::digest(&body));
+    for encoding in [&[][..], &[("content-encoding", "gzip")]] {
+        let headers = [&[("authorization", faults.token.as_str()), (md5, &hash)], encoding].concat();
+        let response = host.client().send("POST", &faults.path, &headers, &body);
+        let sight = response.json();
+        assert_eq!(sight["body_bytes"], deed.len(), "{sight}");
+        let seen: Vec<(String, String)> = serde_json::from_value(sight["headers"].clone()).unwrap();
+        let header = |name: &str| seen.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let length = deed.len().to_string();
+        assert_eq!((header("content-length"), header("content-encoding"), header(md5)), (Some(&*length), None, None));
+    }
+    let mut chunked = format!(
+        "POST {} HTTP/1.1\r\nhost: t\r\nauthorization: {}\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
+        faults.path,
+        faults.token,
+        body.len()
+    )
+    .into_bytes();
+    chunked.extend_from_slice(&body);
+    chunked.extend_from_slice(b"\r\n0\r\n\r\n");
+    let mut client = host.client();
+    client.write(&chunked);
+    let sight = client.read("POST").json();
+    assert!(!sight["headers"].to_string().contains("transfer-encoding"), "{sight}");
+    assert!(sight["headers"].to_string().contains(&format!("[\"content-length\",\"{}\"]", deed.len())), "{sight}");
+}
+
+/// The most memory that the host has had so far, in bytes.
+fn peak_memory(host: &TestHost) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+}
+
+#[test]
+fn a_bomb_of_each_coding_is_413_and_takes_no_more_room_than_a_body() {
+    const LIMIT: usize = 8 << 20;
+    let host = TestHost::start();
+    let bomb = vec![0; 128 << 20];
+    let bodies: Vec<(&str, &str, Vec<u8>)> = DECOMPRESSORS
+        .iter()
+        .map(|(name, coding)| (*name, coding.name(), coded(*coding, &bomb)))
+        .chain([("lz4-block", "lz4", lz4_flex::block::compress(&bomb))])
+        .chain([("twice", "gzip, gzip", coded(Coding::Gzip, &coded(Coding::Gzip, &bomb)))])
+        .collect();
+    drop(bomb);
+    let echo = host.deploy("echo", "echo", json!({"sandbox": {"max_request_bytes": LIMIT}}));
+    assert_eq!(host.client().post(&echo, &vec![1; LIMIT]).status, 200, "a body of the limit, to know what it takes");
+    let before = peak_memory(&host);
+    for (name, encoding, body) in &bodies {
+        assert!(body.len() < LIMIT, "{name} has {} bytes", body.len());
+        let response = post(&mut host.client(), &echo, encoding, body);
+        let problem = response.assert_problem(413, "body_too_large");
+        assert!(problem["detail"].as_str().unwrap().contains("once it is decoded"), "{name}: {problem}");
+    }
+    // What is decoded grows step by step, so that there may be two of it for a moment.
+    let grown = peak_memory(&host) - before;
+    assert!(grown < 4 * LIMIT, "bombs of 128 MiB have cost {} MiB", grown >> 20);
+    assert_eq!(host.client().post(&echo, b"x").status, 200);
+}
+
+#[test]
+fn what_breaks_off_or_makes_no_sense_is_400_and_says_where() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut client = host.client();
+    let mut random = fastrand::Rng::with_seed(5);
+    for (_, coding) in DECOMPRESSORS {
+        for body in [rows(3), rows(40_000)] {
+            let whole = coded(coding, &body);
+            let mut wrong = whole.clone();
+            wrong[whole.len() / 2..].iter_mut().for_each(|byte| *byte = random.u8(..));
+            let mut noise: Vec<u8> = (0..500).map(|_| random.u8(..)).collect();
+            noise[0] = 100; // for Snappy, the length; a larger one than the limit would be 413
+            for broken in [&whole[..whole.len() / 2], &whole[..whole.len() - 1], &noise, &wrong[..]] {
+                let response = post(&mut client, &echo, coding.name(), broken);
+                let problem = response.assert_problem(400, "bad_request");
+                let detail = problem["detail"].as_str().unwrap();
+                assert!(detail.contains(&format!("not valid {}", coding.name())), "{detail}");
+                assert!(!response.closes(), "{detail}: where the body ends was never in doubt");
+            }
+        }
+    }
+    let cut = &coded(Coding::Gzip, &rows(1000))[..1000];
+    let problem = post(&mut client, &echo, "gzip", cut).assert_problem(400, "bad_request");
+    assert_eq!(problem["detail"], "the body is not valid gzip at byte 1000: it breaks off");
+}
+
+#[test]
+fn a_coding_that_nobody_knows_is_415_with_those_that_are_known() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut client = host.client();
+    for encoding in ["br", "gzip, br", "GZIP2", "gzip,gzip,gzip,gzip", "compress"] {
+        let response = post(&mut client, &echo, encoding, b"x");
+        response.assert_problem(415, "unsupported_coding");
+        assert_eq!(response.header("accept-encoding"), Some("gzip, zstd, deflate, lz4, snappy"));
+        assert!(!response.closes());
+    }
+    // Whoever may not call is not told even that.
+    let headers = [("authorization", "wrong"), ("content-encoding", "br")];
+    client.send("POST", &echo.path, &headers, b"x").assert_problem(401, "unauthorized");
+}
+
+/// Asks for `body` back, with this `Accept-Encoding`.
+fn ask(client: &mut Client, service: &Deployed, accept: Option<&str>, content_type: &str, body: &[u8]) -> Response {
+    let mut headers = vec![("authorization", service.token.as_str()), ("content-type", content_type)];
+    headers.extend(accept.map(|accept| ("accept-encoding", accept)));
+    client.send("POST", &service.path, &headers, body)
+}
+
+#[test]
+fn an_answer_is_compressed_for_who_asks_for_it() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut client = host.client();
+    let effort = || Effort::brief(usize::MAX);
+    for body in [rows(60), rows(40_000)] {
+        for coding in Coding::ALL {
+            let response = ask(&mut client, &echo, Some(coding.name()), "application/json", &body);
+            assert_eq!(response.header("content-encoding"), Some(coding.name()));
+            assert_eq!(response.header("vary"), Some("accept-encoding"));
+            assert!(response.body.len() < body.len() / 2, "{coding:?}: {} bytes", response.body.len());
+            assert_eq!(decode(coding, &response.body, body.len(), &effort()), Ok(body.clone()), "{coding:?}");
+        }
+        for accept in [None, Some("identity"), Some(""), Some("br"), Some("gzip;q=0"), Some("*;q=0, identity;q=0")] {
+            let response = ask(&mut client, &echo, accept, "application/json", &body);
+            assert_eq!((response.header("content-encoding"), &response.body), (None, &body), "{accept:?}");
+            assert_eq!(response.header("vary"), Some("accept-encoding"), "{accept:?}");
+        }
+        let curl = ask(&mut client, &echo, Some("deflate, gzip, br, zstd"), "text/csv", &body);
+        assert_eq!(curl.header("content-encoding"), Some("gzip"));
+    }
+}
+
+#[test]
+fn what_gains_nothing_by_it_stays_as_it_is() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut client = host.client();
+    let body = rows(100);
+    for (content_type, body) in [
+        ("application/octet-stream", &body[..]),
+        ("image/png", &body),
+        ("application/json", &body[..1024]),
+        ("application/json", b""),
+    ] {
+        let response = ask(&mut client, &echo, Some("gzip"), content_type, body);
+        let names = [response.header("content-encoding"), response.header("vary")];
+        assert_eq!((names, &response.body[..]), ([None, None], body), "{content_type}");
+    }
+    let faults = host.deploy("faults", "faults", json!({}));
+    let long = "x".repeat(5000);
+    let with =
+        |headers: Value, status: u16| json!({"do": "headers", "headers": headers, "status": status, "body": long});
+    for deed in [
+        with(json!([["content-encoding", "br"]]), 200),
+        with(json!([["cache-control", "no-transform"]]), 200),
+        with(json!([]), 204),
+        with(json!([]), 304),
+    ] {
+        let text = deed.to_string();
+        let response = ask(&mut client, &faults, Some("gzip"), "application/json", text.as_bytes());
+        assert_ne!(response.header("content-encoding"), Some("gzip"), "{deed}");
+        assert_eq!(response.header("vary"), None, "{deed}");
+    }
+    // A status of the processor's own choice is an answer like any other.
+    let text = with(json!([]), 422).to_string();
+    let response = ask(&mut client, &faults, Some("gzip"), "application/json", text.as_bytes());
+    assert_eq!((response.status, response.header("content-encoding")), (422, Some("gzip")));
+
+    let quiet = host.deploy("quiet", "echo", json!({"sandbox": {"compress_responses": false}}));
+    let response = ask(&mut client, &quiet, Some("gzip"), "application/json", &body);
+    assert_eq!((response.header("content-encoding"), response.header("vary")), (None, None));
+
+    let head = host.deploy("head", "faults", json!({"sandbox": {"methods": ["HEAD", "POST"]}}));
+    let text = with(json!([]), 200).to_string();
+    let headers = [("authorization", head.token.as_str()), ("accept-encoding", "gzip")];
+    let response = client.send("HEAD", &head.path, &headers, text.as_bytes());
+    assert_eq!((response.status, response.header("content-encoding"), response.header("vary")), (200, None, None));
+}
