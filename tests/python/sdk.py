@@ -19,7 +19,8 @@ import threading
 import time
 import urllib.request
 
-from eas_prediction import PredictException, StringRequest
+import numpy
+from eas_prediction import OnnxDataHelper, OnnxRequest, PredictException, StringRequest, TFRequest, TorchRequest
 
 from table import EVERY, PATIENCE, RAW, ROWS, SNAPPY, STRING, TF, TORCH, Call, print_table, row
 
@@ -139,6 +140,87 @@ def deadline(host):
     took = time.monotonic() - start
     assert took < 6, f"took {took:.1f} s: the client must not have tried again"
     assert json.loads(refused.message)["spent_ms"]["run"] > 1000, refused.message
+
+
+PIXELS = 64
+HELD_OUT = pathlib.Path(__file__).parents[2] / "examples" / "digits" / "data" / "heldout.jsonl"
+
+
+def pictures(count):
+    with HELD_OUT.open() as lines:
+        return [json.loads(next(lines))["pixels"] for _ in range(count)]
+
+
+def flat(rows):
+    return [pixel for row in rows for pixel in row]
+
+
+def check_guesses(host, rows, labels, probabilities):
+    """The guesses are those that the same rows get as JSON."""
+    answer = host.client("digits").predict(StringRequest(json.dumps({"rows": rows})))
+    guesses = json.loads(answer.response_data)
+    assert list(labels) == [guess["label"] for guess in guesses], list(labels)
+    wanted = numpy.array([guess["probabilities"] for guess in guesses])
+    numpy.testing.assert_allclose(numpy.array(probabilities).reshape(wanted.shape), wanted, atol=1e-6)
+
+
+@case("TFRequest gets the guesses that JSON gets")
+def tensorflow_guesses(host):
+    rows = pictures(5)
+    request = TFRequest("serving_default")
+    request.add_feed("images", [5, PIXELS], TFRequest.DT_FLOAT, flat(rows))
+    answer = host.client("digits").predict(request)
+    assert answer.get_tensor_shape("probabilities") == [5, 10], answer
+    check_guesses(host, rows, answer.get_values("labels"), answer.get_values("probabilities"))
+    request.add_fetch("labels")
+    answer = host.client("digits").predict(request)
+    assert list(answer.response.outputs) == ["labels"], "only what was fetched"
+
+
+@case("TorchRequest gets the guesses that JSON gets")
+def torch_guesses(host):
+    rows = pictures(5)
+    request = TorchRequest()
+    request.add_feed(0, [5, 1, 8, 8], TorchRequest.DT_FLOAT, flat(rows))
+    request.add_fetch(0)
+    request.add_fetch(1)
+    answer = host.client("digits").predict(request)
+    assert answer.get_tensor_shape(0) == [5, 10], answer
+    check_guesses(host, rows, answer.get_values(1), answer.get_values(0))
+
+
+@case("OnnxRequest gets the guesses that JSON gets")
+def onnx_guesses(host):
+    rows = pictures(5)
+    request = OnnxRequest()
+    request.add_tensor(OnnxDataHelper.from_array(numpy.array(rows, dtype=numpy.float32), "images"))
+    answer = host.client("digits").predict(request)
+    outputs = {answer.get_name(i): OnnxDataHelper.to_array(answer.get_tensor(i)) for i in range(answer.get_size())}
+    check_guesses(host, rows, outputs["labels"], outputs["probabilities"])
+
+
+@case("tensors that are not in order are refused, each with the reason")
+def wrong_tensors(host):
+    def check(request, reason):
+        refused = refusal(lambda: host.client("digits").predict(request))
+        assert refused.code == 400 and reason in refused.message.decode(), refused
+
+    short = TFRequest("")
+    short.add_feed("images", [2, PIXELS], TFRequest.DT_FLOAT, [0.0] * 127)
+    check(short, 'inputs["images"]: its shape [2, 64] has room for 128 elements, but it has 127')
+    strings = TFRequest("")
+    strings.add_feed("images", [1], TFRequest.DT_STRING, [b"seven"])
+    check(strings, "images: it has not the shape of pictures")
+    # The SDK appends to the shape as it appends to the elements.
+    twice = TorchRequest()
+    for _ in range(2):
+        twice.add_feed(0, [1, PIXELS], TorchRequest.DT_FLOAT, [0.0] * PIXELS)
+    check(twice, "inputs[0]: its shape [1, 64, 1, 64] has room for 4096 elements, but it has 128")
+    wide = TorchRequest()
+    wide.add_feed(0, [1, 2], TorchRequest.DT_UINT8, [1, 300])
+    check(wide, "inputs[0]: element 1 is 300, which no DT_UINT8 can be")
+    check(TFRequest(""), "the body is empty")
+    check(StringRequest("seven"), "the body is not JSON")
 
 
 def do(deed, **how):

@@ -1,25 +1,18 @@
 use std::{fs::File, io::BufReader, path::Path, sync::Arc};
 
 use bulkhead_guest::Error;
-use serde::Serialize;
 use tract_onnx::prelude::{
     DatumExt, Framework, InferenceModelExt, IntoRunnable, IntoTValue, Tensor, TractResult, TypedRunnableModel, tvec,
 };
 
-use crate::input::PIXELS;
-
-const DIGITS: usize = 10;
+use crate::{
+    answer::{DIGITS, Guess},
+    input::PIXELS,
+};
 
 /// A loaded model, prepared for one picture at a time.
 pub(crate) struct Classifier {
     plan: Arc<TypedRunnableModel>,
-}
-
-/// What the model makes of a picture.
-#[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Guess {
-    pub(crate) label: usize,
-    pub(crate) probabilities: [f32; DIGITS],
 }
 
 impl Classifier {

@@ -1,4 +1,4 @@
-//! What a request may look like: `{"pixels": […]}` for one picture, `{"rows": [[…], …]}` for many.
+//! What a JSON request may look like, `{"pixels": […]}` for one picture, `{"rows": [[…], …]}` for many, and what a picture is.
 
 use bulkhead_guest::Error;
 use serde::Deserialize;
@@ -34,27 +34,33 @@ impl Pictures {
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let body =
             serde_json::from_slice(body).map_err(|error| Error::new(422, format_args!("not a picture: {error}")))?;
-        let mut mistakes = Vec::new();
-        let pictures = match body {
+        match body {
             Body { pixels: Some(pixels), rows: None } => {
+                let mut mistakes = Vec::new();
                 check("pixels", &pixels, &mut mistakes);
-                Self::One(pixels)
+                told(&mistakes)?;
+                Ok(Self::One(pixels))
             }
             Body { pixels: None, rows: Some(rows) } => {
-                for (index, pixels) in rows.iter().enumerate() {
-                    check(&format!("rows[{index}]"), pixels, &mut mistakes);
-                }
-                Self::Many(rows)
+                check_all("rows", &rows)?;
+                Ok(Self::Many(rows))
             }
-            _ => {
-                return Err(Error::new(422, "either `pixels` or `rows` is needed, and not both"));
-            }
-        };
-        match mistakes.as_slice() {
-            [] => Ok(pictures),
-            mistakes => Err(Error::new(422, sentence(mistakes))),
+            _ => Err(Error::new(422, "either `pixels` or `rows` is needed, and not both")),
         }
     }
+}
+
+/// Whether all of them are pictures; they are named by `name` and their index.
+///
+/// # Errors
+///
+/// Status 422 with everything that is wrong.
+pub(crate) fn check_all(name: &str, pictures: &[Vec<f32>]) -> Result<(), Error> {
+    let mut mistakes = Vec::new();
+    for (index, pixels) in pictures.iter().enumerate() {
+        check(&format!("{name}[{index}]"), pixels, &mut mistakes);
+    }
+    told(&mistakes)
 }
 
 fn check(name: &str, pixels: &[f32], mistakes: &mut Vec<String>) {
@@ -68,13 +74,16 @@ fn check(name: &str, pixels: &[f32], mistakes: &mut Vec<String>) {
     }
 }
 
-fn sentence(mistakes: &[String]) -> String {
+fn told(mistakes: &[String]) -> Result<(), Error> {
+    if mistakes.is_empty() {
+        return Ok(());
+    }
     let told = mistakes.len().min(MISTAKES_TOLD);
     let mut sentence = mistakes[..told].join("; ");
     if mistakes.len() > told {
         sentence.push_str(&format!("; and {} more", mistakes.len() - told));
     }
-    sentence
+    Err(Error::new(422, sentence))
 }
 
 #[cfg(test)]

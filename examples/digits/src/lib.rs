@@ -1,9 +1,11 @@
 //! Recognises handwritten digits: pictures of 8 by 8 pixels in, labels and probabilities out.
 //!
-//! The model is an ONNX file in the service's model directory. `input.rs` says what a request may look like, `classifier.rs` is the
-//! only file that knows how models are run.
+//! The model is an ONNX file in the service's model directory. `question.rs` finds out in which form pictures are sent, as JSON or as
+//! one of EAS's tensor messages, and `answer.rs` answers in the same; `classifier.rs` is the only file that knows how models are run.
 
+pub mod answer;
 pub mod input;
+pub mod question;
 
 #[cfg(feature = "model")]
 mod classifier;
@@ -15,10 +17,7 @@ pub use processor::Digits;
 mod processor {
     use bulkhead_guest::{Error, Model, Processor, Request, Response};
 
-    use crate::{
-        classifier::{Classifier, Guess},
-        input::Pictures,
-    };
+    use crate::{answer::Guess, classifier::Classifier, question::Question};
 
     /// The processor; public for the bench, which runs it natively as well.
     pub struct Digits {
@@ -34,17 +33,9 @@ mod processor {
         }
 
         fn process(&mut self, request: Request) -> Result<Response, Error> {
-            let answer = match Pictures::parse(&request.body)? {
-                Pictures::One(pixels) => serde_json::to_vec(&self.classifier.guess(&pixels)?)?,
-                Pictures::Many(rows) => {
-                    let guesses = rows
-                        .iter()
-                        .map(|pixels| self.classifier.guess(pixels))
-                        .collect::<Result<Vec<Guess>, Error>>()?;
-                    serde_json::to_vec(&guesses)?
-                }
-            };
-            Ok(Response::json_bytes(answer))
+            let Question { pictures, form } = Question::read(request.content_type.as_deref(), &request.body)?;
+            let guesses = pictures.iter().map(|pixels| self.classifier.guess(pixels));
+            form.answer(&guesses.collect::<Result<Vec<Guess>, Error>>()?)
         }
     }
 

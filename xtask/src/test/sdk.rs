@@ -19,6 +19,7 @@ use crate::{cargo, services};
 /// All cases together take a few seconds; one that hangs must not hang the suite.
 const SILENCE: Duration = Duration::from_secs(60);
 const SERVICES: &[&str] = &[
+    "examples/digits/digits.json",
     "examples/echo/echo.json",
     "tests/python/faults.json",
     "tests/python/limited.json",

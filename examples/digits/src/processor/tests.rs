@@ -68,3 +68,23 @@ fn a_missing_model_is_named() {
     let error = Digits::initialize(&Model::default()).err().unwrap();
     assert!(error.message().contains("model_entry"));
 }
+
+#[test]
+fn tensors_get_the_same_answer_as_json() {
+    use bulkhead_tensors::{Tensor, tensorflow, torch};
+
+    let mut digits = Digits::initialize(&model("digits.onnx")).unwrap();
+    let rows = held_out();
+    let pictures: Vec<_> = rows.iter().take(5).map(|row| &row.pixels).collect();
+    let answers = ask(&mut digits, &json!({ "rows": pictures }));
+    let labels: Vec<i64> = answers.as_array().unwrap().iter().map(|answer| answer["label"].as_i64().unwrap()).collect();
+    let images = Tensor::new(&[5, 64], pictures.into_iter().flatten().copied().collect()).unwrap();
+
+    let request = tensorflow::Request::new("").with_input("images", images.clone()).encode().unwrap();
+    let response = tensorflow::Response::decode(&digits.process(Request::post(request)).unwrap().body).unwrap();
+    assert_eq!(response.output("labels").unwrap().elements::<i64>().unwrap(), labels);
+
+    let request = torch::Request::default().with_input(images).with_output(1).encode().unwrap();
+    let response = torch::Response::decode(&digits.process(Request::post(request)).unwrap().body).unwrap();
+    assert_eq!(response.output(0).unwrap().elements::<i64>().unwrap(), labels);
+}

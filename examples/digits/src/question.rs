@@ -1,0 +1,222 @@
+//! Which pictures are sent, and in which form the answer is wanted.
+
+use bulkhead_guest::Error;
+use bulkhead_tensors::{AnyRequest, Tensor, onnx, tensorflow, torch};
+
+use crate::{
+    answer::{Form, OUTPUTS},
+    input::{PIXELS, Pictures, check_all},
+};
+
+/// What the input is called where inputs have names. A single input may have any name.
+const INPUT: &str = "images";
+const SIDE: usize = 8;
+
+/// Pictures, and the form of the answer.
+#[derive(Debug, PartialEq)]
+pub struct Question {
+    pub pictures: Vec<Vec<f32>>,
+    pub form: Form,
+}
+
+impl Question {
+    /// Reads a request.
+    ///
+    /// JSON says so in its content type or begins with `{`. EAS's clients send tensors as `application/octet-stream` and do not
+    /// say which kind they are; the bytes tell.
+    ///
+    /// # Errors
+    ///
+    /// Status 400 when the body is neither, or a tensor in it is not in order; 422 when what it holds are no pictures.
+    pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, Error> {
+        // No tensor message begins so: it would be a group, and none of them has one.
+        if content_type.is_some_and(is_json) || body.starts_with(b"{") {
+            return Self::read_json(body);
+        }
+        match AnyRequest::decode(body) {
+            Ok(AnyRequest::TensorFlow(request)) => Self::read_tensorflow(request),
+            Ok(AnyRequest::Torch(request)) => Self::read_torch(request),
+            Ok(AnyRequest::Onnx(request)) => Self::read_onnx(&request),
+            // White space before it could have been the beginning of a tensor.
+            Err(bulkhead_tensors::Error::Unknown { .. }) if body.trim_ascii_start().starts_with(b"{") => {
+                Self::read_json(body)
+            }
+            Err(bulkhead_tensors::Error::Unknown { .. }) if body.is_empty() => {
+                Err(Error::new(400, "the body is empty; it should be JSON or a TensorFlow, Torch or ONNX request"))
+            }
+            Err(error @ bulkhead_tensors::Error::Unknown { .. }) => {
+                Err(Error::new(400, format_args!("the body is not JSON, which begins with `{{`, and {error}")))
+            }
+            Err(error) => Err(Error::new(400, error)),
+        }
+    }
+
+    fn read_json(body: &[u8]) -> Result<Self, Error> {
+        Ok(match Pictures::parse(body)? {
+            Pictures::One(pixels) => Self { pictures: vec![pixels], form: Form::JsonObject },
+            Pictures::Many(pictures) => Self { pictures, form: Form::JsonList },
+        })
+    }
+
+    fn read_tensorflow(request: tensorflow::Request) -> Result<Self, Error> {
+        let (name, images) = match request.inputs.first_key_value() {
+            Some((name, only)) if request.inputs.len() == 1 => (name.as_str(), only),
+            _ => (INPUT, request.input(INPUT).map_err(|error| Error::new(400, error))?),
+        };
+        let pictures = pictures(name, images)?;
+        for wanted in &request.output_filter {
+            if !OUTPUTS.contains(&wanted.as_str()) {
+                return Err(no_output(format_args!("{wanted:?}; there are {OUTPUTS:?}")));
+            }
+        }
+        Ok(Self { pictures, form: Form::TensorFlow { outputs: request.output_filter } })
+    }
+
+    fn read_torch(request: torch::Request) -> Result<Self, Error> {
+        let (name, images) = match (request.inputs.as_slice(), request.map_inputs.first_key_value()) {
+            ([images], None) => ("inputs[0]", images),
+            ([], Some((name, images))) if request.map_inputs.len() == 1 => (name.as_str(), images),
+            _ => return Err(Error::new(400, "there are several inputs, and the model has one")),
+        };
+        let pictures = pictures(name, images)?;
+        let outputs = request.output_filter.iter().map(|wanted| {
+            let index = usize::try_from(*wanted).ok().filter(|index| *index < OUTPUTS.len());
+            index.ok_or_else(|| no_output(format_args!("{wanted}; there are 0, {}, and 1, {}", OUTPUTS[0], OUTPUTS[1])))
+        });
+        Ok(Self { pictures, form: Form::Torch { outputs: outputs.collect::<Result<_, Error>>()? } })
+    }
+
+    fn read_onnx(request: &onnx::Message) -> Result<Self, Error> {
+        let (name, images) = match request.tensors.as_slice() {
+            [(name, only)] => (name.as_str(), only),
+            _ => (INPUT, request.tensor(INPUT).map_err(|error| Error::new(400, error))?),
+        };
+        Ok(Self { pictures: pictures(name, images)?, form: Form::Onnx })
+    }
+}
+
+/// `application/json`, also with parameters, and what is like it.
+fn is_json(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
+}
+
+/// One picture or many, of whatever numbers, flat or square.
+fn pictures(name: &str, images: &Tensor) -> Result<Vec<Vec<f32>>, Error> {
+    let ([PIXELS] | [SIDE, SIDE] | [_, PIXELS] | [_, SIDE, SIDE] | [_, 1, SIDE, SIDE]) = images.shape() else {
+        let forms = "it has not the shape of pictures: [64], [8, 8], [n, 64], [n, 8, 8] or [n, 1, 8, 8]";
+        return Err(Error::new(400, images.refuse(name, forms)));
+    };
+    let pixels = images.to_f32().map_err(|error| Error::new(400, error.of(name)))?;
+    let pictures: Vec<_> = pixels.chunks(PIXELS).map(<[f32]>::to_vec).collect();
+    check_all(name, &pictures)?;
+    Ok(pictures)
+}
+
+fn no_output(which: std::fmt::Arguments<'_>) -> Error {
+    Error::new(400, format_args!("there is no output {which}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(shape: &[usize]) -> Tensor {
+        let count = shape.iter().product();
+        Tensor::new(shape, (0..count).map(|index| (index % 17) as f32).collect()).unwrap()
+    }
+
+    fn read(body: &[u8]) -> Result<Question, Error> {
+        Question::read(Some("application/octet-stream"), body)
+    }
+
+    fn refused(body: &[u8], status: u16) -> String {
+        let error = read(body).unwrap_err();
+        assert_eq!(error.status(), status, "{error}");
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn each_form_is_known_by_its_bytes() {
+        let rows = images(&[2, 64]);
+        let tensorflow = tensorflow::Request::new("any").with_input("x", rows.clone()).with_output("labels");
+        let torch = torch::Request::default().with_input(rows.clone()).with_output(1).with_output(0);
+        let onnx = onnx::Message::default().with("x", rows.clone());
+        let forms = [
+            (tensorflow.encode().unwrap(), Form::TensorFlow { outputs: vec!["labels".to_owned()] }),
+            (torch.encode().unwrap(), Form::Torch { outputs: vec![1, 0] }),
+            (onnx.encode().unwrap(), Form::Onnx),
+            (serde_json::to_vec(&serde_json::json!({ "rows": json_rows(&rows) })).unwrap(), Form::JsonList),
+        ];
+        for (body, form) in forms {
+            assert_eq!(read(&body).unwrap(), Question { pictures: json_rows(&rows), form });
+        }
+    }
+
+    fn json_rows(tensor: &Tensor) -> Vec<Vec<f32>> {
+        tensor.elements::<f32>().unwrap().chunks(PIXELS).map(<[f32]>::to_vec).collect()
+    }
+
+    #[test]
+    fn json_is_json_by_its_type_or_by_its_beginning() {
+        let one = format!("{{\"pixels\": {:?}}}", [1; 64]);
+        for content_type in [None, Some("application/octet-stream"), Some("Application/JSON; charset=utf-8")] {
+            assert_eq!(Question::read(content_type, one.as_bytes()).unwrap().form, Form::JsonObject);
+        }
+        let indented = format!("\n {one}");
+        assert_eq!(read(indented.as_bytes()).unwrap().form, Form::JsonObject);
+        let torch = torch::Request::default().with_input(images(&[64])).encode().unwrap();
+        let error = Question::read(Some("application/json"), &torch).unwrap_err();
+        assert!(error.message().starts_with("not a picture: "), "the caller said that it is JSON: {error}");
+    }
+
+    #[test]
+    fn pictures_are_flat_or_square_one_or_many_and_of_any_numbers() {
+        for shape in [&[64][..], &[8, 8], &[3, 64], &[3, 8, 8], &[3, 1, 8, 8], &[0, 64]] {
+            let pictures = pictures("x", &images(shape)).unwrap();
+            assert_eq!(pictures.len() * PIXELS, shape.iter().product::<usize>(), "{shape:?}");
+        }
+        let bytes = Tensor::new(&[64], vec![16_u8; 64]).unwrap();
+        assert_eq!(pictures("x", &bytes).unwrap(), [vec![16.0; 64]]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_tensor_is_told() {
+        let with = |tensor: Tensor| torch::Request::default().with_input(tensor).encode().unwrap();
+        assert_eq!(
+            refused(&with(images(&[2, 63])), 400),
+            "inputs[0]: it has not the shape of pictures: [64], [8, 8], [n, 64], [n, 8, 8] or [n, 1, 8, 8]; its shape is [2, 63]"
+        );
+        let words = Tensor::new(&[64], vec![b"7".to_vec(); 64]).unwrap();
+        assert_eq!(refused(&with(words), 400), "inputs[0]: its elements are bytes, not numbers");
+        let dark = Tensor::new(&[1, 64], vec![17_u8; 64]).unwrap();
+        assert!(refused(&with(dark), 422).starts_with("inputs[0][0][0] is 17, not between 0 and 16; "));
+        let both = torch::Request::default().with_input(images(&[64])).with_input(images(&[64]));
+        assert_eq!(refused(&both.encode().unwrap(), 400), "there are several inputs, and the model has one");
+    }
+
+    #[test]
+    fn outputs_that_do_not_exist_are_refused() {
+        let tensorflow = tensorflow::Request::new("").with_input("x", images(&[64])).with_output("scores");
+        assert_eq!(
+            refused(&tensorflow.encode().unwrap(), 400),
+            "there is no output \"scores\"; there are [\"probabilities\", \"labels\"]"
+        );
+        for index in [-1, 2] {
+            let torch = torch::Request::default().with_input(images(&[64])).with_output(index);
+            let message = refused(&torch.encode().unwrap(), 400);
+            assert_eq!(message, format!("there is no output {index}; there are 0, probabilities, and 1, labels"));
+        }
+        let two = tensorflow::Request::new("").with_input("x", images(&[64])).with_input("y", images(&[64]));
+        assert_eq!(refused(&two.encode().unwrap(), 400), "there is no input \"images\"; there are \"x\", \"y\"");
+    }
+
+    #[test]
+    fn a_body_that_is_nothing_is_told_what_it_could_be() {
+        assert!(refused(b"", 400).starts_with("the body is empty; it should be JSON or a TensorFlow"));
+        let message = refused(b"seven", 400);
+        for part in ["not JSON", "no TensorFlow request", "no Torch request", "no ONNX request"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
