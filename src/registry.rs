@@ -18,6 +18,7 @@ mod switches;
 mod tokens;
 mod turns;
 mod version;
+mod warm_up;
 mod worker;
 
 use std::collections::HashMap;

@@ -42,8 +42,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("generate_token", Flag)
         .default("true", "a service is private unless somebody says otherwise")
         .means("False without a `token`: the service is public."),
-    Key::later("warm_up_data_path", Location)
-        .means("Requests that are answered before the service goes live: `.bin` holds one, `.txt` one per line."),
+    Key::used("warm_up_data_path", Location)
+        .means("Requests that a version answers before it goes live, five times over: `.bin` holds one, `.txt` one per line."),
     // metadata: what EAS knows as well.
     Key::used("metadata.instance", whole(1, 64, ""))
         .default("1", "one instance already has several workers")

@@ -253,7 +253,6 @@ fn eas_keys_without_meaning_are_listed_and_so_are_those_without_effect_yet() {
     ];
     assert_eq!(file.ignored(), ignored);
     let not_yet = [
-        "warm_up_data_path",
         "metadata.rpc.batching",
         "sandbox.allow_hosts",
         "runtime.enable_crash_block",

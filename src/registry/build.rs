@@ -13,8 +13,30 @@ use crate::sandbox::Settings;
 use crate::storage::Record;
 
 impl Registry {
-    /// Compiles and initialises what `record` makes current.
+    /// Compiles, initialises and warms up what `record` makes current.
     pub(super) async fn build(
+        &self,
+        record: &Record,
+        service: &Service,
+        progress: &Progress,
+    ) -> Result<Arc<Version>, ChangeError> {
+        let version = self.build_cold(record, service, progress).await?;
+        self.warm_up(record, &version, 0..version.instances().len(), progress).await?;
+        Ok(version)
+    }
+
+    /// The same where nobody is there to hear that the warm-up failed: at the start of the host. It succeeded when the
+    /// version was deployed, so the version is better than none.
+    async fn build_warm_or_not(&self, record: &Record, service: &Service) -> Result<Arc<Version>, ChangeError> {
+        let version = self.build_cold(record, service, &|_| {}).await?;
+        if let Err(error) = self.warm_up(record, &version, 0..version.instances().len(), &|_| {}).await {
+            let reason = error.reason();
+            tracing::warn!(service = service.name(), version = version.number, reason, "the warm-up failed");
+        }
+        Ok(version)
+    }
+
+    async fn build_cold(
         &self,
         record: &Record,
         service: &Service,
@@ -42,19 +64,22 @@ impl Registry {
     /// one.
     pub(super) async fn build_serving(&self, record: &Record, service: &Service) -> Result<Serving, ChangeError> {
         let serving = Serving::alone(self.build(record, service, &|_| {}).await?);
-        match self.build_canary(record, service).await? {
-            Some((version, weight)) => Ok(serving.with_canary(version, weight)),
-            None => Ok(serving),
-        }
+        let Some(canary) = record.canary else { return Ok(serving) };
+        let version = self.record_of(record, canary.version).await?;
+        Ok(serving.with_canary(self.build(&version, service, &|_| {}).await?, canary.weight))
     }
 
     /// The same at the start of the host, where a canary that cannot be brought up is no reason to leave the current
     /// version down: it answers all requests then.
     pub(super) async fn serving_at_start(&self, record: &Record, service: &Service) -> Result<Serving, ChangeError> {
-        let serving = Serving::alone(self.build(record, service, &|_| {}).await?);
-        match self.build_canary(record, service).await {
-            Ok(Some((version, weight))) => Ok(serving.with_canary(version, weight)),
-            Ok(None) => Ok(serving),
+        let serving = Serving::alone(self.build_warm_or_not(record, service).await?);
+        let Some(canary) = record.canary else { return Ok(serving) };
+        let brought_up = async {
+            let version = self.record_of(record, canary.version).await?;
+            self.build_warm_or_not(&version, service).await
+        };
+        match brought_up.await {
+            Ok(version) => Ok(serving.with_canary(version, canary.weight)),
             Err(error) => {
                 let reason = error.reason();
                 tracing::error!(service = service.name(), reason, "the canary cannot be brought up");
@@ -63,14 +88,11 @@ impl Registry {
         }
     }
 
-    async fn build_canary(
-        &self,
-        record: &Record,
-        service: &Service,
-    ) -> Result<Option<(Arc<Version>, u8)>, ChangeError> {
-        let Some(canary) = record.canary else { return Ok(None) };
-        let version = self.history(service.name()).await?.version(canary.version)?;
-        let version = self.build(&record.with_version(&version), service, &|_| {}).await?;
-        Ok(Some((version, canary.weight)))
+    /// The record with another of the service's versions in it.
+    pub(super) async fn record_of(&self, record: &Record, number: u64) -> Result<Record, ChangeError> {
+        if number == record.version {
+            return Ok(record.clone());
+        }
+        Ok(record.with_version(&self.history(&record.name).await?.version(number)?))
     }
 }

@@ -34,6 +34,7 @@ pub enum Step {
     Compile,
     Initialize,
     Snapshot,
+    WarmUp,
     Swap,
 }
 
@@ -44,6 +45,7 @@ impl Step {
             Self::Compile => "compile",
             Self::Initialize => "initialize",
             Self::Snapshot => "snapshot",
+            Self::WarmUp => "warm_up",
             Self::Swap => "swap",
         }
     }

@@ -65,7 +65,9 @@ impl Registry {
         let mut inside = index;
         for version in serving.versions() {
             if let Some(renewed) = version.with_new_instance(inside).await {
-                service.enter(&Phase::Running(serving.with_renewed(renewed?)));
+                let (renewed, record) = (renewed?, self.record_of(&state.record, version.number).await?);
+                self.warm_up(&record, &renewed, inside..inside + 1, &|_| {}).await?;
+                service.enter(&Phase::Running(serving.with_renewed(renewed)));
                 return Ok(service);
             }
             inside -= version.instances().len();

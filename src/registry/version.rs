@@ -14,7 +14,7 @@ use super::worker::Worker;
 use crate::admission::{Habit, Lanes, Occupancy, Overdue, Place, Turned};
 use crate::call::{Call, RequestId};
 use crate::config::{Fuel, Isolation, ServiceSpec};
-use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings};
+use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings, Worn};
 use crate::telemetry::ServiceMetrics;
 
 /// A version of a service at work.
@@ -151,6 +151,36 @@ impl Version {
     ///
     /// `began` is the present moment, which the caller has just looked at.
     pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Stopped> {
+        let Supplies { metrics, .. } = &self.supplies;
+        let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
+        let outcome = self.compute(ticket, call, began).await.map(|(run, worn)| {
+            if let Some(worn) = worn {
+                metrics.recycled(worn.name());
+            }
+            run
+        });
+        interrupted.fault = match &outcome {
+            Err(Stopped::Overdue) => Some("deadline_exceeded"),
+            Err(Stopped::Retired) => Some("grace_over"),
+            Err(Stopped::NoGuest(_)) => {
+                metrics.initialize_failed();
+                None
+            }
+            Ok(run) if run.left_the_guest_whole() => None,
+            Ok(run) => run.result.as_ref().err().map(crate::sandbox::Fault::kind),
+        };
+        drop(interrupted);
+        outcome
+    }
+
+    /// Answers a call that nobody made, with a worker of this instance; it is counted nowhere.
+    pub(super) async fn run_alone(&self, instance: usize, call: Arc<Call>) -> Result<Run, Stopped> {
+        let place = self.instances[instance].admission.admit(call.deadline).await.map_err(|_| Stopped::Overdue)?;
+        let (run, _) = self.compute(Ticket { place, instance }, call, Instant::now()).await?;
+        Ok(run)
+    }
+
+    async fn compute(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<(Run, Option<Worn>), Stopped> {
         let deadline = call.deadline;
         let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
         let Ticket { mut place, instance } = ticket;
@@ -164,32 +194,12 @@ impl Version {
             }
             Ok((run, worn))
         });
-        let Supplies { lanes, metrics, .. } = &self.supplies;
-        let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
-        let outcome = self.instances[instance].within_grace(lanes.run(&self.habit, began, deadline, work)).await;
-        let outcome = match outcome {
+        let lanes = &self.supplies.lanes;
+        match self.instances[instance].within_grace(lanes.run(&self.habit, began, deadline, work)).await {
             None => Err(Stopped::Retired),
             Some(Err(Overdue)) => Err(Stopped::Overdue),
-            Some(Ok(Err(stopped))) => Err(stopped),
-            Some(Ok(Ok((run, worn)))) => {
-                if let Some(worn) = worn {
-                    metrics.recycled(worn.name());
-                }
-                Ok(run)
-            }
-        };
-        interrupted.fault = match &outcome {
-            Err(Stopped::Overdue) => Some("deadline_exceeded"),
-            Err(Stopped::Retired) => Some("grace_over"),
-            Err(Stopped::NoGuest(_)) => {
-                metrics.initialize_failed();
-                None
-            }
-            Ok(run) if run.left_the_guest_whole() => None,
-            Ok(run) => run.result.as_ref().err().map(crate::sandbox::Fault::kind),
-        };
-        drop(interrupted);
-        outcome
+            Some(Ok(outcome)) => outcome,
+        }
     }
 
     /// Why guests are initialised one by one; `None` where they start from a snapshot.

@@ -35,3 +35,4 @@ mod spent;
 mod tokens;
 mod uploads;
 mod versions;
+mod warm_up;

@@ -44,7 +44,7 @@ fn told(host: &TestHost) -> Vec<Value> {
 #[test]
 fn a_restart_changes_nothing_however_the_host_ended() {
     let mut host = TestHost::start();
-    let (model, warm_up) = (host.upload_bytes(b"model"), host.upload_bytes(b"warm-up"));
+    let (model, warm_up) = (host.upload_bytes(b"model"), host.upload_bytes(br#"{"do":"flag"}"#));
     let spec = json!({"name": "whole", "processor_path": "x.wasm", "model_path": "m", "model_entry": "m.bin",
         "model_config": {"initialize": "model"}, "processor_envs": [{"name": "A", "value": "b"}],
         "metadata": {"instance": 2, "cpu": 1, "rpc": {"worker_threads": 1}}});

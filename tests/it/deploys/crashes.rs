@@ -20,7 +20,7 @@ const fn step(place: &'static str, done: bool) -> Step {
 
 /// `@2` is the second time the process comes there: the first was on its way up.
 const UPLOAD: [Step; 3] = [step("upload.written", false), step("upload.synced", false), step("upload.kept", true)];
-const CREATE: [Step; 10] = [
+const CREATE: [Step; 11] = [
     step("model.linked", false),
     step("compile.renamed", false),
     step("deploy.compiled@2", false),
@@ -28,12 +28,13 @@ const CREATE: [Step; 10] = [
     step("snapshot.compiled", false),
     step("compile.renamed@2", false),
     step("deploy.initialized@2", false),
+    step("deploy.warmed", false),
     step("record.commit", false),
     step("deploy.kept", true),
     step("sweep.artifacts@2", true),
 ];
 /// Two services come up before it.
-const MODIFY: [Step; 10] = [
+const MODIFY: [Step; 11] = [
     step("model.linked", false),
     step("compile.renamed", false),
     step("deploy.compiled@3", false),
@@ -41,6 +42,7 @@ const MODIFY: [Step; 10] = [
     step("snapshot.compiled", false),
     step("compile.renamed@2", false),
     step("deploy.initialized@3", false),
+    step("deploy.warmed@2", false),
     step("record.commit", false),
     step("deploy.kept", true),
     step("sweep.artifacts@2", true),
@@ -54,23 +56,26 @@ const DELETE: [Step; 4] = [
 const STOP: [Step; 2] = [step("record.commit", false), step("deploy.kept", true)];
 
 /// One service comes up before it: this one is stopped.
-const START: [Step; 4] = [
+const START: [Step; 5] = [
     step("deploy.compiled@2", false),
     step("deploy.initialized@2", false),
+    step("deploy.warmed", false),
     step("record.commit", false),
     step("deploy.kept", true),
 ];
 
 /// Two services come up before it.
-const RETURN: [Step; 4] = [
+const RETURN: [Step; 5] = [
     step("deploy.compiled@3", false),
     step("deploy.initialized@3", false),
+    step("deploy.warmed@2", false),
     step("record.commit", false),
     step("deploy.kept", true),
 ];
-const CANARY: [Step; 4] = [
+const CANARY: [Step; 5] = [
     step("deploy.compiled@3", false),
     step("deploy.initialized@3", false),
+    step("deploy.warmed@2", false),
     step("record.commit", false),
     step("deploy.kept", true),
 ];
@@ -115,6 +120,7 @@ fn deployment(host: &TestHost, version: u64, mark: &str) -> Value {
             "model_path": "model", "metadata": {"rpc": {"worker_threads": 1}}},
         "processor": processor,
         "model": [{"path": "m.bin", "sha256": model, "size": mark.len()}],
+        "warm_up": host.upload_bytes(br#"{"do":"flag"}"#),
     })
 }
 
@@ -254,7 +260,7 @@ fn killed_at_each_step_of_a_start() {
         assert_eq!(state, if step.done { "running" } else { "stopped" }, "{}", step.place);
         step.tell("start", if step.done { "new" } else { "old" });
     }
-    assert_whole(&host, &START[3], 1);
+    assert_whole(&host, &START[4], 1);
 }
 
 #[test]
@@ -273,7 +279,7 @@ fn killed_at_each_step_of_going_back() {
     }
     let again = host.call_admin("POST", "/api/v1/services/svc/version", br#"{"version":2}"#);
     assert_eq!(again.status, 200, "{}", again.text());
-    assert_whole(&host, &RETURN[3], 2);
+    assert_whole(&host, &RETURN[4], 2);
 }
 
 /// The version and the weight of the canary, if there is one.

@@ -1,0 +1,221 @@
+//! Requests that a version answers before anybody else's, so that what makes a first request slow is done by then.
+//!
+//! A `.txt` file holds one request body on each line that is not empty, a `.bin` file one body as an SDK builds it; where
+//! the name says neither, text is taken for lines. As in EAS the whole file is sent five times in a row, each request as
+//! soon as the one before has succeeded, and a version counts as ready only after that. Here the first worker of every
+//! instance is sent them. They are nobody's requests: no token, no rate, no place in the counts.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+
+use super::change::{ChangeError, Progress, Report, Step};
+use super::version::{Stopped, Version};
+use super::{Registry, blocking};
+use crate::call::{Answer, Call, RequestId, Spent};
+use crate::config::ServiceSpec;
+use crate::failpoint;
+use crate::sandbox::Fault;
+use crate::storage::{Record, StorageError};
+
+/// How often the file is sent: what EAS does. A guest's caches are warm after the first time, a host's after a few.
+const ROUNDS: usize = 5;
+/// For all of it. A deploy that takes longer than a long compilation is taken for a mistake.
+const LONGEST: Duration = Duration::from_secs(300);
+/// A first request may take as many times the service's deadline; that it is slow is why there is a warm-up.
+const PATIENCE: u32 = 2;
+/// How much of a wrong answer is told, in bytes.
+const TOLD: usize = 200;
+/// What the SDKs send.
+const SDK_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// A request of the file.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    /// Where it stands, counted from 1; `None` where the file is one request.
+    line: Option<usize>,
+    body: Bytes,
+}
+
+impl Registry {
+    /// Sends a version's warm-up requests to these instances of it; there may be none to send.
+    pub(super) async fn warm_up(
+        &self,
+        record: &Record,
+        version: &Version,
+        instances: Range<usize>,
+        progress: &Progress,
+    ) -> Result<(), ChangeError> {
+        let Some(sha256) = record.warm_up.clone() else { return Ok(()) };
+        progress(Report::Begun(Step::WarmUp));
+        let storage = Arc::clone(&self.storage);
+        let bytes = blocking(move || {
+            let path = storage.artifact(&sha256)?;
+            std::fs::read(&path).map_err(|source| StorageError::Io { what: format!("read {}", path.display()), source })
+        })
+        .await?;
+        let name = version.spec.warm_up_data_path().unwrap_or_default();
+        let requests = requests(name, bytes.into());
+        let outcome = send(version, instances, &requests).await;
+        failpoint::reach("deploy.warmed");
+        outcome.map_err(|Cold { reason, stack }| ChangeError::Refused { reason, stack })
+    }
+}
+
+/// Why a version is not warm.
+#[derive(Debug)]
+struct Cold {
+    reason: String,
+    stack: String,
+}
+
+async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) -> Result<(), Cold> {
+    let cold = |reason: String| Cold { reason, stack: String::new() };
+    if requests.is_empty() {
+        return Err(cold("the warm-up file has no request in it (warm_up_data_path)".into()));
+    }
+    let limit = version.spec.sandbox().max_request_bytes;
+    if let Some(request) = requests.iter().find(|request| request.body.len() > limit) {
+        let (what, size) = (request.name(), request.body.len());
+        return Err(cold(format!(
+            "{what} has {size} bytes, and the service takes {limit} (sandbox.max_request_bytes)"
+        )));
+    }
+    let end = Instant::now() + LONGEST;
+    for round in 1..=ROUNDS {
+        for request in requests {
+            for instance in instances.clone() {
+                let called = request.call(&version.spec, end);
+                let run = version.run_alone(instance, Arc::clone(&called)).await;
+                let (answered, stack) = match run {
+                    Ok(run) => match run.result {
+                        Ok(answer) if answer.status.is_success() => continue,
+                        Ok(answer) => (told(&answer), String::new()),
+                        Err(fault) => (told_fault(&fault, &version.spec), run.stack),
+                    },
+                    Err(Stopped::NoGuest(error)) => (format!("got no guest: {error}"), String::new()),
+                    Err(Stopped::Overdue | Stopped::Retired) => {
+                        let most = version.spec.rpc().keepalive * PATIENCE;
+                        let what = format!(
+                            "was not answered in time: {} ms for one request, {} s for all",
+                            most.as_millis(),
+                            LONGEST.as_secs()
+                        );
+                        (what, String::new())
+                    }
+                };
+                let reason = format!("{}, sent for the {} time, {answered}", request.name(), ordinal(round));
+                return Err(Cold { reason, stack });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn requests(name: &str, bytes: Bytes) -> Vec<Request> {
+    // A URL may have a query behind its name.
+    let name = name.split(['?', '#']).next().unwrap_or_default();
+    let extension = Path::new(name).extension().map(|extension| extension.to_ascii_lowercase());
+    let is_text = match extension.as_ref().and_then(|extension| extension.to_str()) {
+        Some("txt") => true,
+        Some("bin") => false,
+        _ => str::from_utf8(&bytes).is_ok_and(|text| !text.contains('\0')),
+    };
+    if !is_text {
+        let one = Request { line: None, body: bytes };
+        return if one.body.is_empty() { Vec::new() } else { vec![one] };
+    }
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    let request = |(index, line): (usize, &[u8])| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        (!line.trim_ascii().is_empty()).then(|| Request { line: Some(index + 1), body: bytes.slice_ref(line) })
+    };
+    lines.filter_map(request).collect()
+}
+
+impl Request {
+    fn name(&self) -> String {
+        match self.line {
+            Some(line) => format!("the warm-up request in line {line}"),
+            None => "the warm-up request".to_owned(),
+        }
+    }
+
+    fn call(&self, spec: &ServiceSpec, end: Instant) -> Arc<Call> {
+        let methods = &spec.sandbox().methods;
+        let method = if methods.accepts("POST") { Some("POST") } else { methods.names().next() };
+        let method = method.and_then(|name| Method::from_bytes(name.as_bytes()).ok()).unwrap_or(Method::POST);
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, SDK_TYPE), (CONTENT_LENGTH, HeaderValue::from(self.body.len()))]);
+        Arc::new(Call {
+            method,
+            // The processor sees what follows the service's name: nothing.
+            uri: Uri::from_static("/"),
+            path_start: 1,
+            headers,
+            body: self.body.clone(),
+            request_id: RequestId::generate(),
+            deadline: end.min(Instant::now() + spec.rpc().keepalive * PATIENCE),
+            spent: Spent::default(),
+        })
+    }
+}
+
+fn told(answer: &Answer) -> String {
+    format!("was answered with status {}: {:?}", answer.status.as_u16(), beginning(&answer.body))
+}
+
+fn told_fault(fault: &Fault, spec: &ServiceSpec) -> String {
+    let status = match fault {
+        Fault::Failure { status: Some(status), .. } => *status,
+        Fault::FuelExhausted { .. } => spec.sandbox().fuel_status,
+        _ => spec.sandbox().trap_status,
+    };
+    format!("was answered with status {status}: {:?}", beginning(fault.to_string().as_bytes()))
+}
+
+fn beginning(bytes: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(TOLD)]).into_owned();
+    if bytes.len() > TOLD {
+        text.push('…');
+    }
+    text
+}
+
+fn ordinal(round: usize) -> &'static str {
+    ["first", "second", "third", "fourth", "fifth"].get(round - 1).copied().unwrap_or("last")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, bytes: &'static [u8]) -> Vec<(Option<usize>, Bytes)> {
+        requests(name, Bytes::from_static(bytes)).into_iter().map(|request| (request.line, request.body)).collect()
+    }
+
+    #[test]
+    fn a_text_has_a_request_on_each_line_that_is_not_empty() {
+        let lines = [(Some(1), Bytes::from_static(b"{\"a\": 1}")), (Some(4), Bytes::from_static(b" b "))];
+        for name in ["warm.txt", "dir.bin/WARM.TXT", "https://host/warm.txt?sign=a.bin", "warm", "warm.json"] {
+            assert_eq!(read(name, b"{\"a\": 1}\r\n\n \t\n b \n"), lines, "{name}");
+        }
+        assert_eq!(read("warm.txt", b"\n\n"), []);
+        assert_eq!(read("warm.txt", b""), []);
+    }
+
+    #[test]
+    fn a_binary_file_is_one_request_whatever_is_in_it() {
+        for name in ["warm.bin", "a.txt/warm.BIN"] {
+            assert_eq!(read(name, b"a\nb\n"), [(None, Bytes::from_static(b"a\nb\n"))], "{name}");
+        }
+        assert_eq!(read("warm", b"\x0a\x0e\xff"), [(None, Bytes::from_static(b"\x0a\x0e\xff"))]);
+        assert_eq!(read("warm", b"a\n\0"), [(None, Bytes::from_static(b"a\n\0"))]);
+        assert_eq!(read("warm.bin", b""), []);
+    }
+}
