@@ -31,6 +31,7 @@ mod stall;
 mod streams;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -54,12 +55,19 @@ use crate::telemetry::{LogWriter, ServiceMetrics};
 pub struct Front(Arc<Listening>);
 
 impl Front {
-    /// Bodies are compressed and the like in `lanes`' background, as many at once as there are cores.
-    pub fn new(registry: Arc<Registry>, lanes: Arc<Lanes>, log: LogWriter, limits: ConnectionLimits) -> Self {
+    /// Bodies are compressed and the like in `lanes`' background, as many at once as there are cores. `advertise` is where
+    /// clients reach the host, if not where their connections end.
+    pub fn new(
+        registry: Arc<Registry>,
+        lanes: Arc<Lanes>,
+        log: LogWriter,
+        limits: ConnectionLimits,
+        advertise: Option<SocketAddr>,
+    ) -> Self {
         let ledger = Ledger { log, nobody: Arc::default(), ending: AtomicBool::new(false) };
         let attempts = Attempts::new(limits.failed_logins);
         let aside = Aside::new(lanes, std::thread::available_parallelism().map_or(1, usize::from));
-        let line = Line { registry, ledger, attempts, aside };
+        let line = Line { registry, ledger, attempts, aside, advertise };
         let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
     }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! cli → serve → front, admin → registry, auth → admission → sandbox
-//! floor: config, call, coding, storage, telemetry, shutdown, failpoint
+//! floor: config, call, coding, discovery, storage, telemetry, shutdown, failpoint
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -16,6 +16,7 @@
 pub mod call;
 pub mod coding;
 pub mod config;
+pub mod discovery;
 
 pub mod front;
 

@@ -29,6 +29,8 @@ const BACKLOG: u32 = 1024;
 pub struct ServeOptions {
     pub data: PathBuf,
     pub listen: SocketAddr,
+    /// Where clients reach `listen`, if not at the address that they connect to.
+    pub advertise: Option<SocketAddr>,
     pub admin: SocketAddr,
     /// Threads for the network; as many as cores where `None`.
     pub io_threads: Option<usize>,
@@ -88,7 +90,7 @@ async fn serve(
 
     let (drain, draining) = watch::channel(false);
     let (end, ending) = watch::channel(false);
-    let front = Front::new(Arc::clone(&registry), lanes, log.clone(), options.connections);
+    let front = Front::new(Arc::clone(&registry), lanes, log.clone(), options.connections, options.advertise);
     let admin = Arc::new(Admin {
         registry: Arc::clone(&registry),
         token: storage.admin_token()?,

@@ -27,6 +27,10 @@ pub(super) struct ServeArgs {
     /// Where callers of services connect; port 0 takes a free one
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Where clients reach --listen, told to SDKs that ask (direct mode); needed behind address translation [default: the
+    /// address that the client connected to]
+    #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADVERTISE", value_parser = advertised)]
+    advertise: Option<SocketAddr>,
     /// Where the admin API, health and metrics are
     // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
@@ -77,6 +81,7 @@ impl From<ServeArgs> for ServeOptions {
         Self {
             data: args.data,
             listen: args.listen,
+            advertise: args.advertise,
             admin: args.admin,
             io_threads: args.io_threads.map(usize::from),
             grace: args.grace,
@@ -95,6 +100,15 @@ impl From<ServeArgs> for ServeOptions {
             },
             log_format: args.log_format,
         }
+    }
+}
+
+/// An address that a client can connect to.
+fn advertised(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => Ok(address),
+        Ok(_) => Err("nobody can connect to it; expected the address and port that clients use".into()),
+        Err(_) => Err("expected an address and a port, as 192.0.2.7:8080 or [2001:db8::7]:8080".into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::handle::{ClientGone, Line};
 use super::http2;
 use super::socket::Socket;
 use super::streams::{Paced, Streams};
-use super::wire::Wire;
+use super::wire::{Ends, Wire};
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -78,6 +78,7 @@ impl Listening {
     /// Serves until `drain` says so; then waits until every connection has ended.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, mut drain: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(self.limits.total));
+        let bound = listener.local_addr().ok();
         loop {
             let place = tokio::select! {
                 biased;
@@ -97,10 +98,12 @@ impl Listening {
                         addresses::turn_away(&stream);
                         continue;
                     };
+                    let Some(local) = reached(bound, &stream) else { continue };
+                    let ends = Ends { peer: peer.ip(), local };
                     let (listening, drain) = (Arc::clone(&self), drain.clone());
                     tokio::spawn(async move {
                         let _held = (place, from);
-                        listening.connection(stream, peer.ip(), drain).await;
+                        listening.connection(stream, ends, drain).await;
                     });
                 }
                 Err(error) => {
@@ -116,7 +119,7 @@ impl Listening {
         let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
     }
 
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, peer: IpAddr, mut drain: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, ends: Ends, mut drain: watch::Receiver<bool>) {
         let _open = Open::count(&self.open);
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
@@ -125,11 +128,11 @@ impl Listening {
             let opening = http2::open(&mut stream, self.limits.patience.head, begun(&mut drain)).await;
             let Ok(opening) = opening else { return };
             if opening.is_http2 {
-                return self.http2(stream, opening.read, peer, drain).await;
+                return self.http2(stream, opening.read, ends, drain).await;
             }
             early = opening.read;
         }
-        let wire = Arc::new(Wire::new(peer, self.limits.requests));
+        let wire = Arc::new(Wire::new(ends, self.limits.requests));
         if cfg!(feature = "unguarded") {
             return self.http1(TokioIo::new(stream), wire, drain).await;
         }
@@ -153,18 +156,12 @@ impl Listening {
         until(begun(&mut drain), || !matches!(news.has_changed(), Ok(false)), connection, |_| wire.drain()).await;
     }
 
-    async fn http2(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        early: Vec<u8>,
-        peer: IpAddr,
-        mut drain: watch::Receiver<bool>,
-    ) {
+    async fn http2(self: &Arc<Self>, stream: TcpStream, early: Vec<u8>, ends: Ends, mut drain: watch::Receiver<bool>) {
         let io = Socket::new(stream, http2::Watched::new(early), self.limits.patience.write);
         let service = service_fn(|request| {
             let listening = Arc::clone(self);
             async move {
-                let wire = Wire::of_stream(peer, http2::judge(&request));
+                let wire = Wire::of_stream(ends, http2::judge(&request));
                 let is_head = request.method() == Method::HEAD;
                 let reply = listening.line.handle(request, &wire).await?;
                 Ok::<_, ClientGone>(if is_head { http2::without_body(reply) } else { reply }.map(Paced::new))
@@ -239,6 +236,31 @@ impl Drop for Open<'_> {
     }
 }
 
+/// Where the client found us. A listener of one address need not be asked for each connection; `None` when the connection
+/// is over already.
+fn reached(bound: Option<SocketAddr>, stream: &TcpStream) -> Option<SocketAddr> {
+    bound.filter(|bound| !bound.ip().is_unspecified()).or_else(|| stream.local_addr().ok())
+}
+
 fn is_the_clients_doing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_of_a_listener_on_all_addresses_found_us_at_one_of_them() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        let (stream, accepted) = tokio::join!(TcpStream::connect(here), listener.accept());
+        let (_client, accepted) = (stream.unwrap(), accepted.unwrap().0);
+        let elsewhere = |text: &str| Some(text.parse().unwrap());
+        for bound in [elsewhere("0.0.0.0:80"), elsewhere("[::]:80"), None] {
+            assert_eq!(reached(bound, &accepted), Some(here));
+        }
+        let one = elsewhere("192.0.2.7:80");
+        assert_eq!(reached(one, &accepted), one, "it was known before");
+    }
 }

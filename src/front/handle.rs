@@ -6,14 +6,15 @@
 
 use std::any::Any;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, EXPECT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use super::aside::Aside;
@@ -29,6 +30,7 @@ use super::wire::Wire;
 use crate::auth::{Attempts, Caller};
 use crate::call::{Answer, RequestId};
 use crate::config::Expose;
+use crate::discovery::{self, Upstream};
 use crate::failpoint;
 use crate::registry::{Chosen, NotAdmitted, Registry, Service};
 
@@ -40,6 +42,8 @@ pub(super) struct Line {
     pub(super) ledger: Ledger,
     pub(super) attempts: Attempts,
     pub(super) aside: Aside,
+    /// Where clients reach this host, if not where their connections end.
+    pub(super) advertise: Option<SocketAddr>,
 }
 
 /// The client left in the middle of its request; its connection is ended without a word.
@@ -123,10 +127,11 @@ impl Line {
             return Err(fault.into());
         }
         failpoint::reach("front.answer");
-        let route = Route::of(exchange.method(), exchange.uri())?;
-        let path_start = route.path_start;
-        let service =
-            self.registry.find(route.service).ok_or_else(|| Refusal::ServiceNotFound(route.service.to_owned()))?;
+        let (name, path_start) = match Route::of(exchange.method(), exchange.uri())? {
+            Route::Predict { service, path_start } => (service, path_start),
+            Route::Upstreams { service } => return self.upstreams(service, wire),
+        };
+        let service = self.registry.find(name).ok_or_else(|| Refusal::ServiceNotFound(name.to_owned()))?;
         exchange.belongs_to(Arc::clone(&service));
         let Chosen { version, account } = service.choose().map_err(|phase| Refusal::from_phase(&phase))?;
         exchange.answered_by(version.number, account);
@@ -174,6 +179,25 @@ impl Line {
         exchange.ran(&run);
         let answer = run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))?;
         Ok(compress(answer, wanted, deadline, &self.aside).await)
+    }
+
+    /// Where a service is to be had, for whoever asks. All its instances are behind one address, and SDKs know an upstream
+    /// by its address, so it is listed once, with the weight of all.
+    fn upstreams(&self, name: &str, wire: &Wire) -> Result<Answer, Refusal> {
+        let service = self.registry.find(name).ok_or_else(|| Refusal::ServiceNotFound(name.to_owned()))?;
+        let address = self.advertise.unwrap_or_else(|| wire.local());
+        let state = service.state();
+        let here = state.phase.serving().map(|serving| {
+            let instances = serving.versions().map(|version| version.spec.instances()).max().unwrap_or(1);
+            let weight = discovery::WEIGHT.saturating_mul(u32::try_from(instances).unwrap_or(u32::MAX));
+            Upstream { address, weight }
+        });
+        Ok(Answer {
+            status: StatusCode::OK,
+            content_type: Some(HeaderValue::from_static("application/json")),
+            headers: HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]),
+            body: discovery::listing(name, here.as_slice()).to_string().into(),
+        })
     }
 
     fn authenticate(&self, service: &Service, headers: &HeaderMap, uri: &Uri, wire: &Wire) -> Result<Caller, Refusal> {

@@ -8,27 +8,46 @@ const PREDICT: &str = "/api/predict/";
 /// What services can be made to answer.
 const ANYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
-/// A request for a service.
+/// Where a service is to be had: what SDKs ask for in direct mode, newer ones and older ones.
+const UPSTREAMS: [&str; 2] =
+    ["/api/v1/servicediscovery/upstreams/", "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/"];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Route<'a> {
-    pub(super) service: &'a str,
-    /// Where in the path the part after the service's name begins.
-    pub(super) path_start: usize,
+pub(super) enum Route<'a> {
+    /// To a service.
+    Predict {
+        service: &'a str,
+        /// Where in the path the part after the service's name begins.
+        path_start: usize,
+    },
+    /// To the host itself: where is this service?
+    Upstreams { service: &'a str },
 }
 
 impl<'a> Route<'a> {
     pub(super) fn of(method: &Method, uri: &'a Uri) -> Result<Self, Refusal> {
-        // TRACE, and OPTIONS of the host as a whole, are nowhere to be had.
-        let elsewhere = || match *method == Method::TRACE || uri.path() == "*" {
-            true => Refusal::MethodNotAllowed { allow: ANYWHERE.to_owned() },
-            false => Refusal::NotFound,
-        };
-        let rest = uri.path().strip_prefix(PREDICT).ok_or_else(elsewhere)?;
+        let Some(rest) = uri.path().strip_prefix(PREDICT) else { return Self::elsewhere(method, uri) };
         let service = rest.split('/').next().unwrap_or_default();
         if service.is_empty() {
-            return Err(elsewhere());
+            return Self::elsewhere(method, uri);
         }
-        Ok(Self { service, path_start: PREDICT.len() + service.len() })
+        Ok(Self::Predict { service, path_start: PREDICT.len() + service.len() })
+    }
+
+    /// To no service.
+    fn elsewhere(method: &Method, uri: &'a Uri) -> Result<Self, Refusal> {
+        let path = uri.path();
+        let not_allowed = |allow: &str| Err(Refusal::MethodNotAllowed { allow: allow.to_owned() });
+        // TRACE, and OPTIONS of the host as a whole, are nowhere to be had.
+        if *method == Method::TRACE || path == "*" {
+            return not_allowed(ANYWHERE);
+        }
+        match UPSTREAMS.iter().find_map(|prefix| path.strip_prefix(prefix)) {
+            None => Err(Refusal::NotFound),
+            Some(service) if service.is_empty() || service.contains('/') => Err(Refusal::NotFound),
+            Some(_) if !matches!(*method, Method::GET | Method::HEAD) => not_allowed("GET, HEAD"),
+            Some(service) => Ok(Self::Upstreams { service }),
+        }
     }
 }
 
@@ -43,7 +62,10 @@ mod tests {
 
     fn route(uri: &'static str) -> Option<(String, usize)> {
         let uri = Uri::from_static(uri);
-        Route::of(&Method::GET, &uri).ok().map(|route| (route.service.to_owned(), route.path_start))
+        match Route::of(&Method::GET, &uri) {
+            Ok(Route::Predict { service, path_start }) => Some((service.to_owned(), path_start)),
+            Ok(Route::Upstreams { .. }) | Err(_) => None,
+        }
     }
 
     #[test]
@@ -63,6 +85,23 @@ mod tests {
         for (method, uri) in [(Method::TRACE, "/"), (Method::OPTIONS, "*")] {
             let refusal = Route::of(&method, &Uri::from_static(uri)).map(|_| ()).unwrap_err();
             assert!(matches!(refusal, Refusal::MethodNotAllowed { .. }), "{method}");
+        }
+    }
+
+    #[test]
+    fn upstreams_are_asked_for_on_both_paths_with_get_and_head() {
+        for prefix in UPSTREAMS {
+            let uri: Uri = format!("{prefix}echo?internal=true").parse().unwrap();
+            for method in [Method::GET, Method::HEAD] {
+                let route = Route::of(&method, &uri).ok();
+                assert_eq!(route, Some(Route::Upstreams { service: "echo" }), "{method} {uri}");
+            }
+            let refused = Route::of(&Method::POST, &uri).unwrap_err();
+            assert!(matches!(refused, Refusal::MethodNotAllowed { allow } if allow == "GET, HEAD"));
+            for more in ["", "/", "echo/", "echo/v1"] {
+                let uri: Uri = format!("{prefix}{more}").parse().unwrap();
+                assert!(matches!(Route::of(&Method::GET, &uri), Err(Refusal::NotFound)), "{uri}");
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Both run in the connection's one task, so the lock is never waited for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Instant;
@@ -18,9 +18,18 @@ pub(super) enum BodyFault {
     Malformed,
 }
 
+/// The addresses of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// The client's.
+    pub(super) peer: IpAddr,
+    /// Ours, where the client reached it.
+    pub(super) local: SocketAddr,
+}
+
 #[derive(Debug)]
 pub(super) struct Wire {
-    peer: IpAddr,
+    ends: Ends,
     exchange: Mutex<Exchange>,
 }
 
@@ -49,20 +58,25 @@ pub(super) enum Stage {
 
 impl Wire {
     /// For a connection that may have so many requests.
-    pub(super) fn new(peer: IpAddr, requests: u64) -> Self {
-        Self { peer, exchange: Mutex::new(Exchange { requests_left: requests, ..Exchange::default() }) }
+    pub(super) fn new(ends: Ends, requests: u64) -> Self {
+        Self { ends, exchange: Mutex::new(Exchange { requests_left: requests, ..Exchange::default() }) }
     }
 
     /// For one stream of HTTP/2, which has no guard: a body that breaks off there was reset by the client.
-    pub(super) fn of_stream(peer: IpAddr, head_fault: Option<HeadFault>) -> Self {
+    pub(super) fn of_stream(ends: Ends, head_fault: Option<HeadFault>) -> Self {
         let body_fault = Some(BodyFault::CutOff);
         let exchange = Exchange { requests_left: u64::MAX, head_fault, body_fault, ..Exchange::default() };
-        Self { peer, exchange: Mutex::new(exchange) }
+        Self { ends, exchange: Mutex::new(exchange) }
     }
 
     /// The address at the other end.
     pub(super) fn peer(&self) -> IpAddr {
-        self.peer
+        self.ends.peer
+    }
+
+    /// The address at this end, as the client knows it.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.ends.local
     }
 
     /// The guard: a head arrived, whole or judged.
@@ -137,6 +151,11 @@ mod tests {
 
     use super::*;
 
+    fn ends() -> Ends {
+        let local: SocketAddr = ([127, 0, 0, 1], 8080).into();
+        Ends { peer: local.ip(), local }
+    }
+
     #[derive(Default)]
     struct Woken(AtomicUsize);
 
@@ -151,7 +170,7 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let cx = Context::from_waker(&waker);
-        let wire = Wire::new(std::net::Ipv4Addr::LOCALHOST.into(), 10);
+        let wire = Wire::new(ends(), 10);
         for request in 0..3 {
             wire.arrived(Instant::now(), None);
             assert_eq!(wire.stage(&cx), Stage::HandedOn);
@@ -166,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_last_request_knows_that_it_is() {
-        let wire = Wire::new(std::net::Ipv4Addr::LOCALHOST.into(), 2);
+        let wire = Wire::new(ends(), 2);
         wire.arrived(Instant::now(), None);
         assert!(!wire.is_last());
         wire.arrived(Instant::now(), None);

@@ -12,6 +12,7 @@ mod crowd;
 mod deploys;
 mod desync;
 mod dice;
+mod discovery;
 mod early_answers;
 mod endings;
 mod faults;
