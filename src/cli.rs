@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+mod bench;
 mod build;
 mod client;
 mod deploy;
@@ -91,6 +92,8 @@ enum Command {
     Delete(services::DeleteArgs),
     /// Send one request to a service
     Invoke(invoke::InvokeArgs),
+    /// Load a service, or any URL, from here, and tell how it took it
+    Bench(bench::BenchArgs),
     /// Make a processor project
     New(new::NewArgs),
     /// Compile a processor project to a component
@@ -171,6 +174,7 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Start(args) => return services::start(&args, screen),
         Command::Delete(args) => return services::delete(&args, screen),
         Command::Invoke(args) => return invoke::invoke(&args, screen),
+        Command::Bench(args) => return bench::bench(&args, screen),
         Command::New(args) => return new::new(&args, screen),
         Command::Build(args) => return build::build(&args, screen),
         Command::Test(args) => return test::test(&args, screen),

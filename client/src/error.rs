@@ -71,6 +71,8 @@ pub enum Unread {
     TooLarge { limit: usize },
     /// The body was to be text and is not.
     NotText,
+    /// The body was to be tensors and is none.
+    Malformed(String),
 }
 
 /// An answer with a status other than 200, and what it says about itself.
@@ -254,6 +256,7 @@ impl Display for Unreadable {
             Unread::Timeout => f.write_str("did not end in time"),
             Unread::TooLarge { limit } => write!(f, "is larger than {limit} bytes"),
             Unread::NotText => f.write_str("is not text"),
+            Unread::Malformed(why) => write!(f, "is not what was asked for: {why}"),
         }
     }
 }

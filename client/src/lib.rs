@@ -39,7 +39,8 @@
 //!
 //! # Features
 //!
-//! `compression` (on by default): [`Compressor`]. `tls`: `https` endpoints. `blocking`: [`blocking::Client`] for programs
+//! `compression` (on by default): [`Compressor`]. `tensors` (on by default): `predict_tensorflow`, `predict_torch` and
+//! `predict_onnx`, over the types of [`bulkhead_tensors`]. `tls`: `https` endpoints. `blocking`: [`blocking::Client`] for programs
 //! that do not wait asynchronously.
 
 mod address;
@@ -55,9 +56,13 @@ mod exchange;
 mod pool;
 mod request;
 mod retry;
+#[cfg(feature = "tensors")]
+mod tensors;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(feature = "tensors")]
+pub use bulkhead_tensors;
 pub use client::{Client, ClientBuilder};
 #[cfg(feature = "compression")]
 pub use compress::Compressor;

@@ -70,7 +70,7 @@ impl Condition {
             Error::Response(unreadable) => match unreadable.why {
                 crate::Unread::BrokenOff(_) => Some(Self::BrokenOff),
                 crate::Unread::Timeout => Some(Self::ReadTimeout),
-                crate::Unread::TooLarge { .. } | crate::Unread::NotText => None,
+                crate::Unread::TooLarge { .. } | crate::Unread::NotText | crate::Unread::Malformed(_) => None,
             },
             Error::Refused(refused) => match refused.status {
                 429 | 450 | 503 if refused.is_turned_away() => Some(Self::TurnedAway),

@@ -65,23 +65,33 @@ struct Answer {
 
 pub(super) fn invoke(args: &InvokeArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let body = args.body.as_deref().map(payload::read).transpose()?;
-    let service = args.admin.client()?.get(&services::path(&args.name))?;
-    let Some(url) = service.get("url").and_then(Value::as_str) else {
-        return Err(anyhow::anyhow!("the server does not say where `{}` is", args.name).into());
-    };
-    let token = args.token.as_deref().or_else(|| service.get("token").and_then(Value::as_str));
-    let answer = args.send(&joined(url, &args.path), token, body)?;
+    let (url, token) = locate(&args.admin, &args.name)?;
+    let token = args.token.as_deref().or(token.as_deref());
+    let answer = args.send(&joined(&url, &args.path), token, body)?;
     answer.show(args.include, screen)?;
     Ok(Exit::of_status(answer.status.as_u16()))
 }
 
+/// The address of a service, and its token if it has one.
+pub(super) fn locate(admin: &AdminArgs, name: &ServiceName) -> Result<(String, Option<String>), Failure> {
+    let service = admin.client()?.get(&services::path(name))?;
+    let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
+    let url = text("url").ok_or_else(|| anyhow::anyhow!("the server does not say where `{name}` is"))?;
+    Ok((url, text("token")))
+}
+
+/// The method that was named, or the one that goes with what is sent.
+pub(super) fn method(named: Option<&str>, has_body: bool) -> Result<Method, Failure> {
+    match named {
+        Some(method) => method.parse().map_err(|_| Failure::Usage(format!("`{method}` is not an HTTP method"))),
+        None if has_body => Ok(Method::POST),
+        None => Ok(Method::GET),
+    }
+}
+
 impl InvokeArgs {
     fn send(&self, url: &str, token: Option<&str>, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
-        let method = match &self.method {
-            Some(method) => method.parse().map_err(|_| Failure::Usage(format!("`{method}` is not an HTTP method")))?,
-            None if body.is_some() => Method::POST,
-            None => Method::GET,
-        };
+        let method = method(self.method.as_deref(), body.is_some())?;
         // These announce a body even if it is empty; without one the client would announce chunks.
         let has_body = matches!(method, Method::POST | Method::PUT | Method::PATCH);
         let mut request = Request::builder().method(method).uri(url);
@@ -183,11 +193,11 @@ impl Answer {
     }
 }
 
-fn joined(url: &str, path: &str) -> String {
+pub(super) fn joined(url: &str, path: &str) -> String {
     if path.is_empty() || path.starts_with(['/', '?']) { format!("{url}{path}") } else { format!("{url}/{path}") }
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("a header is written `Name: value`")?;
     let name = name.trim().parse().map_err(|_| "the part before the colon is not a header name")?;
     let value =

@@ -16,6 +16,7 @@ use super::mock::{Mock, Reply};
 use super::*;
 use crate::serve::{LogFormat, ServeOptions};
 
+mod bench;
 mod calls;
 mod deploy;
 mod services;

@@ -7,7 +7,7 @@ use crate::cli::failure::Exit;
 use crate::cli::mock::{Mock, Reply, Seen};
 
 /// Admin and data listener in one: it says that the service is at its own address.
-fn with_service(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Mock {
+pub(super) fn with_service(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Mock {
     Mock::start(move |request| {
         if request.path.starts_with("/api/v1/") {
             let url = format!("http://{}/api/predict/echo", request.header("host").unwrap());

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bulkhead_charts::Curve;
 use serde_json::json;
 
 use super::bare::Bare;
 use super::contest::{self, Runs};
 use super::peers;
-use super::report::{Curve, Goal, Line, Spent};
+use super::report::{Goal, Line, Spent};
 use super::server::Server;
 use super::stats::{CURVE, Spread, micros, percentile};
 use super::{Bench, KIB, children, goals};
@@ -128,7 +129,11 @@ impl Bench {
         }
         for (server, rounds) in both.iter().zip(&rounds) {
             let point = |share: f64| (share, median_of(rounds, share).median);
-            self.report.curves.push(Curve { name: server.name.clone(), points: CURVE.map(point).into() });
+            self.report.curves.push(Curve {
+                name: server.name.clone(),
+                is_ours: server.name.starts_with(HOST),
+                points: CURVE.map(point).into(),
+            });
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use bulkhead_charts::Curve;
 use serde_json::{Value, json};
 
 pub(super) use self::line::{Goal, Line, Target, Verdict};
@@ -36,12 +37,6 @@ pub(super) struct Report {
 pub(super) struct Skipped {
     pub(super) name: String,
     pub(super) why: String,
-}
-
-/// How long calls took at a steady rate: shares of them, and the time in µs that so many did not exceed.
-pub(super) struct Curve {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
 }
 
 /// One kernel under one regime.

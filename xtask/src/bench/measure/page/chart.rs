@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use bulkhead_charts::{NOTHING, Text, grouped};
+
 use super::super::stats::Spread;
-use super::Text;
 
 pub(super) struct Bar {
     pub(super) name: String,
@@ -21,7 +22,7 @@ const THICKNESS: f64 = 20.0;
 pub(super) fn bars(bars: &[Bar], unit: &str) -> String {
     let most = bars.iter().map(|bar| bar.spread.most).fold(0.0, f64::max);
     if most <= 0.0 {
-        return "<p class=\"note\">Nothing was measured.</p>\n".to_owned();
+        return NOTHING.to_owned();
     }
     let scale = (WIDTH - NAMES - NUMBERS) / most;
     let height = ROW * bars.len() as f64;
@@ -62,34 +63,9 @@ pub(super) fn bars(bars: &[Bar], unit: &str) -> String {
     svg
 }
 
-/// Three digits at least, in groups of three.
-fn grouped(number: f64) -> String {
-    match number {
-        ..10.0 => return format!("{number:.2}"),
-        ..100.0 => return format!("{number:.1}"),
-        _ => {}
-    }
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(["7.46", "38.2"], [grouped(7.456), grouped(38.21)].map(|text| text));
-        assert_eq!(grouped(131_204.4), "131\u{202f}204");
-        assert_eq!(grouped(999.0), "999");
-    }
 
     #[test]
     fn a_bar_is_as_long_as_its_share() {

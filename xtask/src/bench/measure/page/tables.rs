@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use bulkhead_charts::Text;
+
 use super::super::report::{Computed, Report, Skipped, Spent, Verdict};
-use super::Text;
 
 pub(super) fn targets(report: &Report) -> String {
     let mut table =

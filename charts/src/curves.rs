@@ -2,8 +2,15 @@
 
 use std::fmt::Write;
 
-use super::super::report::Curve;
-use super::{OURS, Text};
+use super::{NOTHING, Text};
+
+/// Of one kind of calls: shares of them, and the time in µs that so many did not exceed.
+pub struct Curve {
+    pub name: String,
+    /// Whether it stands out.
+    pub is_ours: bool,
+    pub points: Vec<(f64, f64)>,
+}
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 340.0;
@@ -20,18 +27,18 @@ struct Scale {
     most: f64,
 }
 
-pub(super) fn chart(curves: &[Curve]) -> String {
+pub fn curves(curves: &[Curve]) -> String {
     let times = || curves.iter().flat_map(|curve| curve.points.iter().map(|(_, time)| *time));
     let (least, most) = (times().fold(f64::INFINITY, f64::min), times().fold(0.0, f64::max));
     if !least.is_finite() || least <= 0.0 {
-        return "<p class=\"note\">Nothing was measured.</p>\n".to_owned();
+        return NOTHING.to_owned();
     }
     let scale = Scale { least: least.log10().floor(), most: most.log10().ceil().max(least.log10().floor() + 1.0) };
     // Writing to a string cannot fail, here and below.
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n");
     grid(&mut svg, &scale);
     for curve in curves {
-        let class = if curve.name.starts_with(OURS) { "ours" } else { "other" };
+        let class = curve.class();
         let points: Vec<(f64, f64)> =
             curve.points.iter().map(|(share, time)| (across(*share), scale.up(*time))).collect();
         let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
@@ -84,7 +91,7 @@ fn labels(svg: &mut String, curves: &[Curve], scale: &Scale) {
     for (curve, (x, y)) in ends {
         let y = y.max(free);
         free = y + APART;
-        let class = if curve.name.starts_with(OURS) { "ours" } else { "other" };
+        let class = curve.class();
         let _ = writeln!(
             svg,
             "<text class=\"label {class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
@@ -99,6 +106,12 @@ fn labels(svg: &mut String, curves: &[Curve], scale: &Scale) {
 fn across(share: f64) -> f64 {
     const NINES: f64 = 4.0;
     LEFT + (WIDTH - LEFT - RIGHT) * (-(1.0 - share).log10() / NINES).clamp(0.0, 1.0)
+}
+
+impl Curve {
+    const fn class(&self) -> &'static str {
+        if self.is_ours { "ours" } else { "other" }
+    }
 }
 
 impl Scale {

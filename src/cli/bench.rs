@@ -1,0 +1,327 @@
+//! `bench`: a load generator for a service, or for any URL.
+//!
+//! The command line becomes a [`Plan`]; [`lane`] has the threads that carry it out, each with connections of its own and
+//! nothing shared but a few counters; what they have counted is added up and told by [`report`] and [`page`].
+
+mod arrivals;
+mod connection;
+mod lane;
+mod page;
+mod plan;
+mod report;
+mod tally;
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use clap::Args;
+use http::Method;
+use tokio::sync::watch;
+
+use self::lane::Run;
+use self::plan::{Pace, Plan, Stop, Template};
+use self::report::Report;
+use self::tally::Tally;
+use super::client::AdminArgs;
+use super::failure::{Exit, Failure};
+use super::screen::{Screen, duration};
+use super::{invoke, payload};
+
+const TICK: Duration = Duration::from_millis(200);
+const MAX_CONNECTIONS: u64 = 10_000;
+/// All bodies lie in memory.
+const MAX_BODIES: u64 = 256 << 20;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Two ways to load a service:
+  --concurrency C   closed loop: C requests at a time, the next when one is answered. It tells how much the service can
+                    do, and nothing about how long callers wait who do not wait for each other.
+  --rate R          open loop: R requests a second, whatever becomes of those before. Times count from when a request was
+                    due, so that a stall shows in every request that was due meanwhile. A rate that could not be kept is
+                    said to be none.
+
+The load comes from this machine and this process. (EAS's `eascmd bench create|list|…` runs tests in the cloud.)
+Ctrl-C ends a run early; the report is of what there was until then. The exit code is 0 if any request succeeded.
+
+Examples:
+  bulkhead bench echo -d hello                               16 at a time for 10 seconds
+  bulkhead bench digits -d @row.json --rate 500 --duration 1m --html report.html
+  bulkhead bench digits --lines rows.jsonl --requests 10000 --concurrency 64 --json
+  bulkhead bench http://10.0.0.7:8080/api/predict/echo --token TOKEN -d hello --rate 100 --poisson")]
+pub(super) struct BenchArgs {
+    /// A service, whose address and token come from the admin API, or an http URL
+    #[arg(value_name = "NAME|URL")]
+    target: String,
+    /// Requests a second, whatever becomes of those before
+    #[arg(short, long, value_name = "R", conflicts_with = "concurrency", value_parser = rate, help_heading = "Load")]
+    rate: Option<f64>,
+    /// At random moments, as callers come who know nothing of each other
+    #[arg(long, requires = "rate", help_heading = "Load")]
+    poisson: bool,
+    /// Requests at a time, each connection sending the next when it has its answer [default: 16]
+    #[arg(short, long, value_name = "C", value_parser = connections(), help_heading = "Load")]
+    concurrency: Option<u64>,
+    /// The most connections that --rate may use at once
+    #[arg(long, value_name = "N", requires = "rate", default_value = "128", value_parser = connections(), help_heading = "Load")]
+    connections: u64,
+    /// How long to measure
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Load")]
+    duration: Duration,
+    /// How many requests to measure, however long it takes
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Load")]
+    requests: Option<u64>,
+    /// How long to send requests before those that are measured
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span, help_heading = "Load")]
+    warm_up: Duration,
+    /// How long to wait for an answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Load")]
+    timeout: Duration,
+    /// The body: text, @FILE, or - for standard input
+    #[arg(short = 'd', long = "body", value_name = "DATA", conflicts_with_all = ["lines", "data_dir"])]
+    body: Option<String>,
+    /// A file each line of which is a body, sent in turn
+    #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+    lines: Option<PathBuf>,
+    /// A directory each file of which is a body, sent in turn
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// What comes after the service's name in the URL
+    #[arg(long, value_name = "PATH", default_value = "")]
+    path: String,
+    /// The method [default: POST with data, GET without]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    method: Option<String>,
+    /// A header; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = invoke::header)]
+    headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// The token to call with, instead of the service's own
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// Write a page with charts
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(super) fn bench(args: &BenchArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let plan = args.plan()?;
+    // What cannot be written is better known before the run than after it.
+    if let Some(file) = &args.html {
+        write(file, "")?;
+    }
+    screen.note(format_args!("{}: {}", plan.url, plan.sentence()));
+    let run = Arc::new(Run::new(plan, lanes(args.concurrency.unwrap_or(args.connections))));
+    let (tally, was_stopped) = carry_out(&run, screen)?;
+    let took = run.took(was_stopped);
+    let report = Report { plan: &run.plan, tally: &tally, took, was_stopped };
+    report.show(screen)?;
+    if let Some(file) = &args.html {
+        write(file, &page::page(&report, SystemTime::now()))?;
+        screen.note(format_args!("{} has the charts", file.display()));
+    }
+    Ok(report.exit())
+}
+
+impl BenchArgs {
+    fn plan(&self) -> Result<Plan, Failure> {
+        let bodies = self.bodies()?;
+        let (url, token) = match self.target.contains("://") {
+            true => (self.target.clone(), None),
+            false => {
+                let name = self.target.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
+                invoke::locate(&self.admin, &name)?
+            }
+        };
+        let url = invoke::joined(&url, &self.path);
+        let (uri, address) = plan::resolve(&url)?;
+        let method = invoke::method(self.method.as_deref(), !bodies.is_empty())?;
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for (name, value) in &self.headers {
+            let value = value.to_str().map_err(|_| Failure::Usage(format!("the header {name} is not text")))?;
+            headers.push((name.to_string(), value.to_owned()));
+        }
+        let has = |headers: &[(String, String)], name: &str| headers.iter().any(|(known, _)| known == name);
+        if let Some(token) = self.token.as_ref().or(token.as_ref())
+            && !has(&headers, "authorization")
+        {
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(Failure::Usage("the token has characters that a header cannot have".to_owned()));
+            }
+            headers.push(("authorization".to_owned(), token.clone()));
+        }
+        if let Some(body) = bodies.first()
+            && !has(&headers, "content-type")
+        {
+            headers.push(("content-type".to_owned(), payload::content_type(body).to_owned()));
+        }
+        let template = Template { method: &method, uri: &uri, headers: &headers };
+        let requests = match bodies.as_slice() {
+            [] => vec![template.with_body(b"")],
+            bodies => bodies.iter().map(|body| template.with_body(body)).collect(),
+        };
+        let pace = match self.rate {
+            Some(rate) => Pace::Open { rate, by_chance: self.poisson },
+            None => Pace::Closed,
+        };
+        let connections = if self.rate.is_some() { self.connections } else { self.concurrency.unwrap_or(16) };
+        Ok(Plan {
+            url,
+            address,
+            requests,
+            is_head: method == Method::HEAD,
+            pace,
+            connections: usize::try_from(connections).unwrap_or(usize::MAX),
+            warm_up: self.warm_up,
+            stop: self.requests.map_or(Stop::After(self.duration), Stop::Requests),
+            timeout: self.timeout,
+        })
+    }
+
+    fn bodies(&self) -> Result<Vec<Vec<u8>>, Failure> {
+        if let Some(body) = &self.body {
+            return Ok(vec![payload::read(body)?]);
+        }
+        if let Some(file) = &self.lines {
+            let text = read(file, MAX_BODIES)?;
+            let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+            let bodies: Vec<Vec<u8>> = lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
+            return some(bodies, file, "line");
+        }
+        let Some(directory) = &self.data_dir else { return Ok(Vec::new()) };
+        let cannot = || format!("cannot read the directory `{}`", directory.display());
+        let entries =
+            fs::read_dir(directory).with_context(cannot)?.collect::<Result<Vec<_>, _>>().with_context(cannot)?;
+        let mut files: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).filter(|path| path.is_file()).collect();
+        files.sort_unstable();
+        let (mut bodies, mut left) = (Vec::new(), MAX_BODIES);
+        for file in files {
+            let body = read(&file, left)?;
+            left -= body.len() as u64;
+            bodies.push(body);
+        }
+        some(bodies, directory, "file")
+    }
+}
+
+fn read(file: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let cannot = || format!("cannot read `{}`", file.display());
+    let length = fs::metadata(file).with_context(cannot)?.len();
+    if length > limit {
+        let what = format!("`{}`: the bodies are larger than {} MiB together", file.display(), MAX_BODIES >> 20);
+        return Err(Failure::Usage(what));
+    }
+    Ok(fs::read(file).with_context(cannot)?)
+}
+
+fn some(bodies: Vec<Vec<u8>>, origin: &Path, what: &str) -> Result<Vec<Vec<u8>>, Failure> {
+    match bodies.is_empty() {
+        true => Err(Failure::Usage(format!("`{}` has no {what} to send", origin.display()))),
+        false => Ok(bodies),
+    }
+}
+
+fn write(file: &Path, page: &str) -> Result<(), Failure> {
+    Ok(fs::write(file, page).with_context(|| format!("cannot write `{}`", file.display()))?)
+}
+
+/// Half of the processors are for the server, which is often on the same machine.
+fn lanes(connections: u64) -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    (processors / 2).clamp(1, usize::try_from(connections).unwrap_or(usize::MAX))
+}
+
+/// Runs all lanes to their end, or until somebody interrupts; what came of it, and whether it was interrupted.
+fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> {
+    let (stop, stopped) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    thread::scope(|scope| {
+        for index in 0..run.lanes {
+            let (run, stopped, ended) = (Arc::clone(run), stopped.clone(), ended.clone());
+            scope.spawn(move || {
+                // The receiver outlives all lanes.
+                let _ = ended.send(lane::work(&run, index, stopped));
+            });
+        }
+        drop(ended);
+        runtime.block_on(async {
+            let progress = screen.spinner("bench", "");
+            let mut ticks = tokio::time::interval(TICK);
+            let mut tally = Tally::new(run.measured_from());
+            let mut failure: Option<io::Error> = None;
+            loop {
+                tokio::select! {
+                    part = ends.recv() => match part {
+                        Some(Ok(part)) => tally.add(part),
+                        Some(Err(error)) => {
+                            failure = Some(error);
+                            stop.send_replace(true);
+                        }
+                        None => break,
+                    },
+                    _ = ticks.tick() => progress.set_prefix(run.progress()),
+                    interrupt = tokio::signal::ctrl_c(), if !*stop.borrow() => {
+                        // Where interrupts cannot be caught, they end the process as ever.
+                        stop.send_replace(interrupt.is_ok());
+                    }
+                }
+            }
+            progress.finish_and_clear();
+            match failure {
+                Some(error) => Err(Failure::Failed(anyhow::Error::new(error).context("the load generator failed"))),
+                None => Ok((tally, *stop.borrow())),
+            }
+        })
+    })
+}
+
+impl Run {
+    fn took(&self, was_stopped: bool) -> Duration {
+        let elapsed = Instant::now().saturating_duration_since(self.measured_from());
+        match self.plan.stop {
+            // Answers that came after the end are to requests from before it.
+            Stop::After(time) if !was_stopped => time,
+            _ => elapsed,
+        }
+    }
+
+    fn progress(&self) -> String {
+        let now = Instant::now();
+        let (done, failed) = (self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
+        let left = match self.end().filter(|end| *end > now) {
+            Some(end) => format!(", {} left", duration(end - now)),
+            None => String::new(),
+        };
+        let seconds = now.saturating_duration_since(self.start).as_secs_f64().max(1e-3);
+        let what = if now < self.measured_from() { "warming up" } else { "measuring" };
+        format!("{what}: {done} requests, {:.0} a second, {failed} without success{left}", done as f64 / seconds)
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "a number of requests a second".to_owned())?;
+    if (0.001..=1e7).contains(&rate) { Ok(rate) } else { Err("0.001 to 10000000 requests a second".to_owned()) }
+}
+
+fn connections() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=MAX_CONNECTIONS)
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|error| format!("{error}; a time is written 10s, 500ms, 2m"))?;
+    if span <= Duration::from_secs(7 * 86_400) { Ok(span) } else { Err("at most a week".to_owned()) }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = span(text)?;
+    if time >= Duration::from_millis(1) { Ok(time) } else { Err("at least 1ms".to_owned()) }
+}

@@ -1,0 +1,158 @@
+//! A run's result as one page with charts.
+
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use bulkhead_charts::{Curve, Line, NOTHING, Text, columns, curves, document, grouped, lines, moment, section};
+
+use super::report::{Report, SHARES, at, buckets};
+use super::tally::{Slot, Times};
+use crate::cli::screen::duration;
+
+/// The shares of answers whose times make a curve: ever closer to all of them.
+const CURVE: [f64; 13] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.99];
+
+pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
+    let tally = report.tally;
+    let seconds = tally.slots.length.as_secs_f64();
+    let course = |name: &str, class, value: &dyn Fn(&Slot) -> Option<f64>| Line {
+        name: name.to_owned(),
+        class,
+        values: tally.slots.slots.iter().map(value).collect(),
+    };
+    let throughput = [
+        course("successes", "ours", &|slot| Some(slot.answered as f64 / seconds)),
+        course("refusals", "warm", &|slot| Some(slot.refused as f64 / seconds)),
+        course("faults", "bad", &|slot| Some(slot.faults as f64 / seconds)),
+    ];
+    let time =
+        |slot: &Slot, percent| (!slot.times.is_empty()).then(|| slot.times.value_at_percentile(percent) as f64 / 1e6);
+    let latency = [
+        course("p50", "ours", &|slot| time(slot, 50.0)),
+        course("p99", "warm", &|slot| time(slot, 99.0)),
+        course("max", "bad", &|slot| time(slot, 100.0)),
+    ];
+    let histogram: Vec<(String, u64)> =
+        buckets(&tally.answered).into_iter().map(|(bound, count)| (format!("< {}", duration(bound)), count)).collect();
+    let percentiles: Vec<Curve> = [("successes", true, &tally.answered), ("refusals", false, &tally.refused)]
+        .into_iter()
+        .filter(|(_, _, times)| !times.is_empty())
+        .map(|(name, is_ours, times)| Curve { name: name.to_owned(), is_ours, points: curve(times) })
+        .collect();
+    let from_due = "Times count from when a request was due, or sent in a closed loop.";
+    document(
+        "bulkhead bench",
+        &[
+            head(report, now),
+            section("What came of the requests", "", &kinds(report)),
+            section("Throughput", "Requests a second by when they ended.", &lines(&throughput, seconds, "/s")),
+            section("Latency over time", &format!("Of all answers. {from_due}"), &lines(&latency, seconds, "ms")),
+            section("Latency of the successes", from_due, &columns(&histogram)),
+            section("Percentiles", "The time that so many answers did not exceed.", &curves(&percentiles)),
+            section("In numbers", "", &table(report)),
+        ],
+    )
+}
+
+fn curve(times: &Times) -> Vec<(f64, f64)> {
+    CURVE.map(|percent| (percent / 100.0, at(times, percent).as_secs_f64() * 1e6)).to_vec()
+}
+
+fn head(report: &Report<'_>, now: SystemTime) -> String {
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let times = &report.tally.answered;
+    let tiles = [
+        (grouped(report.per_second()), "successes a second"),
+        (if times.is_empty() { "–".to_owned() } else { duration(at(times, 50.0)) }, "p50"),
+        (if times.is_empty() { "–".to_owned() } else { duration(at(times, 99.0)) }, "p99"),
+        (format!("{:.2} %", 100.0 * times.len() as f64 / (report.sent().max(1)) as f64), "succeeded"),
+    ];
+    let tile = |(value, name): &(String, &str)| format!("<div class=\"tile\"><b>{}</b> {name}</div>\n", Text(value));
+    let warning = |warning: &String| format!("<p class=\"warning\">{}</p>\n", Text(warning));
+    format!(
+        "<header>\n<h1>{}</h1>\n<p class=\"when\">{}; {}</p>\n<div class=\"tiles\">\n{}</div>\n{}</header>\n",
+        Text(&report.plan.url),
+        moment(seconds),
+        Text(&report.plan.sentence()),
+        tiles.iter().map(tile).collect::<String>(),
+        report.warnings().iter().map(warning).collect::<String>()
+    )
+}
+
+fn kinds(report: &Report<'_>) -> String {
+    if report.sent() == 0 {
+        return NOTHING.to_owned();
+    }
+    let mut table = "<table class=\"spent\">\n<tr><th>end<th class=\"right\">requests<th>share</tr>\n".to_owned();
+    for (kind, count) in report.kinds() {
+        // Writing to a string cannot fail, here and below.
+        let share = 100.0 * count as f64 / report.sent() as f64;
+        let _ = writeln!(
+            table,
+            "<tr><td>{}<td class=\"right\">{count}<td class=\"share\"><span style=\"width: {share:.2}%\"></span></tr>",
+            Text(&kind)
+        );
+    }
+    table.push_str("</table>\n");
+    table
+}
+
+fn table(report: &Report<'_>) -> String {
+    let mut table = "<table>\n<tr><th>".to_owned();
+    for (_, name) in SHARES {
+        let _ = write!(table, "<th class=\"right\">{name}");
+    }
+    table.push_str("</tr>\n");
+    for (name, times) in [("successes", &report.tally.answered), ("refusals", &report.tally.refused)] {
+        let _ = write!(table, "<tr><td>{name}");
+        for (share, _) in SHARES {
+            let cell = if times.is_empty() { "–".to_owned() } else { duration(at(times, share)) };
+            let _ = write!(table, "<td class=\"right\">{cell}");
+        }
+        table.push_str("</tr>\n");
+    }
+    table.push_str("</table>\n");
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::connection::{Answer, Fault};
+    use super::super::plan::{Pace, Plan, Stop};
+    use super::super::tally::Tally;
+    use super::*;
+
+    #[test]
+    fn nothing_that_was_measured_can_become_markup() {
+        let plan = Plan {
+            url: "http://h/<script>".into(),
+            address: "127.0.0.1:1".parse().unwrap(),
+            requests: vec![Vec::new()],
+            is_head: false,
+            pace: Pace::Open { rate: 10.0, by_chance: true },
+            connections: 1,
+            warm_up: Duration::ZERO,
+            stop: Stop::Requests(2),
+            timeout: Duration::from_secs(1),
+        };
+        let now = Instant::now();
+        let mut tally = Tally::new(now);
+        let empty = Report { plan: &plan, tally: &tally, took: Duration::ZERO, was_stopped: true };
+        assert!(page(&empty, SystemTime::UNIX_EPOCH).contains("Nothing was measured"));
+        for status in [200, 450] {
+            let answer = Answer { status, excerpt: b"{\"code\":\"<b>\"}".to_vec() };
+            tally.record(now, now, now + Duration::from_millis(3), Ok(answer));
+        }
+        tally.record(now, now, now, Err(Fault::Timeout));
+        let report = Report { plan: &plan, tally: &tally, took: Duration::from_secs(1), was_stopped: false };
+        let page = page(&report, SystemTime::UNIX_EPOCH);
+        for wrong in ["<script", "<b>\"", "NaN", "inf<", "https://"] {
+            assert!(!page.contains(wrong), "{wrong}");
+        }
+        for right in ["&lt;script&gt;", "1970-01-01", "class=\"line ours\"", "class=\"curve ours\"", "time-out"] {
+            assert!(page.contains(right), "{right}");
+        }
+    }
+}

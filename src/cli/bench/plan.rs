@@ -1,0 +1,128 @@
+//! What a run is to do: which requests, at which pace, for how long.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{Method, Uri};
+
+use crate::cli::failure::Failure;
+
+/// How requests follow each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Pace {
+    /// On every connection the next one when the last is answered.
+    Closed,
+    /// So many a second whatever becomes of those before, evenly or as strangers come, by chance.
+    Open { rate: f64, by_chance: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Stop {
+    After(Duration),
+    Requests(u64),
+}
+
+pub(super) struct Plan {
+    /// What is called, for people.
+    pub(super) url: String,
+    pub(super) address: SocketAddr,
+    /// Sent in turn, byte by byte as they are.
+    pub(super) requests: Vec<Vec<u8>>,
+    /// Whether answers have no body whatever they say.
+    pub(super) is_head: bool,
+    pub(super) pace: Pace,
+    pub(super) connections: usize,
+    pub(super) warm_up: Duration,
+    pub(super) stop: Stop,
+    pub(super) timeout: Duration,
+}
+
+/// A request as it is put together once, before the run.
+pub(super) struct Template<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    /// Names and values that are known to be a header's.
+    pub(super) headers: &'a [(String, String)],
+}
+
+impl Template<'_> {
+    pub(super) fn with_body(&self, body: &[u8]) -> Vec<u8> {
+        let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
+        let host = self.uri.authority().map_or("", |authority| authority.as_str());
+        let host = host.rsplit('@').next().unwrap_or_default();
+        let mut head = format!("{} {target} HTTP/1.1\r\nhost: {host}\r\n", self.method);
+        for (name, value) in self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() || matches!(*self.method, Method::POST | Method::PUT | Method::PATCH) {
+            head.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        [head.as_bytes(), body].concat()
+    }
+}
+
+impl Plan {
+    /// In words, for the head of a report.
+    pub(super) fn sentence(&self) -> String {
+        let connections = self.connections;
+        let pace = match self.pace {
+            Pace::Closed => format!("closed loop, {connections} at a time"),
+            Pace::Open { rate, by_chance } => {
+                let how = if by_chance { ", at random moments" } else { "" };
+                format!("open loop, {rate} requests a second{how}, over up to {connections} connections")
+            }
+        };
+        let stop = match self.stop {
+            Stop::After(time) => format!("for {}", humantime::format_duration(time)),
+            Stop::Requests(count) => format!("until {count} are answered"),
+        };
+        match self.warm_up.is_zero() {
+            true => format!("{pace}, {stop}"),
+            false => format!("{pace}, {stop}, after a warm-up of {}", humantime::format_duration(self.warm_up)),
+        }
+    }
+}
+
+/// Takes an `http` URL apart and finds its address.
+pub(super) fn resolve(url: &str) -> Result<(Uri, SocketAddr), Failure> {
+    use std::net::ToSocketAddrs;
+    let usage = |why: String| Failure::Usage(why);
+    let uri: Uri = url.parse().map_err(|error| usage(format!("`{url}` is not a URL: {error}")))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(usage(format!("`{url}` does not begin with http://, which is all that `bench` speaks")));
+    }
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let port = uri.port_u16().unwrap_or(80);
+    let unreachable = |cause: String| Failure::Unreachable { server: url.to_owned(), cause, hint: None };
+    let mut found = (host, port).to_socket_addrs().map_err(|error| unreachable(error.to_string()))?;
+    let address = found.next().ok_or_else(|| unreachable("its name has no address".to_owned()))?;
+    Ok((uri, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_put_together() {
+        let uri = Uri::from_static("http://u@h:1/api/predict/echo?x=1");
+        let headers = [("authorization".to_owned(), "tok".to_owned())];
+        let template = Template { method: &Method::POST, uri: &uri, headers: &headers };
+        assert_eq!(
+            String::from_utf8(template.with_body(b"hi")).unwrap(),
+            "POST /api/predict/echo?x=1 HTTP/1.1\r\nhost: h:1\r\nauthorization: tok\r\ncontent-length: 2\r\n\r\nhi"
+        );
+        let get = Template { method: &Method::GET, uri: &uri, headers: &[] };
+        assert!(!String::from_utf8(get.with_body(b"")).unwrap().contains("content-length"));
+    }
+
+    #[test]
+    fn only_http_is_spoken() {
+        assert_eq!(resolve("http://127.0.0.1/x").unwrap().1, "127.0.0.1:80".parse().unwrap());
+        assert_eq!(resolve("http://[::1]:7/x").unwrap().1, "[::1]:7".parse().unwrap());
+        for wrong in ["https://127.0.0.1/", "127.0.0.1:80", "no url"] {
+            assert!(matches!(resolve(wrong), Err(Failure::Usage(_))), "{wrong}");
+        }
+    }
+}

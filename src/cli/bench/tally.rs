@@ -1,0 +1,252 @@
+//! What came of a run's requests: counted by kind, timed in histograms of fixed size, and laid out over time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde::Deserialize;
+
+use super::connection::{Answer, Fault};
+
+/// Kinds of refusals that are told apart; a server that makes up codes gets no more room than this.
+const MAX_KINDS: usize = 100;
+/// Stretches of time in a report. When a run is longer they get twice as long, two becoming one.
+const MAX_SLOTS: usize = 240;
+const FIRST_SLOT: Duration = Duration::from_millis(100);
+/// A request sent this long after it was due was sent late: the generator or its connections could not keep up.
+pub(super) const LATE: Duration = Duration::from_millis(1);
+
+/// In nanoseconds, to three digits, up to an hour.
+pub(super) type Times = Histogram<u64>;
+
+pub(super) struct Tally {
+    began: Instant,
+    /// Of answers with a status in the two hundreds; from when the request was due.
+    pub(super) answered: Times,
+    /// Of all other answers.
+    pub(super) refused: Times,
+    /// By status and, where the server gives one, its stable code.
+    pub(super) statuses: BTreeMap<(u16, String), u64>,
+    pub(super) faults: BTreeMap<Fault, u64>,
+    pub(super) late: u64,
+    /// Were due within the run and never sent.
+    pub(super) unsent: u64,
+    pub(super) slots: Slots,
+}
+
+/// A run's course, in stretches of equal length.
+pub(super) struct Slots {
+    pub(super) length: Duration,
+    pub(super) slots: Vec<Slot>,
+}
+
+#[derive(Clone)]
+pub(super) struct Slot {
+    pub(super) answered: u64,
+    pub(super) refused: u64,
+    pub(super) faults: u64,
+    /// Of all answers, to two digits.
+    pub(super) times: Histogram<u32>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+}
+
+impl Tally {
+    pub(super) fn new(began: Instant) -> Self {
+        Self {
+            began,
+            answered: times(),
+            refused: times(),
+            statuses: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            late: 0,
+            unsent: 0,
+            slots: Slots { length: FIRST_SLOT, slots: Vec::new() },
+        }
+    }
+
+    /// A request that was due at `due`, sent at `sent`, and has come to its end now.
+    pub(super) fn record(&mut self, due: Instant, sent: Instant, now: Instant, outcome: Result<Answer, Fault>) {
+        self.late += u64::from(sent.saturating_duration_since(due) > LATE);
+        let took = nanos(now.saturating_duration_since(due));
+        let slot = self.slots.at(now.saturating_duration_since(self.began));
+        match outcome {
+            Ok(Answer { status, .. }) if (200..300).contains(&status) => {
+                slot.answered += 1;
+                slot.times.saturating_record(took);
+                self.answered.saturating_record(took);
+                self.count_status(status, String::new());
+            }
+            Ok(Answer { status, excerpt }) => {
+                slot.refused += 1;
+                slot.times.saturating_record(took);
+                self.refused.saturating_record(took);
+                self.count_status(status, code(&excerpt));
+            }
+            Err(fault) => {
+                slot.faults += 1;
+                *self.faults.entry(fault).or_default() += 1;
+            }
+        }
+    }
+
+    fn count_status(&mut self, status: u16, code: String) {
+        self.add_status((status, code), 1);
+    }
+
+    fn add_status(&mut self, kind: (u16, String), count: u64) {
+        let kind = match self.statuses.len() >= MAX_KINDS && !self.statuses.contains_key(&kind) {
+            true => (kind.0, "…".to_owned()),
+            false => kind,
+        };
+        *self.statuses.entry(kind).or_default() += count;
+    }
+
+    /// Takes in what another part of the same run has counted.
+    pub(super) fn add(&mut self, other: Self) {
+        // They are made alike, so nothing is out of range.
+        let _ = (self.answered.add(&other.answered), self.refused.add(&other.refused));
+        other.statuses.into_iter().for_each(|(kind, count)| self.add_status(kind, count));
+        for (fault, count) in other.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+        self.late += other.late;
+        self.unsent += other.unsent;
+        self.slots.add(other.slots);
+    }
+
+    /// Answers of any status.
+    pub(super) fn answers(&self) -> u64 {
+        self.answered.len() + self.refused.len()
+    }
+
+    pub(super) fn faulty(&self) -> u64 {
+        self.faults.values().sum()
+    }
+}
+
+impl Slots {
+    fn at(&mut self, since: Duration) -> &mut Slot {
+        while since >= self.length * MAX_SLOTS as u32 {
+            self.double();
+        }
+        let index = (since.as_nanos() / self.length.as_nanos()) as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, Slot::new);
+        }
+        &mut self.slots[index]
+    }
+
+    fn double(&mut self) {
+        self.length *= 2;
+        let pairs = self.slots.chunks(2).map(|pair| {
+            let mut sum = pair[0].clone();
+            pair[1..].iter().for_each(|slot| sum.add(slot));
+            sum
+        });
+        self.slots = pairs.collect();
+    }
+
+    fn add(&mut self, mut other: Self) {
+        while self.length < other.length {
+            self.double();
+        }
+        while other.length < self.length {
+            other.double();
+        }
+        if self.slots.len() < other.slots.len() {
+            self.slots.resize_with(other.slots.len(), Slot::new);
+        }
+        self.slots.iter_mut().zip(&other.slots).for_each(|(sum, slot)| sum.add(slot));
+    }
+}
+
+impl Slot {
+    fn new() -> Self {
+        let times = Histogram::new_with_bounds(10_000, 3_600_000_000_000, 2);
+        let times = times.unwrap_or_else(|_| unreachable!("these bounds and digits are within what it takes"));
+        Self { answered: 0, refused: 0, faults: 0, times }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.answered += other.answered;
+        self.refused += other.refused;
+        self.faults += other.faults;
+        let _ = self.times.add(&other.times);
+    }
+}
+
+fn times() -> Times {
+    let times = Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3);
+    times.unwrap_or_else(|_| unreachable!("these bounds and digits are within what it takes"))
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The server's stable code, if the body is a problem that has one.
+fn code(body: &[u8]) -> String {
+    let looks_like_one =
+        |code: &str| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    let problem = serde_json::from_slice::<Problem>(body).ok();
+    problem.map(|problem| problem.code).filter(|code| looks_like_one(code)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn answer(status: u16, excerpt: &str) -> Result<Answer, Fault> {
+        Ok(Answer { status, excerpt: excerpt.as_bytes().to_vec() })
+    }
+
+    #[test]
+    fn times_count_from_when_a_request_was_due() {
+        let began = Instant::now();
+        let mut tally = Tally::new(began);
+        tally.record(began, began + 40 * MS, began + 50 * MS, answer(200, ""));
+        tally.record(began, began + LATE, began + 2 * MS, answer(450, r#"{"code":"queue_full","detail":"x"}"#));
+        tally.record(began, began, began + 3 * MS, Err(Fault::Timeout));
+        assert_eq!((tally.late, tally.answers(), tally.faulty()), (1, 2, 1));
+        assert!(tally.answered.equivalent(tally.answered.max(), 50_000_000));
+        let kinds: Vec<_> = tally.statuses.keys().map(|(status, code)| format!("{status} {code}")).collect();
+        assert_eq!(kinds, ["200 ", "450 queue_full"]);
+    }
+
+    #[test]
+    fn parts_of_a_run_are_added_whatever_the_length_of_their_slots() {
+        let began = Instant::now();
+        let (mut short, mut long) = (Tally::new(began), Tally::new(began));
+        short.record(began, began, began + 150 * MS, answer(200, ""));
+        for second in [0, 30, 100] {
+            let now = began + Duration::from_secs(second);
+            long.record(now, now, now, answer(500, "no problem"));
+        }
+        assert_eq!((short.slots.length, long.slots.length), (100 * MS, 800 * MS));
+        short.add(long);
+        assert_eq!((short.answers(), short.slots.length), (4, 800 * MS));
+        assert!(short.slots.slots.len() <= MAX_SLOTS);
+        let sum = |of: fn(&Slot) -> u64| short.slots.slots.iter().map(of).sum::<u64>();
+        assert_eq!((sum(|slot| slot.answered), sum(|slot| slot.refused), sum(|slot| slot.times.len())), (1, 3, 4));
+        assert_eq!((short.slots.slots[0].answered, short.slots.slots[125].refused), (1, 1));
+    }
+
+    #[test]
+    fn a_server_cannot_fill_the_memory_with_codes() {
+        let began = Instant::now();
+        let mut tally = Tally::new(began);
+        for number in 0..1000 {
+            tally.record(began, began, began, answer(500, &format!("{{\"code\":\"c{number}\"}}")));
+        }
+        assert!(tally.statuses.len() <= MAX_KINDS + 1);
+        assert_eq!(tally.statuses.values().sum::<u64>(), 1000);
+        assert_eq!(code(b"{\"code\":\"\\u001b[2J\"}"), "");
+        assert_eq!(code(format!("{{\"code\":\"{}\"}}", "x".repeat(65)).as_bytes()), "");
+    }
+}
