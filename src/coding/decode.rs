@@ -208,7 +208,11 @@ fn zstd(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
 }
 
 fn snappy(coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<Vec<u8>, Fault> {
-    let corrupt = |error: snap::Error| Fault::Corrupt { coding: Coding::Snappy, at: None, why: error.to_string() };
+    let corrupt = |error: snap::Error| {
+        // Its name is said already.
+        let why = error.to_string().trim_start_matches("snappy: ").to_owned();
+        Fault::Corrupt { coding: Coding::Snappy, at: None, why }
+    };
     let length = snap::raw::decompress_len(coded).map_err(corrupt)?;
     // Its length comes first, so that a bomb gives itself away.
     if length > limit {

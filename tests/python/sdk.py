@@ -22,7 +22,7 @@ import urllib.request
 import numpy
 from eas_prediction import OnnxDataHelper, OnnxRequest, PredictException, StringRequest, TFRequest, TorchRequest
 
-from table import EVERY, PATIENCE, RAW, ROWS, SNAPPY, STRING, TF, TORCH, Call, print_table, row
+from table import DIRECT, EVERY, PACKED, PATIENCE, RAW, ROWS, SNAPPY, STRING, TF, TORCH, Call, print_table, row
 
 CASES = []
 
@@ -247,6 +247,25 @@ def reuse(host, call):
         client.predict(call.request(b"hello"))
 
 
+@row("200, found by discovery", calls=[DIRECT], recorded="200")
+def discovered(host, call):
+    answer = call.predict(host, "echo", b"hello").response_data
+    assert answer == b"hello", answer
+
+
+@row("200, decompressed", calls=[PACKED], recorded="200")
+def packed(host, call):
+    body = b"hello " * 5000
+    answer = call.predict(host, "sdk-snappy", body).response_data
+    assert answer == body, f"{len(answer)} bytes"
+
+
+@row("200, a tensor decompressed", calls=[SNAPPY], recorded="200")
+def packed_tensor(host, call):
+    answer = call.predict(host, "sdk-snappy", b"hello")
+    assert bytes(answer.get_values(0)) == b"hello", answer
+
+
 @row("201: only 200 is success", calls=[STRING, RAW], raises=201, says="made", recorded="201 processor_status")
 def created(host, call):
     call.predict(host, "sdk-faults", do("status", status=201, message="made", **{"as": "response"}))
@@ -255,6 +274,11 @@ def created(host, call):
 @row("400 a panic", calls=[STRING, RAW], raises=400, says="out of cheese", recorded="400 processor_exception")
 def panic(host, call):
     call.predict(host, "sdk-faults", do("panic", message="out of cheese"))
+
+
+@row("400 not what the service decompresses", calls=[STRING, RAW], raises=400, says="snappy", recorded="400 bad_request")
+def not_packed(host, call):
+    call.predict(host, "sdk-snappy", b"hello")
 
 
 @row("401 another token", calls=EVERY, raises=401, recorded="401 unauthorized")
@@ -285,6 +309,11 @@ def overdue(host, call):
 @row("413", calls=EVERY, raises=413, says="4096 bytes", recorded="413 body_too_large")
 def too_large(host, call):
     call.predict(host, "sdk-faults", os.urandom(5000))
+
+
+@row("413 once it is decoded", calls=[PACKED, SNAPPY], raises=413, says="65536 bytes", recorded="413 body_too_large")
+def bomb(host, call):
+    call.predict(host, "sdk-snappy", bytes(1 << 20))
 
 
 @row("422 the processor's own", calls=[STRING, RAW], raises=422, says="no such colour", recorded="422 processor_status")
@@ -354,6 +383,11 @@ def own_500(host, call):
 
 @row("503 stopped", calls=EVERY, raises=503, says="no healthy upstream", recorded="503 no_healthy_upstream")
 def stopped(host, call):
+    call.predict(host, "sdk-stopped", b"hello")
+
+
+@row("500 stopped, so nothing is listed", calls=[DIRECT], raises=500, says="No backend found", recorded="")
+def unlisted(host, call):
     call.predict(host, "sdk-stopped", b"hello")
 
 

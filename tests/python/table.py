@@ -17,7 +17,15 @@ import json
 import re
 import time
 
-from eas_prediction import PredictClient, PredictException, StringRequest, TFRequest, TorchRequest
+import snappy
+from eas_prediction import (
+    ENDPOINT_TYPE_DIRECT,
+    PredictClient,
+    PredictException,
+    StringRequest,
+    TFRequest,
+    TorchRequest,
+)
 
 ROWS = []
 LINES = []
@@ -58,8 +66,8 @@ def tf_request(payload):
     return request
 
 
-def torch_request(payload, snappy=False):
-    request = TorchRequest(flag=snappy)
+def torch_request(payload, compress=False):
+    request = TorchRequest(flag=compress)
     request.add_feed(0, [len(payload)], TorchRequest.DT_UINT8, list(payload))
     return request
 
@@ -68,7 +76,9 @@ STRING = Call("StringRequest", StringRequest)
 RAW = Call("StringRequest, raw token", StringRequest, raw_token=True)
 TF = Call("TFRequest", tf_request)
 TORCH = Call("TorchRequest", torch_request)
-SNAPPY = Call("TorchRequest, snappy", lambda payload: torch_request(payload, snappy=True))
+DIRECT = Call("StringRequest, direct mode", StringRequest, endpoint_type=ENDPOINT_TYPE_DIRECT)
+PACKED = Call("StringRequest, snappy", lambda payload: StringRequest(snappy.compress(payload)))
+SNAPPY = Call("TorchRequest, snappy", lambda payload: torch_request(payload, compress=True))
 EVERY = [STRING, RAW, TF, TORCH, SNAPPY]
 
 

@@ -27,6 +27,7 @@ const SERVICES: &[&str] = &[
     "tests/python/guest.json",
     "tests/python/get-only.json",
     "tests/python/spent.json",
+    "tests/python/snappy.json",
     "tests/python/stopped.json",
 ];
 /// Is stopped again, so that callers meet a service that does not run.
