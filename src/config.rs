@@ -37,7 +37,9 @@ pub use methods::Methods;
 pub use mistakes::{Mistake, Mistakes};
 pub use name::{BadName, ServiceName};
 pub use schema::json_schema;
-pub use service::{Batching, Decompressor, Expose, Fuel, GatewayPolicy, Isolation, Model, Rpc, Sandbox, ServiceSpec};
+pub use service::{
+    Batching, Decompressor, Expose, Fuel, GatewayPolicy, Isolation, Model, Rpc, Sandbox, ServiceSpec, TrafficState,
+};
 pub use token::{BadToken, Token, TokenPolicy};
 
 use keys::Use;

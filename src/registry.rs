@@ -7,6 +7,7 @@
 mod build;
 mod change;
 mod deploy;
+mod groups;
 mod history;
 mod image;
 mod instance;
@@ -29,6 +30,8 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
 pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
+use self::groups::Group;
+pub use self::groups::{Part, Unresolved};
 pub use self::rate::Limited;
 pub use self::replacements::Trouble;
 pub use self::service::{Phase, Service, State};
@@ -48,11 +51,16 @@ const STARTING_AT_ONCE: usize = 16;
 /// The services of one host.
 pub struct Registry {
     services: ArcSwap<HashMap<Box<str>, Arc<Service>>>,
+    groups: ArcSwap<HashMap<Box<str>, Arc<Group>>>,
     storage: Arc<Storage>,
     sandbox: Sandbox,
     lanes: Arc<Lanes>,
     /// Held for reading while a deploy uses files that no record names yet, so that nobody sweeps them away.
     unnamed_files: tokio::sync::RwLock<()>,
+    /// Held while the groups' shares are given out anew.
+    regrouping: Mutex<()>,
+    /// Held while a service takes a name or a group, from the last look at the others until it has it.
+    naming: tokio::sync::Mutex<()>,
     /// One change at a time per name.
     changing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -69,14 +77,19 @@ impl Registry {
                 (record.name.as_str().into(), Arc::new(Service::new(record, phase)))
             })
             .collect();
-        Ok(Self {
+        let registry = Self {
             services: ArcSwap::from_pointee(services),
+            groups: ArcSwap::default(),
             storage,
             sandbox,
             lanes,
+            regrouping: Mutex::default(),
+            naming: tokio::sync::Mutex::default(),
             unnamed_files: tokio::sync::RwLock::default(),
             changing: Mutex::default(),
-        })
+        };
+        registry.regroup();
+        Ok(registry)
     }
 
     /// Brings up every service that was running, several at once. One that cannot be brought up is marked failed and keeps
@@ -109,6 +122,7 @@ impl Registry {
             }
         };
         service.come_up(&phase);
+        self.regroup();
     }
 
     /// Whether every service has been brought up, or has failed to be.
@@ -156,6 +170,12 @@ impl Registry {
             // The change itself has been made, or refused for its own reason.
             tracing::warn!(error = error.with_source(), "files that nobody needs could not be removed");
         }
+    }
+
+    /// What is on disk becomes what answers.
+    fn replace(&self, service: &Service, record: Record, phase: Phase) {
+        service.replace(record, phase);
+        self.regroup();
     }
 
     async fn keep(&self, record: Record) -> Result<(), ChangeError> {

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::view::{Deployed, service_file};
 use super::{Admin, Reply};
 use crate::config::ServiceFile;
-use crate::registry::{Change, ChangeError, Files, Progress, Report};
+use crate::registry::{Change, ChangeError, Files, Part, Progress, Report};
 use crate::storage::{Digest, ModelFile};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
@@ -84,10 +84,9 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
-/// What is done with the share of a canary.
+/// What is done with the share of a canary, or of a member of a group.
 pub(super) enum Release {
-    /// Percent of the requests.
-    Weight(u64),
+    Set(Part),
     Abort,
 }
 
@@ -139,9 +138,7 @@ impl Deploy {
             Self::Create { file, files } => registry.create(&file, files, progress).await?,
             Self::Modify { name, change } => registry.modify(&name, change, progress).await?,
             Self::Return { name, number } => registry.roll_back(&name, number, progress).await?,
-            Self::Release { name, release: Release::Weight(weight) } => {
-                registry.set_canary_weight(&name, weight, progress).await?
-            }
+            Self::Release { name, release: Release::Set(part) } => registry.release(&name, part, progress).await?,
             Self::Release { name, release: Release::Abort } => registry.abort_canary(&name).await?,
         };
         let state = service.state();

@@ -53,6 +53,10 @@ pub(super) static VERSION_INCOMPLETE: Kind = kind(409, "version_incomplete", "A 
 pub(super) static CANARY_UNDER_WAY: Kind =
     kind(409, "canary_under_way", "A version is being tried on a share of the requests; end that first.");
 pub(super) static NO_CANARY: Kind = kind(409, "no_canary", "No version is being tried on a share of the requests.");
+pub(super) static NO_SHARE: Kind =
+    kind(409, "no_share", "The service has no canary and is in no group: there is no share to set.");
+pub(super) static NAME_TAKEN: Kind =
+    kind(409, "name_taken", "A service and a group would have the same name, and so the same URL.");
 pub(super) static CANARY_TOKEN: Kind =
     kind(409, "canary_token", "The new version would have another token than the one that it is tried beside.");
 pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
@@ -228,6 +232,11 @@ impl From<ChangeError> for Problem {
                 .with_hint("end it first: `bulkhead release NAME --weight 100` makes it current, `--abort` drops it"),
             ChangeError::NoCanary => {
                 Self::new(&NO_CANARY, error.reason()).with_hint("`bulkhead modify NAME … --canary WEIGHT` deploys one")
+            }
+            ChangeError::NoShare => Self::new(&NO_SHARE, error.reason())
+                .with_hint("`bulkhead modify NAME … --canary WEIGHT` deploys a canary; `metadata.group` names a group"),
+            ChangeError::GroupOfThatName { .. } | ChangeError::GroupNamedLikeService { .. } => {
+                Self::new(&NAME_TAKEN, error.reason()).with_hint("give one of the two another name")
             }
             ChangeError::CanaryToken => {
                 Self::new(&CANARY_TOKEN, error.reason()).with_hint("change the token without --canary, before or after")

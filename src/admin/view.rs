@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Admin;
 use crate::admission::Occupancy;
-use crate::config::{ServiceFile, Token};
+use crate::config::{ServiceFile, Token, TrafficState};
 use crate::registry::{Phase, Service, Serving, State, Trouble, Version};
 use crate::storage::{self, CanaryRecord, Digest, ModelFile};
 use crate::telemetry::{HostNumbers, Seen};
@@ -28,6 +28,11 @@ pub(super) struct Deployed {
     version: u64,
     /// The version that is tried beside it; null where there is none.
     canary: Option<CanaryRecord>,
+    group: Option<String>,
+    /// The share of the group's requests, relative to those of the other members.
+    weight: u16,
+    /// Whether it shares them at all.
+    traffic_state: TrafficState,
 }
 
 /// The tokens of a service.
@@ -54,6 +59,11 @@ pub(super) struct ServiceRow {
     state: PhaseName,
     version: u64,
     canary: Option<CanaryRecord>,
+    group: Option<String>,
+    /// The share of the group's requests, relative to those of the other members.
+    weight: u16,
+    /// Whether it shares them at all.
+    traffic_state: TrafficState,
     /// How many of the current version are running.
     instances: usize,
     /// How many requests each instance works on at once.
@@ -88,6 +98,11 @@ pub(super) struct Description {
     latest_version: u64,
     /// The version that is tried beside the current one; null where there is none.
     canary: Option<CanaryRecord>,
+    group: Option<String>,
+    /// The share of the group's requests, relative to those of the other members.
+    weight: u16,
+    /// Whether it shares them at all.
+    traffic_state: TrafficState,
     url: String,
     /// What callers show in `Authorization`; null where anybody may call.
     token: Option<String>,
@@ -207,6 +222,9 @@ impl Admin {
             token: shown(state.record.token.as_ref()),
             version: state.record.version,
             canary: state.record.canary,
+            group: state.group().map(str::to_owned),
+            weight: state.record.weight,
+            traffic_state: state.record.traffic_state,
         }
     }
 
@@ -230,6 +248,9 @@ impl Admin {
             state: (&state.phase).into(),
             version: state.record.version,
             canary: state.record.canary,
+            group: state.group().map(str::to_owned),
+            weight: state.record.weight,
+            traffic_state: state.record.traffic_state,
             instances,
             workers,
             url: self.url(service.name()),
@@ -252,6 +273,9 @@ impl Admin {
             version: record.version,
             latest_version: record.latest,
             canary: record.canary,
+            group: record.group().map(str::to_owned),
+            weight: record.weight,
+            traffic_state: record.traffic_state,
             url: self.url(service.name()),
             token: shown(record.token.as_ref()),
             previous_token: shown(record.previous_token.as_ref()),

@@ -40,6 +40,12 @@ struct Row {
     name: String,
     state: String,
     version: u64,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
+    weight: u64,
+    #[serde(default)]
+    traffic_state: String,
     instances: u64,
     workers: u64,
     url: String,
@@ -55,6 +61,12 @@ struct Description {
     version: u64,
     #[serde(default)]
     canary: Option<Canary>,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
+    weight: u64,
+    #[serde(default)]
+    traffic_state: String,
     url: String,
     token: Option<String>,
     #[serde(default)]
@@ -109,10 +121,11 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
         screen.note("no services yet; `bulkhead create FILE` makes one");
         return Ok(Exit::Ok);
     }
-    let header = ["NAME", "STATE", "VERSION", "INSTANCES", "WORKERS", "UPDATED", "URL"];
+    let header = ["NAME", "STATE", "VERSION", "INSTANCES", "WORKERS", "GROUP", "WEIGHT", "UPDATED", "URL"];
     let cells = |row: Row| {
         let (instances, workers) = (row.instances.to_string(), row.workers.to_string());
-        [row.name, row.state, row.version.to_string(), instances, workers, row.updated_at, row.url]
+        let (group, weight) = part(row.group, row.weight, &row.traffic_state);
+        [row.name, row.state, row.version.to_string(), instances, workers, group, weight, row.updated_at, row.url]
     };
     screen.table(header, rows.into_iter().map(cells))?;
     Ok(Exit::Ok)
@@ -164,6 +177,15 @@ pub(super) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Result<Exit, Fai
     settled(name, &answer, screen)
 }
 
+/// The group of a service and what it has of its requests; dashes where there is none.
+fn part(group: Option<String>, weight: u64, traffic_state: &str) -> (String, String) {
+    match group {
+        None => ("-".to_owned(), "-".to_owned()),
+        Some(group) if traffic_state == "standalone" => (group, "standalone".to_owned()),
+        Some(group) => (group, weight.to_string()),
+    }
+}
+
 fn settled(name: &ServiceName, answer: &Value, screen: &mut Screen) -> Result<Exit, Failure> {
     if screen.is_json() {
         screen.json(answer)?;
@@ -201,6 +223,11 @@ impl Description {
             ["processor".to_owned(), format!("{digest}…, {} bytes", self.processor.bytes)],
             ["model".to_owned(), format!("{} files", self.model.len())],
         ]);
+        if let (group, weight) = part(self.group, self.weight, &self.traffic_state)
+            && group != "-"
+        {
+            rows.push(["group".to_owned(), format!("{group}, weight {weight}")]);
+        }
         if let Some(snapshot) = self.snapshot {
             rows.push(["snapshot".to_owned(), snapshot.told()]);
         }

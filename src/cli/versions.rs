@@ -34,14 +34,18 @@ pub(super) struct VersionArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A canary is deployed with `bulkhead modify NAME … --canary WEIGHT`. With a weight of 100 it becomes the current version, and
-the old one ends with the requests that it has begun.
+A canary is deployed with `bulkhead modify NAME … --canary WEIGHT`; its weight is percent. With 100 it becomes the current
+version, and the old one ends with the requests that it has begun.
+
+Without a canary the weight is the service's in its group (`metadata.group`), 0 to 1000: /api/predict/GROUP shares its
+requests among the members that run by their weights. A standalone member is called by its own name alone.
 
 Examples:
   bulkhead modify digits -Dprocessor_path=target/digits.wasm --canary 10
   bulkhead release digits --weight 50
   bulkhead release digits --weight 100
-  bulkhead release digits --abort")]
+  bulkhead release digits --abort
+  bulkhead release digits-new --weight 20 --traffic-state grouping")]
 pub(super) struct ReleaseArgs {
     /// The service
     name: ServiceName,
@@ -52,13 +56,16 @@ pub(super) struct ReleaseArgs {
 }
 
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct ShareArgs {
-    /// Percent of the requests that the canary answers
+    /// Percent of the requests that the canary answers; without a canary, the weight in the group
     #[arg(long)]
     weight: Option<u64>,
+    /// Whether the service shares its group's requests
+    #[arg(long, value_name = "STATE", value_parser = ["grouping", "standalone"])]
+    traffic_state: Option<String>,
     /// Drop the canary: the current version answers all requests again
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["weight", "traffic_state"])]
     abort: bool,
 }
 
@@ -87,6 +94,12 @@ struct Processor {
 struct Changed {
     version: u64,
     canary: Option<Canary>,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
+    weight: u64,
+    #[serde(default)]
+    traffic_state: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -114,10 +127,17 @@ pub(super) fn version(args: &VersionArgs, screen: &mut Screen) -> Result<Exit, F
 }
 
 pub(super) fn release(args: &ReleaseArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    let body = match &args.share {
-        ShareArgs { weight: Some(weight), .. } => json!({ "weight": weight }),
-        ShareArgs { abort, .. } => json!({ "abort": abort }),
-    };
+    let ShareArgs { weight, traffic_state, abort } = &args.share;
+    let mut body = json!({});
+    if *abort {
+        body["abort"] = true.into();
+    }
+    if let Some(weight) = weight {
+        body["weight"] = (*weight).into();
+    }
+    if let Some(state) = traffic_state {
+        body["traffic_state"] = state.as_str().into();
+    }
     let target = format!("{}/release", path(&args.name));
     let answer = deploy(&args.admin.client()?, Method::POST, &target, &body, screen)?;
     told(&args.name, answer, screen)
@@ -132,10 +152,14 @@ fn told(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Ex
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let Changed { version, canary } = read(answer)?;
+    let Changed { version, canary, group, weight, traffic_state } = read(answer)?;
     match canary {
         None => screen.line(format_args!("version {version} of service `{name}` answers all requests"))?,
         Some(canary) => screen.line(format_args!("service `{name}` is version {version}; {}", canary.told()))?,
+    }
+    if let Some(group) = group {
+        let (name, state) = (name.as_str(), traffic_state.as_str());
+        screen.line(format_args!("service `{name}` has weight {weight} in group `{group}` ({state})"))?;
     }
     Ok(Exit::Ok)
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -27,6 +29,8 @@ pub struct ServiceSpec {
     token: TokenPolicy,
     envs: Envs,
     warm_up_data_path: Option<String>,
+    group: Option<ServiceName>,
+    traffic_state: TrafficState,
     instances: usize,
     termination_grace: Duration,
     rpc: Rpc,
@@ -75,6 +79,16 @@ pub enum Decompressor {
     Snappy,
     Zstd,
     Lz4,
+}
+
+/// How a service takes part in its group's traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TrafficState {
+    /// It shares the group's requests.
+    Grouping,
+    /// It is called by its own name alone.
+    Standalone,
 }
 
 /// `sandbox`: what a guest may use and how its faults look from outside.
@@ -169,6 +183,15 @@ impl ServiceSpec {
         self.warm_up_data_path.as_deref()
     }
 
+    pub fn group(&self) -> Option<&ServiceName> {
+        self.group.as_ref()
+    }
+
+    /// What it is until somebody says otherwise.
+    pub fn traffic_state(&self) -> TrafficState {
+        self.traffic_state
+    }
+
     /// At least 1.
     pub fn instances(&self) -> usize {
         self.instances
@@ -209,6 +232,8 @@ impl ServiceSpec {
             token: token(settings),
             envs: Envs(envs(settings)),
             warm_up_data_path: settings.text("warm_up_data_path"),
+            group: settings.text("metadata.group").map(|name| ServiceName::parse(&name).expect("the name was checked")),
+            traffic_state: traffic_state(settings),
             instances: settings.small("metadata.instance"),
             termination_grace: Duration::from_secs(settings.integer("metadata.eas.termination_grace_period")),
             rpc: rpc(settings),
@@ -310,6 +335,16 @@ fn memory_mib(settings: &Settings<'_>) -> u64 {
     match (settings.given("sandbox.memory_mb"), settings.small_given::<u64>("metadata.memory")) {
         (None, Some(memory)) => memory.min(ADDRESSABLE),
         _ => settings.integer("sandbox.memory_mb"),
+    }
+}
+
+/// EAS writes the words in either case.
+fn traffic_state(settings: &Settings<'_>) -> TrafficState {
+    let word = settings.text("networking.traffic_state").map(|word| word.to_ascii_lowercase());
+    match word.as_deref() {
+        Some("grouping") => TrafficState::Grouping,
+        Some("standalone") => TrafficState::Standalone,
+        other => panic!("the table has a traffic state {other:?} that nobody knows"),
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("warm_up_data_path", Location)
         .means("Requests that a version answers before it goes live, five times over: `.bin` holds one, `.txt` one per line."),
     // metadata: what EAS knows as well.
+    Key::used("metadata.group", Name)
+        .means("The group of the service: `/api/predict/{group}` shares its requests among the group's members by weight."),
     Key::used("metadata.instance", whole(1, 64, ""))
         .default("1", "one instance already has several workers")
         .means("How many independent instances there are, each with a queue and workers; of two, the less loaded takes a request."),
@@ -138,6 +140,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::later("runtime.enable_crash_block", Flag)
         .default("false", "as in EAS")
         .means("Whether a crashed guest is kept for inspection instead of being replaced."),
+    Key::used("networking.traffic_state", Word(&["grouping", "standalone", "Grouping", "Standalone"]))
+        .default("\"grouping\"", "who puts a service into a group wants it to share the group's requests")
+        .means("Whether the service shares its group's requests at first (`grouping`) or is called by its own name alone (`standalone`)."),
     Key::later("networking.gateway_policy.rate_limit.enable", Flag)
         .default("false", "as in EAS")
         .means("Whether the gateway limits the rate of the whole service."),
@@ -172,9 +177,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::ignored("queue.source", "Settings of the input queue."),
     Key::ignored("queue.sink", "Settings of the output queue."),
     Key::ignored("networking.gateway", "The gateway in front."),
-    Key::ignored("networking.traffic_state", "How the service takes part in its group's traffic."),
     Key::ignored("metadata.type", "The type of the service, such as Async."),
-    Key::ignored("metadata.group", "The group of the service."),
     Key::ignored("metadata.cpu", "Cores of an instance; here workers share the machine."),
     Key::ignored("metadata.gpu", "GPUs of an instance."),
     Key::ignored("metadata.gpu_memory", "GPU memory of an instance."),

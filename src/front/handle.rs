@@ -131,7 +131,7 @@ impl Line {
             Route::Predict { service, path_start } => (service, path_start),
             Route::Upstreams { service } => return self.upstreams(service, wire),
         };
-        let service = self.registry.find(name).ok_or_else(|| Refusal::ServiceNotFound(name.to_owned()))?;
+        let service = self.registry.resolve(name).map_err(|why| Refusal::unresolved(why, name))?;
         exchange.belongs_to(Arc::clone(&service));
         let Chosen { version, account } = service.choose().map_err(|phase| Refusal::from_phase(&phase))?;
         exchange.answered_by(version.number, account);

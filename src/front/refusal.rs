@@ -10,7 +10,7 @@ use super::head::HeadFault;
 use super::wire::BodyFault;
 use crate::auth::{TooManyFailures, Unauthorized};
 use crate::config;
-use crate::registry::{Limited, NotAdmitted, Phase, Stopped};
+use crate::registry::{Limited, NotAdmitted, Phase, Stopped, Unresolved};
 use crate::sandbox::Fault;
 
 /// Why a request gets no answer of a processor's own making.
@@ -237,6 +237,17 @@ impl Refusal {
             Phase::Failed(_) => {
                 Self::NoHealthyUpstream { detail: "no healthy upstream: the service could not be brought up".into() }
             }
+        }
+    }
+
+    /// Why a name leads to no service.
+    pub(super) fn unresolved(why: Unresolved, name: &str) -> Self {
+        match why {
+            Unresolved::Unknown => Self::ServiceNotFound(name.to_owned()),
+            Unresolved::Starting => Self::NotReady,
+            Unresolved::NobodyRuns => Self::NoHealthyUpstream {
+                detail: "no healthy upstream: no service of the group runs and takes part".into(),
+            },
         }
     }
 

@@ -91,6 +91,16 @@ pub enum ChangeError {
     /// It would have to be decided for two versions at once.
     CanaryUnderWay(CanaryRecord),
     NoCanary,
+    /// It has neither a canary nor a group, so it shares its requests with nobody.
+    NoShare,
+    /// The service would have the name of a group that this one is in.
+    GroupOfThatName {
+        member: String,
+    },
+    /// The service would be in a group with the name of a service.
+    GroupNamedLikeService {
+        group: String,
+    },
     /// Callers cannot know which version answers, so both must take the same token.
     CanaryToken,
     BadWeight {
@@ -164,6 +174,13 @@ impl ChangeError {
                 format!("version {version} is a canary with {weight} % of the requests, and there is one at a time")
             }
             Self::NoCanary => "the service has no canary".into(),
+            Self::NoShare => "the service has no canary and is in no group, so there is no share to set".into(),
+            Self::GroupOfThatName { member } => {
+                format!("there is a group of that name, which service {member:?} is in, and both would have one URL")
+            }
+            Self::GroupNamedLikeService { group } => {
+                format!("the group {group:?} has the name of a service, and both would have one URL (metadata.group)")
+            }
             Self::CanaryToken => {
                 "a canary has the token of its service, since nobody knows which of the two versions answers".into()
             }

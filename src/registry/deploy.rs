@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::change::{Change, ChangeError, Files, Progress, Report, Step};
+use super::groups::USUAL_WEIGHT;
 use super::service::{Phase, Service};
 use super::serving::Serving;
 use super::version::Version;
 use super::{Registry, blocking, history, now, tokens};
-use crate::config::ServiceFile;
+use crate::config::{ServiceFile, ServiceSpec, TrafficState};
 use crate::failpoint;
 use crate::storage::{Artifact, CanaryRecord, Digest, Record, VersionRecord};
 
@@ -44,6 +45,8 @@ impl Registry {
             version: 1,
             latest: 1,
             canary: None,
+            weight: USUAL_WEIGHT,
+            traffic_state: file.spec().traffic_state(),
             file: file.normalised(),
             token: tokens::first(file.spec().token())?,
             previous_token: None,
@@ -54,16 +57,20 @@ impl Registry {
             created_at: now.clone(),
             updated_at: now,
         };
+        self.check_names(&record)?;
         let service = Arc::new(Service::new(record.clone(), Phase::Starting));
         let _files = self.unnamed_files.read().await;
         let version = self.build(&record, &service, progress).await?;
         progress(Report::Begun(Step::Swap));
+        let _names = self.naming.lock().await;
+        self.check_names(&record)?;
         let first = record.to_version("created".into());
         self.keep_version(record, first).await?;
         service.enter(&Phase::Running(Serving::alone(version)));
         self.change_services(|services| {
             services.insert(name.as_str().into(), Arc::clone(&service));
         });
+        self.regroup();
         Ok(service)
     }
 
@@ -90,12 +97,14 @@ impl Registry {
             }
         };
         let present = ServiceFile::from_value(&old.file)?;
+        let present_spec = present.spec().clone();
         let file = match &change.patch {
             Some(patch) => present.merge(patch)?,
             None => present,
         };
         let (token, previous_token) = tokens::after_modify(old, file.spec().token())?;
         let number = old.latest + 1;
+        let traffic_state = traffic_state(old, &present_spec, file.spec());
         let record = Record {
             version: number,
             latest: number,
@@ -111,9 +120,11 @@ impl Registry {
                 Some(warm_up) => self.present(warm_up)?,
                 None => old.warm_up.clone(),
             },
+            traffic_state,
             updated_at: now(),
             ..Record::clone(old)
         };
+        self.check_names(&record)?;
         if beside.is_some() && !tokens::are_the_same(&record, old) {
             return Err(ChangeError::CanaryToken);
         }
@@ -121,6 +132,8 @@ impl Registry {
         let _files = self.unnamed_files.read().await;
         let version = self.build(&record, &service, progress).await?;
         progress(Report::Begun(Step::Swap));
+        let _names = self.naming.lock().await;
+        self.check_names(&record)?;
         let (record, phase) = match beside {
             None => {
                 let phase = if record.stopped { Phase::Stopped } else { Phase::Running(Serving::alone(version)) };
@@ -133,7 +146,7 @@ impl Registry {
             }
         };
         self.keep_version(record.clone(), made).await?;
-        service.replace(record, phase);
+        self.replace(&service, record, phase);
         Ok(service)
     }
 
@@ -171,9 +184,11 @@ impl Registry {
             None => self.build(&record, service, progress).await?,
         };
         progress(Report::Begun(Step::Swap));
+        let _names = self.naming.lock().await;
+        self.check_names(&record)?;
         self.keep(record.clone()).await?;
         let phase = if record.stopped { Phase::Stopped } else { Phase::Running(Serving::alone(version)) };
-        service.replace(record, phase);
+        self.replace(service, record, phase);
         Ok(())
     }
 
@@ -197,6 +212,11 @@ impl Registry {
         }
         Ok(sha256)
     }
+}
+
+/// Whether the service shares its group's requests: as it does now, unless the change says otherwise.
+fn traffic_state(old: &Record, before: &ServiceSpec, after: &ServiceSpec) -> TrafficState {
+    if before.traffic_state() == after.traffic_state() { old.traffic_state } else { after.traffic_state() }
 }
 
 fn at_work(serving: &Serving, number: u64) -> Option<Arc<Version>> {

@@ -59,6 +59,11 @@ impl State {
         let tokens = record.token.clone().map(|token| Arc::new(Tokens::new(token, record.previous_token.clone())));
         Self { record: Arc::new(record), phase, tokens }
     }
+
+    /// The group that it is in.
+    pub fn group(&self) -> Option<&str> {
+        self.record.group()
+    }
 }
 
 impl Service {

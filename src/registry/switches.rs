@@ -16,7 +16,7 @@ impl Registry {
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         let record = Record { stopped: true, updated_at: now(), ..Record::clone(&service.state().record) };
         self.keep(record.clone()).await?;
-        service.replace(record, Phase::Stopped);
+        self.replace(&service, record, Phase::Stopped);
         Ok(service)
     }
 
@@ -32,7 +32,7 @@ impl Registry {
         let _files = self.unnamed_files.read().await;
         let serving = self.build_serving(&record, &service).await?;
         self.keep(record.clone()).await?;
-        service.replace(record, Phase::Running(serving));
+        self.replace(&service, record, Phase::Running(serving));
         Ok(service)
     }
 
@@ -52,6 +52,7 @@ impl Registry {
         let serving = self.build_serving(&state.record, &service).await?;
         failpoint::reach("restart.ready");
         service.enter(&Phase::Running(serving));
+        self.regroup();
         Ok(service)
     }
 
@@ -75,21 +76,19 @@ impl Registry {
         Err(ChangeError::NoInstance { index, count: serving.instances().count() })
     }
 
-    /// Gives the canary another share of the requests. With all of them it becomes the current version.
-    pub async fn set_canary_weight(
+    /// Gives the canary another share of the requests, for who has the turn. With all of them it becomes the current
+    /// version.
+    pub(super) async fn weigh_canary(
         &self,
-        name: &str,
+        service: &Service,
         weight: u64,
         progress: &Progress,
-    ) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    ) -> Result<(), ChangeError> {
         let state = service.state();
         let canary = state.record.canary.ok_or(ChangeError::NoCanary)?;
         let weight = percent(weight)?;
         if weight == 100 {
-            self.make_current(&service, canary.version, progress).await?;
-            return Ok(service);
+            return self.make_current(service, canary.version, progress).await;
         }
         let canary = Some(CanaryRecord { weight, ..canary });
         let record = Record { canary, updated_at: now(), ..Record::clone(&state.record) };
@@ -98,8 +97,8 @@ impl Registry {
             Phase::Running(serving) => Phase::Running(serving.with_weight(weight)),
             other => other.clone(),
         };
-        service.replace(record, phase);
-        Ok(service)
+        self.replace(service, record, phase);
+        Ok(())
     }
 
     /// Ends the canary: the current version answers all requests again.
@@ -114,7 +113,7 @@ impl Registry {
             Phase::Running(serving) => Phase::Running(serving.without_canary()),
             other => other.clone(),
         };
-        service.replace(record, phase);
+        self.replace(&service, record, phase);
         Ok(service)
     }
 
@@ -129,6 +128,7 @@ impl Registry {
             services.remove(name);
         });
         service.enter(&Phase::Stopped);
+        self.regroup();
         failpoint::reach("delete.forgotten");
         self.tidy_with(Storage::sweep_models).await;
         self.tidy().await;

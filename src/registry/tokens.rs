@@ -119,6 +119,7 @@ fn generated() -> Result<Token, ChangeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TrafficState;
     use crate::storage::{Artifact, Digest};
 
     fn token(text: &str) -> Token {
@@ -136,6 +137,8 @@ mod tests {
             version: 7,
             latest: 7,
             canary: None,
+            weight: 100,
+            traffic_state: TrafficState::Grouping,
             file,
             token: current,
             previous_token: previous,

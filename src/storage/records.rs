@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::artifacts::Digest;
 use super::{StorageError, models};
-use crate::config::Token;
+use crate::config::{Token, TrafficState};
 use crate::failpoint;
 
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -39,6 +39,10 @@ pub struct Record {
     pub latest: u64,
     /// The version that is tried beside the current one.
     pub canary: Option<CanaryRecord>,
+    /// Its share of its group's requests, relative to those of the other members.
+    pub weight: u16,
+    /// Whether it shares them at all.
+    pub traffic_state: TrafficState,
     /// The service file in its canonical form.
     pub file: Value,
     /// Absent for a public service.
@@ -145,6 +149,11 @@ impl Record {
             created_at: self.updated_at.clone(),
             note,
         }
+    }
+
+    /// The group that it is in.
+    pub fn group(&self) -> Option<&str> {
+        self.file.pointer("/metadata/group")?.as_str()
     }
 
     /// Whether requests may be answered by the version of this number.
@@ -415,6 +424,8 @@ mod tests {
             version,
             latest: version,
             canary: None,
+            weight: 100,
+            traffic_state: TrafficState::Grouping,
             file: serde_json::json!({"name": name}),
             token: Some(Token::parse("t").unwrap()),
             previous_token: None,

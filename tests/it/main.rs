@@ -18,6 +18,7 @@ mod early_answers;
 mod endings;
 mod faults;
 mod figures;
+mod groups;
 mod host;
 mod hostile;
 mod hostile_http;

@@ -9,8 +9,8 @@ use crate::admin::api::{json_body, json_reply};
 use crate::admin::deploy::{CreateBody, Deploy, Event, ModifyBody};
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::{
-    ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, NOT_RUNNING, PROCESSOR_REFUSED, Problem,
-    SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, NAME_TAKEN, NOT_RUNNING, PROCESSOR_REFUSED,
+    Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::view::{Changed, Deployed, Description, ServiceList};
@@ -37,7 +37,7 @@ pub(super) static ROWS: &[Operation] = &[
             Answer::new(StatusCode::CREATED, "It is ready.", &[Content::json::<Deployed>()]),
             Answer::ok("The steps of the deploy, as they begin.", &[Content::lines::<Event>()]),
         ])
-        .refuses(&[&INVALID_SERVICE_FILE, &PROCESSOR_REFUSED, &SERVICE_EXISTS, &ARTIFACT_MISSING]),
+        .refuses(&[&INVALID_SERVICE_FILE, &PROCESSOR_REFUSED, &SERVICE_EXISTS, &ARTIFACT_MISSING, &NAME_TAKEN]),
     Operation::get("/api/v1/services/{name}", "getService", |asked| Box::pin(async move { describe(&asked) }))
         .says("Describe a service", "")
         .answers(&[Answer::ok("The service.", &[Content::json::<Description>()])])
@@ -56,6 +56,7 @@ pub(super) static ROWS: &[Operation] = &[
             &ARTIFACT_MISSING,
             &CANARY_UNDER_WAY,
             &CANARY_TOKEN,
+            &NAME_TAKEN,
             &NOT_RUNNING,
         ]),
     Operation::delete("/api/v1/services/{name}", "deleteService", |asked| Box::pin(delete(asked)))

@@ -11,10 +11,12 @@ use crate::admin::api::{json_body, json_reply, parse};
 use crate::admin::deploy::{Deploy, Event, Release};
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::{
-    ARTIFACT_MISSING, INVALID_SERVICE_FILE, NO_CANARY, PROCESSOR_REFUSED, Problem, SERVICE_NOT_FOUND,
-    VERSION_INCOMPLETE, VERSION_NOT_FOUND,
+    ARTIFACT_MISSING, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, NAME_TAKEN, NO_CANARY, NO_SHARE, PROCESSOR_REFUSED,
+    Problem, SERVICE_NOT_FOUND, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
 };
 use crate::admin::view::{Deployed, service_file};
+use crate::config::TrafficState;
+use crate::registry::Part;
 use crate::storage::{self, Digest, ModelFile, Record, VersionRecord};
 
 pub(super) static ROWS: &[Operation] = &[
@@ -33,17 +35,21 @@ pub(super) static ROWS: &[Operation] = &[
             &SERVICE_NOT_FOUND,
             &VERSION_NOT_FOUND,
             &VERSION_INCOMPLETE,
+            &NAME_TAKEN,
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
             &ARTIFACT_MISSING,
         ]),
     Operation::post("/api/v1/services/{name}/release", "release", |asked| Box::pin(release(asked)))
-        .says("Change the share of a canary, make it current, or drop it", PROGRESS)
+        .says("Change the share of a canary, make it current, or drop it; or a service's part in its group", PROGRESS)
         .takes(&[Content::json::<ReleaseBody>()])
         .answers(&[Answer::ok("It is so now.", &[Content::json::<Deployed>(), Content::lines::<Event>()])])
         .refuses(&[
             &SERVICE_NOT_FOUND,
             &NO_CANARY,
+            &NO_SHARE,
+            &CANARY_UNDER_WAY,
+            &NAME_TAKEN,
             &VERSION_NOT_FOUND,
             &VERSION_INCOMPLETE,
             &INVALID_SERVICE_FILE,
@@ -87,13 +93,16 @@ struct VersionBody {
     version: u64,
 }
 
-/// What is to become of a canary: either of the two.
+/// What is to become of a canary or, where there is none, of the service's part in its group. `abort` stands alone.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ReleaseBody {
-    /// Percent of the requests; with 100 it becomes the current version.
-    #[schemars(range(max = 100))]
+    /// Of a canary, percent of the requests; with 100 it becomes the current version. In a group, the share relative to
+    /// those of the other members, up to 1000.
+    #[schemars(range(max = 1000))]
     weight: Option<u64>,
+    /// Whether the service shares its group's requests.
+    traffic_state: Option<TrafficState>,
     /// The canary is dropped.
     #[serde(default)]
     abort: bool,
@@ -134,9 +143,12 @@ async fn set_version(asked: Asked) -> Result<Reply, Problem> {
 async fn release(asked: Asked) -> Result<Reply, Problem> {
     let name = asked.name()?.to_string();
     let release = match parse(&json_body(&asked.headers, asked.body).await?)? {
-        ReleaseBody { weight: Some(weight), abort: false } => Release::Weight(weight),
-        ReleaseBody { weight: None, abort: true } => Release::Abort,
-        _ => return Err(Problem::bad_request("expected either {\"weight\": …} or {\"abort\": true}")),
+        ReleaseBody { weight: None, traffic_state: None, abort: true } => Release::Abort,
+        ReleaseBody { weight: None, traffic_state: None, abort: false } | ReleaseBody { abort: true, .. } => {
+            let expected = "expected `weight` or `traffic_state` or both, or {\"abort\": true} alone";
+            return Err(Problem::bad_request(expected));
+        }
+        ReleaseBody { weight, traffic_state: state, abort: false } => Release::Set(Part { weight, state }),
     };
     Deploy::Release { name, release }.answer(asked.admin, &asked.headers).await
 }

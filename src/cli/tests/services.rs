@@ -18,8 +18,9 @@ fn lists_are_columns() {
     });
     let ran = admin(&mock, &["ls"]);
     let lines: Vec<_> = ran.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
-    assert_eq!(lines[0], ["NAME", "STATE", "VERSION", "INSTANCES", "WORKERS", "UPDATED", "URL"], "{}", ran.err);
-    assert_eq!(lines[2][..5], ["digits", "stopped", "12", "2", "5"]);
+    let header = ["NAME", "STATE", "VERSION", "INSTANCES", "WORKERS", "GROUP", "WEIGHT", "UPDATED", "URL"];
+    assert_eq!(lines[0], header, "{}", ran.err);
+    assert_eq!(lines[2][..7], ["digits", "stopped", "12", "2", "5", "-", "-"]);
     assert!(ran.out.lines().all(|line| line == line.trim()), "{:?}", ran.out);
 }
 
