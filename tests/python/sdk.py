@@ -240,6 +240,26 @@ def tensor(host, call):
     assert bytes(answer.get_values(0)) == b"hello" and answer.get_tensor_shape(0) == [5], answer
 
 
+def tensorflow_pictures(rows):
+    request = TFRequest("serving_default")
+    request.add_feed("images", [len(rows), PIXELS], TFRequest.DT_FLOAT, flat(rows))
+    return request
+
+
+def torch_pictures(rows):
+    request = TorchRequest()
+    request.add_feed(0, [len(rows), PIXELS], TorchRequest.DT_FLOAT, flat(rows))
+    return request
+
+
+PICTURES = [Call("TFRequest", tensorflow_pictures), Call("TorchRequest", torch_pictures)]
+
+
+@row("200, guesses of digits", calls=PICTURES, recorded="200")
+def guesses(host, call):
+    call.predict(host, "digits", pictures(3))
+
+
 @row("200 three times, one client", calls=[STRING, RAW, TORCH], recorded="200 ×3")
 def reuse(host, call):
     client = call.client(host, "echo")

@@ -152,8 +152,8 @@ def start(message):
         message = f"{problem['code']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
         pass
-    # The client tells the URL first.
-    message = " ".join(message.split()).rpartition("error: ")[2]
+    # The client tells the URL first and the cause last.
+    message = " ".join(message.split()).rpartition("error: ")[2].rpartition("Caused by ")[2]
     return message if len(message) <= 60 else message[:59] + "…"
 
 
