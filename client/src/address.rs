@@ -16,9 +16,10 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// A server that discovery names.
+    /// A server that discovery names; an IPv6 address may have its brackets already.
     pub(crate) fn plain(host: &str, port: u16) -> Result<Self, String> {
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let is_bare = host.contains(':') && !host.starts_with('[');
+        let bracketed = if is_bare { format!("[{host}]") } else { host.to_owned() };
         parse(&format!("http://{bracketed}:{port}")).map(|(address, _)| address)
     }
 
@@ -75,7 +76,9 @@ mod tests {
             assert_eq!((address.name().as_str(), found.as_str()), (name, target), "{url}");
             assert_eq!(address.authority, authority);
         }
-        assert_eq!(Address::plain("::1", 5).unwrap().name(), "[::1]:5");
+        for host in ["::1", "[::1]"] {
+            assert_eq!(Address::plain(host, 5).unwrap().name(), "[::1]:5");
+        }
         for wrong in ["", "ftp://a", "http://", "http://a b", "http://a:99999"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bulkhead_client::{Client, ClientBuilder, Condition, Error, Fault, Request, RetryPolicy};
+use bulkhead_client::{Client, ClientBuilder, Compressor, Condition, Error, Fault, Request, RetryPolicy};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -261,4 +261,59 @@ fn tensors_come_back_as_they_were_sent() {
     let deed = json!({"do": "status", "status": 200, "message": "no tensors", "as": "response"});
     let answer = scene.runtime.block_on(senseless.predict(deed.to_string())).unwrap();
     assert!(torch::Response::decode(&answer.body).is_err());
+}
+
+#[test]
+fn compressed_bodies_arrive_plain() {
+    use Compressor::{Gzip, Lz4Block, Lz4Frame, Snappy, Zlib, Zstd};
+
+    let scene = Scene::new();
+    let body = "a row of numbers, ".repeat(2000);
+    for (compressor, decompressor) in
+        [(Gzip, "gzip"), (Zlib, "zlib"), (Snappy, "snappy"), (Zstd, "zstd"), (Lz4Frame, "lz4"), (Lz4Block, "lz4")]
+    {
+        let name = format!("{compressor:?}").to_lowercase();
+        let keys = json!({"metadata": {"rpc": {"decompressor": decompressor}}});
+        let service = scene.deploy(&name, "echo", keys).compressor(compressor);
+        // Signed over what is sent, which is what the host checks.
+        assert_eq!(scene.call(service, &Request::new(body.clone())).unwrap(), body, "{compressor:?}");
+    }
+    let mistaken = scene.deploy("mistaken", "echo", json!({"metadata": {"rpc": {"decompressor": "zstd"}}}));
+    let refused = scene.call(mistaken.compressor(Gzip), &Request::new(body)).unwrap_err();
+    assert_eq!((refused.code(), refused.server_code()), (400, Some("bad_request")), "{refused}");
+}
+
+#[test]
+fn direct_mode_finds_the_service_and_goes_to_it() {
+    let scene = Scene::new();
+    let service = scene.deploy("echo", "echo", json!({})).direct();
+    let client = service.build().unwrap();
+    scene.runtime.block_on(async {
+        for _ in 0..5 {
+            assert_eq!(client.predict_string("x").await.unwrap(), "x");
+        }
+    });
+    assert_eq!(scene.ended("echo", 200), 5);
+    let hasty = scene.builder("nobody").direct().timeout(Duration::from_millis(300));
+    let unknown = scene.call(hasty, &Request::new("x")).unwrap_err();
+    assert_eq!(unknown.code(), 510, "{unknown}");
+}
+
+#[test]
+fn threads_that_do_not_wait_asynchronously_share_a_client() {
+    let scene = Scene::new();
+    let client = scene.deploy("echo", "echo", json!({})).max_connections(2).build().unwrap();
+    let client = bulkhead_client::blocking::Client::new(client).unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let client = &client;
+            scope.spawn(move || {
+                for turn in 0..10 {
+                    let body = format!("{number}.{turn}");
+                    assert_eq!(client.predict_string(body.clone()).unwrap(), body);
+                }
+            });
+        }
+    });
+    assert_eq!(scene.ended("echo", 200), 40);
 }
