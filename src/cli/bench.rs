@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -45,8 +46,8 @@ Two ways to load a service:
   --concurrency C   closed loop: C requests at a time, the next when one is answered. It tells how much the service can
                     do, and nothing about how long callers wait who do not wait for each other.
   --rate R          open loop: R requests a second, whatever becomes of those before. Times count from when a request was
-                    due, so that a stall shows in every request that was due meanwhile. A rate that could not be kept is
-                    said to be none.
+                    due, so that a stall shows in every request that was due meanwhile. If the rate was not kept, the report
+                    says so.
 
 The load comes from this machine and this process. (EAS's `eascmd bench create|list|…` runs tests in the cloud.)
 Ctrl-C ends a run early; the report is of what there was until then. The exit code is 0 if any request succeeded.
@@ -119,7 +120,8 @@ pub(super) fn bench(args: &BenchArgs, screen: &mut Screen) -> Result<Exit, Failu
         write(file, "")?;
     }
     screen.note(format_args!("{}: {}", plan.url, plan.sentence()));
-    let run = Arc::new(Run::new(plan, lanes(args.concurrency.unwrap_or(args.connections))));
+    let lanes = lanes(plan.connections);
+    let run = Arc::new(Run::new(plan, lanes));
     let (tally, was_stopped) = carry_out(&run, screen)?;
     let took = run.took(was_stopped);
     let report = Report { plan: &run.plan, tally: &tally, took, was_stopped };
@@ -234,9 +236,9 @@ fn write(file: &Path, page: &str) -> Result<(), Failure> {
 }
 
 /// Half of the processors are for the server, which is often on the same machine.
-fn lanes(connections: u64) -> usize {
+fn lanes(connections: usize) -> usize {
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    (processors / 2).clamp(1, usize::try_from(connections).unwrap_or(usize::MAX))
+    (processors / 2).clamp(1, connections)
 }
 
 /// Runs all lanes to their end, or until somebody interrupts; what came of it, and whether it was interrupted.
@@ -258,6 +260,9 @@ fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> 
             let mut ticks = tokio::time::interval(TICK);
             let mut tally = Tally::new(run.measured_from());
             let mut failure: Option<io::Error> = None;
+            // One for the whole run: an interrupt that comes while nobody waits for it would be lost.
+            let mut is_interrupted = false;
+            let mut interrupt = pin!(tokio::signal::ctrl_c());
             loop {
                 tokio::select! {
                     part = ends.recv() => match part {
@@ -269,7 +274,8 @@ fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> 
                         None => break,
                     },
                     _ = ticks.tick() => progress.set_prefix(run.progress()),
-                    interrupt = tokio::signal::ctrl_c(), if !*stop.borrow() => {
+                    interrupt = &mut interrupt, if !is_interrupted => {
+                        is_interrupted = true;
                         // Where interrupts cannot be caught, they end the process as ever.
                         stop.send_replace(interrupt.is_ok());
                     }
