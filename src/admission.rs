@@ -2,11 +2,12 @@
 //!
 //! One [`Admission`] stands before the workers of one instance: a bounded first-in-first-out queue and a place per
 //! worker. It has never heard of WebAssembly; a worker is any value that does one piece of work at a time. [`lanes`]
-//! decides where an admitted piece of work is computed.
+//! decides where an admitted piece of work is computed; [`batch`] gathers calls that are worked on together.
 //!
 //! What always holds: every worker is idle, in exactly one [`Place`], or being replaced through exactly one
 //! [`Vacancy`]; all three are owned values, and dropping them settles the account, so no path can lose a worker.
 
+mod batch;
 mod habit;
 mod idle;
 mod lanes;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+pub use self::batch::{Batch, BatchLimits, Batcher, Member, Seat, Unanswered, Work};
 pub use self::habit::Habit;
 use self::idle::Idle;
 pub use self::lanes::{Lanes, Overdue};

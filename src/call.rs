@@ -4,6 +4,7 @@
 //! down unchanged; an [`Answer`] comes back up already safe to send. Neither knows how it is transported or computed.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -42,6 +43,14 @@ pub struct Spent {
     memory: AtomicUsize,
     /// One more than was burnt, so that zero is "not known".
     fuel: AtomicU64,
+    batch: OnceLock<Batched>,
+}
+
+/// When a call was begun on together with others, and how many they were, itself included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batched {
+    pub began: Instant,
+    pub size: usize,
 }
 
 impl Spent {
@@ -54,8 +63,18 @@ impl Spent {
         self.fuel.store(burnt.saturating_add(1), Ordering::Relaxed);
     }
 
+    /// The call left in this batch, which it does once.
+    pub fn note_batch(&self, batch: Batched) {
+        let _ = self.batch.set(batch);
+    }
+
     pub fn memory(&self) -> usize {
         self.memory.load(Ordering::Relaxed)
+    }
+
+    /// `None` for a call on its own, and for one that still waits.
+    pub fn batch(&self) -> Option<Batched> {
+        self.batch.get().copied()
     }
 
     /// `None` as long as the guest has not come to rest, and where it is not metered.

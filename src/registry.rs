@@ -4,6 +4,7 @@
 //! old one's place in one step, and the old one ends with the last request it is answering. Whatever fails before that
 //! step leaves everything as it was.
 
+mod batches;
 mod build;
 mod change;
 mod deploy;

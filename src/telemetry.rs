@@ -7,6 +7,7 @@ mod access;
 mod histogram;
 mod log;
 mod metrics;
+mod sizes;
 mod text;
 
 pub use self::access::{Entry, Format};

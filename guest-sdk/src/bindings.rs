@@ -1,4 +1,4 @@
-//! Generated from `wit/processor.wit`, and translated from and to the types that authors see.
+//! Generated from `wit/`, and translated from and to the types that authors see.
 
 #![expect(clippy::too_many_arguments, reason = "generated functions take the fields of a record one by one")]
 
@@ -15,6 +15,21 @@ wit_bindgen::generate!({
     default_bindings_module: "bulkhead_guest::component",
 });
 
+/// Of processors that take batches as well; the types are the same.
+pub mod batch {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "batch-processor",
+        pub_export_macro: true,
+        export_macro_name: "export_batch_component",
+        default_bindings_module: "bulkhead_guest::component::batch",
+        with: {
+            "bulkhead:processor/types@0.1.0": crate::bindings::bulkhead::processor::types,
+            "bulkhead:processor/call@0.1.0": crate::bindings::bulkhead::processor::call,
+        },
+    });
+}
+
 impl From<Model> for crate::Model {
     fn from(model: Model) -> Self {
         Self { dir: model.dir.map(PathBuf::from), entry: model.entry, config: model.config }
@@ -23,15 +38,18 @@ impl From<Model> for crate::Model {
 
 impl From<Request> for crate::Request {
     fn from(request: Request) -> Self {
-        Self {
-            method: request.method,
-            path: request.path,
-            query: request.query,
-            content_type: request.content_type,
-            body: request.body,
-            call: Call,
-        }
+        translated(request, Call::only())
     }
+}
+
+/// The requests of a batch, in order.
+pub(crate) fn batch_of(requests: Vec<Request>) -> Vec<crate::Request> {
+    (0..).zip(requests).map(|(index, request)| translated(request, Call::of_batch(index))).collect()
+}
+
+fn translated(request: Request, call: Call) -> crate::Request {
+    let Request { method, path, query, content_type, body } = request;
+    crate::Request { method, path, query, content_type, body, call }
 }
 
 impl From<crate::Response> for Response {

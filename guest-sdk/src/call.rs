@@ -11,26 +11,54 @@ pub(crate) use host::Call;
 mod host {
     use std::time::Duration;
 
+    use crate::bindings::batch::bulkhead::processor::batch;
     use crate::bindings::bulkhead::processor::call;
 
-    /// Empty: the host knows which call this guest is answering.
+    /// The host knows which call this guest is answering. Of a batch it is told which one is meant.
     #[derive(Clone, Debug)]
-    pub(crate) struct Call;
+    pub(crate) struct Call(Option<Place>);
+
+    /// Where in its batch a call stands. The function comes along so that processors without batches, which make none of
+    /// these, do not import it.
+    #[derive(Clone, Copy, Debug)]
+    struct Place {
+        index: u32,
+        select: fn(u32),
+    }
 
     impl Call {
+        pub(crate) const fn only() -> Self {
+            Self(None)
+        }
+
+        pub(crate) fn of_batch(index: u32) -> Self {
+            Self(Some(Place { index, select: batch::select }))
+        }
+
+        /// From here on the host speaks of this call, and log lines are its.
+        pub(crate) fn select(&self) {
+            if let Some(Place { index, select }) = self.0 {
+                select(index);
+            }
+        }
+
         pub(crate) fn header(&self, name: &str) -> Option<String> {
+            self.select();
             call::header(name)
         }
 
         pub(crate) fn headers(&self) -> Vec<(String, String)> {
+            self.select();
             call::headers()
         }
 
         pub(crate) fn request_id(&self) -> String {
+            self.select();
             call::request_id()
         }
 
         pub(crate) fn remaining(&self) -> Duration {
+            self.select();
             Duration::from_millis(call::remaining_ms())
         }
     }
@@ -58,6 +86,8 @@ mod given {
     }
 
     impl Call {
+        pub(crate) fn select(&self) {}
+
         pub(crate) fn header(&self, name: &str) -> Option<String> {
             self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
         }

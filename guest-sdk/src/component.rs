@@ -1,11 +1,15 @@
-//! What [`export!`](crate::export) expands to: hidden, because authors never name it.
+//! What [`export!`](crate::export) and [`export_batch!`](crate::export_batch) expand to: hidden, because authors never name it.
 
 use std::{
     cell::RefCell,
     panic::{self, PanicHookInfo},
 };
 
-use crate::{Processor, bindings::bulkhead::processor::call, preopens};
+use crate::{
+    BatchProcessor, Processor,
+    bindings::{batch_of, bulkhead::processor::call},
+    preopens,
+};
 
 pub use crate::bindings::*;
 
@@ -40,6 +44,15 @@ impl<P: Processor> Slot<P> {
             Ok(response) => Ok(response.into()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl<P: BatchProcessor> Slot<P> {
+    pub fn process_batch(&self, requests: Vec<Request>) -> Vec<Result<Response, Failure>> {
+        let mut slot = self.0.borrow_mut();
+        let processor = slot.as_mut().expect("the host initializes an instance before it calls it");
+        let answers = processor.process_batch(batch_of(requests)).into_iter();
+        answers.map(|answer| answer.map(Into::into).map_err(Into::into)).collect()
     }
 }
 

@@ -31,10 +31,10 @@ pub use crate::{
     error::Error,
     level::{Level, log},
     model::Model,
-    processor::Processor,
+    processor::{BatchProcessor, Processor},
     request::Request,
     response::Response,
 };
 
 #[doc(hidden)]
-pub use crate::export::assert_processor;
+pub use crate::export::{assert_batch_processor, assert_processor};

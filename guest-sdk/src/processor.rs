@@ -27,3 +27,20 @@ pub trait Processor: Sized + 'static {
     /// Becomes the answer: the status that the error carries, and its message as the body.
     fn process(&mut self, request: Request) -> Result<Response, Error>;
 }
+
+/// A processor that answers several calls at once, because that is faster than one after the other: a model that runs on a batch
+/// of inputs. Hand the type to [`export_batch!`](crate::export_batch) instead of `export!`, and set `metadata.rpc.batching` in the
+/// service file.
+pub trait BatchProcessor: Processor {
+    /// Answers calls that came at about the same time, at most `metadata.rpc.max_batch_size` of them: one answer for each, in their
+    /// order.
+    ///
+    /// An `Err` is the answer to that one call. A panic, a trap, or the end of the fuel, of which there is as much as all the calls
+    /// have together, is an answer to none: the calls then go to [`process`](Processor::process) of fresh instances one by one, so
+    /// that only the one at fault fails. So `process` must be able to answer each of them. What this function has kept in the
+    /// instance by then is gone.
+    ///
+    /// Each call is stopped at its own deadline as far as its caller sees; the instance is stopped at the last of them. Log lines
+    /// belong to the first call until another one is asked something, or [`Request::log`] is used.
+    fn process_batch(&mut self, requests: Vec<Request>) -> Vec<Result<Response, Error>>;
+}

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
-use crate::call::Call;
+use crate::{Level, call::Call};
 
 /// One call.
 ///
@@ -43,6 +43,12 @@ impl Request {
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.call.remaining()
+    }
+
+    /// Writes a log line of this call. Outside of batches, [`log`](crate::log()) does the same.
+    pub fn log(&self, level: Level, message: impl Display) {
+        self.call.select();
+        crate::log(level, message);
     }
 }
 

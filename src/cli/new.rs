@@ -58,6 +58,7 @@ const SDK: &[(&str, &str)] = sdk![
     "src/request.rs",
     "src/response.rs",
     "src/tracing_events.rs",
+    "wit/batch-processor.wit",
     "wit/processor.wit",
 ];
 

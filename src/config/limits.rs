@@ -1,6 +1,6 @@
 //! What must hold between keys, and the README's table of limits.
 
-use super::{keys::KEYS, kind::Kind, mistakes::Mistakes, settings::Settings};
+use super::{keys::KEYS, kind::Kind, mistakes::Mistakes, settings::Settings, table::FRESH};
 
 /// Every worker has a guest with a memory of its own and a place in the pool, so their number has an end per service.
 const MOST_WORKERS: u64 = 4096;
@@ -19,11 +19,36 @@ pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
         );
         mistakes.add("metadata.rpc.worker_threads", message);
     }
+    if settings.flag("metadata.rpc.batching") {
+        batching(settings, mistakes);
+    }
     for policy in ["rate_limit", "concurrency_limit"].map(|name| format!("networking.gateway_policy.{name}")) {
         let limit = format!("{policy}.limit");
         if settings.flag(&format!("{policy}.enable")) && settings.given(&limit).is_none() && !mistakes.at(&limit) {
             mistakes.add(&limit, format!("missing, while {policy}.enable is true"));
         }
+    }
+}
+
+fn batching(settings: &Settings<'_>, mistakes: &mut Mistakes) {
+    let integer = |name: &str| settings.integer(&format!("metadata.rpc.{name}"));
+    let (size, queue) = (integer("max_batch_size"), integer("max_queue_size"));
+    if size > queue {
+        let message = format!(
+            "found {size}, expected at most metadata.rpc.max_queue_size, {queue}: requests that wait for their batch are in the queue"
+        );
+        mistakes.add("metadata.rpc.max_batch_size", message);
+    }
+    let (wait, keepalive) = (integer("max_batch_timeout"), integer("keepalive"));
+    if wait >= keepalive {
+        let message = format!(
+            "found {wait}, expected less than metadata.rpc.keepalive, {keepalive}, in which requests must be answered"
+        );
+        mistakes.add("metadata.rpc.max_batch_timeout", message);
+    }
+    if settings.text("sandbox.isolation").as_deref() == Some(FRESH) {
+        let message = "true, while sandbox.isolation is \"fresh\": requests that are answered together share a guest";
+        mistakes.add("metadata.rpc.batching", message);
     }
 }
 

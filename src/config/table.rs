@@ -68,15 +68,15 @@ pub(super) const KEYS: &[Key] = &[
         .default("0", "as in EAS: the queue is the protection")
         .means("How many requests a second an instance accepts; 0 is no limit.")
         .at_limit("429 `rate_limited` with `Retry-After`"),
-    Key::later("metadata.rpc.batching", Flag)
+    Key::used("metadata.rpc.batching", Flag)
         .default("false", "as in EAS")
-        .means("Whether several requests are handed to the processor as one."),
-    Key::later("metadata.rpc.max_batch_size", whole(1, 4096, "requests"))
+        .means("Whether several requests are handed to the processor at once; it must export `process-batch`."),
+    Key::used("metadata.rpc.max_batch_size", whole(1, 4096, "requests"))
         .default("16", "as in EAS")
-        .means("How many requests make a batch."),
-    Key::later("metadata.rpc.max_batch_timeout", whole(0, 60_000, "ms"))
+        .means("How many requests make a batch at most."),
+    Key::used("metadata.rpc.max_batch_timeout", whole(0, 60_000, "ms"))
         .default("50", "as in EAS")
-        .means("How many milliseconds a batch waits to fill."),
+        .means("How many milliseconds the oldest request of a batch waits for it to fill; 0 is no longer than for a worker."),
     Key::used("metadata.rpc.decompressor", Word(&["zlib", "gzip", "snappy", "zstd", "lz4"]))
         .means("How request bodies without `Content-Encoding` are compressed; EAS clients do not say so in a header."),
     Key::used("metadata.eas.termination_grace_period", whole(0, 3600, "s"))

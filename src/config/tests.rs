@@ -73,7 +73,7 @@ fn every_key_says_what_it_is_for() {
         "processor_envs": [{"name": "LEVEL", "value": "info"}, {"name": "N", "value": 3}],
         "metadata": {
             "instance": 2, "memory": 512, "eas": {"termination_grace_period": 5},
-            "rpc": {"keepalive": 100, "worker_threads": 8, "max_queue_size": 0, "rate_limit": 50,
+            "rpc": {"keepalive": 100, "worker_threads": 8, "max_queue_size": 4, "rate_limit": 50,
                     "batching": true, "max_batch_size": 4, "max_batch_timeout": 7, "decompressor": "zstd"}
         },
         "runtime": {"enable_crash_block": true},
@@ -81,7 +81,7 @@ fn every_key_says_what_it_is_for() {
             "rate_limit": {"enable": true, "limit": 9}, "concurrency_limit": {"enable": false, "limit": 3}
         }},
         "sandbox": {
-            "fuel": "unlimited", "isolation": "fresh", "snapshot": false, "max_requests_per_instance": 1000,
+            "fuel": "unlimited", "isolation": "reuse", "snapshot": false, "max_requests_per_instance": 1000,
             "trap_status": 500, "fuel_status": 503, "initialize_timeout_ms": 1,
             "max_request_bytes": 1073741824, "max_response_bytes": 1, "methods": ["DELETE", "GET"],
             "allow_hosts": ["api.example.com"], "log_bytes_per_request": 0, "expose": ["stack", "fuel"]
@@ -107,13 +107,13 @@ fn every_key_says_what_it_is_for() {
     assert_eq!(spec.gateway_policy().concurrency_limit, None, "a limit that is not enabled is none");
 
     let rpc = spec.rpc();
-    assert_eq!((rpc.keepalive, rpc.worker_threads, rpc.max_queue_size), (Duration::from_millis(100), 8, 0));
+    assert_eq!((rpc.keepalive, rpc.worker_threads, rpc.max_queue_size), (Duration::from_millis(100), 8, 4));
     assert_eq!(rpc.rate_limit.map(u32::from), Some(50));
     assert_eq!(rpc.batching, Some(Batching { max_size: 4, max_wait: Duration::from_millis(7) }));
     assert_eq!(rpc.decompressor, Some(Decompressor::Zstd));
 
     let sandbox = spec.sandbox();
-    assert_eq!((sandbox.fuel, sandbox.isolation), (Fuel::Unlimited, Isolation::Fresh));
+    assert_eq!((sandbox.fuel, sandbox.isolation), (Fuel::Unlimited, Isolation::Reuse));
     assert!(!sandbox.snapshot);
     assert_eq!(sandbox.max_requests_per_instance.map(u32::from), Some(1000));
     assert_eq!((sandbox.trap_status, sandbox.fuel_status), (500, 503));
@@ -253,7 +253,6 @@ fn eas_keys_without_meaning_are_listed_and_so_are_those_without_effect_yet() {
     ];
     assert_eq!(file.ignored(), ignored);
     let not_yet = [
-        "metadata.rpc.batching",
         "sandbox.allow_hosts",
         "runtime.enable_crash_block",
         "networking.gateway_policy.rate_limit.enable",

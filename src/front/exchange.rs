@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
 use super::refusal::Refusal;
-use crate::call::{Call, RequestId, Spent};
+use crate::call::{Batched, Call, RequestId, Spent};
 use crate::registry::{Account, Service};
 use crate::sandbox::Run;
 use crate::telemetry::{Entry, LogWriter, ServiceMetrics};
@@ -131,10 +131,24 @@ impl<'a> Exchange<'a> {
         self.received = Some(Instant::now());
     }
 
-    /// A worker is there; since when. One that was idle costs no look at the clock.
-    pub(super) fn admitted(&mut self, waited: bool) -> Instant {
-        let at = self.received.filter(|_| !waited).unwrap_or_else(Instant::now);
-        *self.admitted.insert(at)
+    /// A worker is there; since when. One that was idle costs no look at the clock. Where the call is still to wait for a
+    /// batch, it is known only afterwards whether `waited`.
+    pub(super) fn admitted(&mut self, waited: Option<bool>) -> Instant {
+        let at = self.received.filter(|_| waited == Some(false)).unwrap_or_else(Instant::now);
+        self.admitted = waited.map(|_| at);
+        at
+    }
+
+    /// When the call began, if it has.
+    fn began(&self) -> Option<Instant> {
+        self.admitted.or_else(|| Some(self.batch()?.began))
+    }
+
+    fn batch(&self) -> Option<Batched> {
+        match &self.subject {
+            Subject::Call(call) => call.spent.batch(),
+            Subject::Request { .. } => None,
+        }
     }
 
     /// The request becomes a call, and the call begins.
@@ -164,7 +178,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn times(&self) -> Times {
         let end = self.ended.unwrap_or_else(Instant::now);
         let received = self.received.unwrap_or(end);
-        let admitted = self.admitted.unwrap_or(end);
+        let admitted = self.began().unwrap_or(end);
         Times { end, receive: received - self.arrived, queue: admitted - received, run: end - admitted }
     }
 
@@ -186,7 +200,7 @@ impl<'a> Exchange<'a> {
         if self.received.is_some() {
             metrics.received(times.receive);
         }
-        if self.admitted.is_some() {
+        if self.began().is_some() {
             metrics.queued(times.queue);
             metrics.ran(times.run, self.fuel);
         }
@@ -206,6 +220,7 @@ impl<'a> Exchange<'a> {
             receive: times.receive,
             queue: times.queue,
             run: times.run,
+            batch: self.batch().map_or(0, |batch| batch.size),
             fuel: self.fuel,
             memory: self.memory,
             bytes_in: self.bytes_in,

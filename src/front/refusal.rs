@@ -255,17 +255,22 @@ impl Refusal {
     pub(super) fn not_admitted(why: NotAdmitted, rpc: &config::Rpc) -> Self {
         match why {
             NotAdmitted::QueueFull => Self::QueueFull { max_queue: rpc.max_queue_size },
-            NotAdmitted::NoWorker => Self::NoHealthyUpstream {
-                detail: "no healthy upstream: the service's guests fail to start again; its owner is told why".into(),
-            },
+            NotAdmitted::NoWorker => Self::no_worker(),
             NotAdmitted::Overdue => Self::DeadlineExceeded { limit: rpc.keepalive },
             NotAdmitted::Retired => Self::Retired,
+        }
+    }
+
+    fn no_worker() -> Self {
+        Self::NoHealthyUpstream {
+            detail: "no healthy upstream: the service's guests fail to start again; its owner is told why".into(),
         }
     }
 
     pub(super) fn stopped(stopped: &Stopped, limit: Duration) -> Self {
         match stopped {
             Stopped::Retired => Self::Retired,
+            Stopped::NoWorker => Self::no_worker(),
             Stopped::Overdue => Self::DeadlineExceeded { limit },
             Stopped::NoGuest(error) => Self::Internal { cause: error.to_string() },
         }

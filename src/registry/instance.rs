@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
+use super::batches::{Batches, Outcome};
 use super::replacements::{LastTrouble, Replacements, Trouble};
 use super::version::make;
 use super::worker::Worker;
-use crate::admission::{Admission, Lanes, Occupancy};
+use crate::admission::{Admission, BatchLimits, Batcher, Habit, Lanes, Occupancy, Place, Seat, Turned};
+use crate::call::Call;
 use crate::config::ServiceSpec;
 use crate::sandbox::{Guest, InitializeError, Program, Room};
 use crate::telemetry::ServiceMetrics;
@@ -22,8 +24,16 @@ pub(super) struct Supplies {
     pub(super) metrics: Arc<ServiceMetrics>,
 }
 
+/// What an admitted request holds.
+pub(super) enum Held {
+    Worker(Place<Worker>),
+    Seat(Seat<Arc<Call>, Outcome>),
+}
+
 pub(super) struct Instance {
     pub(super) admission: Arc<Admission<Worker>>,
+    /// Where requests wait that are answered together.
+    pub(super) batcher: Option<Batcher<Arc<Call>, Outcome>>,
     trouble: Arc<LastTrouble>,
     /// No guest is made any more for those that fail.
     retired: Arc<AtomicBool>,
@@ -41,6 +51,7 @@ impl Instance {
     pub(super) async fn bring_up(
         spec: &ServiceSpec,
         supplies: &Supplies,
+        habit: &Arc<Habit>,
         room: Room,
         first: Option<Guest>,
         has_made: bool,
@@ -67,14 +78,53 @@ impl Instance {
             retired: Arc::clone(&retired),
             trouble: Arc::clone(&trouble),
         };
-        let admission = Admission::new(guests, spec.rpc().max_queue_size, Box::new(replacements));
+        let rpc = spec.rpc();
+        // Requests wait for a batch, and batches for a worker: the next one, and those that lost theirs half-way.
+        let max_queue = if rpc.batching.is_some() { rpc.worker_threads + 1 } else { rpc.max_queue_size };
+        let admission = Admission::new(guests, max_queue, Box::new(replacements));
+        let batcher = rpc.batching.map(|batching| {
+            let limits = BatchLimits {
+                max_size: batching.max_size,
+                max_wait: batching.max_wait,
+                max_waiting: rpc.max_queue_size,
+            };
+            let (supplies, habit) = (supplies.clone(), Arc::clone(habit));
+            let batches = Batches { supplies, admission: Arc::clone(&admission), habit };
+            Batcher::new(limits, Arc::clone(&admission), batches)
+        });
         let grace = spec.termination_grace();
         let cut = (grace < spec.rpc().keepalive).then(|| watch::Sender::new(false));
-        Ok(Arc::new(Self { admission, trouble, retired, grace, cut, started: SystemTime::now(), _room: room }))
+        Ok(Arc::new(Self { admission, batcher, trouble, retired, grace, cut, started: SystemTime::now(), _room: room }))
     }
 
     pub(super) fn occupancy(&self) -> Occupancy {
-        self.admission.occupancy()
+        let occupancy = self.admission.occupancy();
+        match &self.batcher {
+            Some(batcher) => Occupancy { queued: batcher.waiting(), max_queue: batcher.max_waiting(), ..occupancy },
+            None => occupancy,
+        }
+    }
+
+    /// Looked at before a request's body is read: whether there is any use in reading it.
+    pub(super) fn is_full(&self) -> bool {
+        match &self.batcher {
+            Some(batcher) => batcher.is_full(),
+            None => self.admission.is_full(),
+        }
+    }
+
+    /// Requests at work and waiting.
+    pub(super) fn load(&self) -> usize {
+        self.admission.load() + self.batcher.as_ref().map_or(0, Batcher::waiting)
+    }
+
+    /// A worker for one request, after a wait in turn, or a seat among those that wait for a batch.
+    pub(super) async fn admit(&self, deadline: Instant) -> Result<Held, Turned> {
+        match &self.batcher {
+            Some(_) if self.admission.is_deserted() => Err(Turned::NoWorker),
+            Some(batcher) => batcher.seat().map(Held::Seat),
+            None => self.admission.admit(deadline).await.map(Held::Worker),
+        }
     }
 
     /// What keeps it from replacing its guests; `None` where nothing does.

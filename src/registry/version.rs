@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use super::image::Ready;
-use super::instance::{Instance, Supplies};
+use super::instance::{Held, Instance, Supplies};
 use super::rate::{Limited, Rate};
 use super::replacements::Trouble;
 use super::worker::Worker;
-use crate::admission::{Habit, Lanes, Occupancy, Overdue, Place, Turned};
+use crate::admission::{Habit, Lanes, Occupancy, Overdue, Place, Turned, Unanswered};
 use crate::call::{Call, RequestId};
 use crate::config::{Fuel, Isolation, ServiceSpec};
 use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings, Worn};
@@ -50,20 +50,27 @@ pub enum Stopped {
     Overdue,
     /// The guest that it was to have cannot be made.
     NoGuest(InitializeError),
+    /// No worker is left for its batch, and none can be made for now.
+    NoWorker,
     /// Another version has taken over, and the grace of this one is over.
     Retired,
 }
 
-/// A worker's place, given to one call.
+/// A worker's place, given to one call; or, where the service batches, a place among those that wait to be answered
+/// together.
 pub struct Ticket {
-    place: Place<Worker>,
+    held: Held,
     instance: usize,
 }
 
 impl Ticket {
-    /// Whether it was to be had only after a wait in the queue.
-    pub fn has_waited(&self) -> bool {
-        self.place.has_waited()
+    /// Whether it was to be had only after a wait in the queue. `None` where the wait for a batch is still to come; the
+    /// call knows when that has ended.
+    pub fn has_waited(&self) -> Option<bool> {
+        match &self.held {
+            Held::Worker(place) => Some(place.has_waited()),
+            Held::Seat(_) => None,
+        }
     }
 }
 
@@ -82,17 +89,18 @@ impl Version {
         // All of it or none: half a version is of no use.
         let mut room = program.reserve(workers.saturating_mul(spec.instances()))?;
         let supplies = Supplies { program, lanes, metrics };
+        let habit = Arc::default();
         let mut instances = Vec::with_capacity(spec.instances());
         for index in 0..spec.instances() {
             let room = room.part(workers);
-            instances.push(Instance::bring_up(&spec, &supplies, room, first.take(), index > 0).await?);
+            instances.push(Instance::bring_up(&spec, &supplies, &habit, room, first.take(), index > 0).await?);
         }
         let rate = spec.rpc().rate_limit.map(|limit| {
             // The setting is per instance; which one a call goes to is not known yet where the rate is looked at.
             let total = u64::from(limit.get()).saturating_mul(instances.len() as u64);
             Arc::new(Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN)))
         });
-        let (habit, turn) = (Arc::default(), AtomicUsize::new(0));
+        let turn = AtomicUsize::new(0);
         Ok(Arc::new(Self { number, spec, instances, supplies, rate, habit, no_snapshot, turn }))
     }
 
@@ -107,7 +115,7 @@ impl Version {
     async fn renew(&self, index: usize) -> Result<Arc<Self>, InitializeError> {
         let room = self.supplies.program.reserve(self.spec.rpc().worker_threads)?;
         let mut instances = self.instances.clone();
-        instances[index] = Instance::bring_up(&self.spec, &self.supplies, room, None, false).await?;
+        instances[index] = Instance::bring_up(&self.spec, &self.supplies, &self.habit, room, None, false).await?;
         Ok(Arc::new(Self {
             number: self.number,
             spec: self.spec.clone(),
@@ -131,15 +139,15 @@ impl Version {
 
     /// Looked at before a request's body is read: whether there is any use in reading it.
     pub fn is_full(&self) -> bool {
-        self.instances.iter().all(|instance| instance.admission.is_full())
+        self.instances.iter().all(|instance| instance.is_full())
     }
 
-    /// Waits in turn for a worker.
+    /// Waits in turn for a worker. Where the service batches, that wait is a part of [`Version::run`].
     pub async fn admit(&self, deadline: Instant) -> Result<Ticket, NotAdmitted> {
         let index = self.pick();
         let instance = &self.instances[index];
-        match instance.within_grace(instance.admission.admit(deadline)).await {
-            Some(Ok(place)) => Ok(Ticket { place, instance: index }),
+        match instance.within_grace(instance.admit(deadline)).await {
+            Some(Ok(held)) => Ok(Ticket { held, instance: index }),
             Some(Err(Turned::QueueFull)) => Err(NotAdmitted::QueueFull),
             Some(Err(Turned::Overdue)) => Err(NotAdmitted::Overdue),
             Some(Err(Turned::NoWorker)) => Err(NotAdmitted::NoWorker),
@@ -151,9 +159,35 @@ impl Version {
     ///
     /// `began` is the present moment, which the caller has just looked at.
     pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Stopped> {
+        let Ticket { held, instance } = ticket;
+        let instance = &self.instances[instance];
+        match held {
+            Held::Worker(place) => self.run_by_itself(instance, place, call, began).await,
+            Held::Seat(seat) => {
+                let deadline = call.deadline;
+                match instance.within_grace(seat.answer(call, deadline)).await {
+                    None => Err(Stopped::Retired),
+                    Some(Ok(outcome)) => outcome,
+                    Some(Err(Unanswered::Overdue)) => Err(Stopped::Overdue),
+                    Some(Err(Unanswered::NoWorker)) => Err(Stopped::NoWorker),
+                    Some(Err(Unanswered::Lost)) => {
+                        Err(Stopped::NoGuest(InitializeError::Host("the work on its batch was given up".into())))
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run_by_itself(
+        &self,
+        instance: &Instance,
+        place: Place<Worker>,
+        call: Arc<Call>,
+        began: Instant,
+    ) -> Result<Run, Stopped> {
         let Supplies { metrics, .. } = &self.supplies;
         let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
-        let outcome = self.compute(ticket, call, began).await.map(|(run, worn)| {
+        let outcome = self.compute(instance, place, call, began).await.map(|(run, worn)| {
             if let Some(worn) = worn {
                 metrics.recycled(worn.name());
             }
@@ -162,6 +196,7 @@ impl Version {
         interrupted.fault = match &outcome {
             Err(Stopped::Overdue) => Some("deadline_exceeded"),
             Err(Stopped::Retired) => Some("grace_over"),
+            Err(Stopped::NoWorker) => None,
             Err(Stopped::NoGuest(_)) => {
                 metrics.initialize_failed();
                 None
@@ -175,15 +210,21 @@ impl Version {
 
     /// Answers a call that nobody made, with a worker of this instance; it is counted nowhere.
     pub(super) async fn run_alone(&self, instance: usize, call: Arc<Call>) -> Result<Run, Stopped> {
-        let place = self.instances[instance].admission.admit(call.deadline).await.map_err(|_| Stopped::Overdue)?;
-        let (run, _) = self.compute(Ticket { place, instance }, call, Instant::now()).await?;
+        let instance = &self.instances[instance];
+        let place = instance.admission.admit(call.deadline).await.map_err(|_| Stopped::Overdue)?;
+        let (run, _) = self.compute(instance, place, call, Instant::now()).await?;
         Ok(run)
     }
 
-    async fn compute(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<(Run, Option<Worn>), Stopped> {
+    async fn compute(
+        &self,
+        instance: &Instance,
+        mut place: Place<Worker>,
+        call: Arc<Call>,
+        began: Instant,
+    ) -> Result<(Run, Option<Worn>), Stopped> {
         let deadline = call.deadline;
         let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
-        let Ticket { mut place, instance } = ticket;
         let work = Box::pin(async move {
             let guest = place.start().guest().await.map_err(Stopped::NoGuest)?;
             let run = guest.run(call, began).await;
@@ -195,7 +236,7 @@ impl Version {
             Ok((run, worn))
         });
         let lanes = &self.supplies.lanes;
-        match self.instances[instance].within_grace(lanes.run(&self.habit, began, deadline, work)).await {
+        match instance.within_grace(lanes.run(&self.habit, began, deadline, work)).await {
             None => Err(Stopped::Retired),
             Some(Err(Overdue)) => Err(Stopped::Overdue),
             Some(Ok(outcome)) => outcome,
@@ -227,22 +268,23 @@ impl Version {
         if count == 1 {
             return 0;
         }
-        let admission = |index: usize| &self.instances[index].admission;
+        let load = |index: usize| self.instances[index].load();
+        let is_deserted = |index: usize| self.instances[index].admission.is_deserted();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % count;
         let second = (first + 1) % count;
-        let picked = if admission(second).load() < admission(first).load() { second } else { first };
-        if !admission(picked).is_deserted() {
+        let picked = if load(second) < load(first) { second } else { first };
+        if !is_deserted(picked) {
             return picked;
         }
-        let by_hope = |index: &usize| (admission(*index).is_deserted(), admission(*index).load());
+        let by_hope = |index: &usize| (is_deserted(*index), load(*index));
         (0..count).min_by_key(by_hope).unwrap_or(picked)
     }
 }
 
 /// Counts the guest that a call cost, also when the call's future is dropped.
-struct Interrupted<'a> {
-    metrics: &'a ServiceMetrics,
-    fault: Option<&'static str>,
+pub(super) struct Interrupted<'a> {
+    pub(super) metrics: &'a ServiceMetrics,
+    pub(super) fault: Option<&'static str>,
 }
 
 impl Drop for Interrupted<'_> {
@@ -279,6 +321,7 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> 
         max_response_bytes: sandbox.max_response_bytes,
         log_bytes: sandbox.log_bytes_per_request,
         max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),
+        batching: spec.rpc().batching.is_some(),
         image: None,
     }
 }

@@ -99,7 +99,7 @@ async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) 
                         Err(fault) => (told_fault(&fault, &version.spec), run.stack),
                     },
                     Err(Stopped::NoGuest(error)) => (format!("got no guest: {error}"), String::new()),
-                    Err(Stopped::Overdue | Stopped::Retired) => {
+                    Err(Stopped::Overdue | Stopped::Retired | Stopped::NoWorker) => {
                         let most = version.spec.rpc().keepalive * PATIENCE;
                         let what = format!(
                             "was not answered in time: {} ms for one request, {} s for all",

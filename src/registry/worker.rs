@@ -12,6 +12,11 @@ pub(super) enum Worker {
 }
 
 impl Worker {
+    /// Lets go of a guest that must not be used again; the next one is made when it is needed.
+    pub(super) fn promise(&mut self, program: &Arc<Program>) {
+        *self = Self::Promised(Arc::clone(program));
+    }
+
     /// The guest; made now, if it was only promised.
     pub(super) async fn guest(&mut self) -> Result<&mut Guest, InitializeError> {
         loop {

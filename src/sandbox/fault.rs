@@ -5,7 +5,7 @@ use std::fmt;
 use wasmtime::Trap;
 
 /// Why a call gave no answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Fault {
     /// The processor declined: `status` is its own, or `None` for the service's `trap_status`. Nothing is wrong with the guest.
     Failure {
@@ -40,6 +40,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether the guest must not be used any more.
+    pub const fn spoils(&self) -> bool {
+        !matches!(self, Self::Failure { .. })
+    }
+
     /// Short and stable: the `fault` label of metrics and log lines.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -9,19 +9,17 @@ use wasmtime::Store;
 use wasmtime::component::Instance;
 
 use super::answer;
-use super::bindings::Processor;
-use super::bindings::bulkhead::processor::types::Request;
+use super::bindings::bulkhead::processor::types::{Failure, Request, Response};
 use super::fault::{Circumstances, Fault, classify, stack};
 use super::host::HostState;
-use super::program::Program;
+use super::program::{Entries, Program};
 use crate::call::{Answer, Call};
 
 /// An instance with its memory. After a fault, or when a call was abandoned, it must not be used again.
 pub struct Guest {
     program: Arc<Program>,
     store: Store<HostState>,
-    processor: Processor,
-    instance: Instance,
+    entries: Entries,
     calls: u64,
     /// Bytes of memory it began with.
     born_with: usize,
@@ -63,20 +61,15 @@ pub struct Run {
 impl Run {
     /// Whether the guest may answer another call.
     pub fn left_the_guest_whole(&self) -> bool {
-        matches!(self.result, Ok(_) | Err(Fault::Failure { .. }))
+        !self.result.as_ref().is_err_and(Fault::spoils)
     }
 }
 
 impl Guest {
-    pub(super) fn new(
-        program: Arc<Program>,
-        store: Store<HostState>,
-        processor: Processor,
-        instance: Instance,
-    ) -> Self {
+    pub(super) fn new(program: Arc<Program>, store: Store<HostState>, entries: Entries) -> Self {
         let born_with = store.data().limits.memory();
         let clock = Clock { busy: Duration::ZERO, last: Instant::now() };
-        Self { program, store, processor, instance, calls: 0, born_with, clock }
+        Self { program, store, entries, calls: 0, born_with, clock }
     }
 
     pub(super) fn program(&self) -> &Arc<Program> {
@@ -84,7 +77,7 @@ impl Guest {
     }
 
     pub(super) fn store_and_instance(&mut self) -> (&mut Store<HostState>, Instance) {
-        (&mut self.store, self.instance)
+        (&mut self.store, self.entries.instance)
     }
 
     /// Whether this guest should make way for another, though nothing is wrong with it.
@@ -105,62 +98,158 @@ impl Guest {
     /// `began` is the present moment, which the caller has just looked at.
     pub async fn run(&mut self, call: Arc<Call>, began: Instant) -> Run {
         self.calls += 1;
-        let Self { program, store, processor, clock, .. } = self;
-        let settings = program.settings();
-        let budget = settings.fuel.unwrap_or(u64::MAX);
-        let state = store.data_mut();
-        state.limits.take_refused();
-        // A panic that was reported and then survived explains nothing that comes later.
-        state.panic = None;
-        state.lines.begin(Some(call.request_id), settings.log_bytes);
-        call.spent.note_memory(state.limits.memory());
-        state.call = Some(Arc::clone(&call));
-
+        let Self { program, store, entries, clock, .. } = self;
+        let budget = prepare(store.data_mut(), &call, 1, program);
         *clock = Clock { busy: Duration::ZERO, last: began };
         let returned = match program.wind_up(store, budget) {
-            Ok(()) => clock.time(processor.call_process(&mut *store, request(&call))).await,
+            Ok(()) => clock.time(entries.processor.call_process(&mut *store, request(&call))).await,
             Err(error) => Err(error),
         };
 
-        let state = store.data_mut();
-        state.call = None;
-        state.lines.end();
+        let max_body = program.settings().max_response_bytes;
         let (result, stack) = match returned {
-            Ok(Ok(response)) => (answer::check(response, settings.max_response_bytes), String::new()),
-            Ok(Err(failure)) => (Err(answer::failure(failure)), String::new()),
-            Err(error) => {
-                let circumstances = Circumstances {
-                    panic: state.panic.take(),
-                    memory_refused: state.limits.take_refused(),
-                    memory_limit: state.limits.memory_limit(),
-                    fuel_budget: budget,
-                };
-                (Err(classify(&error, circumstances)), stack(&error))
-            }
+            Ok(answered) => (checked(answered, max_body), String::new()),
+            Err(error) => failed(store.data_mut(), &error, budget),
         };
+        let (fuel, memory) = self.settle(1);
+        Run { result, stack, fuel, memory, ended: self.clock.last }
+    }
+
+    /// Answers several calls at once, for which together it has the fuel of as many. Otherwise as [`Guest::run`].
+    ///
+    /// # Panics
+    /// When its service does not batch, or there is no call.
+    pub async fn run_batch(&mut self, calls: &[Arc<Call>], began: Instant) -> BatchRun {
+        let size = calls.len();
+        self.calls += size as u64;
+        let Self { program, store, entries, clock, .. } = self;
+        let batch = entries.batch.as_ref().expect("only services that batch make batches");
+        let budget = prepare(store.data_mut(), &calls[0], size, program);
+        store.data_mut().batch = calls.to_vec();
+        store.set_hostcall_fuel(program.copies(size));
+        let requests: Vec<Request<'_>> = calls.iter().map(|call| request(call)).collect();
+        *clock = Clock { busy: Duration::ZERO, last: began };
+        let returned = match program.wind_up(store, budget) {
+            Ok(()) => clock.time(batch.call_process_batch(&mut *store, &requests)).await,
+            Err(error) => Err(error),
+        };
+
+        store.set_hostcall_fuel(program.copies(1));
+        let max_body = program.settings().max_response_bytes;
+        let (results, stack) = match returned {
+            Ok(answered) if answered.len() != size => {
+                let reason = format!("process-batch returned {} results for {size} requests", answered.len());
+                (Err(Fault::BadAnswer { reason }), String::new())
+            }
+            Ok(answered) => {
+                let checked = answered.into_iter().map(|answered| checked(answered, max_body));
+                (Ok(checked.collect()), String::new())
+            }
+            Err(error) => failed(store.data_mut(), &error, budget),
+        };
+        let (fuel, memory) = self.settle(size);
+        BatchRun { results, stack, fuel, memory, ended: self.clock.last }
+    }
+
+    /// The end of a call, or of so many together: what it burnt, where that is metered, and what memory is in use.
+    fn settle(&mut self, calls: usize) -> (Option<u64>, usize) {
+        let state = self.store.data_mut();
+        state.call = None;
+        state.batch.clear();
+        state.lines.end();
         let memory = state.limits.memory();
-        let fuel = burnt(program, store);
+        let fuel = burnt(&self.program, &self.store, calls);
         if let Some(fuel) = fuel {
-            program.fit_slice(fuel, clock.busy);
+            self.program.fit_slice(fuel, self.clock.busy);
         }
-        Run { result, stack, fuel, memory, ended: clock.last }
+        (fuel, memory)
     }
 }
 
-/// Fuel that the present call has burnt; `None` where the service is not metered.
-fn burnt(program: &Program, store: &Store<HostState>) -> Option<u64> {
-    let budget = program.settings().fuel?;
+/// What one call into the guest for several requests came to.
+#[derive(Debug)]
+pub struct BatchRun {
+    /// One for each request, in their order; or what they failed of together.
+    pub results: Result<Vec<Result<Answer, Fault>>, Fault>,
+    pub stack: String,
+    /// Fuel burnt by all together; `None` where the service is not metered.
+    pub fuel: Option<u64>,
+    pub memory: usize,
+    pub ended: Instant,
+}
+
+impl BatchRun {
+    /// What the guest failed of and must not be used after, if it did.
+    pub fn fault(&self) -> Option<&Fault> {
+        match &self.results {
+            Ok(results) => results.iter().filter_map(|result| result.as_ref().err()).find(|fault| fault.spoils()),
+            Err(fault) => Some(fault),
+        }
+    }
+}
+
+/// Gets the guest ready for a call, or for so many of which this is the first; the fuel they may burn together.
+fn prepare(state: &mut HostState, call: &Arc<Call>, calls: usize, program: &Program) -> u64 {
+    let settings = program.settings();
+    state.limits.take_refused();
+    // A panic that was reported and then survived explains nothing that comes later.
+    state.panic = None;
+    state.lines.begin(Some(call.request_id), settings.log_bytes.saturating_mul(calls));
+    call.spent.note_memory(state.limits.memory());
+    state.call = Some(Arc::clone(call));
+    budget(settings.fuel, calls).unwrap_or(u64::MAX)
+}
+
+/// The fuel of so many calls together; `None` where the service is not metered.
+fn budget(fuel: Option<u64>, calls: usize) -> Option<u64> {
+    fuel.map(|fuel| fuel.saturating_mul(calls as u64))
+}
+
+/// Fuel that the present calls have burnt; `None` where the service is not metered.
+fn burnt(program: &Program, store: &Store<HostState>, calls: usize) -> Option<u64> {
+    let budget = budget(program.settings().fuel, calls)?;
     Some(budget.saturating_sub(store.get_fuel().unwrap_or_default()))
+}
+
+fn checked(answered: Result<Response, Failure>, max_body: usize) -> Result<Answer, Fault> {
+    match answered {
+        Ok(response) => answer::check(response, max_body),
+        Err(failure) => Err(answer::failure(failure)),
+    }
+}
+
+/// What a call that did not return failed of, and where.
+fn failed<T>(state: &mut HostState, error: &wasmtime::Error, fuel_budget: u64) -> (Result<T, Fault>, String) {
+    let circumstances = Circumstances {
+        panic: state.panic.take(),
+        memory_refused: state.limits.take_refused(),
+        memory_limit: state.limits.memory_limit(),
+        fuel_budget,
+    };
+    (Err(classify(error, circumstances)), stack(error))
+}
+
+/// Each call's part of what a batch has burnt together. The parts add up to the whole.
+pub fn share(fuel: u64, calls: usize, index: usize) -> u64 {
+    let calls = calls.max(1) as u64;
+    fuel / calls + if index == 0 { fuel % calls } else { 0 }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
         // In the middle of a call: it was stopped, and nobody else can say any more what it cost.
-        if let (Some(call), Some(fuel)) = (self.store.data_mut().call.take(), burnt(&self.program, &self.store)) {
+        let state = self.store.data_mut();
+        let (call, batch) = (state.call.take(), std::mem::take(&mut state.batch));
+        let Some(call) = call else { return };
+        let Some(fuel) = burnt(&self.program, &self.store, batch.len().max(1)) else { return };
+        if batch.is_empty() {
             call.spent.note_fuel(fuel);
-            // A processor none of whose calls ever comes to its end would otherwise never be known.
-            self.program.fit_slice(fuel, self.clock.busy);
         }
+        for (index, call) in batch.iter().enumerate() {
+            call.spent.note_fuel(share(fuel, batch.len(), index));
+        }
+        // A processor none of whose calls ever comes to its end would otherwise never be known.
+        self.program.fit_slice(fuel, self.clock.busy);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Everything a guest can reach: the `call` interface, and WASI with clocks, random, environment, captured output and
+//! Everything a guest can reach: the `call` and `batch` interfaces, and WASI with clocks, random, environment, captured output and
 //! the model directory. No other files, no sockets, no input. Granting more is a change to this file.
 
 use std::path::Path;
@@ -14,6 +14,7 @@ use wasmtime_wasi::p2::bindings::random::random;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::Processor;
+use super::bindings::batch::bulkhead::processor::batch;
 use super::bindings::bulkhead::processor::{call, types};
 use super::clock::SharedClock;
 use super::limits::{Limits, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
@@ -46,8 +47,10 @@ pub(super) struct HostState {
     table: ResourceTable,
     pub(super) limits: Limits,
     pub(super) lines: Lines,
-    /// The call being answered; none during `initialize`.
+    /// The call being answered, of a batch the one that is selected; none during `initialize`.
     pub(super) call: Option<Arc<Call>>,
+    /// All of the batch being answered; none outside of one.
+    pub(super) batch: Vec<Arc<Call>>,
     pub(super) panic: Option<(String, Option<String>)>,
     /// Host work since a host call last stepped aside.
     host_work: usize,
@@ -84,6 +87,7 @@ impl HostState {
             limits: Limits::new(provision.memory_limit),
             lines,
             call: None,
+            batch: Vec::new(),
             panic: None,
             host_work: 0,
         })
@@ -107,7 +111,7 @@ impl HostState {
 impl ResourceLimiter for HostState {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let allowed = self.limits.memory_growing(current, desired, maximum);
-        if let Some(call) = &self.call {
+        for call in self.call.iter().chain(&self.batch) {
             call.spent.note_memory(self.limits.memory());
         }
         Ok(allowed)
@@ -134,6 +138,7 @@ impl ResourceLimiter for HostState {
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     link_dear(linker)?;
+    batch::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     Processor::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
@@ -246,6 +251,16 @@ impl call::Host for HostState {
             location
         });
         self.panic = Some((message, location));
+    }
+}
+
+impl batch::Host for HostState {
+    async fn select(&mut self, index: u32) {
+        if let Some(call) = self.batch.get(index as usize) {
+            self.lines.select(call.request_id);
+            self.call = Some(Arc::clone(call));
+        }
+        self.work(0).await;
     }
 }
 

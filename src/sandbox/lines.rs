@@ -86,15 +86,29 @@ impl Lines {
         state.left = limit;
     }
 
-    /// Says unfinished lines and how many were dropped.
-    pub(super) fn end(&self) {
+    /// From here on lines belong to another request of the same batch, whose bytes are counted together.
+    pub(super) fn select(&self, request: RequestId) {
         let mut state = self.state();
+        if state.request != Some(request) {
+            self.finish(&mut state);
+            state.request = Some(request);
+        }
+    }
+
+    /// Says unfinished lines.
+    fn finish(&self, state: &mut State) {
         for source in [Source::Stdout, Source::Stderr] {
             let rest = std::mem::take(&mut state.partial[source as usize]);
             if !rest.is_empty() {
-                self.say(&mut state, source.level(), &rest);
+                self.say(state, source.level(), &rest);
             }
         }
+    }
+
+    /// Says unfinished lines and how many were dropped.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        self.finish(&mut state);
         let dropped = std::mem::take(&mut state.dropped);
         if dropped > 0 {
             self.sink.dropped(state.request, dropped);

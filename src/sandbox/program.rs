@@ -11,6 +11,7 @@ use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
 use super::Running;
+use super::bindings::batch::{BatchProcessor, BatchProcessorIndices};
 use super::bindings::bulkhead::processor::types::Model;
 use super::bindings::{Processor, ProcessorIndices};
 use super::engine::Metering;
@@ -30,6 +31,8 @@ const FIRST_SLICE: u64 = 1_000_000;
 const SLICE_BOUNDS: std::ops::RangeInclusive<u64> = 20_000..=2_000_000;
 /// Headers, log lines and whatever else a guest passes to the host at once.
 const COPY_SLACK: usize = 1 << 20;
+const NO_BATCH_ENTRY: &str = "metadata.rpc.batching is true, and the processor does not export process-batch (the world \
+    batch-processor; in Rust, `bulkhead_guest::export_batch!` instead of `export!`)";
 /// Calls that burn less say too little about the rate.
 const TELLING_FUEL: u64 = 20_000;
 
@@ -50,6 +53,8 @@ pub struct Settings {
     pub log_bytes: usize,
     /// Requests after which a guest is replaced; `None` for never.
     pub max_requests: Option<u64>,
+    /// Whether it is to answer batches.
+    pub batching: bool,
     /// Names the image of a guest after `initialize` by all that `initialize` can see; `None` where none is wanted.
     pub image: Option<String>,
 }
@@ -62,6 +67,8 @@ pub struct Program {
     _code: Arc<Component>,
     pre: InstancePre<HostState>,
     exports: ProcessorIndices,
+    /// What answers batches, where it is to.
+    batch: Option<BatchProcessorIndices>,
     /// Its guests begin as one that has been initialised, and so are not initialised any more.
     from_image: bool,
     settings: Settings,
@@ -69,6 +76,14 @@ pub struct Program {
     metering: Metering,
     /// Fuel per slice, fitted to what this processor's fuel costs in time.
     slice: AtomicU64,
+}
+
+/// An instance and the ways into it.
+pub(super) struct Entries {
+    pub(super) instance: Instance,
+    pub(super) processor: Processor,
+    /// Where its service batches.
+    pub(super) batch: Option<BatchProcessor>,
 }
 
 /// Why a guest could not be made.
@@ -125,8 +140,10 @@ impl Program {
         let refuse = |error: wasmtime::Error| LinkError(format!("{error:#}"));
         let pre = running.linker.instantiate_pre(&component).map_err(refuse)?;
         let exports = ProcessorIndices::new(&pre).map_err(refuse)?;
+        let batch = settings.batching.then(|| BatchProcessorIndices::new(&pre)).transpose();
+        let batch = batch.map_err(|_| LinkError(NO_BATCH_ENTRY.to_owned()))?;
         let (engine, rooms, slice) = (running.engine.clone(), running.rooms.clone(), AtomicU64::new(FIRST_SLICE));
-        Ok(Self { engine, rooms, _code: component, pre, exports, from_image, settings, sink, metering, slice })
+        Ok(Self { engine, rooms, _code: component, pre, exports, batch, from_image, settings, sink, metering, slice })
     }
 
     pub(super) fn sink(&self) -> &Arc<dyn LineSink> {
@@ -183,16 +200,15 @@ impl Program {
         };
         let mut store = Store::new(&self.engine, HostState::new(&provision).map_err(host_error)?);
         store.limiter(|state| state);
-        // What one call may copy out of the guest. An answer that is too long by less is told how much too long it is.
-        store.set_hostcall_fuel(self.settings.max_response_bytes.saturating_mul(2).saturating_add(COPY_SLACK));
+        store.set_hostcall_fuel(self.copies(1));
         self.wind_up(&mut store, u64::MAX).map_err(host_error)?;
         store.data().lines.begin(None, self.settings.log_bytes);
 
         let outcome = self.initialize(&mut store).await;
         store.data().lines.end();
         match outcome {
-            Ok((instance, processor, Ok(()))) => Ok(Guest::new(Arc::clone(self), store, processor, instance)),
-            Ok((_, _, Err(message))) => Err(InitializeError::Declined(message)),
+            Ok((entries, Ok(()))) => Ok(Guest::new(Arc::clone(self), store, entries)),
+            Ok((_, Err(message))) => Err(InitializeError::Declined(message)),
             Err(error) => {
                 let state = store.data_mut();
                 let circumstances = Circumstances {
@@ -206,22 +222,28 @@ impl Program {
         }
     }
 
-    async fn initialize(
-        &self,
-        store: &mut Store<HostState>,
-    ) -> wasmtime::Result<(Instance, Processor, Result<(), String>)> {
+    async fn initialize(&self, store: &mut Store<HostState>) -> wasmtime::Result<(Entries, Result<(), String>)> {
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let processor = self.exports.load(&mut *store, &instance)?;
+        let batch = self.batch.as_ref().map(|batch| batch.load(&mut *store, &instance)).transpose()?;
+        let entries = Entries { instance, processor, batch };
         if self.from_image {
-            return Ok((instance, processor, Ok(())));
+            return Ok((entries, Ok(())));
         }
         let model = Model {
             dir: self.settings.model_dir.as_ref().map(|_| MODEL_DIR),
             entry: self.settings.model_entry.as_deref(),
             config: &self.settings.model_config,
         };
-        let answer = processor.call_initialize(store, model).await?;
-        Ok((instance, processor, answer))
+        let answer = entries.processor.call_initialize(store, model).await?;
+        Ok((entries, answer))
+    }
+
+    /// Bytes that a guest may copy to the host at once, with the answers to so many requests. An answer that is too long by
+    /// less than this allows is told how much too long it is.
+    pub(super) fn copies(&self, requests: usize) -> usize {
+        let answers = self.settings.max_response_bytes.saturating_mul(2).saturating_mul(requests);
+        answers.saturating_add(COPY_SLACK)
     }
 
     /// Gives a guest its fuel, or its next tick, before a call.

@@ -31,6 +31,8 @@ pub struct Entry<'a> {
     pub receive: Duration,
     pub queue: Duration,
     pub run: Duration,
+    /// Requests that ran together with it, itself included; 0 for one that ran by itself, or not at all.
+    pub batch: usize,
     pub fuel: Option<u64>,
     /// Bytes of memory the guest has come to use.
     pub memory: usize,
@@ -68,6 +70,9 @@ impl Entry<'_> {
         ms(line, " receive_ms=", self.receive);
         ms(line, " queue_ms=", self.queue);
         ms(line, " run_ms=", self.run);
+        if self.batch > 0 {
+            number(line, " batch=", self.batch as u64);
+        }
         if let Some(fuel) = self.fuel {
             number(line, " fuel=", fuel);
         }
@@ -99,6 +104,9 @@ impl Entry<'_> {
         ms(line, ",\"receive_ms\":", self.receive);
         ms(line, ",\"queue_ms\":", self.queue);
         ms(line, ",\"run_ms\":", self.run);
+        if self.batch > 0 {
+            number(line, ",\"batch\":", self.batch as u64);
+        }
         if let Some(fuel) = self.fuel {
             number(line, ",\"fuel\":", fuel);
         }
@@ -162,6 +170,7 @@ mod tests {
             receive: Duration::from_micros(1500),
             queue: Duration::ZERO,
             run: Duration::from_micros(70),
+            batch: 3,
             fuel: Some(12),
             memory: 65536,
             bytes_in: 5,
@@ -178,7 +187,7 @@ mod tests {
         assert_eq!(
             rest,
             "POST /api/predict/echo answered 400 in 1.570 ms request_id=abc service=echo version=2 status=400 \
-             code=processor_exception receive_ms=1.500 queue_ms=0.000 run_ms=0.070 fuel=12 memory=65536 bytes_in=5 \
+             code=processor_exception receive_ms=1.500 queue_ms=0.000 run_ms=0.070 batch=3 fuel=12 memory=65536 bytes_in=5 \
              bytes_out=6 cause=\"it \\\"broke\\\"\\u000abadly\"\n"
         );
     }
@@ -192,5 +201,6 @@ mod tests {
         assert_eq!(parsed["cause"], "it \"broke\"\nbadly");
         assert_eq!(parsed["receive_ms"], 1.5);
         assert_eq!(parsed["status"], 400);
+        assert_eq!(parsed["batch"], 3);
     }
 }

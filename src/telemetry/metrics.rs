@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::histogram::Histogram;
+use super::sizes::Sizes;
 use crate::threads::PerThread;
 
 /// Statuses that are counted: 200 to 599.
@@ -28,6 +29,7 @@ pub struct ServiceMetrics {
     recycled: Counts,
     initialize_failures: AtomicU64,
     log_dropped: AtomicU64,
+    batches: Sizes,
 }
 
 /// What is counted at every request. Each thread has its own, for to count together is to wait for each other.
@@ -66,6 +68,7 @@ impl Default for ServiceMetrics {
             recycled: Counts::default(),
             initialize_failures: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
+            batches: Sizes::default(),
         }
     }
 }
@@ -119,6 +122,11 @@ impl ServiceMetrics {
         if let Some(fuel) = fuel {
             frequent.fuel.fetch_add(fuel, Ordering::Relaxed);
         }
+    }
+
+    /// So many requests began as one batch.
+    pub fn batched(&self, size: usize) {
+        self.batches.record(size);
     }
 
     /// A guest was given up because of `fault` and is being replaced.
@@ -195,6 +203,7 @@ impl Collector for View {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.requests(&mut encoder)?;
         self.times(&mut encoder)?;
+        self.batches(&mut encoder)?;
         self.instances(&mut encoder)?;
         let gauge = encoder.encode_descriptor("connections", "open connections of callers", None, MetricType::Gauge)?;
         encode_gauge(gauge, self.host.connections)?;
@@ -315,6 +324,25 @@ impl View {
                 let labels = [("service", seen.service.as_str())];
                 family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
                     snapshot.sum_seconds,
+                    snapshot.count,
+                    &snapshot.buckets,
+                    None,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Services that do not batch have none.
+    fn batches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "requests that were answered together";
+        let mut family = encoder.encode_descriptor("batch_size", help, None, MetricType::Histogram)?;
+        for seen in &self.services {
+            let snapshot = seen.metrics.batches.snapshot();
+            if snapshot.count > 0 {
+                let labels = [("service", seen.service.as_str())];
+                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                    snapshot.sum,
                     snapshot.count,
                     &snapshot.buckets,
                     None,

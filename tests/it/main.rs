@@ -3,6 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "settings are written in place, as json!({…})")]
 
 mod admin;
+mod batching;
 mod bench;
 mod cli;
 mod client;

@@ -30,6 +30,7 @@ fn settings() -> Settings {
         max_response_bytes: 1 << 20,
         log_bytes: 0,
         max_requests: None,
+        batching: false,
         image: None,
     }
 }

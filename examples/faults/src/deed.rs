@@ -49,6 +49,11 @@ pub(crate) enum Deed {
         #[serde(default = "line_bytes")]
         bytes: usize,
     },
+    /// Tells how many calls are in this one's batch. One that miscounts takes an answer away from the batch.
+    Batch {
+        #[serde(default)]
+        miscount: bool,
+    },
     /// Tells how many calls this instance was given, so a fresh instance answers 1.
     Flag,
     /// Tells everything that a processor can see.

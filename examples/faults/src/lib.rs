@@ -8,7 +8,7 @@ mod strain;
 
 use std::{fs, thread, time::Duration};
 
-use bulkhead_guest::{Error, Level, Model, Processor, Request, Response};
+use bulkhead_guest::{BatchProcessor, Error, Level, Model, Processor, Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,6 +18,8 @@ struct Faults {
     model: Model,
     /// Calls that this instance was given, the present one included.
     calls: u64,
+    /// Calls in the present batch; 0 outside of one.
+    batch: usize,
 }
 
 /// The service file's `model_config`.
@@ -47,12 +49,12 @@ impl Processor for Faults {
             text => serde_json::from_str(text)?,
         };
         match config.initialize {
-            Start::Ok => Ok(Self { model: model.clone(), calls: 0 }),
+            Start::Ok => Ok(Self::new(model)),
             Start::Fail => Err(Error::new(0, "initialize failed because model_config says so")),
             Start::Panic => panic!("initialize panicked because model_config says so"),
             Start::Loop => strain::spin(),
             Start::Model => match model.entry_path().map(fs::read) {
-                Some(Ok(_)) => Ok(Self { model: model.clone(), calls: 0 }),
+                Some(Ok(_)) => Ok(Self::new(model)),
                 Some(Err(error)) => Err(Error::new(0, format_args!("the model cannot be read: {error}"))),
                 None => Err(Error::new(0, "there is no model to read")),
             },
@@ -80,13 +82,36 @@ impl Processor for Faults {
             Deed::Body { bytes } => Ok(Response::new(vec![b'x'; bytes]).with_content_type("application/octet-stream")),
             Deed::Log { lines, bytes } => {
                 for _ in 0..lines {
-                    bulkhead_guest::log(Level::Info, "x".repeat(bytes));
+                    request.log(Level::Info, "x".repeat(bytes));
                 }
                 answer(&json!({ "lines": lines }))
             }
+            Deed::Batch { .. } => answer(&json!({ "batch": self.batch, "request_id": request.request_id() })),
             Deed::Flag => answer(&json!({ "calls": self.calls })),
             Deed::Inspect => answer(&inspect::sight(&self.model, &request)),
         }
+    }
+}
+
+impl BatchProcessor for Faults {
+    /// One after the other: what is shown is how a batch fails, not how it is fast.
+    fn process_batch(&mut self, requests: Vec<Request>) -> Vec<Result<Response, Error>> {
+        self.batch = requests.len();
+        let miscounts =
+            |request: &Request| matches!(serde_json::from_slice(&request.body), Ok(Deed::Batch { miscount: true }));
+        let miscounted = requests.iter().any(miscounts);
+        let mut answers: Vec<_> = requests.into_iter().map(|request| self.process(request)).collect();
+        if miscounted {
+            answers.pop();
+        }
+        self.batch = 0;
+        answers
+    }
+}
+
+impl Faults {
+    fn new(model: &Model) -> Self {
+        Self { model: model.clone(), calls: 0, batch: 0 }
     }
 }
 
@@ -94,7 +119,7 @@ fn answer(value: &impl Serialize) -> Result<Response, Error> {
     Ok(Response::json_bytes(serde_json::to_vec(value)?))
 }
 
-bulkhead_guest::export!(Faults);
+bulkhead_guest::export_batch!(Faults);
 
 #[cfg(test)]
 mod tests;

@@ -123,6 +123,21 @@ fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
         (json!({"metadata.rpc.max_batch_size": 0}), "metadata.rpc.max_batch_size", "found 0"),
         (json!({"metadata.rpc.batching": 2}), "metadata.rpc.batching", "found 2, expected true or false"),
         (
+            json!({"metadata.rpc": {"batching": true, "max_batch_size": 65}}),
+            "metadata.rpc.max_batch_size",
+            "found 65, expected at most metadata.rpc.max_queue_size, 64",
+        ),
+        (
+            json!({"metadata.rpc": {"batching": true, "max_batch_timeout": 70, "keepalive": 70}}),
+            "metadata.rpc.max_batch_timeout",
+            "found 70, expected less than metadata.rpc.keepalive, 70",
+        ),
+        (
+            json!({"metadata.rpc.batching": true, "sandbox.isolation": "fresh"}),
+            "metadata.rpc.batching",
+            "requests that are answered together share a guest",
+        ),
+        (
             json!({"metadata.rpc.decompressor": "brotli"}),
             "metadata.rpc.decompressor",
             "found \"brotli\", expected one of zlib, gzip, snappy, zstd, lz4",

@@ -1,7 +1,8 @@
 //! The interfaces that a component may import, by name; what they do is in `sandbox::host`.
 
 /// Of the processor contract, at its one version.
-const OURS: [&str; 2] = ["bulkhead:processor/types@0.1.0", "bulkhead:processor/call@0.1.0"];
+const OURS: [&str; 3] =
+    ["bulkhead:processor/types@0.1.0", "bulkhead:processor/call@0.1.0", "bulkhead:processor/batch@0.1.0"];
 
 /// Of WASI 0.2, at any patch version. Sockets are offered only so that languages whose runtimes always import them can
 /// be served: every use of one is denied.

@@ -112,6 +112,7 @@ async fn prepare(sandbox: &Sandbox, dir: &Path, component: &[u8], fuel: Option<u
         max_response_bytes: 1 << 20,
         log_bytes: 0,
         max_requests: None,
+        batching: false,
         image: None,
     };
     sandbox.prepare(&file, &sha256, settings, Arc::new(Silent)).await.expect("it is a processor").program

@@ -153,6 +153,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
         max_response_bytes: 1 << 20,
         log_bytes: 0,
         max_requests: None,
+        batching: false,
         image: Some("image".into()),
     };
     let prepared = sandbox.prepare(&wasm, "wasm", settings.clone(), Arc::new(Silent)).await.expect("a processor");

@@ -1,0 +1,201 @@
+//! Work on batches: one call into the guest for all requests together and, where it fails of a fault, one for each.
+//!
+//! Why each again: a fault costs the guest its memory, and memory is all that a guest can change, so nothing of what the
+//! batch did is left when its requests are made one by one. Only the one at fault is then told of a fault. A processor
+//! that answers with the wrong number of results would do so again, and is told at once, to all.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::instance::Supplies;
+use super::version::{Interrupted, Stopped};
+use super::worker::Worker;
+use crate::admission::{self, Admission, Habit, Member, Overdue, Place, Turned, Unanswered, Work};
+use crate::call::{Batched, Call};
+use crate::sandbox::{BatchRun, Fault, InitializeError, Run, Worn, share};
+
+/// What becomes of one request of a batch.
+pub(super) type Outcome = Result<Run, Stopped>;
+type Batch = admission::Batch<Arc<Call>, Outcome>;
+type Request = Member<Arc<Call>, Outcome>;
+
+/// What batches are worked on with.
+#[derive(Clone)]
+pub(super) struct Batches {
+    pub(super) supplies: Supplies,
+    pub(super) admission: Arc<Admission<Worker>>,
+    pub(super) habit: Arc<Habit>,
+}
+
+impl Work<Worker, Arc<Call>, Outcome> for Batches {
+    fn begin(&self, place: Place<Worker>, batch: Batch) {
+        // A task of its own: none of the callers may take the batch along when it leaves.
+        tokio::spawn(self.clone().work_on(place, batch));
+    }
+}
+
+impl Batches {
+    async fn work_on(self, place: Place<Worker>, mut batch: Batch) {
+        let began = Instant::now();
+        let calls: Vec<Arc<Call>> = batch.members.iter().map(|member| Arc::clone(&member.call)).collect();
+        for call in &calls {
+            call.spent.note_batch(Batched { began, size: calls.len() });
+        }
+        let Supplies { lanes, metrics, .. } = &self.supplies;
+        metrics.batched(calls.len());
+        // Each caller is answered at its own deadline; the guest goes on until the last.
+        let deadline = batch.members.iter().map(|member| member.deadline).max().unwrap_or(began);
+        let work = Box::pin(together(place, calls, began));
+        let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
+        let outcome = tokio::select! {
+            biased;
+            outcome = lanes.run(&self.habit, began, deadline, work) => outcome,
+            () = batch.abandoned() => {
+                if Instant::now() >= deadline {
+                    interrupted.fault = Some("deadline_exceeded");
+                }
+                return;
+            }
+        };
+        interrupted.fault = None;
+        let members = batch.members;
+        match outcome {
+            Err(Overdue) => {
+                interrupted.fault = Some("deadline_exceeded");
+                members.into_iter().for_each(|member| member.fail(Unanswered::Overdue));
+            }
+            Ok(Err(error)) => {
+                metrics.initialize_failed();
+                members.into_iter().for_each(|member| member.answer(no_guest(&error)));
+            }
+            Ok(Ok((run, worn, place))) => {
+                interrupted.fault = run.fault().map(Fault::kind);
+                drop(interrupted);
+                self.hand_out(run, worn, place, members).await;
+            }
+        }
+    }
+
+    /// Everyone gets what is its own.
+    async fn hand_out(&self, run: BatchRun, worn: Option<Worn>, place: Place<Worker>, members: Vec<Request>) {
+        let spoilt = run.fault().is_some();
+        let BatchRun { results, stack, fuel, memory, ended } = run;
+        let size = members.len();
+        let results = match results {
+            Err(fault) if size > 1 && !is_everyones(&fault) => return self.one_by_one(place, members).await,
+            Err(fault) => (0..size).map(|_| Err(fault.clone())).collect(),
+            Ok(results) => results,
+        };
+        if let Some(worn) = worn {
+            self.supplies.metrics.recycled(worn.name());
+        } else if !spoilt {
+            place.release();
+        }
+        for (index, (member, result)) in members.into_iter().zip(results).enumerate() {
+            let stack = if result.is_err() { stack.clone() } else { String::new() };
+            let fuel = fuel.map(|fuel| share(fuel, size, index));
+            member.answer(Ok(Run { result, stack, fuel, memory, ended }));
+        }
+    }
+
+    /// Makes each call by itself, in the place of the guest that failed of all of them.
+    async fn one_by_one(&self, place: Place<Worker>, members: Vec<Request>) {
+        let (mut held, mut is_spoilt) = (Some(place), true);
+        for mut member in members {
+            if member.is_gone() {
+                continue;
+            }
+            let mut place = match held.take() {
+                Some(place) => place,
+                // It was lost with the call before.
+                None => match self.admission.admit(member.deadline).await {
+                    Ok(place) => place,
+                    Err(Turned::Overdue) => {
+                        member.fail(Unanswered::Overdue);
+                        continue;
+                    }
+                    Err(Turned::NoWorker | Turned::QueueFull) => {
+                        member.fail(Unanswered::NoWorker);
+                        continue;
+                    }
+                },
+            };
+            if is_spoilt {
+                place.start().promise(&self.supplies.program);
+            }
+            let outcome = self.alone(place, &mut member).await;
+            is_spoilt = match &outcome {
+                Some(Ok((run, _))) => !run.left_the_guest_whole(),
+                _ => false,
+            };
+            match outcome {
+                None => {}
+                Some(Ok((run, place))) => {
+                    held = Some(place);
+                    member.answer(Ok(run));
+                }
+                Some(Err(Stopped::Overdue)) => member.fail(Unanswered::Overdue),
+                Some(Err(stopped)) => member.answer(Err(stopped)),
+            }
+        }
+        if let Some(place) = held.filter(|_| !is_spoilt) {
+            place.release();
+        }
+    }
+
+    /// Makes one call of the batch by itself. `None` when its caller has left; the place goes on with the outcome.
+    async fn alone(
+        &self,
+        mut place: Place<Worker>,
+        member: &mut Request,
+    ) -> Option<Result<(Run, Place<Worker>), Stopped>> {
+        let (now, call, deadline) = (Instant::now(), Arc::clone(&member.call), member.deadline);
+        let work = Box::pin(async move {
+            let run = place.start().guest().await?.run(call, now).await;
+            Ok::<_, InitializeError>((run, place))
+        });
+        let Supplies { lanes, metrics, .. } = &self.supplies;
+        let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
+        let outcome = tokio::select! {
+            biased;
+            outcome = lanes.run(&self.habit, now, deadline, work) => outcome,
+            () = member.gone() => return None,
+        };
+        let outcome = match outcome {
+            Err(Overdue) => Err(Stopped::Overdue),
+            Ok(Err(error)) => Err(Stopped::NoGuest(error)),
+            Ok(Ok(done)) => Ok(done),
+        };
+        interrupted.fault = match &outcome {
+            Err(Stopped::NoGuest(_)) => {
+                metrics.initialize_failed();
+                None
+            }
+            Err(_) => Some("deadline_exceeded"),
+            Ok((run, _)) if run.left_the_guest_whole() => None,
+            Ok((run, _)) => run.result.as_ref().err().map(Fault::kind),
+        };
+        Some(outcome)
+    }
+}
+
+/// Gives all calls to one guest.
+async fn together(
+    mut place: Place<Worker>,
+    calls: Vec<Arc<Call>>,
+    began: Instant,
+) -> Result<(BatchRun, Option<Worn>, Place<Worker>), InitializeError> {
+    let guest = place.start().guest().await?;
+    let run = guest.run_batch(&calls, began).await;
+    let worn = guest.worn().filter(|_| run.fault().is_none());
+    Ok((run, worn, place))
+}
+
+/// Whether every request of the batch would meet it again.
+fn is_everyones(fault: &Fault) -> bool {
+    matches!(fault, Fault::BadAnswer { .. } | Fault::Host { .. })
+}
+
+fn no_guest(error: &InitializeError) -> Outcome {
+    Err(Stopped::NoGuest(InitializeError::Host(error.to_string())))
+}
