@@ -7,6 +7,7 @@ mod closed;
 mod compute;
 mod contest;
 mod crowd;
+mod door;
 mod echo;
 mod fault;
 mod goals;
@@ -129,6 +130,10 @@ impl Bench {
 
         self.stage("refusals and short calls while guests spin", &goals::BUSY, |bench| {
             bench.add(busy::lines(&host, &create("xtask/services/spin.json")?, &echo, plan)?)
+        });
+        self.stage("callers at the door: signatures and refusals, in turns", &goals::DOOR, |bench| {
+            let (limited, full) = (create("xtask/services/limited.json")?, create("xtask/services/full.json")?);
+            bench.add(door::lines(&host, &door::Doors { echo: &echo, limited: &limited, full: &full }, plan)?)
         });
         self.stage("a looping guest's deadline", &[goals::LATE_ALONE], |bench| {
             bench.add(late::alone(&host, &create("xtask/services/late.json")?, plan)?)

@@ -32,7 +32,7 @@ pub(super) struct Outcome {
     pub(super) kernel_share: f64,
 }
 
-/// Loads a server for `time`. Every answer must be a 200.
+/// Loads a server for `time`. Every answer must be one that is expected.
 pub(super) fn run(server: &Server, time: Duration) -> Result<Outcome> {
     let answered = AtomicU64::new(0);
     let stop = Arc::new(AtomicBool::new(false));
@@ -83,7 +83,8 @@ fn client(server: &Server, thread: usize, stop: &Arc<AtomicBool>, ready: &Barrie
         let mut connections = JoinSet::new();
         for (index, stream) in streams.into_iter().enumerate() {
             let first = (thread * SHARE + index) * server.requests().len() / CONNECTIONS;
-            connections.spawn(connection(stream, Arc::clone(server.requests()), first, Arc::clone(stop)));
+            let requests = Arc::clone(server.requests());
+            connections.spawn(connection(stream, requests, first, server.expected(), Arc::clone(stop)));
         }
         while let Some(count) = connections.join_next().await {
             answered.fetch_add(count??, Ordering::Relaxed);
@@ -103,6 +104,7 @@ async fn connection(
     mut stream: TcpStream,
     requests: Arc<[Vec<u8>]>,
     first: usize,
+    expected: &[u16],
     stop: Arc<AtomicBool>,
 ) -> Result<u64> {
     let mut buffer = vec![0; 256 << 10];
@@ -123,7 +125,7 @@ async fn connection(
                 head = Head::find(&buffer[..filled])?;
             }
         }
-        if head.is_some_and(|head| head.status != 200) {
+        if head.is_some_and(|head| !expected.contains(&head.status)) {
             bail!("the server answered {}", String::from_utf8_lossy(&buffer[..filled.min(1000)]));
         }
         if stop.load(Ordering::Relaxed) {

@@ -61,6 +61,15 @@ impl Runs {
 
     /// The same as a multiple of another server's, round by round.
     pub(super) fn against(&self, other: &Self, value: impl Fn(&Outcome) -> f64) -> Result<Spread> {
+        self.with(other, |own, other| value(own) / value(other))
+    }
+
+    /// By how much the same is more than another server's, round by round.
+    pub(super) fn beyond(&self, other: &Self, value: impl Fn(&Outcome) -> f64) -> Result<Spread> {
+        self.with(other, |own, other| value(own) - value(other))
+    }
+
+    fn with(&self, other: &Self, value: impl Fn(&Outcome, &Outcome) -> f64) -> Result<Spread> {
         let own = self.outcome.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let others = other.outcome.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
         anyhow::ensure!(
@@ -69,7 +78,7 @@ impl Runs {
             self.name,
             other.name
         );
-        Ok(Spread::of(own.iter().zip(others).map(|(own, other)| value(own) / value(other))))
+        Ok(Spread::of(own.iter().zip(others).map(|(own, other)| value(own, other))))
     }
 
     pub(super) fn values(&self) -> Value {

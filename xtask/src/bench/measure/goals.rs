@@ -38,6 +38,12 @@ pub(super) const HEALTH_LATE: Goal = most("/healthz, every worker spinning, queu
 pub(super) const BESIDE: Goal = most("1 KiB of a service whose other 4 workers spin: median", 50.0, "µs");
 pub(super) const BUSY: [Goal; 5] = [REFUSED, REFUSED_LATE, HEALTH, HEALTH_LATE, BESIDE];
 
+pub(super) const SIGNATURE: Goal = most("the signature of an echo of 1 KiB: server CPU", 3.0, "µs");
+pub(super) const UNAUTHORIZED: Goal = most("401: server CPU to an echo of 1 KiB", 0.25, "×");
+pub(super) const RATE_LIMITED: Goal = most("429: server CPU to an echo of 1 KiB", 0.25, "×");
+pub(super) const QUEUE_FULL: Goal = most("450: server CPU to an echo of 1 KiB", 0.25, "×");
+pub(super) const DOOR: [Goal; 4] = [SIGNATURE, UNAUTHORIZED, RATE_LIMITED, QUEUE_FULL];
+
 pub(super) const LATE_ALONE: Goal = most("408 after the deadline, one looping guest: p99", 2.0, "ms");
 pub(super) const LATE_ALL: Goal = most("408 after the deadline, every worker looping: p99", 5.0, "ms");
 

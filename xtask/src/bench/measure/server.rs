@@ -17,19 +17,30 @@ pub(super) struct Server {
     pids: Vec<u32>,
     /// Taken in turn.
     requests: Arc<[Vec<u8>]>,
+    /// The statuses that are no failure.
+    expected: &'static [u16],
 }
 
 impl Server {
     /// A server of one process.
     pub(super) fn new(name: &str, address: SocketAddr, pid: u32, requests: Vec<Vec<u8>>) -> Self {
         assert!(!requests.is_empty(), "a server is asked something");
-        Self { name: name.to_owned(), address, pids: vec![pid], requests: requests.into() }
+        Self { name: name.to_owned(), address, pids: vec![pid], requests: requests.into(), expected: &[200] }
     }
 
     /// A server that has started processes of its own, as far as they are there by now.
     pub(super) fn with_family(self) -> Result<Self> {
         let pids = self.pids.iter().map(|pid| usage::family(*pid)).collect::<Result<Vec<_>>>()?.concat();
         Ok(Self { pids, ..self })
+    }
+
+    /// The same, where other statuses are what it is asked for.
+    pub(super) fn expecting(self, expected: &'static [u16]) -> Self {
+        Self { expected, ..self }
+    }
+
+    pub(super) fn expected(&self) -> &'static [u16] {
+        self.expected
     }
 
     pub(super) fn closed(&self, time: Duration) -> Result<closed::Outcome> {
