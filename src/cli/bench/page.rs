@@ -15,16 +15,22 @@ const CURVE: [f64; 13] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 
 pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
     let tally = report.tally;
     let seconds = tally.slots.length.as_secs_f64();
+    // A stretch that the run did not fill would look like a collapse.
+    let whole = ((report.took.as_secs_f64() / seconds) as usize).max(1);
     let course = |name: &str, class, value: &dyn Fn(&Slot) -> Option<f64>| Line {
         name: name.to_owned(),
         class,
-        values: tally.slots.slots.iter().map(value).collect(),
+        values: tally.slots.slots.iter().take(whole).map(value).collect(),
     };
-    let throughput = [
+    // What never happened needs no line.
+    let throughput: Vec<Line> = [
         course("successes", "ours", &|slot| Some(slot.answered as f64 / seconds)),
         course("refusals", "warm", &|slot| Some(slot.refused as f64 / seconds)),
         course("faults", "bad", &|slot| Some(slot.faults as f64 / seconds)),
-    ];
+    ]
+    .into_iter()
+    .filter(|line| line.values.iter().flatten().any(|value| *value > 0.0))
+    .collect();
     let time =
         |slot: &Slot, percent| (!slot.times.is_empty()).then(|| slot.times.value_at_percentile(percent) as f64 / 1e6);
     let latency = [
@@ -146,6 +152,8 @@ mod tests {
             tally.record(now, now, now + Duration::from_millis(3), Ok(answer));
         }
         tally.record(now, now, now, Err(Fault::Timeout));
+        // After the end: no stretch of the run.
+        tally.record(now, now, now + Duration::from_secs(2), Ok(Answer { status: 200, excerpt: Vec::new() }));
         let report = Report { plan: &plan, tally: &tally, took: Duration::from_secs(1), was_stopped: false };
         let page = page(&report, SystemTime::UNIX_EPOCH);
         for wrong in ["<script", "<b>\"", "NaN", "inf<", "https://"] {
