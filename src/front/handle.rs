@@ -32,7 +32,7 @@ use crate::call::{Answer, RequestId};
 use crate::config::Expose;
 use crate::discovery::{self, Upstream};
 use crate::failpoint;
-use crate::registry::{Chosen, NotAdmitted, Registry, Service};
+use crate::registry::{Chosen, NotAdmitted, Registry, Service, Unresolved};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -181,14 +181,19 @@ impl Line {
         Ok(compress(answer, wanted, deadline, &self.aside).await)
     }
 
-    /// Where a service is to be had, for whoever asks. All its instances are behind one address, and SDKs know an upstream
-    /// by its address, so it is listed once, with the weight of all.
+    /// Where a service or a group is to be had, for whoever asks. All instances are behind one address, and SDKs know an
+    /// upstream by its address, so it is listed once, with the weight of all; what does not run is nowhere.
     fn upstreams(&self, name: &str, wire: &Wire) -> Result<Answer, Refusal> {
-        let service = self.registry.find(name).ok_or_else(|| Refusal::ServiceNotFound(name.to_owned()))?;
+        let instances = match self.registry.resolve(name) {
+            Ok(service) => service.state().phase.serving().and_then(|serving| {
+                // A canary's instances are there beside those of the current version, for a share of the same requests.
+                serving.versions().map(|version| version.spec.instances()).max()
+            }),
+            Err(Unresolved::Starting | Unresolved::NobodyRuns) => None,
+            Err(why @ Unresolved::Unknown) => return Err(Refusal::unresolved(why, name)),
+        };
         let address = self.advertise.unwrap_or_else(|| wire.local());
-        let state = service.state();
-        let here = state.phase.serving().map(|serving| {
-            let instances = serving.versions().map(|version| version.spec.instances()).max().unwrap_or(1);
+        let here = instances.map(|instances| {
             let weight = discovery::WEIGHT.saturating_mul(u32::try_from(instances).unwrap_or(u32::MAX));
             Upstream { address, weight }
         });

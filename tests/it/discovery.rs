@@ -41,6 +41,22 @@ fn a_service_is_where_the_client_reached_the_host_as_long_as_it_runs() {
 }
 
 #[test]
+fn a_group_is_where_its_members_are() {
+    let host = TestHost::start();
+    host.deploy("echo", "echo", json!({"metadata": {"group": "all"}}));
+    let mut client = host.client();
+    for name in ["all", "all.echo"] {
+        assert_eq!(listed(&mut client, name), item(name, host.data, 100));
+    }
+    host.call_admin("POST", "/api/v1/services/echo/stop", b"");
+    for name in ["all", "all.echo"] {
+        assert_eq!(listed(&mut client, name), json!([]));
+    }
+    let path = format!("{}all.nobody", PATHS[0]);
+    client.send("GET", &path, &[], b"").assert_problem(404, "service_not_found");
+}
+
+#[test]
 fn who_asks_wrongly_is_told() {
     let host = TestHost::start();
     host.deploy("echo", "echo", json!({}));
