@@ -189,6 +189,15 @@ def torch_guesses(host):
     check_guesses(host, rows, answer.get_values(1), answer.get_values(0))
 
 
+@case("TorchRequest in snappy gets the guesses that JSON gets")
+def snappy_guesses(host):
+    rows = pictures(5)
+    request = TorchRequest(flag=True)
+    request.add_feed(0, [5, PIXELS], TorchRequest.DT_FLOAT, flat(rows))
+    answer = host.client("sdk-digits-snappy").predict(request)
+    check_guesses(host, rows, answer.get_values(1), answer.get_values(0))
+
+
 @case("OnnxRequest gets the guesses that JSON gets")
 def onnx_guesses(host):
     rows = pictures(5)

@@ -22,6 +22,7 @@ const SERVICES: &[&str] = &[
     "examples/digits/digits.json",
     "examples/echo/echo.json",
     "tests/python/faults.json",
+    "tests/python/digits-snappy.json",
     "tests/python/limited.json",
     "tests/python/custom.json",
     "tests/python/guest.json",
