@@ -35,7 +35,7 @@ impl Question {
         }
         match AnyRequest::decode(body) {
             Ok(AnyRequest::TensorFlow(request)) => Self::read_tensorflow(request),
-            Ok(AnyRequest::Torch(request)) => Self::read_torch(request),
+            Ok(AnyRequest::Torch(request)) => Self::read_torch(&request),
             Ok(AnyRequest::Onnx(request)) => Self::read_onnx(&request),
             // White space before it could have been the beginning of a tensor.
             Err(bulkhead_tensors::Error::Unknown { .. }) if body.trim_ascii_start().starts_with(b"{") => {
@@ -72,7 +72,7 @@ impl Question {
         Ok(Self { pictures, form: Form::TensorFlow { outputs: request.output_filter } })
     }
 
-    fn read_torch(request: torch::Request) -> Result<Self, Error> {
+    fn read_torch(request: &torch::Request) -> Result<Self, Error> {
         let (name, images) = match (request.inputs.as_slice(), request.map_inputs.first_key_value()) {
             ([images], None) => ("inputs[0]", images),
             ([], Some((name, images))) if request.map_inputs.len() == 1 => (name.as_str(), images),
