@@ -5,6 +5,7 @@
 //! tables of what can be asked for, `api` the line a request walks, `problem` its errors, `openapi` the document of it all.
 
 mod api;
+mod conditions;
 mod deploy;
 mod openapi;
 mod operation;
@@ -103,6 +104,11 @@ impl Admin {
             }
             () = ended(&mut end) => {}
         }
+    }
+
+    /// What the audit log calls the token that was shown.
+    fn token_name(&self) -> &'static str {
+        "admin"
     }
 
     fn url(&self, service: &str) -> String {

@@ -12,6 +12,7 @@ mod groups;
 mod history;
 mod image;
 mod instance;
+mod order;
 mod rate;
 mod replacements;
 mod service;
@@ -24,7 +25,7 @@ mod warm_up;
 mod worker;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
 use self::groups::Group;
 pub use self::groups::{Part, Unresolved};
+pub use self::order::{Condition, Operator, Order};
 pub use self::rate::Limited;
 pub use self::replacements::Trouble;
 pub use self::service::{Phase, Service, State};
@@ -177,24 +179,6 @@ impl Registry {
     fn replace(&self, service: &Service, record: Record, phase: Phase) {
         service.replace(record, phase);
         self.regroup();
-    }
-
-    async fn keep(&self, record: Record) -> Result<(), ChangeError> {
-        let storage = Arc::clone(&self.storage);
-        blocking(move || storage.put(&record)).await?;
-        failpoint::reach("deploy.kept");
-        Ok(())
-    }
-
-    /// Waits for the turn to change the service of that name.
-    async fn turn(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
-        let lock = {
-            let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-            // Names nobody is changing are forgotten, so that the map stays as small as the work under way.
-            changing.retain(|_, lock| Arc::strong_count(lock) > 1);
-            Arc::clone(changing.entry(name.to_owned()).or_default())
-        };
-        lock.lock_owned().await
     }
 }
 

@@ -16,6 +16,7 @@
 //! the clear, because the signature scheme of EAS clients needs the secret itself to verify.
 
 mod artifacts;
+mod audit;
 mod models;
 mod records;
 
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub use self::artifacts::{Digest, Upload, hex};
+pub use self::audit::Entry;
 pub use self::records::{Artifact, CanaryRecord, ModelFile, Record, VERSIONS_KEPT, VersionRecord};
 use crate::auth;
 use crate::config::Token;
@@ -195,14 +197,14 @@ impl Storage {
     }
 
     /// Makes `record` the service's; it is on disk when this returns.
-    pub fn put(&self, record: &Record) -> Result<(), StorageError> {
-        self.records.put(record, None)
+    pub fn put(&self, record: &Record, entry: &Entry) -> Result<u64, StorageError> {
+        self.records.put(record, None, entry)
     }
 
     /// Makes `record` the service's and keeps `version` among its versions; both are on disk when this returns, or
     /// neither is. Old versions beyond the last [`VERSIONS_KEPT`] are forgotten.
-    pub fn put_version(&self, record: &Record, version: &VersionRecord) -> Result<(), StorageError> {
-        self.records.put(record, Some(version))
+    pub fn put_version(&self, record: &Record, version: &VersionRecord, entry: &Entry) -> Result<u64, StorageError> {
+        self.records.put(record, Some(version), entry)
     }
 
     /// The versions that are kept of a service, oldest first.
@@ -211,8 +213,23 @@ impl Storage {
     }
 
     /// Forgets a service and its versions.
-    pub fn remove(&self, service: &str) -> Result<(), StorageError> {
-        self.records.remove(service)
+    pub fn remove(&self, service: &str, entry: &Entry) -> Result<u64, StorageError> {
+        self.records.remove(service, entry)
+    }
+
+    /// Adds an entry to the audit log for what changed no record.
+    pub fn note(&self, entry: &Entry) -> Result<u64, StorageError> {
+        self.records.note(entry)
+    }
+
+    /// Up to `limit` entries of the audit log with numbers below `before`, the newest first.
+    pub fn audit(&self, service: Option<&str>, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, StorageError> {
+        self.records.entries(service, before, limit)
+    }
+
+    /// The entry of that number, while it is kept.
+    pub fn audit_entry(&self, number: u64) -> Result<Option<Entry>, StorageError> {
+        self.records.entry(number)
     }
 
     /// For the start of a host, when nobody can be uploading yet: removes whatever a crash has left behind. Whole

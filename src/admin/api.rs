@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use schemars::JsonSchema;
@@ -15,11 +15,16 @@ use super::operation::{Access, Asked, Captures, Operation, ShapeName};
 use super::operations;
 use super::problem::Problem;
 use super::query::Query;
-use super::{Admin, Reply};
+use super::{Admin, Reply, conditions};
 use crate::auth;
+use crate::registry::{Condition, Operator, Order};
 
 /// Bytes of a JSON body.
 const MAX_JSON: usize = 4 << 20;
+
+/// Who the client says it is, for the audit log.
+pub(super) const ACTOR: HeaderName = HeaderName::from_static("x-bulkhead-actor");
+const LONGEST_ACTOR: usize = 64;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -43,17 +48,60 @@ async fn answer(admin: Arc<Admin>, peer: IpAddr, request: Request<Incoming>) -> 
         // Probes and scrapers may add what they like.
         Access::Open => Query::default(),
     };
-    let asked = Asked { admin, headers: parts.headers, query, captures, body };
-    let outcome = if operation.changes {
-        let task = tokio::spawn((operation.run)(asked));
-        task.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
-    } else {
-        (operation.run)(asked).await
+    let order = match operation.action {
+        Some(action) => Some(order(operation, action, &admin, peer, &parts.headers)?),
+        None => None,
+    };
+    let service = captures.get("name").unwrap_or_default().to_owned();
+    let (registry, wanted) = (Arc::clone(&admin.registry), order.clone());
+    let asked = Asked { admin, headers: parts.headers, query, captures, body, order };
+    let outcome = match wanted {
+        None => (operation.run)(asked).await,
+        Some(order) => {
+            let work = (operation.run)(asked);
+            let task = tokio::spawn(async move {
+                let outcome = work.await;
+                if let Err(problem) = &outcome {
+                    registry.note(order.entry(problem.service().unwrap_or(&service), problem.kind().code)).await;
+                }
+                outcome
+            });
+            task.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
+        }
     };
     if cfg!(debug_assertions) {
         operation.check(&outcome);
     }
     outcome
+}
+
+/// Who asks for a change, and on what condition.
+fn order(
+    operation: &Operation,
+    action: &'static str,
+    admin: &Admin,
+    peer: IpAddr,
+    headers: &HeaderMap,
+) -> Result<Order, Problem> {
+    let condition = conditions::if_match(headers)?;
+    if condition != Condition::None && !operation.is_conditional() {
+        return Err(Problem::bad_request("If-Match has no meaning here: there is no service yet that could match"));
+    }
+    let by = Operator { name: actor(headers)?, token: admin.token_name().to_owned(), peer };
+    Ok(Order { action, by, condition })
+}
+
+/// Who the client says it is.
+fn actor(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(given) = headers.get(ACTOR) else { return Ok(None) };
+    let is_plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    let name = given.to_str().ok().filter(is_plain).map(str::trim);
+    match name.filter(|name| (1..=LONGEST_ACTOR).contains(&name.len())) {
+        Some(name) => Ok(Some(name.to_owned())),
+        None => Err(Problem::bad_request(format!(
+            "X-Bulkhead-Actor is not understood; accepted are 1 to {LONGEST_ACTOR} visible ASCII characters and spaces"
+        ))),
+    }
 }
 
 /// The operation of a method on a path, and what stands in the path's places.
@@ -109,6 +157,13 @@ pub(super) fn json_reply<T: Serialize + JsonSchema>(status: StatusCode, value: &
     let mut reply = text_reply(status, JSON, text + "\n");
     reply.extensions_mut().insert(ShapeName(T::schema_name()));
     Ok(reply)
+}
+
+/// An answer without a body.
+pub(super) fn empty_reply(status: StatusCode) -> Reply {
+    let mut reply = Response::new(Either::Left(Full::default()));
+    *reply.status_mut() = status;
+    reply
 }
 
 pub(super) fn text_reply(status: StatusCode, content_type: HeaderValue, text: impl Into<Bytes>) -> Reply {

@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use super::api::{json_reply, parse};
 use super::problem::Problem;
 use super::view::{Deployed, service_file};
-use super::{Admin, Reply};
+use super::{Admin, Reply, conditions};
 use crate::config::ServiceFile;
-use crate::registry::{Change, ChangeError, Files, Part, Progress, Report};
+use crate::registry::{Change, ChangeError, Files, Order, Part, Progress, Report};
 use crate::storage::{Digest, ModelFile};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
@@ -125,6 +125,14 @@ impl Deploy {
         Ok(Self::Modify { name: name.to_owned(), change })
     }
 
+    /// The service it is about.
+    fn name(&self) -> &str {
+        match self {
+            Self::Create { file, .. } => file.spec().name().as_str(),
+            Self::Modify { name, .. } | Self::Return { name, .. } | Self::Release { name, .. } => name,
+        }
+    }
+
     const fn success(&self) -> StatusCode {
         match self {
             Self::Create { .. } => StatusCode::CREATED,
@@ -132,14 +140,19 @@ impl Deploy {
         }
     }
 
-    async fn carry_out(self, admin: &Admin, progress: &Progress) -> Result<Deployed, Problem> {
+    async fn carry_out(self, admin: &Admin, order: &Order, progress: &Progress) -> Result<Deployed, Problem> {
         let registry = &admin.registry;
         let service = match self {
-            Self::Create { file, files } => registry.create(&file, files, progress).await?,
-            Self::Modify { name, change } => registry.modify(&name, change, progress).await?,
-            Self::Return { name, number } => registry.roll_back(&name, number, progress).await?,
-            Self::Release { name, release: Release::Set(part) } => registry.release(&name, part, progress).await?,
-            Self::Release { name, release: Release::Abort } => registry.abort_canary(&name).await?,
+            Self::Create { file, files } => {
+                let created = registry.create(order, &file, files, progress).await;
+                created.map_err(|error| Problem::from(error).about(file.spec().name().as_str()))?
+            }
+            Self::Modify { name, change } => registry.modify(&name, order, change, progress).await?,
+            Self::Return { name, number } => registry.roll_back(&name, order, number, progress).await?,
+            Self::Release { name, release: Release::Set(part) } => {
+                registry.release(&name, order, part, progress).await?
+            }
+            Self::Release { name, release: Release::Abort } => registry.abort_canary(&name, order).await?,
         };
         let state = service.state();
         let canary = state.record.canary.map(|canary| canary.version);
@@ -147,11 +160,13 @@ impl Deploy {
         Ok(admin.deployed(&service))
     }
 
-    pub(super) async fn answer(self, admin: Arc<Admin>, headers: &HeaderMap) -> Result<Reply, Problem> {
+    pub(super) async fn answer(self, admin: Arc<Admin>, order: Order, headers: &HeaderMap) -> Result<Reply, Problem> {
         if !wants_progress(headers) {
             let status = self.success();
-            return json_reply(status, &self.carry_out(&admin, &|_| {}).await?);
+            let deployed = self.carry_out(&admin, &order, &|_| {}).await?;
+            return Ok(conditions::tagged(json_reply(status, &deployed)?, deployed.revision()));
         }
+        let name = self.name().to_owned();
         let (mut sender, body) = Channel::new(MAX_LINES);
         let (reports, mut told) = mpsc::channel(MAX_LINES);
         let work = tokio::spawn(async move {
@@ -159,7 +174,11 @@ impl Deploy {
                 // Progress is a courtesy: a reader too slow for it still gets the end.
                 let _ = reports.try_send(report);
             };
-            self.carry_out(&admin, &tell).await
+            let outcome = self.carry_out(&admin, &order, &tell).await;
+            if let Err(problem) = &outcome {
+                admin.registry.note(order.entry(&name, problem.kind().code)).await;
+            }
+            outcome
         });
         tokio::spawn(async move {
             while let Some(report) = told.recv().await {

@@ -2,20 +2,22 @@
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::operation::{Accepts, Access, Content, Operation, Parameter, Verb};
 use super::operations;
 use super::problem::Kind;
 use crate::config;
+use crate::storage::Entry;
 
 const ABOUT: &str = "The control plane of one Bulkhead host. Everything below `/api` needs the admin token, which is in \
     `admin.token` in the data directory. Failures are `application/problem+json` (RFC 9457); programs read `code`. A \
     query parameter that is not listed is refused.";
 
 /// Why a request was refused (RFC 9457).
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "the shape of what `Problem::body` writes")]
+// The shape of what `Problem::body` writes.
+#[derive(Serialize, JsonSchema)]
 struct Problem {
     r#type: String,
     /// The status in words.
@@ -26,14 +28,22 @@ struct Problem {
     /// The kind of refusal, for programs.
     code: String,
     /// What may help.
+    #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
     /// All mistakes of a service file.
+    #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<Mistake>>,
+    /// The present tag of a service that is not as `If-Match` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    /// The latest change of such a service; null where it is not known any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_change: Option<Entry>,
 }
 
 /// One mistake in a service file.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "the shape of `config::Mistake`")]
+// The shape of `config::Mistake`.
+#[derive(Serialize, JsonSchema)]
 struct Mistake {
     /// The key, as `metadata.rpc.keepalive`; empty where it is the file as a whole.
     path: String,
@@ -115,7 +125,9 @@ fn describe(operation: &Operation, types: &mut Types) -> Value {
     };
     described.insert("security".to_owned(), security);
     let places = operation.places().map(|place| parameter(place, "path"));
-    let parameters: Vec<_> = places.chain(operation.query.iter().map(|query| parameter(query, "query"))).collect();
+    let query = operation.query.iter().map(|query| parameter(query, "query"));
+    let headers = headers(operation).into_iter().map(|header| parameter(header, "header"));
+    let parameters: Vec<_> = places.chain(query).chain(headers).collect();
     if !parameters.is_empty() {
         described.insert("parameters".to_owned(), parameters.into());
     }
@@ -127,6 +139,31 @@ fn describe(operation: &Operation, types: &mut Types) -> Value {
     }
     described.insert("responses".to_owned(), responses(operation, &mut types.answered));
     described.into()
+}
+
+/// The headers that mean something to an operation, besides those of HTTP itself.
+fn headers(operation: &Operation) -> Vec<&'static Parameter> {
+    const ACTOR: Parameter =
+        Parameter::pattern("X-Bulkhead-Actor", "Who asks, in their own words, for the audit log.", "^[ -~]{1,64}$");
+    const IF_MATCH: Parameter = Parameter::text(
+        "If-Match",
+        "The change is made only if the service's tag is one of these, or `*` if there is such a service; else 412.",
+    );
+    const IF_NONE_MATCH: Parameter = Parameter::text(
+        "If-None-Match",
+        "Tags that the client knows: where the service has one of them, the answer is 304.",
+    );
+    let mut headers = Vec::new();
+    if operation.action.is_some() {
+        headers.push(&ACTOR);
+    }
+    if operation.is_conditional() {
+        headers.push(&IF_MATCH);
+    }
+    if operation.tagged && operation.action.is_none() {
+        headers.push(&IF_NONE_MATCH);
+    }
+    headers
 }
 
 fn parameter(parameter: &Parameter, place: &str) -> Value {
@@ -151,6 +188,11 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     for answer in operation.answers {
         let mut response = json!({ "description": answer.means });
+        if operation.tagged {
+            let schema = json!({ "type": "string" });
+            let means = "The service's tag, unless the answer comes as lines.";
+            response["headers"] = json!({ "ETag": { "description": means, "schema": schema } });
+        }
         if !answer.content.is_empty() {
             response["content"] = content(answer.content, generator);
         }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use http::header::ETAG;
 use http::{HeaderMap, Method, StatusCode};
 use hyper::body::Incoming;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -15,7 +16,7 @@ use super::problem::{self, Kind, Problem};
 use super::query::Query;
 use super::{Admin, Reply};
 use crate::config::ServiceName;
-use crate::registry::{ChangeError, Service};
+use crate::registry::{ChangeError, Order, Service};
 use crate::storage::Digest;
 
 /// Carries an operation out.
@@ -37,9 +38,11 @@ pub(super) struct Operation {
     pub(super) answers: &'static [Answer],
     /// How it may be refused, besides what [`Operation::refusals`] adds.
     pub(super) refuses: &'static [&'static Kind],
-    /// Whether it changes something. Then it is carried out in a task of its own: an operator who hangs up does not leave
-    /// it half done.
-    pub(super) changes: bool,
+    /// What the audit log calls it, where it changes a service. Then it is carried out in a task of its own: an operator
+    /// who hangs up does not leave it half done.
+    pub(super) action: Option<&'static str>,
+    /// Whether its answer bears the service's tag. Where it changes nothing, `If-None-Match` is understood.
+    pub(super) tagged: bool,
     pub(super) run: Handler,
 }
 
@@ -106,27 +109,28 @@ pub(super) struct Answer {
 /// The parts that paths have in braces.
 pub(super) const PLACES: &[Parameter] = &[
     Parameter::pattern("name", "The service.", ServiceName::PATTERN),
+    Parameter::whole("index", "The number of the instance, as the list has it.", 0, 1_000_000, 0),
     Parameter::pattern("sha256", "The SHA-256 of the file, in lower-case hexadecimal.", Digest::PATTERN),
 ];
 
 impl Operation {
     pub(super) const fn get(path: &'static str, id: &'static str, run: Handler) -> Self {
-        Self::new(Verb::Get, path, id, false, run)
+        Self::new(Verb::Get, path, id, run)
     }
 
     pub(super) const fn post(path: &'static str, id: &'static str, run: Handler) -> Self {
-        Self::new(Verb::Post, path, id, true, run)
+        Self::new(Verb::Post, path, id, run)
     }
 
     pub(super) const fn put(path: &'static str, id: &'static str, run: Handler) -> Self {
-        Self::new(Verb::Put, path, id, true, run)
+        Self::new(Verb::Put, path, id, run)
     }
 
     pub(super) const fn delete(path: &'static str, id: &'static str, run: Handler) -> Self {
-        Self::new(Verb::Delete, path, id, true, run)
+        Self::new(Verb::Delete, path, id, run)
     }
 
-    const fn new(method: Verb, path: &'static str, id: &'static str, changes: bool, run: Handler) -> Self {
+    const fn new(method: Verb, path: &'static str, id: &'static str, run: Handler) -> Self {
         Self {
             method,
             path,
@@ -138,7 +142,8 @@ impl Operation {
             takes: &[],
             answers: &[],
             refuses: &[],
-            changes,
+            action: None,
+            tagged: false,
             run,
         }
     }
@@ -152,9 +157,19 @@ impl Operation {
         Self { access: Access::Open, ..self }
     }
 
-    /// What it does is no change to a service.
-    pub(super) const fn changes_nothing(self) -> Self {
-        Self { changes: false, ..self }
+    /// It changes a service, which the audit log calls `action`.
+    pub(super) const fn changes(self, action: &'static str) -> Self {
+        Self { action: Some(action), ..self }
+    }
+
+    /// It answers with the service's tag.
+    pub(super) const fn tagged(self) -> Self {
+        Self { tagged: true, ..self }
+    }
+
+    /// Whether `If-Match` can be asked of it: it changes a service that is there.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.action.is_some() && self.places().any(|place| place.name == "name")
     }
 
     pub(super) const fn query(self, query: &'static [Parameter]) -> Self {
@@ -212,8 +227,9 @@ impl Operation {
         };
         let with_body: &[&Kind] =
             if self.takes.iter().any(|content| matches!(content, Content::Json(_))) { problem::OF_A_BODY } else { &[] };
-        let of_a_change: &[&Kind] = if self.changes { problem::OF_A_CHANGE } else { &[] };
-        let refusals = always.iter().chain(with_body).chain(of_a_change).chain(self.refuses);
+        let of_a_change: &[&Kind] = if self.action.is_some() { problem::OF_A_CHANGE } else { &[] };
+        let conditional: &[&Kind] = if self.is_conditional() { &[&problem::PRECONDITION_FAILED] } else { &[] };
+        let refusals = always.iter().chain(with_body).chain(of_a_change).chain(conditional).chain(self.refuses);
         let mut refusals: Vec<_> = refusals.copied().collect();
         refusals.sort_by_key(|kind| (kind.status, kind.code));
         refusals.dedup_by_key(|kind| kind.code);
@@ -234,6 +250,9 @@ impl Operation {
                     answer.status == reply.status() && (answer.content.is_empty() || answer.content.iter().any(named))
                 };
                 assert!(self.answers.iter().any(known), "{} answers {} {shape:?}", self.id, reply.status());
+                let bears_tag = reply.headers().contains_key(ETAG);
+                let may_bear_tag = shape.is_some() || reply.status() == StatusCode::NOT_MODIFIED;
+                assert_eq!(bears_tag, self.tagged && may_bear_tag, "{} answers with a tag: {bears_tag}", self.id);
             }
             Err(problem) => {
                 let known = self.refusals().iter().any(|kind| **kind == *problem.kind());
@@ -321,6 +340,12 @@ pub(super) struct ShapeName(pub(super) Cow<'static, str>);
 #[derive(Debug)]
 pub(super) struct Captures(Vec<(&'static str, String)>);
 
+impl Captures {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(place, _)| *place == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// A request that has found its operation, from somebody who may ask for it.
 pub(super) struct Asked {
     pub(super) admin: Arc<Admin>,
@@ -328,13 +353,19 @@ pub(super) struct Asked {
     pub(super) query: Query,
     pub(super) captures: Captures,
     pub(super) body: Incoming,
+    /// Where the operation changes something.
+    pub(super) order: Option<Order>,
 }
 
 impl Asked {
     /// What stands in a place of the path, which the operation's row must have.
     pub(super) fn place(&self, name: &str) -> &str {
-        let found = self.captures.0.iter().find(|(place, _)| *place == name);
-        &found.unwrap_or_else(|| panic!("the path has no {{{name}}}")).1
+        self.captures.get(name).unwrap_or_else(|| panic!("the path has no {{{name}}}"))
+    }
+
+    /// Who asks for the change that the operation's row says it makes, and on what condition.
+    pub(super) fn order(&self) -> &Order {
+        self.order.as_ref().expect("the operation's row has an action")
     }
 
     /// The service that the path names.

@@ -1,7 +1,9 @@
 //! Every operation of the admin listener. Each subject has its rows and its handlers in a file of its own.
 
 mod artifacts;
+mod audit;
 mod host;
+mod instances;
 mod services;
 mod tokens;
 mod traffic;
@@ -10,7 +12,9 @@ use super::operation::Operation;
 
 /// All rows, in the order in which they are documented.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    [services::ROWS, traffic::ROWS, tokens::ROWS, artifacts::ROWS, host::ROWS].into_iter().flatten()
+    [services::ROWS, instances::ROWS, traffic::ROWS, tokens::ROWS, artifacts::ROWS, audit::ROWS, host::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 #[cfg(test)]

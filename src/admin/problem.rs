@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{Either, Full};
 use serde_json::{Map, Value};
 
-use super::Reply;
+use super::{Reply, conditions};
 use crate::auth::TooManyFailures;
 use crate::config::Mistakes;
 use crate::registry::ChangeError;
-use crate::storage::StorageError;
+use crate::storage::{Entry, StorageError};
 
 /// A kind of refusal: its status, its name for programs, and what it means.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +60,11 @@ pub(super) static NAME_TAKEN: Kind =
 pub(super) static CANARY_TOKEN: Kind =
     kind(409, "canary_token", "The new version would have another token than the one that it is tried beside.");
 pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
+pub(super) static PRECONDITION_FAILED: Kind = kind(
+    412,
+    "precondition_failed",
+    "The service is not at the revision that `If-Match` names; `etag` is its present tag, `last_change` who changed it.",
+);
 pub(super) static BODY_TOO_LARGE: Kind = kind(413, "body_too_large", "The body is larger than it may be.");
 pub(super) static UNSUPPORTED_MEDIA_TYPE: Kind =
     kind(415, "unsupported_media_type", "The body's `Content-Type` is not `application/json`.");
@@ -86,20 +91,40 @@ pub(super) static OF_A_CHANGE: &[&Kind] = &[&OUTCOME_UNKNOWN, &STORAGE_FULL];
 pub(super) struct Problem {
     kind: &'static Kind,
     detail: String,
+    /// Apart, so that a result is small where it is none of these.
+    more: Box<More>,
+}
+
+/// What few problems have.
+#[derive(Debug, Default)]
+struct More {
     hint: Option<String>,
-    errors: Option<Box<Value>>,
+    errors: Option<Value>,
     allow: Option<HeaderValue>,
+    /// The present revision of a service that is not as its operator saw it, and its latest change.
+    overtaken: Option<(u64, Option<Entry>)>,
+    /// The service that it is about, where that is not said by the path.
+    service: Option<String>,
     retry_after: Option<Duration>,
 }
 
 impl Problem {
     fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), hint: None, errors: None, allow: None, retry_after: None }
+        Self { kind, detail: detail.into(), more: Box::default() }
     }
 
     fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.more.hint = Some(hint.into());
         self
+    }
+
+    pub(super) fn about(mut self, service: &str) -> Self {
+        self.more.service = Some(service.to_owned());
+        self
+    }
+
+    pub(super) fn service(&self) -> Option<&str> {
+        self.more.service.as_deref()
     }
 
     pub(super) fn kind(&self) -> &'static Kind {
@@ -131,7 +156,7 @@ impl Problem {
     /// `allow` lists the methods that the path answers.
     pub(super) fn method_not_allowed(allow: &str) -> Self {
         let mut problem = Self::new(&METHOD_NOT_ALLOWED, format!("this path answers {allow}"));
-        problem.allow = HeaderValue::from_str(allow).ok();
+        problem.more.allow = HeaderValue::from_str(allow).ok();
         problem
     }
 
@@ -152,7 +177,7 @@ impl Problem {
         let count = mistakes.len();
         let detail = format!("the service file has {count} {}", if count == 1 { "mistake" } else { "mistakes" });
         let mut problem = Self::new(&INVALID_SERVICE_FILE, detail);
-        problem.errors = serde_json::to_value(mistakes).ok().map(Box::new);
+        problem.more.errors = serde_json::to_value(mistakes).ok();
         problem
     }
 
@@ -174,11 +199,15 @@ impl Problem {
         body.insert("status".into(), status.as_u16().into());
         body.insert("detail".into(), self.detail.as_str().into());
         body.insert("code".into(), self.kind.code.into());
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.more.hint {
             body.insert("hint".into(), hint.as_str().into());
         }
-        if let Some(errors) = &self.errors {
+        if let Some(errors) = &self.more.errors {
             body.insert("errors".into(), Value::clone(errors));
+        }
+        if let Some(overtaken) = &self.more.overtaken {
+            body.insert("etag".into(), conditions::tag(overtaken.0).into());
+            body.insert("last_change".into(), serde_json::to_value(&overtaken.1).unwrap_or_default());
         }
         Value::Object(body)
     }
@@ -191,10 +220,13 @@ impl Problem {
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(time) = self.retry_after {
+        if let Some(time) = self.more.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(time.as_millis().div_ceil(1000).max(1) as u64));
         }
-        if let Some(allow) = &self.allow {
+        if let Some(overtaken) = &self.more.overtaken {
+            headers.insert(ETAG, conditions::tag_header(overtaken.0));
+        }
+        if let Some(allow) = &self.more.allow {
             headers.insert(ALLOW, allow.clone());
         }
         reply
@@ -204,7 +236,7 @@ impl Problem {
 impl From<TooManyFailures> for Problem {
     fn from(failures: TooManyFailures) -> Self {
         let mut problem = Self::new(&RATE_LIMITED, "too many wrong admin tokens came from this address");
-        problem.retry_after = Some(failures.retry_after);
+        problem.more.retry_after = Some(failures.retry_after);
         problem
     }
 }
@@ -212,6 +244,13 @@ impl From<TooManyFailures> for Problem {
 impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
+            ChangeError::Overtaken { revision, last } => {
+                let reason = ChangeError::Overtaken { revision, last: last.clone() }.reason();
+                let mut problem = Self::new(&PRECONDITION_FAILED, reason)
+                    .with_hint("look at the service as it is now, and decide anew");
+                problem.more.overtaken = Some((revision, last.map(|entry| *entry)));
+                problem
+            }
             ChangeError::Exists => Self::new(&SERVICE_EXISTS, error.reason())
                 .with_hint("change it with `bulkhead modify`, or delete it first"),
             ChangeError::NotFound => Self::new(&SERVICE_NOT_FOUND, error.reason()),

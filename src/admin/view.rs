@@ -3,13 +3,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Admin;
+use http::StatusCode;
+
+use super::api::json_reply;
+use super::problem::Problem;
+use super::{Admin, Reply, conditions};
 use crate::admission::Occupancy;
 use crate::config::{ServiceFile, Token, TrafficState};
 use crate::registry::{Phase, Service, Serving, State, Trouble, Version};
@@ -25,6 +29,8 @@ pub(super) struct Deployed {
     /// What callers show in `Authorization`; null where anybody may call.
     token: Option<String>,
     /// The current version.
+    /// Which of the changes on this host was its latest; its `ETag` is this in quotes.
+    revision: u64,
     version: u64,
     /// The version that is tried beside it; null where there is none.
     canary: Option<CanaryRecord>,
@@ -93,6 +99,8 @@ pub(super) struct Description {
     /// What an operator should know first; empty where there is nothing.
     message: String,
     /// The current version.
+    /// Which of the changes on this host was its latest; its `ETag` is this in quotes.
+    revision: u64,
     version: u64,
     /// The highest number that a version has been given.
     latest_version: u64,
@@ -139,9 +147,14 @@ struct Snapshot {
 /// One instance of a service: a queue and its workers.
 #[derive(Serialize, JsonSchema)]
 struct Instance {
+    /// Counted through the current version, then the canary.
     index: usize,
     version: u64,
     state: InstanceState,
+    /// Where the host takes its requests, with those of all others.
+    address: String,
+    /// RFC 3339, UTC.
+    started_at: String,
     workers: usize,
     busy: usize,
     queued: usize,
@@ -168,6 +181,14 @@ struct Degraded {
     error: String,
     /// Until the next attempt to make one.
     next_attempt_ms: u64,
+}
+
+/// The instances of a service.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct InstanceList {
+    name: String,
+    state: PhaseName,
+    instances: Vec<Instance>,
 }
 
 /// What has become of a service.
@@ -220,6 +241,7 @@ impl Admin {
             name: service.name().to_owned(),
             url: self.url(service.name()),
             token: shown(state.record.token.as_ref()),
+            revision: state.record.revision,
             version: state.record.version,
             canary: state.record.canary,
             group: state.group().map(str::to_owned),
@@ -270,6 +292,7 @@ impl Admin {
             name: service.name().to_owned(),
             state: (&state.phase).into(),
             message: message(&state),
+            revision: record.revision,
             version: record.version,
             latest_version: record.latest,
             canary: record.canary,
@@ -288,8 +311,14 @@ impl Admin {
             model: record.model.clone(),
             snapshot: snapshot(&state),
             recycled: service.metrics().recycled_by_reason(),
-            instances: instances(&state, service.metrics().restarts()),
+            instances: self.instances(&state, service.metrics().restarts()),
         }
+    }
+
+    pub(super) fn instance_list(&self, service: &Service) -> InstanceList {
+        let state = service.state();
+        let instances = self.instances(&state, service.metrics().restarts());
+        InstanceList { name: service.name().to_owned(), state: (&state.phase).into(), instances }
     }
 
     /// Every service's numbers, and those of requests that named none.
@@ -316,6 +345,12 @@ impl Admin {
             connections_turned_away: self.front.connections_turned_away(),
             log_lines_lost: self.log.lost(),
         }
+    }
+}
+
+impl Deployed {
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 }
 
@@ -368,26 +403,47 @@ fn seconds_until(trouble: &Trouble) -> f64 {
     trouble.next_attempt.saturating_duration_since(Instant::now()).as_secs_f64()
 }
 
-fn instances(state: &State, restarts: u64) -> Vec<Instance> {
-    let row = |version: u64, o: Occupancy, trouble: Option<Trouble>| Instance {
-        index: 0,
-        version,
-        state: if trouble.is_none() { InstanceState::Running } else { InstanceState::Degraded },
-        workers: o.workers,
-        busy: o.busy,
-        queued: o.queued,
-        max_queue_size: o.max_queue,
-        restarts,
-        trouble: trouble.map(|trouble| Degraded {
-            stalled: o.stalled,
-            next_attempt_ms: (seconds_until(&trouble) * 1e3).round() as u64,
-            error: trouble.error,
-        }),
-    };
-    let of_version = |version: &Arc<Version>| -> Vec<Instance> {
-        let instances = version.occupancy().into_iter().zip(version.troubles());
-        instances.map(|(occupancy, trouble)| row(version.number, occupancy, trouble)).collect()
-    };
-    let rows = state.phase.serving().into_iter().flat_map(Serving::versions).flat_map(of_version);
-    rows.enumerate().map(|(index, row)| Instance { index, ..row }).collect()
+impl Admin {
+    fn instances(&self, state: &State, restarts: u64) -> Vec<Instance> {
+        let address = self.data_url.trim_start_matches("http://");
+        let row = |version: u64, (o, trouble, started): (Occupancy, Option<Trouble>, SystemTime)| Instance {
+            index: 0,
+            version,
+            state: if trouble.is_none() { InstanceState::Running } else { InstanceState::Degraded },
+            address: address.to_owned(),
+            started_at: humantime::format_rfc3339_seconds(started).to_string(),
+            workers: o.workers,
+            busy: o.busy,
+            queued: o.queued,
+            max_queue_size: o.max_queue,
+            restarts,
+            trouble: trouble.map(|trouble| Degraded {
+                stalled: o.stalled,
+                next_attempt_ms: (seconds_until(&trouble) * 1e3).round() as u64,
+                error: trouble.error,
+            }),
+        };
+        let of_version = |version: &Arc<Version>| -> Vec<Instance> {
+            let (occupancy, troubles) = (version.occupancy(), version.troubles());
+            let instances = occupancy.into_iter().zip(troubles).zip(version.starts());
+            instances.map(|((o, trouble), started)| row(version.number, (o, trouble, started))).collect()
+        };
+        let rows = state.phase.serving().into_iter().flat_map(Serving::versions).flat_map(of_version);
+        rows.enumerate().map(|(index, row)| Instance { index, ..row }).collect()
+    }
+}
+
+impl Description {
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Changed {
+    /// The answer of a change, with the service's tag after it.
+    pub(super) fn reply(service: &Service) -> Result<Reply, Problem> {
+        let state = service.state();
+        let changed = Self { name: service.name().to_owned(), state: state.phase.name() };
+        Ok(conditions::tagged(json_reply(StatusCode::OK, &changed)?, state.record.revision))
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::config::Mistakes;
 use crate::sandbox::{CompileError, InitializeError, PrepareError};
-use crate::storage::{CanaryRecord, Digest, ModelFile, StorageError};
+use crate::storage::{CanaryRecord, Digest, Entry, ModelFile, StorageError};
 
 /// The files of a service, uploaded before.
 #[derive(Clone, Debug)]
@@ -65,6 +65,11 @@ pub type Progress = dyn Fn(Report) + Send + Sync;
 /// Why a change was not made. Nothing has changed then, unless the storage cannot tell.
 #[derive(Debug)]
 pub enum ChangeError {
+    /// The service is not as its operator saw it: its revision, and its latest change while that is known.
+    Overtaken {
+        revision: u64,
+        last: Option<Box<Entry>>,
+    },
     Exists,
     NotFound,
     Invalid(Mistakes),
@@ -158,6 +163,14 @@ impl ChangeError {
     /// One sentence for logs and for `desc`.
     pub fn reason(&self) -> String {
         match self {
+            Self::Overtaken { last, .. } => {
+                let by = |entry: &Entry| {
+                    let who = entry.actor.as_deref().map(|actor| format!(" by {actor}")).unwrap_or_default();
+                    format!("{} at {}{who}", entry.action, entry.at)
+                };
+                let last = last.as_deref().map(|entry| format!(": {}", by(entry))).unwrap_or_default();
+                format!("the service has been changed since{last}")
+            }
             Self::Exists => "a service of that name exists".into(),
             Self::NotFound => "there is no service of that name".into(),
             Self::NotRunning(state) => format!("the service is {state}, and this needs one that is running"),

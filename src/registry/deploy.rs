@@ -7,43 +7,43 @@ use std::sync::Arc;
 
 use super::change::{Change, ChangeError, Files, Progress, Report, Step};
 use super::groups::USUAL_WEIGHT;
+use super::order::{Order, Turn};
 use super::service::{Phase, Service};
 use super::serving::Serving;
 use super::version::Version;
-use super::{Registry, blocking, history, now, tokens};
+use super::{Registry, history, now, tokens};
 use crate::config::{ServiceFile, ServiceSpec, TrafficState};
-use crate::failpoint;
-use crate::storage::{Artifact, CanaryRecord, Digest, Record, VersionRecord};
+use crate::storage::{Artifact, CanaryRecord, Digest, Record};
 
 impl Registry {
     pub async fn create(
         &self,
+        order: &Order,
         file: &ServiceFile,
         files: Files,
         progress: &Progress,
     ) -> Result<Arc<Service>, ChangeError> {
-        let outcome = self.try_create(file, files, progress).await;
+        let outcome = self.try_create(order, file, files, progress).await;
         self.tidy().await;
         outcome
     }
 
     async fn try_create(
         &self,
+        order: &Order,
         file: &ServiceFile,
         files: Files,
         progress: &Progress,
     ) -> Result<Arc<Service>, ChangeError> {
         let name = file.spec().name().as_str().to_owned();
-        let _turn = self.turn(&name).await;
-        if self.find(&name).is_some() {
-            return Err(ChangeError::Exists);
-        }
+        let turn = self.turn_to_create(&name, order).await?;
         progress(Report::Begun(Step::Check));
         let now = now();
         let record = Record {
             name: name.clone(),
             version: 1,
             latest: 1,
+            revision: 0,
             canary: None,
             weight: USUAL_WEIGHT,
             traffic_state: file.spec().traffic_state(),
@@ -65,8 +65,8 @@ impl Registry {
         let _names = self.naming.lock().await;
         self.check_names(&record)?;
         let first = record.to_version("created".into());
-        self.keep_version(record, first).await?;
-        service.enter(&Phase::Running(Serving::alone(version)));
+        let record = self.keep_version(record, first, &turn).await?;
+        service.replace(record, Phase::Running(Serving::alone(version)));
         self.change_services(|services| {
             services.insert(name.as_str().into(), Arc::clone(&service));
         });
@@ -74,15 +74,26 @@ impl Registry {
         Ok(service)
     }
 
-    pub async fn modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
-        let outcome = self.try_modify(name, change, progress).await;
+    pub async fn modify(
+        &self,
+        name: &str,
+        order: &Order,
+        change: Change,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let outcome = self.try_modify(name, order, change, progress).await;
         self.tidy().await;
         outcome
     }
 
-    async fn try_modify(&self, name: &str, change: Change, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    async fn try_modify(
+        &self,
+        name: &str,
+        order: &Order,
+        change: Change,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         progress(Report::Begun(Step::Check));
         let state = service.state();
         let old = &state.record;
@@ -145,7 +156,7 @@ impl Registry {
                 (record, Phase::Running(serving.clone().with_canary(version, weight)))
             }
         };
-        self.keep_version(record.clone(), made).await?;
+        let record = self.keep_version(record, made, &turn).await?;
         self.replace(&service, record, phase);
         Ok(service)
     }
@@ -154,10 +165,15 @@ impl Registry {
     /// number answers, and no other.
     ///
     /// The version is brought up as by a deploy, unless it is at work already.
-    pub async fn roll_back(&self, name: &str, number: u64, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
-        self.make_current(&service, number, progress).await?;
+    pub async fn roll_back(
+        &self,
+        name: &str,
+        order: &Order,
+        number: u64,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
+        self.make_current(&service, &turn, number, progress).await?;
         Ok(service)
     }
 
@@ -165,6 +181,7 @@ impl Registry {
     pub(super) async fn make_current(
         &self,
         service: &Service,
+        turn: &Turn<'_>,
         number: u64,
         progress: &Progress,
     ) -> Result<(), ChangeError> {
@@ -186,16 +203,9 @@ impl Registry {
         progress(Report::Begun(Step::Swap));
         let _names = self.naming.lock().await;
         self.check_names(&record)?;
-        self.keep(record.clone()).await?;
+        let record = self.keep(record, turn).await?;
         let phase = if record.stopped { Phase::Stopped } else { Phase::Running(Serving::alone(version)) };
         self.replace(service, record, phase);
-        Ok(())
-    }
-
-    async fn keep_version(&self, record: Record, version: VersionRecord) -> Result<(), ChangeError> {
-        let storage = Arc::clone(&self.storage);
-        blocking(move || storage.put_version(&record, &version)).await?;
-        failpoint::reach("deploy.kept");
         Ok(())
     }
 

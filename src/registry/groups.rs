@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::change::{ChangeError, Progress};
+use super::order::Order;
 use super::service::{Phase, Service};
 use super::turns::{Turns, greatest_divisor};
 use super::{Registry, now};
@@ -154,13 +155,18 @@ impl Registry {
     }
 
     /// Sets a service's part in its group; with a canary under way, the weight is the canary's share.
-    pub async fn release(&self, name: &str, part: Part, progress: &Progress) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    pub async fn release(
+        &self,
+        name: &str,
+        order: &Order,
+        part: Part,
+        progress: &Progress,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         let record = Arc::clone(&service.state().record);
         match (record.canary, part) {
             (Some(_), Part { weight: Some(weight), state: None }) => {
-                self.weigh_canary(&service, weight, progress).await?;
+                self.weigh_canary(&service, &turn, weight, progress).await?;
             }
             (Some(canary), _) => return Err(ChangeError::CanaryUnderWay(canary)),
             (None, _) if record.group().is_none() => return Err(ChangeError::NoShare),
@@ -171,7 +177,7 @@ impl Registry {
                 };
                 let traffic_state = state.unwrap_or(record.traffic_state);
                 let record = Record { weight, traffic_state, updated_at: now(), ..Record::clone(&record) };
-                self.keep(record.clone()).await?;
+                let record = self.keep(record, &turn).await?;
                 service.note(&record);
                 self.regroup();
             }

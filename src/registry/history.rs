@@ -83,7 +83,7 @@ pub(super) fn note(old: &Record, new: &Record) -> String {
 }
 
 /// The keys of two service files whose values differ, by their dotted paths.
-fn differing(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
+pub(super) fn differing(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
     let (Value::Object(before), Value::Object(after)) = (old, new) else {
         if old != new {
             found.push(path.to_owned());

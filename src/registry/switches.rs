@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::change::{ChangeError, Progress};
 use super::deploy::percent;
+use super::order::{Order, Turn};
 use super::service::{Phase, Service};
 use super::{Registry, blocking, now};
 use crate::failpoint;
@@ -11,19 +12,17 @@ use crate::storage::{CanaryRecord, Record, Storage};
 
 impl Registry {
     /// Stops taking requests; those under way are finished.
-    pub async fn stop(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    pub async fn stop(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         let record = Record { stopped: true, updated_at: now(), ..Record::clone(&service.state().record) };
-        self.keep(record.clone()).await?;
+        let record = self.keep(record, &turn).await?;
         self.replace(&service, record, Phase::Stopped);
         Ok(service)
     }
 
     /// Brings a stopped or failed service up; one that runs keeps running.
-    pub async fn start(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    pub async fn start(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         let state = service.state();
         if matches!(state.phase, Phase::Running(_)) {
             return Ok(service);
@@ -31,7 +30,7 @@ impl Registry {
         let record = Record { stopped: false, updated_at: now(), ..Record::clone(&state.record) };
         let _files = self.unnamed_files.read().await;
         let serving = self.build_serving(&record, &service).await?;
-        self.keep(record.clone()).await?;
+        let record = self.keep(record, &turn).await?;
         self.replace(&service, record, Phase::Running(serving));
         Ok(service)
     }
@@ -41,9 +40,8 @@ impl Registry {
     ///
     /// # Errors
     /// Where a new one cannot be made; the old ones go on then.
-    pub async fn restart(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    pub async fn restart(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         let state = service.state();
         if matches!(state.phase, Phase::Stopped | Phase::Starting) {
             return Err(ChangeError::NotRunning(state.phase.name()));
@@ -53,14 +51,14 @@ impl Registry {
         failpoint::reach("restart.ready");
         service.enter(&Phase::Running(serving));
         self.regroup();
+        self.note(turn.entry(name, Some(&state.record))).await;
         Ok(service)
     }
 
     /// The same for one instance. They are counted from 0 through the current version and then the canary, as `desc`
     /// lists them.
-    pub async fn restart_instance(&self, name: &str, index: usize) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    pub async fn restart_instance(&self, name: &str, order: &Order, index: usize) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         let state = service.state();
         let serving = state.phase.serving().ok_or(ChangeError::NotRunning(state.phase.name()))?;
         let mut inside = index;
@@ -69,6 +67,7 @@ impl Registry {
                 let (renewed, record) = (renewed?, self.record_of(&state.record, version.number).await?);
                 self.warm_up(&record, &renewed, inside..inside + 1, &|_| {}).await?;
                 service.enter(&Phase::Running(serving.with_renewed(renewed)));
+                self.note(turn.entry(name, Some(&state.record))).await;
                 return Ok(service);
             }
             inside -= version.instances().len();
@@ -81,6 +80,7 @@ impl Registry {
     pub(super) async fn weigh_canary(
         &self,
         service: &Service,
+        turn: &Turn<'_>,
         weight: u64,
         progress: &Progress,
     ) -> Result<(), ChangeError> {
@@ -88,11 +88,11 @@ impl Registry {
         let canary = state.record.canary.ok_or(ChangeError::NoCanary)?;
         let weight = percent(weight)?;
         if weight == 100 {
-            return self.make_current(service, canary.version, progress).await;
+            return self.make_current(service, turn, canary.version, progress).await;
         }
         let canary = Some(CanaryRecord { weight, ..canary });
         let record = Record { canary, updated_at: now(), ..Record::clone(&state.record) };
-        self.keep(record.clone()).await?;
+        let record = self.keep(record, turn).await?;
         let phase = match &state.phase {
             Phase::Running(serving) => Phase::Running(serving.with_weight(weight)),
             other => other.clone(),
@@ -102,13 +102,12 @@ impl Registry {
     }
 
     /// Ends the canary: the current version answers all requests again.
-    pub async fn abort_canary(&self, name: &str) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    pub async fn abort_canary(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         let state = service.state();
         state.record.canary.ok_or(ChangeError::NoCanary)?;
         let record = Record { canary: None, updated_at: now(), ..Record::clone(&state.record) };
-        self.keep(record.clone()).await?;
+        let record = self.keep(record, &turn).await?;
         let phase = match &state.phase {
             Phase::Running(serving) => Phase::Running(serving.without_canary()),
             other => other.clone(),
@@ -118,11 +117,11 @@ impl Registry {
     }
 
     /// Forgets a service with its versions. Its files go when no other service needs them.
-    pub async fn delete(&self, name: &str) -> Result<(), ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    pub async fn delete(&self, name: &str, order: &Order) -> Result<(), ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         let (storage, owned) = (Arc::clone(&self.storage), name.to_owned());
-        blocking(move || storage.remove(&owned)).await?;
+        let entry = turn.entry(name, None);
+        blocking(move || storage.remove(&owned, &entry)).await?;
         failpoint::reach("delete.removed");
         self.change_services(|services| {
             services.remove(name);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{ChangeError, Registry, Service, now};
+use super::{ChangeError, Order, Registry, Service, now};
 use crate::auth;
 use crate::config::{ServiceFile, Token, TokenPolicy};
 use crate::storage::{Record, VersionRecord};
@@ -26,11 +26,15 @@ impl Registry {
     ///
     /// # Errors
     /// Where there is no such service, it is public, or a rotation would leave a third token behind.
-    pub async fn change_token(&self, name: &str, change: TokenChange) -> Result<Arc<Service>, ChangeError> {
-        let _turn = self.turn(name).await;
-        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+    pub async fn change_token(
+        &self,
+        name: &str,
+        order: &Order,
+        change: TokenChange,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let (turn, service) = self.turn(name, order).await?;
         if let Some(record) = changed(&service.state().record, change)? {
-            self.keep(record.clone()).await?;
+            let record = self.keep(record, &turn).await?;
             service.note(&record);
         }
         Ok(service)
@@ -139,6 +143,7 @@ mod tests {
             canary: None,
             weight: 100,
             traffic_state: TrafficState::Grouping,
+            revision: 0,
             file,
             token: current,
             previous_token: previous,

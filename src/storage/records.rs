@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifacts::Digest;
+use super::audit::{self, Entry};
 use super::{StorageError, models};
 use crate::config::{Token, TrafficState};
 use crate::failpoint;
@@ -37,6 +38,9 @@ pub struct Record {
     pub version: u64,
     /// The highest number that a version has been given.
     pub latest: u64,
+    /// The number of its latest change in the audit log. Written down with the change; until then it is that of the one
+    /// before.
+    pub revision: u64,
     /// The version that is tried beside the current one.
     pub canary: Option<CanaryRecord>,
     /// Its share of its group's requests, relative to those of the other members.
@@ -193,12 +197,20 @@ pub(super) struct Records {
     database: Mutex<Option<Database>>,
 }
 
+/// A change, and its entry in the audit log.
+struct Edit<'a> {
+    what: What<'a>,
+    /// Its number is known once the edit has been tried, and stays if it is tried again.
+    entry: Entry,
+    /// The record with that number, as JSON.
+    json: Option<Vec<u8>>,
+}
+
 /// What a transaction does.
-enum Edit<'a> {
-    /// The record, and the version that comes with it, as JSON.
+enum What<'a> {
+    /// The record, and the version that comes with it as JSON.
     Put {
         record: &'a Record,
-        json: &'a [u8],
         version: Option<(u64, &'a [u8])>,
     },
     Remove {
@@ -208,33 +220,32 @@ enum Edit<'a> {
 
 impl Edit<'_> {
     fn service(&self) -> &str {
-        match self {
-            Self::Put { record, .. } => &record.name,
-            Self::Remove { service } => service,
+        match self.what {
+            What::Put { record, .. } => &record.name,
+            What::Remove { service } => service,
         }
     }
 
-    /// What is kept of the service once it is done.
-    fn outcome(&self) -> Option<&[u8]> {
-        match self {
-            Self::Put { json, .. } => Some(json),
-            Self::Remove { .. } => None,
+    fn make(&mut self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        if self.entry.number == 0 {
+            self.entry.number = audit::next_number(transaction)?;
         }
-    }
-
-    fn make(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        audit::append(transaction, &self.entry)?;
         let mut services = transaction.open_table(SERVICES)?;
         let mut versions = transaction.open_table(VERSIONS)?;
-        match self {
-            Self::Put { record, json, version } => {
-                services.insert(record.name.as_str(), *json)?;
+        match self.what {
+            What::Put { record, version } => {
+                let revised = Record { revision: self.entry.number, ..record.clone() };
+                let json = serde_json::to_vec(&revised).expect("a record is plain JSON");
+                services.insert(record.name.as_str(), json.as_slice())?;
                 if let Some((number, json)) = version {
-                    versions.insert((record.name.as_str(), *number), *json)?;
+                    versions.insert((record.name.as_str(), number), json)?;
                 }
                 forget_old(&mut versions, record)?;
+                self.json = Some(json);
             }
-            Self::Remove { service } => {
-                services.remove(*service)?;
+            What::Remove { service } => {
+                services.remove(service)?;
                 versions.retain_in(of_service(service), |_, _| false)?;
             }
         }
@@ -272,7 +283,7 @@ impl Records {
         records.transact(|transaction| {
             transaction.open_table(SERVICES)?;
             transaction.open_table(VERSIONS)?;
-            Ok(())
+            audit::make(transaction)
         })?;
         Ok(records)
     }
@@ -317,40 +328,47 @@ impl Records {
         read_all(rows)
     }
 
-    /// Makes `record` the service's, and keeps `version` where one is new, both or neither.
-    pub(super) fn put(&self, record: &Record, version: Option<&VersionRecord>) -> Result<(), StorageError> {
+    /// Makes `record` the service's, keeps `version` where one is new, and adds `entry` to the audit log: all or nothing.
+    /// Answers the entry's number, which is the service's revision from now on.
+    pub(super) fn put(
+        &self,
+        record: &Record,
+        version: Option<&VersionRecord>,
+        entry: &Entry,
+    ) -> Result<u64, StorageError> {
         let failed = |source| StorageError::Record { service: record.name.clone(), source };
-        let json = serde_json::to_vec(record).map_err(failed)?;
         let version = match version {
             Some(version) => Some((version.number, serde_json::to_vec(version).map_err(failed)?)),
             None => None,
         };
         let version = version.as_ref().map(|(number, json)| (*number, json.as_slice()));
-        self.write(&Edit::Put { record, json: &json, version })
+        self.write(Edit { what: What::Put { record, version }, entry: entry.clone(), json: None })
     }
 
-    pub(super) fn remove(&self, service: &str) -> Result<(), StorageError> {
-        self.write(&Edit::Remove { service })
+    pub(super) fn remove(&self, service: &str, entry: &Entry) -> Result<u64, StorageError> {
+        self.write(Edit { what: What::Remove { service }, entry: entry.clone(), json: None })
     }
 
     /// Makes an edit. Where the disk fails at the very end of it, the change may be there all the same: what is on disk
     /// decides, and it is written again, because a disk that has failed to make a change last has not said that it
     /// lasts.
-    fn write(&self, edit: &Edit<'_>) -> Result<(), StorageError> {
-        let Err(error) = self.change(edit) else { return Ok(()) };
+    fn write(&self, mut edit: Edit<'_>) -> Result<u64, StorageError> {
+        let Err(error) = self.change(&mut edit) else { return Ok(edit.entry.number) };
         if !error.is_of_the_disk() {
             return Err(error);
         }
-        let service = edit.service();
-        let made = match self.kept(service) {
-            Ok(kept) if kept.as_deref() != edit.outcome() => return Err(error),
-            Ok(_) => failpoint::is_full("record.again").is_ok() && self.change(edit).is_ok(),
+        let made = match self.kept(edit.service()) {
+            Ok(kept) if kept != edit.json => return Err(error),
+            Ok(_) => failpoint::is_full("record.again").is_ok() && self.change(&mut edit).is_ok(),
             Err(_) => false,
         };
-        if made { Ok(()) } else { Err(StorageError::Unknown { service: service.to_owned(), source: Box::new(error) }) }
+        if made {
+            return Ok(edit.entry.number);
+        }
+        Err(StorageError::Unknown { service: edit.service().to_owned(), source: Box::new(error) })
     }
 
-    fn change(&self, edit: &Edit<'_>) -> Result<(), StorageError> {
+    fn change(&self, edit: &mut Edit<'_>) -> Result<(), StorageError> {
         self.transact(|transaction| {
             edit.make(transaction)?;
             failpoint::reach("record.commit");
@@ -366,7 +384,10 @@ impl Records {
     }
 
     /// One durable transaction. Two phases: a crash during recovery from an earlier crash must not undo it.
-    fn transact(&self, change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), StorageError> {
+    pub(super) fn transact(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StorageError> {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_two_phase_commit(true);
@@ -378,7 +399,7 @@ impl Records {
 
     /// Works with the database. One that the disk has failed refuses everything from then on, and what it holds in
     /// memory is not what is on disk: it is closed, and opened anew when it is next needed, as after a crash.
-    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StorageError> {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StorageError> {
         let failed = |error: redb::Error| StorageError::Database(Box::new(error));
         let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let database = match slot.take() {
@@ -423,6 +444,7 @@ mod tests {
             name: name.into(),
             version,
             latest: version,
+            revision: 0,
             canary: None,
             weight: 100,
             traffic_state: TrafficState::Grouping,
@@ -438,16 +460,73 @@ mod tests {
         }
     }
 
+    fn entry() -> Entry {
+        Entry {
+            number: 0,
+            at: "2026-01-01T00:00:00Z".into(),
+            actor: None,
+            token: "admin".into(),
+            peer: [127, 0, 0, 1].into(),
+            action: "modify".into(),
+            service: "a".into(),
+            version_before: None,
+            version_after: Some(1),
+            changed: Vec::new(),
+            outcome: Entry::DONE.into(),
+        }
+    }
+
+    #[test]
+    fn every_change_has_an_entry_whose_number_is_the_revision() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let records = Records::open(&path).unwrap();
+        assert_eq!(records.put(&record("a", 1), None, &entry()).unwrap(), 1);
+        assert_eq!(records.put(&record("b", 1), None, &Entry { service: "b".into(), ..entry() }).unwrap(), 2);
+        assert_eq!(records.note(&Entry { outcome: "internal".into(), ..entry() }).unwrap(), 3);
+        assert_eq!(records.remove("a", &entry()).unwrap(), 4);
+        assert_eq!(
+            records.put(&record("a", 1), None, &entry()).unwrap(),
+            5,
+            "a name that comes back is another service"
+        );
+        drop(records);
+        let records = Records::open(&path).unwrap();
+        assert_eq!(records.all().unwrap().iter().map(|record| record.revision).collect::<Vec<_>>(), [5, 2]);
+        let numbers = |service, before, limit| -> Vec<u64> {
+            records.entries(service, before, limit).unwrap().iter().map(|entry| entry.number).collect()
+        };
+        assert_eq!(numbers(None, None, 9), [5, 4, 3, 2, 1]);
+        assert_eq!(numbers(Some("a"), Some(5), 2), [4, 3]);
+        assert_eq!(records.entry(2).unwrap().unwrap().service, "b");
+        assert!(records.entry(6).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_audit_log_forgets_its_oldest_entries_and_no_number_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(&dir.path().join("db")).unwrap();
+        let last = audit::ENTRIES_KEPT + 2;
+        records
+            .transact(|transaction| {
+                (1..=last).try_for_each(|number| audit::append(transaction, &Entry { number, ..entry() }))
+            })
+            .unwrap();
+        assert_eq!(records.entries(None, None, usize::MAX).unwrap().len() as u64, audit::ENTRIES_KEPT);
+        assert!(records.entry(2).unwrap().is_none() && records.entry(3).unwrap().is_some());
+        assert_eq!(records.note(&entry()).unwrap(), last + 1);
+    }
+
     #[test]
     fn records_outlive_the_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
         {
             let records = Records::open(&path).unwrap();
-            records.put(&record("a", 1), None).unwrap();
-            records.put(&record("b", 1), None).unwrap();
-            records.put(&record("a", 2), None).unwrap();
-            records.remove("b").unwrap();
+            records.put(&record("a", 1), None, &entry()).unwrap();
+            records.put(&record("b", 1), None, &entry()).unwrap();
+            records.put(&record("a", 2), None, &entry()).unwrap();
+            records.remove("b", &entry()).unwrap();
         }
         let all = Records::open(&path).unwrap().all().unwrap();
         assert_eq!(all.iter().map(|r| (r.name.as_str(), r.version)).collect::<Vec<_>>(), [("a", 2)]);
@@ -468,7 +547,7 @@ mod tests {
         let records = Records::open(&dir.path().join("db")).unwrap();
         let put = |record: &Record, number| {
             let version = VersionRecord { number, ..record.to_version("new".into()) };
-            records.put(record, Some(&version)).unwrap();
+            records.put(record, Some(&version), &entry()).unwrap();
         };
         let numbers = |service: &str| -> Vec<u64> {
             records.versions(service).unwrap().iter().map(|version| version.number).collect()
@@ -483,9 +562,9 @@ mod tests {
         }
         assert_eq!(numbers("a"), [1, 3, 13, 14, 15, 16, 17, 18, 19, 20]);
         assert_eq!(records.all_versions().unwrap().len(), VERSIONS_KEPT + 1);
-        records.put(&record("a", 20), None).unwrap();
+        records.put(&record("a", 20), None, &entry()).unwrap();
         assert_eq!(numbers("a").len(), VERSIONS_KEPT, "nothing is forgotten without need");
-        records.remove("a").unwrap();
+        records.remove("a", &entry()).unwrap();
         assert_eq!(
             (numbers("a").len(), numbers("ab")),
             (0, vec![1]),

@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod codings;
 mod connections;
+mod control;
 mod crowd;
 mod deploys;
 mod desync;

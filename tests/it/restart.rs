@@ -36,6 +36,10 @@ fn told(host: &TestHost) -> Vec<Value> {
         .map(|name| {
             let mut service = host.call_admin("GET", &format!("/api/v1/services/{name}"), b"").json();
             service["url"] = Value::Null;
+            for instance in service["instances"].as_array_mut().unwrap() {
+                instance["address"] = Value::Null;
+                instance["started_at"] = Value::Null;
+            }
             service
         })
         .collect()

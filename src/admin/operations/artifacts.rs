@@ -24,7 +24,6 @@ pub(super) static ROWS: &[Operation] = &[
         .answers(&[Answer::ok("It is there.", &[Content::json::<Artifact>()])])
         .refuses(&[&NOT_FOUND]),
     Operation::put("/api/v1/artifacts/{sha256}", "putArtifact", |asked| Box::pin(put(asked)))
-        .changes_nothing()
         .says(
             "Upload a file",
             "At most 64 MiB. A file that no service names is removed an hour after somebody last asked for it.",

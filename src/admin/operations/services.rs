@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::admin::Reply;
-use crate::admin::api::{json_body, json_reply};
+use crate::admin::api::{empty_reply, json_body, json_reply};
 use crate::admin::deploy::{CreateBody, Deploy, Event, ModifyBody};
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::{
@@ -14,6 +13,7 @@ use crate::admin::problem::{
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::view::{Changed, Deployed, Description, ServiceList};
+use crate::admin::{Reply, conditions};
 use crate::config::ServiceName;
 use crate::registry::Service;
 
@@ -31,6 +31,8 @@ pub(super) static ROWS: &[Operation] = &[
         ])
         .answers(&[Answer::ok("The services.", &[Content::json::<ServiceList>()])]),
     Operation::post("/api/v1/services", "createService", |asked| Box::pin(create(asked)))
+        .changes("create")
+        .tagged()
         .says("Create a service", PROGRESS)
         .takes(&[Content::json::<CreateBody>()])
         .answers(&[
@@ -39,10 +41,20 @@ pub(super) static ROWS: &[Operation] = &[
         ])
         .refuses(&[&INVALID_SERVICE_FILE, &PROCESSOR_REFUSED, &SERVICE_EXISTS, &ARTIFACT_MISSING, &NAME_TAKEN]),
     Operation::get("/api/v1/services/{name}", "getService", |asked| Box::pin(async move { describe(&asked) }))
-        .says("Describe a service", "")
-        .answers(&[Answer::ok("The service.", &[Content::json::<Description>()])])
+        .tagged()
+        .says(
+            "Describe a service",
+            "The tag is of what operators have made of the service, and so is 304: what its instances are doing at the \
+             moment has no part in it, and can be asked of them.",
+        )
+        .answers(&[
+            Answer::ok("The service.", &[Content::json::<Description>()]),
+            Answer::new(StatusCode::NOT_MODIFIED, "It is as the client knows it.", &[]),
+        ])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::put("/api/v1/services/{name}", "modifyService", |asked| Box::pin(modify(asked)))
+        .changes("modify")
+        .tagged()
         .says("Change a service", PROGRESS)
         .takes(&[Content::json::<ModifyBody>()])
         .answers(&[Answer::ok(
@@ -60,14 +72,19 @@ pub(super) static ROWS: &[Operation] = &[
             &NOT_RUNNING,
         ]),
     Operation::delete("/api/v1/services/{name}", "deleteService", |asked| Box::pin(delete(asked)))
+        .changes("delete")
         .says("Delete a service", "With its versions and its token. Its files go when no other service needs them.")
         .answers(&[Answer::ok("It is gone.", &[Content::json::<Changed>()])])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::post("/api/v1/services/{name}/stop", "stopService", |asked| Box::pin(stop(asked)))
+        .changes("stop")
+        .tagged()
         .says("Stop a service", "It stays, and answers 503. Requests under way are finished.")
         .answers(&[Answer::ok("It is stopped.", &[Content::json::<Changed>()])])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::post("/api/v1/services/{name}/start", "startService", |asked| Box::pin(start(asked)))
+        .changes("start")
+        .tagged()
         .says("Start a service", "One that is stopped or has failed. One that runs keeps running.")
         .answers(&[Answer::ok("It is running.", &[Content::json::<Changed>()])])
         .refuses(&[
@@ -95,36 +112,38 @@ fn list(asked: &Asked) -> Result<Reply, Problem> {
 }
 
 async fn create(asked: Asked) -> Result<Reply, Problem> {
+    let order = asked.order().clone();
     let body = json_body(&asked.headers, asked.body).await?;
-    Deploy::create(&body)?.answer(asked.admin, &asked.headers).await
+    Deploy::create(&body)?.answer(asked.admin, order, &asked.headers).await
 }
 
 fn describe(asked: &Asked) -> Result<Reply, Problem> {
-    json_reply(StatusCode::OK, &asked.admin.description(&*asked.service()?))
+    let service = asked.service()?;
+    let described = asked.admin.description(&service);
+    let revision = described.revision();
+    if conditions::is_known(&asked.headers, revision)? {
+        return Ok(conditions::tagged(empty_reply(StatusCode::NOT_MODIFIED), revision));
+    }
+    Ok(conditions::tagged(json_reply(StatusCode::OK, &described)?, revision))
 }
 
 async fn modify(asked: Asked) -> Result<Reply, Problem> {
-    let name = asked.name()?;
+    let (name, order) = (asked.name()?, asked.order().clone());
     let body = json_body(&asked.headers, asked.body).await?;
-    Deploy::modify(name.as_str(), &body)?.answer(asked.admin, &asked.headers).await
+    Deploy::modify(name.as_str(), &body)?.answer(asked.admin, order, &asked.headers).await
 }
 
 async fn delete(asked: Asked) -> Result<Reply, Problem> {
     let name = asked.name()?;
-    asked.admin.registry.delete(name.as_str()).await?;
+    asked.admin.registry.delete(name.as_str(), asked.order()).await?;
     tracing::info!(service = name.as_str(), "service deleted");
     json_reply(StatusCode::OK, &Changed { name: name.to_string(), state: "deleted" })
 }
 
 async fn stop(asked: Asked) -> Result<Reply, Problem> {
-    changed(&*asked.admin.registry.stop(asked.name()?.as_str()).await?)
+    Changed::reply(&*asked.admin.registry.stop(asked.name()?.as_str(), asked.order()).await?)
 }
 
 async fn start(asked: Asked) -> Result<Reply, Problem> {
-    changed(&*asked.admin.registry.start(asked.name()?.as_str()).await?)
-}
-
-fn changed(service: &Service) -> Result<Reply, Problem> {
-    let state = service.state().phase.name();
-    json_reply(StatusCode::OK, &Changed { name: service.name().to_owned(), state })
+    Changed::reply(&*asked.admin.registry.start(asked.name()?.as_str(), asked.order()).await?)
 }

@@ -8,13 +8,15 @@ use crate::admin::api::{json_body, json_reply, parse};
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::{Problem, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, TWO_TOKENS};
 use crate::admin::view::Tokens;
-use crate::admin::{Admin, Reply};
+use crate::admin::{Admin, Reply, conditions};
 use crate::config::Token;
 use crate::registry::TokenChange;
 
 pub(super) static ROWS: &[Operation] = &[Operation::post("/api/v1/services/{name}/token", "changeToken", |asked| {
     Box::pin(change(asked))
 })
+.changes("token")
+.tagged()
 .says(
     "Rotate a service's token, or retire the one before",
     "After a rotation both tokens are accepted until the one before is retired. No version is made, and no guest is \
@@ -36,7 +38,7 @@ enum TokenBody {
 }
 
 async fn change(asked: Asked) -> Result<Reply, Problem> {
-    let name = asked.name()?;
+    let (name, order) = (asked.name()?, asked.order().clone());
     let (change, what) = match parse(&json_body(&asked.headers, asked.body).await?)? {
         TokenBody::Rotate { token } => {
             // The text is not shown back: it is nearly a secret.
@@ -45,7 +47,8 @@ async fn change(asked: Asked) -> Result<Reply, Problem> {
         }
         TokenBody::Retire {} => (TokenChange::Retire, "retired"),
     };
-    let service = asked.admin.registry.change_token(name.as_str(), change).await?;
+    let service = asked.admin.registry.change_token(name.as_str(), &order, change).await?;
     tracing::info!(service = name.as_str(), "token {what}");
-    json_reply(StatusCode::OK, &Admin::tokens(&service))
+    let revision = service.state().record.revision;
+    Ok(conditions::tagged(json_reply(StatusCode::OK, &Admin::tokens(&service))?, revision))
 }

@@ -25,6 +25,8 @@ pub(super) static ROWS: &[Operation] = &[
         .answers(&[Answer::ok("The versions.", &[Content::json::<Versions>()])])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::post("/api/v1/services/{name}/version", "setVersion", |asked| Box::pin(set_version(asked)))
+        .changes("version")
+        .tagged()
         .says("Make an earlier version current again", PROGRESS)
         .takes(&[Content::json::<VersionBody>()])
         .answers(&[Answer::ok(
@@ -41,6 +43,8 @@ pub(super) static ROWS: &[Operation] = &[
             &ARTIFACT_MISSING,
         ]),
     Operation::post("/api/v1/services/{name}/release", "release", |asked| Box::pin(release(asked)))
+        .changes("release")
+        .tagged()
         .says("Change the share of a canary, make it current, or drop it; or a service's part in its group", PROGRESS)
         .takes(&[Content::json::<ReleaseBody>()])
         .answers(&[Answer::ok("It is so now.", &[Content::json::<Deployed>(), Content::lines::<Event>()])])
@@ -135,13 +139,13 @@ impl Version {
 }
 
 async fn set_version(asked: Asked) -> Result<Reply, Problem> {
-    let name = asked.name()?.to_string();
+    let (name, order) = (asked.name()?.to_string(), asked.order().clone());
     let VersionBody { version } = parse(&json_body(&asked.headers, asked.body).await?)?;
-    Deploy::Return { name, number: version }.answer(asked.admin, &asked.headers).await
+    Deploy::Return { name, number: version }.answer(asked.admin, order, &asked.headers).await
 }
 
 async fn release(asked: Asked) -> Result<Reply, Problem> {
-    let name = asked.name()?.to_string();
+    let (name, order) = (asked.name()?.to_string(), asked.order().clone());
     let release = match parse(&json_body(&asked.headers, asked.body).await?)? {
         ReleaseBody { weight: None, traffic_state: None, abort: true } => Release::Abort,
         ReleaseBody { weight: None, traffic_state: None, abort: false } | ReleaseBody { abort: true, .. } => {
@@ -150,5 +154,5 @@ async fn release(asked: Asked) -> Result<Reply, Problem> {
         }
         ReleaseBody { weight, traffic_state: state, abort: false } => Release::Set(Part { weight, state }),
     };
-    Deploy::Release { name, release }.answer(asked.admin, &asked.headers).await
+    Deploy::Release { name, release }.answer(asked.admin, order, &asked.headers).await
 }

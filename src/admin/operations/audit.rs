@@ -1,0 +1,46 @@
+//! Who changed what, and when.
+
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::admin::Reply;
+use crate::admin::api::json_reply;
+use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
+use crate::admin::problem::Problem;
+use crate::admin::query::{CURSOR, LIMIT};
+use crate::config::ServiceName;
+use crate::storage::Entry;
+
+pub(super) static ROWS: &[Operation] = &[Operation::get("/api/v1/audit", "audit", |asked| Box::pin(audit(asked)))
+    .says(
+        "List who asked for which change",
+        "The newest first, a page at a time; the last 10,000 are kept. A change that was refused is there with the code \
+         of the refusal, unless its token or its query was. What was made is written down together with its entry. \
+         Uploads change no service and are not there.",
+    )
+    .query(&[LIMIT, CURSOR, Parameter::text("service", "Only changes of this service, which may be gone.")])
+    .answers(&[Answer::ok("The entries.", &[Content::json::<AuditPage>()])])];
+
+/// A page of the audit log.
+#[derive(Serialize, JsonSchema)]
+struct AuditPage {
+    entries: Vec<Entry>,
+    /// The `cursor` of the page after this; null on the last one.
+    next: Option<String>,
+}
+
+async fn audit(asked: Asked) -> Result<Reply, Problem> {
+    let service = asked.query.parsed::<ServiceName>("service", ServiceName::ACCEPTED)?;
+    let before = asked.query.parsed::<u64>("cursor", "the `next` of the page before")?;
+    let limit = asked.query.limit();
+    let storage = std::sync::Arc::clone(&asked.admin.storage);
+    // One more than is shown tells whether there is another page.
+    let read = move || storage.audit(service.as_ref().map(ServiceName::as_str), before, limit + 1);
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| Problem::internal(&error))?;
+    let mut entries = read?;
+    let is_more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| is_more).map(|last| last.number.to_string());
+    json_reply(StatusCode::OK, &AuditPage { entries, next })
+}

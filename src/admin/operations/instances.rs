@@ -1,0 +1,64 @@
+//! The instances of a service: what each is doing, and new ones for old.
+
+use http::StatusCode;
+
+use crate::admin::Reply;
+use crate::admin::api::json_reply;
+use crate::admin::operation::{Answer, Asked, Content, Operation};
+use crate::admin::problem::{
+    ARTIFACT_MISSING, INSTANCE_NOT_FOUND, INVALID_SERVICE_FILE, NOT_RUNNING, PROCESSOR_REFUSED, Problem,
+    SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+};
+use crate::admin::view::{Changed, InstanceList};
+
+const WITHOUT_A_GAP: &str = "Requests go to the old one until the new one is ready, and the old one ends with what it has \
+    begun. It is no change of the service: the tag stays.";
+
+pub(super) static ROWS: &[Operation] = &[
+    Operation::get("/api/v1/services/{name}/instances", "listInstances", |asked| Box::pin(async move { list(&asked) }))
+        .says(
+            "List the instances of a service",
+            "Those of the current version, then those of a canary. What they are doing is as of this moment.",
+        )
+        .answers(&[Answer::ok("The instances.", &[Content::json::<InstanceList>()])])
+        .refuses(&[&SERVICE_NOT_FOUND]),
+    Operation::post("/api/v1/services/{name}/restart", "restartService", |asked| Box::pin(restart(asked)))
+        .changes("restart")
+        .tagged()
+        .says("Make every instance of a service anew", WITHOUT_A_GAP)
+        .answers(&[Answer::ok("They are new.", &[Content::json::<Changed>()])])
+        .refuses(&[
+            &SERVICE_NOT_FOUND,
+            &NOT_RUNNING,
+            &PROCESSOR_REFUSED,
+            &INVALID_SERVICE_FILE,
+            &ARTIFACT_MISSING,
+            &VERSION_NOT_FOUND,
+        ]),
+    Operation::post("/api/v1/services/{name}/instances/{index}/restart", "restartInstance", |asked| {
+        Box::pin(restart_instance(asked))
+    })
+    .changes("restart_instance")
+    .tagged()
+    .says("Make one instance of a service anew", WITHOUT_A_GAP)
+    .answers(&[Answer::ok("It is new.", &[Content::json::<Changed>()])])
+    .refuses(&[&SERVICE_NOT_FOUND, &INSTANCE_NOT_FOUND, &NOT_RUNNING, &PROCESSOR_REFUSED]),
+];
+
+fn list(asked: &Asked) -> Result<Reply, Problem> {
+    json_reply(StatusCode::OK, &asked.admin.instance_list(&*asked.service()?))
+}
+
+async fn restart(asked: Asked) -> Result<Reply, Problem> {
+    let restarted = asked.admin.registry.restart(asked.name()?.as_str(), asked.order()).await?;
+    Changed::reply(&restarted)
+}
+
+async fn restart_instance(asked: Asked) -> Result<Reply, Problem> {
+    let index = asked.place("index");
+    let index = index
+        .parse()
+        .map_err(|_| Problem::bad_request(format!("instances have numbers, from 0 on, and {index:?} is none")))?;
+    let restarted = asked.admin.registry.restart_instance(asked.name()?.as_str(), asked.order(), index).await?;
+    Changed::reply(&restarted)
+}

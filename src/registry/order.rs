@@ -1,0 +1,202 @@
+//! Who asks for a change, which one, and on what condition; and the turn to make it.
+//!
+//! A turn is given to one at a time per service and after its condition has been looked at, and nothing is kept without
+//! one: so a change is made on what its operator has seen, and its entry in the audit log goes to disk with it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::change::ChangeError;
+use super::history::differing;
+use super::service::Service;
+use super::{Registry, blocking, now};
+use crate::failpoint;
+use crate::storage::{Entry, Record, VersionRecord};
+
+/// Changed keys that an entry names; a file has fewer unless it is made to have more.
+const MOST_CHANGED: usize = 64;
+/// Characters of such a name.
+const LONGEST_NAME: usize = 128;
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// For the audit log: `modify`, `stop`, …
+    pub action: &'static str,
+    pub by: Operator,
+    pub condition: Condition,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// Who they say they are.
+    pub name: Option<String>,
+    /// The name of the token they have shown.
+    pub token: String,
+    pub peer: IpAddr,
+}
+
+/// What must be so for a change to be made (RFC 9110 §13.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    None,
+    /// The service exists.
+    Exists,
+    /// Its latest change is one of these.
+    IsAt(Vec<u64>),
+}
+
+/// The right to change one service now.
+pub(super) struct Turn<'a> {
+    _alone: OwnedMutexGuard<()>,
+    order: &'a Order,
+    /// None for who creates it.
+    before: Option<Arc<Record>>,
+}
+
+impl Order {
+    /// Its entry in the audit log, for what has become of it.
+    pub fn entry(&self, service: &str, outcome: &str) -> Entry {
+        Entry {
+            number: 0,
+            at: now(),
+            actor: self.by.name.clone(),
+            token: self.by.token.clone(),
+            peer: self.by.peer,
+            action: self.action.to_owned(),
+            service: service.to_owned(),
+            version_before: None,
+            version_after: None,
+            changed: Vec::new(),
+            outcome: outcome.to_owned(),
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// The entry of a change that makes `after` of the service; `None` where it is deleted.
+    pub(super) fn entry(&self, service: &str, after: Option<&Record>) -> Entry {
+        let before = self.before.as_deref();
+        let mut changed = match (before, after) {
+            (Some(before), Some(after)) => changes(before, after),
+            _ => Vec::new(),
+        };
+        changed.truncate(MOST_CHANGED);
+        Entry {
+            version_before: before.map(|record| record.version),
+            version_after: after.map(|record| record.version),
+            changed,
+            ..self.order.entry(service, Entry::DONE)
+        }
+    }
+}
+
+impl Registry {
+    /// Waits for the turn to change a service, and looks at the order's condition then.
+    ///
+    /// # Errors
+    /// Where there is no such service, or it has been changed since its operator saw it.
+    pub(super) async fn turn<'a>(&self, name: &str, order: &'a Order) -> Result<(Turn<'a>, Arc<Service>), ChangeError> {
+        let alone = self.alone(name).await;
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let record = Arc::clone(&service.state().record);
+        if let Condition::IsAt(revisions) = &order.condition
+            && !revisions.contains(&record.revision)
+        {
+            let (storage, revision) = (Arc::clone(&self.storage), record.revision);
+            let last = blocking(move || storage.audit_entry(revision)).await?;
+            return Err(ChangeError::Overtaken { revision, last: last.map(Box::new) });
+        }
+        Ok((Turn { _alone: alone, order, before: Some(record) }, service))
+    }
+
+    /// Waits for the turn to create a service.
+    ///
+    /// # Errors
+    /// Where there is one of that name.
+    pub(super) async fn turn_to_create<'a>(&self, name: &str, order: &'a Order) -> Result<Turn<'a>, ChangeError> {
+        let alone = self.alone(name).await;
+        match self.find(name) {
+            Some(_) => Err(ChangeError::Exists),
+            None => Ok(Turn { _alone: alone, order, before: None }),
+        }
+    }
+
+    /// Writes a record to disk with the entry of its change.
+    pub(super) async fn keep(&self, record: Record, turn: &Turn<'_>) -> Result<Record, ChangeError> {
+        self.keep_with(record, None, turn).await
+    }
+
+    /// The same with a version that is new.
+    pub(super) async fn keep_version(
+        &self,
+        record: Record,
+        version: VersionRecord,
+        turn: &Turn<'_>,
+    ) -> Result<Record, ChangeError> {
+        self.keep_with(record, Some(version), turn).await
+    }
+
+    async fn keep_with(
+        &self,
+        mut record: Record,
+        version: Option<VersionRecord>,
+        turn: &Turn<'_>,
+    ) -> Result<Record, ChangeError> {
+        let entry = turn.entry(&record.name, Some(&record));
+        let storage = Arc::clone(&self.storage);
+        let record = blocking(move || {
+            record.revision = match version {
+                Some(version) => storage.put_version(&record, &version, &entry)?,
+                None => storage.put(&record, &entry)?,
+            };
+            Ok(record)
+        })
+        .await?;
+        failpoint::reach("deploy.kept");
+        Ok(record)
+    }
+
+    async fn alone(&self, name: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            // Names nobody is changing are forgotten, so that the map stays as small as the work under way.
+            changing.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(changing.entry(name.to_owned()).or_default())
+        };
+        lock.lock_owned().await
+    }
+
+    /// Writes an order down that changed no record: it was refused, or touched guests alone.
+    pub async fn note(&self, entry: Entry) {
+        let storage = Arc::clone(&self.storage);
+        if let Err(error) = blocking(move || storage.note(&entry)).await {
+            tracing::warn!(error = error.with_source(), "an entry of the audit log could not be written");
+        }
+    }
+}
+
+/// What differs between two records, by name.
+fn changes(before: &Record, after: &Record) -> Vec<String> {
+    let is = |a: &Option<crate::config::Token>| a.as_ref().map(|token| token.reveal().to_owned());
+    let parts = [
+        ("processor", before.processor != after.processor),
+        ("model", before.model != after.model),
+        ("warm_up", before.warm_up != after.warm_up),
+        ("tokens", is(&before.token) != is(&after.token) || is(&before.previous_token) != is(&after.previous_token)),
+        ("stopped", before.stopped != after.stopped),
+        ("canary", before.canary != after.canary),
+        ("weight", before.weight != after.weight),
+        ("traffic_state", before.traffic_state != after.traffic_state),
+    ];
+    let mut keys = Vec::new();
+    differing(&before.file, &after.file, "", &mut keys);
+    let parts = parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned());
+    let names: BTreeSet<String> =
+        parts.chain(keys.into_iter().map(|key| key.chars().take(LONGEST_NAME).collect())).collect();
+    names.into_iter().collect()
+}

@@ -1,0 +1,126 @@
+//! Who asked for which change, when, and what came of it: the newest entries of a log that is only ever added to.
+//!
+//! The entry of a change that was made is written in the same transaction as the change, so that after a crash there are
+//! both or neither. Numbers are given out once and never again; that of its latest change is a service's revision.
+
+use std::net::IpAddr;
+
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::StorageError;
+use super::records::Records;
+
+/// Number → entry as JSON.
+const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+
+/// Entries that are kept. At some 400 bytes each they stay below 5 MB, and they are years of a team's changes, or days of
+/// a script's that deploys every minute.
+pub(super) const ENTRIES_KEPT: u64 = 10_000;
+
+/// One change that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
+pub struct Entry {
+    /// Counts up over all services.
+    pub number: u64,
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// Who the client said it was (`X-Bulkhead-Actor`); null where it said nothing.
+    pub actor: Option<String>,
+    /// The name of the admin token that was shown.
+    pub token: String,
+    /// Where the request came from.
+    #[schemars(with = "String")]
+    pub peer: IpAddr,
+    /// What was asked for: `create`, `modify`, `stop`, …
+    pub action: String,
+    pub service: String,
+    /// The current version before the change; null where there was none.
+    pub version_before: Option<u64>,
+    /// And after it.
+    pub version_after: Option<u64>,
+    /// What has changed: keys of the service file, and parts of the service. Never their values.
+    pub changed: Vec<String>,
+    /// `done`, or the `code` of the refusal.
+    pub outcome: String,
+}
+
+impl Entry {
+    /// The outcome of a change that was made.
+    pub const DONE: &'static str = "done";
+}
+
+/// The table is there from the first start on.
+pub(super) fn make(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(AUDIT).map(drop).map_err(redb::Error::from)
+}
+
+/// The number of the next entry.
+pub(super) fn next_number(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
+    let table = transaction.open_table(AUDIT)?;
+    let last = table.last()?.map_or(0, |(number, _)| number.value());
+    Ok(last.saturating_add(1))
+}
+
+/// Adds an entry, and forgets the one that is too many. The newest one is always kept, so no number comes back.
+pub(super) fn append(transaction: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
+    let json = serde_json::to_vec(entry).expect("an entry is plain JSON");
+    let mut table = transaction.open_table(AUDIT)?;
+    table.insert(entry.number, json.as_slice())?;
+    if let Some(old) = entry.number.checked_sub(ENTRIES_KEPT) {
+        table.remove(old)?;
+    }
+    Ok(())
+}
+
+impl Records {
+    /// Adds the entry of something that changed no record, and answers its number.
+    pub(super) fn note(&self, entry: &Entry) -> Result<u64, StorageError> {
+        let mut entry = entry.clone();
+        self.transact(|transaction| {
+            entry.number = next_number(transaction)?;
+            append(transaction, &entry)
+        })?;
+        Ok(entry.number)
+    }
+
+    /// Up to `limit` entries with numbers below `before`, the newest first; those of one service where it is named.
+    pub(super) fn entries(
+        &self,
+        service: Option<&str>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let rows = self.with(|database| {
+            let table = database.begin_read()?.open_table(AUDIT)?;
+            let range = table.range(..before.unwrap_or(u64::MAX))?;
+            let mut rows = Vec::new();
+            for row in range.rev() {
+                if rows.len() == limit {
+                    break;
+                }
+                let (number, json) = row?;
+                match serde_json::from_slice::<Entry>(json.value()) {
+                    Ok(entry) if service.is_none_or(|service| entry.service == service) => rows.push(Ok(entry)),
+                    Ok(_) => {}
+                    Err(source) => {
+                        rows.push(Err(StorageError::Record {
+                            service: format!("audit entry {}", number.value()),
+                            source,
+                        }));
+                    }
+                }
+            }
+            Ok(rows)
+        })?;
+        rows.into_iter().collect()
+    }
+
+    /// The entry of that number, while it is kept.
+    pub(super) fn entry(&self, number: u64) -> Result<Option<Entry>, StorageError> {
+        let below = number.checked_add(1);
+        Ok(self.entries(None, below, 1)?.into_iter().find(|entry| entry.number == number))
+    }
+}

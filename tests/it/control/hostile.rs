@@ -1,0 +1,125 @@
+//! Whatever the control API is sent, it answers with a status that its document has, and goes on.
+
+use serde_json::{Value, json};
+
+use super::{SERVICE, ask, small};
+use crate::host::TestHost;
+use crate::http::{Client, request};
+
+/// The operations of the document: method, path and statuses.
+fn operations() -> Vec<(String, String, Vec<u16>)> {
+    let document: Value = serde_json::from_str(include_str!("../../../openapi.json")).unwrap();
+    let mut found = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let statuses = operation["responses"].as_object().unwrap().keys();
+            let statuses = statuses.map(|status| status.parse().unwrap()).collect();
+            found.push((method.to_uppercase(), path.clone(), statuses));
+        }
+    }
+    assert!(found.len() > 15, "{found:?}");
+    found
+}
+
+/// Bodies that are none, or not the right one.
+fn bodies() -> Vec<Vec<u8>> {
+    let deep = format!("{{\"spec\":{}{}}}", "[".repeat(2_000), "]".repeat(2_000));
+    let wide = format!("{{\"spec\":{{{}}}}}", (0..300).map(|n| format!("\"k{n}\":{n}")).collect::<Vec<_>>().join(","));
+    [
+        &b""[..],
+        b"null",
+        b"[]",
+        b"{}",
+        b"{\"spec\":",
+        b"\xff\xfe\x00",
+        b"{\"spec\": {\"name\": \"svc\"}, \"unknown\": 1}",
+        b"{\"version\": -1}",
+        b"{\"version\": 18446744073709551616}",
+        b"{\"weight\": 1e300, \"abort\": true}",
+        b"{\"action\": \"rotate\", \"token\": \"two words\"}",
+        b"{\"spec\": {\"metadata\": {\"instance\": 99999999999}}}",
+        deep.as_bytes(),
+        wide.as_bytes(),
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}
+
+#[test]
+fn every_operation_refuses_nonsense_as_documented_and_the_host_goes_on() {
+    let host = TestHost::start();
+    let service = host.deploy("svc", "echo", small());
+    for (method, path, statuses) in operations() {
+        // What nonsense may not do here is to succeed and take the service away.
+        if method == "DELETE" || path.ends_with("/stop") {
+            continue;
+        }
+        for name in ["svc", "nobody", "..", "..%2f..%2fadmin.token", "%00", "A", &"a".repeat(2000), "svc%20", "ü"] {
+            let path = path.replace("{name}", name).replace("{index}", "0").replace("{sha256}", name);
+            for body in if name == "svc" { bodies() } else { vec![b"{}".to_vec()] } {
+                let authorization = format!("Bearer {}", host.admin_token);
+                let mut client = Client::connect(host.admin);
+                client.try_write(&request(&method, &path, &[("authorization", &authorization)], &body));
+                let answer = client.read(&method);
+                // A request line that is no HTTP never gets to an operation.
+                let known = statuses.contains(&answer.status) || (name == "ü" && answer.status == 400);
+                assert!(known || answer.status == 404, "{method} {path}: {} {}", answer.status, answer.text());
+                assert!(answer.status < 500 || path == "/readyz", "{method} {path}: {}", answer.text());
+                assert!(!answer.text().contains(&host.admin_token), "{path}");
+            }
+        }
+    }
+    assert_eq!(host.client().post(&service, b"alive").text(), "alive");
+}
+
+#[test]
+fn only_the_methods_of_a_path_are_answered() {
+    let host = TestHost::start();
+    for (_, path, _) in operations() {
+        let path = path.replace("{name}", "svc").replace("{index}", "0").replace("{sha256}", &"ab".repeat(32));
+        for method in ["PATCH", "OPTIONS", "TRACE", "BREW"] {
+            let answer = ask(&host, method, &path, &[], &Value::Null);
+            assert_eq!((answer.status, answer.json()["code"].as_str()), (405, Some("method_not_allowed")), "{path}");
+            assert!(answer.header("allow").is_some_and(|allow| !allow.is_empty()), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn headers_that_are_not_understood_are_refused_and_change_nothing() {
+    let host = TestHost::start();
+    host.deploy("svc", "echo", small());
+    let long = "x".repeat(65);
+    for (header, value, status) in [
+        ("if-match", "42", 400),
+        ("if-match", "\"1", 400),
+        ("if-match", "*, \"1\"", 400),
+        ("if-match", "", 400),
+        ("x-bulkhead-actor", "", 400),
+        ("x-bulkhead-actor", &long, 400),
+        ("x-bulkhead-actor", "tab\there", 400),
+        ("content-type", "text/plain", 415),
+        ("content-type", "application/x-www-form-urlencoded", 415),
+        ("content-type", "application/jsonp", 415),
+        ("content-type", "application/json; charset=utf-8", 200),
+        ("content-type", "APPLICATION/JSON", 200),
+    ] {
+        let answer = ask(&host, "PUT", SERVICE, &[(header, value)], &json!({"spec": {}}));
+        assert_eq!(answer.status, status, "{header}: {value:?}: {}", answer.text());
+    }
+    assert_eq!(ask(&host, "GET", SERVICE, &[("if-none-match", "x")], &Value::Null).status, 400);
+    let create = ask(&host, "POST", "/api/v1/services", &[("if-match", "*")], &json!({}));
+    assert!(create.status == 400 && create.text().contains("If-Match has no meaning here"), "{}", create.text());
+    assert_eq!(ask(&host, "GET", SERVICE, &[], &Value::Null).json()["version"], 3, "two of them were changes");
+}
+
+#[test]
+fn a_body_has_an_end() {
+    let host = TestHost::start();
+    let mut client = Client::connect(host.admin);
+    let authorization = format!("Bearer {}", host.admin_token);
+    let headers = [("authorization", authorization.as_str())];
+    client.try_write(&request("POST", "/api/v1/services", &headers, &vec![b' '; (4 << 20) + 1]));
+    let answer = client.read("POST");
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("body_too_large")));
+}
