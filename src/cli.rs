@@ -10,15 +10,19 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+mod audit;
 mod bench;
 mod build;
 mod client;
+mod config;
 mod deploy;
 mod failure;
+mod instances;
 mod invoke;
 mod new;
 mod payload;
 mod problem;
+mod put;
 mod screen;
 mod serve;
 mod service_file;
@@ -36,7 +40,7 @@ mod tests;
 use failure::{Exit, Failure};
 use screen::{Screen, ScreenArgs};
 
-use crate::config;
+use crate::config::json_schema;
 use crate::sandbox::{self, CompileArgs};
 
 const HELP: &str = "\
@@ -88,8 +92,20 @@ enum Command {
     Stop(services::ServiceArgs),
     /// Start a stopped service
     Start(services::ServiceArgs),
+    /// Make every instance of a service anew, without a gap
+    Restart(services::ServiceArgs),
+    /// Show the instances of a service
+    #[command(name = "workers", visible_aliases = ["w", "showworkers"])]
+    Workers(instances::WorkersArgs),
+    /// Make some instances of a service anew, without a gap
+    #[command(name = "deleteworkers", visible_alias = "dw")]
+    DeleteWorkers(instances::DeleteWorkersArgs),
     /// Delete a service
     Delete(services::DeleteArgs),
+    /// Show who changed what, and when
+    Audit(audit::AuditArgs),
+    /// Upload a file that service files can name
+    Upload(put::UploadArgs),
     /// Send one request to a service
     Invoke(invoke::InvokeArgs),
     /// Load a service, or any URL, from here, and tell how it took it
@@ -100,6 +116,8 @@ enum Command {
     Build(build::BuildArgs),
     /// Run a service file once, here, without a server
     Test(test::TestArgs),
+    /// Write down which server to talk to, with what token
+    Config(config::ConfigArgs),
     /// Print the JSON Schema of the service file, or the OpenAPI document of the admin API
     Schema {
         /// The OpenAPI document, which a server has at `/openapi.json`
@@ -107,7 +125,10 @@ enum Command {
         api: bool,
     },
     /// Print completions for a shell
-    Completions { shell: Shell },
+    Completions {
+        /// The shell that is to read them
+        shell: Shell,
+    },
     /// What the server runs itself in to compile an upload, where limits can be set and a crash does no harm
     #[command(hide = true)]
     Compile {
@@ -172,14 +193,20 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Release(args) => return versions::release(&args, screen),
         Command::Stop(args) => return services::stop(&args, screen),
         Command::Start(args) => return services::start(&args, screen),
+        Command::Restart(args) => return instances::restart(&args, screen),
+        Command::Workers(args) => return instances::workers(&args, screen),
+        Command::DeleteWorkers(args) => return instances::delete_workers(&args, screen),
+        Command::Audit(args) => return audit::audit(&args, screen),
+        Command::Upload(args) => return put::upload(&args, screen),
         Command::Delete(args) => return services::delete(&args, screen),
         Command::Invoke(args) => return invoke::invoke(&args, screen),
         Command::Bench(args) => return bench::bench(&args, screen),
         Command::New(args) => return new::new(&args, screen),
         Command::Build(args) => return build::build(&args, screen),
         Command::Test(args) => return test::test(&args, screen),
+        Command::Config(args) => return config::config(&args, screen),
         Command::Schema { api: true } => screen.line(crate::admin::openapi().trim_end())?,
-        Command::Schema { api: false } => screen.line(format_args!("{:#}", config::json_schema()))?,
+        Command::Schema { api: false } => screen.line(format_args!("{:#}", json_schema()))?,
         Command::Completions { shell } => {
             // Into memory first: the generator panics when a pipe closes.
             let mut script = Vec::new();

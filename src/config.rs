@@ -92,6 +92,13 @@ impl ServiceFile {
         self.given.keys(Use::Later)
     }
 
+    /// The same with keys that a command line sets: a patch as for [`Self::merge`], which may give another name.
+    pub fn overridden(&self, patch: &Value) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let patch = Given::read(patch, Null::Removes, &mut mistakes);
+        Self::settle(&self.given.merged(&patch), mistakes)
+    }
+
     /// The file with a patch applied (RFC 7396: null removes). The patch may use any spelling; a service keeps its
     /// name.
     pub fn merge(&self, patch: &Value) -> Result<Self, Mistakes> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, HeaderName, IF_MATCH};
 use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::{Agent, Body, SendBody};
@@ -21,9 +21,16 @@ use super::problem::Problem;
 
 mod address;
 mod event;
+mod settings;
 
+pub(super) use address::base;
 pub(crate) use address::{is_loopback, unreachable};
 pub(crate) use event::Event;
+pub(super) use settings::{Settings, default_path};
+
+/// Where the server is if nobody says.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8081";
+const ACTOR: HeaderName = HeaderName::from_static("x-bulkhead-actor");
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// An ordinary answer is quick; this is for a machine that is busy, not for one that is gone.
@@ -39,29 +46,37 @@ const ASK_FIRST: u64 = 256 * 1024;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AdminArgs {
-    /// The admin listener of the server
-    #[arg(
-        long,
-        value_name = "URL",
-        help_heading = "Server",
-        env = "BULKHEAD_ADMIN",
-        default_value = "http://127.0.0.1:8081"
-    )]
-    admin: String,
+    /// The admin listener of the server [default: http://127.0.0.1:8081]
+    #[arg(long, value_name = "URL", help_heading = "Server", env = "BULKHEAD_ADMIN")]
+    admin: Option<String>,
     /// The admin token; it is better off in the environment, where other users do not see it
     #[arg(long, value_name = "TOKEN", help_heading = "Server", env = "BULKHEAD_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
     /// A local data directory whose `admin.token` to use [default: ./bulkhead-data, for a server on this machine]
     #[arg(long, value_name = "DIR", help_heading = "Server", env = "BULKHEAD_DATA")]
     data: Option<PathBuf>,
+    /// A file that `bulkhead config` has written [default: the user's own, if there is one]
+    #[arg(short, long, value_name = "FILE", help_heading = "Server", env = "BULKHEAD_CONFIG")]
+    config: Option<PathBuf>,
+    /// Who is said to have made a change, in the audit log [default: the user of this machine]
+    #[arg(long = "as", value_name = "NAME", help_heading = "Server", env = "BULKHEAD_ACTOR")]
+    actor: Option<String>,
 }
 
 impl AdminArgs {
-    /// Finds address and token. Nothing is sent yet.
+    /// Finds address, token and name: what was given, then the client's file, then what this machine knows. Nothing is
+    /// sent yet.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let server = address::base(&self.admin)?;
+        let settings = Settings::read(self.config.as_deref())?;
+        let written = settings.admin.as_deref().map(base).transpose()?;
+        let server = match &self.admin {
+            Some(admin) => base(admin)?,
+            None => written.clone().unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
+        };
         let local = is_loopback(&server);
-        let token = self.token(local)?;
+        let of_the_file = settings.admin_token.filter(|_| written.as_ref() == Some(&server));
+        let token = self.token(local, of_the_file)?;
+        let actor = self.actor.clone().or(settings.actor).unwrap_or_else(settings::user);
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -74,17 +89,24 @@ impl AdminArgs {
             // A proxy cannot reach this machine's loopback.
             config = config.proxy(None);
         }
-        Ok(Client { agent: config.build().into(), server, authorization: format!("Bearer {token}") })
+        Ok(Client {
+            agent: config.build().into(),
+            server,
+            authorization: format!("Bearer {token}"),
+            actor: plain(&actor),
+            if_match: None,
+        })
     }
 
-    fn token(&self, local: bool) -> Result<String, Failure> {
+    fn token(&self, local: bool, of_the_file: Option<String>) -> Result<String, Failure> {
         if let Some(token) = &self.admin_token {
             return checked(token, "--admin-token or BULKHEAD_ADMIN_TOKEN");
         }
-        let directory = match &self.data {
-            Some(directory) => directory.clone(),
-            None if local => PathBuf::from("bulkhead-data"),
-            None => return Err(no_token("no admin token for a server elsewhere")),
+        let directory = match (&self.data, of_the_file) {
+            (Some(directory), _) => directory.clone(),
+            (None, Some(token)) => return checked(&token, "the client's settings"),
+            (None, None) if local => PathBuf::from("bulkhead-data"),
+            (None, None) => return Err(no_token("no admin token for a server elsewhere")),
         };
         let file = directory.join("admin.token");
         match fs::read_to_string(&file) {
@@ -97,12 +119,17 @@ impl AdminArgs {
 fn no_token(what: &str) -> Failure {
     Failure::Usage(format!(
         "{what}\nhint: set BULKHEAD_ADMIN_TOKEN, pass --admin-token TOKEN, \
-         or name the server's data directory with --data DIR"
+         write them down with `bulkhead config`, or name the server's data directory with --data DIR"
     ))
 }
 
+/// A name as it can stand in a header; the server cuts it to what it keeps.
+fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}
+
 /// A token that cannot stand in a header is refused here, where its origin is known and it need not be shown.
-fn checked(token: &str, origin: &str) -> Result<String, Failure> {
+pub(super) fn checked(token: &str, origin: &str) -> Result<String, Failure> {
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::Usage(format!("the admin token from {origin} is empty or has characters no token has")));
     }
@@ -114,11 +141,28 @@ pub(crate) struct Client {
     agent: Agent,
     server: String,
     authorization: String,
+    /// In whose name changes are asked for.
+    actor: String,
+    /// The tag that a service must have to be changed.
+    if_match: Option<String>,
 }
 
 impl Client {
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
         self.json(Method::GET, path)
+    }
+
+    /// The same with the tag of what is described, where the server gives it one.
+    pub(crate) fn get_tagged(&self, path: &str) -> Result<(Value, Option<String>), Failure> {
+        let response = self.send(self.request(Method::GET, path), SendBody::none(), ANSWER)?;
+        let response = self.accepted(response)?;
+        let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        Ok((self.read_json(response)?, tag))
+    }
+
+    /// From now on services are changed only if they have this tag.
+    pub(crate) fn only_if(self, tag: Option<String>) -> Self {
+        Self { if_match: tag, ..self }
     }
 
     pub(crate) fn post(&self, path: &str) -> Result<Value, Failure> {
@@ -234,10 +278,16 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> Builder {
-        Request::builder()
+        let changes_a_service = method != Method::GET && path.starts_with("/api/v1/services/");
+        let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.server))
             .header(AUTHORIZATION, &self.authorization)
+            .header(ACTOR, &self.actor);
+        match &self.if_match {
+            Some(tag) if changes_a_service => request.header(IF_MATCH, tag),
+            _ => request,
+        }
     }
 
     fn send(&self, request: Builder, body: SendBody<'_>, patience: Duration) -> Result<Response<Body>, Failure> {

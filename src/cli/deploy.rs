@@ -12,7 +12,7 @@ use ureq::http::Method;
 use super::client::{AdminArgs, Client, Event};
 use super::failure::{Exit, Failure};
 use super::screen::{Screen, duration};
-use super::service_file::{LocalFile, read_patch};
+use super::service_file::{LocalFile, OverrideArgs, read_patch};
 use super::services::read;
 use super::upload::{self, Change, Upload};
 use super::versions::Canary;
@@ -24,10 +24,13 @@ Paths in the service file are relative to it. The command ends when the service 
 
 Examples:
   bulkhead create digits.json
+  bulkhead create digits.json -Dname=digits-test -Dmetadata.instance=2
   token=$(bulkhead create digits.json --json | jq -r .token)")]
 pub(super) struct CreateArgs {
     /// The service file
     file: PathBuf,
+    #[command(flatten)]
+    overrides: OverrideArgs,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -35,6 +38,9 @@ pub(super) struct CreateArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The new version replaces the old one when it is ready; if it does not get ready, the old one stays. null removes a key.
+
+If somebody else changes the service while the command is at work, nothing is overwritten: it ends with code 3 and says
+who it was.
 
 Examples:
   bulkhead modify digits -s changes.json
@@ -51,6 +57,10 @@ pub(super) struct ModifyArgs {
     /// release` changes the share, makes the version current, or drops it
     #[arg(long, value_name = "WEIGHT")]
     canary: Option<u64>,
+    /// Change it only if it still has this tag, which `desc --json` shows as `revision`, in quotes [default: the tag that
+    /// it has when the command begins]
+    #[arg(long, value_name = "TAG")]
+    if_match: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -77,7 +87,7 @@ struct Deployed {
 }
 
 pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    let local = LocalFile::read(&args.file)?;
+    let local = LocalFile::read(&args.file, &args.overrides)?;
     local.remark(screen);
     let client = args.admin.client()?;
     let spec = local.file().normalised();
@@ -97,7 +107,9 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
     let (patch, base) = args.change.read()?;
     let client = args.admin.client()?;
     let path = format!("/api/v1/services/{}", args.name);
-    check(&client, &path, &patch)?;
+    let seen = check(&client, &path, &patch)?;
+    // Whoever else changes the service meanwhile is not overwritten: the server refuses then.
+    let client = client.only_if(args.if_match.clone().or(seen));
     let change = Change::gather(&patch, &base, screen)?;
     upload::send(&client, &change.artifacts(), screen)?;
     let mut body = change.body(patch);
@@ -145,11 +157,13 @@ impl ChangeArgs {
 
 /// Tries the change on the present service file, so that its mistakes show before anything is uploaded. The server
 /// decides all the same: it may know keys that this program does not, and then the file as a whole cannot be read here.
-fn check(client: &Client, path: &str, patch: &Value) -> Result<(), Failure> {
-    let present = client.get(path)?;
-    let Some(Ok(present)) = present.get("spec").map(ServiceFile::from_value) else { return Ok(()) };
+///
+/// Answers the tag of what it has seen.
+fn check(client: &Client, path: &str, patch: &Value) -> Result<Option<String>, Failure> {
+    let (present, tag) = client.get_tagged(path)?;
+    let Some(Ok(present)) = present.get("spec").map(ServiceFile::from_value) else { return Ok(tag) };
     match present.merge(patch) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(tag),
         Err(mistakes) => Err(Failure::Mistakes { origin: "the changed service file".to_owned(), mistakes }),
     }
 }

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Args;
 use serde_json::Value;
 
 use super::failure::Failure;
 use super::screen::Screen;
-use crate::config::ServiceFile;
+use crate::config::{self, ServiceFile};
 
 /// A service file without mistakes, and where it lies: the paths in it are relative to that.
 pub(super) struct LocalFile {
@@ -16,12 +17,49 @@ pub(super) struct LocalFile {
     base: PathBuf,
 }
 
+/// What a command line changes in a service file.
+#[derive(Args, Debug)]
+pub(super) struct OverrideArgs {
+    /// One key to take from here instead of the file, by its dotted path; may be repeated; paths are relative to the
+    /// current directory, and null leaves a key out
+    #[arg(short = 'D', long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl OverrideArgs {
+    /// The file as these options make it.
+    fn apply(&self, file: ServiceFile) -> Result<ServiceFile, Failure> {
+        if self.overrides.is_empty() {
+            return Ok(file);
+        }
+        let wrong = |mistakes| Failure::Mistakes { origin: "what -D sets".to_owned(), mistakes };
+        let mut patch = config::parse_overrides(&self.overrides).map_err(wrong)?;
+        for key in ["processor_path", "model_path", "warm_up_data_path"] {
+            // Beside the file these would be looked for where it lies.
+            if let Some(Value::String(path)) = patch.get_mut(key)
+                && is_relative(path)
+            {
+                *path = std::path::absolute(&path).context("there is no current directory")?.display().to_string();
+            }
+        }
+        file.overridden(&patch).map_err(wrong)
+    }
+}
+
+/// Whether it is a path on this machine that depends on where one stands.
+fn is_relative(path: &str) -> bool {
+    !path.contains("://")
+        && !path.starts_with("artifact:")
+        && !path.starts_with("file:")
+        && Path::new(path).is_relative()
+}
+
 impl LocalFile {
-    /// Reads the file, or says everything that is wrong with it.
-    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+    /// Reads the file, or says everything that is wrong with it or with what the command line changes in it.
+    pub(super) fn read(path: &Path, overrides: &OverrideArgs) -> Result<Self, Failure> {
         let text = read(path)?;
         let file = ServiceFile::parse(&text).map_err(|mistakes| Failure::in_file(path, mistakes))?;
-        Ok(Self { file, base: base(path) })
+        Ok(Self { file: overrides.apply(file)?, base: base(path) })
     }
 
     pub(super) fn file(&self) -> &ServiceFile {

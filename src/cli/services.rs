@@ -4,16 +4,34 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::client::AdminArgs;
+use super::client::{AdminArgs, Client};
 use super::failure::{Exit, Failure};
 use super::screen::Screen;
 use super::versions::Canary;
-use crate::config::ServiceName;
+use crate::config::{ServiceFile, ServiceName, ServiceSpec};
+
+/// What stands where a column of EAS's tables has no meaning here.
+pub(super) const NOTHING: &str = "-";
+/// What a server gives at once, whatever it would give by itself.
+const PAGE: u16 = 1000;
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+INSTANCE is how many run; WEIGHT is the service's part in its GROUP, if it is in one. REGION has no meaning here.
+
+Examples:
+  bulkhead ls
+  bulkhead ls --state failed
+  bulkhead ls --json | jq -r '.services[].name'")]
 pub(super) struct ListArgs {
+    /// Only services whose names begin with this
+    #[arg(long, value_name = "TEXT", value_parser = prefix)]
+    prefix: Option<String>,
+    /// Only services in this state
+    #[arg(long, value_parser = ["starting", "running", "stopped", "failed"])]
+    state: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -35,6 +53,16 @@ pub(super) struct DeleteArgs {
     yes: bool,
 }
 
+impl ServiceArgs {
+    pub(super) fn name(&self) -> &ServiceName {
+        &self.name
+    }
+
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        self.admin.client()
+    }
+}
+
 #[derive(Deserialize)]
 struct Row {
     name: String,
@@ -49,6 +77,7 @@ struct Row {
     instances: u64,
     workers: u64,
     url: String,
+    created_at: String,
     updated_at: String,
 }
 
@@ -79,12 +108,16 @@ struct Description {
     #[serde(default)]
     ignored: Vec<String>,
     #[serde(default)]
+    not_yet: Vec<String>,
+    #[serde(default)]
     snapshot: Option<Snapshot>,
     #[serde(default)]
     recycled: BTreeMap<String, u64>,
     #[serde(default)]
     instances: Vec<Instance>,
     spec: Value,
+    #[serde(default)]
+    latest_version: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +136,8 @@ struct Artifact {
 #[derive(Deserialize)]
 struct Instance {
     index: u64,
+    #[serde(default)]
+    state: String,
     workers: u64,
     busy: u64,
     queued: u64,
@@ -111,24 +146,81 @@ struct Instance {
 }
 
 pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    let answer = args.admin.client()?.get("/api/v1/services")?;
+    let services = args.services()?;
     if screen.is_json() {
-        screen.json(&answer)?;
+        screen.json(&json!({ "services": services }))?;
         return Ok(Exit::Ok);
     }
-    let rows: Vec<Row> = read(answer.get("services").cloned().unwrap_or_default())?;
+    let rows: Vec<Row> = read(services.into())?;
     if rows.is_empty() {
-        screen.note("no services yet; `bulkhead create FILE` makes one");
+        screen.note("no services; `bulkhead create FILE` makes one");
         return Ok(Exit::Ok);
     }
-    let header = ["NAME", "STATE", "VERSION", "INSTANCES", "WORKERS", "GROUP", "WEIGHT", "UPDATED", "URL"];
-    let cells = |row: Row| {
-        let (instances, workers) = (row.instances.to_string(), row.workers.to_string());
-        let (group, weight) = part(row.group, row.weight, &row.traffic_state);
-        [row.name, row.state, row.version.to_string(), instances, workers, group, weight, row.updated_at, row.url]
-    };
-    screen.table(header, rows.into_iter().map(cells))?;
+    let header = [
+        "SERVICENAME",
+        "REGION",
+        "INSTANCE",
+        "CREATETIME",
+        "UPDATETIME",
+        "STATUS",
+        "WEIGHT",
+        "SERVICEPATH",
+        "GROUP",
+        "VERSION",
+        "WORKERS",
+        "URL",
+    ];
+    screen.table(header, rows.into_iter().map(Row::cells))?;
     Ok(Exit::Ok)
+}
+
+impl ListArgs {
+    /// All pages, one after the other.
+    fn services(&self) -> Result<Vec<Value>, Failure> {
+        let client = self.admin.client()?;
+        let state = self.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();
+        let prefix = self.prefix.as_ref().map(|prefix| format!("&prefix={prefix}")).unwrap_or_default();
+        let mut services = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let mut page = client.get(&format!("/api/v1/services?limit={PAGE}{prefix}{state}{cursor}"))?;
+            match page["services"].take() {
+                Value::Array(rows) => services.extend(rows),
+                _ => return Err(anyhow::anyhow!("the server's answer has no services in it").into()),
+            }
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(services),
+            }
+        }
+    }
+}
+
+/// What a name may begin with; in a query it needs no encoding.
+fn prefix(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    if text.bytes().all(plain) { Ok(text.to_owned()) } else { Err("names are of a-z, 0-9, `-` and `_`".to_owned()) }
+}
+
+impl Row {
+    fn cells(self) -> [String; 12] {
+        let (group, weight) = part(self.group, self.weight, &self.traffic_state);
+        let path = format!("/api/predict/{}", self.name);
+        [
+            self.name,
+            NOTHING.to_owned(),
+            self.instances.to_string(),
+            self.created_at,
+            self.updated_at,
+            capitalised(&self.state),
+            weight,
+            path,
+            group,
+            self.version.to_string(),
+            self.workers.to_string(),
+            self.url,
+        ]
+    }
 }
 
 pub(super) fn desc(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -180,13 +272,13 @@ pub(super) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Result<Exit, Fai
 /// The group of a service and what it has of its requests; dashes where there is none.
 fn part(group: Option<String>, weight: u64, traffic_state: &str) -> (String, String) {
     match group {
-        None => ("-".to_owned(), "-".to_owned()),
+        None => (NOTHING.to_owned(), NOTHING.to_owned()),
         Some(group) if traffic_state == "standalone" => (group, "standalone".to_owned()),
         Some(group) => (group, weight.to_string()),
     }
 }
 
-fn settled(name: &ServiceName, answer: &Value, screen: &mut Screen) -> Result<Exit, Failure> {
+pub(super) fn settled(name: &ServiceName, answer: &Value, screen: &mut Screen) -> Result<Exit, Failure> {
     if screen.is_json() {
         screen.json(answer)?;
     } else {
@@ -197,54 +289,67 @@ fn settled(name: &ServiceName, answer: &Value, screen: &mut Screen) -> Result<Ex
 }
 
 impl Description {
+    /// First the fields that EAS's `desc` has, under its names, then ours.
     fn show(self, screen: &mut Screen) -> Result<(), Failure> {
-        let state = match self.message.as_deref() {
-            None | Some("") => self.state,
-            Some(message) => format!("{} ({message})", self.state),
-        };
-        let version = match self.canary {
-            None => self.version.to_string(),
-            Some(canary) => format!("{}; {}", self.version, canary.told()),
-        };
+        let nothing = || NOTHING.to_owned();
+        let (group, weight) = part(self.group, self.weight, &self.traffic_state);
+        let file = ServiceFile::from_value(&self.spec).ok();
+        let spec = file.as_ref().map(ServiceFile::spec);
+        let total = spec.map_or(self.instances.len(), ServiceSpec::instances);
+        let running = self.instances.iter().filter(|instance| instance.state != "degraded").count();
+        let memory = spec.map(|spec| format!("{} MiB a worker", spec.sandbox().memory_bytes >> 20));
         let digest = self.processor.sha256.get(..12).unwrap_or(&self.processor.sha256);
         let mut rows = vec![
-            ["name".to_owned(), self.name],
-            ["state".to_owned(), state],
-            ["version".to_owned(), version],
-            ["url".to_owned(), self.url],
-            ["token".to_owned(), self.token.unwrap_or_else(|| "none: anybody may call it".to_owned())],
+            ("Status", capitalised(&self.state)),
+            ("ServiceName", self.name),
+            ("Region", nothing()),
+            ("CreateTime", self.created_at),
+            ("UpdateTime", self.updated_at),
+            ("AccessToken", self.token.unwrap_or_else(|| "none: anybody may call it".to_owned())),
+            ("PrivateToken", nothing()),
+            ("TotalInstance", total.to_string()),
+            ("RunningInstance", running.to_string()),
+            ("PendingInstance", total.saturating_sub(running).to_string()),
+            ("CPU", nothing()),
+            ("GPU", nothing()),
+            ("Memory", memory.unwrap_or_else(nothing)),
+            ("Image", nothing()),
+            ("Weight", weight),
+            ("LatestVersion", self.latest_version.unwrap_or(self.version).to_string()),
+            ("CurrentVersion", self.version.to_string()),
+            ("Message", self.message.filter(|message| !message.is_empty()).unwrap_or_else(nothing)),
+            ("IntranetEndpoint", self.url),
         ];
         if let Some(previous) = self.previous_token {
-            rows.push(["previous token".to_owned(), previous]);
+            rows.push(("PreviousToken", previous));
         }
-        rows.extend([
-            ["created".to_owned(), self.created_at],
-            ["updated".to_owned(), self.updated_at],
-            ["processor".to_owned(), format!("{digest}…, {} bytes", self.processor.bytes)],
-            ["model".to_owned(), format!("{} files", self.model.len())],
-        ]);
-        if let (group, weight) = part(self.group, self.weight, &self.traffic_state)
-            && group != "-"
-        {
-            rows.push(["group".to_owned(), format!("{group}, weight {weight}")]);
+        if let Some(canary) = self.canary {
+            rows.push(("Canary", canary.told()));
         }
+        if group != NOTHING {
+            rows.push(("Group", group));
+        }
+        rows.push(("Processor", format!("{digest}…, {} bytes", self.processor.bytes)));
+        rows.push(("Model", format!("{} files", self.model.len())));
         if let Some(snapshot) = self.snapshot {
-            rows.push(["snapshot".to_owned(), snapshot.told()]);
+            rows.push(("Snapshot", snapshot.told()));
         }
         if !self.recycled.is_empty() {
             let told = self.recycled.iter().map(|(reason, count)| format!("{count} for their {reason}"));
-            rows.push(["recycled".to_owned(), told.collect::<Vec<_>>().join(", ")]);
+            rows.push(("Recycled", told.collect::<Vec<_>>().join(", ")));
         }
-        if !self.ignored.is_empty() {
-            rows.push(["ignored".to_owned(), self.ignored.join(", ")]);
+        for (name, keys) in [("Ignored", self.ignored), ("NoEffectYet", self.not_yet)] {
+            if !keys.is_empty() {
+                rows.push((name, keys.join(", ")));
+            }
         }
-        screen.pairs(rows)?;
+        screen.pairs(rows.into_iter().map(|(name, value)| [name.to_owned(), value]))?;
         if !self.instances.is_empty() {
             screen.line("")?;
             let header = ["INSTANCE", "WORKERS", "BUSY", "QUEUED", "RESTARTS"];
             screen.table(header, self.instances.into_iter().map(Instance::cells))?;
         }
-        screen.line(format_args!("\nservice file:\n{:#}", self.spec))
+        screen.line(format_args!("\nServiceConfig:\n{:#}", self.spec))
     }
 }
 
@@ -263,6 +368,12 @@ impl Instance {
         let queued = format!("{} of {}", self.queued, self.max_queue_size);
         [self.index.to_string(), self.workers.to_string(), self.busy.to_string(), queued, self.restarts.to_string()]
     }
+}
+
+/// A state as EAS writes it.
+pub(super) fn capitalised(state: &str) -> String {
+    let mut chars = state.chars();
+    chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
 }
 
 pub(super) fn path(name: &ServiceName) -> String {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::failure::{Exit, Failure};
 use super::payload;
 use super::screen::{Screen, duration};
-use super::service_file::LocalFile;
+use super::service_file::{LocalFile, OverrideArgs};
 use super::upload::Upload;
 
 #[derive(Args, Debug)]
@@ -20,7 +20,8 @@ one after the other.
 
 Examples:
   bulkhead test echo.json -d hello
-  bulkhead test digits.json --path /classify -d @row1.json -d @row2.json")]
+  bulkhead test digits.json --path /classify -d @row1.json -d @row2.json
+  bulkhead test digits.json -Dsandbox.fuel=1000000 -d @row1.json")]
 pub(super) struct TestArgs {
     /// The service file
     file: PathBuf,
@@ -36,6 +37,8 @@ pub(super) struct TestArgs {
     /// The content type [default: guessed from the data]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
 }
 
 /// A call that comes from no network.
@@ -60,7 +63,7 @@ pub struct LocalAnswer {
 }
 
 pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    let local = LocalFile::read(&args.file)?;
+    let local = LocalFile::read(&args.file, &args.overrides)?;
     local.remark(screen);
     let requests = args.requests()?;
     let upload = Upload::gather(&local.file().normalised(), local.base(), screen)?;

@@ -18,7 +18,9 @@ use crate::serve::{LogFormat, ServeOptions};
 
 mod bench;
 mod calls;
+mod control;
 mod deploy;
+mod help;
 mod services;
 mod versions;
 

@@ -22,14 +22,15 @@ mod source;
 use gather::Gatherer;
 pub(crate) use relative::RelativePath;
 pub(crate) use send::send;
-use source::Source;
+use source::{ARTIFACT, Source};
 
 /// A file on this machine and what it hashes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     sha256: String,
     bytes: u64,
-    file: PathBuf,
+    /// None where the server has it already.
+    file: Option<PathBuf>,
 }
 
 /// A file of the model: where it lies in the model directory, and where it lies now.
@@ -73,8 +74,17 @@ impl Artifact {
         self.bytes
     }
 
-    pub fn file(&self) -> &Path {
-        &self.file
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// As a service file names it once the server has it.
+    pub(crate) fn name(&self) -> String {
+        format!("{ARTIFACT}{}", self.sha256)
+    }
+
+    pub(crate) fn of_file(path: &Path) -> Result<Self> {
+        gather::measure_file(path)
     }
 }
 

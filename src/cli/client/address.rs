@@ -8,7 +8,7 @@ use ureq::http::Uri;
 use crate::cli::failure::Failure;
 
 /// `http://host:port/prefix` without a slash at the end. `host:port` alone is taken for http.
-pub(super) fn base(text: &str) -> Result<String, Failure> {
+pub(crate) fn base(text: &str) -> Result<String, Failure> {
     let wrong = |why: &str| {
         Failure::Usage(format!(
             "the admin address {why}; it looks like http://127.0.0.1:8081 or https://bulkhead.example.org"

@@ -18,9 +18,27 @@ fn lists_are_columns() {
     });
     let ran = admin(&mock, &["ls"]);
     let lines: Vec<_> = ran.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
-    let header = ["NAME", "STATE", "VERSION", "INSTANCES", "WORKERS", "GROUP", "WEIGHT", "UPDATED", "URL"];
-    assert_eq!(lines[0], header, "{}", ran.err);
-    assert_eq!(lines[2][..7], ["digits", "stopped", "12", "2", "5", "-", "-"]);
+    assert_eq!(
+        lines[0],
+        [
+            "SERVICENAME",
+            "REGION",
+            "INSTANCE",
+            "CREATETIME",
+            "UPDATETIME",
+            "STATUS",
+            "WEIGHT",
+            "SERVICEPATH",
+            "GROUP",
+            "VERSION",
+            "WORKERS",
+            "URL"
+        ],
+        "{}",
+        ran.err
+    );
+    assert_eq!(lines[2][..3], ["digits", "-", "2"]);
+    assert_eq!(lines[2][5..10], ["Stopped", "-", "/api/predict/digits", "-", "12"]);
     assert!(ran.out.lines().all(|line| line == line.trim()), "{:?}", ran.out);
 }
 
@@ -33,7 +51,7 @@ fn a_description_shows_state_token_and_instances() {
                 "name": "digits", "state": "failed", "message": "no such\nmodel", "version": 2,
                 "url": "http://h/api/predict/digits",
                 "token": "t0k", "previous_token": "0ld", "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
-                "spec": { "name": "digits" }, "ignored": ["metadata.gpu"],
+                "spec": { "name": "digits", "processor_path": "digits.wasm" }, "ignored": ["metadata.gpu"],
                 "processor": { "sha256": "0123456789abcdef", "bytes": 8 }, "model": [],
                 "snapshot": { "taken": false, "reason": "it keeps 1 handle open" }, "recycled": { "memory": 4 },
                 "instances": [{ "index": 0, "workers": 5, "busy": 1, "queued": 2, "max_queue_size": 64, "restarts": 3 }]
@@ -42,7 +60,11 @@ fn a_description_shows_state_token_and_instances() {
     });
     let ran = admin(&mock, &["desc", "digits"]);
     for text in [
-        "failed (no such model)",
+        "Status            Failed\n",
+        "Message           no such model\n",
+        "AccessToken       t0k\n",
+        "TotalInstance     1\n",
+        "CPU               -\n",
         "t0k",
         "0ld",
         "0123456789ab…",

@@ -58,13 +58,17 @@ impl<'a> Gatherer<'a> {
     /// A file that is meant as it is, whatever its name.
     pub(super) fn file(&mut self, source: &Source) -> Result<Artifact> {
         let artifact = match source {
-            Source::Path(path) => plain_file(path).and_then(|()| measure(path)),
+            Source::Path(path) => return measure_file(path),
             Source::Url(_) => self.download(source).and_then(|path| measure(&path)),
+            Source::Artifact(sha256) => Ok(on_the_server(sha256)),
         };
         artifact.with_context(|| format!("`{}`", source.shown()))
     }
 
     fn try_processor(&mut self, source: &Source, entry: Option<&str>) -> Result<Artifact> {
+        if let Source::Artifact(sha256) = source {
+            return Ok(on_the_server(sha256));
+        }
         let tree = self.tree(source)?;
         let file = tree.processor(entry)?.below(&tree.root);
         let mut head = Vec::new();
@@ -101,6 +105,9 @@ impl<'a> Gatherer<'a> {
         let path = match source {
             Source::Path(path) => path.clone(),
             Source::Url(_) => self.download(source)?,
+            Source::Artifact(_) => {
+                bail!("a model is made of files here; only a processor can be taken from the server")
+            }
         };
         // The name itself may be a link, as to the latest of several builds; links inside a directory are another
         // matter.
@@ -252,6 +259,16 @@ fn missing(cause: io::Error) -> anyhow::Error {
     }
 }
 
+/// Sizes do not matter for what is not sent.
+fn on_the_server(sha256: &str) -> Artifact {
+    Artifact { sha256: sha256.to_owned(), bytes: 0, file: None }
+}
+
+/// A file that a person names.
+pub(super) fn measure_file(path: &Path) -> Result<Artifact> {
+    plain_file(path).and_then(|()| measure(path)).with_context(|| format!("`{}`", path.display()))
+}
+
 /// Size and hash of a file, from one reading, so that they belong together.
 fn measure(path: &Path) -> Result<Artifact> {
     let mut file = File::open(path).map_err(missing)?;
@@ -267,5 +284,5 @@ fn measure(path: &Path) -> Result<Artifact> {
         hash.update(&buffer[..count]);
     }
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Artifact { sha256, bytes, file: path.to_owned() })
+    Ok(Artifact { sha256, bytes, file: Some(path.to_owned()) })
 }

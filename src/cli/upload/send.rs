@@ -14,8 +14,13 @@ pub(crate) fn send(client: &Client, artifacts: &[&Artifact], screen: &Screen) ->
     let missing = missing(client, artifacts)?;
     let bar = screen.bar("uploading", missing.iter().map(|artifact| artifact.bytes).sum());
     for artifact in missing {
-        let file = File::open(&artifact.file);
-        let file = file.with_context(|| format!("cannot read `{}`", artifact.file.display()))?;
+        let Some(path) = artifact.file() else {
+            return Err(Failure::Usage(format!(
+                "the server does not have `{}` (any more)\nhint: `bulkhead upload` sends a file",
+                artifact.name()
+            )));
+        };
+        let file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         client.put_artifact(&artifact.sha256, artifact.bytes, &mut bar.wrap_read(file))?;
     }
     bar.finish_and_clear();

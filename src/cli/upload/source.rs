@@ -5,16 +5,29 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use ureq::http::Uri;
 
+use crate::storage::Digest;
+
+/// Before the name of a file that the server has.
+pub(super) const ARTIFACT: &str = "artifact:";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Path(PathBuf),
     Url(Uri),
+    /// A file that the server has already, by its SHA-256.
+    Artifact(String),
 }
 
 impl Source {
     /// Reads a path relative to `base`, or an http(s) URL. Other schemes are refused by name rather than looked for on
     /// disk.
     pub(super) fn parse(text: &str, base: &Path) -> Result<Self> {
+        if let Some(sha256) = text.strip_prefix(ARTIFACT) {
+            if Digest::parse(sha256).is_none() {
+                bail!("`{ARTIFACT}` is followed by a SHA-256, as `bulkhead upload` prints it");
+            }
+            return Ok(Self::Artifact(sha256.to_owned()));
+        }
         let Some((scheme, _)) = text.split_once("://") else {
             let text = text.strip_prefix("file:").unwrap_or(text);
             return Ok(Self::Path(base.join(text)));
@@ -36,6 +49,7 @@ impl Source {
         match self {
             Self::Path(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             Self::Url(uri) => uri.path().rsplit('/').next().unwrap_or_default().to_owned(),
+            Self::Artifact(sha256) => sha256.clone(),
         }
     }
 
@@ -43,6 +57,7 @@ impl Source {
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),
+            Self::Artifact(sha256) => format!("{ARTIFACT}{sha256}"),
             Self::Url(uri) => {
                 let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
                 format!(
@@ -74,6 +89,14 @@ mod tests {
         let source = Source::parse(text, Path::new("")).unwrap();
         assert_eq!(source.file_name(), "digits.tar.gz");
         assert_eq!(source.shown(), "https://example.org:8443/models/digits.tar.gz");
+    }
+
+    #[test]
+    fn what_the_server_has_is_named_by_its_hash() {
+        let parse = |text: &str| Source::parse(text, Path::new("/services"));
+        let sha256 = "ab".repeat(32);
+        assert_eq!(parse(&format!("artifact:{sha256}")).unwrap(), Source::Artifact(sha256));
+        assert!(parse("artifact:digits.wasm").unwrap_err().to_string().contains("bulkhead upload"));
     }
 
     #[test]

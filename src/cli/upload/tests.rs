@@ -56,7 +56,7 @@ fn a_file_is_measured() {
     let upload = gather(&base, &json!({ "processor_path": "echo.wasm" })).unwrap();
     assert_eq!(upload.processor().bytes(), 8);
     assert_eq!(upload.processor().sha256(), WASM_SHA256);
-    assert_eq!(upload.processor().file(), base.path().join("echo.wasm"));
+    assert_eq!(upload.processor().file(), Some(&*base.path().join("echo.wasm")));
     assert!(upload.model().is_empty() && upload.model_entry().is_none() && upload.warm_up().is_none());
 }
 
@@ -95,7 +95,7 @@ fn archives_are_unpacked_for_processors_and_models() {
     assert_eq!(upload.processor().sha256(), WASM_SHA256);
     let paths: Vec<_> = upload.model().iter().map(ModelFile::path).collect();
     assert_eq!(paths, ["v1/a.onnx", "v1/b.txt"]);
-    assert_eq!(fs::read(upload.model()[1].artifact().file()).unwrap(), b"bb");
+    assert_eq!(fs::read(upload.model()[1].artifact().file().unwrap()).unwrap(), b"bb");
 
     // A zip file by nature, but not by name: the model wants it as it is.
     let upload = gather(&base, &json!({ "processor_path": "echo.zip", "model_path": "weights.npz" })).unwrap();
@@ -106,7 +106,7 @@ fn archives_are_unpacked_for_processors_and_models() {
 fn what_was_unpacked_is_removed() {
     let base = folder(&[("echo.zip", &zipped(&[("echo.wasm", WASM)]))]);
     let upload = gather(&base, &json!({ "processor_path": "echo.zip" })).unwrap();
-    let unpacked = upload.processor().file().to_owned();
+    let unpacked = upload.processor().file().unwrap().to_owned();
     assert!(unpacked.is_file());
     drop(upload);
     assert!(!unpacked.exists());

@@ -1,0 +1,79 @@
+//! `audit`: who changed what, and when.
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::client::AdminArgs;
+use super::failure::{Exit, Failure};
+use super::screen::Screen;
+use super::services::{NOTHING, read};
+use crate::config::ServiceName;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The newest first. WHO is what the client said of itself, with its admin token's name and the address it came from.
+A change that was refused is listed with the code of the refusal. Values are never listed, only the keys that changed.
+
+Examples:
+  bulkhead audit
+  bulkhead audit digits --limit 5
+  bulkhead audit --json | jq -r '.entries[] | select(.outcome != \"done\") | .actor'")]
+pub(super) struct AuditArgs {
+    /// Only changes of this service
+    name: Option<ServiceName>,
+    /// How many entries to show
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    at: String,
+    actor: String,
+    token: String,
+    peer: String,
+    action: String,
+    service: String,
+    version_before: Option<u64>,
+    version_after: Option<u64>,
+    #[serde(default)]
+    changed: Vec<String>,
+    outcome: String,
+}
+
+pub(super) fn audit(args: &AuditArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let of = args.name.as_ref().map(|name| format!("&service={name}")).unwrap_or_default();
+    let answer = args.admin.client()?.get(&format!("/api/v1/audit?limit={}{of}", args.limit))?;
+    if screen.is_json() {
+        screen.json(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let Page { entries } = read(answer)?;
+    if entries.is_empty() {
+        screen.note("nothing has been changed yet");
+        return Ok(Exit::Ok);
+    }
+    let header = ["TIME", "WHO", "ACTION", "SERVICE", "VERSION", "OUTCOME", "CHANGED"];
+    screen.table(header, entries.into_iter().map(Entry::cells))?;
+    Ok(Exit::Ok)
+}
+
+impl Entry {
+    fn cells(self) -> [String; 7] {
+        let version = match (self.version_before, self.version_after) {
+            (Some(before), Some(after)) if before != after => format!("{before} → {after}"),
+            (None, None) => NOTHING.to_owned(),
+            (before, after) => after.or(before).map(|version| version.to_string()).unwrap_or_default(),
+        };
+        let who = format!("{} ({}, {})", self.actor, self.token, self.peer);
+        let changed = if self.changed.is_empty() { NOTHING.to_owned() } else { self.changed.join(" ") };
+        [self.at, who, self.action, self.service, version, self.outcome, changed]
+    }
+}

@@ -1,0 +1,126 @@
+//! `w`, `dw` and `restart`: the instances of a service.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::AdminArgs;
+use super::failure::{Exit, Failure};
+use super::screen::Screen;
+use super::services::{NOTHING, ServiceArgs, capitalised, path, read, settled};
+use crate::config::ServiceName;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+READY counts the workers that have a guest; with none the instance takes no requests. RESTARTS counts for the service as
+a whole. --json has more: busy workers, queue, version.
+
+Examples:
+  bulkhead w digits
+  bulkhead w digits --json | jq '.instances[].busy'")]
+pub(super) struct WorkersArgs {
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each instance is replaced by a new one, one after the other, without a gap: requests go to the old one until the new one
+is ready, and the old one ends with what it has begun.
+
+Examples:
+  bulkhead dw digits digits-0
+  bulkhead dw digits 0,1")]
+pub(super) struct DeleteWorkersArgs {
+    /// The service
+    name: ServiceName,
+    /// The instances, by name or by number, as `bulkhead w` lists them
+    #[arg(required = true, value_delimiter = ',', value_name = "INSTANCE")]
+    instances: Vec<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Deserialize)]
+struct Instances {
+    instances: Vec<Instance>,
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    index: u64,
+    address: String,
+    started_at: String,
+    restarts: u64,
+    state: String,
+    workers: u64,
+    #[serde(default)]
+    stalled: u64,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+pub(super) fn workers(args: &WorkersArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let name = args.service.name();
+    let answer = args.service.client()?.get(&format!("{}/instances", path(name)))?;
+    if screen.is_json() {
+        screen.json(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let Instances { instances } = read(answer)?;
+    if instances.is_empty() {
+        screen.note(format_args!("no instance of `{name}` is running"));
+        return Ok(Exit::Ok);
+    }
+    let header = ["INSTANCENAME", "INNERIP", "HOSTIP", "STARTAT", "RESTARTS", "STATUS", "READY", "REASON", "LASTSTATE"];
+    screen.table(header, instances.into_iter().map(|instance| instance.cells(name)))?;
+    Ok(Exit::Ok)
+}
+
+pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    // All are looked at before the first is touched.
+    let indices: Vec<u64> = args.instances.iter().map(|text| index(&args.name, text)).collect::<Result<_, _>>()?;
+    let client = args.admin.client()?;
+    let mut answer = Value::Null;
+    for index in indices {
+        answer = client.post(&format!("{}/instances/{index}/restart", path(&args.name)))?;
+        if !screen.is_json() {
+            screen.line(format_args!("instance `{}-{index}` has been replaced", args.name))?;
+        }
+    }
+    if screen.is_json() {
+        screen.json(&answer)?;
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn restart(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let answer = args.client()?.post(&format!("{}/restart", path(args.name())))?;
+    settled(args.name(), &answer, screen)
+}
+
+/// `digits-0`, or `0`.
+fn index(service: &ServiceName, text: &str) -> Result<u64, Failure> {
+    let text = text.trim();
+    let number = text.strip_prefix(service.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(text);
+    number.parse().map_err(|_| {
+        Failure::Usage(format!("`{text}` is no instance of `{service}`; expected a name as `{service}-0`, or 0"))
+    })
+}
+
+impl Instance {
+    fn cells(self, service: &ServiceName) -> [String; 9] {
+        let ready = format!("[{}/{}]", self.workers - self.stalled.min(self.workers), self.workers);
+        [
+            format!("{service}-{}", self.index),
+            self.address,
+            NOTHING.to_owned(),
+            self.started_at,
+            self.restarts.to_string(),
+            capitalised(&self.state),
+            ready,
+            self.error.unwrap_or_else(|| NOTHING.to_owned()),
+            NOTHING.to_owned(),
+        ]
+    }
+}

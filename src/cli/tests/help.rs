@@ -1,0 +1,46 @@
+//! Every help text: complete, and of one style.
+
+use clap::{Command, CommandFactory};
+
+use crate::cli::Cli;
+
+/// A command and those below it, each with the words that call it.
+fn all(command: &Command, words: &str, found: &mut Vec<(String, Command)>) {
+    found.push((words.to_owned(), command.clone()));
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        all(below, &format!("{words} {}", below.get_name()), found);
+    }
+}
+
+fn commands() -> Vec<(String, Command)> {
+    let mut cli = Cli::command();
+    cli.build();
+    let mut found = Vec::new();
+    all(&cli, "bulkhead", &mut found);
+    // `bulkhead help` is clap's own, and so is everything below it.
+    found.retain(|(words, _)| !words.starts_with("bulkhead help"));
+    found
+}
+
+#[test]
+fn every_command_and_option_is_explained() {
+    /// What needs no example: one word says it all.
+    const PLAIN: [&str; 7] = ["stop", "start", "restart", "desc", "delete", "schema", "completions"];
+    let commands = commands();
+    assert!(commands.len() > 15, "{}", commands.len());
+    for (words, command) in commands {
+        let about = command.get_about().unwrap_or_else(|| panic!("{words} is not explained")).to_string();
+        assert!(!about.ends_with('.') && about.starts_with(char::is_uppercase), "{words}: {about}");
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            let id = argument.get_id();
+            assert!(argument.get_help().is_some(), "{words}: {id} is not explained");
+        }
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let name = command.get_name();
+        assert!(after.contains("bulkhead ") || PLAIN.contains(&name), "{words} has no example");
+    }
+    let help = Cli::command().render_help().to_string();
+    for code in 0..=5 {
+        assert!(help.contains(&format!("\n  {code}  ")), "exit code {code} is not explained");
+    }
+}
