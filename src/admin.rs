@@ -7,6 +7,8 @@
 mod api;
 mod conditions;
 mod deploy;
+mod gateway;
+mod listener;
 mod openapi;
 mod operation;
 mod operations;
@@ -16,33 +18,28 @@ mod view;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use http_body_util::{Either, Full, channel::Channel};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::auth::Attempts;
 use crate::config::Token;
 use crate::front::Front;
+use crate::gateway::Gateway;
 use crate::registry::Registry;
 use crate::storage::Storage;
 use crate::telemetry::LogWriter;
 
-/// Connections at once; operators are few.
-const MAX_CONNECTIONS: usize = 256;
-/// A head must be complete in this time; it is also how long a connection may rest.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Wrong tokens a second from one address: operators do not come through a gateway.
 pub const MAX_FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+pub use self::gateway::GatewayAdmin;
+use self::listener::Answers;
 pub(crate) use self::openapi::text as openapi;
 
 type Reply = http::Response<Either<Full<Bytes>, Channel<Bytes>>>;
@@ -50,6 +47,8 @@ type Reply = http::Response<Either<Full<Bytes>, Channel<Bytes>>>;
 /// The control plane of one host.
 pub struct Admin {
     pub registry: Arc<Registry>,
+    /// Where the names go that are no services here.
+    pub gateway: Option<Arc<Gateway>>,
     pub storage: Arc<Storage>,
     pub front: Front,
     pub log: LogWriter,
@@ -62,48 +61,16 @@ pub struct Admin {
     pub draining: watch::Receiver<bool>,
 }
 
+impl Answers for Admin {
+    async fn answer(self: Arc<Self>, peer: IpAddr, request: Request<Incoming>) -> Reply {
+        api::handle(self, peer, request).await
+    }
+}
+
 impl Admin {
     /// Serves operators until `end` turns true.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, mut end: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                () = ended(&mut end) => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let (admin, end) = (Arc::clone(&self), end.clone());
-                    tokio::spawn(async move {
-                        let _place = place;
-                        admin.connection(stream, peer.ip(), end).await;
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no admin connection could be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: IpAddr, mut end: watch::Receiver<bool>) {
-        let service = service_fn(|request| {
-            let admin = Arc::clone(&self);
-            async move { Ok::<_, std::convert::Infallible>(api::handle(admin, peer, request).await) }
-        });
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(64 << 10);
-        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-        tokio::select! {
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "admin connection ended");
-                }
-            }
-            () = ended(&mut end) => {}
-        }
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, end: watch::Receiver<bool>) {
+        listener::serve(self, listener, end).await;
     }
 
     /// What the audit log calls the token that was shown.
@@ -126,8 +93,4 @@ pub fn reachable(address: SocketAddr) -> String {
         });
     }
     format!("http://{address}")
-}
-
-async fn ended(end: &mut watch::Receiver<bool>) {
-    let _ = end.wait_for(|end| *end).await;
 }

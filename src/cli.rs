@@ -17,8 +17,10 @@ mod client;
 mod config;
 mod deploy;
 mod failure;
+mod gateway;
 mod instances;
 mod invoke;
+mod listener;
 mod new;
 mod payload;
 mod problem;
@@ -73,6 +75,8 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::ServeArgs),
+    /// Run a gateway: forward requests to servers
+    Gateway(gateway::GatewayArgs),
     /// Create a service from a service file
     Create(deploy::CreateArgs),
     /// Change a service: a new version takes over without a gap
@@ -183,7 +187,8 @@ fn run(command: Command, screen: &mut Screen) -> Exit {
 
 fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
     match command {
-        Command::Serve(args) => crate::serve::run(args.into())?,
+        Command::Serve(args) => crate::serve::run(args.options()?)?,
+        Command::Gateway(args) => return gateway::gateway(&args, screen),
         Command::Create(args) => return deploy::create(&args, screen),
         Command::Modify(args) => return deploy::modify(&args, screen),
         Command::List(args) => return services::list(&args, screen),

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 mod excerpt;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod gateway;
 mod items;
 mod json;
 mod keys;
@@ -32,6 +33,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use gateway::{ANY_SERVICE, Authority, ClusterSpec, Ejection, GatewaySpec, HealthCheck, RouteSpec, UpstreamSpec};
 pub use limits::limits_markdown;
 pub use methods::Methods;
 pub use mistakes::{Mistake, Mistakes};

@@ -23,9 +23,11 @@ mod inbox;
 mod landing;
 mod packing;
 mod refusal;
+mod relayed;
 mod render;
 mod request_line;
 mod route;
+mod services;
 mod socket;
 mod stall;
 mod streams;
@@ -45,9 +47,9 @@ use self::connection::Listening;
 use self::exchange::Ledger;
 pub use self::guard::Patience;
 use self::handle::Line;
+pub use self::services::Services;
 use crate::admission::Lanes;
 use crate::auth::Attempts;
-use crate::registry::Registry;
 use crate::telemetry::{LogWriter, ServiceMetrics};
 
 /// The data listener's state, shared by all its connections. Cloning gives another handle.
@@ -55,10 +57,9 @@ use crate::telemetry::{LogWriter, ServiceMetrics};
 pub struct Front(Arc<Listening>);
 
 impl Front {
-    /// Bodies are compressed and the like in `lanes`' background, as many at once as there are cores. `advertise` is where
-    /// clients reach the host, if not where their connections end.
+    /// Bodies are compressed and the like in `lanes`' background, as many at once as there are cores. `advertise` is where clients reach the host, if not where their connections end.
     pub fn new(
-        registry: Arc<Registry>,
+        services: Services,
         lanes: Arc<Lanes>,
         log: LogWriter,
         limits: ConnectionLimits,
@@ -67,7 +68,7 @@ impl Front {
         let ledger = Ledger { log, nobody: Arc::default(), ending: AtomicBool::new(false) };
         let attempts = Attempts::new(limits.failed_logins);
         let aside = Aside::new(lanes, std::thread::available_parallelism().map_or(1, usize::from));
-        let line = Line { registry, ledger, attempts, aside, advertise };
+        let line = Line { services, ledger: Arc::new(ledger), attempts, aside, advertise };
         let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
     }

@@ -24,6 +24,8 @@ pub mod admission;
 pub mod sandbox;
 
 pub mod auth;
+pub mod gateway;
+pub mod policy;
 pub mod registry;
 pub mod storage;
 

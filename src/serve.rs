@@ -1,4 +1,7 @@
-//! One host: puts the parts together, runs them, and takes them apart in order.
+//! One process: puts the parts together, runs them, and takes them apart in order. A host is here, a gateway without one
+//! in `gateway`.
+
+mod gateway;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,18 +11,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, MAX_FAILED_LOGINS, reachable};
 use crate::admission::Lanes;
 use crate::auth::Attempts;
-use crate::front::{ConnectionLimits, Front};
+use crate::front::{ConnectionLimits, Front, Services};
+use crate::gateway::Gateway;
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox};
 use crate::shutdown::Signals;
 use crate::storage::Storage;
 use crate::telemetry::{LogWriter, install_log};
 
+pub use self::gateway::{GatewayFile, GatewayOptions, run as run_gateway};
 pub use crate::telemetry::Format as LogFormat;
 
 /// Connections that may wait to be accepted.
@@ -37,6 +44,8 @@ pub struct ServeOptions {
     /// How long running requests may go on after the first signal.
     pub grace: Duration,
     pub connections: ConnectionLimits,
+    /// Where the names go that are no services here.
+    pub gateway: Option<GatewayFile>,
     pub log_format: LogFormat,
 }
 
@@ -60,20 +69,28 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let registry =
         Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&lanes)).context("cannot read the services")?;
     let registry = Arc::new(registry);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(options.io_threads.unwrap_or(cores))
-        .max_blocking_threads(16)
-        .thread_name("io")
-        .enable_all()
-        .build()
-        .context("cannot start the network threads")?;
+    let runtime = network_threads(options.io_threads)?;
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), lanes, log));
     // What has not ended within the grace period is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(100));
     // The last line of the log is the account: whether anybody was left without an answer.
-    let (accepted, settled) = registry.account();
+    let forwarded = outcome?.map_or((0, 0), |gateway| gateway.account());
+    let local = registry.account();
+    let (accepted, settled) = (local.0 + forwarded.0, local.1 + forwarded.1);
     tracing::info!(accepted, settled, "the host has ended");
-    outcome
+    Ok(())
+}
+
+/// Runs the network; what may block runs on a few threads of its own.
+fn network_threads(threads: Option<usize>) -> Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.unwrap_or(cores))
+        .max_blocking_threads(16)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .context("cannot start the network threads")
 }
 
 async fn serve(
@@ -82,17 +99,20 @@ async fn serve(
     registry: Arc<Registry>,
     lanes: Arc<Lanes>,
     log: LogWriter,
-) -> Result<()> {
-    let mut signals = Signals::install().context("cannot install signal handlers")?;
+) -> Result<Option<Arc<Gateway>>> {
+    let signals = Signals::install().context("cannot install signal handlers")?;
     let data = listen(options.listen).with_context(|| format!("cannot listen on {} (--listen)", options.listen))?;
     let control = listen(options.admin).with_context(|| format!("cannot listen on {} (--admin)", options.admin))?;
     let (data_addr, admin_addr) = (data.local_addr()?, control.local_addr()?);
 
     let (drain, draining) = watch::channel(false);
     let (end, ending) = watch::channel(false);
-    let front = Front::new(Arc::clone(&registry), lanes, log.clone(), options.connections, options.advertise);
+    let gateway = options.gateway.as_ref().map(gateway::start).transpose()?;
+    let services = Services { local: Some(Arc::clone(&registry)), elsewhere: gateway.clone() };
+    let front = Front::new(services, lanes, log.clone(), options.connections, options.advertise);
     let admin = Arc::new(Admin {
         registry: Arc::clone(&registry),
+        gateway: gateway.clone(),
         token: storage.admin_token()?,
         attempts: Attempts::new(Some(MAX_FAILED_LOGINS)),
         storage,
@@ -107,20 +127,25 @@ async fn serve(
         async move { front.serve(data, draining).await }
     });
     announce(data_addr, admin_addr);
-    let starting = tokio::spawn(async move { registry.start_all().await });
+    // Goes on during the drain, and ends with the runtime.
+    drop(tokio::spawn(async move { registry.start_all().await }));
 
+    until_told(signals, &drain, serving, options.grace).await;
+    front.cut_off();
+    let _ = end.send(true);
+    Ok(gateway)
+}
+
+/// Waits until the process is told to end, and then until what runs has ended, its time is over, or it is told again.
+async fn until_told(mut signals: Signals, drain: &watch::Sender<bool>, serving: JoinHandle<()>, grace: Duration) {
     let signal = signals.next().await;
-    tracing::info!(signal, grace = ?options.grace, "draining: no new connections, running requests are finished");
-    drop(starting);
+    tracing::info!(signal, ?grace, "draining: no new connections, running requests are finished");
     let _ = drain.send(true);
     tokio::select! {
         _ = serving => tracing::info!("every request is finished"),
-        () = tokio::time::sleep(options.grace) => tracing::warn!("the grace period is over; what still runs is cut off"),
+        () = tokio::time::sleep(grace) => tracing::warn!("the grace period is over; what still runs is cut off"),
         again = signals.next() => tracing::warn!(signal = again, "ending at once"),
     }
-    front.cut_off();
-    let _ = end.send(true);
-    Ok(())
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

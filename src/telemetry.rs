@@ -9,8 +9,10 @@ mod log;
 mod metrics;
 mod sizes;
 mod text;
+mod upstreams;
 
 pub use self::access::{Entry, Format};
 pub use self::log::{LogThread, LogWriter, install as install_log};
 pub use self::metrics::{HostNumbers, Seen, ServiceMetrics, exposition};
 pub(crate) use self::text::push_ms;
+pub use self::upstreams::UpstreamSeen;

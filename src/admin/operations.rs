@@ -7,14 +7,15 @@ mod instances;
 mod services;
 mod tokens;
 mod traffic;
+mod upstreams;
 
+pub(super) use self::host::{METRICS, TEXT};
 use super::operation::Operation;
 
 /// All rows, in the order in which they are documented.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    [services::ROWS, instances::ROWS, traffic::ROWS, tokens::ROWS, artifacts::ROWS, audit::ROWS, host::ROWS]
-        .into_iter()
-        .flatten()
+    let services = [services::ROWS, instances::ROWS, traffic::ROWS, tokens::ROWS, artifacts::ROWS];
+    services.into_iter().chain([upstreams::ROWS, audit::ROWS, host::ROWS]).flatten()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::admission::Occupancy;
 use crate::config::{ServiceFile, Token, TrafficState};
 use crate::registry::{Phase, Service, Serving, State, Trouble, Version};
 use crate::storage::{self, CanaryRecord, Digest, ModelFile};
-use crate::telemetry::{HostNumbers, Seen};
+use crate::telemetry::{HostNumbers, Seen, UpstreamSeen};
 
 /// What create and modify answer.
 #[derive(Serialize, JsonSchema)]
@@ -334,9 +334,19 @@ impl Admin {
                 by_version: outcomes(&service.state().phase),
             })
             .collect();
+        seen.extend(self.gateway.iter().flat_map(|gateway| gateway.seen()));
         let nobody = Arc::clone(self.front.nobody());
         seen.push(Seen { service: String::new(), metrics: nobody, instances: Vec::new(), by_version: Vec::new() });
         seen
+    }
+
+    pub(super) fn upstreams_seen(&self) -> Vec<UpstreamSeen> {
+        self.gateway.as_ref().map(|gateway| gateway.upstreams_seen()).unwrap_or_default()
+    }
+
+    /// Whether every service has been brought up, and every upstream looked at.
+    pub(super) fn is_settled(&self) -> bool {
+        self.registry.is_settled() && self.gateway.as_ref().is_none_or(|gateway| gateway.is_settled())
     }
 
     pub(super) fn host_numbers(&self) -> HostNumbers {

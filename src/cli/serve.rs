@@ -1,15 +1,14 @@
 //! `serve`: the host's own settings.
 
-use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::front::{ConnectionLimits, Patience};
-use crate::serve::{LogFormat, ServeOptions};
+use super::failure::Failure;
+use super::gateway;
+use super::listener::ListenerArgs;
+use crate::serve::ServeOptions;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -24,110 +23,31 @@ pub(super) struct ServeArgs {
     /// Where services, their files and the admin token are kept
     #[arg(long, value_name = "DIR", env = "BULKHEAD_DATA", default_value = "./bulkhead-data")]
     data: PathBuf,
-    /// Where callers of services connect; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// Where clients reach --listen, told to SDKs that ask (direct mode); needed behind address translation [default: the
-    /// address that the client connected to]
-    #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADVERTISE", value_parser = advertised)]
-    advertise: Option<SocketAddr>,
-    /// Where the admin API, health and metrics are
-    // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
-    #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
-    admin: SocketAddr,
-    /// Threads for the network [default: by the number of cores]
-    #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    io_threads: Option<u16>,
-    /// How long running requests may go on after SIGTERM
-    #[arg(long, value_name = "TIME", env = "BULKHEAD_GRACE", default_value = "30", value_parser = time)]
-    grace: Duration,
-    /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or half the file descriptors
-    /// if that is fewer]
-    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS")]
-    max_connections: Option<NonZeroUsize>,
-    /// Connections from one address (IPv6: one /64); further ones are answered 503 and closed [default: no such limit,
-    /// since a gateway in front is one address]
-    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS_PER_ADDRESS")]
-    max_connections_per_address: Option<NonZeroUsize>,
+    /// Forward requests for names that are no services here, as this file says (see `bulkhead gateway --help`)
+    #[arg(long, value_name = "FILE", env = "BULKHEAD_GATEWAY")]
+    gateway: Option<PathBuf>,
     /// Wrong tokens a second from one address; then it gets 429, whatever it sends [default: no such limit, since a gateway
     /// in front is one address; the admin listener always allows 10]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_FAILED_LOGINS_PER_ADDRESS")]
     max_failed_logins_per_address: Option<NonZeroU32>,
-    /// Requests on one connection; the answer to the last closes it, so that clients spread over hosts added later
-    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_REQUESTS_PER_CONNECTION")]
-    #[arg(default_value = "10000", value_parser = clap::value_parser!(u64).range(1..))]
-    max_requests_per_connection: u64,
-    /// From the first byte of a request's head to its last; then 408
-    #[arg(long, value_name = "TIME", env = "BULKHEAD_HEAD_TIMEOUT", default_value = "5", value_parser = time)]
-    head_timeout: Duration,
-    /// How long a connection may rest between requests; then it is closed. A new one is given 10 s at most
-    #[arg(long, value_name = "TIME", env = "BULKHEAD_IDLE_TIMEOUT", default_value = "75", value_parser = time)]
-    idle_timeout: Duration,
-    /// How long a client may take nothing of its answer; then it is cut off, or in HTTP/2 that one stream is reset
-    #[arg(long, value_name = "TIME", env = "BULKHEAD_WRITE_TIMEOUT", default_value = "10", value_parser = time)]
-    write_timeout: Duration,
-    /// Speak HTTP/2 as well, with clients that know beforehand (no TLS, no upgrade)
-    #[arg(long, env = "BULKHEAD_HTTP2")]
-    http2: bool,
-    /// How log lines are written
-    #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
-    #[arg(value_parser = log_format())]
-    log_format: LogFormat,
+    #[command(flatten)]
+    listener: ListenerArgs,
 }
 
-impl From<ServeArgs> for ServeOptions {
-    fn from(args: ServeArgs) -> Self {
-        let defaults = ConnectionLimits::default();
-        Self {
-            data: args.data,
-            listen: args.listen,
-            advertise: args.advertise,
-            admin: args.admin,
-            io_threads: args.io_threads.map(usize::from),
-            grace: args.grace,
-            connections: ConnectionLimits {
-                total: args.max_connections.map_or(defaults.total, NonZeroUsize::get),
-                per_address: args.max_connections_per_address.map(NonZeroUsize::get),
-                failed_logins: args.max_failed_logins_per_address,
-                requests: args.max_requests_per_connection,
-                patience: Patience {
-                    head: args.head_timeout,
-                    idle: args.idle_timeout,
-                    write: args.write_timeout,
-                    ..defaults.patience
-                },
-                http2: args.http2,
-            },
-            log_format: args.log_format,
-        }
+impl ServeArgs {
+    pub(super) fn options(self) -> Result<ServeOptions, Failure> {
+        let mut connections = self.listener.connections();
+        connections.failed_logins = self.max_failed_logins_per_address;
+        Ok(ServeOptions {
+            data: self.data,
+            listen: self.listener.listen,
+            advertise: self.listener.advertise,
+            admin: self.listener.admin,
+            io_threads: self.listener.io_threads.map(usize::from),
+            grace: self.listener.grace,
+            connections,
+            gateway: self.gateway.as_deref().map(gateway::read).transpose()?,
+            log_format: self.listener.log_format,
+        })
     }
-}
-
-/// An address that a client can connect to.
-fn advertised(text: &str) -> Result<SocketAddr, String> {
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => Ok(address),
-        Ok(_) => Err("nobody can connect to it; expected the address and port that clients use".into()),
-        Err(_) => Err("expected an address and a port, as 192.0.2.7:8080 or [2001:db8::7]:8080".into()),
-    }
-}
-
-/// Longest time that makes sense for any of these; also keeps clear of the clock's end.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-
-/// Seconds, or a number with a unit. Zero would mean that nothing could ever be done in time.
-fn time(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
-    match seconds.or_else(|| humantime::parse_duration(text).ok()) {
-        Some(time) if !time.is_zero() && time <= LONGEST => Ok(time),
-        Some(_) => Err("expected more than 0 and at most a day".into()),
-        None => Err("expected seconds, or a number with a unit, as 30, 1500ms or 2m".into()),
-    }
-}
-
-fn log_format() -> impl TypedValueParser<Value = LogFormat> {
-    PossibleValuesParser::new(["text", "json"]).map(|format| match format.as_str() {
-        "json" => LogFormat::Json,
-        _ => LogFormat::Text,
-    })
 }

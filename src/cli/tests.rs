@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::mock::{Mock, Reply};
 use super::*;
-use crate::serve::{LogFormat, ServeOptions};
+use crate::serve::LogFormat;
 
 mod bench;
 mod calls;
@@ -181,7 +181,7 @@ fn schema_and_completions_are_printed() {
 #[test]
 fn serve_takes_addresses_and_limits() {
     let options = |args: &[&str]| match Cli::try_parse_from([&["bulkhead", "serve"], args].concat()) {
-        Ok(Cli { command: Command::Serve(args), .. }) => Ok(ServeOptions::from(args)),
+        Ok(Cli { command: Command::Serve(args), .. }) => args.options().map_err(|failure| failure.to_string()),
         Ok(_) => unreachable!("`serve` is `serve`"),
         Err(error) => Err(error.to_string()),
     };
@@ -223,6 +223,26 @@ fn serve_takes_addresses_and_limits() {
     ] {
         assert!(options(&bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn a_gateways_file_is_checked_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gateway.json");
+    let check = |text: &str| {
+        fs::write(&path, text).unwrap();
+        bulkhead(&["gateway", "--check", "--config", path.to_str().unwrap()])
+    };
+    let good = check(r#"{"clusters": {"ml": {"upstreams": ["a:1"]}}, "routes": {"*": "ml", "x": "ml"}}"#);
+    assert_eq!(good.exit, Exit::Ok, "{}", good.err);
+    assert!(good.out.contains("no mistakes; routes: 2, clusters: 1"), "{}", good.out);
+    let bad = check(r#"{"clusters": {"ml": {"upstreams": ["a"]}}, "routes": {"*": "mi"}}"#);
+    assert_eq!(bad.exit, Exit::Usage);
+    assert!(bad.err.contains("2 mistakes in"), "{}", bad.err);
+    assert!(bad.err.contains("clusters.ml.upstreams[0]: found \"a\"") && bad.err.contains("routes.*:"), "{}", bad.err);
+    let none = bulkhead(&["gateway", "--check", "--config", "/nowhere/at.all"]);
+    assert_eq!(none.exit, Exit::Failed);
+    assert!(none.err.contains("/nowhere/at.all"), "{}", none.err);
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub(super) struct Key {
     pub(super) same_as: Option<&'static str>,
 }
 
+/// The keys of one kind of object: a service file, or a part of a gateway's.
+pub(super) type Table = &'static [Key];
+
 /// What a key does here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
@@ -99,23 +102,29 @@ impl Key {
     }
 }
 
+/// Looks a path of the service file up.
 pub(super) fn find(path: &str) -> Place<'_> {
-    if let Some(key) = KEYS.iter().find(|key| key.path == path) {
+    find_in(KEYS, path)
+}
+
+pub(super) fn find_in<'p>(table: Table, path: &'p str) -> Place<'p> {
+    if let Some(key) = table.iter().find(|key| key.path == path) {
         return Place::Key(key);
     }
-    if KEYS.iter().any(|key| rest_after(key.path, path).is_some()) {
+    if table.iter().any(|key| rest_after(key.path, path).is_some()) {
         return Place::Section;
     }
-    let inside = KEYS
+    let inside = table
         .iter()
         .filter(|key| matches!(key.kind, Kind::Any))
         .find_map(|key| Some((key, rest_after(path, key.path)?)));
     inside.map_or(Place::Unknown, |(key, rest)| Place::Inside(key, rest))
 }
 
-/// The key that the code asks for by name. Every name in the code is walked through by the tests of `service`.
-pub(super) fn key(path: &str) -> &'static Key {
-    KEYS.iter().find(|key| key.path == path).unwrap_or_else(|| panic!("no key {path} in the table"))
+/// The key that the code asks for by name. Every name in the code is walked through by the tests of `service` and
+/// `gateway`.
+pub(super) fn key(table: Table, path: &str) -> &'static Key {
+    table.iter().find(|key| key.path == path).unwrap_or_else(|| panic!("no key {path} in the table"))
 }
 
 /// What `path` has after `prefix` and a dot.
@@ -125,14 +134,14 @@ fn rest_after<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
 
 /// The known path, key or section, that a person most likely meant, and whether it is near enough to ask "did you
 /// mean".
-pub(super) fn nearest(path: &str) -> (&'static str, bool) {
+pub(super) fn nearest(table: Table, path: &str) -> (&'static str, bool) {
     // `sandbox.fuel.limit`: the key is known, but nothing goes inside it.
-    if let Some(key) = KEYS.iter().find(|key| rest_after(path, key.path).is_some()) {
+    if let Some(key) = table.iter().find(|key| rest_after(path, key.path).is_some()) {
         return (key.path, true);
     }
     let asked = loose(path);
-    let sections = KEYS.iter().flat_map(|key| key.path.match_indices('.').map(|(at, _)| &key.path[..at]));
-    let known = KEYS.iter().map(|key| key.path).chain(sections);
+    let sections = table.iter().flat_map(|key| key.path.match_indices('.').map(|(at, _)| &key.path[..at]));
+    let known = table.iter().map(|key| key.path).chain(sections);
     let measured = known.map(|known| (distance(&asked, &loose(known)), known));
     let (distance, nearest) = measured.min_by_key(|(distance, _)| *distance).expect("the table is not empty");
     (nearest, distance <= 5 + last(&asked).chars().count() / 2)
@@ -220,8 +229,8 @@ mod tests {
             ("modelpath", "model_path"),
             ("sandbox.fuel.limit", "sandbox.fuel"),
         ] {
-            assert_eq!(nearest(typed), (meant, true), "{typed}");
+            assert_eq!(nearest(KEYS, typed), (meant, true), "{typed}");
         }
-        assert!(!nearest("zebra_crossing").1);
+        assert!(!nearest(KEYS, "zebra_crossing").1);
     }
 }

@@ -1,6 +1,12 @@
 //! What must hold between keys, and the README's table of limits.
 
-use super::{keys::KEYS, kind::Kind, mistakes::Mistakes, settings::Settings, table::FRESH};
+use super::{
+    keys::{KEYS, Table},
+    kind::Kind,
+    mistakes::Mistakes,
+    settings::Settings,
+    table::FRESH,
+};
 
 /// Every worker has a guest with a memory of its own and a place in the pool, so their number has an end per service.
 const MOST_WORKERS: u64 = 4096;
@@ -52,9 +58,11 @@ fn batching(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-fn required(settings: &Settings<'_>, mistakes: &mut Mistakes) {
-    for key in KEYS.iter().filter(|key| key.required && settings.given(key.path).is_none()) {
-        let wrong_already = KEYS.iter().any(|spelling| spelling.kept_at() == key.path && mistakes.at(spelling.path));
+/// Every key that must be there is.
+pub(super) fn required(settings: &Settings<'_>, mistakes: &mut Mistakes) {
+    let table = settings.0.table();
+    for key in table.iter().filter(|key| key.required && settings.given(key.path).is_none()) {
+        let wrong_already = table.iter().any(|spelling| spelling.kept_at() == key.path && mistakes.at(spelling.path));
         if !wrong_already {
             mistakes.add(key.path, format!("missing, expected {}", key.kind.accepted()));
         }
@@ -63,9 +71,13 @@ fn required(settings: &Settings<'_>, mistakes: &mut Mistakes) {
 
 /// The README's table: every limit of a service with its default, its range, and what happens to whoever reaches it.
 pub fn limits_markdown() -> String {
+    markdown(KEYS)
+}
+
+pub(super) fn markdown(keys: Table) -> String {
     let mut table =
         String::from("| key | default | accepted | at the limit | why this default |\n|---|---|---|---|---|\n");
-    for key in KEYS.iter().filter(|key| !key.at_limit.is_empty()) {
+    for key in keys.iter().filter(|key| !key.at_limit.is_empty()) {
         let name = format!("`{}`", key.path);
         let row = [name.as_str(), key.default.unwrap_or("none"), &range(key.kind), key.at_limit, key.because];
         table.push_str(&format!("| {} |\n", row.join(" | ")));

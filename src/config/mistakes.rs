@@ -57,6 +57,14 @@ impl Mistakes {
         }
     }
 
+    /// Takes over those of a part of the file, which lies at `place`.
+    pub(super) fn absorb(&mut self, place: &str, part: Self) {
+        for mistake in part.0 {
+            let path = if mistake.path.is_empty() { place.to_owned() } else { format!("{place}.{}", mistake.path) };
+            self.add(&path, mistake.message);
+        }
+    }
+
     /// Whether further mistakes would be left out, so that nobody need work out what they say.
     pub(super) fn is_full(&self) -> bool {
         self.0.len() > MOST

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    keys::{self, KEYS, Key, Place, Use},
+    keys::{self, KEYS, Key, Place, Table, Use},
     kind::Kind,
     mistakes::Mistakes,
 };
@@ -28,51 +28,61 @@ pub(super) enum Null {
 
 /// What was given, nested and canonical, without what was wrong. In a patch, also which keys go.
 #[derive(Clone)]
-pub(super) struct Given(Map<String, Value>);
+pub(super) struct Given {
+    table: Table,
+    tree: Map<String, Value>,
+}
 
 impl Given {
+    /// A service file, or a patch of one.
     pub(super) fn read(value: &Value, null: Null, mistakes: &mut Mistakes) -> Self {
-        let mut reader = Reader { null, tree: Map::new(), mistakes };
+        Self::of(KEYS, value, null, "{\"name\": …, \"processor_path\": …}", mistakes)
+    }
+
+    /// An object with the keys of `table`, which looks like this.
+    pub(super) fn of(table: Table, value: &Value, null: Null, such_as: &str, mistakes: &mut Mistakes) -> Self {
+        let mut reader = Reader { table, null, tree: Map::new(), mistakes };
         match value {
             Value::Object(object) => reader.walk("", object),
-            other => reader.mistakes.add(
-                "",
-                format!(
-                    "found {}, expected an object such as {{\"name\": …, \"processor_path\": …}}",
-                    Kind::Any.shown(other)
-                ),
-            ),
+            other => reader
+                .mistakes
+                .add("", format!("found {}, expected an object such as {such_as}", Kind::Any.shown(other))),
         }
         for (path, value) in &reader.tree {
             if depth(value) > DEEPEST {
                 reader.mistakes.add(path, format!("nested more than {DEEPEST} deep"));
             }
         }
-        Self(reader.tree)
+        Self { table, tree: reader.tree }
+    }
+
+    pub(super) fn table(&self) -> Table {
+        self.table
     }
 
     pub(super) fn at(&self, path: &str) -> Option<&Value> {
         let mut parts = path.split('.');
-        let first = self.0.get(parts.next()?)?;
+        let first = self.tree.get(parts.next()?)?;
         parts.try_fold(first, |value, part| value.get(part))
     }
 
     /// The paths given that the table marks so, in the table's order.
     pub(super) fn keys(&self, usage: Use) -> Vec<String> {
-        KEYS.iter()
+        self.table
+            .iter()
             .filter(|key| key.usage == usage && self.at(key.path).is_some())
             .map(|key| key.path.to_owned())
             .collect()
     }
 
     pub(super) fn merged(&self, patch: &Self) -> Value {
-        let mut merged = self.0.clone();
-        merge(&mut merged, &patch.0);
+        let mut merged = self.tree.clone();
+        merge(&mut merged, &patch.tree);
         Value::Object(merged)
     }
 
     pub(super) fn to_value(&self) -> Value {
-        Value::Object(self.0.clone())
+        Value::Object(self.tree.clone())
     }
 }
 
@@ -86,6 +96,7 @@ pub(super) fn join(prefix: &str, key: &str) -> String {
 }
 
 struct Reader<'m> {
+    table: Table,
     null: Null,
     tree: Map<String, Value>,
     mistakes: &'m mut Mistakes,
@@ -95,7 +106,7 @@ impl Reader<'_> {
     fn walk(&mut self, prefix: &str, object: &Map<String, Value>) {
         for (key, value) in object {
             let path = join(prefix, key);
-            match keys::find(&path) {
+            match keys::find_in(self.table, &path) {
                 Place::Unknown => self.unknown(&path),
                 _ if value.is_null() && self.null == Null::Absent => {}
                 Place::Key(key) => self.key(key, &path, value),
@@ -150,7 +161,7 @@ impl Reader<'_> {
         if self.mistakes.is_full() {
             return;
         }
-        let message = match keys::nearest(path) {
+        let message = match keys::nearest(self.table, path) {
             (nearest, true) => format!("unknown key; did you mean {nearest}?"),
             (nearest, false) => format!("unknown key; the nearest known one is {nearest}"),
         };

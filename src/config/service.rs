@@ -137,7 +137,7 @@ pub struct Expose {
 }
 
 /// `networking.gateway_policy`: over all instances together; none where it is not enabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GatewayPolicy {
     /// Requests a second.
     pub rate_limit: Option<NonZeroU32>,

@@ -7,18 +7,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{keys, reader::Given};
+use super::{
+    keys::{self, Key},
+    reader::Given,
+};
 
 pub(super) struct Settings<'g>(pub(super) &'g Given);
 
 impl Settings<'_> {
     pub(super) fn given(&self, path: &str) -> Option<Value> {
-        self.0.at(keys::key(path).kept_at()).cloned()
+        self.0.at(self.key(path).kept_at()).cloned()
     }
 
     /// What counts: the value given, or the default, or nothing where the table has no default.
     pub(super) fn value(&self, path: &str) -> Option<Value> {
-        self.given(path).or_else(|| keys::key(path).default_value())
+        self.given(path).or_else(|| self.key(path).default_value())
     }
 
     pub(super) fn text(&self, path: &str) -> Option<String> {
@@ -52,6 +55,10 @@ impl Settings<'_> {
     pub(super) fn list(&self, path: &str) -> Vec<Value> {
         let Some(Value::Array(list)) = self.value(path) else { panic!("{path} is a list with a default") };
         list
+    }
+
+    fn key(&self, path: &str) -> &'static Key {
+        keys::key(self.0.table(), path)
     }
 
     fn fit<N: TryFrom<u64>>(&self, path: &str, value: u64) -> N {

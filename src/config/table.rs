@@ -136,23 +136,25 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("sandbox.expose", Words { of: &[TIMING, FUEL, STACK], least: 0 })
         .default("[\"timing\"]", "timing explains a slow answer; fuel and stack tell strangers about the code")
         .means("What answers may show to callers: `timing`, `fuel`, `stack`."),
-    // Known to EAS, of use to a later part of Bulkhead.
+    // Known to EAS, outside `metadata`.
     Key::later("runtime.enable_crash_block", Flag)
         .default("false", "as in EAS")
         .means("Whether a crashed guest is kept for inspection instead of being replaced."),
     Key::used("networking.traffic_state", Word(&["grouping", "standalone", "Grouping", "Standalone"]))
         .default("\"grouping\"", "who puts a service into a group wants it to share the group's requests")
         .means("Whether the service shares its group's requests at first (`grouping`) or is called by its own name alone (`standalone`)."),
-    Key::later("networking.gateway_policy.rate_limit.enable", Flag)
+    Key::used("networking.gateway_policy.rate_limit.enable", Flag)
         .default("false", "as in EAS")
-        .means("Whether the gateway limits the rate of the whole service."),
-    Key::later("networking.gateway_policy.rate_limit.limit", whole(1, 1_000_000_000, "requests/s"))
-        .means("Requests a second of all instances together."),
-    Key::later("networking.gateway_policy.concurrency_limit.enable", Flag)
+        .means("Whether the rate of the service as a whole is limited."),
+    Key::used("networking.gateway_policy.rate_limit.limit", whole(1, 1_000_000_000, "requests/s"))
+        .means("Requests a second of all instances together.")
+        .at_limit("429 `rate_limited` with `Retry-After`"),
+    Key::used("networking.gateway_policy.concurrency_limit.enable", Flag)
         .default("false", "as in EAS")
-        .means("Whether the gateway limits how many requests are under way."),
-    Key::later("networking.gateway_policy.concurrency_limit.limit", whole(1, 1_000_000_000, "requests"))
-        .means("Requests of all instances under way at once."),
+        .means("Whether the number of requests under way is limited."),
+    Key::used("networking.gateway_policy.concurrency_limit.limit", whole(1, 1_000_000_000, "requests"))
+        .means("Requests of all instances under way at once, waiting ones included.")
+        .at_limit("429 `rate_limited`"),
     // Known to EAS, without meaning here.
     Key::ignored("processor", "The code of a pre-built processor."),
     Key::ignored("processor_type", "The language of the processor; here its exports tell."),

@@ -81,14 +81,17 @@ async fn data(body: &mut Incoming, wire: &Wire) -> Result<Option<Bytes>, Refusal
                     return Ok(Some(piece));
                 }
             }
-            // What the guard did not see, hyper found wrong: over-long chunk extensions or trailers.
-            Err(_) => {
-                let malformed = || Refusal::BadRequest("the body is malformed".into());
-                return Err(wire.body_fault().map_or_else(malformed, Refusal::from));
-            }
+            Err(_) => return Err(fault(wire)),
         }
     }
     Ok(None)
+}
+
+/// What is wrong with a body that hyper gives up. What the guard did not see, hyper found: over-long chunk extensions or
+/// trailers.
+pub(super) fn fault(wire: &Wire) -> Refusal {
+    let malformed = || Refusal::BadRequest("the body is malformed".into());
+    wire.body_fault().map_or_else(malformed, Refusal::from)
 }
 
 /// Reads the body of a refused request away if that is quickly done; true if the connection can go on.

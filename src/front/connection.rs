@@ -11,7 +11,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Method;
-use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -144,9 +143,10 @@ impl Listening {
     where
         Io: hyper::rt::Read + hyper::rt::Write + Unpin,
     {
-        let (line, wire) = (&self.line, &*wire);
-        let service =
-            service_fn(|request| async move { line.handle(request, wire).await.map(|reply| reply.map(Full::new)) });
+        let (line, wire) = (&self.line, &wire);
+        let service = service_fn(|request| async move {
+            line.handle(request, wire).await.map(|reply| reply.map(|content| content.on(wire)))
+        });
         let mut http = http1::Builder::new();
         // The guard keeps the time and has bounded the head; a client that closes its side has left.
         http.half_close(false).keep_alive(true).max_buf_size(128 << 10);

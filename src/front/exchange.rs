@@ -4,6 +4,7 @@
 //! because the client left, or with 503 because the host did. So what was accepted is always the sum of the outcomes.
 
 use std::mem;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,8 +13,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 
 use super::refusal::Refusal;
+use super::services::Owner;
 use crate::call::{Batched, Call, RequestId, Spent};
-use crate::registry::{Account, Service};
+use crate::gateway::{Trip, Upstream};
+use crate::registry::Account as ByVersion;
 use crate::sandbox::Run;
 use crate::telemetry::{Entry, LogWriter, ServiceMetrics};
 
@@ -26,14 +29,21 @@ pub(super) struct Ledger {
     pub(super) ending: AtomicBool,
 }
 
-pub(super) struct Exchange<'a> {
-    ledger: &'a Ledger,
+/// The account of a request in the hands of the line.
+pub(super) type Exchange<'a> = Account<&'a Ledger>;
+/// The account of a request whose answer outlives the line.
+pub(super) type Detached = Account<Arc<Ledger>>;
+
+pub(super) struct Account<L: Deref<Target = Ledger>> {
+    ledger: L,
     pub(super) request_id: RequestId,
     subject: Subject,
-    service: Option<Arc<Service>>,
+    owner: Option<Owner>,
     version: u64,
     /// Where the outcome is noted by version, too.
-    by_version: Option<Arc<Account>>,
+    by_version: Option<Arc<ByVersion>>,
+    /// How far it has come on its way to an upstream, where it is forwarded.
+    trip: Option<Box<Trip>>,
     arrived: Instant,
     received: Option<Instant>,
     admitted: Option<Instant>,
@@ -50,6 +60,12 @@ pub(super) struct Exchange<'a> {
 enum Subject {
     Request { method: Method, uri: Uri },
     Call(Arc<Call>),
+}
+
+impl Default for Subject {
+    fn default() -> Self {
+        Self::Request { method: Method::default(), uri: Uri::default() }
+    }
 }
 
 impl Subject {
@@ -83,9 +99,10 @@ impl<'a> Exchange<'a> {
             ledger,
             request_id,
             subject: Subject::Request { method, uri },
-            service: None,
+            owner: None,
             version: 0,
             by_version: None,
+            trip: None,
             arrived,
             received: None,
             admitted: None,
@@ -98,6 +115,31 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// The account goes on elsewhere; nothing that happens here counts any more.
+    pub(super) fn detach(&mut self, ledger: Arc<Ledger>) -> Detached {
+        let settled = mem::replace(&mut self.settled, true);
+        Account {
+            ledger,
+            request_id: self.request_id,
+            subject: mem::take(&mut self.subject),
+            owner: self.owner.take(),
+            version: self.version,
+            by_version: self.by_version.take(),
+            trip: self.trip.take(),
+            arrived: self.arrived,
+            received: self.received,
+            admitted: self.admitted,
+            ended: self.ended,
+            bytes_in: self.bytes_in,
+            running: self.running,
+            fuel: self.fuel,
+            memory: self.memory,
+            settled,
+        }
+    }
+}
+
+impl<L: Deref<Target = Ledger>> Account<L> {
     pub(super) fn method(&self) -> &Method {
         self.subject.method()
     }
@@ -110,13 +152,24 @@ impl<'a> Exchange<'a> {
         self.arrived
     }
 
-    /// The request is for this service: from here on it is in its account.
-    pub(super) fn belongs_to(&mut self, service: Arc<Service>) {
-        service.metrics().accepted();
-        self.service = Some(service);
+    /// The request is for this service or route: from here on it is in its account.
+    pub(super) fn belongs_to(&mut self, owner: impl Into<Owner>) {
+        let owner = owner.into();
+        owner.metrics().accepted();
+        self.owner = Some(owner);
     }
 
-    pub(super) fn answered_by(&mut self, version: u64, account: Option<Arc<Account>>) {
+    /// The request goes to an upstream; how far it comes is noted here.
+    pub(super) fn forwards(&mut self) -> &mut Trip {
+        self.trip.get_or_insert_default()
+    }
+
+    /// Whether the client has more of a forwarded request to send.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.trip.as_ref().is_some_and(|trip| trip.is_unfinished())
+    }
+
+    pub(super) fn answered_by(&mut self, version: u64, account: Option<Arc<ByVersion>>) {
         self.version = version;
         self.by_version = account;
     }
@@ -139,9 +192,9 @@ impl<'a> Exchange<'a> {
         at
     }
 
-    /// When the call began, if it has.
+    /// When the call began, if it has; of a forwarded request, when it had a connection.
     fn began(&self) -> Option<Instant> {
-        self.admitted.or_else(|| Some(self.batch()?.began))
+        self.admitted.or_else(|| self.trip.as_ref()?.connected).or_else(|| Some(self.batch()?.began))
     }
 
     fn batch(&self) -> Option<Batched> {
@@ -177,9 +230,13 @@ impl<'a> Exchange<'a> {
 
     pub(super) fn times(&self) -> Times {
         let end = self.ended.unwrap_or_else(Instant::now);
-        let received = self.received.unwrap_or(end);
+        let received = self.received_at().unwrap_or(end);
         let admitted = self.began().unwrap_or(end);
         Times { end, receive: received - self.arrived, queue: admitted - received, run: end - admitted }
+    }
+
+    fn received_at(&self) -> Option<Instant> {
+        self.received.or_else(|| self.trip.as_ref()?.opened)
     }
 
     /// The request has ended with this status.
@@ -190,14 +247,14 @@ impl<'a> Exchange<'a> {
         if let (true, Subject::Call(stopped)) = (self.running, &self.subject) {
             (self.fuel, self.memory) = (stopped.spent.fuel(), stopped.spent.memory());
         }
-        let metrics = match &self.service {
-            Some(service) => service.metrics(),
+        let metrics = match &self.owner {
+            Some(owner) => owner.metrics(),
             None => {
                 self.ledger.nobody.accepted();
                 &self.ledger.nobody
             }
         };
-        if self.received.is_some() {
+        if self.received_at().is_some() {
             metrics.received(times.receive);
         }
         if self.began().is_some() {
@@ -208,9 +265,10 @@ impl<'a> Exchange<'a> {
         if let Some(account) = &self.by_version {
             account.ended(self.version, status);
         }
+        let trip = self.trip.as_deref();
         self.ledger.log.request(&Entry {
             request_id: self.request_id,
-            service: self.service.as_deref().map_or("", Service::name),
+            service: self.owner.as_ref().map_or("", Owner::name),
             version: self.version,
             ended: times.end,
             method: self.method().as_str(),
@@ -223,14 +281,16 @@ impl<'a> Exchange<'a> {
             batch: self.batch().map_or(0, |batch| batch.size),
             fuel: self.fuel,
             memory: self.memory,
-            bytes_in: self.bytes_in,
+            upstream: trip.and_then(|trip| trip.upstream.as_deref()).map_or("", Upstream::address),
+            retries: trip.map_or(0, |trip| trip.retries),
+            bytes_in: trip.map_or(self.bytes_in, Trip::bytes_in),
             bytes_out,
             cause,
         });
     }
 }
 
-impl Drop for Exchange<'_> {
+impl<L: Deref<Target = Ledger>> Drop for Account<L> {
     fn drop(&mut self) {
         if !self.settled {
             let cut_off = self.ledger.ending.load(Ordering::Relaxed);

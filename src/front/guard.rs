@@ -360,4 +360,8 @@ impl Intake for Guard {
         }
         self.poll_linger(stream, cx)
     }
+
+    fn is_reset(&self) -> bool {
+        self.wire.is_reset()
+    }
 }

@@ -14,7 +14,8 @@ use std::task::Poll;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, EXPECT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, Version as Http};
 use hyper::body::Incoming;
 
 use super::aside::Aside;
@@ -24,22 +25,26 @@ use super::exchange::{Exchange, Ledger};
 use super::head::HeadFault;
 use super::packing::{Bounds, Packing};
 use super::refusal::{Connection, Refusal};
+use super::relayed::{Content, Relayed};
 use super::render::{self, About, Reply};
 use super::route::{Route, target};
+use super::services::{Owner, Services};
 use super::wire::Wire;
 use crate::auth::{Attempts, Caller};
 use crate::call::{Answer, RequestId};
 use crate::config::Expose;
 use crate::discovery::{self, Upstream};
 use crate::failpoint;
-use crate::registry::{Chosen, NotAdmitted, Registry, Service, Unresolved};
+use crate::gateway::{self, Inbound};
+use crate::policy::Entered;
+use crate::registry::{Chosen, NotAdmitted, Service, Unresolved};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the line needs.
 pub(super) struct Line {
-    pub(super) registry: Arc<Registry>,
-    pub(super) ledger: Ledger,
+    pub(super) services: Services,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) attempts: Attempts,
     pub(super) aside: Aside,
     /// Where clients reach this host, if not where their connections end.
@@ -66,13 +71,20 @@ struct Found {
     expects_continue: bool,
 }
 
+/// Where an answer comes from.
+enum Outcome {
+    Answered(Answer),
+    /// An upstream's, of which the head is here.
+    Forwarded(Box<gateway::Outbound>, Entered),
+}
+
 impl Line {
     /// The reply, unless the client has left and nobody is there to read it.
     pub(super) async fn handle(&self, request: Request<Incoming>, wire: &Wire) -> Result<Reply, ClientGone> {
         let (arrived, fault) = wire.begin();
         let given_id = request.headers().get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
         let request_id = given_id.unwrap_or_else(RequestId::generate);
-        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        let (Parts { method, uri, headers, version, .. }, body) = request.into_parts();
         let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, arrived);
 
         let expects_continue = headers.contains_key(EXPECT);
@@ -85,7 +97,12 @@ impl Line {
         let times = exchange.times();
         let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose };
         let mut reply = match outcome {
-            Ok(answer) => {
+            Ok(Outcome::Forwarded(answer, entered)) => {
+                let (status, account) = (answer.parts.status.as_u16(), exchange.detach(Arc::clone(&self.ledger)));
+                let body = Relayed::new(answer.relay, account, entered, status, version == Http::HTTP_10);
+                render::forwarded(answer.parts, body, &about)
+            }
+            Ok(Outcome::Answered(answer)) => {
                 let (status, size) = (answer.status.as_u16(), answer.body.len());
                 let code = if status == 200 { "" } else { "processor_status" };
                 exchange.settle(times, status, code, "", size);
@@ -101,7 +118,7 @@ impl Line {
                     Some(unread) if row.connection == Connection::Keep => {
                         body::discard(unread, found.expects_continue).await
                     }
-                    _ => true,
+                    _ => !exchange.is_unfinished(),
                 };
                 let reply = render::refusal(&refusal, &about, can_go_on);
                 exchange.settle(times, row.status, row.code, &refusal.cause(), reply.body().len());
@@ -111,7 +128,10 @@ impl Line {
         if wire.is_last() {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        wire.answer();
+        // Of an answer that is still coming the end counts.
+        if matches!(reply.body(), Content::Whole(_)) {
+            wire.answer();
+        }
         Ok(reply)
     }
 
@@ -122,17 +142,22 @@ impl Line {
         wire: &Wire,
         exchange: &mut Exchange<'_>,
         found: &mut Found,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Outcome, Refusal> {
         if let Some(fault) = fault {
             return Err(fault.into());
         }
         failpoint::reach("front.answer");
         let (name, path_start) = match Route::of(exchange.method(), exchange.uri())? {
             Route::Predict { service, path_start } => (service, path_start),
-            Route::Upstreams { service } => return self.upstreams(service, wire),
+            Route::Upstreams { service } => return self.upstreams(service, wire).map(Outcome::Answered),
         };
-        let service = self.registry.resolve(name).map_err(|why| Refusal::unresolved(why, name))?;
-        exchange.belongs_to(Arc::clone(&service));
+        let owner = self.services.find(name).map_err(|why| Refusal::unresolved(why, name))?;
+        exchange.belongs_to(owner.clone());
+        let service = match owner {
+            Owner::Service(service) => service,
+            // In a box, so that requests which are answered here do not carry the room for it.
+            Owner::Route(route) => return Box::pin(self.forward(&route, headers, wire, exchange, found)).await,
+        };
         let Chosen { version, account } = service.choose().map_err(|phase| Refusal::from_phase(&phase))?;
         exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
@@ -142,7 +167,7 @@ impl Line {
         if !sandbox.methods.accepts(exchange.method().as_str()) {
             return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
         }
-        version.pass_rate()?;
+        let _entered = version.enter()?;
         if version.is_full() {
             return Err(Refusal::not_admitted(NotAdmitted::QueueFull, rpc));
         }
@@ -178,30 +203,67 @@ impl Line {
             version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
         exchange.ran(&run);
         let answer = run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))?;
-        Ok(compress(answer, wanted, deadline, &self.aside).await)
+        Ok(Outcome::Answered(compress(answer, wanted, deadline, &self.aside).await))
     }
 
-    /// Where a service or a group is to be had, for whoever asks. All instances are behind one address, and SDKs know an
-    /// upstream by its address, so it is listed once, with the weight of all; what does not run is nowhere.
+    /// The other end of the line: the request goes on to an upstream, which authenticates, limits and answers.
+    async fn forward(
+        &self,
+        route: &gateway::Route,
+        headers: HeaderMap,
+        wire: &Wire,
+        exchange: &mut Exchange<'_>,
+        found: &mut Found,
+    ) -> Result<Outcome, Refusal> {
+        let entered = route.enter()?;
+        let inbound = Inbound {
+            method: exchange.method().clone(),
+            target: exchange.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+            headers,
+            body: &mut found.unread,
+            peer: wire.peer(),
+            request_id: exchange.request_id,
+        };
+        match route.forward(inbound, exchange.forwards()).await {
+            Ok(answer) => Ok(Outcome::Forwarded(Box::new(answer), entered)),
+            Err(gateway::Failure::Request) => Err(body::fault(wire)),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Where a service or a group is to be had, for whoever asks. All instances of one of ours are behind one address, and
+    /// SDKs know an upstream by its address, so it is listed once, with the weight of all; what does not run is nowhere.
     fn upstreams(&self, name: &str, wire: &Wire) -> Result<Answer, Refusal> {
-        let instances = match self.registry.resolve(name) {
-            Ok(service) => service.state().phase.serving().and_then(|serving| {
+        let address = self.advertise.unwrap_or_else(|| wire.local());
+        let here = |instances: usize| Upstream {
+            address,
+            weight: discovery::WEIGHT.saturating_mul(u32::try_from(instances).unwrap_or(u32::MAX)),
+        };
+        let listed: Vec<Upstream> = match self.services.find(name) {
+            Ok(Owner::Service(service)) => {
+                let state = service.state();
                 // A canary's instances are there beside those of the current version, for a share of the same requests.
-                serving.versions().map(|version| version.spec.instances()).max()
-            }),
-            Err(Unresolved::Starting | Unresolved::NobodyRuns) => None,
+                let instances = state
+                    .phase
+                    .serving()
+                    .and_then(|serving| serving.versions().map(|version| version.spec.instances()).max());
+                instances.map(here).into_iter().collect()
+            }
+            Ok(Owner::Route(route)) => match route.addresses() {
+                Some(addresses) => {
+                    addresses.into_iter().map(|address| Upstream { address, weight: discovery::WEIGHT }).collect()
+                }
+                // A name may mean other hosts to the client than to us.
+                None => vec![here(1)],
+            },
+            Err(Unresolved::Starting | Unresolved::NobodyRuns) => Vec::new(),
             Err(why @ Unresolved::Unknown) => return Err(Refusal::unresolved(why, name)),
         };
-        let address = self.advertise.unwrap_or_else(|| wire.local());
-        let here = instances.map(|instances| {
-            let weight = discovery::WEIGHT.saturating_mul(u32::try_from(instances).unwrap_or(u32::MAX));
-            Upstream { address, weight }
-        });
         Ok(Answer {
             status: StatusCode::OK,
             content_type: Some(HeaderValue::from_static("application/json")),
             headers: HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]),
-            body: discovery::listing(name, here.as_slice()).to_string().into(),
+            body: discovery::listing(name, &listed).to_string().into(),
         })
     }
 

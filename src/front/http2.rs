@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::frames::Frames;
 use super::head::{self, HeadFault, MAX_HEADERS};
+use super::relayed::Content;
 use super::render::Reply;
 use super::request_line::{self, MAX_TARGET};
 use super::route::target;
@@ -112,7 +113,7 @@ pub(super) fn judge(request: &Request<Incoming>) -> Option<HeadFault> {
 /// As an answer to HEAD: hyper sees to that in HTTP/1 only.
 pub(super) fn without_body(reply: Reply) -> Reply {
     let length = reply.body().len();
-    let mut reply = reply.map(|_| Bytes::new());
+    let mut reply = reply.map(|_| Content::Whole(Bytes::new()));
     if length > 0 {
         reply.headers_mut().insert(CONTENT_LENGTH, length.into());
     }

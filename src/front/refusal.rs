@@ -10,7 +10,9 @@ use super::head::HeadFault;
 use super::wire::BodyFault;
 use crate::auth::{TooManyFailures, Unauthorized};
 use crate::config;
-use crate::registry::{Limited, NotAdmitted, Phase, Stopped, Unresolved};
+use crate::gateway::{Failure, Reset};
+use crate::policy::{Limit, Limited};
+use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
 use crate::sandbox::Fault;
 
 /// Why a request gets no answer of a processor's own making.
@@ -62,9 +64,7 @@ pub(super) enum Refusal {
     HeadersTooLarge,
     TargetTooLong,
     ExpectationUnknown,
-    RateLimited {
-        retry_after: Duration,
-    },
+    RateLimited(Limited),
     /// Too many wrong tokens from this address.
     TooManyFailures {
         retry_after: Duration,
@@ -77,9 +77,18 @@ pub(super) enum Refusal {
         cause: String,
     },
     NotImplemented(&'static str),
+    /// An upstream's answer is none.
+    BadGateway {
+        detail: String,
+    },
     NoHealthyUpstream {
         detail: String,
     },
+    /// There is no connection to the upstream, or it ended before the answer began.
+    UpstreamFailed {
+        detail: String,
+    },
+    GatewayTimeout,
     NotReady,
     /// The host ended before the request did. Nobody is told: the connection is cut.
     Draining,
@@ -121,12 +130,15 @@ impl Refusal {
             Self::TargetTooLong => (414, "target_too_long", Close),
             Self::CodingUnknown { .. } | Self::TooManyCodings { .. } => (415, "unsupported_coding", Keep),
             Self::ExpectationUnknown => (417, "expectation_failed", Close),
-            Self::RateLimited { .. } | Self::TooManyFailures { .. } => (429, "rate_limited", Keep),
+            Self::RateLimited(_) | Self::TooManyFailures { .. } => (429, "rate_limited", Keep),
             Self::HeadersTooLarge => (431, "headers_too_large", Close),
             Self::QueueFull { .. } => (450, "queue_full", Keep),
             Self::ClientClosed => (499, "client_closed", Close),
             Self::Internal { .. } => (500, "internal", Keep),
             Self::NotImplemented(_) => (501, "not_implemented", Close),
+            Self::BadGateway { .. } => (502, "bad_gateway", Keep),
+            Self::UpstreamFailed { .. } => (503, "upstream_failed", Keep),
+            Self::GatewayTimeout => (504, "gateway_timeout", Keep),
             Self::NoHealthyUpstream { .. } => (503, "no_healthy_upstream", Keep),
             Self::NotReady => (503, "not_ready", Keep),
             Self::Draining => (503, "draining", Close),
@@ -149,7 +161,7 @@ impl Refusal {
             Self::DeadlineExceeded { limit } => {
                 format!("the request was not answered within {} ms (metadata.rpc.keepalive)", limit.as_millis()).into()
             }
-            Self::SlowHead => "the head of the request did not arrive in time".into(),
+            Self::SlowHead => "the request did not arrive in time".into(),
             Self::BodyTooLarge { limit } => {
                 format!("the body is larger than {limit} bytes (sandbox.max_request_bytes)").into()
             }
@@ -163,9 +175,12 @@ impl Refusal {
             Self::HeadersTooLarge => "the headers are more than 100 or larger than 32 KiB".into(),
             Self::TargetTooLong => "the request target is longer than 8 KiB".into(),
             Self::ExpectationUnknown => "of expectations only 100-continue is known".into(),
-            Self::RateLimited { .. } => {
-                "the service takes no more requests per second (metadata.rpc.rate_limit)".into()
+            Self::RateLimited(Limited { limit, .. }) => match limit {
+                Limit::Instances => "the service takes no more requests per second (metadata.rpc.rate_limit)",
+                Limit::Rate => "the service takes no more requests per second as a whole (gateway policy, rate_limit)",
+                Limit::Concurrency => "as many requests are under way as may be (gateway policy, concurrency_limit)",
             }
+            .into(),
             Self::TooManyFailures { .. } => {
                 "too many wrong tokens came from this address (--max-failed-logins-per-address)".into()
             }
@@ -176,7 +191,10 @@ impl Refusal {
             Self::ClientClosed => "the client closed the connection".into(),
             Self::Internal { .. } => "the host failed; its log knows why under this request id".into(),
             Self::NotImplemented(what) => (*what).into(),
-            Self::NoHealthyUpstream { detail } => detail.into(),
+            Self::NoHealthyUpstream { detail } | Self::BadGateway { detail } | Self::UpstreamFailed { detail } => {
+                detail.into()
+            }
+            Self::GatewayTimeout => Failure::TimedOut.to_string().into(),
             Self::NotReady => "the host has just started and is bringing this service up".into(),
             Self::Draining => "the host ended before the request did".into(),
             Self::Retired => {
@@ -301,6 +319,24 @@ impl From<BodyFault> for Refusal {
     }
 }
 
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let detail = failure.to_string();
+        match failure {
+            Failure::NoHealthyUpstream => Self::NoHealthyUpstream { detail },
+            Failure::Reset { reason: Reset::ProtocolError, .. } | Failure::Circle => Self::BadGateway { detail },
+            Failure::Reset {
+                reason:
+                    Reset::ConnectionFailure | Reset::ConnectionTimeout | Reset::ConnectionTermination | Reset::Overflow,
+                ..
+            } => Self::UpstreamFailed { detail },
+            Failure::TimedOut => Self::GatewayTimeout,
+            Failure::Stalled => Self::SlowHead,
+            Failure::Request => Self::BadRequest(detail.into()),
+        }
+    }
+}
+
 impl From<Unauthorized> for Refusal {
     fn from(why: Unauthorized) -> Self {
         Self::Unauthorized(why)
@@ -315,7 +351,7 @@ impl From<TooManyFailures> for Refusal {
 
 impl From<Limited> for Refusal {
     fn from(limited: Limited) -> Self {
-        Self::RateLimited { retry_after: limited.retry_after }
+        Self::RateLimited(limited)
     }
 }
 
@@ -338,7 +374,7 @@ mod tests {
         use Connection::{Close, Keep};
         let second = Duration::from_secs(1);
         let exception = |status| Refusal::ProcessorException { status, detail: String::new(), stack: String::new() };
-        let table: [(Refusal, u16, &str, Connection); 30] = [
+        let table: [(Refusal, u16, &str, Connection); 33] = [
             (Refusal::BadRequest("x".into()), 400, "bad_request", Close),
             (Refusal::BadBody("x".into()), 400, "bad_request", Keep),
             (exception(400), 400, "processor_exception", Keep),
@@ -357,7 +393,7 @@ mod tests {
             (Refusal::TooManyCodings { most: 3 }, 415, "unsupported_coding", Keep),
             (Refusal::TargetTooLong, 414, "target_too_long", Close),
             (Refusal::ExpectationUnknown, 417, "expectation_failed", Close),
-            (Refusal::RateLimited { retry_after: second }, 429, "rate_limited", Keep),
+            (Refusal::RateLimited(Limited { limit: Limit::Rate, retry_after: second }), 429, "rate_limited", Keep),
             (Refusal::TooManyFailures { retry_after: second }, 429, "rate_limited", Keep),
             (Refusal::HeadersTooLarge, 431, "headers_too_large", Close),
             (Refusal::QueueFull { max_queue: 64 }, 450, "queue_full", Keep),
@@ -365,6 +401,9 @@ mod tests {
             (Refusal::Internal { cause: String::new() }, 500, "internal", Keep),
             (Refusal::NotImplemented("x"), 501, "not_implemented", Close),
             (Refusal::NoHealthyUpstream { detail: String::new() }, 503, "no_healthy_upstream", Keep),
+            (Refusal::BadGateway { detail: String::new() }, 502, "bad_gateway", Keep),
+            (Refusal::UpstreamFailed { detail: String::new() }, 503, "upstream_failed", Keep),
+            (Refusal::GatewayTimeout, 504, "gateway_timeout", Keep),
             (Refusal::NotReady, 503, "not_ready", Keep),
             (Refusal::Draining, 503, "draining", Close),
             (Refusal::Retired, 503, "draining", Keep),

@@ -2,17 +2,20 @@
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use serde_json::{Map, Value, json};
 
 use super::exchange::Times;
 use super::refusal::{Connection, Refusal, title};
+use super::relayed::{Content, Relayed};
 use crate::call::{Answer, RequestId};
 use crate::config::Expose;
+use crate::policy::Limited;
 use crate::telemetry::push_ms;
 
-pub(super) type Reply = Response<Bytes>;
+pub(super) type Reply = Response<Content>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -40,7 +43,7 @@ pub(super) fn answer(answer: Answer, about: &About) -> Reply {
     let bodiless =
         matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     let body = if bodiless { Bytes::new() } else { answer.body };
-    let mut reply = Response::new(body);
+    let mut reply = Response::new(Content::Whole(body));
     *reply.status_mut() = answer.status;
     set_reason(&mut reply);
     let headers = reply.headers_mut();
@@ -56,6 +59,13 @@ pub(super) fn answer(answer: Answer, about: &About) -> Reply {
     reply
 }
 
+/// An upstream's answer, as it is.
+pub(super) fn forwarded(parts: Parts, body: Relayed, about: &About) -> Reply {
+    let mut reply = Response::from_parts(parts, Content::Relayed(Box::new(body)));
+    tell_about(reply.headers_mut(), about);
+    reply
+}
+
 pub(super) fn refusal(refusal: &Refusal, about: &About, can_go_on: bool) -> Reply {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -64,7 +74,7 @@ pub(super) fn refusal(refusal: &Refusal, about: &About, can_go_on: bool) -> Repl
         Refusal::ProcessorStatus { message, .. } => (TEXT, Bytes::from(message.clone())),
         _ => (PROBLEM, Bytes::from(problem(refusal, about).to_string())),
     };
-    let mut reply = Response::new(body);
+    let mut reply = Response::new(Content::Whole(body));
     *reply.status_mut() = status;
     set_reason(&mut reply);
     let headers = reply.headers_mut();
@@ -82,7 +92,7 @@ pub(super) fn refusal(refusal: &Refusal, about: &About, can_go_on: bool) -> Repl
         Refusal::CodingUnknown { .. } | Refusal::TooManyCodings { .. } => {
             headers.insert(ACCEPT_ENCODING, ACCEPTED_CODINGS);
         }
-        Refusal::RateLimited { retry_after } | Refusal::TooManyFailures { retry_after } => {
+        Refusal::RateLimited(Limited { retry_after, .. }) | Refusal::TooManyFailures { retry_after } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_millis().div_ceil(1000).max(1) as u64));
         }
         Refusal::NotReady => {

@@ -25,9 +25,14 @@ pub(super) trait Intake: Unpin {
     fn poll_farewell(&mut self, _stream: &mut TcpStream, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
+
+    /// Whether the stream is to be broken off, so that nobody takes its end for that of an answer.
+    fn is_reset(&self) -> bool {
+        false
+    }
 }
 
-pub(super) struct Socket<I> {
+pub(super) struct Socket<I: Intake> {
     stream: TcpStream,
     intake: I,
     stall: Stall,
@@ -35,10 +40,19 @@ pub(super) struct Socket<I> {
     closed: bool,
 }
 
-impl<I> Socket<I> {
+impl<I: Intake> Socket<I> {
     /// A client that takes nothing for `write_patience` is cut off.
     pub(super) fn new(stream: TcpStream, intake: I, write_patience: Duration) -> Self {
         Self { stream, intake, stall: Stall::new(write_patience), closed: false }
+    }
+}
+
+impl<I: Intake> Drop for Socket<I> {
+    fn drop(&mut self) {
+        if self.intake.is_reset() {
+            // Closed without waiting for what is unsent, it is reset (RFC 9293 §3.10.4).
+            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 

@@ -4,7 +4,6 @@
 //! So an answer is handed to hyper in pieces, the next only when the window has let the last one through, and a stream
 //! that asks for no piece for too long is dropped, which resets it (RFC 9113 §5.4.2) and leaves the others alone.
 
-use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +17,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connection::ConnectionLimits;
+use super::relayed::{Content, Relayed};
+use crate::gateway::CutOff;
 
 /// Handed on at once; what a frame of HTTP/2 holds unless the client asks for more.
 const PIECE: usize = 16 << 10;
@@ -29,6 +30,11 @@ struct Pace(Mutex<Option<Instant>>);
 impl Pace {
     fn step(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// What there is has been let through, and the next piece is not the client's to wait for.
+    fn rest(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn last(&self) -> Option<Instant> {
@@ -127,21 +133,37 @@ async fn until_stalled<F: Future>(stream: F, pace: Arc<Pace>, patience: Duration
 
 /// An answer in pieces, whose stream must be run by [`Streams`].
 pub(super) struct Paced {
+    /// What is here and not yet asked for.
     rest: Bytes,
+    /// Where more comes from, in the pieces in which it comes.
+    relayed: Option<Box<Relayed>>,
     pace: Arc<Pace>,
 }
 
 impl Paced {
-    pub(super) fn new(whole: Bytes) -> Self {
-        Self { rest: whole, pace: PACE.with(Arc::clone) }
+    pub(super) fn new(content: Content) -> Self {
+        let (rest, relayed) = match content {
+            Content::Whole(bytes) => (bytes, None),
+            Content::Relayed(relayed) => (Bytes::new(), Some(relayed)),
+        };
+        Self { rest, relayed, pace: PACE.with(Arc::clone) }
     }
 }
 
 impl Body for Paced {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = CutOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        if let Some(relayed) = &mut self.relayed {
+            let frame = Pin::new(relayed).poll_frame(cx);
+            if frame.is_pending() {
+                self.pace.rest();
+            } else {
+                self.pace.step();
+            }
+            return frame;
+        }
         self.pace.step();
         // hyper is done with a stream as soon as the window has room for one byte of the last piece. So that byte goes
         // alone: then all others have been let through.
@@ -154,11 +176,12 @@ impl Body for Paced {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.relayed.as_ref().map_or(self.rest.is_empty(), |relayed| relayed.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        let whole = || SizeHint::with_exact(self.rest.len() as u64);
+        self.relayed.as_ref().map_or_else(whole, |relayed| relayed.size_hint())
     }
 }
 
@@ -182,7 +205,7 @@ mod tests {
         let pace = Arc::new(Pace::default());
         let stream = async {
             tokio::time::sleep(Duration::from_secs(60)).await;
-            taken(&mut Paced::new(vec![0; pieces * PIECE].into()), room).await;
+            taken(&mut Paced::new(Content::Whole(vec![0; pieces * PIECE].into())), room).await;
         };
         PACE.scope(Arc::clone(&pace), until_stalled(stream, pace, Duration::from_secs(10))).await;
         start.elapsed()
@@ -199,7 +222,8 @@ mod tests {
         let whole: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[1]).collect();
         for length in [0, 1, 2, PIECE, PIECE + 1, PIECE + 2, whole.len()] {
             let pace = Arc::default();
-            let mut body = PACE.sync_scope(pace, || Paced::new(Bytes::copy_from_slice(&whole[..length])));
+            let mut body =
+                PACE.sync_scope(pace, || Paced::new(Content::Whole(Bytes::copy_from_slice(&whole[..length]))));
             let mut pieces: Vec<Bytes> = Vec::new();
             while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
                 pieces.push(frame.into_data().unwrap());

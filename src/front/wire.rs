@@ -42,6 +42,8 @@ struct Exchange {
     head_fault: Option<HeadFault>,
     body_fault: Option<BodyFault>,
     stage: Stage,
+    /// The connection must not end as if all were well.
+    reset: bool,
     /// Who waits for the next stage before it reads on.
     reader: Option<Waker>,
 }
@@ -118,6 +120,16 @@ impl Wire {
     /// The handler: the answer is on its way, the next request may come.
     pub(super) fn answer(&self) {
         Self::reach(&mut self.exchange(), Stage::Answered);
+    }
+
+    /// The handler: what has been sent must not pass for a whole answer.
+    pub(super) fn reset(&self) {
+        self.exchange().reset = true;
+    }
+
+    /// The guard: whether the connection is to be broken off instead of closed.
+    pub(super) fn is_reset(&self) -> bool {
+        self.exchange().reset
     }
 
     /// To wake the connection's task is to put it in line, so the lock may be held meanwhile.

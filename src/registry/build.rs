@@ -9,6 +9,7 @@ use super::version::{Version, guest_settings, log_sink};
 use super::{Registry, blocking, image};
 use crate::config::ServiceFile;
 use crate::failpoint;
+use crate::policy::Policy;
 use crate::sandbox::Settings;
 use crate::storage::Record;
 
@@ -55,7 +56,10 @@ impl Registry {
         failpoint::reach("deploy.compiled");
         let ready = image::make_ready(&self.sandbox, &self.lanes, prepared, progress).await?;
         let (metrics, lanes) = (Arc::clone(service.metrics()), Arc::clone(&self.lanes));
-        let version = Version::bring_up(record.version, file.spec().clone(), ready, lanes, metrics).await?;
+        let (spec, state) = (file.spec().clone(), service.state());
+        let before = state.phase.serving().and_then(|serving| serving.versions().next());
+        let policy = Policy::of(spec.gateway_policy(), before.map(|version| version.policy()));
+        let version = Version::bring_up(record.version, spec, policy, ready, lanes, metrics).await?;
         failpoint::reach("deploy.initialized");
         Ok(version)
     }

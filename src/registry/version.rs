@@ -8,12 +8,12 @@ use std::time::{Instant, SystemTime};
 
 use super::image::Ready;
 use super::instance::{Held, Instance, Supplies};
-use super::rate::{Limited, Rate};
 use super::replacements::Trouble;
 use super::worker::Worker;
 use crate::admission::{Habit, Lanes, Occupancy, Overdue, Place, Turned, Unanswered};
 use crate::call::{Call, RequestId};
 use crate::config::{Fuel, Isolation, ServiceSpec};
+use crate::policy::{Entered, Limit, Limited, Policy, Rate};
 use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings, Worn};
 use crate::telemetry::ServiceMetrics;
 
@@ -24,6 +24,8 @@ pub struct Version {
     instances: Vec<Arc<Instance>>,
     supplies: Supplies,
     rate: Option<Arc<Rate>>,
+    /// Of all instances together.
+    policy: Policy,
     habit: Arc<Habit>,
     no_snapshot: Option<String>,
     /// Where the choice between instances begins.
@@ -80,6 +82,7 @@ impl Version {
     pub(super) async fn bring_up(
         number: u64,
         spec: ServiceSpec,
+        policy: Policy,
         ready: Ready,
         lanes: Arc<Lanes>,
         metrics: Arc<ServiceMetrics>,
@@ -101,7 +104,7 @@ impl Version {
             Arc::new(Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN)))
         });
         let turn = AtomicUsize::new(0);
-        Ok(Arc::new(Self { number, spec, instances, supplies, rate, habit, no_snapshot, turn }))
+        Ok(Arc::new(Self { number, spec, instances, supplies, rate, policy, habit, no_snapshot, turn }))
     }
 
     /// The same version with one instance made anew and all others as they are. `None` where it has no such instance.
@@ -122,6 +125,7 @@ impl Version {
             instances,
             supplies: self.supplies.clone(),
             rate: self.rate.clone(),
+            policy: self.policy.clone(),
             habit: Arc::clone(&self.habit),
             no_snapshot: self.no_snapshot.clone(),
             turn: AtomicUsize::new(0),
@@ -133,8 +137,15 @@ impl Version {
     }
 
     /// Looked at before a request's body is read: whether it may come at all.
-    pub fn pass_rate(&self) -> Result<(), Limited> {
-        self.rate.as_ref().map_or(Ok(()), |rate| rate.pass())
+    pub fn enter(&self) -> Result<Entered, Limited> {
+        if let Some(rate) = &self.rate {
+            rate.pass().map_err(|retry_after| Limited { limit: Limit::Instances, retry_after })?;
+        }
+        self.policy.enter()
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Looked at before a request's body is read: whether there is any use in reading it.

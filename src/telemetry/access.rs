@@ -36,6 +36,10 @@ pub struct Entry<'a> {
     pub fuel: Option<u64>,
     /// Bytes of memory the guest has come to use.
     pub memory: usize,
+    /// Where it was forwarded to; empty where it was answered here.
+    pub upstream: &'a str,
+    /// How often it was sent again.
+    pub retries: u8,
     pub bytes_in: usize,
     pub bytes_out: usize,
     /// The private cause, for the log alone.
@@ -76,6 +80,11 @@ impl Entry<'_> {
         if let Some(fuel) = self.fuel {
             number(line, " fuel=", fuel);
         }
+        if !self.upstream.is_empty() {
+            line.push_str(" upstream=");
+            line.push_str(self.upstream);
+            number(line, " retries=", self.retries.into());
+        }
         number(line, " memory=", self.memory as u64);
         number(line, " bytes_in=", self.bytes_in as u64);
         number(line, " bytes_out=", self.bytes_out as u64);
@@ -109,6 +118,10 @@ impl Entry<'_> {
         }
         if let Some(fuel) = self.fuel {
             number(line, ",\"fuel\":", fuel);
+        }
+        if !self.upstream.is_empty() {
+            text(line, ",\"upstream\":\"", self.upstream);
+            number(line, ",\"retries\":", self.retries.into());
         }
         number(line, ",\"memory\":", self.memory as u64);
         number(line, ",\"bytes_in\":", self.bytes_in as u64);
@@ -173,6 +186,8 @@ mod tests {
             batch: 3,
             fuel: Some(12),
             memory: 65536,
+            upstream: "",
+            retries: 0,
             bytes_in: 5,
             bytes_out: 6,
             cause: "it \"broke\"\nbadly",

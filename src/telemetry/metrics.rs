@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::histogram::Histogram;
 use super::sizes::Sizes;
+use super::upstreams::{self, UpstreamSeen};
 use crate::threads::PerThread;
 
 /// Statuses that are counted: 200 to 599.
@@ -170,9 +171,9 @@ pub struct Seen {
 }
 
 /// The text that `/metrics` answers.
-pub fn exposition(services: Vec<Seen>, host: HostNumbers) -> Result<String, fmt::Error> {
+pub fn exposition(services: Vec<Seen>, upstreams: Vec<UpstreamSeen>, host: HostNumbers) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("bulkhead");
-    registry.register_collector(Box::new(View { services, host }));
+    registry.register_collector(Box::new(View { services, upstreams, host }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -190,6 +191,7 @@ pub struct HostNumbers {
 
 struct View {
     services: Vec<Seen>,
+    upstreams: Vec<UpstreamSeen>,
     host: HostNumbers,
 }
 
@@ -205,6 +207,9 @@ impl Collector for View {
         self.times(&mut encoder)?;
         self.batches(&mut encoder)?;
         self.instances(&mut encoder)?;
+        if !self.upstreams.is_empty() {
+            upstreams::encode(&self.upstreams, &mut encoder)?;
+        }
         let gauge = encoder.encode_descriptor("connections", "open connections of callers", None, MetricType::Gauge)?;
         encode_gauge(gauge, self.host.connections)?;
         let counters = [
@@ -372,7 +377,7 @@ impl View {
     }
 }
 
-fn encode_gauge(mut encoder: MetricEncoder<'_>, value: usize) -> fmt::Result {
+pub(super) fn encode_gauge(mut encoder: MetricEncoder<'_>, value: usize) -> fmt::Result {
     encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
 }
 
@@ -394,6 +399,7 @@ mod tests {
         metrics.ran(Duration::from_millis(2), Some(7));
         let text = exposition(
             vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)], by_version: vec![(2, 200, 3)] }],
+            Vec::new(),
             HostNumbers { connections: 3, ..HostNumbers::default() },
         )
         .unwrap();

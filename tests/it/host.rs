@@ -80,6 +80,18 @@ impl TestHost {
         Self::start_with_env(dir, args, failpoints, log_level, &[])
     }
 
+    /// A gateway of this file, which is a host without services of its own.
+    pub(crate) fn start_gateway(config: &Value, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = dir.path().join("gateway.json");
+        std::fs::write(&file, config.to_string()).expect("a file");
+        let mut command = Command::new(binary());
+        command.arg("gateway").arg("--config").arg(file);
+        let gateway = Self::run(dir, command, args, "", "info", &[]);
+        gateway.wait_until_ready();
+        gateway
+    }
+
     fn start_with_env(
         dir: tempfile::TempDir,
         args: &[&str],
@@ -87,11 +99,21 @@ impl TestHost {
         log_level: &str,
         env: &[(&str, &OsStr)],
     ) -> Self {
+        let mut command = Command::new(binary());
+        command.arg("serve").arg("--data").arg(dir.path().join("data"));
+        Self::run(dir, command, args, failpoints, log_level, env)
+    }
+
+    fn run(
+        dir: tempfile::TempDir,
+        mut command: Command,
+        args: &[&str],
+        failpoints: &str,
+        log_level: &str,
+        env: &[(&str, &OsStr)],
+    ) -> Self {
         let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
-        let mut process = Command::new(binary())
-            .arg("serve")
-            .arg("--data")
-            .arg(dir.path().join("data"))
+        let mut process = command
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(args)
             .env("BULKHEAD_FAILPOINTS", failpoints)
@@ -110,7 +132,8 @@ impl TestHost {
             value.parse().expect("an address")
         };
         let (data, admin) = (address("data="), address("admin="));
-        let token = std::fs::read_to_string(dir.path().join("data/admin.token")).expect("the admin token");
+        // A gateway has nothing to guard.
+        let token = std::fs::read_to_string(dir.path().join("data/admin.token")).unwrap_or_default();
         let asked_to_panic = failpoints.contains("=panic");
         Self { process: Some(process), data, admin, admin_token: token.trim().to_owned(), dir, asked_to_panic }
     }

@@ -60,6 +60,11 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).expect("it was open");
     }
 
+    /// The same connection once more, for whoever writes while another reads.
+    pub(crate) fn another(&self) -> Self {
+        Self { stream: self.stream.try_clone().expect("another descriptor"), unread: Vec::new() }
+    }
+
     /// Leaves without a farewell: what is under way in either direction is void.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option of the socket");

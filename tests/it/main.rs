@@ -20,6 +20,7 @@ mod early_answers;
 mod endings;
 mod faults;
 mod figures;
+mod gateway;
 mod groups;
 mod host;
 mod hostile;

@@ -12,8 +12,8 @@ use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::{INTERNAL, Problem};
 use crate::telemetry::exposition;
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(in crate::admin) const TEXT: &str = "text/plain; charset=utf-8";
+pub(in crate::admin) const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/healthz", "health", |_| Box::pin(async { Ok(text(StatusCode::OK, "ok\n")) }))
@@ -45,7 +45,7 @@ pub(super) static ROWS: &[Operation] = &[
 fn ready(asked: &Asked) -> Reply {
     if *asked.admin.draining.borrow() {
         text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else if asked.admin.registry.is_settled() {
+    } else if asked.admin.is_settled() {
         text(StatusCode::OK, "ready\n")
     } else {
         text(StatusCode::SERVICE_UNAVAILABLE, "not_ready\n")
@@ -54,7 +54,8 @@ fn ready(asked: &Asked) -> Reply {
 
 fn metrics(asked: &Asked) -> Result<Reply, Problem> {
     let admin = &asked.admin;
-    let text = exposition(admin.seen(), admin.host_numbers()).map_err(|error| Problem::internal(&error))?;
+    let text = exposition(admin.seen(), admin.upstreams_seen(), admin.host_numbers())
+        .map_err(|error| Problem::internal(&error))?;
     Ok(text_reply(StatusCode::OK, HeaderValue::from_static(METRICS), text))
 }
 

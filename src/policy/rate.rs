@@ -10,28 +10,23 @@ use std::time::{Duration, Instant};
 const SECOND: u64 = 1_000_000_000;
 
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     start: Instant,
     interval_nanos: u64,
     next: AtomicU64,
 }
 
-/// Too many requests; the next one is welcome in a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limited {
-    pub retry_after: Duration,
-}
-
 impl Rate {
-    pub(super) fn per_second(limit: NonZeroU64) -> Self {
+    pub(crate) fn per_second(limit: NonZeroU64) -> Self {
         Self { start: Instant::now(), interval_nanos: (SECOND / limit).max(1), next: AtomicU64::new(0) }
     }
 
-    pub(super) fn pass(&self) -> Result<(), Limited> {
+    /// Lets one request pass, or says in what time the next one is welcome.
+    pub(crate) fn pass(&self) -> Result<(), Duration> {
         self.pass_at(Instant::now())
     }
 
-    fn pass_at(&self, now: Instant) -> Result<(), Limited> {
+    fn pass_at(&self, now: Instant) -> Result<(), Duration> {
         let now = u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
         let ahead = SECOND - self.interval_nanos.min(SECOND);
         let step = |next: u64| {
@@ -40,7 +35,7 @@ impl Rate {
         };
         match self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step) {
             Ok(_) => Ok(()),
-            Err(next) => Err(Limited { retry_after: Duration::from_nanos(next.saturating_sub(now + ahead)) }),
+            Err(next) => Err(Duration::from_nanos(next.saturating_sub(now + ahead))),
         }
     }
 }
@@ -56,8 +51,8 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(rate.pass_at(at(10)), Ok(()));
         }
-        assert_eq!(rate.pass_at(at(10)), Err(Limited { retry_after: Duration::from_millis(250) }));
-        assert_eq!(rate.pass_at(at(259)), Err(Limited { retry_after: Duration::from_millis(1) }));
+        assert_eq!(rate.pass_at(at(10)), Err(Duration::from_millis(250)));
+        assert_eq!(rate.pass_at(at(259)), Err(Duration::from_millis(1)));
         assert_eq!(rate.pass_at(at(260)), Ok(()));
         assert!(rate.pass_at(at(260)).is_err());
         assert_eq!(
@@ -72,7 +67,7 @@ mod tests {
         let rate = Rate::per_second(NonZeroU64::MIN);
         let at = |millis| rate.start + Duration::from_millis(millis);
         assert_eq!(rate.pass_at(at(0)), Ok(()));
-        assert_eq!(rate.pass_at(at(400)), Err(Limited { retry_after: Duration::from_millis(600) }));
+        assert_eq!(rate.pass_at(at(400)), Err(Duration::from_millis(600)));
         assert_eq!(rate.pass_at(at(1000)), Ok(()));
     }
 }

@@ -1,0 +1,19 @@
+//! The gateway within a host: where the names go that are no services here.
+
+use http::StatusCode;
+
+use crate::admin::Reply;
+use crate::admin::api::json_reply;
+use crate::admin::operation::{Answer, Asked, Content, Operation};
+use crate::admin::problem::Problem;
+use crate::gateway::{Gateway, GatewayView};
+
+pub(super) static ROWS: &[Operation] =
+    &[Operation::get("/api/v1/upstreams", "listUpstreams", |asked| Box::pin(async move { list(&asked) }))
+        .says("Routes to other hosts, and the state of those", "Empty where the host was started without `--gateway`.")
+        .answers(&[Answer::ok("Clusters with their upstreams, and routes.", &[Content::json::<GatewayView>()])])];
+
+fn list(asked: &Asked) -> Result<Reply, Problem> {
+    let view = asked.admin.gateway.as_deref().map(Gateway::description).unwrap_or_default();
+    json_reply(StatusCode::OK, &view)
+}

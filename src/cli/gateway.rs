@@ -1,0 +1,60 @@
+//! `gateway`: forwards requests to hosts, and answers none itself.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::failure::{Exit, Failure};
+use super::listener::ListenerArgs;
+use super::screen::Screen;
+use crate::config::GatewaySpec;
+use crate::serve::{GatewayFile, GatewayOptions, run_gateway};
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The smallest FILE:
+  {
+    \"clusters\": {\"ml\": {\"upstreams\": [\"10.0.0.7:8080\", \"10.0.0.8:8080\"]}},
+    \"routes\": {\"*\": \"ml\"}
+  }
+The README has one with every key. SIGHUP has it read again; with mistakes in it, everything stays as it was.
+
+When both listeners are open, one line says where: listening data=ADDR admin=ADDR.
+The admin listener has /healthz, /readyz, /metrics and /api/v1/upstreams.
+TIME is a number of seconds, or has a unit: 30, 1500ms, 2m.
+
+Examples:
+  bulkhead gateway --config gateway.json --check
+  bulkhead gateway --config gateway.json --listen 0.0.0.0:8080")]
+pub(super) struct GatewayArgs {
+    /// Which hosts there are, and which of them answer for a service
+    #[arg(long, value_name = "FILE", env = "BULKHEAD_GATEWAY")]
+    config: PathBuf,
+    /// Only say whether FILE has mistakes, and which
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    listener: ListenerArgs,
+}
+
+pub(super) fn gateway(args: &GatewayArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let file = read(&args.config)?;
+    if args.check {
+        let (routes, clusters) = (file.spec.routes().len(), file.spec.clusters().len());
+        screen.line(format_args!("{}: no mistakes; routes: {routes}, clusters: {clusters}", file.path.display()))?;
+        return Ok(Exit::Ok);
+    }
+    let connections = args.listener.connections();
+    let ListenerArgs { listen, advertise, admin, io_threads, grace, log_format, .. } = args.listener;
+    let io_threads = io_threads.map(usize::from);
+    run_gateway(GatewayOptions { file, listen, advertise, admin, io_threads, grace, connections, log_format })?;
+    Ok(Exit::Ok)
+}
+
+/// Reads and checks a gateway's file.
+pub(super) fn read(path: &Path) -> Result<GatewayFile, Failure> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let spec = GatewaySpec::parse(&text).map_err(|mistakes| Failure::in_file(path, mistakes))?;
+    Ok(GatewayFile { path: path.to_owned(), spec })
+}

@@ -1,0 +1,109 @@
+//! What a host and a gateway are told about their listeners in the same way.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::front::{ConnectionLimits, Patience};
+use crate::serve::LogFormat;
+
+#[derive(Args, Debug)]
+pub(super) struct ListenerArgs {
+    /// Where callers of services connect; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(super) listen: SocketAddr,
+    /// Where clients reach --listen, told to SDKs that ask (direct mode); needed behind address translation [default: the
+    /// address that the client connected to]
+    #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADVERTISE", value_parser = advertised)]
+    pub(super) advertise: Option<SocketAddr>,
+    /// Where the admin API, health and metrics are
+    // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
+    #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
+    pub(super) admin: SocketAddr,
+    /// Threads for the network [default: by the number of cores]
+    #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) io_threads: Option<u16>,
+    /// How long running requests may go on after SIGTERM
+    #[arg(long, value_name = "TIME", env = "BULKHEAD_GRACE", default_value = "30", value_parser = time)]
+    pub(super) grace: Duration,
+    /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or half the file descriptors
+    /// if that is fewer]
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS")]
+    max_connections: Option<NonZeroUsize>,
+    /// Connections from one address (IPv6: one /64); further ones are answered 503 and closed [default: no such limit,
+    /// since a gateway in front is one address]
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS_PER_ADDRESS")]
+    max_connections_per_address: Option<NonZeroUsize>,
+    /// Requests on one connection; the answer to the last closes it, so that clients spread over hosts added later
+    #[arg(long, value_name = "N", env = "BULKHEAD_MAX_REQUESTS_PER_CONNECTION")]
+    #[arg(default_value = "10000", value_parser = clap::value_parser!(u64).range(1..))]
+    max_requests_per_connection: u64,
+    /// From the first byte of a request's head to its last; then 408
+    #[arg(long, value_name = "TIME", env = "BULKHEAD_HEAD_TIMEOUT", default_value = "5", value_parser = time)]
+    head_timeout: Duration,
+    /// How long a connection may rest between requests; then it is closed. A new one is given 10 s at most
+    #[arg(long, value_name = "TIME", env = "BULKHEAD_IDLE_TIMEOUT", default_value = "75", value_parser = time)]
+    idle_timeout: Duration,
+    /// How long a client may take nothing of its answer; then it is cut off, or in HTTP/2 that one stream is reset
+    #[arg(long, value_name = "TIME", env = "BULKHEAD_WRITE_TIMEOUT", default_value = "10", value_parser = time)]
+    write_timeout: Duration,
+    /// Speak HTTP/2 as well, with clients that know beforehand (no TLS, no upgrade)
+    #[arg(long, env = "BULKHEAD_HTTP2")]
+    http2: bool,
+    /// How log lines are written
+    #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
+    #[arg(value_parser = log_format())]
+    pub(super) log_format: LogFormat,
+}
+
+impl ListenerArgs {
+    /// The bounds of the data listener.
+    pub(super) fn connections(&self) -> ConnectionLimits {
+        let defaults = ConnectionLimits::default();
+        ConnectionLimits {
+            total: self.max_connections.map_or(defaults.total, NonZeroUsize::get),
+            per_address: self.max_connections_per_address.map(NonZeroUsize::get),
+            failed_logins: None,
+            requests: self.max_requests_per_connection,
+            patience: Patience {
+                head: self.head_timeout,
+                idle: self.idle_timeout,
+                write: self.write_timeout,
+                ..defaults.patience
+            },
+            http2: self.http2,
+        }
+    }
+}
+
+/// An address that a client can connect to.
+fn advertised(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => Ok(address),
+        Ok(_) => Err("nobody can connect to it; expected the address and port that clients use".into()),
+        Err(_) => Err("expected an address and a port, as 192.0.2.7:8080 or [2001:db8::7]:8080".into()),
+    }
+}
+
+/// Longest time that makes sense for any of these; also keeps clear of the clock's end.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Seconds, or a number with a unit. Zero would mean that nothing could ever be done in time.
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
+    match seconds.or_else(|| humantime::parse_duration(text).ok()) {
+        Some(time) if !time.is_zero() && time <= LONGEST => Ok(time),
+        Some(_) => Err("expected more than 0 and at most a day".into()),
+        None => Err("expected seconds, or a number with a unit, as 30, 1500ms or 2m".into()),
+    }
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"]).map(|format| match format.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    })
+}

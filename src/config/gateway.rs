@@ -1,0 +1,521 @@
+//! The gateway's file: which hosts there are, and which of them answer for a service.
+//!
+//! Read like a service file, by tables of keys, so that mistakes look the same: all of them at once, each with its place,
+//! the value seen and what would be accepted. A [`GatewaySpec`] comes out only where there is none.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use serde_json::{Map, Value};
+
+use super::{
+    GatewayPolicy, json,
+    keys::{self, Place, Table},
+    kind::Kind,
+    limits,
+    mistakes::Mistakes,
+    name::ServiceName,
+    reader::{Given, Null, join},
+    settings::Settings,
+};
+
+mod table;
+
+use table::{CLUSTER, ROUTE, TOP, UPSTREAM};
+
+/// The name of the route for every service that has none of its own.
+pub const ANY_SERVICE: &str = "*";
+/// The least of two is looked for among them at each request.
+const MOST_UPSTREAMS: usize = 64;
+const MOST_NAMES: usize = 10_000;
+
+/// A gateway's file without mistakes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySpec {
+    clusters: Vec<ClusterSpec>,
+    routes: Vec<RouteSpec>,
+}
+
+/// Hosts that answer for the same services, and how they are dealt with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSpec {
+    pub name: String,
+    /// At least one, each with an address of its own.
+    pub upstreams: Vec<UpstreamSpec>,
+    /// Until a new connection is there.
+    pub connect_timeout: Duration,
+    /// From the moment a request has been sent whole to the head of its answer.
+    pub request_timeout: Duration,
+    /// Without a byte in the middle of a request or an answer.
+    pub idle_timeout: Duration,
+    /// How long a connection may rest between two requests.
+    pub keep_alive: Duration,
+    /// Of each upstream; a connection has one request at a time.
+    pub max_connections: usize,
+    /// Requests that may wait for a connection of one upstream.
+    pub max_pending: usize,
+    pub health_check: Option<HealthCheck>,
+    pub ejection: Option<Ejection>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSpec {
+    pub address: Authority,
+    /// Where its health is asked for, if not where its services are.
+    pub health_address: Option<Authority>,
+}
+
+/// How it is found out, apart from requests, whether an upstream can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Asked with GET, and 2xx is well; without a path it is enough that it accepts a connection.
+    pub path: Option<PathAndQuery>,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Failed checks in a row that make it unhealthy.
+    pub unhealthy_threshold: u32,
+    /// Good checks in a row that make it healthy again.
+    pub healthy_threshold: u32,
+}
+
+/// When an upstream is left out for a while because of how requests to it end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    pub consecutive_failures: NonZeroU32,
+    /// The first time; it is doubled each further time.
+    pub time: Duration,
+    pub max_time: Duration,
+    /// Of the upstreams of a cluster, in percent.
+    pub max_share: u32,
+}
+
+/// Where the requests for one service go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// The service's name, or [`ANY_SERVICE`].
+    pub service: String,
+    /// The name of a cluster that there is.
+    pub cluster: String,
+    pub policy: GatewayPolicy,
+}
+
+/// A host and a port. The host may be a name, which is looked up for each new connection.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Authority(Box<str>);
+
+impl Authority {
+    const ACCEPTED: &'static str = "a host and a port such as 10.0.0.7:8080, [::1]:8080 or ml-1.internal:8080";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let is_port = port.parse::<u16>().is_ok_and(|port| port > 0) && port.bytes().all(|b| b.is_ascii_digit());
+        let is_v6 = || host.strip_prefix('[')?.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().ok();
+        let is_label =
+            |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let is_host = is_v6().is_some() || (host.len() <= 253 && host.split('.').all(is_label));
+        (is_port && is_host).then(|| Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl GatewaySpec {
+    /// # Errors
+    /// All mistakes of the file.
+    pub fn parse(text: &str) -> Result<Self, Mistakes> {
+        let (value, mut mistakes) = json::parse(text)?;
+        let spec = Self::read(&value, &mut mistakes);
+        mistakes.settle(spec)
+    }
+
+    pub fn clusters(&self) -> &[ClusterSpec] {
+        &self.clusters
+    }
+
+    /// Each leads to one of the clusters.
+    pub fn routes(&self) -> &[RouteSpec] {
+        &self.routes
+    }
+
+    fn read(value: &Value, mistakes: &mut Mistakes) -> Self {
+        let such_as = "{\"clusters\": {…}, \"routes\": {…}}";
+        let top = match value {
+            Value::Object(top) => top,
+            other => {
+                mistakes.add("", format!("found {}, expected an object such as {such_as}", Kind::Any.shown(other)));
+                return Self { clusters: Vec::new(), routes: Vec::new() };
+            }
+        };
+        for key in top.keys() {
+            unknown(TOP, key, key, mistakes);
+        }
+        let named = |section: &str, mistakes: &mut Mistakes| named(section, top.get(section), mistakes);
+        let clusters = named("clusters", mistakes);
+        let routes = named("routes", mistakes);
+        let clusters: Vec<ClusterSpec> =
+            clusters.iter().map(|(name, value)| ClusterSpec::read(name, value, mistakes)).collect();
+        let routes = routes.iter().filter_map(|(service, value)| RouteSpec::read(service, value, &clusters, mistakes));
+        let routes = routes.collect();
+        Self { clusters, routes }
+    }
+}
+
+/// The parts of a section, by name. There must be one at least.
+fn named(section: &str, value: Option<&Value>, mistakes: &mut Mistakes) -> Map<String, Value> {
+    match value {
+        Some(Value::Object(parts)) if parts.len() > MOST_NAMES => {
+            mistakes.add(section, format!("found {} names, expected at most {MOST_NAMES}", parts.len()));
+        }
+        Some(Value::Object(parts)) if !parts.is_empty() => return parts.clone(),
+        None | Some(Value::Null) => mistakes.add(section, "missing, expected an object of one name or more"),
+        Some(other) => {
+            let found = if other.is_object() { "no name in it".to_owned() } else { Kind::Any.shown(other) };
+            mistakes.add(section, format!("found {found}, expected an object of one name or more"));
+        }
+    }
+    Map::new()
+}
+
+fn unknown(table: Table, key: &str, path: &str, mistakes: &mut Mistakes) {
+    if !matches!(keys::find_in(table, key), Place::Unknown) || mistakes.is_full() {
+        return;
+    }
+    mistakes.add(
+        path,
+        match keys::nearest(table, key) {
+            (nearest, true) => format!("unknown key; did you mean {nearest}?"),
+            (nearest, false) => format!("unknown key; the nearest known one is {nearest}"),
+        },
+    );
+}
+
+impl ClusterSpec {
+    fn read(name: &str, value: &Value, mistakes: &mut Mistakes) -> Self {
+        let path = join("clusters", name);
+        if ServiceName::parse(name).is_err() {
+            mistakes.add(&path, format!("a cluster's name is {}", ServiceName::ACCEPTED));
+        }
+        let mut own = Mistakes::default();
+        let given = Given::of(CLUSTER, value, Null::Absent, "{\"upstreams\": [\"10.0.0.7:8080\"]}", &mut own);
+        let settings = Settings(&given);
+        limits::required(&settings, &mut own);
+        let upstreams = upstreams(&settings, &mut own);
+        let health_check = health_check(&settings, &mut own);
+        let ejection = ejection(&settings, &mut own);
+        mistakes.absorb(&path, own);
+        Self {
+            name: name.to_owned(),
+            upstreams,
+            connect_timeout: settings.millis("connect_timeout_ms"),
+            request_timeout: settings.millis("request_timeout_ms"),
+            idle_timeout: settings.millis("idle_timeout_ms"),
+            keep_alive: settings.millis("keep_alive_ms"),
+            max_connections: settings.small("max_connections"),
+            max_pending: settings.small("max_pending"),
+            health_check,
+            ejection,
+        }
+    }
+}
+
+fn upstreams(settings: &Settings<'_>, mistakes: &mut Mistakes) -> Vec<UpstreamSpec> {
+    let such_as = "a list of addresses such as [\"10.0.0.7:8080\"]";
+    let list = match settings.given("upstreams") {
+        Some(Value::Array(list)) if (1..=MOST_UPSTREAMS).contains(&list.len()) => list,
+        Some(other) => {
+            let found = Kind::Any.shown(&other);
+            mistakes.add("upstreams", format!("found {found}, expected {such_as}, 1 to {MOST_UPSTREAMS} of them"));
+            return Vec::new();
+        }
+        None => return Vec::new(),
+    };
+    let mut upstreams: Vec<UpstreamSpec> = Vec::with_capacity(list.len());
+    for (index, item) in list.iter().enumerate() {
+        let path = format!("upstreams[{index}]");
+        let Some(upstream) = UpstreamSpec::read(&path, item, mistakes) else { continue };
+        if upstreams.iter().any(|other| other.address == upstream.address) {
+            mistakes.add(&path, format!("the upstream {} is given twice", upstream.address));
+        }
+        upstreams.push(upstream);
+    }
+    upstreams
+}
+
+impl UpstreamSpec {
+    /// An address alone, or an object with one for its health as well.
+    fn read(path: &str, item: &Value, mistakes: &mut Mistakes) -> Option<Self> {
+        let mut authority = |path: &str, value: Option<&Value>| {
+            let read = value.and_then(|value| Authority::parse(value.as_str()?));
+            if read.is_none() {
+                let found =
+                    value.map_or_else(|| "missing".to_owned(), |value| format!("found {}", Kind::Any.shown(value)));
+                mistakes.add(path, format!("{found}, expected {}", Authority::ACCEPTED));
+            }
+            read
+        };
+        let Value::Object(parts) = item else {
+            return Some(Self { address: authority(path, Some(item))?, health_address: None });
+        };
+        let address = authority(&join(path, "address"), parts.get("address"));
+        let given = parts.get("health_address").filter(|value| !value.is_null());
+        let health_address = given.map(|value| authority(&join(path, "health_address"), Some(value)));
+        for key in parts.keys() {
+            unknown(UPSTREAM, key, &join(path, key), mistakes);
+        }
+        Some(Self { address: address?, health_address: health_address.flatten() })
+    }
+}
+
+fn health_check(settings: &Settings<'_>, mistakes: &mut Mistakes) -> Option<HealthCheck> {
+    let path = settings.text("health_check.path").and_then(|text| {
+        let path = PathAndQuery::try_from(text.as_str()).ok().filter(|_| text.starts_with('/'));
+        if path.is_none() {
+            let found = Kind::Any.shown(&text.into());
+            mistakes.add("health_check.path", format!("found {found}, expected a path such as /readyz"));
+        }
+        path
+    });
+    let interval = settings.millis("health_check.interval_ms");
+    (!interval.is_zero()).then(|| HealthCheck {
+        path,
+        interval,
+        timeout: settings.millis("health_check.timeout_ms"),
+        unhealthy_threshold: settings.small("health_check.unhealthy_threshold"),
+        healthy_threshold: settings.small("health_check.healthy_threshold"),
+    })
+}
+
+fn ejection(settings: &Settings<'_>, mistakes: &mut Mistakes) -> Option<Ejection> {
+    let (time, max_time) = (settings.millis("ejection.time_ms"), settings.millis("ejection.max_time_ms"));
+    if time > max_time && !mistakes.at("ejection.time_ms") && !mistakes.at("ejection.max_time_ms") {
+        let message =
+            format!("{} ms are more than ejection.max_time_ms, {} ms", time.as_millis(), max_time.as_millis());
+        mistakes.add("ejection.time_ms", message);
+    }
+    let consecutive_failures = NonZeroU32::new(settings.small("ejection.consecutive_failures"))?;
+    let max_share = settings.small("ejection.max_share_percent");
+    Some(Ejection { consecutive_failures, time, max_time, max_share })
+}
+
+impl RouteSpec {
+    /// The name of a cluster alone, or an object with limits as well.
+    fn read(service: &str, value: &Value, clusters: &[ClusterSpec], mistakes: &mut Mistakes) -> Option<Self> {
+        let path = join("routes", service);
+        // A service of a group is called `group.service`.
+        if service != ANY_SERVICE
+            && (service.split('.').count() > 2 || service.split('.').any(|p| ServiceName::parse(p).is_err()))
+        {
+            mistakes.add(
+                &path,
+                format!("a service's name is {}; `group.service` and `*` are names as well", ServiceName::ACCEPTED),
+            );
+        }
+        let mut own = Mistakes::default();
+        let (cluster, policy) = match value {
+            Value::String(cluster) => (Some(cluster.clone()), GatewayPolicy::default()),
+            other => {
+                let given =
+                    Given::of(ROUTE, other, Null::Absent, "{\"cluster\": \"ml\", \"rate_limit\": 100}", &mut own);
+                let settings = Settings(&given);
+                limits::required(&settings, &mut own);
+                let limit = |path| NonZeroU32::new(settings.small(path));
+                let policy =
+                    GatewayPolicy { rate_limit: limit("rate_limit"), concurrency_limit: limit("concurrency_limit") };
+                (settings.text("cluster"), policy)
+            }
+        };
+        if let Some(cluster) = &cluster
+            && !clusters.iter().any(|known| known.name == *cluster)
+        {
+            let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).take(10).collect();
+            let place = if value.is_string() { "" } else { "cluster" };
+            let found = Kind::Any.shown(&cluster.as_str().into());
+            own.add(place, format!("found {found}, expected one of the clusters: {}", names.join(", ")));
+        }
+        mistakes.absorb(&path, own);
+        Some(Self { service: service.to_owned(), cluster: cluster?, policy })
+    }
+}
+
+/// The README's table: every limit of a gateway.
+#[cfg(test)]
+fn gateway_limits_markdown() -> String {
+    let rows = limits::markdown(ROUTE);
+    let routes = rows.lines().skip(2).map(|row| format!("{row}\n"));
+    limits::markdown(CLUSTER) + &routes.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes_of(text: &str) -> String {
+        GatewaySpec::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_short_file_is_enough() {
+        let spec =
+            GatewaySpec::parse(r#"{"clusters": {"ml": {"upstreams": ["127.0.0.1:8080"]}}, "routes": {"*": "ml"}}"#);
+        let spec = spec.unwrap();
+        let [cluster] = spec.clusters() else { panic!("{spec:?}") };
+        assert_eq!(cluster.upstreams[0].address.as_str(), "127.0.0.1:8080");
+        assert_eq!((cluster.request_timeout, cluster.keep_alive), (Duration::from_secs(15), Duration::from_secs(30)));
+        assert_eq!(cluster.health_check.as_ref().unwrap().path, None);
+        assert_eq!(cluster.ejection.unwrap().consecutive_failures.get(), 5);
+        assert_eq!(spec.routes()[0].policy, GatewayPolicy::default());
+    }
+
+    #[test]
+    fn every_key_has_its_effect() {
+        let text = r#"{
+            "clusters": {
+                "ml": {
+                    "upstreams": ["ml-1:80", {"address": "[::1]:8080", "health_address": "10.0.0.1:8081"}],
+                    "connect_timeout_ms": 1, "request_timeout_ms": "2", "idle_timeout_ms": 3, "keep_alive_ms": 0,
+                    "max_connections": 5, "max_pending": 0,
+                    "health_check": {"path": "/readyz", "interval_ms": 7, "timeout_ms": 8,
+                        "unhealthy_threshold": 9, "healthy_threshold": 10},
+                    "ejection.consecutive_failures": 11,
+                    "ejection": {"time_ms": 12, "max_time_ms": 13, "max_share_percent": 14}
+                },
+                "bare": {"upstreams": ["a:1"], "health_check": {"interval_ms": 0}, "ejection": {"consecutive_failures": 0}}
+            },
+            "routes": {"a": "ml", "g.b": {"cluster": "bare", "rate_limit": 15, "concurrency_limit": 16}}
+        }"#;
+        let spec = GatewaySpec::parse(text).unwrap();
+        let [ml, bare] = spec.clusters() else { panic!("{spec:?}") };
+        let ms = Duration::from_millis;
+        assert_eq!((ml.connect_timeout, ml.request_timeout, ml.idle_timeout), (ms(1), ms(2), ms(3)));
+        assert_eq!((ml.keep_alive, ml.max_connections, ml.max_pending), (ms(0), 5, 0));
+        assert_eq!(ml.upstreams[1].health_address.as_ref().unwrap().as_str(), "10.0.0.1:8081");
+        let check = ml.health_check.as_ref().unwrap();
+        assert_eq!((check.path.as_ref().unwrap().as_str(), check.interval, check.timeout), ("/readyz", ms(7), ms(8)));
+        assert_eq!((check.unhealthy_threshold, check.healthy_threshold), (9, 10));
+        let ejection = ml.ejection.unwrap();
+        assert_eq!((ejection.consecutive_failures.get(), ejection.max_share), (11, 14));
+        assert_eq!((ejection.time, ejection.max_time), (ms(12), ms(13)));
+        assert_eq!((&bare.health_check, bare.ejection), (&None, None));
+        let limits = spec.routes()[1].policy;
+        assert_eq!(
+            (limits.rate_limit.map(NonZeroU32::get), limits.concurrency_limit.map(NonZeroU32::get)),
+            (Some(15), Some(16))
+        );
+    }
+
+    #[test]
+    fn all_mistakes_are_named_at_once() {
+        let said = mistakes_of(
+            r#"{
+                "cluster": {},
+                "clusters": {
+                    "ml": {"upstreams": ["nowhere", {"adress": "a:1"}, "b:1", "b:1", "a:99999"], "conect_timeout_ms": 1, "max_pending": -1},
+                    "Big": {"upstreams": [], "health_check": {"path": "readyz", "intervall_ms": 1}, "ejection": {"time_ms": 400000}},
+                    "none": {}, "text": 5
+                },
+                "routes": {"a": "lm", "b.c.d": "ml", "e": {"cluster": "x", "rate": 1, "rate_limit": "lots"}, "f": {}, "g": 1}
+            }"#,
+        );
+        for line in [
+            "cluster: unknown key; did you mean clusters?",
+            "clusters.ml.upstreams[0]: found \"nowhere\", expected a host and a port such as 10.0.0.7:8080",
+            "clusters.ml.upstreams[1].adress: unknown key; did you mean address?",
+            "clusters.ml.upstreams[1].address: missing, expected a host and a port",
+            "clusters.ml.upstreams[3]: the upstream b:1 is given twice",
+            "clusters.ml.upstreams[4]: found \"a:99999\"",
+            "clusters.ml.conect_timeout_ms: unknown key; did you mean connect_timeout_ms?",
+            "clusters.ml.max_pending: found -1, expected an integer from 0 to",
+            "clusters.Big: a cluster's name is 1 to 63",
+            "clusters.Big.upstreams: found a list of 0, expected a list of addresses",
+            "clusters.Big.health_check.path: found \"readyz\", expected a path such as /readyz",
+            "clusters.Big.health_check.intervall_ms: unknown key; did you mean health_check.interval_ms?",
+            "clusters.Big.ejection.time_ms: 400000 ms are more than ejection.max_time_ms, 300000 ms",
+            "clusters.none.upstreams: missing, expected",
+            "clusters.text: found 5, expected an object such as",
+            "routes.a: found \"lm\", expected one of the clusters: ml, Big, none, text",
+            "routes.b.c.d: a service's name is 1 to 63",
+            "routes.e.cluster: found \"x\", expected one of the clusters",
+            "routes.e.rate: unknown key; did you mean rate_limit?",
+            "routes.e.rate_limit: found \"lots\", expected an integer from 0 to",
+            "routes.f.cluster: missing, expected",
+            "routes.g: found 1, expected an object such as",
+        ] {
+            assert!(said.lines().any(|told| told.starts_with(line)), "no {line:?} in\n{said}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_file_says_so() {
+        assert_eq!(
+            mistakes_of("[]"),
+            "found a list of 0, expected an object such as {\"clusters\": {…}, \"routes\": {…}}"
+        );
+        assert_eq!(mistakes_of(""), "the file is empty");
+        let said = mistakes_of(r#"{"clusters": {}, "routes": 7}"#);
+        assert_eq!(
+            said,
+            "clusters: found no name in it, expected an object of one name or more\n\
+             routes: found 7, expected an object of one name or more"
+        );
+        assert!(mistakes_of(r#"{"clusters": {"a": {}, "a": {}}}"#).contains("clusters.a: this key stands twice"));
+    }
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for good in ["127.0.0.1:1", "[::1]:65535", "ml-1.internal:8080", "localhost:80", "a_b:1"] {
+            assert_eq!(Authority::parse(good).map(|authority| authority.to_string()).as_deref(), Some(good));
+        }
+        for bad in [
+            "",
+            "a",
+            "a:",
+            "a:0",
+            "a:65536",
+            ":80",
+            "http://a:80",
+            "a/b:80",
+            "::1:80",
+            "[::1]",
+            "a b:1",
+            "a:+1",
+            "a..b:1",
+        ] {
+            assert!(Authority::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_readmes_example_is_read_without_mistakes() {
+        let readme = include_str!("../../README.md");
+        let section = readme.split("\n## ").find(|section| section.starts_with("The gateway\n")).unwrap();
+        let example: String = section.lines().filter(|line| line.starts_with("    ")).collect();
+        let spec = GatewaySpec::parse(&example).unwrap();
+        assert_eq!((spec.clusters().len(), spec.routes().len()), (2, 3));
+        // It shows every default, so the cluster without keys is the same but for its hosts.
+        let [ml, edge] = spec.clusters() else { panic!("{spec:?}") };
+        let alike = ClusterSpec { name: edge.name.clone(), upstreams: edge.upstreams.clone(), ..ml.clone() };
+        assert_eq!(ClusterSpec { health_check: None, ..alike }, ClusterSpec { health_check: None, ..edge.clone() });
+    }
+
+    #[test]
+    fn the_readme_shows_the_limits_as_they_are() {
+        let table = gateway_limits_markdown();
+        assert!(include_str!("../../README.md").contains(&table), "put this into README.md:\n{table}");
+    }
+}

@@ -1,0 +1,144 @@
+//! What a reply carries: a body that is here, or an upstream's that is still coming.
+//!
+//! The second keeps the request's account until its end, whichever it is: the answer has come whole, the upstream broke it
+//! off, or nobody takes it any more.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::exchange::Detached;
+use super::refusal::Refusal;
+use super::wire::Wire;
+use crate::gateway::{CutOff, Relay};
+use crate::policy::Entered;
+
+pub(super) enum Content {
+    Whole(Bytes),
+    Relayed(Box<Relayed>),
+}
+
+/// As HTTP/1 sends it.
+pub(super) type Sent = Either<Full<Bytes>, Box<Relayed>>;
+
+impl Content {
+    /// Bytes that are known to be sent.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::Relayed(_) => 0,
+        }
+    }
+
+    /// For a connection of HTTP/1: its guard is told when the answer has been taken over whole.
+    pub(super) fn on(self, wire: &Arc<Wire>) -> Sent {
+        match self {
+            Self::Whole(bytes) => Either::Left(Full::new(bytes)),
+            Self::Relayed(mut relayed) => {
+                if relayed.is_settled {
+                    wire.answer();
+                } else {
+                    relayed.wire = Some(Arc::clone(wire));
+                }
+                Either::Right(relayed)
+            }
+        }
+    }
+}
+
+/// An upstream's answer on its way to the client.
+pub(super) struct Relayed {
+    relay: Relay,
+    account: Detached,
+    wire: Option<Arc<Wire>>,
+    status: u16,
+    bytes_out: usize,
+    /// The client knows the end of the answer by the end of the connection alone (HTTP/1.0), so that a broken one must not
+    /// look like it.
+    ends_by_closing: bool,
+    is_settled: bool,
+    _entered: Entered,
+}
+
+impl Relayed {
+    pub(super) fn new(relay: Relay, account: Detached, entered: Entered, status: u16, is_http10: bool) -> Self {
+        let ends_by_closing = is_http10 && relay.size_hint().exact().is_none();
+        let mut relayed = Self {
+            relay,
+            account,
+            wire: None,
+            status,
+            bytes_out: 0,
+            ends_by_closing,
+            is_settled: false,
+            _entered: entered,
+        };
+        if relayed.relay.is_whole() {
+            relayed.settle_whole();
+        }
+        relayed
+    }
+
+    fn settle_whole(&mut self) {
+        let code = if self.status == 200 { "" } else { "upstream_status" };
+        self.settle(self.status, code, "");
+    }
+
+    fn settle_broken(&mut self, why: CutOff) {
+        let row = Refusal::BadGateway { detail: String::new() }.row();
+        self.settle(row.status, row.code, &format!("{why} after {} bytes; the client was cut off", self.bytes_out));
+        if let (true, Some(wire)) = (self.ends_by_closing, &self.wire) {
+            wire.reset();
+        }
+    }
+
+    fn settle(&mut self, status: u16, code: &'static str, cause: &str) {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        let times = self.account.times();
+        self.account.settle(times, status, code, cause, self.bytes_out);
+        if let Some(wire) = &self.wire {
+            wire.answer();
+        }
+    }
+}
+
+impl Body for Relayed {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let frame = ready!(Pin::new(&mut self.relay).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => self.bytes_out += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(why)) => self.settle_broken(*why),
+            None => {}
+        }
+        if self.relay.is_whole() {
+            self.settle_whole();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.relay.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.relay.size_hint()
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        // Otherwise the client has left, or the host ends; the account knows which.
+        if let Some(why) = self.relay.cut_off() {
+            self.settle_broken(why);
+        }
+    }
+}

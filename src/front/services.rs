@@ -1,0 +1,62 @@
+//! Who answers for a name: a service of this host, or a route to others.
+
+use std::sync::Arc;
+
+use crate::gateway::{Gateway, Route};
+use crate::registry::{Registry, Service, Unresolved};
+use crate::telemetry::ServiceMetrics;
+
+/// What this process answers for. One of the two is there, or both: then its own services come first.
+#[derive(Clone, Default)]
+pub struct Services {
+    pub local: Option<Arc<Registry>>,
+    pub elsewhere: Option<Arc<Gateway>>,
+}
+
+/// Who answers a request, and in whose account it is.
+#[derive(Clone)]
+pub(super) enum Owner {
+    Service(Arc<Service>),
+    Route(Arc<Route>),
+}
+
+impl Services {
+    pub(super) fn find(&self, name: &str) -> Result<Owner, Unresolved> {
+        let here = self.local.as_ref().map_or(Err(Unresolved::Unknown), |local| local.resolve(name));
+        match (here, &self.elsewhere) {
+            (Ok(service), _) => Ok(Owner::Service(service)),
+            (Err(Unresolved::Unknown), Some(elsewhere)) => {
+                elsewhere.find(name).map(Owner::Route).ok_or(Unresolved::Unknown)
+            }
+            (Err(why), _) => Err(why),
+        }
+    }
+}
+
+impl Owner {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Service(service) => service.name(),
+            Self::Route(route) => route.service(),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> &Arc<ServiceMetrics> {
+        match self {
+            Self::Service(service) => service.metrics(),
+            Self::Route(route) => route.metrics(),
+        }
+    }
+}
+
+impl From<Arc<Service>> for Owner {
+    fn from(service: Arc<Service>) -> Self {
+        Self::Service(service)
+    }
+}
+
+impl From<Arc<Route>> for Owner {
+    fn from(route: Arc<Route>) -> Self {
+        Self::Route(route)
+    }
+}

@@ -1,0 +1,161 @@
+//! Forwarding to other hosts: which service goes where, and how a request gets there and its answer back.
+//!
+//! A [`Route`] leads to a `cluster` of upstreams; one that can be used (`health`, `checks`) is picked, and the request takes
+//! a connection to it (`upstream`, `link`), whole or as it comes (`outgoing`). What comes back is passed on as it comes
+//! (`relay`). Nothing is sent twice that may have been worked on (`forward`). The front knows none of this, and nothing here
+//! knows what a caller is told: a [`Failure`] is turned into a refusal there.
+
+mod checks;
+mod cluster;
+mod failure;
+mod forward;
+mod headers;
+mod health;
+mod link;
+mod outgoing;
+mod relay;
+mod table;
+mod tracked;
+mod upstream;
+mod view;
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+pub use self::failure::{Failure, Reset};
+pub use self::forward::{Inbound, Outbound, Trip};
+pub use self::relay::{CutOff, Relay};
+use self::table::Table;
+pub use self::upstream::Upstream;
+pub use self::view::{ClusterView, GatewayView, RouteView, UpstreamState, UpstreamView};
+use crate::config::GatewaySpec;
+use crate::policy::{Entered, Limited, Policy};
+use crate::telemetry::{Seen, ServiceMetrics};
+
+/// How often connections that rest are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// All routes of one process, and the upstreams behind them.
+pub struct Gateway {
+    table: ArcSwap<Table>,
+    /// Of every service there has ever been a route for, so that no account is lost when a route goes.
+    accounts: Mutex<BTreeMap<String, Arc<ServiceMetrics>>>,
+    /// How this process calls itself in `Via`, so that it knows a request that has been here.
+    via: String,
+}
+
+/// Where the requests for one service go.
+pub struct Route {
+    service: Box<str>,
+    cluster: Arc<cluster::Cluster>,
+    policy: Policy,
+    metrics: Arc<ServiceMetrics>,
+    via: Box<str>,
+}
+
+impl Gateway {
+    /// Begins health checks and the care for connections. Must be called within the runtime.
+    pub fn start(spec: &GatewaySpec) -> Arc<Self> {
+        let mut id = [0; 4];
+        // Two gateways of one name would take each other's requests for their own; without randomness they do.
+        let _ = getrandom::fill(&mut id);
+        let via = format!("bulkhead-{:08x}", u32::from_ne_bytes(id));
+        let gateway = Self { table: ArcSwap::default(), accounts: Mutex::default(), via };
+        gateway.change(spec);
+        let gateway = Arc::new(gateway);
+        tokio::spawn(sweep(Arc::downgrade(&gateway)));
+        gateway
+    }
+
+    /// Goes on with other routes. Requests under way are finished as they began; clusters that stay as they are keep their
+    /// connections and what is known about their health.
+    pub fn change(&self, spec: &GatewaySpec) {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = Table::of(spec, &self.table.load(), &self.via, |service| {
+            Arc::clone(accounts.entry(service.to_owned()).or_default())
+        });
+        self.table.store(Arc::new(table));
+    }
+
+    /// The route of a service: its own, or the one for all others.
+    pub fn find(&self, service: &str) -> Option<Arc<Route>> {
+        self.table.load().find(service)
+    }
+
+    /// Whether the health of every upstream is known.
+    pub fn is_settled(&self) -> bool {
+        self.table.load().clusters().all(|cluster| cluster.is_settled())
+    }
+
+    /// Every route's numbers.
+    pub fn seen(&self) -> Vec<Seen> {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = |(service, metrics): (&String, &Arc<ServiceMetrics>)| Seen {
+            service: service.clone(),
+            metrics: Arc::clone(metrics),
+            instances: Vec::new(),
+            by_version: Vec::new(),
+        };
+        accounts.iter().map(seen).collect()
+    }
+
+    /// Requests that came in and those that have ended, of all routes.
+    pub fn account(&self) -> (u64, u64) {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+        accounts.values().map(|metrics| metrics.account()).fold((0, 0), sum)
+    }
+}
+
+impl Route {
+    /// The service's name, or `*`.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    pub fn metrics(&self) -> &Arc<ServiceMetrics> {
+        &self.metrics
+    }
+
+    /// Where the upstreams are that can be used now; `None` if one of them was given by name.
+    pub fn addresses(&self) -> Option<Vec<SocketAddr>> {
+        let now = Instant::now();
+        let usable = self.cluster.upstreams().iter().filter(|upstream| upstream.health.is_available(now));
+        usable.map(|upstream| upstream.address().parse().ok()).collect()
+    }
+
+    /// Looked at before anything is done for a request: whether it may come at all.
+    pub fn enter(&self) -> Result<Entered, Limited> {
+        self.policy.enter()
+    }
+
+    /// Gets an upstream's answer. Dropping the future closes the connection to the upstream; `trip` tells how far it came.
+    ///
+    /// # Errors
+    /// When there is no answer that could be passed on.
+    pub async fn forward(&self, inbound: Inbound<'_>, trip: &mut Trip) -> Result<Outbound, Failure> {
+        forward::forward(&self.cluster, inbound, &self.via, trip).await
+    }
+}
+
+/// Closes connections that nobody uses, for as long as there is a gateway.
+async fn sweep(gateway: Weak<Gateway>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(gateway) = gateway.upgrade() else { return };
+        let table = gateway.table.load_full();
+        for upstream in table.clusters().flat_map(|cluster| cluster.upstreams()) {
+            poll_fn(|cx| {
+                upstream.sweep(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What of a request's and an answer's headers goes on: everything but what is meant for this connection alone, and the
+//! framing, which is made anew (RFC 9110 §7.6.1, RFC 9112 §6).
+
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use hyper::ext::ReasonPhrase;
+
+use super::failure::{Failure, Reset};
+use crate::call::RequestId;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Meant for one connection, whether `Connection` names them or not. A connection that is to become something else would
+/// begin here: `Upgrade` goes no further.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Whom a request comes from and what it is called.
+pub(super) struct Origin<'a> {
+    pub(super) peer: IpAddr,
+    pub(super) request_id: RequestId,
+    /// This gateway in `Via`.
+    pub(super) via: &'a str,
+}
+
+/// Makes the headers of a request those for the upstream; its length is set by whoever sends it.
+pub(super) fn outbound(headers: &mut HeaderMap, origin: &Origin<'_>) -> Result<(), Failure> {
+    strip(headers);
+    headers.remove(CONTENT_LENGTH);
+    let has_been_here = |via: &HeaderValue| {
+        let via = via.as_bytes();
+        via.windows(origin.via.len()).any(|part| part == origin.via.as_bytes())
+    };
+    if headers.get_all(VIA).iter().any(has_been_here) {
+        return Err(Failure::Circle);
+    }
+    append(headers, VIA, &format!("1.1 {}", origin.via));
+    append(headers, FORWARDED_FOR, &origin.peer.to_canonical().to_string());
+    if let Ok(id) = HeaderValue::from_str(origin.request_id.as_str()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    Ok(())
+}
+
+/// One more item of a list, behind those that are there.
+fn append(headers: &mut HeaderMap, name: HeaderName, item: &str) {
+    if let Ok(item) = HeaderValue::from_str(item) {
+        headers.append(name, item);
+    }
+}
+
+/// The host that a request is for, where the client named none (HTTP/1.0).
+pub(super) fn ensure_host(headers: &mut HeaderMap, host: &str) {
+    if !headers.contains_key(HOST)
+        && let Ok(host) = HeaderValue::from_str(host)
+    {
+        headers.insert(HOST, host);
+    }
+}
+
+/// Whether the client waits for leave to send its body.
+pub(super) fn expects_leave(headers: &HeaderMap) -> bool {
+    headers.contains_key(EXPECT)
+}
+
+/// Makes the head of an answer that for the client, or says that it is none: a length that is not clear is not guessed at.
+pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure> {
+    let headers = &mut parts.headers;
+    // 101 was not asked for, and others below 200 are no final answers.
+    let is_final = parts.status.as_u16() >= 200;
+    let chunked = headers.get_all(TRANSFER_ENCODING);
+    let is_chunked = chunked.iter().next().is_some();
+    let is_chunked_well = parts.version == Version::HTTP_11
+        && chunked.iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && chunked.iter().count() == 1;
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let is_length = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let has_clear_length =
+        lengths.next().is_none() && length.is_none_or(is_length) && !(is_chunked && length.is_some());
+    if !is_final || !has_clear_length || (is_chunked && !is_chunked_well) {
+        return Err(Failure::reset(Reset::ProtocolError));
+    }
+    strip(headers);
+    // To HEAD it says how long an answer to GET would be.
+    if *method != Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let reason = parts.extensions.remove::<ReasonPhrase>();
+    parts.extensions.clear();
+    parts.extensions.extend(
+        reason
+            .map(|reason| {
+                let mut extensions = http::Extensions::new();
+                extensions.insert(reason);
+                extensions
+            })
+            .unwrap_or_default(),
+    );
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            // Whom a request is for is not for a connection to say.
+            .filter(|name| *name != HOST)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn sent(pairs: &[(&'static str, &'static str)]) -> Result<Vec<String>, Failure> {
+        let mut headers = map(pairs);
+        let request_id = RequestId::from_caller(b"id-1").unwrap();
+        outbound(&mut headers, &Origin { peer: "::ffff:10.0.0.9".parse().unwrap(), request_id, via: "bulkhead-7" })?;
+        let mut lines: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        Ok(lines)
+    }
+
+    #[test]
+    fn what_is_for_the_connection_stays_and_all_else_goes_on() {
+        let lines = sent(&[
+            ("host", "a"),
+            ("authorization", "Bearer t"),
+            ("connection", "close, X-Mine"),
+            ("connection", "keep-alive, host"),
+            ("x-mine", "secret"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("upgrade", "websocket"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("proxy-connection", "x"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-request-id", "forged id"),
+            ("x-bulkhead-x", "kept"),
+        ]);
+        assert_eq!(
+            lines.unwrap(),
+            [
+                "authorization: Bearer t",
+                "host: a",
+                "via: 1.1 bulkhead-7",
+                "x-bulkhead-x: kept",
+                "x-forwarded-for: 1.2.3.4",
+                "x-forwarded-for: 10.0.0.9",
+                "x-request-id: id-1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_request_that_has_been_here_goes_no_further() {
+        assert_eq!(sent(&[("via", "1.1 other, 1.1 bulkhead-7, 1.1 third")]), Err(Failure::Circle));
+        assert!(sent(&[("via", "1.1 bulkhead-6")]).is_ok());
+    }
+
+    fn received(
+        status: u16,
+        version: Version,
+        pairs: &[(&'static str, &'static str)],
+        method: &Method,
+    ) -> Option<Parts> {
+        let mut parts = Response::builder().status(status).version(version).body(()).unwrap().into_parts().0;
+        parts.headers = map(pairs);
+        inbound(&mut parts, method).ok().map(|()| parts)
+    }
+
+    #[test]
+    fn an_answer_whose_length_is_not_clear_is_none() {
+        let get = |pairs: &[_]| received(200, Version::HTTP_11, pairs, &Method::GET);
+        for bad in [
+            &[("content-length", "5"), ("transfer-encoding", "chunked")][..],
+            &[("content-length", "5"), ("content-length", "5")],
+            &[("content-length", "5, 5")],
+            &[("content-length", "+5")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "gzip")],
+        ] {
+            assert!(get(bad).is_none(), "{bad:?}");
+        }
+        assert!(received(200, Version::HTTP_10, &[("transfer-encoding", "chunked")], &Method::GET).is_none());
+        assert!(received(101, Version::HTTP_11, &[], &Method::GET).is_none());
+        let good = get(&[("transfer-encoding", "Chunked"), ("x", "y"), ("connection", "x-gone"), ("x-gone", "1")]);
+        assert_eq!(good.unwrap().headers, map(&[("x", "y")]));
+        assert_eq!(get(&[("content-length", "5")]).unwrap().headers.len(), 0);
+    }
+
+    #[test]
+    fn the_length_of_what_get_would_get_stays_for_head() {
+        let length = &[("content-length", "5")];
+        assert_eq!(received(200, Version::HTTP_11, length, &Method::HEAD).unwrap().headers, map(length));
+        assert!(received(304, Version::HTTP_11, length, &Method::HEAD).unwrap().headers.is_empty());
+    }
+}

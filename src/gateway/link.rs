@@ -1,0 +1,189 @@
+//! One connection to an upstream.
+//!
+//! hyper's client wants a task that drives each connection. Here whoever has a request on a connection drives it, in the
+//! task of the client's own connection: no other task is woken on a request's way, and dropping the request closes the
+//! connection, which is how its upstream learns that nobody waits any more. A connection that rests is driven by nobody;
+//! it is looked at before it is used again.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::failure::{Failure, Reset};
+use super::outgoing::{Outgoing, Upload};
+use super::tracked::{Progress, Tracked};
+use crate::config::Authority;
+
+/// Bytes of an answer's head, and of what is read ahead of the client.
+const MAX_HEAD: usize = 32 << 10;
+const MAX_AHEAD: usize = 128 << 10;
+/// Where a timer rests that nobody has set yet.
+const LATER: Duration = Duration::from_secs(60);
+
+pub(super) struct Link {
+    sender: SendRequest<Outgoing>,
+    driver: Connection<TokioIo<Tracked>, Outgoing>,
+    progress: Arc<Progress>,
+    /// One timer for all limits. It may go off early; the limits are computed when it does.
+    timer: Pin<Box<Sleep>>,
+    /// When it was used last.
+    rests_since: Instant,
+}
+
+/// A request that came back from a connection without an answer.
+pub(super) struct Unanswered {
+    pub(super) failure: Failure,
+    /// No byte of it has left.
+    pub(super) is_unsent: bool,
+    /// The request, where it was not even begun.
+    pub(super) request: Option<Request<Outgoing>>,
+}
+
+/// How long the parts of an exchange may take.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) answer: Duration,
+    pub(super) idle: Duration,
+}
+
+impl Link {
+    pub(super) async fn connect(to: &Authority) -> io::Result<Self> {
+        let stream = TcpStream::connect(to.as_str()).await?;
+        let _ = stream.set_nodelay(true);
+        let progress = Arc::new(Progress::default());
+        let io = TokioIo::new(Tracked::new(stream, Arc::clone(&progress)));
+        let mut http = Builder::new();
+        http.max_header_size(MAX_HEAD).max_buf_size(MAX_AHEAD);
+        let (sender, driver) = http.handshake(io).await.map_err(io::Error::other)?;
+        let timer = Box::pin(tokio::time::sleep(LATER));
+        Ok(Self { sender, driver, progress, timer, rests_since: Instant::now() })
+    }
+
+    /// Whether another request may be sent. A connection on which the upstream has said anything unasked, or that it has
+    /// closed, is of no more use.
+    pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_drive(cx).is_pending() && self.sender.is_ready()
+    }
+
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.rests_since = now;
+    }
+
+    pub(super) fn has_rested(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.rests_since)
+    }
+
+    /// Moves bytes; ready is the end of the connection.
+    pub(super) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.driver).poll(cx).map(|_| ())
+    }
+
+    /// Ready once `limit` has passed.
+    pub(super) fn poll_limit(&mut self, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
+        poll_limit(&mut self.timer, cx, limit)
+    }
+
+    /// Sends a request and waits for the head of its answer. `now` is the present moment.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Outgoing>,
+        patience: Patience,
+        now: Instant,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let mut limit = Limit::new(request.body().upload(), patience, now);
+        self.progress.begin();
+        let Self { sender, driver, timer, progress, .. } = self;
+        let mut sending = pin!(sender.try_send_request(request));
+        let sent = poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(Ok(sent));
+            }
+            let ended = Pin::new(&mut *driver).poll(cx);
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(Ok(sent));
+            }
+            if ended.is_ready() {
+                return Poll::Ready(Err(Failure::reset(Reset::ConnectionTermination)));
+            }
+            limit.poll(cx, timer).map(Err)
+        });
+        let (failure, request) = match sent.await {
+            Ok(Ok(response)) => {
+                progress.answered();
+                return Ok(response);
+            }
+            Ok(Err(mut error)) => {
+                let request = error.take_message();
+                (failure_of(&error.into_error()), request)
+            }
+            Err(failure) => (failure, None),
+        };
+        Err(Unanswered { failure, is_unsent: !progress.has_written(), request })
+    }
+}
+
+/// The timer is only ever moved when it must go off earlier, or has gone off.
+fn poll_limit(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
+    loop {
+        if timer.deadline() > limit.into() {
+            timer.as_mut().reset(limit.into());
+        }
+        ready!(timer.as_mut().poll(cx));
+        if Instant::now() >= limit {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(limit.into());
+    }
+}
+
+/// What hyper's error means for the caller.
+fn failure_of(error: &hyper::Error) -> Failure {
+    if error.is_user() {
+        return Failure::Request;
+    }
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let is_endless = source.is_some_and(|source| source.kind() == io::ErrorKind::InvalidData);
+    Failure::reset(if error.is_parse() || is_endless { Reset::ProtocolError } else { Reset::ConnectionTermination })
+}
+
+/// When the wait for an answer is over: its time begins when the request has been sent whole.
+struct Limit {
+    patience: Patience,
+    /// A body that is still coming, and how much of it had come when it was looked at last.
+    upload: Option<(Arc<Upload>, u64)>,
+    at: Instant,
+}
+
+impl Limit {
+    fn new(upload: Option<Arc<Upload>>, patience: Patience, now: Instant) -> Self {
+        let at = now + if upload.is_some() { patience.idle } else { patience.answer };
+        Self { patience, upload: upload.map(|upload| (upload, 0)), at }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, timer: &mut Pin<Box<Sleep>>) -> Poll<Failure> {
+        let mut waits_for_client = false;
+        if let Some((upload, seen)) = &mut self.upload {
+            waits_for_client = upload.is_awaited();
+            let bytes = upload.bytes();
+            if upload.has_ended() {
+                self.at = Instant::now() + self.patience.answer;
+                self.upload = None;
+            } else if bytes != *seen {
+                *seen = bytes;
+                self.at = Instant::now() + self.patience.idle;
+            }
+        }
+        ready!(poll_limit(timer, cx, self.at));
+        Poll::Ready(if waits_for_client { Failure::Stalled } else { Failure::TimedOut })
+    }
+}

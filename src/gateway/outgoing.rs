@@ -1,0 +1,216 @@
+//! The body of a request on its way to an upstream: passed on as it comes, or whole, which can be sent again.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::failure::Failure;
+
+/// How long an upstream may take to give leave before the body is sent without it (RFC 9110 §10.1.1).
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) enum Outgoing {
+    Whole(Bytes),
+    Streamed(Box<Streamed>),
+}
+
+/// A body that is still coming.
+pub(super) struct Streamed {
+    /// What had come when it was looked at first.
+    first: Option<Bytes>,
+    rest: Incoming,
+    upload: Arc<Upload>,
+    leave: Option<Leave>,
+}
+
+/// How far a body has been passed on.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    bytes: AtomicU64,
+    /// The upstream would take more, and the client has not sent it.
+    awaited: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Upload {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// The upstream's leave to send the body, where the client waits for it.
+struct Leave {
+    granted: Arc<Granted>,
+    patience: Pin<Box<Sleep>>,
+}
+
+#[derive(Default)]
+struct Granted {
+    is_granted: AtomicBool,
+    waiter: Mutex<Option<Waker>>,
+}
+
+impl Granted {
+    fn grant(&self) {
+        self.is_granted.store(true, Ordering::Relaxed);
+        if let Some(waiter) = self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waiter.wake();
+        }
+    }
+}
+
+impl Leave {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.granted.is_granted.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        *self.granted.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        self.patience.as_mut().poll(cx)
+    }
+}
+
+impl Outgoing {
+    /// Looks at what has come of `body` by now. Nothing is waited for, except that what lies in the connection's buffer is
+    /// let come out of it.
+    pub(super) async fn open(mut body: Incoming) -> Result<Self, Failure> {
+        if body.is_end_stream() {
+            return Ok(Self::Whole(Bytes::new()));
+        }
+        let mut has_asked = false;
+        let first = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame),
+            Poll::Pending if has_asked => Poll::Ready(None),
+            // To ask for a piece is what makes hyper take it out of its buffer, the next time it has its turn.
+            Poll::Pending => {
+                has_asked = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        });
+        let first = match first.await {
+            None if body.is_end_stream() => return Ok(Self::Whole(Bytes::new())),
+            None => None,
+            Some(Err(_)) => return Err(Failure::Request),
+            // A body that is only trailers has none.
+            Some(Ok(frame)) => frame.into_data().ok(),
+        };
+        match first {
+            Some(first) if body.is_end_stream() => Ok(Self::Whole(first)),
+            first => Ok(Self::streamed(first, body, None)),
+        }
+    }
+
+    fn streamed(first: Option<Bytes>, rest: Incoming, leave: Option<Leave>) -> Self {
+        Self::Streamed(Box::new(Streamed { first, rest, upload: Arc::default(), leave }))
+    }
+
+    /// For a client that waits for leave to send: it is the upstream's to give. The callback is for its interim answers.
+    pub(super) fn with_leave(body: Incoming) -> (Self, impl Fn() + Send + Sync + 'static) {
+        let granted = Arc::new(Granted::default());
+        let leave = Leave { granted: Arc::clone(&granted), patience: Box::pin(sleep(LEAVE_PATIENCE)) };
+        (Self::streamed(None, body, Some(leave)), move || granted.grant())
+    }
+
+    /// The same body once more, if it can be had.
+    pub(super) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Streamed(_) => None,
+        }
+    }
+
+    /// How far it is, for a body that is still coming.
+    pub(super) fn upload(&self) -> Option<Arc<Upload>> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Streamed(streamed) => Some(Arc::clone(&streamed.upload)),
+        }
+    }
+
+    /// Its length, where that is known before its end.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.size_hint().exact()
+    }
+}
+
+impl Streamed {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
+        if let Some(leave) = &mut self.leave {
+            ready!(leave.poll(cx));
+            self.leave = None;
+        }
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        loop {
+            let frame = match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => frame,
+            };
+            // Trailers go no further than here (RFC 9110 §6.5.1).
+            if let Ok(piece) = frame.into_data() {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Streamed(streamed) => {
+                let piece = streamed.poll_piece(cx);
+                streamed.upload.awaited.store(piece.is_pending(), Ordering::Relaxed);
+                let piece = ready!(piece);
+                if let Some(Ok(piece)) = &piece {
+                    streamed.upload.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                }
+                if piece.is_none() || (streamed.first.is_none() && streamed.rest.is_end_stream()) {
+                    streamed.upload.ended.store(true, Ordering::Relaxed);
+                }
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Streamed(streamed) => streamed.first.is_none() && streamed.rest.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Streamed(streamed) => {
+                let first = streamed.first.as_ref().map_or(0, |first| first.len() as u64);
+                match streamed.rest.size_hint().exact() {
+                    Some(rest) => SizeHint::with_exact(first + rest),
+                    None => SizeHint::default(),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The body of an answer on its way to the client, passed on as it comes.
+//!
+//! Whoever polls it drives the connection to the upstream, so the upstream is read as fast as the client takes and no
+//! faster. Dropped before its end, it closes that connection.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::upstream::Lease;
+
+pub struct Relay {
+    incoming: Incoming,
+    /// The connection, for as long as there is more to come over it.
+    lease: Option<Lease>,
+    idle: Duration,
+    /// When the upstream has been silent for too long.
+    limit: Instant,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Coming,
+    /// It will not come whole. What has come before is let go out first.
+    Broken(CutOff),
+    Told,
+    Whole,
+}
+
+/// Why an answer ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutOff {
+    /// The upstream's connection broke, or what came is no body.
+    Broken,
+    /// The upstream said nothing for too long.
+    Silent,
+}
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "the upstream's answer broke off",
+            Self::Silent => "the upstream fell silent in the middle of its answer",
+        })
+    }
+}
+
+impl std::error::Error for CutOff {}
+
+impl Relay {
+    pub(super) fn new(incoming: Incoming, lease: Lease, idle: Duration, now: Instant, cx: &mut Context<'_>) -> Self {
+        let mut relay = Self { incoming, lease: Some(lease), idle, limit: now + idle, state: State::Coming };
+        if relay.incoming.is_end_stream() {
+            relay.finish(cx);
+        }
+        relay
+    }
+
+    /// Whether the answer has come to its proper end.
+    pub fn is_whole(&self) -> bool {
+        self.state == State::Whole
+    }
+
+    /// Why it will never come to it.
+    pub fn cut_off(&self) -> Option<CutOff> {
+        match self.state {
+            State::Broken(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        self.state = State::Whole;
+        if let Some(lease) = self.lease.take() {
+            lease.give_back(cx);
+        }
+    }
+
+    fn break_off(&mut self, why: CutOff, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        self.lease = None;
+        self.state = State::Broken(why);
+        // An error now would throw away what the server has not written yet.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The next piece, if it is here; `Ok(None)` is the end.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ()>> {
+        loop {
+            return match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(None) => Poll::Ready(Ok(None)),
+                Poll::Ready(Some(Err(_))) => Poll::Ready(Err(())),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(piece) => Poll::Ready(Ok(Some(piece))),
+                    // Trailers go no further than here (RFC 9110 §6.5.1).
+                    Err(_) => continue,
+                },
+            };
+        }
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let relay = &mut *self;
+        match relay.state {
+            State::Coming => {}
+            State::Broken(why) => {
+                relay.state = State::Told;
+                return Poll::Ready(Some(Err(why)));
+            }
+            State::Told | State::Whole => return Poll::Ready(None),
+        }
+        let mut piece = relay.poll_piece(cx);
+        if piece.is_pending() {
+            let Some(lease) = &mut relay.lease else { return relay.break_off(CutOff::Broken, cx) };
+            let ended = lease.link().poll_drive(cx);
+            piece = relay.poll_piece(cx);
+            if piece.is_pending() && ended.is_ready() {
+                return relay.break_off(CutOff::Broken, cx);
+            }
+        }
+        match piece {
+            Poll::Ready(Ok(Some(piece))) => {
+                if relay.incoming.is_end_stream() {
+                    relay.finish(cx);
+                } else {
+                    relay.limit = Instant::now() + relay.idle;
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Poll::Ready(Ok(None)) => {
+                relay.finish(cx);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Err(())) => relay.break_off(CutOff::Broken, cx),
+            Poll::Pending => {
+                let limit = relay.limit;
+                let silent = relay.lease.as_mut().map(|lease| lease.link().poll_limit(cx, limit));
+                if silent.is_some_and(|silent| silent.is_ready()) {
+                    return relay.break_off(CutOff::Silent, cx);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state == State::Whole
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

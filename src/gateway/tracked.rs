@@ -1,0 +1,101 @@
+//! The socket to an upstream as hyper gets it: it tells whether a byte of a request has left, and lets no head grow without
+//! end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes that may come before an answer's head is complete, interim answers included: more than the largest head, so
+/// that hyper judges that by itself.
+const MAX_BEFORE_ANSWER: u64 = 256 << 10;
+
+pub(super) struct Tracked {
+    stream: TcpStream,
+    progress: Arc<Progress>,
+}
+
+/// What has passed over a connection. All parties run in one task; the atomics only make it shareable.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    written: AtomicU64,
+    read: AtomicU64,
+    awaits_answer: AtomicBool,
+}
+
+impl Progress {
+    /// A request is about to be sent.
+    pub(super) fn begin(&self) {
+        self.written.store(0, Ordering::Relaxed);
+        self.read.store(0, Ordering::Relaxed);
+        self.awaits_answer.store(true, Ordering::Relaxed);
+    }
+
+    /// The head of its answer is here.
+    pub(super) fn answered(&self) {
+        self.awaits_answer.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether any byte of the request has been handed to the system, from where it may reach the upstream.
+    pub(super) fn has_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed) > 0
+    }
+
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &written {
+            self.written.fetch_add(*count as u64, Ordering::Relaxed);
+        }
+        written
+    }
+}
+
+impl Tracked {
+    pub(super) fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
+        Self { stream, progress }
+    }
+}
+
+impl AsyncRead for Tracked {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let progress = &self.progress;
+        if progress.awaits_answer.load(Ordering::Relaxed) && progress.read.load(Ordering::Relaxed) > MAX_BEFORE_ANSWER {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an answer without a beginning")));
+        }
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+        self.progress.read.fetch_add((into.filled().len() - before) as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tracked {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.progress.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.progress.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,125 @@
+//! Limits of a service as a whole, looked at before a request costs anything: its rate, and how many requests are under
+//! way. One that has no limits costs one look.
+
+mod rate;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+pub(crate) use self::rate::Rate;
+use crate::config::GatewayPolicy;
+
+/// Why a request may not come now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limited {
+    pub limit: Limit,
+    /// When the next one is welcome.
+    pub retry_after: Duration,
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `metadata.rpc.rate_limit`.
+    Instances,
+    /// The rate of the service as a whole.
+    Rate,
+    /// The requests of the service under way at once.
+    Concurrency,
+}
+
+/// The limits of one service. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Policy(Option<Arc<Limits>>);
+
+#[derive(Debug)]
+struct Limits {
+    of: GatewayPolicy,
+    rate: Option<Rate>,
+    under_way: AtomicU32,
+}
+
+/// A request that may come; while this lives, it is under way.
+#[derive(Debug)]
+#[must_use]
+pub struct Entered(Option<Arc<Limits>>);
+
+impl Policy {
+    /// The same limits as those of `before` go on with its account.
+    pub fn of(policy: GatewayPolicy, before: Option<&Self>) -> Self {
+        if policy == GatewayPolicy::default() {
+            return Self(None);
+        }
+        if let Some(Self(Some(limits))) = before
+            && limits.of == policy
+        {
+            return Self(Some(Arc::clone(limits)));
+        }
+        let rate = policy.rate_limit.map(|limit| Rate::per_second(limit.into()));
+        Self(Some(Arc::new(Limits { of: policy, rate, under_way: AtomicU32::new(0) })))
+    }
+
+    /// Lets a request in, or says which limit it meets.
+    pub fn enter(&self) -> Result<Entered, Limited> {
+        let Some(limits) = &self.0 else { return Ok(Entered(None)) };
+        let most = limits.of.concurrency_limit.map_or(u32::MAX, NonZeroU32::get);
+        let one_more = |under_way: u32| (under_way < most).then_some(under_way + 1);
+        if limits.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+            return Err(Limited { limit: Limit::Concurrency, retry_after: Duration::ZERO });
+        }
+        let entered = Entered(Some(Arc::clone(limits)));
+        if let Some(rate) = &limits.rate {
+            rate.pass().map_err(|retry_after| Limited { limit: Limit::Rate, retry_after })?;
+        }
+        Ok(entered)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(limits) = &self.0 {
+            limits.under_way.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(rate: u32, concurrency: u32) -> GatewayPolicy {
+        GatewayPolicy { rate_limit: NonZeroU32::new(rate), concurrency_limit: NonZeroU32::new(concurrency) }
+    }
+
+    #[test]
+    fn a_request_under_way_holds_its_place_until_it_is_dropped() {
+        let limits = Policy::of(policy(0, 2), None);
+        let first = limits.enter().unwrap();
+        let _second = limits.enter().unwrap();
+        assert_eq!(limits.enter().unwrap_err().limit, Limit::Concurrency);
+        drop(first);
+        let _third = limits.enter().unwrap();
+        assert!(limits.enter().is_err());
+    }
+
+    #[test]
+    fn one_that_is_past_the_rate_holds_no_place() {
+        let limits = Policy::of(policy(1, 5), None);
+        let _first = limits.enter().unwrap();
+        let limited = limits.enter().unwrap_err();
+        assert_eq!(limited.limit, Limit::Rate);
+        assert!(limited.retry_after > Duration::from_millis(900));
+        assert_eq!(limits.0.as_ref().unwrap().under_way.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_new_version_goes_on_with_the_account_of_the_same_limits() {
+        let before = Policy::of(policy(0, 1), None);
+        let _entered = before.enter().unwrap();
+        assert!(Policy::of(policy(0, 1), Some(&before)).enter().is_err());
+        assert!(Policy::of(policy(0, 2), Some(&before)).enter().is_ok());
+        assert!(Policy::of(policy(0, 0), Some(&before)).enter().is_ok());
+    }
+}

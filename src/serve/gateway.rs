@@ -1,0 +1,108 @@
+//! A gateway that is no host, and what a host needs of one to be both.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{LogFormat, announce, listen, network_threads, until_told};
+use crate::admin::GatewayAdmin;
+use crate::admission::Lanes;
+use crate::config::GatewaySpec;
+use crate::front::{ConnectionLimits, Front, Services};
+use crate::gateway::Gateway;
+use crate::shutdown::Signals;
+use crate::telemetry::{LogWriter, install_log};
+
+/// A gateway's file, read and without mistakes.
+#[derive(Clone, Debug)]
+pub struct GatewayFile {
+    pub path: PathBuf,
+    pub spec: GatewaySpec,
+}
+
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    pub file: GatewayFile,
+    pub listen: SocketAddr,
+    /// Where clients reach `listen`, if not where their connections end.
+    pub advertise: Option<SocketAddr>,
+    pub admin: SocketAddr,
+    pub io_threads: Option<usize>,
+    pub grace: Duration,
+    pub connections: ConnectionLimits,
+    pub log_format: LogFormat,
+}
+
+/// Runs a gateway until it is told to end.
+///
+/// # Errors
+/// Says which address or thread could not be had.
+pub fn run(options: GatewayOptions) -> Result<()> {
+    let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
+    let runtime = network_threads(options.io_threads)?;
+    let outcome = runtime.block_on(serve(options, log));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    let (accepted, settled) = outcome?.account();
+    tracing::info!(accepted, settled, "the gateway has ended");
+    Ok(())
+}
+
+async fn serve(options: GatewayOptions, log: LogWriter) -> Result<Arc<Gateway>> {
+    let signals = Signals::install().context("cannot install signal handlers")?;
+    let data = listen(options.listen).with_context(|| format!("cannot listen on {} (--listen)", options.listen))?;
+    let control = listen(options.admin).with_context(|| format!("cannot listen on {} (--admin)", options.admin))?;
+    let (data_addr, admin_addr) = (data.local_addr()?, control.local_addr()?);
+
+    let (drain, draining) = watch::channel(false);
+    let (end, ending) = watch::channel(false);
+    let gateway = start(&options.file)?;
+    let services = Services { local: None, elsewhere: Some(Arc::clone(&gateway)) };
+    // Nothing is computed here; what wants a background to be there gets the smallest.
+    let lanes = Arc::new(Lanes::new(1).context("cannot start the background thread")?);
+    let front = Front::new(services, lanes, log.clone(), options.connections, options.advertise);
+    let admin = GatewayAdmin { gateway: Arc::clone(&gateway), front: front.clone(), log, draining: draining.clone() };
+    tokio::spawn(Arc::new(admin).serve(control, ending));
+    let serving = tokio::spawn({
+        let front = front.clone();
+        async move { front.serve(data, draining).await }
+    });
+    announce(data_addr, admin_addr);
+    until_told(signals, &drain, serving, options.grace).await;
+    front.cut_off();
+    let _ = end.send(true);
+    Ok(gateway)
+}
+
+/// Begins to forward, and to read the file again at each SIGHUP.
+pub(super) fn start(file: &GatewayFile) -> Result<Arc<Gateway>> {
+    let mut hang_ups = signal(SignalKind::hangup()).context("cannot install the handler of SIGHUP")?;
+    let gateway = Gateway::start(&file.spec);
+    let (weak, path) = (Arc::downgrade(&gateway), file.path.clone());
+    tokio::spawn(async move { while hang_ups.recv().await.is_some() && reload(&weak, &path).await {} });
+    Ok(gateway)
+}
+
+/// Whether there still is a gateway. With mistakes in the file it goes on as it was.
+async fn reload(gateway: &Weak<Gateway>, path: &Path) -> bool {
+    let Some(gateway) = gateway.upgrade() else { return false };
+    let text = tokio::fs::read_to_string(path).await;
+    let file = path.display();
+    match text.as_deref().map(GatewaySpec::parse) {
+        Ok(Ok(spec)) => {
+            gateway.change(&spec);
+            tracing::info!(%file, "the gateway's file has been read again");
+        }
+        Ok(Err(mistakes)) => {
+            for mistake in &mistakes {
+                tracing::error!(%file, %mistake, "mistake in the gateway's file: the routes stay as they were");
+            }
+        }
+        Err(error) => tracing::error!(%file, %error, "the gateway's file cannot be read: the routes stay as they were"),
+    }
+    true
+}

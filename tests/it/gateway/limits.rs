@@ -1,0 +1,96 @@
+//! Limits of a route, and of a service as a whole: exactly as many as they say.
+
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use serde_json::json;
+
+use super::fake::Fake;
+use super::{PATH, config};
+use crate::host::{SOON, TestHost};
+use crate::http::request;
+
+fn limited(limit: serde_json::Value, fake: &Fake) -> TestHost {
+    let mut config = config(&[fake.address], json!({}));
+    config["routes"]["s"] = limit;
+    TestHost::start_gateway(&config, &[])
+}
+
+#[test]
+fn a_routes_rate_is_its_own() {
+    let fake = Fake::echo();
+    let gateway = limited(json!({"cluster": "c", "rate_limit": 3}), &fake);
+    let mut client = gateway.client();
+    // The first request's connection takes its time; those after it come within a second of it or begin another one.
+    let statuses: Vec<u16> = (0..20).map(|_| client.send("POST", PATH, &[], b"x").status).collect();
+    let passed = statuses.iter().filter(|status| **status == 200).count();
+    assert!((3..=7).contains(&passed), "{statuses:?}");
+    assert_eq!(fake.asked().len(), passed);
+    let response = client.send("POST", PATH, &[], b"x");
+    let problem = response.assert_problem(429, "rate_limited");
+    assert!(problem["detail"].as_str().unwrap().contains("rate_limit"), "{problem}");
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert_eq!(client.send("POST", "/api/predict/other", &[], b"x").status, 200, "other services are not held back");
+}
+
+#[test]
+fn a_routes_requests_under_way_are_as_many_as_may_be() {
+    let (tell, told) = mpsc::channel::<()>();
+    let (go, gone) = mpsc::channel::<()>();
+    let (tell, gone) = (Mutex::new(tell), Mutex::new(gone));
+    let fake = Fake::start(move |mut peer| {
+        while peer.request().is_some() {
+            tell.lock().unwrap().send(()).unwrap();
+            gone.lock().unwrap().recv().unwrap();
+            peer.say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n");
+            gone.lock().unwrap().recv().unwrap();
+            peer.say("0\r\n\r\n");
+        }
+    });
+    let gateway = limited(json!({"cluster": "c", "concurrency_limit": 1}), &fake);
+    let mut first = gateway.client();
+    first.write(&request("POST", PATH, &[], b"x"));
+    told.recv_timeout(SOON).unwrap();
+    let mut other = gateway.client();
+    let refused = other.send("POST", PATH, &[], b"x");
+    let problem = refused.assert_problem(429, "rate_limited");
+    assert!(problem["detail"].as_str().unwrap().contains("concurrency_limit"), "{problem}");
+    go.send(()).unwrap();
+    first.wait_for_bytes();
+    other.send("POST", PATH, &[], b"x").assert_problem(429, "rate_limited");
+    go.send(()).unwrap();
+    assert_eq!(first.read("POST").text(), "ok");
+    // Its place is free with the end of its answer.
+    other.write(&request("POST", PATH, &[], b"x"));
+    told.recv_timeout(SOON).unwrap();
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    assert_eq!(other.read("POST").text(), "ok");
+}
+
+/// `networking.gateway_policy` of a service file, over all its instances together.
+#[test]
+fn a_services_policy_holds_for_its_instances_together() {
+    let host = TestHost::start();
+    let policy = |keys: serde_json::Value| json!({"metadata": {"instance": 3}, "networking": {"gateway_policy": keys}});
+    let rate = host.deploy("rate", "echo", policy(json!({"rate_limit": {"enable": true, "limit": 2}})));
+    let mut client = host.client();
+    let statuses: Vec<u16> = (0..20).map(|_| client.post(&rate, b"x").status).collect();
+    let passed = statuses.iter().filter(|status| **status == 200).count();
+    assert!((2..=5).contains(&passed), "{statuses:?}");
+    client.post(&rate, b"x").assert_problem(429, "rate_limited");
+
+    let under_way = policy(json!({"concurrency_limit": {"enable": true, "limit": 2}}));
+    let faults = host.deploy("faults", "faults", under_way);
+    let endless = request("POST", &faults.path, &[("authorization", &faults.token)], br#"{"do":"sleep","ms":60000}"#);
+    let mut running = [host.client(), host.client()];
+    for client in &mut running {
+        client.write(&endless);
+    }
+    let busy = |i: usize| host.metric(&format!("bulkhead_workers_busy{{service=\"faults\",instance=\"{i}\"}}"));
+    host.wait_for("both to run", || (0..3).map(busy).sum::<u64>() == 2);
+    client.post(&faults, br#"{"do":"flag"}"#).assert_problem(429, "rate_limited");
+    drop(running);
+    host.wait_for("both to be over", || (0..3).map(busy).sum::<u64>() == 0);
+    assert_eq!(client.post(&faults, br#"{"do":"flag"}"#).status, 200);
+}

@@ -1,0 +1,218 @@
+//! What callers are told when an upstream does not answer: status, code and Envoy's words, row by row.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::fake::{Fake, Peer};
+use super::{PATH, before, gateway, upstream};
+use crate::host::TestHost;
+
+const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
+
+/// Sends one request and checks how it is refused; the connection goes on.
+fn refused(gateway: &TestHost, status: u16, code: &str, text: &str) -> Value {
+    let mut client = gateway.client();
+    let problem = client.send("POST", PATH, &[], b"hello").assert_problem(status, code);
+    assert_eq!(problem["detail"], text);
+    assert_eq!(client.send("GET", "/nowhere", &[], b"").status, 404, "the connection goes on");
+    problem
+}
+
+fn one(serve: impl Fn(Peer) + Send + Sync + 'static) -> (Fake, TestHost) {
+    let fake = Fake::start(serve);
+    let gateway = before(&fake);
+    (fake, gateway)
+}
+
+fn failures(gateway: &TestHost, fake: &Fake, reason: &str) -> u64 {
+    let address = fake.address;
+    gateway.metric(&format!(
+        "bulkhead_upstream_failures_total{{cluster=\"c\",upstream=\"{address}\",reason=\"{reason}\"}}"
+    ))
+}
+
+#[test]
+fn s503_refused() {
+    let gateway = gateway(&[Fake::nobody()], json!({}));
+    refused(&gateway, 503, "upstream_failed", &format!("{RESET}remote connection failure"));
+    assert_eq!(gateway.metric("bulkhead_requests_total{service=\"*\",status=\"503\"}"), 1);
+    assert_eq!(gateway.metric("bulkhead_refusals_total{service=\"*\",code=\"upstream_failed\"}"), 1);
+}
+
+#[test]
+fn s503_reset_or_closed_before_the_answer() {
+    let text = format!("{RESET}connection termination");
+    let (fake, gateway) = one(|mut peer| {
+        peer.request();
+        peer.reset();
+    });
+    refused(&gateway, 503, "upstream_failed", &text);
+    assert_eq!(failures(&gateway, &fake, "connection_termination"), 1);
+    let (_fake, gateway) = one(|mut peer| {
+        peer.request();
+    });
+    refused(&gateway, 503, "upstream_failed", &text);
+    let (_fake, gateway) = one(|mut peer| {
+        peer.request();
+        peer.say("HTTP/1.1 200 OK\r\ncontent-le");
+    });
+    refused(&gateway, 503, "upstream_failed", &text);
+}
+
+#[test]
+fn s503_connection_timeout() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SockAddr::from("127.0.0.1:0".parse::<SocketAddr>().unwrap())).unwrap();
+    listener.listen(1).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    // Nobody accepts, so that soon no further connection can be made.
+    let patience = Duration::from_millis(200);
+    let waiting: Vec<TcpStream> = (0..32).map_while(|_| TcpStream::connect_timeout(&address, patience).ok()).collect();
+    assert!(waiting.len() < 32, "the system lets everybody wait");
+    let gateway = gateway(&[address], json!({"connect_timeout_ms": 200}));
+    refused(&gateway, 503, "upstream_failed", &format!("{RESET}connection timeout"));
+}
+
+#[test]
+fn s503_overflow() {
+    let (fake, gateway) = {
+        let fake = Fake::start(|mut peer| {
+            peer.request();
+            peer.wait_until_gone();
+        });
+        let gateway = gateway(&[fake.address], json!({"max_connections": 1, "max_pending": 1}));
+        (fake, gateway)
+    };
+    let mut first = gateway.client();
+    first.write(&crate::http::request("POST", PATH, &[], b"x"));
+    gateway.wait_for("it to have a connection", || gateway.metric(&upstream("active", fake.address)) == 1);
+    let mut second = gateway.client();
+    second.write(&crate::http::request("POST", PATH, &[], b"x"));
+    gateway.wait_for("it to wait", || gateway.metric(&upstream("pending", fake.address)) == 1);
+    refused(&gateway, 503, "upstream_failed", &format!("{RESET}overflow"));
+    assert_eq!(fake.connections(), 1);
+    drop((first, second));
+    gateway.wait_for("both to be over", || gateway.metric(&upstream("active", fake.address)) == 0);
+}
+
+#[test]
+fn s502_what_is_no_answer() {
+    let endless = format!("HTTP/1.1 200 OK\r\n{}", "x: y\r\n".repeat(60_000));
+    let interim = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(20_000);
+    for answer in [
+        "garbage and more of it\r\n\r\n",
+        "HTTP/2.0 200 OK\r\n\r\n",
+        "HTTP/1.1 abc OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        &format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101)),
+        &format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(33 << 10)),
+        &endless,
+        &interim,
+    ] {
+        let fake = Fake::answering(answer);
+        let gateway = before(&fake);
+        let problem = gateway.client().send("POST", PATH, &[], b"hello").assert_problem(502, "bad_gateway");
+        assert_eq!(problem["detail"], format!("{RESET}protocol error"), "{:.60}", answer);
+        assert_eq!(failures(&gateway, &fake, "protocol_error"), 1, "{answer:.60}");
+    }
+}
+
+#[test]
+fn s504_no_answer_in_time_and_the_upstream_learns_of_it() {
+    let fake = Fake::start(|mut peer| {
+        peer.request();
+        peer.wait_until_gone();
+        // It may say now whatever it likes.
+        peer.say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let gateway = gateway(&[fake.address], json!({"request_timeout_ms": 200}));
+    refused(&gateway, 504, "gateway_timeout", "upstream request timeout");
+    gateway.wait_for("its connection to be closed", || gateway.metric(&upstream("active", fake.address)) == 0);
+    assert_eq!(failures(&gateway, &fake, "timeout"), 1);
+}
+
+#[test]
+fn s503_no_upstream_is_healthy() {
+    let keys = json!({"health_check": {"interval_ms": 20}});
+    let gateway = gateway(&[Fake::nobody(), Fake::nobody()], keys);
+    refused(&gateway, 503, "no_healthy_upstream", "no healthy upstream");
+    let view = gateway.get_admin("/api/v1/upstreams").json();
+    assert_eq!(view["clusters"][0]["upstreams"][0]["state"], "unhealthy", "{view}");
+    assert!(view["clusters"][0]["upstreams"][0]["message"].as_str().unwrap().contains("refused"), "{view}");
+}
+
+#[test]
+fn s404_without_a_route() {
+    let fake = Fake::echo();
+    let mut config = super::config(&[fake.address], json!({}));
+    config["routes"] = json!({"mine": "c", "g.mine": "c"});
+    let gateway = TestHost::start_gateway(&config, &[]);
+    let mut client = gateway.client();
+    client.send("POST", PATH, &[], b"x").assert_problem(404, "service_not_found");
+    assert_eq!(client.send("POST", "/api/predict/g.mine/v1", &[], b"x").text(), "x");
+    assert_eq!(gateway.metric("bulkhead_requests_total{service=\"g.mine\",status=\"200\"}"), 1);
+}
+
+#[test]
+fn s408_when_the_client_stops_sending() {
+    let fake = Fake::start(|mut peer| {
+        peer.head();
+        peer.wait_until_gone();
+    });
+    let gateway = gateway(&[fake.address], json!({"idle_timeout_ms": 200}));
+    let mut client = gateway.client();
+    client.write(format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").as_bytes());
+    let response = client.read("POST");
+    response.assert_problem(408, "deadline_exceeded");
+    assert!(response.closes());
+}
+
+#[test]
+fn s400_when_the_chunks_are_malformed() {
+    let fake = Fake::start(|mut peer| {
+        peer.head();
+        peer.wait_until_gone();
+    });
+    let gateway = before(&fake);
+    let mut client = gateway.client();
+    client
+        .write(format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").as_bytes());
+    gateway.wait_for("it to be forwarded", || gateway.metric(&upstream("active", fake.address)) == 1);
+    client.write(b"broken\r\n");
+    let response = client.read("POST");
+    response.assert_problem(400, "bad_request");
+    assert!(response.closes());
+}
+
+/// Answers of upstreams are theirs, refusals as well.
+#[test]
+fn what_an_upstream_answers_passes_as_it_is() {
+    for (line, status, reason) in [
+        ("450 Queue Full", 450, "Queue Full"),
+        ("499 Whatever", 499, "Whatever"),
+        ("503 My Own", 503, "My Own"),
+        ("418 I'm a teapot", 418, "I'm a teapot"),
+        ("599 ", 599, ""),
+    ] {
+        let body = "{\"own\":\"body\"}";
+        let length = body.len();
+        let gateway = before(&Fake::answering(format!(
+            "HTTP/1.1 {line}\r\nx-own: a\r\nx-own: b\r\nset-cookie: c=1\r\nretry-after: 7\r\ncontent-length: {length}\r\n\r\n{body}"
+        )));
+        let response = gateway.client().send("POST", PATH, &[], b"x");
+        assert_eq!((response.status, response.reason.as_str(), response.text().as_str()), (status, reason, body));
+        assert_eq!(response.all("x-own"), ["a", "b"]);
+        assert_eq!((response.header("set-cookie"), response.header("retry-after")), (Some("c=1"), Some("7")));
+        assert_eq!(gateway.metric(&format!("bulkhead_requests_total{{service=\"*\",status=\"{status}\"}}")), 1);
+    }
+}
