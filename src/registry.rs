@@ -14,6 +14,7 @@ mod image;
 mod instance;
 mod order;
 mod replacements;
+mod scale;
 mod service;
 mod serving;
 mod switches;

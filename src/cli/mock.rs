@@ -35,12 +35,17 @@ impl Seen {
 pub(super) struct Reply {
     status: u16,
     content_type: &'static str,
+    tag: Option<&'static str>,
     body: Vec<u8>,
 }
 
 impl Reply {
     pub(super) fn new(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type, body: body.into() }
+        Self { status, content_type, tag: None, body: body.into() }
+    }
+
+    pub(super) fn with_tag(self, tag: &'static str) -> Self {
+        Self { tag: Some(tag), ..self }
     }
 
     pub(super) fn status(status: u16) -> Self {
@@ -130,8 +135,10 @@ fn read_head(reader: &mut impl BufRead) -> Option<Seen> {
 }
 
 fn write(mut connection: &TcpStream, request: &Seen, reply: &Reply) -> Option<()> {
-    let Reply { status, content_type, body } = reply;
-    let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len());
+    let Reply { status, content_type, tag, body } = reply;
+    let tag = tag.map(|tag| format!("etag: {tag}\r\n")).unwrap_or_default();
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\n{tag}content-length: {length}\r\n\r\n");
     connection.write_all(head.as_bytes()).ok()?;
     if request.method != "HEAD" {
         connection.write_all(body).ok()?;

@@ -141,7 +141,11 @@ impl Registry {
         }
         let made = record.to_version(history::note(old, &record));
         let _files = self.unnamed_files.read().await;
-        let version = self.build(&record, &service, progress).await?;
+        let scaled = if beside.is_none() { self.scaled(&state, &record, progress).await? } else { None };
+        let version = match scaled {
+            Some(version) => version,
+            None => self.build(&record, &service, progress).await?,
+        };
         progress(Report::Begun(Step::Swap));
         let _names = self.naming.lock().await;
         self.check_names(&record)?;

@@ -98,11 +98,7 @@ impl Version {
             let room = room.part(workers);
             instances.push(Instance::bring_up(&spec, &supplies, &habit, room, first.take(), index > 0).await?);
         }
-        let rate = spec.rpc().rate_limit.map(|limit| {
-            // The setting is per instance; which one a call goes to is not known yet where the rate is looked at.
-            let total = u64::from(limit.get()).saturating_mul(instances.len() as u64);
-            Arc::new(Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN)))
-        });
+        let rate = rate(&spec);
         let turn = AtomicUsize::new(0);
         Ok(Arc::new(Self { number, spec, instances, supplies, rate, policy, habit, no_snapshot, turn }))
     }
@@ -125,6 +121,33 @@ impl Version {
             instances,
             supplies: self.supplies.clone(),
             rate: self.rate.clone(),
+            policy: self.policy.clone(),
+            habit: Arc::clone(&self.habit),
+            no_snapshot: self.no_snapshot.clone(),
+            turn: AtomicUsize::new(0),
+        }))
+    }
+
+    /// The same guests as a version of another number, whose file differs in the number of instances alone. Those that are
+    /// there stay; what they log goes on under the number of the version that made them.
+    pub(super) async fn with_instances(&self, number: u64, spec: ServiceSpec) -> Result<Arc<Self>, InitializeError> {
+        let workers = spec.rpc().worker_threads;
+        let kept = self.instances.len().min(spec.instances());
+        let missing = spec.instances() - kept;
+        let mut instances = self.instances[..kept].to_vec();
+        if missing > 0 {
+            let mut room = self.supplies.program.reserve(workers.saturating_mul(missing))?;
+            for _ in 0..missing {
+                let room = room.part(workers);
+                instances.push(Instance::bring_up(&spec, &self.supplies, &self.habit, room, None, false).await?);
+            }
+        }
+        Ok(Arc::new(Self {
+            number,
+            rate: rate(&spec),
+            spec,
+            instances,
+            supplies: self.supplies.clone(),
             policy: self.policy.clone(),
             habit: Arc::clone(&self.habit),
             no_snapshot: self.no_snapshot.clone(),
@@ -304,6 +327,12 @@ impl Drop for Interrupted<'_> {
             self.metrics.restarted(fault);
         }
     }
+}
+
+/// The setting is per instance; which one a call goes to is not known yet where the rate is looked at.
+fn rate(spec: &ServiceSpec) -> Option<Arc<Rate>> {
+    let total = u64::from(spec.rpc().rate_limit?.get()).saturating_mul(spec.instances() as u64);
+    Some(Arc::new(Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN))))
 }
 
 /// Makes a guest in the background, where its `initialize` may take long.

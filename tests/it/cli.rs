@@ -43,6 +43,15 @@ fn a_service_from_create_to_delete() {
         (&described["version"], &described["spec"]["metadata"]["rpc"]["worker_threads"]),
         (&json!(2), &json!(3))
     );
+    let stale = bulkhead(Some(&host), &["modify", "mine", "-Dmetadata.instance=2", "--if-match", "\"1\""]);
+    let said = String::from_utf8_lossy(&stale.stderr).into_owned();
+    assert!(stale.status.code() == Some(3) && said.contains("precondition_failed"), "{said}");
+    let log = ok(Some(&host), &["audit", "mine", "--as", "nobody"]);
+    let outcomes: Vec<_> = log.lines().skip(1).map(|line| line.contains(" done ")).collect();
+    assert_eq!(outcomes, [false, true, true], "{log}");
+    assert!(ok(Some(&host), &["w", "mine"]).contains("mine-0"));
+    ok(Some(&host), &["dw", "mine", "mine-0"]);
+    ok(Some(&host), &["restart", "mine"]);
     ok(Some(&host), &["stop", "mine"]);
     assert_eq!(bulkhead(Some(&host), &["invoke", "mine", "-d", "x"]).status.code(), Some(1));
     ok(Some(&host), &["start", "mine"]);

@@ -211,3 +211,41 @@ fn instances_are_listed_and_made_anew() {
     let actions: Vec<_> = audit(&host, "").iter().map(|entry| entry["action"].clone()).collect();
     assert_eq!(actions[4..], [json!("restart_instance"), json!("restart"), json!("create")]);
 }
+
+#[test]
+fn another_number_of_instances_leaves_those_that_are_there_at_work() {
+    let host = TestHost::start();
+    let service = host.deploy("svc", "faults", json!({"metadata": {"rpc": {"worker_threads": 1}}}));
+    let mut busy = host.client();
+    let sleep = br#"{"do":"sleep","ms":3000}"#;
+    busy.write(&crate::http::request("POST", &service.path, &[("authorization", &service.token)], sleep));
+    let instances =
+        || ask(&host, "GET", &format!("{SERVICE}/instances"), &[], &Value::Null).json()["instances"].clone();
+    host.wait_for("it to run", || instances()[0]["busy"] == 1);
+    let to = |count: u64| {
+        let lines = [("accept", "application/x-ndjson")];
+        let answer = ask(&host, "PUT", SERVICE, &lines, &json!({"spec": {"metadata": {"instance": count}}}));
+        let events: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let steps: Vec<_> = events.iter().filter_map(|event| event["step"].as_str().map(str::to_owned)).collect();
+        (steps.join(" "), events.last().unwrap()["result"]["version"].as_u64())
+    };
+    assert_eq!(to(3), ("check initialize swap".into(), Some(2)), "nothing is compiled");
+    let listed = instances();
+    let seen: Vec<_> = listed.as_array().unwrap().iter().map(|row| (&row["busy"], &row["version"])).collect();
+    assert_eq!(
+        seen,
+        [(&json!(1), &json!(2)), (&json!(0), &json!(2)), (&json!(0), &json!(2))],
+        "the first is as it was"
+    );
+    assert_eq!(to(1), ("check swap".into(), Some(3)));
+    assert_eq!(instances().as_array().unwrap().len(), 1);
+    assert_eq!(busy.read("POST").json(), json!({"slept_ms": 3000}));
+    assert_eq!(host.client().post(&service, br#"{"do":"flag"}"#).status, 200);
+
+    // Anything else beside it is a deploy like any other.
+    let both = json!({"spec": {"metadata": {"instance": 2, "rpc": {"max_queue_size": 3}}}});
+    assert_eq!(ask(&host, "PUT", SERVICE, &[], &both).json()["version"], 4);
+    let host = host.kill_and_restart();
+    let described = ask(&host, "GET", SERVICE, &[], &Value::Null).json();
+    assert_eq!((&described["version"], described["instances"].as_array().map(Vec::len)), (&json!(4), Some(2)));
+}

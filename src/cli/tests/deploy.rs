@@ -199,6 +199,22 @@ fn modify_sends_only_what_changes() {
 }
 
 #[test]
+fn modify_changes_only_what_it_has_read() {
+    let mock = Mock::start(|request| match request.method.as_str() {
+        "GET" => {
+            Reply::json(200, &json!({ "spec": { "name": "digits", "processor_path": "d.wasm" } })).with_tag("\"7\"")
+        }
+        "PUT" if request.header("if-match") == Some("\"7\"") => done(),
+        _ => Reply::problem(412, &problem(412, "precondition_failed")),
+    });
+    assert_eq!(admin(&mock, &["modify", "digits", "-Dmetadata.instance=3"]).exit, Exit::Ok);
+    let ran = admin(&mock, &["modify", "digits", "-Dmetadata.instance=3", "--if-match", "\"6\""]);
+    assert_eq!(ran.exit, Exit::Refused);
+    assert!(ran.err.contains("precondition_failed"), "{}", ran.err);
+    assert_eq!(mock.seen().pop().unwrap().header("if-match"), Some("\"6\""));
+}
+
+#[test]
 fn modify_removes_with_null() {
     let mock = willing();
     let ran =

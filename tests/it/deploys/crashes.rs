@@ -137,6 +137,10 @@ fn deploy(host: &TestHost, version: u64, mark: &str) {
 fn assert_whole(host: &TestHost, step: &Step, version: u64) {
     let described = host.call_admin("GET", "/api/v1/services/svc", b"").json();
     assert_eq!(described["state"], "running", "{}: {described}", step.place);
+    // The log's latest entry is of the change that made what is there, and of no other.
+    let log = host.call_admin("GET", "/api/v1/audit?service=svc&limit=1", b"").json();
+    let (latest, state) = (&log["entries"][0], &described["revision"]);
+    assert_eq!((&latest["number"], &latest["outcome"]), (state, &Value::from("done")), "{}: {log}", step.place);
     assert_eq!(version_on(&mut host.client(), &svc()), version, "{}: {described}", step.place);
     assert_tidy(host, step);
 }

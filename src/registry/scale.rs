@@ -1,0 +1,77 @@
+//! A change of nothing but the number of instances: those that are there go on as they are, with their guests, their
+//! queues and whatever they are working on.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::change::{ChangeError, Progress, Report, Step};
+use super::service::State;
+use super::version::Version;
+use super::{Registry, Serving};
+use crate::config::ServiceFile;
+use crate::storage::Record;
+
+impl Registry {
+    /// The version that `record` makes current, made of the one at work. `None` where they differ in more, or none is at
+    /// work.
+    ///
+    /// # Errors
+    /// Where an instance that is new cannot be brought up or warmed up.
+    pub(super) async fn scaled(
+        &self,
+        state: &State,
+        record: &Record,
+        progress: &Progress,
+    ) -> Result<Option<Arc<Version>>, ChangeError> {
+        let Some(Serving { current, canary: None }) = state.phase.serving() else { return Ok(None) };
+        if current.number != state.record.version || !differ_in_instances_alone(&state.record, record) {
+            return Ok(None);
+        }
+        let spec = ServiceFile::from_value(&record.file)?.spec().clone();
+        let there = current.instances().len();
+        if spec.instances() > there {
+            progress(Report::Begun(Step::Initialize));
+        }
+        let version = current.with_instances(record.version, spec).await?;
+        let new = there.min(version.instances().len())..version.instances().len();
+        if !new.is_empty() {
+            self.warm_up(record, &version, new, progress).await?;
+        }
+        Ok(Some(version))
+    }
+}
+
+fn differ_in_instances_alone(old: &Record, new: &Record) -> bool {
+    let files = |record: &Record| (record.processor.clone(), record.model.clone(), record.warm_up.clone());
+    files(old) == files(new) && old.file != new.file && without_instances(&old.file) == without_instances(&new.file)
+}
+
+fn without_instances(file: &Value) -> Value {
+    let mut file = file.clone();
+    if let Some(metadata) = file.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("instance");
+        if metadata.is_empty() {
+            file.as_object_mut().map(|file| file.remove("metadata"));
+        }
+    }
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_without_the_number_of_instances_is_compared() {
+        let file = |metadata: Value| json!({"name": "a", "metadata": metadata});
+        assert_eq!(without_instances(&file(json!({"instance": 3}))), json!({"name": "a"}));
+        assert_eq!(without_instances(&json!({"name": "a"})), json!({"name": "a"}));
+        assert_ne!(
+            without_instances(&file(json!({"instance": 3, "memory": 5}))),
+            without_instances(&file(json!({"instance": 3, "memory": 6})))
+        );
+    }
+}
