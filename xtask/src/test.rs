@@ -29,6 +29,12 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     let python = if args.is_empty() { Some(python()) } else { None };
     cargo::guests()?;
 
+    let envoy = match &python {
+        Some(Ok(Python::Ready(python))) => Some(setup::envoy(python)),
+        Some(Ok(Python::Missing(why))) => Some(Err(why.clone())),
+        Some(Err(_)) | None => None,
+    };
+
     let figures = figures::fresh("figures.jsonl")?;
     let mut parts = vec![part("host, guest SDK, tools", || {
         let mut cargo = cargo::cargo();
@@ -36,8 +42,14 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         if args.is_empty() {
             cargo.arg("--no-fail-fast");
         }
+        if let Some(Ok(envoy)) = &envoy {
+            cargo.env("BULKHEAD_ENVOY", envoy);
+        }
         cargo_test(cargo.args(args), show)
     })?];
+    if let (Some(Err(why)), [host, ..]) = (&envoy, &mut parts[..]) {
+        host.tally.skip(format!("the gateway beside Envoy: {why}"));
+    }
     if let Some(python) = python {
         parts.push(part("examples, natively", || {
             cargo_test(&mut examples(&["-p", "echo", "-p", "json-score", "-p", "faults"]), show)

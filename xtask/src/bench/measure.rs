@@ -10,6 +10,7 @@ mod crowd;
 mod door;
 mod echo;
 mod fault;
+mod gateway;
 mod goals;
 mod late;
 mod open;
@@ -127,6 +128,7 @@ impl Bench {
         let percentiles = goals::STEADY.map(|(_, goal)| goal);
         self.stage("a steady rate, in turns", &percentiles, |bench| bench.steady(&servers));
         drop(servers);
+        self.stage("the gateway beside Envoy, in turns", &[goals::GATEWAY], |bench| bench.gateway(&host, &echo));
 
         self.stage("refusals and short calls while guests spin", &goals::BUSY, |bench| {
             bench.add(busy::lines(&host, &create("xtask/services/spin.json")?, &echo, plan)?)
