@@ -1,12 +1,13 @@
 //! Bulkhead serves user-written processors, WebAssembly programs, each in its own watertight compartment.
 //!
 //! A request comes in through `front`, is named and judged there, waits its turn in `admission`, and is answered by a
-//! guest of the `sandbox`; `registry` knows which version of which service that guest belongs to. Dependencies point one
-//! way, down this list:
+//! guest of the `sandbox`; `registry` knows which version of which service that guest belongs to. What other hosts answer
+//! goes through `gateway` instead, behind the same front. Dependencies point one way, down this list:
 //!
 //! ```text
 //! cli → serve → front, admin → registry, auth → admission → sandbox
-//! floor: config, call, coding, discovery, storage, telemetry, shutdown, failpoint
+//!                            → gateway
+//! floor: config, call, coding, discovery, policy, storage, telemetry, shutdown, failpoint
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -24,10 +25,11 @@ pub mod admission;
 pub mod sandbox;
 
 pub mod auth;
-pub mod gateway;
 pub mod policy;
 pub mod registry;
 pub mod storage;
+
+pub mod gateway;
 
 pub mod admin;
 pub mod telemetry;
