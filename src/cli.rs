@@ -21,6 +21,7 @@ mod gateway;
 mod instances;
 mod invoke;
 mod listener;
+mod mirror;
 mod new;
 mod payload;
 mod problem;
@@ -92,6 +93,8 @@ enum Command {
     Version(versions::VersionArgs),
     /// Change what share of the requests a canary gets, make it current, or drop it
     Release(versions::ReleaseArgs),
+    /// Send copies of a service's requests to another one, or end it
+    Mirror(mirror::MirrorArgs),
     /// Stop a service; it stays, and answers 503
     Stop(services::ServiceArgs),
     /// Start a stopped service
@@ -196,6 +199,7 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Token(args) => return token::token(&args, screen),
         Command::Version(args) => return versions::version(&args, screen),
         Command::Release(args) => return versions::release(&args, screen),
+        Command::Mirror(args) => return mirror::mirror(&args, screen),
         Command::Stop(args) => return services::stop(&args, screen),
         Command::Start(args) => return services::start(&args, screen),
         Command::Restart(args) => return instances::restart(&args, screen),

@@ -21,6 +21,7 @@ mod head;
 mod http2;
 mod inbox;
 mod landing;
+mod mirror;
 mod packing;
 mod refusal;
 mod relayed;
@@ -65,10 +66,10 @@ impl Front {
         limits: ConnectionLimits,
         advertise: Option<SocketAddr>,
     ) -> Self {
-        let ledger = Ledger { log, nobody: Arc::default(), ending: AtomicBool::new(false) };
+        let ledger = Arc::new(Ledger { log, nobody: Arc::default(), ending: AtomicBool::new(false) });
         let attempts = Attempts::new(limits.failed_logins);
         let aside = Aside::new(lanes, std::thread::available_parallelism().map_or(1, usize::from));
-        let line = Line { services, ledger: Arc::new(ledger), attempts, aside, advertise };
+        let line = Line { services, ledger, attempts, aside, advertise };
         let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
     }

@@ -7,11 +7,13 @@
 mod batches;
 mod build;
 mod change;
+mod crashes;
 mod deploy;
 mod groups;
 mod history;
 mod image;
 mod instance;
+mod mirror;
 mod order;
 mod replacements;
 mod scale;
@@ -32,8 +34,10 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
 pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
+pub use self::crashes::Crash;
 use self::groups::Group;
 pub use self::groups::{Part, Unresolved};
+pub use self::mirror::Mirror;
 pub use self::order::{Condition, Operator, Order};
 pub use self::replacements::Trouble;
 pub use self::service::{Phase, Service, State};

@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 
 pub use self::artifacts::{Digest, Upload, hex};
 pub use self::audit::Entry;
-pub use self::records::{Artifact, CanaryRecord, ModelFile, Record, VERSIONS_KEPT, VersionRecord};
+pub use self::records::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, VERSIONS_KEPT, VersionRecord};
 use crate::auth;
 use crate::config::Token;
 use crate::failpoint;

@@ -4,6 +4,7 @@ mod artifacts;
 mod audit;
 mod host;
 mod instances;
+mod mirror;
 mod services;
 mod tokens;
 mod traffic;
@@ -14,7 +15,7 @@ use super::operation::Operation;
 
 /// All rows, in the order in which they are documented.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    let services = [services::ROWS, instances::ROWS, traffic::ROWS, tokens::ROWS, artifacts::ROWS];
+    let services = [services::ROWS, instances::ROWS, traffic::ROWS, mirror::ROWS, tokens::ROWS, artifacts::ROWS];
     services.into_iter().chain([upstreams::ROWS, audit::ROWS, host::ROWS]).flatten()
 }
 

@@ -57,6 +57,8 @@ pub(super) static NO_SHARE: Kind =
     kind(409, "no_share", "The service has no canary and is in no group: there is no share to set.");
 pub(super) static NAME_TAKEN: Kind =
     kind(409, "name_taken", "A service and a group would have the same name, and so the same URL.");
+pub(super) static MIRROR_REFUSED: Kind =
+    kind(409, "mirror_refused", "There is no other service of that name to copy requests to.");
 pub(super) static CANARY_TOKEN: Kind =
     kind(409, "canary_token", "The new version would have another token than the one that it is tried beside.");
 pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
@@ -276,6 +278,9 @@ impl From<ChangeError> for Problem {
                 .with_hint("`bulkhead modify NAME … --canary WEIGHT` deploys a canary; `metadata.group` names a group"),
             ChangeError::GroupOfThatName { .. } | ChangeError::GroupNamedLikeService { .. } => {
                 Self::new(&NAME_TAKEN, error.reason()).with_hint("give one of the two another name")
+            }
+            ChangeError::MirrorsItself | ChangeError::NoMirrorTarget { .. } => {
+                Self::new(&MIRROR_REFUSED, error.reason()).with_hint("`bulkhead list` shows the services there are")
             }
             ChangeError::CanaryToken => {
                 Self::new(&CANARY_TOKEN, error.reason()).with_hint("change the token without --canary, before or after")

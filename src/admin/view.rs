@@ -16,8 +16,8 @@ use super::problem::Problem;
 use super::{Admin, Reply, conditions};
 use crate::admission::Occupancy;
 use crate::config::{ServiceFile, Token, TrafficState};
-use crate::registry::{Phase, Service, Serving, State, Trouble, Version};
-use crate::storage::{self, CanaryRecord, Digest, ModelFile};
+use crate::registry::{Crash, Phase, Service, Serving, State, Trouble, Version};
+use crate::storage::{self, CanaryRecord, Digest, MirrorRecord, ModelFile};
 use crate::telemetry::{HostNumbers, Seen, UpstreamSeen};
 
 /// What create and modify answer.
@@ -111,6 +111,8 @@ pub(super) struct Description {
     weight: u16,
     /// Whether it shares them at all.
     traffic_state: TrafficState,
+    /// Where copies of its requests go; null where none are made.
+    mirror: Option<MirrorRecord>,
     url: String,
     /// What callers show in `Authorization`; null where anybody may call.
     token: Option<String>,
@@ -163,13 +165,30 @@ struct Instance {
     restarts: u64,
     #[serde(flatten)]
     trouble: Option<Degraded>,
+    /// Workers whose guest crashed and was not replaced (`runtime.enable_crash_block`).
+    blocked: usize,
+    /// How these ended.
+    crashes: Vec<CrashRow>,
+}
+
+/// How a guest ended that was not replaced.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Crash")]
+struct CrashRow {
+    /// RFC 3339, UTC.
+    at: String,
+    /// The request that it was answering.
+    request_id: String,
+    error: String,
+    /// Innermost frame first, one a line; empty where the engine kept none.
+    stack: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum InstanceState {
     Running,
-    /// Some of its guests cannot be made again.
+    /// Some of its guests cannot be made again, or are not to be.
     Degraded,
 }
 
@@ -221,6 +240,13 @@ impl JsonSchema for Digest {
 /// The schema of a service file, which is a document of its own as well.
 pub(super) fn service_file(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "$ref": "#/components/schemas/ServiceFile" })
+}
+
+impl CrashRow {
+    fn of(crash: Crash) -> Self {
+        let at = humantime::format_rfc3339_seconds(crash.at).to_string();
+        Self { at, request_id: crash.request_id.to_string(), error: crash.error, stack: crash.stack }
+    }
 }
 
 impl From<&Phase> for PhaseName {
@@ -299,6 +325,7 @@ impl Admin {
             group: record.group().map(str::to_owned),
             weight: record.weight,
             traffic_state: record.traffic_state,
+            mirror: record.mirror.clone(),
             url: self.url(service.name()),
             token: shown(record.token.as_ref()),
             previous_token: shown(record.previous_token.as_ref()),
@@ -391,6 +418,12 @@ fn message(state: &State) -> String {
         let number = canary.version;
         return format!("the canary, version {number}, could not be brought up; the log says why");
     }
+    let crashes: Vec<Crash> = serving.versions().flat_map(|version| version.crashes()).flatten().collect();
+    if let Some(first) = crashes.first() {
+        let (count, since) = (crashes.len(), humantime::format_rfc3339_seconds(first.at));
+        let error = &first.error;
+        return format!("degraded: {count} workers are blocked since {since}, a restart heals them: {error}");
+    }
     let Some(trouble) = serving.versions().flat_map(|version| version.troubles()).flatten().next() else {
         return String::new();
     };
@@ -416,10 +449,16 @@ fn seconds_until(trouble: &Trouble) -> f64 {
 impl Admin {
     fn instances(&self, state: &State, restarts: u64) -> Vec<Instance> {
         let address = self.data_url.trim_start_matches("http://");
-        let row = |version: u64, (o, trouble, started): (Occupancy, Option<Trouble>, SystemTime)| Instance {
+        type Seen = (Occupancy, Option<Trouble>, SystemTime, Vec<Crash>);
+        let row = |version: u64, (o, trouble, started, crashes): Seen| Instance {
             index: 0,
             version,
-            state: if trouble.is_none() { InstanceState::Running } else { InstanceState::Degraded },
+            blocked: crashes.len(),
+            state: if trouble.is_none() && crashes.is_empty() {
+                InstanceState::Running
+            } else {
+                InstanceState::Degraded
+            },
             address: address.to_owned(),
             started_at: humantime::format_rfc3339_seconds(started).to_string(),
             workers: o.workers,
@@ -432,11 +471,13 @@ impl Admin {
                 next_attempt_ms: (seconds_until(&trouble) * 1e3).round() as u64,
                 error: trouble.error,
             }),
+            crashes: crashes.into_iter().map(CrashRow::of).collect(),
         };
         let of_version = |version: &Arc<Version>| -> Vec<Instance> {
             let (occupancy, troubles) = (version.occupancy(), version.troubles());
-            let instances = occupancy.into_iter().zip(troubles).zip(version.starts());
-            instances.map(|((o, trouble), started)| row(version.number, (o, trouble, started))).collect()
+            let instances = occupancy.into_iter().zip(troubles).zip(version.starts()).zip(version.crashes());
+            let seen = |(((o, trouble), started), crashes)| row(version.number, (o, trouble, started, crashes));
+            instances.map(seen).collect()
         };
         let rows = state.phase.serving().into_iter().flat_map(Serving::versions).flat_map(of_version);
         rows.enumerate().map(|(index, row)| Instance { index, ..row }).collect()

@@ -34,6 +34,12 @@ impl<W: Send + 'static> Place<W> {
         }
     }
 
+    /// The worker is spoilt, and whoever has the vacancy decides what becomes of its place.
+    pub fn give_up(mut self) -> Vacancy<W> {
+        drop(self.worker.take());
+        Vacancy { admission: Arc::clone(&self.admission), stalled: false }
+    }
+
     /// The worker is whole; the next call may have it.
     pub fn release(mut self) {
         if let Some(worker) = self.worker.take() {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{AdminArgs, Client};
 use super::failure::{Exit, Failure};
+use super::mirror::Mirror;
 use super::screen::Screen;
 use super::versions::Canary;
 use crate::config::{ServiceFile, ServiceName, ServiceSpec};
@@ -96,6 +97,8 @@ struct Description {
     weight: u64,
     #[serde(default)]
     traffic_state: String,
+    #[serde(default)]
+    mirror: Option<Mirror>,
     url: String,
     token: Option<String>,
     #[serde(default)]
@@ -331,6 +334,9 @@ impl Description {
         }
         rows.push(("Processor", format!("{digest}…, {} bytes", self.processor.bytes)));
         rows.push(("Model", format!("{} files", self.model.len())));
+        if let Some(mirror) = self.mirror {
+            rows.push(("Mirror", mirror.told()));
+        }
         if let Some(snapshot) = self.snapshot {
             rows.push(("Snapshot", snapshot.told()));
         }

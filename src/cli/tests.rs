@@ -21,6 +21,7 @@ mod calls;
 mod control;
 mod deploy;
 mod help;
+mod mirror;
 mod services;
 mod versions;
 

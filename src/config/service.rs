@@ -63,6 +63,8 @@ pub struct Rpc {
     /// Requests a second.
     pub rate_limit: Option<NonZeroU32>,
     pub batching: Option<Batching>,
+    /// Where copies of requests go.
+    pub mirror: Option<MirrorRule>,
     pub decompressor: Option<Decompressor>,
 }
 
@@ -70,6 +72,14 @@ pub struct Rpc {
 pub struct Batching {
     pub max_size: usize,
     pub max_wait: Duration,
+}
+
+/// A share of the requests that is sent to another service as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorRule {
+    pub target: ServiceName,
+    /// Of a hundred requests.
+    pub ratio: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,6 +303,10 @@ fn rpc(settings: &Settings<'_>) -> Rpc {
         max_queue_size: settings.small("metadata.rpc.max_queue_size"),
         rate_limit: NonZeroU32::new(settings.small("metadata.rpc.rate_limit")),
         batching,
+        mirror: settings.text("metadata.rpc.mirror.target").map(|target| MirrorRule {
+            target: ServiceName::parse(&target).expect("the name was checked"),
+            ratio: settings.small("metadata.rpc.mirror.ratio"),
+        }),
         decompressor,
     }
 }

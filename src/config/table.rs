@@ -79,6 +79,11 @@ pub(super) const KEYS: &[Key] = &[
         .means("How many milliseconds the oldest request of a batch waits for it to fill; 0 is no longer than for a worker."),
     Key::used("metadata.rpc.decompressor", Word(&["zlib", "gzip", "snappy", "zstd", "lz4"]))
         .means("How request bodies without `Content-Encoding` are compressed; EAS clients do not say so in a header."),
+    Key::used("metadata.rpc.mirror.target", Name)
+        .means("The service that copies of requests are sent to; its answers are dropped."),
+    Key::used("metadata.rpc.mirror.ratio", whole(0, 100, "%"))
+        .default("100", "who names a target and no ratio wants to see everything there")
+        .means("How many of a hundred requests are copied."),
     Key::used("metadata.eas.termination_grace_period", whole(0, 3600, "s"))
         .default("30", "as in EAS; six times the default deadline of a request")
         .means("How many seconds an old version may go on with what it has begun, after the new one took over.")
@@ -137,9 +142,9 @@ pub(super) const KEYS: &[Key] = &[
         .default("[\"timing\"]", "timing explains a slow answer; fuel and stack tell strangers about the code")
         .means("What answers may show to callers: `timing`, `fuel`, `stack`."),
     // Known to EAS, outside `metadata`.
-    Key::later("runtime.enable_crash_block", Flag)
+    Key::used("runtime.enable_crash_block", Flag)
         .default("false", "as in EAS")
-        .means("Whether a crashed guest is kept for inspection instead of being replaced."),
+        .means("Whether the place of a guest that crashed stays empty, with its error and stack to be looked at, until the service is restarted; not where requests are batched."),
     Key::used("networking.traffic_state", Word(&["grouping", "standalone", "Grouping", "Standalone"]))
         .default("\"grouping\"", "who puts a service into a group wants it to share the group's requests")
         .means("Whether the service shares its group's requests at first (`grouping`) or is called by its own name alone (`standalone`)."),
@@ -213,6 +218,5 @@ pub(super) const KEYS: &[Key] = &[
     Key::ignored("metadata.rpc.enable_sigterm", "Whether a terminating process gets SIGTERM; a guest has no signals."),
     Key::ignored("metadata.rpc.proxy_path", "The path that a container is called at."),
     Key::ignored("metadata.rpc.enable_jemalloc", "Whether the engine uses jemalloc."),
-    Key::ignored("metadata.rpc.mirror", "Where traffic is mirrored to."),
     Key::ignored("metadata.rpc.http", "Properties of the engine's HTTP server."),
 ];

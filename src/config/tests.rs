@@ -252,7 +252,7 @@ fn eas_keys_without_meaning_are_listed_and_so_are_those_without_effect_yet() {
         "metadata.rpc.io_threads",
     ];
     assert_eq!(file.ignored(), ignored);
-    let not_yet = ["sandbox.allow_hosts", "runtime.enable_crash_block"];
+    let not_yet = ["sandbox.allow_hosts"];
     assert_eq!(file.not_yet(), not_yet);
 }
 

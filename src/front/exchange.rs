@@ -53,6 +53,8 @@ pub(super) struct Account<L: Deref<Target = Ledger>> {
     running: bool,
     fuel: Option<u64>,
     memory: usize,
+    /// It is a copy of a request for another service.
+    mirrored: bool,
     settled: bool,
 }
 
@@ -111,6 +113,7 @@ impl<'a> Exchange<'a> {
             running: false,
             fuel: None,
             memory: 0,
+            mirrored: false,
             settled: false,
         }
     }
@@ -134,6 +137,7 @@ impl<'a> Exchange<'a> {
             running: self.running,
             fuel: self.fuel,
             memory: self.memory,
+            mirrored: self.mirrored,
             settled,
         }
     }
@@ -157,6 +161,13 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         let owner = owner.into();
         owner.metrics().accepted();
         self.owner = Some(owner);
+    }
+
+    /// The request is a copy of one for another service: it is in this one's account, and marked.
+    pub(super) fn mirrors(&mut self, service: Arc<crate::registry::Service>) {
+        self.mirrored = true;
+        service.metrics().mirrored();
+        self.belongs_to(service);
     }
 
     /// The request goes to an upstream; how far it comes is noted here.
@@ -285,6 +296,7 @@ impl<L: Deref<Target = Ledger>> Account<L> {
             retries: trip.map_or(0, |trip| trip.retries),
             bytes_in: trip.map_or(self.bytes_in, Trip::bytes_in),
             bytes_out,
+            mirrored: self.mirrored,
             cause,
         });
     }

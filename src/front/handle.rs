@@ -23,6 +23,7 @@ use super::body;
 use super::compress::{Wanted, compress};
 use super::exchange::{Exchange, Ledger};
 use super::head::HeadFault;
+use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
 use super::refusal::{Connection, Refusal};
 use super::relayed::{Content, Relayed};
@@ -158,7 +159,7 @@ impl Line {
             // In a box, so that requests which are answered here do not carry the room for it.
             Owner::Route(route) => return Box::pin(self.forward(&route, headers, wire, exchange, found)).await,
         };
-        let Chosen { version, account } = service.choose().map_err(|phase| Refusal::from_phase(&phase))?;
+        let Chosen { version, account, mirror } = service.choose().map_err(|phase| Refusal::from_phase(&phase))?;
         exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
@@ -198,6 +199,15 @@ impl Line {
         }
         remove_the_hosts(&mut headers);
         let wanted = Wanted::of(exchange.method(), &headers, sandbox.compress_responses);
+        if let (Some(mirror), Some(registry)) = (mirror, &self.services.local)
+            && let Some(place) = mirror.place(service.metrics())
+        {
+            let (method, uri) = (exchange.method().clone(), exchange.uri().clone());
+            let (request_id, headers, body) = (exchange.request_id, headers.clone(), body.clone());
+            let copied = Copied { request_id, method, uri, path_start, headers, body };
+            let (registry, ledger) = (Arc::clone(registry), Arc::clone(&self.ledger));
+            copied.send(mirror.target.clone(), place, registry, ledger, Arc::clone(service.metrics()));
+        }
         let call = exchange.runs(path_start, headers, body, deadline);
         let run =
             version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;

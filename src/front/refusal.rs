@@ -274,6 +274,11 @@ impl Refusal {
         match why {
             NotAdmitted::QueueFull => Self::QueueFull { max_queue: rpc.max_queue_size },
             NotAdmitted::NoWorker => Self::no_worker(),
+            NotAdmitted::Blocked => Self::NoHealthyUpstream {
+                detail: "no healthy upstream: every guest of the service has crashed and is kept to be looked at \
+                         (runtime.enable_crash_block); its owner restarts it"
+                    .into(),
+            },
             NotAdmitted::Overdue => Self::DeadlineExceeded { limit: rpc.keepalive },
             NotAdmitted::Retired => Self::Retired,
         }

@@ -106,6 +106,10 @@ pub enum ChangeError {
     GroupNamedLikeService {
         group: String,
     },
+    MirrorsItself,
+    NoMirrorTarget {
+        target: String,
+    },
     /// Callers cannot know which version answers, so both must take the same token.
     CanaryToken,
     BadWeight {
@@ -193,6 +197,10 @@ impl ChangeError {
             }
             Self::GroupNamedLikeService { group } => {
                 format!("the group {group:?} has the name of a service, and both would have one URL (metadata.group)")
+            }
+            Self::MirrorsItself => "a service cannot mirror its requests to itself (metadata.rpc.mirror)".into(),
+            Self::NoMirrorTarget { target } => {
+                format!("there is no service {target:?} to mirror requests to (metadata.rpc.mirror)")
             }
             Self::CanaryToken => {
                 "a canary has the token of its service, since nobody knows which of the two versions answers".into()

@@ -12,8 +12,8 @@ use super::service::{Phase, Service};
 use super::serving::Serving;
 use super::version::Version;
 use super::{Registry, history, now, tokens};
-use crate::config::{ServiceFile, ServiceSpec, TrafficState};
-use crate::storage::{Artifact, CanaryRecord, Digest, Record};
+use crate::config::{MirrorRule, ServiceFile, ServiceSpec, TrafficState};
+use crate::storage::{Artifact, CanaryRecord, Digest, MirrorRecord, Record};
 
 impl Registry {
     pub async fn create(
@@ -47,6 +47,7 @@ impl Registry {
             canary: None,
             weight: USUAL_WEIGHT,
             traffic_state: file.spec().traffic_state(),
+            mirror: mirror(file.spec()),
             file: file.normalised(),
             token: tokens::first(file.spec().token())?,
             previous_token: None,
@@ -58,6 +59,7 @@ impl Registry {
             updated_at: now,
         };
         self.check_names(&record)?;
+        self.check_mirror(&name, record.mirror.as_ref())?;
         let service = Arc::new(Service::new(record.clone(), Phase::Starting));
         let _files = self.unnamed_files.read().await;
         let version = self.build(&record, &service, progress).await?;
@@ -116,6 +118,13 @@ impl Registry {
         let (token, previous_token) = tokens::after_modify(old, file.spec().token())?;
         let number = old.latest + 1;
         let traffic_state = traffic_state(old, &present_spec, file.spec());
+        let mirror = match mirror(file.spec()) {
+            same if same == mirror(&present_spec) => old.mirror.clone(),
+            changed => {
+                self.check_mirror(name, changed.as_ref())?;
+                changed
+            }
+        };
         let record = Record {
             version: number,
             latest: number,
@@ -132,6 +141,7 @@ impl Registry {
                 None => old.warm_up.clone(),
             },
             traffic_state,
+            mirror,
             updated_at: now(),
             ..Record::clone(old)
         };
@@ -231,6 +241,12 @@ impl Registry {
 /// Whether the service shares its group's requests: as it does now, unless the change says otherwise.
 fn traffic_state(old: &Record, before: &ServiceSpec, after: &ServiceSpec) -> TrafficState {
     if before.traffic_state() == after.traffic_state() { old.traffic_state } else { after.traffic_state() }
+}
+
+/// What a service file says about copies of requests.
+fn mirror(spec: &ServiceSpec) -> Option<MirrorRecord> {
+    let MirrorRule { target, ratio } = spec.rpc().mirror.as_ref()?;
+    Some(MirrorRecord { target: target.to_string(), ratio: *ratio })
 }
 
 fn at_work(serving: &Serving, number: u64) -> Option<Arc<Version>> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 use super::batches::{Batches, Outcome};
+use super::crashes::Crashes;
 use super::replacements::{LastTrouble, Replacements, Trouble};
 use super::version::make;
 use super::worker::Worker;
@@ -35,6 +36,8 @@ pub(super) struct Instance {
     /// Where requests wait that are answered together.
     pub(super) batcher: Option<Batcher<Arc<Call>, Outcome>>,
     trouble: Arc<LastTrouble>,
+    /// Guests that were not replaced, where that is asked for.
+    pub(super) crashes: Arc<Crashes>,
     /// No guest is made any more for those that fail.
     retired: Arc<AtomicBool>,
     grace: Duration,
@@ -93,8 +96,19 @@ impl Instance {
             Batcher::new(limits, Arc::clone(&admission), batches)
         });
         let grace = spec.termination_grace();
+        let crashes = Arc::default();
         let cut = (grace < spec.rpc().keepalive).then(|| watch::Sender::new(false));
-        Ok(Arc::new(Self { admission, batcher, trouble, retired, grace, cut, started: SystemTime::now(), _room: room }))
+        Ok(Arc::new(Self {
+            admission,
+            batcher,
+            trouble,
+            crashes,
+            retired,
+            grace,
+            cut,
+            started: SystemTime::now(),
+            _room: room,
+        }))
     }
 
     pub(super) fn occupancy(&self) -> Occupancy {
@@ -109,7 +123,8 @@ impl Instance {
     pub(super) fn is_full(&self) -> bool {
         match &self.batcher {
             Some(batcher) => batcher.is_full(),
-            None => self.admission.is_full(),
+            // Where no worker is left, what comes is not told to wait for one.
+            None => self.admission.is_full() && !self.admission.is_deserted(),
         }
     }
 

@@ -192,6 +192,7 @@ fn changes(before: &Record, after: &Record) -> Vec<String> {
         ("canary", before.canary != after.canary),
         ("weight", before.weight != after.weight),
         ("traffic_state", before.traffic_state != after.traffic_state),
+        ("mirror", before.mirror != after.mirror),
     ];
     let mut keys = Vec::new();
     differing(&before.file, &after.file, "", &mut keys);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 
+use super::mirror::{COPIES_UNDER_WAY, Mirror};
 use super::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
 use crate::storage::Record;
@@ -14,6 +16,8 @@ use crate::telemetry::ServiceMetrics;
 pub struct Service {
     name: Box<str>,
     metrics: Arc<ServiceMetrics>,
+    /// Places for copies of its requests.
+    copies: Arc<Semaphore>,
     state: ArcSwap<State>,
 }
 
@@ -21,6 +25,8 @@ pub struct Service {
 pub struct State {
     pub record: Arc<Record>,
     pub phase: Phase,
+    /// As the record says; `None` where nothing is copied.
+    mirror: Option<Arc<Mirror>>,
     /// Those of the record, ready to be compared; `None` for a public service.
     tokens: Option<Arc<Tokens>>,
 }
@@ -55,9 +61,10 @@ impl Phase {
 }
 
 impl State {
-    fn new(record: Record, phase: Phase) -> Self {
+    fn new(record: Record, phase: Phase, copies: &Arc<Semaphore>) -> Self {
+        let mirror = record.mirror.as_ref().map(|mirror| Arc::new(Mirror::new(mirror, Arc::clone(copies))));
         let tokens = record.token.clone().map(|token| Arc::new(Tokens::new(token, record.previous_token.clone())));
-        Self { record: Arc::new(record), phase, tokens }
+        Self { record: Arc::new(record), phase, mirror, tokens }
     }
 
     /// The group that it is in.
@@ -68,10 +75,12 @@ impl State {
 
 impl Service {
     pub(super) fn new(record: Record, phase: Phase) -> Self {
+        let copies = Arc::new(Semaphore::new(COPIES_UNDER_WAY));
         Self {
             name: record.name.as_str().into(),
             metrics: Arc::default(),
-            state: ArcSwap::from_pointee(State::new(record, phase)),
+            state: ArcSwap::from_pointee(State::new(record, phase, &copies)),
+            copies,
         }
     }
 
@@ -89,8 +98,9 @@ impl Service {
 
     /// The version whose turn it is to answer, and that goes on answering for whoever holds it.
     pub fn choose(&self) -> Result<Chosen, Phase> {
-        match &self.state.load().phase {
-            Phase::Running(serving) => Ok(serving.choose()),
+        let state = self.state.load();
+        match &state.phase {
+            Phase::Running(serving) => Ok(Chosen { mirror: state.mirror.clone(), ..serving.choose() }),
             other => Err(other.clone()),
         }
     }
@@ -110,8 +120,8 @@ impl Service {
     /// A service that is being brought up may change its tokens meanwhile, so each goes on from what the other left.
     pub(super) fn enter(&self, phase: &Phase) {
         let old = self.state.rcu(|state| {
-            let (record, tokens) = (Arc::clone(&state.record), state.tokens.clone());
-            State { record, phase: phase.clone(), tokens }
+            let (record, tokens, mirror) = (Arc::clone(&state.record), state.tokens.clone(), state.mirror.clone());
+            State { record, phase: phase.clone(), mirror, tokens }
         });
         retire_all_but(phase, &old.phase);
     }
@@ -119,19 +129,19 @@ impl Service {
     /// The start of the host has come to this service. Whoever has changed its phase meanwhile knew better.
     pub(super) fn come_up(&self, phase: &Phase) {
         self.state.rcu(|state| {
-            let (record, tokens) = (Arc::clone(&state.record), state.tokens.clone());
+            let (record, tokens, mirror) = (Arc::clone(&state.record), state.tokens.clone(), state.mirror.clone());
             let phase = if matches!(state.phase, Phase::Starting) { phase } else { &state.phase }.clone();
-            State { record, phase, tokens }
+            State { record, phase, mirror, tokens }
         });
     }
 
     /// The record changes, and nothing else.
     pub(super) fn note(&self, record: &Record) {
-        self.state.rcu(|state| State::new(record.clone(), state.phase.clone()));
+        self.state.rcu(|state| State::new(record.clone(), state.phase.clone(), &self.copies));
     }
 
     pub(super) fn replace(&self, record: Record, phase: Phase) {
-        let new = Arc::new(State::new(record, phase));
+        let new = Arc::new(State::new(record, phase, &self.copies));
         let old = self.state.swap(Arc::clone(&new));
         retire_all_but(&new.phase, &old.phase);
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::instance::Instance;
+use super::mirror::Mirror;
 use super::turns::Turns;
 use super::version::Version;
 
@@ -32,6 +33,8 @@ pub struct Chosen {
     pub version: Arc<Version>,
     /// Where the outcome is noted by version, while there are two.
     pub account: Option<Arc<Account>>,
+    /// Where a copy of the request may have to go.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// How requests ended since the canary began, by version and status.
@@ -84,11 +87,11 @@ impl Serving {
     /// Whose turn it is to answer.
     pub(super) fn choose(&self) -> Chosen {
         let Some(canary) = &self.canary else {
-            return Chosen { version: Arc::clone(&self.current), account: None };
+            return Chosen { version: Arc::clone(&self.current), account: None, mirror: None };
         };
         let is_canarys = canary.turns.next() < u64::from(canary.weight);
         let version = if is_canarys { &canary.version } else { &self.current };
-        Chosen { version: Arc::clone(version), account: Some(Arc::clone(&canary.account)) }
+        Chosen { version: Arc::clone(version), account: Some(Arc::clone(&canary.account)), mirror: None }
     }
 
     /// The current version, then the canary.

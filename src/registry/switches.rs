@@ -20,11 +20,15 @@ impl Registry {
         Ok(service)
     }
 
-    /// Brings a stopped or failed service up; one that runs keeps running.
+    /// Brings a stopped or failed service up; one that runs keeps running, unless guests of it have crashed and were not
+    /// replaced: then its instances are made anew.
     pub async fn start(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
         let (turn, service) = self.turn(name, order).await?;
         let state = service.state();
-        if matches!(state.phase, Phase::Running(_)) {
+        if let Phase::Running(serving) = &state.phase {
+            if serving.instances().any(|instance| !instance.crashes.is_empty()) {
+                self.renew(&service, &turn).await?;
+            }
             return Ok(service);
         }
         let record = Record { stopped: false, updated_at: now(), ..Record::clone(&state.record) };
@@ -46,13 +50,20 @@ impl Registry {
         if matches!(state.phase, Phase::Stopped | Phase::Starting) {
             return Err(ChangeError::NotRunning(state.phase.name()));
         }
+        self.renew(&service, &turn).await?;
+        Ok(service)
+    }
+
+    /// Makes every instance anew, for who has the turn.
+    async fn renew(&self, service: &Service, turn: &Turn<'_>) -> Result<(), ChangeError> {
+        let record = Arc::clone(&service.state().record);
         let _files = self.unnamed_files.read().await;
-        let serving = self.build_serving(&state.record, &service).await?;
+        let serving = self.build_serving(&record, service).await?;
         failpoint::reach("restart.ready");
         service.enter(&Phase::Running(serving));
         self.regroup();
-        self.note(turn.entry(name, Some(&state.record))).await;
-        Ok(service)
+        self.note(turn.entry(service.name(), Some(&record))).await;
+        Ok(())
     }
 
     /// The same for one instance. They are counted from 0 through the current version and then the canary, as `desc`

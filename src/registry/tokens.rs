@@ -144,6 +144,7 @@ mod tests {
             weight: 100,
             traffic_state: TrafficState::Grouping,
             revision: 0,
+            mirror: None,
             file,
             token: current,
             previous_token: previous,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
+use super::crashes::Crash;
 use super::image::Ready;
 use super::instance::{Held, Instance, Supplies};
 use super::replacements::Trouble;
@@ -14,7 +15,7 @@ use crate::admission::{Habit, Lanes, Occupancy, Overdue, Place, Turned, Unanswer
 use crate::call::{Call, RequestId};
 use crate::config::{Fuel, Isolation, ServiceSpec};
 use crate::policy::{Entered, Limit, Limited, Policy, Rate};
-use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Run, Settings, Worn};
+use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Run, Settings, Worn};
 use crate::telemetry::ServiceMetrics;
 
 /// A version of a service at work.
@@ -41,6 +42,8 @@ pub enum NotAdmitted {
     Overdue,
     /// No worker is left and none can be made for now.
     NoWorker,
+    /// Every guest has crashed, and the service wants that to be looked at.
+    Blocked,
     /// Another version has taken over, and the grace of this one is over.
     Retired,
 }
@@ -184,6 +187,7 @@ impl Version {
             Some(Ok(held)) => Ok(Ticket { held, instance: index }),
             Some(Err(Turned::QueueFull)) => Err(NotAdmitted::QueueFull),
             Some(Err(Turned::Overdue)) => Err(NotAdmitted::Overdue),
+            Some(Err(Turned::NoWorker)) if !instance.crashes.is_empty() => Err(NotAdmitted::Blocked),
             Some(Err(Turned::NoWorker)) => Err(NotAdmitted::NoWorker),
             None => Err(NotAdmitted::Retired),
         }
@@ -236,7 +240,9 @@ impl Version {
                 None
             }
             Ok(run) if run.left_the_guest_whole() => None,
-            Ok(run) => run.result.as_ref().err().map(crate::sandbox::Fault::kind),
+            // Nothing takes its place.
+            Ok(Run { result: Err(fault), .. }) if self.blocks(fault) => None,
+            Ok(run) => run.result.as_ref().err().map(Fault::kind),
         };
         drop(interrupted);
         outcome
@@ -259,13 +265,19 @@ impl Version {
     ) -> Result<(Run, Option<Worn>), Stopped> {
         let deadline = call.deadline;
         let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
+        let blocked = self.spec.enable_crash_block().then(|| Arc::clone(&instance.crashes));
+        let request_id = call.request_id;
         let work = Box::pin(async move {
             let guest = place.start().guest().await.map_err(Stopped::NoGuest)?;
             let run = guest.run(call, began).await;
             let may_stay = reuse && run.left_the_guest_whole();
             let worn = guest.worn().filter(|_| may_stay);
-            if may_stay && worn.is_none() {
-                place.release();
+            match (&run.result, blocked) {
+                (Err(fault), Some(crashes)) if fault.is_crash() => {
+                    crashes.keep(place.give_up(), request_id, fault.to_string(), &run.stack);
+                }
+                _ if may_stay && worn.is_none() => place.release(),
+                _ => {}
             }
             Ok((run, worn))
         });
@@ -275,6 +287,16 @@ impl Version {
             Some(Err(Overdue)) => Err(Stopped::Overdue),
             Some(Ok(outcome)) => outcome,
         }
+    }
+
+    /// Whether a guest that ended like this is not replaced.
+    fn blocks(&self, fault: &Fault) -> bool {
+        self.spec.enable_crash_block() && fault.is_crash()
+    }
+
+    /// Guests of each instance that were not replaced.
+    pub fn crashes(&self) -> Vec<Vec<Crash>> {
+        self.instances.iter().map(|instance| instance.crashes.list()).collect()
     }
 
     /// Why guests are initialised one by one; `None` where they start from a snapshot.

@@ -45,6 +45,14 @@ impl Fault {
         !matches!(self, Self::Failure { .. })
     }
 
+    /// Whether the guest broke down by itself, rather than being stopped or answering nonsense.
+    pub const fn is_crash(&self) -> bool {
+        match self {
+            Self::Panic { .. } | Self::Trap { .. } | Self::StackOverflow | Self::OutOfMemory { .. } => true,
+            Self::Failure { .. } | Self::FuelExhausted { .. } | Self::BadAnswer { .. } | Self::Host { .. } => false,
+        }
+    }
+
     /// Short and stable: the `fault` label of metrics and log lines.
     pub const fn kind(&self) -> &'static str {
         match self {

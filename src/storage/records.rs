@@ -47,6 +47,8 @@ pub struct Record {
     pub weight: u16,
     /// Whether it shares them at all.
     pub traffic_state: TrafficState,
+    /// Where copies of its requests go.
+    pub mirror: Option<MirrorRecord>,
     /// The service file in its canonical form.
     pub file: Value,
     /// Absent for a public service.
@@ -72,6 +74,16 @@ pub struct CanaryRecord {
     pub version: u64,
     /// Percent of the requests.
     pub weight: u8,
+}
+
+/// Copies of requests for another service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Mirror")]
+pub struct MirrorRecord {
+    /// The service that gets them.
+    pub target: String,
+    /// Of a hundred requests.
+    pub ratio: u8,
 }
 
 /// What a version of a service consists of, from its deploy on.
@@ -448,6 +460,7 @@ mod tests {
             canary: None,
             weight: 100,
             traffic_state: TrafficState::Grouping,
+            mirror: None,
             file: serde_json::json!({"name": name}),
             token: Some(Token::parse("t").unwrap()),
             previous_token: None,

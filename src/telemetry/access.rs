@@ -42,6 +42,8 @@ pub struct Entry<'a> {
     pub retries: u8,
     pub bytes_in: usize,
     pub bytes_out: usize,
+    /// A copy of a request for another service.
+    pub mirrored: bool,
     /// The private cause, for the log alone.
     pub cause: &'a str,
 }
@@ -88,6 +90,9 @@ impl Entry<'_> {
         number(line, " memory=", self.memory as u64);
         number(line, " bytes_in=", self.bytes_in as u64);
         number(line, " bytes_out=", self.bytes_out as u64);
+        if self.mirrored {
+            line.push_str(" mirrored=true");
+        }
         if !self.cause.is_empty() {
             line.push_str(" cause=\"");
             push_escaped(line, self.cause);
@@ -126,6 +131,9 @@ impl Entry<'_> {
         number(line, ",\"memory\":", self.memory as u64);
         number(line, ",\"bytes_in\":", self.bytes_in as u64);
         number(line, ",\"bytes_out\":", self.bytes_out as u64);
+        if self.mirrored {
+            line.push_str(",\"mirrored\":true");
+        }
         if !self.cause.is_empty() {
             text(line, ",\"cause\":\"", self.cause);
         }
@@ -190,6 +198,7 @@ mod tests {
             retries: 0,
             bytes_in: 5,
             bytes_out: 6,
+            mirrored: false,
             cause: "it \"broke\"\nbadly",
         }
     }

@@ -31,6 +31,8 @@ pub struct ServiceMetrics {
     initialize_failures: AtomicU64,
     log_dropped: AtomicU64,
     batches: Sizes,
+    mirrored: AtomicU64,
+    mirror_dropped: AtomicU64,
 }
 
 /// What is counted at every request. Each thread has its own, for to count together is to wait for each other.
@@ -70,6 +72,8 @@ impl Default for ServiceMetrics {
             initialize_failures: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
             batches: Sizes::default(),
+            mirrored: AtomicU64::new(0),
+            mirror_dropped: AtomicU64::new(0),
         }
     }
 }
@@ -91,6 +95,16 @@ impl ServiceMetrics {
         if let Some(code) = code {
             self.by_code.add(code);
         }
+    }
+
+    /// A request is a copy of one for another service; it is accepted besides.
+    pub fn mirrored(&self) {
+        self.mirrored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A copy of a request could not be sent on.
+    pub fn mirror_dropped(&self) {
+        self.mirror_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Requests that came in, and requests that ended; equal when none is under way.
@@ -253,6 +267,11 @@ impl View {
             "processors' log lines past the limit of a request",
             of(|m| &m.log_dropped),
         )?;
+
+        let help = "of the requests that came in, copies of requests for other services";
+        self.counter(encoder, "requests_mirrored", help, of(|m| &m.mirrored))?;
+        let help = "copies of requests dropped because their target had no room, or because too many were under way";
+        self.counter(encoder, "mirror_dropped", help, of(|m| &m.mirror_dropped))?;
 
         let help = "requests by the status they ended with; 499 means the client left first";
         let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;

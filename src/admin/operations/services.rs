@@ -8,8 +8,8 @@ use crate::admin::api::{empty_reply, json_body, json_reply};
 use crate::admin::deploy::{CreateBody, Deploy, Event, ModifyBody};
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::{
-    ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, NAME_TAKEN, NOT_RUNNING, PROCESSOR_REFUSED,
-    Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, MIRROR_REFUSED, NAME_TAKEN, NOT_RUNNING,
+    PROCESSOR_REFUSED, Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::view::{Changed, Deployed, Description, ServiceList};
@@ -39,7 +39,14 @@ pub(super) static ROWS: &[Operation] = &[
             Answer::new(StatusCode::CREATED, "It is ready.", &[Content::json::<Deployed>()]),
             Answer::ok("The steps of the deploy, as they begin.", &[Content::lines::<Event>()]),
         ])
-        .refuses(&[&INVALID_SERVICE_FILE, &PROCESSOR_REFUSED, &SERVICE_EXISTS, &ARTIFACT_MISSING, &NAME_TAKEN]),
+        .refuses(&[
+            &INVALID_SERVICE_FILE,
+            &PROCESSOR_REFUSED,
+            &SERVICE_EXISTS,
+            &ARTIFACT_MISSING,
+            &NAME_TAKEN,
+            &MIRROR_REFUSED,
+        ]),
     Operation::get("/api/v1/services/{name}", "getService", |asked| Box::pin(async move { describe(&asked) }))
         .tagged()
         .says(
@@ -69,6 +76,7 @@ pub(super) static ROWS: &[Operation] = &[
             &CANARY_UNDER_WAY,
             &CANARY_TOKEN,
             &NAME_TAKEN,
+            &MIRROR_REFUSED,
             &NOT_RUNNING,
         ]),
     Operation::delete("/api/v1/services/{name}", "deleteService", |asked| Box::pin(delete(asked)))

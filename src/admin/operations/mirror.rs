@@ -1,0 +1,75 @@
+//! Copies of a service's requests for another one.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::api::{json_body, json_reply, parse};
+use crate::admin::operation::{Answer, Asked, Content, Operation};
+use crate::admin::problem::{MIRROR_REFUSED, Problem, SERVICE_NOT_FOUND};
+use crate::admin::{Reply, conditions};
+use crate::registry::Service;
+use crate::storage::MirrorRecord;
+
+pub(super) static ROWS: &[Operation] = &[
+    Operation::get("/api/v1/services/{name}/mirror", "getMirror", |asked| {
+        Box::pin(async move { told(&*asked.service()?) })
+    })
+    .tagged()
+    .says("Tell where copies of a service's requests go", "")
+    .answers(&[Answer::ok("The mirror.", &[Content::json::<MirrorOf>()])])
+    .refuses(&[&SERVICE_NOT_FOUND]),
+    Operation::put("/api/v1/services/{name}/mirror", "setMirror", |asked| Box::pin(set(asked)))
+        .changes("mirror")
+        .tagged()
+        .says(
+            "Send copies of a service's requests to another one",
+            "Their answers are dropped. No version is made, and no guest is touched.",
+        )
+        .takes(&[Content::json::<MirrorBody>()])
+        .answers(&[Answer::ok("It is so now.", &[Content::json::<MirrorOf>()])])
+        .refuses(&[&SERVICE_NOT_FOUND, &MIRROR_REFUSED]),
+    Operation::delete("/api/v1/services/{name}/mirror", "deleteMirror", |asked| Box::pin(end(asked)))
+        .changes("mirror")
+        .tagged()
+        .says("Send no more copies", "What is so already is no error.")
+        .answers(&[Answer::ok("It is so now.", &[Content::json::<MirrorOf>()])])
+        .refuses(&[&SERVICE_NOT_FOUND]),
+];
+
+/// Where copies of a service's requests go.
+#[derive(Serialize, JsonSchema)]
+struct MirrorOf {
+    name: String,
+    /// Null where none are made.
+    mirror: Option<MirrorRecord>,
+}
+
+/// Where copies are to go.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MirrorBody {
+    target: String,
+    /// Of a hundred requests.
+    #[schemars(range(max = 100))]
+    ratio: u64,
+}
+
+fn told(service: &Service) -> Result<Reply, Problem> {
+    let record = Arc::clone(&service.state().record);
+    let mirror = record.mirror.clone();
+    let reply = json_reply(StatusCode::OK, &MirrorOf { name: service.name().to_owned(), mirror })?;
+    Ok(conditions::tagged(reply, record.revision))
+}
+
+async fn set(asked: Asked) -> Result<Reply, Problem> {
+    let (name, order) = (asked.name()?, asked.order().clone());
+    let MirrorBody { target, ratio } = parse(&json_body(&asked.headers, asked.body).await?)?;
+    told(&*asked.admin.registry.set_mirror(name.as_str(), &order, Some((target, ratio))).await?)
+}
+
+async fn end(asked: Asked) -> Result<Reply, Problem> {
+    told(&*asked.admin.registry.set_mirror(asked.name()?.as_str(), asked.order(), None).await?)
+}

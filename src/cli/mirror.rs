@@ -1,0 +1,76 @@
+//! `mirror`: copies of a service's requests for another one.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+use ureq::http::Method;
+
+use super::client::AdminArgs;
+use super::failure::{Exit, Failure};
+use super::screen::Screen;
+use super::services::{path, read};
+use crate::config::ServiceName;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Copies are sent to a service of the same server, whose answers are dropped. They count as its requests, marked as mirrored in
+log and metrics, and are not copied again. Nothing waits for them: at most 16 are under way, and what would be one more, or
+finds the target full, is dropped and counted. Without options, tells where copies go.
+
+Examples:
+  bulkhead mirror digits --target digits-new --ratio 10
+  bulkhead mirror digits
+  bulkhead mirror digits --off")]
+pub(super) struct MirrorArgs {
+    /// The service whose requests are copied
+    name: ServiceName,
+    /// The service that gets the copies
+    #[arg(long, value_name = "SERVICE")]
+    target: Option<ServiceName>,
+    /// How many of a hundred requests are copied
+    #[arg(long, requires = "target", default_value_t = 100)]
+    ratio: u64,
+    /// Make no more copies
+    #[arg(long, conflicts_with_all = ["target", "ratio"])]
+    off: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Deserialize)]
+struct MirrorOf {
+    mirror: Option<Mirror>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Mirror {
+    target: String,
+    ratio: u64,
+}
+
+pub(super) fn mirror(args: &MirrorArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    let client = args.admin.client()?;
+    let place = format!("{}/mirror", path(&args.name));
+    let answer = match &args.target {
+        Some(target) => {
+            let body = json!({ "target": target.as_str(), "ratio": args.ratio });
+            client.deploy(Method::PUT, &place, &body, |_| {})?
+        }
+        None if args.off => client.delete(&place)?,
+        None => client.get(&place)?,
+    };
+    if screen.is_json() {
+        screen.json(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let MirrorOf { mirror } = read(answer)?;
+    let told = mirror.map_or_else(|| "no requests are copied".to_owned(), |mirror| mirror.told());
+    screen.line(format_args!("service `{}`: {told}", args.name))?;
+    Ok(Exit::Ok)
+}
+
+impl Mirror {
+    pub(super) fn told(&self) -> String {
+        format!("{} % of the requests are copied to `{}`", self.ratio, self.target)
+    }
+}

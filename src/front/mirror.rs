@@ -1,0 +1,90 @@
+//! Copies of requests, sent to another service beside the line: nothing of the request waits for its copy.
+//!
+//! A copy counts as a request of the service that it is sent to, and its outcome is that service's; it is marked in log and
+//! metrics. It is never copied again, whatever that service mirrors, so copies cannot go in circles.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::exchange::{Exchange, Ledger};
+use super::refusal::Refusal;
+use crate::call::{Answer, RequestId};
+use crate::registry::{Chosen, Registry, Version};
+use crate::telemetry::ServiceMetrics;
+
+/// A request once more, as its processor sees it. The body is shared and not copied.
+pub(super) struct Copied {
+    pub(super) request_id: RequestId,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) path_start: usize,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Copied {
+    /// Sends it in a task of its own. Where the target does not run or has no room, `source` is told that it was dropped.
+    pub(super) fn send(
+        self,
+        target: Box<str>,
+        place: OwnedSemaphorePermit,
+        registry: Arc<Registry>,
+        ledger: Arc<Ledger>,
+        source: Arc<ServiceMetrics>,
+    ) {
+        tokio::spawn(async move {
+            let _place = place;
+            let found = registry.find(&target).and_then(|service| Some((service.choose().ok()?, service)));
+            let Some((Chosen { version, account, .. }, service)) =
+                found.filter(|(chosen, _)| !chosen.version.is_full())
+            else {
+                return source.mirror_dropped();
+            };
+            let (request_id, method, uri) = (self.request_id, self.method, self.uri);
+            let mut exchange = Exchange::begin(&ledger, request_id, method, uri, Instant::now());
+            exchange.mirrors(service);
+            exchange.answered_by(version.number, account);
+            exchange.received(self.body.len());
+            match answer(&version, &mut exchange, self.path_start, self.headers, self.body).await {
+                Ok(answer) => {
+                    let (status, size) = (answer.status.as_u16(), answer.body.len());
+                    let code = if status == 200 { "" } else { "processor_status" };
+                    exchange.settle(exchange.times(), status, code, "", size);
+                }
+                Err(refusal) => {
+                    let row = refusal.row();
+                    exchange.settle(exchange.times(), row.status, row.code, &refusal.cause(), 0);
+                }
+            }
+        });
+    }
+}
+
+/// The part of the line that is left once somebody else has received the request.
+async fn answer(
+    version: &Version,
+    exchange: &mut Exchange<'_>,
+    path_start: usize,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Answer, Refusal> {
+    let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
+    if !sandbox.methods.accepts(exchange.method().as_str()) {
+        return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
+    }
+    let _entered = version.enter()?;
+    if body.len() > sandbox.max_request_bytes {
+        return Err(Refusal::BodyTooLarge { limit: sandbox.max_request_bytes });
+    }
+    let deadline = exchange.arrived() + rpc.keepalive;
+    let ticket = version.admit(deadline).await.map_err(|why| Refusal::not_admitted(why, rpc))?;
+    let began = exchange.admitted(ticket.has_waited());
+    let call = exchange.runs(path_start, headers, body, deadline);
+    let run = version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
+    exchange.ran(&run);
+    run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))
+}
