@@ -81,7 +81,7 @@ fn a_canary_that_is_dropped_leaves_the_current_version_and_stays_among_the_versi
 #[test]
 fn what_no_canary_can_be_is_refused_and_changes_nothing() {
     let host = start();
-    assert_refused(&release(&host, json!(10)), 409, "no_canary", &["no canary"]);
+    assert_refused(&release(&host, json!(10)), 409, "no_share", &["no canary", "no group"]);
     assert_refused(&post(&host, "release", json!({"abort": true})), 409, "no_canary", &[]);
     assert_refused(&canary(&host, 2, json!(101)), 400, "bad_request", &["101", "0 to 100"]);
     for weight in [json!(-1), json!("ten"), json!(1.5)] {
