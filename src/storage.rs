@@ -18,6 +18,7 @@
 mod artifacts;
 mod audit;
 mod models;
+mod record;
 mod records;
 
 use std::fs;
@@ -28,7 +29,8 @@ use std::time::{Duration, SystemTime};
 
 pub use self::artifacts::{Digest, Upload, hex};
 pub use self::audit::Entry;
-pub use self::records::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, VERSIONS_KEPT, VersionRecord};
+pub use self::record::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, VersionRecord};
+pub use self::records::VERSIONS_KEPT;
 use crate::auth;
 use crate::config::Token;
 use crate::failpoint;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::records::VersionRecord;
+use super::record::VersionRecord;
 use super::{Doing, ImageName, StorageError, sync_dir};
 use crate::failpoint;
 

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::artifacts::{entries, hex};
-use super::records::{ModelFile, VersionRecord};
+use super::record::{ModelFile, VersionRecord};
 use super::{Doing, StorageError, sync_dir};
 use crate::failpoint;
 

@@ -7,15 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::artifacts::Digest;
+use super::StorageError;
 use super::audit::{self, Entry};
-use super::{StorageError, models};
-use crate::config::{Token, TrafficState};
+use super::record::{Record, VersionRecord};
 use crate::failpoint;
 
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -29,179 +25,6 @@ const VERSIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("
 /// Versions of a service that are kept, those at work included. Each keeps its files, and machine code and an image
 /// besides, so that going back to it is quick: some megabytes each, and a week or two of a busy team's work.
 pub const VERSIONS_KEPT: usize = 10;
-
-/// What is kept of a service.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
-    pub name: String,
-    /// The version that is current. What it consists of stands here and among the versions.
-    pub version: u64,
-    /// The highest number that a version has been given.
-    pub latest: u64,
-    /// The number of its latest change in the audit log. Written down with the change; until then it is that of the one
-    /// before.
-    pub revision: u64,
-    /// The version that is tried beside the current one.
-    pub canary: Option<CanaryRecord>,
-    /// Its share of its group's requests, relative to those of the other members.
-    pub weight: u16,
-    /// Whether it shares them at all.
-    pub traffic_state: TrafficState,
-    /// Where copies of its requests go.
-    pub mirror: Option<MirrorRecord>,
-    /// The service file in its canonical form.
-    pub file: Value,
-    /// Absent for a public service.
-    #[serde(default, with = "secret")]
-    pub token: Option<Token>,
-    /// The token before, while it is still accepted.
-    #[serde(default, with = "secret")]
-    pub previous_token: Option<Token>,
-    pub processor: Artifact,
-    #[serde(default)]
-    pub model: Vec<ModelFile>,
-    pub warm_up: Option<Digest>,
-    pub stopped: bool,
-    /// RFC 3339, UTC.
-    pub created_at: String,
-    pub updated_at: String,
-}
-
-/// A share of the requests for another version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Canary")]
-pub struct CanaryRecord {
-    pub version: u64,
-    /// Percent of the requests.
-    pub weight: u8,
-}
-
-/// Copies of requests for another service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Mirror")]
-pub struct MirrorRecord {
-    /// The service that gets them.
-    pub target: String,
-    /// Of a hundred requests.
-    pub ratio: u8,
-}
-
-/// What a version of a service consists of, from its deploy on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct VersionRecord {
-    pub number: u64,
-    /// The service file in its canonical form.
-    pub file: Value,
-    pub processor: Artifact,
-    #[serde(default)]
-    pub model: Vec<ModelFile>,
-    pub warm_up: Option<Digest>,
-    /// RFC 3339, UTC.
-    pub created_at: String,
-    /// How it came to be, for people.
-    pub note: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "StoredArtifact")]
-pub struct Artifact {
-    pub sha256: Digest,
-    pub bytes: u64,
-}
-
-/// One file of a model directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "AnyModelFile")]
-pub struct ModelFile {
-    /// Relative to the model directory, and inside it.
-    pub path: String,
-    pub sha256: Digest,
-    pub size: u64,
-}
-
-/// One file of a model directory.
-#[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "ModelFile")]
-struct AnyModelFile {
-    /// Relative to the model directory, and inside it.
-    path: String,
-    sha256: Digest,
-    size: u64,
-}
-
-impl TryFrom<AnyModelFile> for ModelFile {
-    type Error = String;
-
-    fn try_from(any: AnyModelFile) -> Result<Self, Self::Error> {
-        if !models::is_inside(&any.path) {
-            return Err(format!("model path {:?} does not stay inside the model directory", any.path));
-        }
-        Ok(Self { path: any.path, sha256: any.sha256, size: any.size })
-    }
-}
-
-impl Record {
-    /// The service as `version` makes it; what belongs to no version stays.
-    #[must_use]
-    pub fn with_version(&self, version: &VersionRecord) -> Self {
-        Self {
-            version: version.number,
-            file: version.file.clone(),
-            processor: version.processor.clone(),
-            model: version.model.clone(),
-            warm_up: version.warm_up.clone(),
-            ..self.clone()
-        }
-    }
-
-    /// What is current, as a version that has just been made.
-    pub fn to_version(&self, note: String) -> VersionRecord {
-        VersionRecord {
-            number: self.version,
-            file: self.file.clone(),
-            processor: self.processor.clone(),
-            model: self.model.clone(),
-            warm_up: self.warm_up.clone(),
-            created_at: self.updated_at.clone(),
-            note,
-        }
-    }
-
-    /// The group that it is in.
-    pub fn group(&self) -> Option<&str> {
-        self.file.pointer("/metadata/group")?.as_str()
-    }
-
-    /// Whether requests may be answered by the version of this number.
-    pub fn is_at_work(&self, number: u64) -> bool {
-        self.version == number || self.canary.is_some_and(|canary| canary.version == number)
-    }
-}
-
-impl VersionRecord {
-    /// Every artifact that it needs.
-    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
-        [&self.processor.sha256].into_iter().chain(self.model.iter().map(|file| &file.sha256)).chain(&self.warm_up)
-    }
-}
-
-/// Tokens on disk: as text, and checked where they are read, because a record whose token is none must not pass for that
-/// of a public service.
-mod secret {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-    use crate::config::Token;
-
-    #[expect(clippy::ref_option, reason = "serde asks for it")]
-    pub(super) fn serialize<S: Serializer>(token: &Option<Token>, serializer: S) -> Result<S::Ok, S::Error> {
-        token.as_ref().map(Token::reveal).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Token>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| Token::parse(&text).map_err(de::Error::custom)).transpose()
-    }
-}
 
 pub(super) struct Records {
     path: PathBuf,
@@ -449,7 +272,12 @@ fn open(path: &Path) -> Result<Database, redb::DatabaseError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
+    use super::super::artifacts::Digest;
+    use super::super::record::{Artifact, CanaryRecord};
     use super::*;
+    use crate::config::{Token, TrafficState};
 
     fn record(name: &str, version: u64) -> Record {
         Record {
@@ -583,12 +411,5 @@ mod tests {
             (0, vec![1]),
             "a deleted service leaves none, nor takes others'"
         );
-    }
-
-    #[test]
-    fn a_model_file_outside_its_directory_is_refused_where_it_is_read() {
-        let json = serde_json::json!({"path": "../x", "sha256": "ab".repeat(32), "size": 1});
-        let error = serde_json::from_value::<ModelFile>(json).unwrap_err();
-        assert!(error.to_string().contains("does not stay inside"), "{error}");
     }
 }
