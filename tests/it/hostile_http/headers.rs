@@ -59,17 +59,24 @@ pub(super) fn rows() -> Vec<Row> {
         b"",
         with(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
     ));
-    // The host decodes no bodies and so cannot be bombed: a processor gets what was sent, and says what it understands.
-    // 415 would keep those from their callers that do.
-    rows.push(understood(
+    // A processor gets what was packed and never the packing, so what cannot be unpacked is the caller's to mend. How far
+    // a bomb gets is told in `codings`.
+    rows.push(turned_down(
         "A13",
-        b"\x1f\x8b\x08\0bomb",
+        400,
+        "bad_request",
         [
             format!("POST {OPEN} HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\n")
                 .as_bytes(),
             b"\x1f\x8b\x08\0bomb",
         ]
         .concat(),
+    ));
+    rows.push(turned_down(
+        "A13",
+        415,
+        "unsupported_coding",
+        format!("POST {OPEN} HTTP/1.1\r\nHost: a\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\nbomb"),
     ));
     rows
 }
