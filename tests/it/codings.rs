@@ -122,9 +122,10 @@ fn a_bomb_of_each_coding_is_413_and_takes_no_more_room_than_a_body() {
         let problem = response.assert_problem(413, "body_too_large");
         assert!(problem["detail"].as_str().unwrap().contains("once it is decoded"), "{name}: {problem}");
     }
-    // What is decoded grows step by step, so that there may be two of it for a moment.
+    // What is decoded grows step by step, so that there may be two of it for a moment, on each of two threads, whose
+    // allocator keeps what one bomb took for the next.
     let grown = peak_memory(&host) - before;
-    assert!(grown < 4 * LIMIT, "bombs of 128 MiB have cost {} MiB", grown >> 20);
+    assert!(grown < 8 * LIMIT, "bombs of 128 MiB have cost {} MiB", grown >> 20);
     assert_eq!(host.client().post(&echo, b"x").status, 200);
 }
 
