@@ -4,6 +4,7 @@
 //! is the table of everything that can end it early; `exchange` keeps its account.
 
 mod addresses;
+mod arrival;
 mod aside;
 mod body;
 mod compress;
@@ -14,14 +15,14 @@ mod frames;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
-mod guard;
 mod handle;
 mod hang_up;
 mod head;
+mod http1;
 mod http2;
-mod inbox;
-mod landing;
+mod intake;
 mod mirror;
+mod outlet;
 mod packing;
 mod refusal;
 mod relayed;
@@ -32,7 +33,6 @@ mod services;
 mod socket;
 mod stall;
 mod streams;
-mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,8 +46,8 @@ use self::aside::Aside;
 pub use self::connection::ConnectionLimits;
 use self::connection::Listening;
 use self::exchange::Ledger;
-pub use self::guard::Patience;
 use self::handle::Line;
+pub use self::http1::Patience;
 pub use self::services::Services;
 use crate::admission::Lanes;
 use crate::auth::Attempts;

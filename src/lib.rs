@@ -18,6 +18,7 @@ pub mod call;
 pub mod coding;
 pub mod config;
 pub mod discovery;
+pub mod incoming;
 
 pub mod front;
 

@@ -56,9 +56,6 @@ pub struct ServeOptions {
 pub fn run(options: ServeOptions) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
-    if cfg!(feature = "unguarded") {
-        tracing::warn!("built without the guard at the socket: for measurements alone, on loopback");
-    }
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = Storage::open(&options.data)
         .with_context(|| format!("cannot use data directory {}", options.data.display()))?;

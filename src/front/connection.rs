@@ -6,24 +6,22 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use http::Method;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::addresses::{self, Addresses};
-use super::guard::{Guard, Patience};
+use super::arrival::Ends;
 use super::handle::{ClientGone, Line};
+use super::http1::{Connection, Patience};
 use super::http2;
 use super::socket::Socket;
 use super::streams::{Paced, Streams};
-use super::wire::{Ends, Wire};
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -131,39 +129,22 @@ impl Listening {
             }
             early = opening.read;
         }
-        let wire = Arc::new(Wire::new(ends, self.limits.requests));
-        if cfg!(feature = "unguarded") {
-            return self.http1(TokioIo::new(stream), wire, drain).await;
-        }
-        let guard = Guard::new(&early, Arc::clone(&wire), self.limits.patience);
-        self.http1(Socket::new(stream, guard, self.limits.patience.write), wire, drain).await;
-    }
-
-    async fn http1<Io>(self: &Arc<Self>, io: Io, wire: Arc<Wire>, mut drain: watch::Receiver<bool>)
-    where
-        Io: hyper::rt::Read + hyper::rt::Write + Unpin,
-    {
-        let (line, wire) = (&self.line, &wire);
-        let service = service_fn(|request| async move {
-            line.handle(request, wire).await.map(|reply| reply.map(|content| content.on(wire)))
-        });
-        let mut http = http1::Builder::new();
-        // The guard keeps the time and has bounded the head; a client that closes its side has left.
-        http.half_close(false).keep_alive(true).max_buf_size(128 << 10);
-        let connection = pin!(http.serve_connection(io, service));
-        // Not hyper's own graceful shutdown: it takes a head that is half here for no request at all.
+        let (is_draining, limits) = (AtomicBool::new(false), self.limits);
+        let parts = (stream, early.as_slice());
+        let connection = Connection::new(&self.line, parts, ends, limits.patience, limits.requests, &is_draining);
+        let serving = pin!(connection.serve());
         let news = drain.clone();
-        until(begun(&mut drain), || !matches!(news.has_changed(), Ok(false)), connection, |_| wire.drain()).await;
+        let may_have_begun = || !matches!(news.has_changed(), Ok(false));
+        until(begun(&mut drain), may_have_begun, serving, |_| is_draining.store(true, Ordering::Relaxed)).await;
     }
 
     async fn http2(self: &Arc<Self>, stream: TcpStream, early: Vec<u8>, ends: Ends, mut drain: watch::Receiver<bool>) {
-        let io = Socket::new(stream, http2::Watched::new(early), self.limits.patience.write);
+        let io = Socket::new(stream, early, self.limits.patience.write);
         let service = service_fn(|request| {
             let listening = Arc::clone(self);
             async move {
-                let wire = Wire::of_stream(ends, http2::judge(&request));
-                let is_head = request.method() == Method::HEAD;
-                let reply = listening.line.handle(request, &wire).await?;
+                let (fault, is_head) = (http2::judge(&request), request.method() == Method::HEAD);
+                let reply = listening.line.handle(http2::arrival(request, fault, ends)).await?;
                 Ok::<_, ClientGone>(if is_head { http2::without_body(reply) } else { reply }.map(Paced::new))
             }
         });
@@ -175,7 +156,9 @@ impl Listening {
                 () = streams.over() => {}
             }
         };
-        until(last, || true, connection, |connection| connection.graceful_shutdown()).await;
+        if let Err(error) = until(last, || true, connection, |connection| connection.graceful_shutdown()).await {
+            tracing::debug!(%error, "connection ended");
+        }
     }
 }
 
@@ -183,14 +166,12 @@ impl Listening {
 ///
 /// Once `last` has been left waiting, this task is woken when it comes, and it is asked again only where it
 /// `may_have_come`: to ask is to wait anew, which costs more than such a look each time the connection is woken.
-async fn until<C>(
+async fn until<C: Future>(
     last: impl Future<Output = ()>,
     may_have_come: impl Fn() -> bool,
     mut connection: Pin<&mut C>,
     finish: impl FnOnce(Pin<&mut C>),
-) where
-    C: Future<Output = hyper::Result<()>>,
-{
+) -> C::Output {
     let mut last = pin!(last);
     let mut is_waiting = false;
     let ended = poll_fn(|cx| {
@@ -203,15 +184,12 @@ async fn until<C>(
         is_waiting = true;
         last.as_mut().poll(cx).map(|()| None)
     });
-    let ended = match ended.await {
+    match ended.await {
         Some(ended) => ended,
         None => {
             finish(connection.as_mut());
             connection.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Follows a request's body so that the guard knows where the request ends: RFC 9112 §6 and §7.1.
+//! Finds a body's data among what frames it: RFC 9112 §6 and §7.1.
 
 use super::head::BodyLength;
 
@@ -7,7 +7,11 @@ use super::head::BodyLength;
 pub(super) enum Framing {
     Ended,
     Exactly(u64),
-    Chunked(Chunk),
+    Chunked {
+        chunk: Chunk,
+        /// Bytes of extensions and trailers so far.
+        extras: usize,
+    },
     /// The chunks are malformed; where the body ends cannot be known.
     Broken,
 }
@@ -37,61 +41,67 @@ pub(super) enum Chunk {
     LastLf,
 }
 
-/// Bytes of extensions and trailers of one chunk are hyper's to bound; it refuses more than 16 KiB.
 const MAX_SIZE_DIGITS: u8 = 16;
+/// Extensions and trailers say nothing to us; a body that has more of them is there for their sake.
+const MAX_EXTRAS: usize = 16 << 10;
 
 impl From<BodyLength> for Framing {
     fn from(length: BodyLength) -> Self {
         match length {
             BodyLength::None => Self::Ended,
             BodyLength::Exactly(length) => Self::Exactly(length),
-            BodyLength::Chunked => Self::Chunked(Chunk::Size { digits: 0, size: 0 }),
+            BodyLength::Chunked => Self::Chunked { chunk: Chunk::Size { digits: 0, size: 0 }, extras: 0 },
         }
     }
 }
 
 impl Framing {
-    /// Takes what belongs to the body from the front of `bytes`; returns how many bytes that are.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
-        match self {
-            Self::Ended | Self::Broken => 0,
-            Self::Exactly(left) => {
-                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                *left -= taken as u64;
-                if *left == 0 {
-                    *self = Self::Ended;
-                }
-                taken
+    /// Passes over what stands before the next data, or before the end; returns how many of `bytes` that are.
+    pub(super) fn skip(&mut self, bytes: &[u8]) -> usize {
+        for (at, byte) in bytes.iter().enumerate() {
+            let Self::Chunked { chunk, extras } = self else { return at };
+            if let Chunk::Data { .. } = chunk {
+                return at;
             }
-            Self::Chunked(_) => self.take_chunks(bytes),
-        }
-    }
-
-    fn take_chunks(&mut self, bytes: &[u8]) -> usize {
-        let mut at = 0;
-        while at < bytes.len() {
-            let Self::Chunked(chunk) = self else { break };
-            if let Chunk::Data { left } = chunk {
-                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - at);
-                *left -= taken as u64;
-                at += taken;
-                if *left == 0 {
-                    *chunk = Chunk::DataCr;
+            match chunk.step(*byte) {
+                Step::To(next) => {
+                    *extras += usize::from(matches!(next, Chunk::Extension { .. } | Chunk::Trailer));
+                    *chunk = next;
+                    if *extras > MAX_EXTRAS {
+                        *self = Self::Broken;
+                    }
                 }
-                continue;
-            }
-            match chunk.step(bytes[at]) {
-                Step::To(next) => *chunk = next,
                 Step::End => *self = Self::Ended,
                 // The byte that broke the chunks stays behind, and so does everything after it.
                 Step::Broken => {
                     *self = Self::Broken;
-                    break;
+                    return at;
                 }
             }
-            at += 1;
         }
-        at
+        bytes.len()
+    }
+
+    /// Bytes of data that come next, as far as is known.
+    pub(super) fn ahead(&self) -> u64 {
+        match self {
+            Self::Exactly(left) | Self::Chunked { chunk: Chunk::Data { left }, .. } => *left,
+            Self::Ended | Self::Chunked { .. } | Self::Broken => 0,
+        }
+    }
+
+    /// So many bytes of the data ahead have been taken.
+    pub(super) fn took(&mut self, count: usize) {
+        debug_assert!(count > 0, "nothing has been taken");
+        let left = self.ahead() - count as u64;
+        *self = match *self {
+            Self::Exactly(_) if left > 0 => Self::Exactly(left),
+            Self::Chunked { extras, .. } => {
+                Self::Chunked { chunk: if left > 0 { Chunk::Data { left } } else { Chunk::DataCr }, extras }
+            }
+            Self::Exactly(_) | Self::Ended => Self::Ended,
+            Self::Broken => Self::Broken,
+        };
     }
 }
 
@@ -139,28 +149,48 @@ mod tests {
         Framing::from(BodyLength::Chunked)
     }
 
+    /// The data among `bytes`, which come in pieces of so many, and how many of them belong to the body.
+    fn read(framing: &mut Framing, bytes: &[u8], step: usize) -> (Vec<u8>, usize) {
+        let (mut data, mut taken) = (Vec::new(), 0);
+        for piece in bytes.chunks(step) {
+            let mut rest = piece;
+            loop {
+                rest = &rest[framing.skip(rest)..];
+                let count = framing.ahead().min(rest.len() as u64) as usize;
+                if count == 0 {
+                    break;
+                }
+                data.extend_from_slice(&rest[..count]);
+                framing.took(count);
+                rest = &rest[count..];
+            }
+            taken += piece.len() - rest.len();
+            if !rest.is_empty() {
+                break;
+            }
+        }
+        (data, taken)
+    }
+
     #[test]
     fn a_body_of_known_length_ends_there() {
         let mut framing = Framing::from(BodyLength::Exactly(5));
-        assert_eq!(framing.take(b"abc"), 3);
+        assert_eq!(read(&mut framing, b"abc", 9), (b"abc".to_vec(), 3));
         assert_eq!(framing, Framing::Exactly(2));
-        assert_eq!(framing.take(b"deGET /"), 2);
+        assert_eq!(read(&mut framing, b"deGET /", 9), (b"de".to_vec(), 2));
         assert_eq!(framing, Framing::Ended);
     }
 
     #[test]
     fn chunks_end_at_the_empty_line_however_they_are_cut() {
         let body = b"4;ext=1\r\nWiki\r\n1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nTrailer: x\r\n\r\n";
-        let mut whole = chunked();
-        let mut with_next = body.to_vec();
-        with_next.extend_from_slice(b"GET / HTTP/1.1\r\n");
-        assert_eq!(whole.take(&with_next), body.len());
-        assert_eq!(whole, Framing::Ended);
-        let mut cut = chunked();
-        for byte in body {
-            assert_eq!(cut.take(&[*byte]), 1);
+        let with_next = [&body[..], b"GET / HTTP/1.1\r\n"].concat();
+        for step in 1..=with_next.len() {
+            let mut framing = chunked();
+            let (data, taken) = read(&mut framing, &with_next, step);
+            assert_eq!((data.as_slice(), taken), (&b"Wikiabcdefghijklmnopqrstuvwxyz"[..], body.len()), "{step}");
+            assert_eq!(framing, Framing::Ended);
         }
-        assert_eq!(cut, Framing::Ended);
     }
 
     #[test]
@@ -180,8 +210,23 @@ mod tests {
             "0\n\r\n",
         ] {
             let mut framing = chunked();
-            framing.take(bad.as_bytes());
+            read(&mut framing, bad.as_bytes(), 3);
             assert_eq!(framing, Framing::Broken, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_beside_the_data_is_bounded() {
+        let long = "x".repeat(MAX_EXTRAS);
+        for (body, end) in [
+            (format!("1;{long}"), Framing::Broken),
+            (format!("0\r\n{long}x"), Framing::Broken),
+            (format!("0\r\n{long}\r\n\r\n"), Framing::Ended),
+            (format!("1;{}\r\na\r\n0\r\n{}", &long[..MAX_EXTRAS / 2], &long[MAX_EXTRAS / 2..]), Framing::Broken),
+        ] {
+            let mut framing = chunked();
+            read(&mut framing, body.as_bytes(), 1000);
+            assert_eq!(framing, end);
         }
     }
 }

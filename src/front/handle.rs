@@ -6,18 +6,17 @@
 
 use std::any::Any;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, EXPECT};
-use http::request::Parts;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, EXPECT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, Version as Http};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 
+use super::arrival::{Arrival, Ends};
 use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
@@ -26,17 +25,17 @@ use super::head::HeadFault;
 use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
 use super::refusal::{Connection, Refusal};
-use super::relayed::{Content, Relayed};
+use super::relayed::Relayed;
 use super::render::{self, About, Reply};
 use super::route::{Route, target};
 use super::services::{Owner, Services};
-use super::wire::Wire;
 use crate::auth::{Attempts, Caller};
 use crate::call::{Answer, RequestId};
 use crate::config::Expose;
 use crate::discovery::{self, Upstream};
 use crate::failpoint;
 use crate::gateway::{self, Inbound};
+use crate::incoming::Incoming;
 use crate::policy::Entered;
 use crate::registry::{Chosen, NotAdmitted, Service, Unresolved};
 
@@ -81,26 +80,25 @@ enum Outcome {
 
 impl Line {
     /// The reply, unless the client has left and nobody is there to read it.
-    pub(super) async fn handle(&self, request: Request<Incoming>, wire: &Wire) -> Result<Reply, ClientGone> {
-        let (arrived, fault) = wire.begin();
-        let given_id = request.headers().get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
+    pub(super) async fn handle(&self, arrival: Arrival) -> Result<Reply, ClientGone> {
+        let Arrival { method, uri, headers, body, fault, at, ends } = arrival;
+        let given_id = headers.get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
         let request_id = given_id.unwrap_or_else(RequestId::generate);
-        let (Parts { method, uri, headers, version, .. }, body) = request.into_parts();
-        let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, arrived);
+        let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, at);
 
         let expects_continue = headers.contains_key(EXPECT);
         let mut found = Found { expose: None, unread: Some(body), expects_continue };
         let outcome = {
-            let answering = pin!(self.answer(headers, fault, wire, &mut exchange, &mut found));
+            let answering = pin!(self.answer(headers, fault, ends, &mut exchange, &mut found));
             caught(answering).await
         };
         let outcome = outcome.unwrap_or_else(|panic| Err(Refusal::Internal { cause: panic_message(&*panic) }));
         let times = exchange.times();
         let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose };
-        let mut reply = match outcome {
+        let reply = match outcome {
             Ok(Outcome::Forwarded(answer, entered)) => {
                 let (status, account) = (answer.parts.status.as_u16(), exchange.detach(Arc::clone(&self.ledger)));
-                let body = Relayed::new(answer.relay, account, entered, status, version == Http::HTTP_10);
+                let body = Relayed::new(answer.relay, account, entered, status);
                 render::forwarded(answer.parts, body, &about)
             }
             Ok(Outcome::Answered(answer)) => {
@@ -126,13 +124,6 @@ impl Line {
                 reply
             }
         };
-        if wire.is_last() {
-            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        // Of an answer that is still coming the end counts.
-        if matches!(reply.body(), Content::Whole(_)) {
-            wire.answer();
-        }
         Ok(reply)
     }
 
@@ -140,7 +131,7 @@ impl Line {
         &self,
         mut headers: HeaderMap,
         fault: Option<HeadFault>,
-        wire: &Wire,
+        ends: Ends,
         exchange: &mut Exchange<'_>,
         found: &mut Found,
     ) -> Result<Outcome, Refusal> {
@@ -150,21 +141,21 @@ impl Line {
         failpoint::reach("front.answer");
         let (name, path_start) = match Route::of(exchange.method(), exchange.uri())? {
             Route::Predict { service, path_start } => (service, path_start),
-            Route::Upstreams { service } => return self.upstreams(service, wire).map(Outcome::Answered),
+            Route::Upstreams { service } => return self.upstreams(service, ends).map(Outcome::Answered),
         };
         let owner = self.services.find(name).map_err(|why| Refusal::unresolved(why, name))?;
         exchange.belongs_to(owner.clone());
         let service = match owner {
             Owner::Service(service) => service,
             // In a box, so that requests which are answered here do not carry the room for it.
-            Owner::Route(route) => return Box::pin(self.forward(&route, headers, wire, exchange, found)).await,
+            Owner::Route(route) => return Box::pin(self.forward(&route, headers, ends.peer, exchange, found)).await,
         };
         let Chosen { version, account, mirror } = service.choose().map_err(|phase| Refusal::from_phase(&phase))?;
         exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
 
-        let caller = self.authenticate(&service, &headers, exchange.uri(), wire)?;
+        let caller = self.authenticate(&service, &headers, exchange.uri(), ends.peer)?;
         if !sandbox.methods.accepts(exchange.method().as_str()) {
             return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
         }
@@ -179,7 +170,7 @@ impl Line {
         let Some(incoming) = found.unread.take() else {
             return Err(Refusal::Internal { cause: "the body was taken before its turn".into() });
         };
-        let body = body::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive, wire).await?;
+        let body = body::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive).await?;
         exchange.received(body.len());
         let body = match packing {
             None => body,
@@ -221,7 +212,7 @@ impl Line {
         &self,
         route: &gateway::Route,
         headers: HeaderMap,
-        wire: &Wire,
+        peer: IpAddr,
         exchange: &mut Exchange<'_>,
         found: &mut Found,
     ) -> Result<Outcome, Refusal> {
@@ -231,20 +222,20 @@ impl Line {
             target: exchange.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             headers,
             body: &mut found.unread,
-            peer: wire.peer(),
+            peer,
             request_id: exchange.request_id,
         };
         match route.forward(inbound, exchange.forwards()).await {
             Ok(answer) => Ok(Outcome::Forwarded(Box::new(answer), entered)),
-            Err(gateway::Failure::Request) => Err(body::fault(wire)),
+            Err(gateway::Failure::Request(broken)) => Err(broken.into()),
             Err(failure) => Err(failure.into()),
         }
     }
 
     /// Where a service or a group is to be had, for whoever asks. All instances of one of ours are behind one address, and
     /// SDKs know an upstream by its address, so it is listed once, with the weight of all; what does not run is nowhere.
-    fn upstreams(&self, name: &str, wire: &Wire) -> Result<Answer, Refusal> {
-        let address = self.advertise.unwrap_or_else(|| wire.local());
+    fn upstreams(&self, name: &str, ends: Ends) -> Result<Answer, Refusal> {
+        let address = self.advertise.unwrap_or(ends.local);
         let here = |instances: usize| Upstream {
             address,
             weight: discovery::WEIGHT.saturating_mul(u32::try_from(instances).unwrap_or(u32::MAX)),
@@ -277,12 +268,12 @@ impl Line {
         })
     }
 
-    fn authenticate(&self, service: &Service, headers: &HeaderMap, uri: &Uri, wire: &Wire) -> Result<Caller, Refusal> {
+    fn authenticate(&self, service: &Service, headers: &HeaderMap, uri: &Uri, peer: IpAddr) -> Result<Caller, Refusal> {
         if !service.is_public() {
-            self.attempts.check(wire.peer())?;
+            self.attempts.check(peer)?;
         }
         service.authenticate(headers, target(uri)).map_err(|why| {
-            self.attempts.failed(wire.peer());
+            self.attempts.failed(peer);
             why.into()
         })
     }

@@ -1,11 +1,13 @@
-//! Judges a request's head before hyper sees it.
+//! Reads a request's head, or says what is wrong with it.
 //!
-//! hyper lets through what must be refused here, or refuses it without a body: unknown versions and methods, missing or
-//! double `Host`, `Transfer-Encoding` beside `Content-Length`, bare line feeds. Every verdict is given on complete
-//! lines and, being a value, is answered and counted like any other refusal. Source: RFC 9112 §2–§6, RFC 9110 §7.2.
+//! What two readers could understand in two ways is refused: unknown versions and methods, missing or double `Host`,
+//! `Transfer-Encoding` beside `Content-Length`, bare line feeds. Every verdict is given on complete lines and, being a
+//! value, is answered and counted like any other refusal. Source: RFC 9112 §2–§6, RFC 9110 §7.2.
 
 use std::mem::MaybeUninit;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use httparse::Header;
 
 use super::request_line::{self, MAX_TARGET, is_token};
@@ -24,12 +26,19 @@ pub(super) enum BodyLength {
     Chunked,
 }
 
-/// A head that may be handed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a head says.
+#[derive(Debug)]
 pub(super) struct Head {
-    /// Its bytes, with the empty line.
-    pub(super) len: usize,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
     pub(super) body: BodyLength,
+    /// It is HTTP/1.0.
+    pub(super) is_old: bool,
+    /// The client would send another request on its connection.
+    pub(super) keep_alive: bool,
+    /// The client waits for leave to send the body.
+    pub(super) expects_leave: bool,
 }
 
 /// What is wrong with a head. The connection is closed after each: where the next request begins is in doubt.
@@ -49,17 +58,19 @@ pub(super) enum HeadFault {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Scan {
     Partial,
-    Complete(Head),
+    /// It is here, in so many bytes with its empty line.
+    Complete(usize),
     Refused(HeadFault),
 }
 
-/// Scans one head as its bytes come in. Bytes once judged are not looked at again until the head is complete.
+/// Finds the end of a head as its bytes come in, and refuses what need not be waited for. Bytes once looked at are not
+/// looked at again until the head is complete.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     /// Where the current line begins.
     line: usize,
-    /// Where the request line begins: empty lines before it are skipped (RFC 9112 §2.2).
-    start: Option<usize>,
+    /// The request line is complete: empty lines before it are skipped (RFC 9112 §2.2).
+    has_begun: bool,
 }
 
 impl Scanner {
@@ -67,32 +78,26 @@ impl Scanner {
     pub(super) fn scan(&mut self, bytes: &[u8]) -> Scan {
         match self.advance(bytes) {
             Ok(None) => Scan::Partial,
-            Ok(Some(head)) => Scan::Complete(head),
+            Ok(Some(len)) => Scan::Complete(len),
             Err(fault) => Scan::Refused(fault),
         }
     }
 
-    fn advance(&mut self, bytes: &[u8]) -> Result<Option<Head>, HeadFault> {
+    fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadFault> {
         while let Some(at) = memchr::memchr(b'\n', &bytes[self.line..]) {
             let line = &bytes[self.line..self.line + at];
             self.line += at + 1;
             let Some(line) = line.strip_suffix(b"\r") else {
                 return Err(HeadFault::Malformed("a line of the head ends without a carriage return"));
             };
-            match (self.start, line.is_empty()) {
-                (None, true) => {}
-                (None, false) => {
-                    self.start = Some(self.line - line.len() - 2);
+            match (self.has_begun, line.is_empty()) {
+                (false, true) | (true, false) => {}
+                (false, false) => {
+                    self.has_begun = true;
                     request_line::judge(line)?;
                 }
-                (Some(_), false) => {}
-                (Some(start), true) => {
-                    if self.line > MAX_HEAD {
-                        return Err(HeadFault::HeadTooLarge);
-                    }
-                    let body = headers(&bytes[start..self.line])?;
-                    return Ok(Some(Head { len: self.line, body }));
-                }
+                (true, true) if self.line > MAX_HEAD => return Err(HeadFault::HeadTooLarge),
+                (true, true) => return Ok(Some(self.line)),
             }
         }
         self.check_unfinished(bytes)?;
@@ -101,7 +106,7 @@ impl Scanner {
 
     /// Refuses what can only get worse.
     fn check_unfinished(&self, bytes: &[u8]) -> Result<(), HeadFault> {
-        if self.start.is_none() {
+        if !self.has_begun {
             if let [0x16, 0x03, ..] = bytes {
                 return Err(HeadFault::Malformed("this port speaks plain HTTP, and this is a TLS handshake"));
             }
@@ -116,24 +121,48 @@ impl Scanner {
     }
 }
 
-/// Judges the header lines and finds out how the body is delimited.
-fn headers(head: &[u8]) -> Result<BodyLength, HeadFault> {
-    // Left unfilled: to clear all of them would cost as much as to parse an ordinary head.
-    let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, &mut slots) {
-        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-        Ok(_) => return Err(HeadFault::Malformed("the head ends before its end")),
-        Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::HeadTooLarge),
-        Err(_) => return Err(HeadFault::Malformed("a header line is not `name: value`")),
+impl Head {
+    /// Reads a complete head; the values of its headers are parts of `head`. `room` is an empty map to be filled.
+    pub(super) fn read(head: &Bytes, room: HeaderMap) -> Result<Self, HeadFault> {
+        // Left unfilled: to clear all of them would cost as much as to parse an ordinary head.
+        let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(head, &mut slots) {
+            Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+            Ok(_) => return Err(HeadFault::Malformed("the head ends before its end")),
+            Err(httparse::Error::Token) => return Err(request_line::NO_URI),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::HeadTooLarge),
+            Err(_) => return Err(HeadFault::Malformed("a header line is not `name: value`")),
+        }
+        let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+        let is_old = request.version == Some(0);
+        let mut headers = room;
+        headers.reserve(request.headers.len());
+        let mut seen = Seen { keep_alive: !is_old, ..Seen::default() };
+        for header in request.headers.iter() {
+            seen.note(header, is_old)?;
+            headers.append(name(header)?, value(head, header)?);
+        }
+        seen.check_host(target, is_old)?;
+        Ok(Self {
+            method: Method::from_bytes(method.as_bytes()).map_err(|_| request_line::SHAPE)?,
+            uri: Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| request_line::NO_URI)?,
+            headers,
+            body: seen.body_length(is_old)?,
+            is_old,
+            keep_alive: seen.keep_alive,
+            expects_leave: seen.expects_leave,
+        })
     }
-    let old = request.version == Some(0);
-    let mut seen = Seen::default();
-    for header in request.headers.iter() {
-        seen.note(header, old)?;
-    }
-    seen.check_host(request.path.unwrap_or_default(), old)?;
-    seen.body_length(old)
+}
+
+fn name(header: &Header<'_>) -> Result<HeaderName, HeadFault> {
+    HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HeadFault::Malformed("a header's name is not a token"))
+}
+
+fn value(head: &Bytes, header: &Header<'_>) -> Result<HeaderValue, HeadFault> {
+    HeaderValue::from_maybe_shared(head.slice_ref(header.value))
+        .map_err(|_| HeadFault::Malformed("a header's value has a control character"))
 }
 
 /// The headers that decide where a request ends and whom it is for.
@@ -142,6 +171,8 @@ struct Seen<'a> {
     host: Option<&'a [u8]>,
     length: Option<u64>,
     chunked: bool,
+    keep_alive: bool,
+    expects_leave: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -151,7 +182,14 @@ impl<'a> Seen<'a> {
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => self.note_host(value),
             // HTTP/1.0 has no expectations: there the header says nothing.
-            6 if name.eq_ignore_ascii_case("expect") && !old => expectation(value),
+            6 if name.eq_ignore_ascii_case("expect") && !old => {
+                self.expects_leave = true;
+                expectation(value)
+            }
+            10 if name.eq_ignore_ascii_case("connection") => {
+                self.note_connection(value, old);
+                Ok(())
+            }
             14 if name.eq_ignore_ascii_case("content-length") => self.note_length(value),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.note_coding(value),
             _ => Ok(()),
@@ -177,6 +215,16 @@ impl<'a> Seen<'a> {
             return Err(HeadFault::Malformed("there are two Transfer-Encoding headers"));
         }
         transfer_encoding(value)
+    }
+
+    /// RFC 9112 §9.3.
+    fn note_connection(&mut self, value: &[u8], old: bool) {
+        let lists = |word: &[u8]| value.split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(word));
+        if lists(b"close") {
+            self.keep_alive = false;
+        } else if old && lists(b"keep-alive") {
+            self.keep_alive = true;
+        }
     }
 
     fn check_host(&self, target: &str, old: bool) -> Result<(), HeadFault> {
@@ -244,12 +292,16 @@ mod tests {
         Scanner::default().scan(text.as_bytes())
     }
 
-    fn body(rest: &str) -> Result<BodyLength, HeadFault> {
-        match scan(&format!("POST / HTTP/1.1\r\nHost: a\r\n{rest}\r\n")) {
-            Scan::Complete(head) => Ok(head.body),
+    fn read(text: &str) -> Result<Head, HeadFault> {
+        match scan(text) {
+            Scan::Complete(len) => Head::read(&Bytes::copy_from_slice(&text.as_bytes()[..len]), HeaderMap::new()),
             Scan::Refused(fault) => Err(fault),
-            Scan::Partial => panic!("partial: {rest:?}"),
+            Scan::Partial => panic!("partial: {text:?}"),
         }
+    }
+
+    fn body(rest: &str) -> Result<BodyLength, HeadFault> {
+        read(&format!("POST / HTTP/1.1\r\nHost: a\r\n{rest}\r\n")).map(|head| head.body)
     }
 
     fn is_malformed<T>(result: &Result<T, HeadFault>) -> bool {
@@ -259,13 +311,38 @@ mod tests {
     #[test]
     fn a_head_is_complete_at_its_empty_line_however_it_is_cut() {
         let text = "\r\nPOST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
-        let head = Head { len: text.len() - 3, body: BodyLength::Exactly(3) };
-        assert_eq!(scan(text), Scan::Complete(head));
+        let len = text.len() - 3;
+        assert_eq!(scan(text), Scan::Complete(len));
         let mut scanner = Scanner::default();
-        for cut in 1..head.len {
+        for cut in 1..len {
             assert_eq!(scanner.scan(&text.as_bytes()[..cut]), Scan::Partial, "cut at {cut}");
         }
-        assert_eq!(scanner.scan(&text.as_bytes()[..head.len]), Scan::Complete(head));
+        assert_eq!(scanner.scan(&text.as_bytes()[..len]), Scan::Complete(len));
+        let head = read(text).unwrap();
+        assert_eq!(
+            (head.method, head.uri.to_string(), head.body),
+            (Method::POST, "/a?b".into(), BodyLength::Exactly(3))
+        );
+        assert_eq!(head.headers["content-length"], "3");
+    }
+
+    #[test]
+    fn headers_are_kept_as_they_came_and_in_their_order() {
+        let head = read("GET / HTTP/1.1\r\nHost: a\r\nX-A:  1 2\t\r\nX-a: \u{e9}\r\nAccept:\r\n\r\n").unwrap();
+        let values: Vec<&[u8]> = head.headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(values, [&b"1 2"[..], "\u{e9}".as_bytes()]);
+        assert_eq!((head.headers.len(), head.headers["accept"].len()), (4, 0));
+    }
+
+    #[test]
+    fn a_connection_is_kept_as_its_version_and_its_client_say() {
+        let kept = |version: &str, headers: &str| {
+            read(&format!("GET / HTTP/{version}\r\nHost: a\r\n{headers}\r\n")).unwrap().keep_alive
+        };
+        assert!(kept("1.1", "") && kept("1.1", "Connection: keep-alive\r\n") && kept("1.1", "Connection: closed\r\n"));
+        assert!(!kept("1.1", "Connection: x, Close\r\n") && !kept("1.1", "Connection: close\r\nConnection: x\r\n"));
+        assert!(kept("1.0", "Connection: Keep-Alive\r\n") && kept("1.0", "connection: x , keep-alive\r\n"));
+        assert!(!kept("1.0", "") && !kept("1.0", "Connection: keep-alive, close\r\n"));
     }
 
     #[test]
@@ -303,22 +380,28 @@ mod tests {
         assert_eq!(body("Content-Length: 18446744073709551615\r\n"), Err(HeadFault::BodyTooLarge));
         assert_eq!(body("Content-Length: 99999999999999999999\r\n"), Err(HeadFault::BodyTooLarge));
         assert!(matches!(body("Transfer-Encoding: gzip, chunked\r\n"), Err(HeadFault::NotImplemented(_))));
-        assert!(is_malformed(&match scan("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n") {
-            Scan::Refused(fault) => Err(fault),
-            other => Ok(other),
-        }));
+        assert!(is_malformed(&read("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")));
     }
 
     #[test]
     fn there_is_one_host() {
         for bad in ["", "Host: a\r\nHost: a\r\n", "Host:\r\n", "Host: a/b@c\r\n", "Host: a b\r\n"] {
-            let text = format!("GET / HTTP/1.1\r\n{bad}\r\n");
-            assert!(matches!(scan(&text), Scan::Refused(HeadFault::Malformed(_))), "{bad:?}");
+            assert!(is_malformed(&read(&format!("GET / HTTP/1.1\r\n{bad}\r\n"))), "{bad:?}");
         }
-        let elsewhere = "GET http://evil/x HTTP/1.1\r\nHost: a\r\n\r\n";
-        assert!(matches!(scan(elsewhere), Scan::Refused(HeadFault::Malformed(_))));
-        assert!(matches!(scan("GET / HTTP/1.0\r\n\r\n"), Scan::Complete(_)));
-        assert!(matches!(scan("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"), Scan::Complete(_)));
+        assert!(is_malformed(&read("GET http://evil/x HTTP/1.1\r\nHost: a\r\n\r\n")));
+        assert!(read("GET / HTTP/1.0\r\n\r\n").is_ok());
+        assert!(read("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn a_target_is_a_uri() {
+        let read = |target: &str| read(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        for bad in ["/<", "/?\"", "http://", "http://a:b:c/", "http://[/"] {
+            assert!(is_malformed(&read(bad)), "{bad}");
+        }
+        for fine in ["/", "/a/%zz?b=-._~!$'()*;:@&=+,c", "http://a/x"] {
+            assert_eq!(read(fine).unwrap().uri, fine);
+        }
     }
 
     #[test]

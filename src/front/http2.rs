@@ -4,27 +4,24 @@
 //! frames and bursts of resets; what it would answer without end is counted in [`super::frames`].
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
 use http::header::{CONTENT_LENGTH, EXPECT};
+use http::request::Parts;
 use hyper::body::Incoming;
-use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::TokioTimer;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::frames::Frames;
+use super::arrival::{Arrival, Ends};
 use super::head::{self, HeadFault, MAX_HEADERS};
 use super::relayed::Content;
 use super::render::Reply;
 use super::request_line::{self, MAX_TARGET};
 use super::route::target;
-use super::socket::Intake;
 use super::streams::Streams;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
@@ -38,8 +35,6 @@ const MAX_UNSENT: usize = 64 << 10;
 /// A client that answers no ping for so long is gone.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
-/// Read from the socket at once.
-const PIECE: usize = 8 << 10;
 
 /// Every switch of the protocol that differs from hyper's own.
 pub(super) fn builder(streams: Streams) -> Builder<Streams> {
@@ -110,6 +105,13 @@ pub(super) fn judge(request: &Request<Incoming>) -> Option<HeadFault> {
     headers.get_all(EXPECT).iter().find_map(|value| head::expectation(value.as_bytes()).err())
 }
 
+/// The request of a stream; it began now.
+pub(super) fn arrival(request: Request<Incoming>, fault: Option<HeadFault>, ends: Ends) -> Arrival {
+    let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+    let body = crate::incoming::Incoming::of_stream(body);
+    Arrival { method, uri, headers, body, fault, at: Instant::now(), ends }
+}
+
 /// As an answer to HEAD: hyper sees to that in HTTP/1 only.
 pub(super) fn without_body(reply: Reply) -> Reply {
     let length = reply.body().len();
@@ -121,39 +123,3 @@ pub(super) fn without_body(reply: Reply) -> Reply {
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Watches the frames of a client on their way to hyper.
-pub(super) struct Watched {
-    /// What was read before anybody knew what it was.
-    early: Vec<u8>,
-    frames: Frames,
-}
-
-impl Watched {
-    pub(super) fn new(early: Vec<u8>) -> Self {
-        Self { early, frames: Frames::default() }
-    }
-}
-
-impl Intake for Watched {
-    fn poll_read(
-        &mut self,
-        stream: &mut TcpStream,
-        cx: &mut Context<'_>,
-        mut cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.early.is_empty() {
-            let count = self.early.len().min(cursor.remaining());
-            cursor.put_slice(&self.early[..count]);
-            self.early.drain(..count);
-            return Poll::Ready(Ok(()));
-        }
-        let mut piece = [0; PIECE];
-        let room = cursor.remaining().min(PIECE);
-        let mut buffer = ReadBuf::new(&mut piece[..room]);
-        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-        self.frames.see(buffer.filled())?;
-        cursor.put_slice(buffer.filled());
-        Poll::Ready(Ok(()))
-    }
-}

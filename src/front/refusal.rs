@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::head::HeadFault;
-use super::wire::BodyFault;
 use crate::auth::{TooManyFailures, Unauthorized};
 use crate::config;
 use crate::gateway::{Failure, Reset};
+use crate::incoming::Broken;
 use crate::policy::{Limit, Limited};
 use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
 use crate::sandbox::Fault;
@@ -315,11 +315,11 @@ impl From<HeadFault> for Refusal {
     }
 }
 
-impl From<BodyFault> for Refusal {
-    fn from(fault: BodyFault) -> Self {
-        match fault {
-            BodyFault::CutOff => Self::ClientClosed,
-            BodyFault::Malformed => Self::BadRequest("the chunks of the body are malformed".into()),
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::CutOff => Self::ClientClosed,
+            Broken::Malformed => Self::BadRequest(broken.to_string().into()),
         }
     }
 }
@@ -337,7 +337,7 @@ impl From<Failure> for Refusal {
             } => Self::UpstreamFailed { detail },
             Failure::TimedOut => Self::GatewayTimeout,
             Failure::Stalled => Self::SlowHead,
-            Failure::Request => Self::BadRequest(detail.into()),
+            Failure::Request(broken) => broken.into(),
         }
     }
 }

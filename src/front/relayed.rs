@@ -4,16 +4,13 @@
 //! off, or nobody takes it any more.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::exchange::Detached;
 use super::refusal::Refusal;
-use super::wire::Wire;
 use crate::gateway::{CutOff, Relay};
 use crate::policy::Entered;
 
@@ -21,9 +18,6 @@ pub(super) enum Content {
     Whole(Bytes),
     Relayed(Box<Relayed>),
 }
-
-/// As HTTP/1 sends it.
-pub(super) type Sent = Either<Full<Bytes>, Box<Relayed>>;
 
 impl Content {
     /// Bytes that are known to be sent.
@@ -33,50 +27,21 @@ impl Content {
             Self::Relayed(_) => 0,
         }
     }
-
-    /// For a connection of HTTP/1: its guard is told when the answer has been taken over whole.
-    pub(super) fn on(self, wire: &Arc<Wire>) -> Sent {
-        match self {
-            Self::Whole(bytes) => Either::Left(Full::new(bytes)),
-            Self::Relayed(mut relayed) => {
-                if relayed.is_settled {
-                    wire.answer();
-                } else {
-                    relayed.wire = Some(Arc::clone(wire));
-                }
-                Either::Right(relayed)
-            }
-        }
-    }
 }
 
 /// An upstream's answer on its way to the client.
 pub(super) struct Relayed {
     relay: Relay,
     account: Detached,
-    wire: Option<Arc<Wire>>,
     status: u16,
     bytes_out: usize,
-    /// The client knows the end of the answer by the end of the connection alone (HTTP/1.0), so that a broken one must not
-    /// look like it.
-    ends_by_closing: bool,
     is_settled: bool,
     _entered: Entered,
 }
 
 impl Relayed {
-    pub(super) fn new(relay: Relay, account: Detached, entered: Entered, status: u16, is_http10: bool) -> Self {
-        let ends_by_closing = is_http10 && relay.size_hint().exact().is_none();
-        let mut relayed = Self {
-            relay,
-            account,
-            wire: None,
-            status,
-            bytes_out: 0,
-            ends_by_closing,
-            is_settled: false,
-            _entered: entered,
-        };
+    pub(super) fn new(relay: Relay, account: Detached, entered: Entered, status: u16) -> Self {
+        let mut relayed = Self { relay, account, status, bytes_out: 0, is_settled: false, _entered: entered };
         if relayed.relay.is_whole() {
             relayed.settle_whole();
         }
@@ -91,9 +56,6 @@ impl Relayed {
     fn settle_broken(&mut self, why: CutOff) {
         let row = Refusal::BadGateway { detail: String::new() }.row();
         self.settle(row.status, row.code, &format!("{why} after {} bytes; the client was cut off", self.bytes_out));
-        if let (true, Some(wire)) = (self.ends_by_closing, &self.wire) {
-            wire.reset();
-        }
     }
 
     fn settle(&mut self, status: u16, code: &'static str, cause: &str) {
@@ -102,9 +64,6 @@ impl Relayed {
         }
         let times = self.account.times();
         self.account.settle(times, status, code, cause, self.bytes_out);
-        if let Some(wire) = &self.wire {
-            wire.answer();
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The socket of a connection as hyper gets it: each protocol reads in its own way, and all write in the same.
+//! The socket of a connection of HTTP/2 as hyper gets it: the client's frames are watched on their way.
 
 use std::io;
 use std::pin::Pin;
@@ -6,64 +6,53 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::ReadBufCursor;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::frames::Frames;
 use super::stall::Stall;
 
-/// How a protocol reads.
-pub(super) trait Intake: Unpin {
-    /// As `hyper::rt::Read`: ready without bytes is the end.
-    fn poll_read(
-        &mut self,
-        stream: &mut TcpStream,
-        cx: &mut Context<'_>,
-        cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>>;
+/// Read at once.
+const PIECE: usize = 8 << 10;
 
-    /// The stream is closed for writing; what is left to do before it is dropped.
-    fn poll_farewell(&mut self, _stream: &mut TcpStream, _cx: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-
-    /// Whether the stream is to be broken off, so that nobody takes its end for that of an answer.
-    fn is_reset(&self) -> bool {
-        false
-    }
-}
-
-pub(super) struct Socket<I: Intake> {
+pub(super) struct Socket {
     stream: TcpStream,
-    intake: I,
+    /// What was read before anybody knew what it was.
+    early: Vec<u8>,
+    frames: Frames,
     stall: Stall,
-    /// No further byte can be written.
-    closed: bool,
 }
 
-impl<I: Intake> Socket<I> {
+impl Socket {
     /// A client that takes nothing for `write_patience` is cut off.
-    pub(super) fn new(stream: TcpStream, intake: I, write_patience: Duration) -> Self {
-        Self { stream, intake, stall: Stall::new(write_patience), closed: false }
+    pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
+        Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
     }
 }
 
-impl<I: Intake> Drop for Socket<I> {
-    fn drop(&mut self) {
-        if self.intake.is_reset() {
-            // Closed without waiting for what is unsent, it is reset (RFC 9293 §3.10.4).
-            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+impl hyper::rt::Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(cursor.remaining());
+            cursor.put_slice(&self.early[..count]);
+            self.early.drain(..count);
+            return Poll::Ready(Ok(()));
         }
+        let mut piece = [0; PIECE];
+        let room = cursor.remaining().min(PIECE);
+        let mut buffer = ReadBuf::new(&mut piece[..room]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        self.frames.see(buffer.filled())?;
+        cursor.put_slice(buffer.filled());
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<I: Intake> hyper::rt::Read for Socket<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, intake, .. } = &mut *self;
-        intake.poll_read(stream, cx, cursor)
-    }
-}
-
-impl<I: Intake> hyper::rt::Write for Socket<I> {
+impl hyper::rt::Write for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.stall.watch(cx, written)
@@ -87,11 +76,6 @@ impl<I: Intake> hyper::rt::Write for Socket<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, intake, closed, .. } = &mut *self;
-        if !*closed {
-            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-            *closed = true;
-        }
-        intake.poll_farewell(stream, cx).map(Ok)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -89,7 +89,7 @@ impl Cluster {
         let is_its_doing = match failure {
             Failure::TimedOut => true,
             Failure::Reset { reason, .. } => reason != Reset::Overflow,
-            Failure::NoHealthyUpstream | Failure::Stalled | Failure::Request | Failure::Circle => false,
+            Failure::NoHealthyUpstream | Failure::Stalled | Failure::Request(_) | Failure::Circle => false,
         };
         if is_its_doing {
             self.note_failure(upstream, now);
@@ -151,6 +151,7 @@ mod tests {
 
     use super::*;
     use crate::config::GatewaySpec;
+    use crate::incoming::Broken;
 
     fn cluster(upstreams: usize, ejection: &str) -> Cluster {
         let upstreams: Vec<String> = (1..=upstreams).map(|port| format!("\"127.0.0.1:{port}\"")).collect();
@@ -195,7 +196,7 @@ mod tests {
         let (cluster, now) = (cluster(2, AT_ONCE), Instant::now());
         let first = &cluster.upstreams[0];
         cluster.answered(first, StatusCode::SERVICE_UNAVAILABLE, now);
-        cluster.failed(first, Failure::Request, now);
+        cluster.failed(first, Failure::Request(Broken::CutOff), now);
         cluster.failed(first, Failure::reset(Reset::Overflow), now);
         assert!(first.health.is_available(now));
         cluster.answered(first, StatusCode::BAD_GATEWAY, now);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::incoming::Broken;
+
 /// What the gateway answers in an upstream's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -14,7 +16,7 @@ pub enum Failure {
     /// The client has not sent its request in time.
     Stalled,
     /// The client's request broke off, or its body is malformed.
-    Request,
+    Request(Broken),
     /// The request has come through this gateway before.
     Circle,
 }
@@ -90,7 +92,7 @@ impl fmt::Display for Failure {
             }
             Self::TimedOut => f.write_str("upstream request timeout"),
             Self::Stalled => f.write_str("the request did not arrive in time"),
-            Self::Request => f.write_str("the request broke off"),
+            Self::Request(broken) => broken.fmt(f),
             Self::Circle => f.write_str("the routes form a circle: the request has come through this gateway before"),
         }
     }

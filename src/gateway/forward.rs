@@ -13,7 +13,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::cluster::Cluster;
 use super::failure::Failure;
@@ -22,6 +22,7 @@ use super::outgoing::{Outgoing, Upload};
 use super::relay::Relay;
 use super::upstream::Upstream;
 use crate::call::RequestId;
+use crate::incoming::{Broken, Incoming};
 
 /// What an upstream says whose queue is full.
 const QUEUE_FULL: u16 = 450;
@@ -92,7 +93,7 @@ pub(super) async fn forward(
     let expects_leave = headers::expects_leave(&headers);
     headers::outbound(&mut headers, &Origin { peer, request_id, via })?;
     headers::ensure_host(&mut headers, first.address());
-    let body = body.take().ok_or(Failure::Request)?;
+    let body = body.take().ok_or(Failure::Request(Broken::CutOff))?;
     let request = outgoing(method, target, headers, body, expects_leave, trip).await?;
     let now = Instant::now();
     trip.opened = Some(now);

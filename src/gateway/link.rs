@@ -23,6 +23,7 @@ use super::failure::{Failure, Reset};
 use super::outgoing::{Outgoing, Upload};
 use super::tracked::{Progress, Tracked};
 use crate::config::Authority;
+use crate::incoming::Broken;
 
 /// Bytes of an answer's head, and of what is read ahead of the client.
 const MAX_HEAD: usize = 32 << 10;
@@ -148,11 +149,14 @@ fn poll_limit(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>, limit: Instant)
 
 /// What hyper's error means for the caller.
 fn failure_of(error: &hyper::Error) -> Failure {
+    let source = std::error::Error::source(error);
     if error.is_user() {
-        return Failure::Request;
+        let broken = source.and_then(|source| source.downcast_ref::<Broken>());
+        return Failure::Request(broken.copied().unwrap_or(Broken::CutOff));
     }
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    let is_endless = source.is_some_and(|source| source.kind() == io::ErrorKind::InvalidData);
+    let is_endless = source
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
     Failure::reset(if error.is_parse() || is_endless { Reset::ProtocolError } else { Reset::ConnectionTermination })
 }
 

@@ -8,10 +8,11 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use super::failure::Failure;
+use crate::incoming::{Broken, Incoming};
 
 /// How long an upstream may take to give leave before the body is sent without it (RFC 9110 §10.1.1).
 const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
@@ -85,27 +86,19 @@ impl Leave {
 }
 
 impl Outgoing {
-    /// Looks at what has come of `body` by now. Nothing is waited for, except that what lies in the connection's buffer is
-    /// let come out of it.
+    /// Looks at what has come of `body` by now. Nothing is waited for.
     pub(super) async fn open(mut body: Incoming) -> Result<Self, Failure> {
-        if body.is_end_stream() {
-            return Ok(Self::Whole(Bytes::new()));
+        if let Incoming::Whole(whole) = body {
+            return Ok(Self::Whole(whole));
         }
-        let mut has_asked = false;
         let first = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(frame),
-            Poll::Pending if has_asked => Poll::Ready(None),
-            // To ask for a piece is what makes hyper take it out of its buffer, the next time it has its turn.
-            Poll::Pending => {
-                has_asked = true;
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Ready(None),
         });
         let first = match first.await {
             None if body.is_end_stream() => return Ok(Self::Whole(Bytes::new())),
             None => None,
-            Some(Err(_)) => return Err(Failure::Request),
+            Some(Err(broken)) => return Err(Failure::Request(broken)),
             // A body that is only trailers has none.
             Some(Ok(frame)) => frame.into_data().ok(),
         };
@@ -149,7 +142,7 @@ impl Outgoing {
 }
 
 impl Streamed {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, hyper::Error>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         if let Some(leave) = &mut self.leave {
             ready!(leave.poll(cx));
             self.leave = None;
@@ -173,9 +166,9 @@ impl Streamed {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),

@@ -170,7 +170,7 @@ impl Upstream {
             Failure::TimedOut => {
                 self.timeouts.fetch_add(1, Ordering::Relaxed);
             }
-            Failure::NoHealthyUpstream | Failure::Stalled | Failure::Request | Failure::Circle => {}
+            Failure::NoHealthyUpstream | Failure::Stalled | Failure::Request(_) | Failure::Circle => {}
         }
     }
 

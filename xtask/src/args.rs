@@ -40,8 +40,6 @@ pub(crate) enum Task {
     /// What `bench` runs itself as, built for release.
     Measure {
         host: PathBuf,
-        /// The same host built without its guard.
-        unguarded: Option<PathBuf>,
         quick: bool,
     },
 }
@@ -70,11 +68,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
         ("bench", []) => Task::Bench { quick: false },
         ("bench", ["--quick"]) => Task::Bench { quick: true },
         ("bare-server", []) => Task::BareServer,
-        ("measure", [host]) => Task::Measure { host: host.into(), unguarded: None, quick: false },
-        ("measure", [host, "--quick"]) => Task::Measure { host: host.into(), unguarded: None, quick: true },
-        ("measure", [host, unguarded]) => {
-            Task::Measure { host: host.into(), unguarded: Some(unguarded.into()), quick: false }
-        }
+        ("measure", [host]) => Task::Measure { host: host.into(), quick: false },
+        ("measure", [host, "--quick"]) => Task::Measure { host: host.into(), quick: true },
         (
             "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "bench" | "bare-server" | "measure",
             words,

@@ -23,16 +23,15 @@ pub(crate) use self::measure::{bare_server, run as measure};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `quick` leaves out what takes long to build or to install: the host without its guard, and peers that are not here yet.
+/// `quick` leaves out what takes long to install: peers that are not here yet.
 pub(crate) fn run(quick: bool) -> Result<bool> {
-    let unguarded = if quick { None } else { Some(cargo::unguarded_host()?) };
     let host = cargo::host()?;
     let tool = cargo::bench_tool()?;
     cargo::guests()?;
     guests::build_all(!quick)?;
     stage::announce("measuring");
     let mut command = Command::new(&tool);
-    command.arg("measure").arg(host).args(unguarded).args(quick.then_some("--quick"));
+    command.arg("measure").arg(host).args(quick.then_some("--quick"));
     // Whoever interrupts us means the bench, which then ends what it has started.
     Err(anyhow!(command.exec()).context(format!("cannot run {}", tool.display())))
 }
@@ -43,6 +42,6 @@ pub(crate) fn bare_server() -> Result<bool> {
 }
 
 #[cfg(not(feature = "bench"))]
-pub(crate) fn measure(_host: &std::path::Path, _unguarded: Option<&std::path::Path>, _quick: bool) -> Result<bool> {
+pub(crate) fn measure(_host: &std::path::Path, _quick: bool) -> Result<bool> {
     bare_server()
 }

@@ -1,7 +1,6 @@
 //! Everything that is built is built here: the host, the example processors, and the bench's own release build.
 
 use std::env;
-use std::fs;
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -45,20 +44,6 @@ pub(crate) fn host() -> Result<PathBuf> {
     stage::announce("building the host: cargo build --release");
     build(cargo().args(["build", "--release", "--locked", "--package", "bulkhead"]), "the host")?;
     Ok(target_dir().join("release/bulkhead"))
-}
-
-/// Builds the host without its guard, for the bench to compare with, and says where it is.
-pub(crate) fn unguarded_host() -> Result<PathBuf> {
-    stage::announce("building the host without its guard, to compare with");
-    build(
-        cargo().args(["build", "--release", "--locked", "--package", "bulkhead", "--features", "unguarded"]),
-        "the host without its guard",
-    )?;
-    // The real host is built to the same place.
-    let kept = target_dir().join("bench/bulkhead-unguarded");
-    fs::create_dir_all(target_dir().join("bench"))?;
-    fs::copy(target_dir().join("release/bulkhead"), &kept).context("cannot put the host without its guard aside")?;
-    Ok(kept)
 }
 
 /// Builds every example processor.

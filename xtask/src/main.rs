@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Task::Chaos { hours, filter } => chaos::run(hours, filter.as_deref()),
         Task::Bench { quick } => bench::run(quick),
         Task::BareServer => bench::bare_server(),
-        Task::Measure { host, unguarded, quick } => bench::measure(&host, unguarded.as_deref(), quick),
+        Task::Measure { host, quick } => bench::measure(&host, quick),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

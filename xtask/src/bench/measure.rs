@@ -83,14 +83,12 @@ const QUICK: Plan = Plan {
 struct Bench {
     plan: &'static Plan,
     binary: PathBuf,
-    /// The same host built without its guard.
-    unguarded: Option<PathBuf>,
     directory: PathBuf,
     report: Report,
 }
 
-/// Measures the host `binary`; `unguarded`, if there is one, is the same built without the guard.
-pub(crate) fn run(binary: &Path, unguarded: Option<&Path>, quick: bool) -> Result<bool> {
+/// Measures the host `binary`.
+pub(crate) fn run(binary: &Path, quick: bool) -> Result<bool> {
     children::end_with_us()?;
     let busy = usage::busy_cores()?;
     if busy > QUIET {
@@ -102,7 +100,6 @@ pub(crate) fn run(binary: &Path, unguarded: Option<&Path>, quick: bool) -> Resul
     let mut bench = Bench {
         plan,
         binary: binary.to_owned(),
-        unguarded: unguarded.map(Path::to_owned),
         directory: cargo::target_dir().join("bench"),
         report: Report::new(quick, busy),
     };

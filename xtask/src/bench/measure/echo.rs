@@ -12,8 +12,8 @@ use super::peers;
 use super::report::{Goal, Line, Spent};
 use super::server::Server;
 use super::stats::{CURVE, Spread, micros, percentile};
-use super::{Bench, KIB, children, goals};
-use crate::host::{Host, Log};
+use super::{Bench, KIB, goals};
+use crate::host::Host;
 use crate::services::{self, Service};
 use crate::{metrics, stage};
 
@@ -66,10 +66,6 @@ impl Bench {
         self.judge(&runs)?;
         self.report.spent = spent(&runs, host)?;
         self.report.contest = runs;
-        if self.unguarded.is_some() {
-            let line = self.guard(servers)?;
-            self.report.lines.push(line);
-        }
         Ok(())
     }
 
@@ -136,22 +132,6 @@ impl Bench {
             });
         }
         Ok(())
-    }
-
-    /// The same host with and without the guard at the socket: what its checks cost.
-    fn guard(&self, servers: &Servers<'_>) -> Result<Line> {
-        let Some(unguarded) = &self.unguarded else { anyhow::bail!("there is no host without its guard") };
-        stage::announce("echo of 1 KiB, beside the same host without its guard");
-        let without = Host::start(unguarded, &self.directory.join("unguarded"), &Log::Nowhere)?;
-        let _adopted = children::adopt(without.pid())?;
-        let its_echo = services::create(&without, &bulkhead_artifacts::root().join("examples/echo/echo.json"))?;
-        let body = json_of(KIB);
-        let [_, with] = servers.of_body(&body);
-        let off = Server::new("without the guard", without.data, without.pid(), vec![its_echo.request(&body)]);
-        let runs = contest::hold(&[off, with], self.plan);
-        without.stop()?;
-        let (ratio, text) = contest::throughput(&runs[1], &runs[0])?;
-        Ok(goals::GUARD.ratio(ratio, text))
     }
 }
 

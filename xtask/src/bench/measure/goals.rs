@@ -20,7 +20,6 @@ pub(super) const WASMTIME: Goal = least("echo 1 KiB: to wasmtime serve", 10.0);
 pub(super) const MOSEC: Goal = least("echo 1 KiB: to mosec", 5.0);
 pub(super) const WORKERD: Goal = least("echo 1 KiB: to workerd", 4.5);
 pub(super) const CONTEST: [Goal; 7] = [ECHO, ECHO_CPU, FRESH, WASMTIME_REUSE, WASMTIME, MOSEC, WORKERD];
-pub(super) const GUARD: Goal = least("echo 1 KiB: to the same host without its guard", 0.97);
 
 pub(super) const GATEWAY: Goal = least("gateway, echo 1 KiB: throughput to Envoy's, one thread each", 1.0);
 

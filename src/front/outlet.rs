@@ -1,0 +1,279 @@
+//! Writes replies to a connection of HTTP/1: RFC 9112 §4 and §6.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf, Bytes};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::body::Body;
+use hyper::ext::ReasonPhrase;
+use tokio::io::AsyncWrite;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::intake::Shared;
+use super::relayed::{Content, Relayed};
+use super::render::Reply;
+use super::stall::Stall;
+
+/// Bodies up to this size go out in one piece with their head: to copy them costs less than to gather two pieces.
+const SMALL_BODY: usize = 4 << 10;
+/// Room for heads that is kept from reply to reply.
+const KEPT_ROOM: usize = 16 << 10;
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+pub(super) struct Outlet {
+    stream: OwnedWriteHalf,
+    stall: Stall,
+    /// Written and not yet sent.
+    unsent: Vec<u8>,
+}
+
+/// What a reply must know of its request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// It has no body, whatever its head says of one.
+    pub(super) is_head: bool,
+    /// The client speaks HTTP/1.0.
+    pub(super) is_old: bool,
+    /// Another request may come after it.
+    pub(super) keep_alive: bool,
+}
+
+/// How a reply ended.
+pub(super) struct Sent {
+    /// Whether the connection goes on.
+    pub(super) keep_alive: bool,
+    /// The map of its headers, emptied, for the next request.
+    pub(super) room: HeaderMap,
+}
+
+/// Why a reply did not go out whole.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The client left, or takes nothing.
+    Gone,
+    /// It is cut where it is, and must not pass for whole: `reset` where the end of the connection would look like its end.
+    Cut { reset: bool },
+}
+
+/// How the end of a body is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delimited {
+    /// There is no body.
+    Nothing,
+    Length,
+    Chunks,
+    /// By the end of the connection.
+    Closing,
+}
+
+impl Outlet {
+    /// A client that takes nothing for `patience` is given up.
+    pub(super) fn new(stream: OwnedWriteHalf, patience: Duration) -> Self {
+        Self { stream, stall: Stall::new(patience), unsent: Vec::new() }
+    }
+
+    /// Sends a reply. Of one that is still coming, what has come goes out at once, and the client's leaving is noticed
+    /// by `intake` meanwhile.
+    pub(super) async fn send(&mut self, reply: Reply, mut terms: Terms, intake: &Shared) -> Result<Sent, Unsent> {
+        let (parts, content) = reply.into_parts();
+        let delimited = delimited(&content, parts.status, terms);
+        terms.keep_alive &= delimited != Delimited::Closing && !closes(&parts.headers);
+        let length = match &content {
+            Content::Whole(bytes) => Some(bytes.len() as u64),
+            Content::Relayed(relayed) => relayed.size_hint().exact(),
+        };
+        self.unsent.clear();
+        self.unsent.shrink_to(KEPT_ROOM);
+        write_head(&mut self.unsent, &parts, terms, delimited, length);
+        match content {
+            _ if delimited == Delimited::Nothing => self.flush(Bytes::new()).await?,
+            Content::Whole(body) if body.len() <= SMALL_BODY => {
+                self.unsent.extend_from_slice(&body);
+                self.flush(Bytes::new()).await?;
+            }
+            Content::Whole(body) => self.flush(body).await?,
+            Content::Relayed(relayed) => self.relay(*relayed, delimited, intake).await?,
+        }
+        let mut room = parts.headers;
+        room.clear();
+        Ok(Sent { keep_alive: terms.keep_alive, room })
+    }
+
+    /// Passes on an answer as it comes.
+    async fn relay(&mut self, mut relayed: Relayed, delimited: Delimited, intake: &Shared) -> Result<(), Unsent> {
+        loop {
+            let piece = poll_fn(|cx| self.poll_next(&mut relayed, intake, cx)).await;
+            match piece {
+                Next::Piece(piece) if delimited == Delimited::Chunks => {
+                    self.unsent.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+                    self.flush(piece).await?;
+                    self.unsent.extend_from_slice(b"\r\n");
+                }
+                Next::Piece(piece) => self.flush(piece).await?,
+                Next::End => break,
+                Next::Broken => return Err(Unsent::Cut { reset: delimited == Delimited::Closing }),
+                Next::Gone => return Err(Unsent::Gone),
+            }
+        }
+        if delimited == Delimited::Chunks {
+            self.unsent.extend_from_slice(b"0\r\n\r\n");
+        }
+        self.flush(Bytes::new()).await
+    }
+
+    /// What comes next of an answer. While nothing does, what is unsent goes out.
+    fn poll_next(&mut self, relayed: &mut Relayed, intake: &Shared, cx: &mut Context<'_>) -> Poll<Next> {
+        match Pin::new(relayed).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                // Trailers go no further than here (RFC 9110 §6.5.1).
+                return Poll::Ready(frame.into_data().map_or(Next::End, Next::Piece));
+            }
+            Poll::Ready(Some(Err(_))) => return Poll::Ready(Next::Broken),
+            Poll::Ready(None) => return Poll::Ready(Next::End),
+            Poll::Pending => {}
+        }
+        if !self.unsent.is_empty()
+            && let Poll::Ready(Err(_)) = self.poll_flush(&mut Bytes::new(), cx)
+        {
+            return Poll::Ready(Next::Gone);
+        }
+        intake.lock().poll_hang_up(cx).map(|()| Next::Gone)
+    }
+
+    /// Sends what is unsent, and `body` behind it.
+    async fn flush(&mut self, mut body: Bytes) -> Result<(), Unsent> {
+        poll_fn(|cx| self.poll_flush(&mut body, cx)).await.map_err(|_| Unsent::Gone)
+    }
+
+    fn poll_flush(&mut self, body: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = &mut self.stream;
+        while !self.unsent.is_empty() || !body.is_empty() {
+            let written = if body.is_empty() {
+                Pin::new(&mut *stream).poll_write(cx, &self.unsent)
+            } else {
+                Pin::new(&mut *stream).poll_write_vectored(cx, &[IoSlice::new(&self.unsent), IoSlice::new(body)])
+            };
+            let written = ready!(self.stall.watch(cx, written))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_unsent = written.min(self.unsent.len());
+            self.unsent.drain(..of_unsent);
+            body.advance(written - of_unsent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the client that nothing more comes.
+    pub(super) async fn close(&mut self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+    }
+
+    /// Breaks the connection off, so that nobody takes its end for that of an answer.
+    pub(super) fn reset(self) {
+        // Closed without waiting for what is unsent, it is reset (RFC 9293 §3.10.4).
+        let _ = socket2::SockRef::from(self.stream.as_ref()).set_linger(Some(Duration::ZERO));
+        self.stream.forget();
+    }
+}
+
+enum Next {
+    Piece(Bytes),
+    End,
+    Broken,
+    Gone,
+}
+
+fn closes(headers: &HeaderMap) -> bool {
+    headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CLOSE.as_bytes()))
+}
+
+fn delimited(content: &Content, status: StatusCode, terms: Terms) -> Delimited {
+    let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    match content {
+        _ if terms.is_head || is_bodiless => Delimited::Nothing,
+        Content::Relayed(relayed) if relayed.size_hint().exact().is_none() => {
+            if terms.is_old {
+                Delimited::Closing
+            } else {
+                Delimited::Chunks
+            }
+        }
+        Content::Whole(_) | Content::Relayed(_) => Delimited::Length,
+    }
+}
+
+fn write_head(
+    out: &mut Vec<u8>,
+    parts: &http::response::Parts,
+    terms: Terms,
+    delimited: Delimited,
+    length: Option<u64>,
+) {
+    let status = parts.status;
+    out.extend_from_slice(if terms.is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+    out.extend_from_slice(reason.or_else(|| Some(status.canonical_reason()?.as_bytes())).unwrap_or(b"Unnamed"));
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in &parts.headers {
+        // The framing is ours to write, except that what HEAD is told of a length is what GET would be told.
+        if *name != CONNECTION {
+            header(out, name, value.as_bytes());
+        }
+    }
+    match delimited {
+        Delimited::Length => length_header(out, length.unwrap_or_default()),
+        Delimited::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Delimited::Nothing if terms.is_head && !parts.headers.contains_key(CONTENT_LENGTH) => {
+            if let Some(length) = length.filter(|length| *length > 0) {
+                length_header(out, length);
+            }
+        }
+        Delimited::Nothing | Delimited::Closing => {}
+    }
+    match (terms.keep_alive, terms.is_old) {
+        (false, _) => header(out, &CONNECTION, CLOSE.as_bytes()),
+        (true, true) => header(out, &CONNECTION, b"keep-alive"),
+        (true, false) => {}
+    }
+    if !parts.headers.contains_key(DATE) {
+        out.extend_from_slice(b"date: ");
+        push_now(out);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn header(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn length_header(out: &mut Vec<u8>, length: u64) {
+    header(out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
+}
+
+/// The date as RFC 9110 §5.6.7 has it; written once a second and kept.
+fn push_now(out: &mut Vec<u8>) {
+    thread_local! {
+        static KEPT: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    KEPT.with_borrow_mut(|(kept, text)| {
+        if *kept != second || text.is_empty() {
+            (*kept, *text) = (second, httpdate::fmt_http_date(now));
+        }
+        out.extend_from_slice(text.as_bytes());
+    });
+}

@@ -1,0 +1,126 @@
+//! A request's body on its way in, whichever protocol it comes over.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame, SizeHint};
+
+pub enum Incoming {
+    /// It is here; what has been handed on is not here any more.
+    Whole(Bytes),
+    /// Some of it, or all, is still to come.
+    Arriving(Pin<Box<dyn Arriving>>),
+}
+
+/// A body that is still to come.
+pub trait Arriving: Body<Data = Bytes, Error = Broken> + Send {
+    /// Appends to `whole` what comes next; false when there is no more to come.
+    fn poll_append(self: Pin<&mut Self>, cx: &mut Context<'_>, whole: &mut BytesMut) -> Poll<Result<bool, Broken>>;
+}
+
+/// Why a body did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The client closed in the middle of it.
+    CutOff,
+    /// Where it ends cannot be known.
+    Malformed,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CutOff => "the client closed in the middle of its request",
+            Self::Malformed => "the chunks of the body are malformed",
+        })
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl Incoming {
+    pub const fn empty() -> Self {
+        Self::Whole(Bytes::new())
+    }
+
+    /// A stream of HTTP/2. A body that breaks off there was reset by the client.
+    pub fn of_stream(body: hyper::body::Incoming) -> Self {
+        if body.is_end_stream() { Self::empty() } else { Self::Arriving(Box::pin(Stream(body))) }
+    }
+
+    /// As [`Arriving::poll_append`].
+    pub async fn append(&mut self, whole: &mut BytesMut) -> Result<bool, Broken> {
+        match self {
+            Self::Whole(bytes) => {
+                whole.extend_from_slice(&std::mem::take(bytes));
+                Ok(false)
+            }
+            Self::Arriving(arriving) => poll_fn(|cx| arriving.as_mut().poll_append(cx, whole)).await,
+        }
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Arriving(arriving) => arriving.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Arriving(arriving) => arriving.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Arriving(arriving) => arriving.size_hint(),
+        }
+    }
+}
+
+/// A body of HTTP/2, whose pieces h2 keeps.
+struct Stream(hyper::body::Incoming);
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(|_| Broken::CutOff)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl Arriving for Stream {
+    fn poll_append(mut self: Pin<&mut Self>, cx: &mut Context<'_>, whole: &mut BytesMut) -> Poll<Result<bool, Broken>> {
+        match ready!(self.as_mut().poll_frame(cx)).transpose()? {
+            // Trailers are passed over.
+            Some(frame) => {
+                if let Some(piece) = frame.data_ref() {
+                    whole.extend_from_slice(piece);
+                }
+                Poll::Ready(Ok(!self.is_end_stream()))
+            }
+            None => Poll::Ready(Ok(false)),
+        }
+    }
+}
