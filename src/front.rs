@@ -27,6 +27,7 @@ mod packing;
 mod refusal;
 mod relayed;
 mod render;
+mod reply;
 mod request_line;
 mod route;
 mod services;

@@ -60,8 +60,8 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
 
 /// Reads the body of a refused request away if that is quickly done; true if the connection can go on.
 pub(super) async fn discard(mut body: Incoming, expects_continue: bool) -> bool {
-    if matches!(body, Incoming::Whole(_)) {
-        return true;
+    if let Incoming::Whole(whole) = &body {
+        return whole.is_empty() || !expects_continue;
     }
     // A client that waits for leave to send has sent nothing, and asking for a piece would give it leave.
     if expects_continue || body.size_hint().lower() > MAX_DISCARD {

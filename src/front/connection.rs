@@ -145,7 +145,7 @@ impl Listening {
             async move {
                 let (fault, is_head) = (http2::judge(&request), request.method() == Method::HEAD);
                 let reply = listening.line.handle(http2::arrival(request, fault, ends)).await?;
-                Ok::<_, ClientGone>(if is_head { http2::without_body(reply) } else { reply }.map(Paced::new))
+                Ok::<_, ClientGone>(reply.into_response(is_head).map(Paced::new))
             }
         });
         let streams = Streams::new(self.limits);

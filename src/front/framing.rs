@@ -1,6 +1,7 @@
 //! Finds a body's data among what frames it: RFC 9112 §6 and §7.1.
 
 use super::head::BodyLength;
+use super::request_line::is_token;
 
 /// Where in a body the bytes stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub(super) enum Chunk {
     DataLf,
     /// At the start of a trailer line, or of the empty line that ends the body.
     Line,
+    TrailerName,
     Trailer,
     TrailerLf,
     LastLf,
@@ -65,7 +67,8 @@ impl Framing {
             }
             match chunk.step(*byte) {
                 Step::To(next) => {
-                    *extras += usize::from(matches!(next, Chunk::Extension { .. } | Chunk::Trailer));
+                    *extras +=
+                        usize::from(matches!(next, Chunk::Extension { .. } | Chunk::TrailerName | Chunk::Trailer));
                     *chunk = next;
                     if *extras > MAX_EXTRAS {
                         *self = Self::Broken;
@@ -131,7 +134,9 @@ impl Chunk {
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => Self::Size { digits: 0, size: 0 },
             (Self::Line, b'\r') => Self::LastLf,
-            (Self::Line, byte) if byte != b'\n' => Self::Trailer,
+            // What is no field could be the next request, which somebody hides here.
+            (Self::Line | Self::TrailerName, byte) if is_token(byte) => Self::TrailerName,
+            (Self::TrailerName, b':') => Self::Trailer,
             (Self::Trailer, b'\r') => Self::TrailerLf,
             (Self::TrailerLf, b'\n') => Self::Line,
             (Self::LastLf, b'\n') => return Step::End,
@@ -207,6 +212,8 @@ mod tests {
             "4;a\nb\r\n",
             "10000000000000000\r\n",
             "0\r\nTrailer: x\n",
+            "0\r\n folded\r\n\r\n",
+            "0\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
             "0\n\r\n",
         ] {
             let mut framing = chunked();
@@ -220,8 +227,8 @@ mod tests {
         let long = "x".repeat(MAX_EXTRAS);
         for (body, end) in [
             (format!("1;{long}"), Framing::Broken),
-            (format!("0\r\n{long}x"), Framing::Broken),
-            (format!("0\r\n{long}\r\n\r\n"), Framing::Ended),
+            (format!("0\r\nx:{long}"), Framing::Broken),
+            (format!("0\r\nx:{}\r\n\r\n", &long[2..]), Framing::Ended),
             (format!("1;{}\r\na\r\n0\r\n{}", &long[..MAX_EXTRAS / 2], &long[MAX_EXTRAS / 2..]), Framing::Broken),
         ] {
             let mut framing = chunked();

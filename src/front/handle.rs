@@ -26,7 +26,8 @@ use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
 use super::refusal::{Connection, Refusal};
 use super::relayed::Relayed;
-use super::render::{self, About, Reply};
+use super::render;
+use super::reply::{About, REQUEST_ID, Reply};
 use super::route::{Route, target};
 use super::services::{Owner, Services};
 use crate::auth::{Attempts, Caller};
@@ -38,8 +39,6 @@ use crate::gateway::{self, Inbound};
 use crate::incoming::Incoming;
 use crate::policy::Entered;
 use crate::registry::{Chosen, NotAdmitted, Service, Unresolved};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the line needs.
 pub(super) struct Line {
@@ -99,13 +98,13 @@ impl Line {
             Ok(Outcome::Forwarded(answer, entered)) => {
                 let (status, account) = (answer.parts.status.as_u16(), exchange.detach(Arc::clone(&self.ledger)));
                 let body = Relayed::new(answer.relay, account, entered, status);
-                render::forwarded(answer.parts, body, &about)
+                render::forwarded(answer.parts, body, about)
             }
             Ok(Outcome::Answered(answer)) => {
                 let (status, size) = (answer.status.as_u16(), answer.body.len());
                 let code = if status == 200 { "" } else { "processor_status" };
                 exchange.settle(times, status, code, "", size);
-                render::answer(answer, &about)
+                render::answer(answer, about)
             }
             Err(refusal) => {
                 let row = refusal.row();
@@ -119,8 +118,8 @@ impl Line {
                     }
                     _ => !exchange.is_unfinished(),
                 };
-                let reply = render::refusal(&refusal, &about, can_go_on);
-                exchange.settle(times, row.status, row.code, &refusal.cause(), reply.body().len());
+                let reply = render::refusal(&refusal, about, can_go_on);
+                exchange.settle(times, row.status, row.code, &refusal.cause(), reply.content.len());
                 reply
             }
         };

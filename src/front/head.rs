@@ -122,8 +122,8 @@ impl Scanner {
 }
 
 impl Head {
-    /// Reads a complete head; the values of its headers are parts of `head`. `room` is an empty map to be filled.
-    pub(super) fn read(head: &Bytes, room: HeaderMap) -> Result<Self, HeadFault> {
+    /// Reads a complete head; the values of its headers are parts of `head`.
+    pub(super) fn read(head: &Bytes) -> Result<Self, HeadFault> {
         // Left unfilled: to clear all of them would cost as much as to parse an ordinary head.
         let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);
@@ -136,8 +136,7 @@ impl Head {
         }
         let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
         let is_old = request.version == Some(0);
-        let mut headers = room;
-        headers.reserve(request.headers.len());
+        let mut headers = HeaderMap::with_capacity(request.headers.len());
         let mut seen = Seen { keep_alive: !is_old, ..Seen::default() };
         for header in request.headers.iter() {
             seen.note(header, is_old)?;
@@ -294,7 +293,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Head, HeadFault> {
         match scan(text) {
-            Scan::Complete(len) => Head::read(&Bytes::copy_from_slice(&text.as_bytes()[..len]), HeaderMap::new()),
+            Scan::Complete(len) => Head::read(&Bytes::copy_from_slice(&text.as_bytes()[..len])),
             Scan::Refused(fault) => Err(fault),
             Scan::Partial => panic!("partial: {text:?}"),
         }

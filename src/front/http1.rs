@@ -11,7 +11,6 @@
 //! and nothing has to be smuggled past it.
 
 use std::future::poll_fn;
-use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
@@ -75,8 +74,6 @@ pub(super) struct Connection<'a> {
     idle_until: Instant,
     /// A head was refused: nothing that came with it is read any more.
     has_refused: bool,
-    /// An empty map for the next request's headers.
-    room: HeaderMap,
 }
 
 /// How a connection ends.
@@ -112,7 +109,6 @@ impl<'a> Connection<'a> {
             timer: Box::pin(tokio::time::sleep_until(idle_until.into())),
             idle_until,
             has_refused: false,
-            room: HeaderMap::new(),
         }
     }
 
@@ -133,15 +129,14 @@ impl<'a> Connection<'a> {
             let handling = pin!(line.handle(arrival));
             let Some(Ok(reply)) = unless_left(handling, &self.intake).await else { return End::Gone };
             terms.keep_alive &= !self.is_last();
-            let sent = match self.outlet.send(reply, terms, &self.intake).await {
-                Ok(sent) => sent,
+            let keep_alive = match self.outlet.send(reply, terms, &self.intake).await {
+                Ok(keep_alive) => keep_alive,
                 Err(Unsent::Cut { reset: true }) => return End::Reset,
                 Err(Unsent::Gone | Unsent::Cut { reset: false }) => return End::Gone,
             };
-            self.room = sent.room;
             let mut intake = self.intake.lock();
             intake.answered();
-            if !sent.keep_alive || !intake.is_between_requests() {
+            if !keep_alive || !intake.is_between_requests() {
                 break;
             }
             drop(intake);
@@ -198,7 +193,7 @@ impl<'a> Connection<'a> {
             Err(_) => self.intake.lock().ahead().starts_with(b"HEAD "),
         };
         let ends = self.ends;
-        match head.and_then(|head| Head::read(&head, mem::take(&mut self.room))) {
+        match head.and_then(|head| Head::read(&head)) {
             Ok(Head { method, uri, headers, body, is_old, keep_alive, expects_leave }) => {
                 let body = self.intake.begin(body, expects_leave);
                 let terms = Terms { is_head, is_old, keep_alive };

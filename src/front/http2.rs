@@ -6,9 +6,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Request;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::EXPECT;
 use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
@@ -18,8 +17,6 @@ use tokio::net::TcpStream;
 
 use super::arrival::{Arrival, Ends};
 use super::head::{self, HeadFault, MAX_HEADERS};
-use super::relayed::Content;
-use super::render::Reply;
 use super::request_line::{self, MAX_TARGET};
 use super::route::target;
 use super::streams::Streams;
@@ -110,16 +107,6 @@ pub(super) fn arrival(request: Request<Incoming>, fault: Option<HeadFault>, ends
     let (Parts { method, uri, headers, .. }, body) = request.into_parts();
     let body = crate::incoming::Incoming::of_stream(body);
     Arrival { method, uri, headers, body, fault, at: Instant::now(), ends }
-}
-
-/// As an answer to HEAD: hyper sees to that in HTTP/1 only.
-pub(super) fn without_body(reply: Reply) -> Reply {
-    let length = reply.body().len();
-    let mut reply = reply.map(|_| Content::Whole(Bytes::new()));
-    if length > 0 {
-        reply.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
-    reply
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -9,22 +9,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use hyper::body::Body;
-use hyper::ext::ReasonPhrase;
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::intake::Shared;
 use super::relayed::{Content, Relayed};
-use super::render::Reply;
+use super::reply::Reply;
 use super::stall::Stall;
 
 /// Bodies up to this size go out in one piece with their head: to copy them costs less than to gather two pieces.
 const SMALL_BODY: usize = 4 << 10;
 /// Room for heads that is kept from reply to reply.
 const KEPT_ROOM: usize = 16 << 10;
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
+const CLOSE: &[u8] = b"close";
 
 pub(super) struct Outlet {
     stream: OwnedWriteHalf,
@@ -44,14 +43,6 @@ pub(super) struct Terms {
     pub(super) keep_alive: bool,
 }
 
-/// How a reply ended.
-pub(super) struct Sent {
-    /// Whether the connection goes on.
-    pub(super) keep_alive: bool,
-    /// The map of its headers, emptied, for the next request.
-    pub(super) room: HeaderMap,
-}
-
 /// Why a reply did not go out whole.
 #[derive(Debug)]
 pub(super) enum Unsent {
@@ -66,7 +57,7 @@ pub(super) enum Unsent {
 enum Delimited {
     /// There is no body.
     Nothing,
-    Length,
+    Length(u64),
     Chunks,
     /// By the end of the connection.
     Closing,
@@ -78,20 +69,15 @@ impl Outlet {
         Self { stream, stall: Stall::new(patience), unsent: Vec::new() }
     }
 
-    /// Sends a reply. Of one that is still coming, what has come goes out at once, and the client's leaving is noticed
-    /// by `intake` meanwhile.
-    pub(super) async fn send(&mut self, reply: Reply, mut terms: Terms, intake: &Shared) -> Result<Sent, Unsent> {
-        let (parts, content) = reply.into_parts();
-        let delimited = delimited(&content, parts.status, terms);
-        terms.keep_alive &= delimited != Delimited::Closing && !closes(&parts.headers);
-        let length = match &content {
-            Content::Whole(bytes) => Some(bytes.len() as u64),
-            Content::Relayed(relayed) => relayed.size_hint().exact(),
-        };
+    /// Sends a reply, and says whether the connection goes on. Of one that is still coming, what has come goes out at once,
+    /// and the client's leaving is noticed by `intake` meanwhile.
+    pub(super) async fn send(&mut self, reply: Reply, mut terms: Terms, intake: &Shared) -> Result<bool, Unsent> {
+        let delimited = delimited(&reply, terms);
+        terms.keep_alive &= delimited != Delimited::Closing && !closes(&reply.headers);
         self.unsent.clear();
         self.unsent.shrink_to(KEPT_ROOM);
-        write_head(&mut self.unsent, &parts, terms, delimited, length);
-        match content {
+        write_head(&mut self.unsent, &reply, terms, delimited);
+        match reply.content {
             _ if delimited == Delimited::Nothing => self.flush(Bytes::new()).await?,
             Content::Whole(body) if body.len() <= SMALL_BODY => {
                 self.unsent.extend_from_slice(&body);
@@ -100,9 +86,7 @@ impl Outlet {
             Content::Whole(body) => self.flush(body).await?,
             Content::Relayed(relayed) => self.relay(*relayed, delimited, intake).await?,
         }
-        let mut room = parts.headers;
-        room.clear();
-        Ok(Sent { keep_alive: terms.keep_alive, room })
+        Ok(terms.keep_alive)
     }
 
     /// Passes on an answer as it comes.
@@ -191,60 +175,50 @@ enum Next {
 }
 
 fn closes(headers: &HeaderMap) -> bool {
-    headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CLOSE.as_bytes()))
+    headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CLOSE))
 }
 
-fn delimited(content: &Content, status: StatusCode, terms: Terms) -> Delimited {
-    let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    match content {
-        _ if terms.is_head || is_bodiless => Delimited::Nothing,
-        Content::Relayed(relayed) if relayed.size_hint().exact().is_none() => {
-            if terms.is_old {
-                Delimited::Closing
-            } else {
-                Delimited::Chunks
-            }
-        }
-        Content::Whole(_) | Content::Relayed(_) => Delimited::Length,
+fn delimited(reply: &Reply, terms: Terms) -> Delimited {
+    if terms.is_head || matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Delimited::Nothing;
+    }
+    match (&reply.content.length(), terms.is_old) {
+        (Some(length), _) => Delimited::Length(*length),
+        (None, false) => Delimited::Chunks,
+        (None, true) => Delimited::Closing,
     }
 }
 
-fn write_head(
-    out: &mut Vec<u8>,
-    parts: &http::response::Parts,
-    terms: Terms,
-    delimited: Delimited,
-    length: Option<u64>,
-) {
-    let status = parts.status;
+fn write_head(out: &mut Vec<u8>, reply: &Reply, terms: Terms, delimited: Delimited) {
     out.extend_from_slice(if terms.is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
-    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(reply.status.as_str().as_bytes());
     out.push(b' ');
-    let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
-    out.extend_from_slice(reason.or_else(|| Some(status.canonical_reason()?.as_bytes())).unwrap_or(b"Unnamed"));
+    out.extend_from_slice(reply.reason());
     out.extend_from_slice(b"\r\n");
-    for (name, value) in &parts.headers {
-        // The framing is ours to write, except that what HEAD is told of a length is what GET would be told.
+    let mut has_date = false;
+    reply.each_header(|name, value| {
+        has_date |= *name == DATE;
+        // It is written below, as things are by now.
         if *name != CONNECTION {
-            header(out, name, value.as_bytes());
+            header(out, name, value);
         }
-    }
+    });
     match delimited {
-        Delimited::Length => length_header(out, length.unwrap_or_default()),
+        Delimited::Length(length) => length_header(out, length),
         Delimited::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Delimited::Nothing if terms.is_head && !parts.headers.contains_key(CONTENT_LENGTH) => {
-            if let Some(length) = length.filter(|length| *length > 0) {
-                length_header(out, length);
-            }
-        }
+        // What an upstream says of it is among the headers.
+        Delimited::Nothing if terms.is_head => match reply.content {
+            Content::Whole(ref body) if !body.is_empty() => length_header(out, body.len() as u64),
+            _ => {}
+        },
         Delimited::Nothing | Delimited::Closing => {}
     }
     match (terms.keep_alive, terms.is_old) {
-        (false, _) => header(out, &CONNECTION, CLOSE.as_bytes()),
+        (false, _) => header(out, &CONNECTION, CLOSE),
         (true, true) => header(out, &CONNECTION, b"keep-alive"),
         (true, false) => {}
     }
-    if !parts.headers.contains_key(DATE) {
+    if !has_date {
         out.extend_from_slice(b"date: ");
         push_now(out);
         out.extend_from_slice(b"\r\n");

@@ -20,6 +20,14 @@ pub(super) enum Content {
 }
 
 impl Content {
+    /// Its length, where that is known before its end.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Relayed(relayed) => relayed.size_hint().exact(),
+        }
+    }
+
     /// Bytes that are known to be sent.
     pub(super) fn len(&self) -> usize {
         match self {

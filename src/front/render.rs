@@ -1,29 +1,18 @@
-//! Turns an outcome into the response that is sent.
+//! Turns an outcome into the reply that is sent.
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use hyper::ext::ReasonPhrase;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::exchange::Times;
 use super::refusal::{Connection, Refusal, title};
 use super::relayed::{Content, Relayed};
-use crate::call::{Answer, RequestId};
-use crate::config::Expose;
+use super::reply::{About, REQUEST_ID, Reply, Written};
+use crate::call::Answer;
 use crate::policy::Limited;
-use crate::telemetry::push_ms;
 
-pub(super) type Reply = Response<Content>;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const FUEL: HeaderName = HeaderName::from_static("x-bulkhead-fuel");
-const NOSNIFF: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-const SANDBOXED: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("content-security-policy"), HeaderValue::from_static("sandbox"));
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// A test holds it against [`Coding::ALL`](crate::coding::Coding::ALL).
 const ACCEPTED_CODINGS: HeaderValue = HeaderValue::from_static("gzip, zstd, deflate, lz4, snappy");
@@ -31,54 +20,31 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What EAS serves where a processor names no type.
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// What every reply of a service says about its request, as the service allows.
-pub(super) struct About {
-    pub(super) request_id: RequestId,
-    pub(super) times: Times,
-    pub(super) fuel: Option<u64>,
-    pub(super) expose: Option<Expose>,
-}
-
-pub(super) fn answer(answer: Answer, about: &About) -> Reply {
-    let bodiless =
-        matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = if bodiless { Bytes::new() } else { answer.body };
-    let mut reply = Response::new(Content::Whole(body));
-    *reply.status_mut() = answer.status;
-    set_reason(&mut reply);
-    let headers = reply.headers_mut();
-    *headers = answer.headers;
-    let content_type = answer.content_type.unwrap_or(DEFAULT_TYPE);
-    // A browser must not run what a processor wrote with the rights of this origin.
-    if can_hold_script(&content_type) {
-        headers.insert(SANDBOXED.0, SANDBOXED.1);
-    }
-    headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(NOSNIFF.0, NOSNIFF.1);
-    tell_about(headers, about);
-    reply
+pub(super) fn answer(answer: Answer, about: About) -> Reply {
+    let Answer { status, content_type, headers, body } = answer;
+    let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    let content = Content::Whole(if is_bodiless { Bytes::new() } else { body });
+    let written = Written { content_type: content_type.unwrap_or(DEFAULT_TYPE), is_foreign: true };
+    Reply { status, reason: None, headers, written: Some(written), about, content }
 }
 
 /// An upstream's answer, as it is.
-pub(super) fn forwarded(parts: Parts, body: Relayed, about: &About) -> Reply {
-    let mut reply = Response::from_parts(parts, Content::Relayed(Box::new(body)));
-    tell_about(reply.headers_mut(), about);
-    reply
+pub(super) fn forwarded(mut parts: Parts, body: Relayed, about: About) -> Reply {
+    let reason = parts.extensions.remove();
+    parts.headers.remove(REQUEST_ID);
+    let content = Content::Relayed(Box::new(body));
+    Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content }
 }
 
-pub(super) fn refusal(refusal: &Refusal, about: &About, can_go_on: bool) -> Reply {
+pub(super) fn refusal(refusal: &Refusal, about: About, can_go_on: bool) -> Reply {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body) = match refusal {
         // A processor's own words go out as they are.
         Refusal::ProcessorStatus { message, .. } => (TEXT, Bytes::from(message.clone())),
-        _ => (PROBLEM, Bytes::from(problem(refusal, about).to_string())),
+        _ => (PROBLEM, Bytes::from(problem(refusal, &about).to_string())),
     };
-    let mut reply = Response::new(Content::Whole(body));
-    *reply.status_mut() = status;
-    set_reason(&mut reply);
-    let headers = reply.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type);
+    let mut headers = HeaderMap::new();
     match refusal {
         Refusal::Unauthorized(_) => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -103,8 +69,8 @@ pub(super) fn refusal(refusal: &Refusal, about: &About, can_go_on: bool) -> Repl
     if row.connection == Connection::Close || !can_go_on {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    tell_about(headers, about);
-    reply
+    let written = Some(Written { content_type, is_foreign: false });
+    Reply { status, reason: None, headers, written, about, content: Content::Whole(body) }
 }
 
 /// RFC 9457, with `code`, `request_id`, and for what took too long or never began, what the time went on.
@@ -133,42 +99,6 @@ fn problem(refusal: &Refusal, about: &About) -> Value {
         problem.insert("stack".into(), stack.lines().collect());
     }
     Value::Object(problem)
-}
-
-fn tell_about(headers: &mut HeaderMap, about: &About) {
-    if let Ok(id) = HeaderValue::from_str(about.request_id.as_str()) {
-        headers.insert(REQUEST_ID, id);
-    }
-    let Some(expose) = about.expose else { return };
-    if expose.timing {
-        let Times { receive, queue, run, .. } = about.times;
-        let mut text = String::with_capacity(64);
-        for (stage, time) in [("receive;dur=", receive), (", queue;dur=", queue), (", run;dur=", run)] {
-            text.push_str(stage);
-            push_ms(&mut text, time);
-        }
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            headers.insert(SERVER_TIMING, value);
-        }
-    }
-    if let (true, Some(fuel)) = (expose.fuel, about.fuel) {
-        headers.insert(FUEL, HeaderValue::from(fuel));
-    }
-}
-
-/// Names the statuses that no standard names; a client shows the phrase to people.
-fn set_reason(reply: &mut Reply) {
-    let status = reply.status();
-    if status.canonical_reason().is_none() {
-        reply.extensions_mut().insert(ReasonPhrase::from_static(title(status).as_bytes()));
-    }
-}
-
-fn can_hold_script(content_type: &HeaderValue) -> bool {
-    let bytes = content_type.as_bytes();
-    [b"text/html".as_slice(), b"text/xml", b"application/x", b"image/svg"]
-        .iter()
-        .any(|kind| bytes.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind)))
 }
 
 #[cfg(test)]

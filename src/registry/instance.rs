@@ -61,12 +61,12 @@ impl Instance {
     ) -> Result<Arc<Self>, InitializeError> {
         let Supplies { program, lanes, metrics } = supplies;
         let mut has_made = has_made || first.is_some();
-        let mut guests: Vec<Worker> = first.into_iter().map(Worker::Guest).collect();
+        let mut guests: Vec<Worker> = first.into_iter().map(Worker::from).collect();
         while guests.len() < spec.rpc().worker_threads {
             guests.push(if has_made && program.starts_from_image() {
                 Worker::Promised(Arc::clone(program))
             } else {
-                Worker::Guest(make(lanes, program).await?)
+                make(lanes, program).await?.into()
             });
             has_made = true;
         }

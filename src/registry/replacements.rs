@@ -62,7 +62,7 @@ impl Replace<Worker> for Replacements {
             let mut pause = FIRST_PAUSE;
             while !retired.load(Ordering::Relaxed) {
                 match program.instantiate().await {
-                    Ok(guest) => return vacancy.fill(Worker::Guest(guest)),
+                    Ok(guest) => return vacancy.fill(guest.into()),
                     Err(error) => {
                         metrics.initialize_failed();
                         tracing::error!(service, %error, retry_in = ?pause, "a guest cannot be replaced");

@@ -7,8 +7,15 @@ use crate::sandbox::{Guest, InitializeError, Program};
 /// A guest, or the promise of one where a guest starts from an image: it takes microseconds then, so it is made when
 /// first needed, and services at rest hold no more guests than they have been found to need.
 pub(super) enum Worker {
-    Guest(Guest),
+    /// In a box, since a worker is handed from place to place with every call.
+    Guest(Box<Guest>),
     Promised(Arc<Program>),
+}
+
+impl From<Guest> for Worker {
+    fn from(guest: Guest) -> Self {
+        Self::Guest(Box::new(guest))
+    }
 }
 
 impl Worker {
@@ -22,7 +29,7 @@ impl Worker {
         loop {
             match self {
                 Self::Guest(guest) => return Ok(guest),
-                Self::Promised(program) => *self = Self::Guest(program.instantiate().await?),
+                Self::Promised(program) => *self = program.instantiate().await?.into(),
             }
         }
     }

@@ -14,8 +14,6 @@ use crate::call::Answer;
 /// Headers a guest may set, and their bytes together.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 << 10;
-/// Room for what the host adds, so that the map need not grow.
-const HOSTS_HEADERS: usize = 8;
 
 pub(super) fn check(response: Response, max_body: usize) -> Result<Answer, Fault> {
     let status = match response.status {
@@ -36,7 +34,7 @@ pub(super) fn check(response: Response, max_body: usize) -> Result<Answer, Fault
     }
 
     let mut content_type = response.content_type.map(|value| header_value("content-type", value)).transpose()?;
-    let mut headers = HeaderMap::with_capacity(response.headers.len() + HOSTS_HEADERS);
+    let mut headers = HeaderMap::with_capacity(response.headers.len());
     for (name, value) in response.headers {
         let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
             return Err(bad(format!("{name:?} is not a header name")));
@@ -78,8 +76,8 @@ fn is_the_hosts(name: &HeaderName) -> bool {
         header::WWW_AUTHENTICATE,
         header::CONTENT_TYPE,
     ];
-    const OURS_BY_NAME: [&str; 5] =
-        ["keep-alive", "http2-settings", "proxy-connection", "x-request-id", "server-timing"];
+    const OURS_BY_NAME: [&str; 6] =
+        ["keep-alive", "http2-settings", "proxy-connection", "x-request-id", "server-timing", "x-content-type-options"];
     OURS.contains(name) || OURS_BY_NAME.contains(&name.as_str()) || name.as_str().starts_with("x-bulkhead-")
 }
 

@@ -1,24 +1,26 @@
 //! The one stream of log lines, and the thread that writes it.
 //!
-//! Lines are appended to a bounded buffer; the thread writes what has gathered. If standard error stands still, lines
-//! are lost and counted: a stuck log must not become a stuck host.
+//! Lines are appended to bounded buffers; the thread writes what has gathered. Those of one thread keep their order, those
+//! of several may change places within a hundredth of a second. If standard error stands still, lines are lost and
+//! counted: a stuck log must not become a stuck host.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::access::{Entry, Format, is_wild};
+use crate::threads::PerThread;
 
-/// Bytes that may wait to be written.
-const MAX_PENDING: usize = 4 << 20;
+/// Bytes that may wait to be written, of the threads that share a place.
+const MAX_PENDING: usize = 2 << 20;
 /// How long lines gather before they are written together.
 const GATHER: Duration = Duration::from_millis(10);
 
@@ -31,33 +33,73 @@ pub struct LogWriter {
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
+    /// Each thread's lines, so that none waits for another to say its own.
+    pending: PerThread<Mutex<Vec<u8>>>,
+    /// The writing thread waits to be woken by the next line.
+    is_asleep: AtomicBool,
+    writer: OnceLock<Thread>,
+    has_ended: AtomicBool,
     lost: AtomicU64,
 }
 
-#[derive(Default)]
-struct State {
-    pending: Vec<u8>,
-    asleep: bool,
-    ended: bool,
-}
-
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn append(&self, line: &[u8]) {
+        {
+            let mut pending = self.pending.mine().lock().unwrap_or_else(PoisonError::into_inner);
+            if pending.len() + line.len() > MAX_PENDING {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            pending.extend_from_slice(line);
+        }
+        // Either this sees that the writer has gone to sleep, or the writer, which looks once more after it said so, sees
+        // the line.
+        fence(Ordering::SeqCst);
+        if self.is_asleep.load(Ordering::Relaxed) {
+            self.wake();
+        }
     }
 
-    fn append(&self, line: &[u8]) {
-        let mut state = self.state();
-        if state.pending.len() + line.len() > MAX_PENDING {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            return;
+    fn wake(&self) {
+        if let (true, Some(writer)) = (self.is_asleep.swap(false, Ordering::Relaxed), self.writer.get()) {
+            writer.unpark();
         }
-        state.pending.extend_from_slice(line);
-        if std::mem::take(&mut state.asleep) {
-            self.wake.notify_one();
+    }
+
+    /// Waits for lines; false when the end has come and there are none.
+    fn wait(&self, gathered: &mut Gathered) -> bool {
+        while !gathered.take(self) {
+            self.is_asleep.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            // Looked at before the lines: what was said before the end is written.
+            let has_ended = self.has_ended.load(Ordering::Relaxed);
+            let has_lines = gathered.take(self);
+            if has_lines || has_ended {
+                self.is_asleep.store(false, Ordering::Relaxed);
+                return has_lines;
+            }
+            thread::park();
         }
+        true
+    }
+}
+
+/// What the writing thread has taken from the others.
+#[derive(Default)]
+struct Gathered {
+    lines: Vec<u8>,
+    /// Given to a thread in exchange for its lines, which it must not be kept from adding to for long.
+    spare: Vec<u8>,
+}
+
+impl Gathered {
+    /// Takes what there is; whether there is anything.
+    fn take(&mut self, shared: &Shared) -> bool {
+        for pending in shared.pending.all() {
+            std::mem::swap(&mut *pending.lock().unwrap_or_else(PoisonError::into_inner), &mut self.spare);
+            self.lines.append(&mut self.spare);
+        }
+        !self.lines.is_empty()
     }
 }
 
@@ -124,9 +166,9 @@ pub struct LogThread {
 
 impl Drop for LogThread {
     fn drop(&mut self) {
-        self.shared.state().ended = true;
-        self.shared.wake.notify_one();
+        self.shared.has_ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
@@ -155,26 +197,17 @@ pub fn install(format: Format) -> std::io::Result<(LogWriter, LogThread)> {
 fn start(format: Format, mut output: impl Write + Send + 'static) -> std::io::Result<(LogWriter, LogThread)> {
     let shared = Arc::new(Shared::default());
     let theirs = Arc::clone(&shared);
-    let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
-        let mut lines = Vec::new();
-        loop {
-            {
-                let mut state = theirs.state();
-                while state.pending.is_empty() {
-                    if state.ended {
-                        return;
-                    }
-                    state.asleep = true;
-                    state = theirs.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-                if !state.ended {
-                    state = theirs.wake.wait_timeout(state, GATHER).unwrap_or_else(PoisonError::into_inner).0;
-                }
-                std::mem::swap(&mut state.pending, &mut lines);
+    let thread = thread::Builder::new().name("log".into()).spawn(move || {
+        let _ = theirs.writer.set(thread::current());
+        let mut gathered = Gathered::default();
+        while theirs.wait(&mut gathered) {
+            if !theirs.has_ended.load(Ordering::Relaxed) {
+                thread::park_timeout(GATHER);
+                gathered.take(&theirs);
             }
             // There is nobody to tell that the log cannot be written.
-            let _ = output.write_all(&lines).and_then(|()| output.flush());
-            lines.clear();
+            let _ = output.write_all(&gathered.lines).and_then(|()| output.flush());
+            gathered.lines.clear();
         }
     })?;
     Ok((LogWriter { shared: Arc::clone(&shared), format }, LogThread { shared, thread: Some(thread) }))

@@ -16,9 +16,8 @@ pub(crate) fn push_ms(text: &mut String, time: Duration) {
 
 /// A point and three digits.
 fn push_thousandths(text: &mut String, thousandths: u32) {
-    let digits = [100, 10, 1].map(|unit| char::from(b'0' + (thousandths / unit % 10) as u8));
-    text.push('.');
-    text.extend(digits);
+    let digit = |unit| b'0' + (thousandths / unit % 10) as u8;
+    text.push_str(str::from_utf8(&[b'.', digit(100), digit(10), digit(1)]).unwrap_or_default());
 }
 
 /// How long a thread trusts its last look at the wall clock; a clock that is set shows in the log after so long.

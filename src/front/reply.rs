@@ -1,0 +1,117 @@
+//! What goes out: an answer or a refusal, and beside it what the host says of the request.
+//!
+//! The host's own headers stand apart from the others until they are written. Most answers have no others, and need no map.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
+
+use super::exchange::Times;
+use super::refusal::title;
+use super::relayed::Content;
+use crate::call::RequestId;
+use crate::config::Expose;
+use crate::telemetry::push_ms;
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const FUEL: HeaderName = HeaderName::from_static("x-bulkhead-fuel");
+const NOSNIFF: (HeaderName, &[u8]) = (HeaderName::from_static("x-content-type-options"), b"nosniff");
+const SANDBOXED: (HeaderName, &[u8]) = (HeaderName::from_static("content-security-policy"), b"sandbox");
+
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    /// In an upstream's own words.
+    pub(super) reason: Option<ReasonPhrase>,
+    /// Its headers, but for those that the host writes.
+    pub(super) headers: HeaderMap,
+    /// Of what a processor or the host has written; an upstream's is among its headers.
+    pub(super) written: Option<Written>,
+    pub(super) about: About,
+    pub(super) content: Content,
+}
+
+/// What is said of a body that is written here.
+pub(super) struct Written {
+    pub(super) content_type: HeaderValue,
+    /// A processor wrote it: a browser must not run it with the rights of this origin.
+    pub(super) is_foreign: bool,
+}
+
+/// What every reply of a service says about its request, as the service allows.
+pub(super) struct About {
+    pub(super) request_id: RequestId,
+    pub(super) times: Times,
+    pub(super) fuel: Option<u64>,
+    pub(super) expose: Option<Expose>,
+}
+
+impl Reply {
+    /// The phrase that names the status; a client shows it to people.
+    pub(super) fn reason(&self) -> &[u8] {
+        match &self.reason {
+            Some(reason) => reason.as_bytes(),
+            None => self.status.canonical_reason().unwrap_or_else(|| title(self.status)).as_bytes(),
+        }
+    }
+
+    /// Every header but those that frame the message.
+    pub(super) fn each_header(&self, mut write: impl FnMut(&HeaderName, &[u8])) {
+        for (name, value) in &self.headers {
+            write(name, value.as_bytes());
+        }
+        if let Some(written) = &self.written {
+            write(&CONTENT_TYPE, written.content_type.as_bytes());
+            if written.is_foreign {
+                write(&NOSNIFF.0, NOSNIFF.1);
+                if can_hold_script(&written.content_type) {
+                    write(&SANDBOXED.0, SANDBOXED.1);
+                }
+            }
+        }
+        let About { request_id, times, fuel, expose } = &self.about;
+        write(&REQUEST_ID, request_id.as_str().as_bytes());
+        let Some(expose) = expose else { return };
+        if expose.timing {
+            let mut text = String::with_capacity(64);
+            let stages = [("receive;dur=", times.receive), (", queue;dur=", times.queue), (", run;dur=", times.run)];
+            for (stage, time) in stages {
+                text.push_str(stage);
+                push_ms(&mut text, time);
+            }
+            write(&SERVER_TIMING, text.as_bytes());
+        }
+        if let (true, Some(fuel)) = (expose.fuel, fuel) {
+            write(&FUEL, itoa::Buffer::new().format(*fuel).as_bytes());
+        }
+    }
+
+    /// As HTTP/2 sends it; to HEAD without its body, which hyper sees to in HTTP/1 only.
+    pub(super) fn into_response(mut self, is_head: bool) -> Response<Content> {
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 8);
+        self.each_header(|name, value| {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                headers.append(name, value);
+            }
+        });
+        if is_head {
+            let length = self.content.len();
+            self.content = Content::Whole(Bytes::new());
+            if length > 0 {
+                headers.insert(CONTENT_LENGTH, length.into());
+            }
+        }
+        let mut response = Response::new(self.content);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+fn can_hold_script(content_type: &HeaderValue) -> bool {
+    let bytes = content_type.as_bytes();
+    [b"text/html".as_slice(), b"text/xml", b"application/x", b"image/svg"]
+        .iter()
+        .any(|kind| bytes.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind)))
+}
