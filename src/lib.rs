@@ -39,6 +39,7 @@ pub mod cli;
 pub mod failpoint;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod limit;
 pub mod local;
 pub mod serve;
 pub mod shutdown;

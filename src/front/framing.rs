@@ -148,6 +148,7 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fuzz::data;
     use super::*;
 
     fn chunked() -> Framing {
@@ -156,24 +157,8 @@ mod tests {
 
     /// The data among `bytes`, which come in pieces of so many, and how many of them belong to the body.
     fn read(framing: &mut Framing, bytes: &[u8], step: usize) -> (Vec<u8>, usize) {
-        let (mut data, mut taken) = (Vec::new(), 0);
-        for piece in bytes.chunks(step) {
-            let mut rest = piece;
-            loop {
-                rest = &rest[framing.skip(rest)..];
-                let count = framing.ahead().min(rest.len() as u64) as usize;
-                if count == 0 {
-                    break;
-                }
-                data.extend_from_slice(&rest[..count]);
-                framing.took(count);
-                rest = &rest[count..];
-            }
-            taken += piece.len() - rest.len();
-            if !rest.is_empty() {
-                break;
-            }
-        }
+        let (data, taken, end) = data(*framing, bytes.chunks(step));
+        *framing = end;
         (data, taken)
     }
 

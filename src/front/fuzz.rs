@@ -38,7 +38,7 @@ pub fn request_guard(bytes: &[u8]) {
 }
 
 /// The data of a body, how many bytes it takes, and where it stands then.
-fn data<'a>(mut framing: Framing, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, usize, Framing) {
+pub(super) fn data<'a>(mut framing: Framing, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, usize, Framing) {
     let (mut data, mut taken) = (Vec::new(), 0);
     for piece in pieces {
         let mut rest = piece;

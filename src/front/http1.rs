@@ -13,7 +13,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -27,6 +27,7 @@ use super::head::{Head, HeadFault, Scan, Scanner};
 use super::intake::Shared;
 use super::outlet::{Outlet, Terms, Unsent};
 use crate::incoming::Incoming;
+use crate::limit::poll_limit;
 
 /// How long a connection may take and rest.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +180,7 @@ impl<'a> Connection<'a> {
                     None if self.is_last() => return Poll::Ready(None),
                     None => self.idle_until,
                 };
-                ready!(poll_limit(self.timer.as_mut(), limit, cx));
+                ready!(poll_limit(self.timer.as_mut(), cx, limit));
                 return Poll::Ready(first_byte.map(|began| (began, Err(HeadFault::Slow))));
             }
         })
@@ -234,18 +235,4 @@ async fn unless_left<F: Future>(mut work: Pin<&mut F>, intake: &Shared) -> Optio
         Poll::Pending => intake.lock().poll_hang_up(cx).map(|()| None),
     })
     .await
-}
-
-/// Ready once `limit` has passed. The timer is only ever moved when it must go off earlier, or has gone off.
-fn poll_limit(mut timer: Pin<&mut Sleep>, limit: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        if timer.deadline() > limit.into() {
-            timer.as_mut().reset(limit.into());
-        }
-        ready!(timer.as_mut().poll(cx));
-        if Instant::now() >= limit {
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(limit.into());
-    }
 }

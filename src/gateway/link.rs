@@ -24,6 +24,7 @@ use super::outgoing::{Outgoing, Upload};
 use super::tracked::{Progress, Tracked};
 use crate::config::Authority;
 use crate::incoming::Broken;
+use crate::limit::poll_limit;
 
 /// Bytes of an answer's head, and of what is read ahead of the client.
 const MAX_HEAD: usize = 32 << 10;
@@ -91,7 +92,7 @@ impl Link {
 
     /// Ready once `limit` has passed.
     pub(super) fn poll_limit(&mut self, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
-        poll_limit(&mut self.timer, cx, limit)
+        poll_limit(self.timer.as_mut(), cx, limit)
     }
 
     /// Sends a request and waits for the head of its answer. `now` is the present moment.
@@ -130,20 +131,6 @@ impl Link {
             Err(failure) => (failure, None),
         };
         Err(Unanswered { failure, is_unsent: !progress.has_written(), request })
-    }
-}
-
-/// The timer is only ever moved when it must go off earlier, or has gone off.
-fn poll_limit(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
-    loop {
-        if timer.deadline() > limit.into() {
-            timer.as_mut().reset(limit.into());
-        }
-        ready!(timer.as_mut().poll(cx));
-        if Instant::now() >= limit {
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(limit.into());
     }
 }
 
@@ -187,7 +174,7 @@ impl Limit {
                 self.at = Instant::now() + self.patience.idle;
             }
         }
-        ready!(poll_limit(timer, cx, self.at));
+        ready!(poll_limit(timer.as_mut(), cx, self.at));
         Poll::Ready(if waits_for_client { Failure::Stalled } else { Failure::TimedOut })
     }
 }
