@@ -24,6 +24,7 @@ mod intake;
 mod mirror;
 mod outlet;
 mod packing;
+mod problem;
 mod refusal;
 mod relayed;
 mod render;

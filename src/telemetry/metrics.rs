@@ -17,15 +17,10 @@ use super::sizes::Sizes;
 use super::upstreams::{self, UpstreamSeen};
 use crate::threads::PerThread;
 
-/// Statuses that are counted: 200 to 599.
-const FIRST_STATUS: u16 = 200;
-const STATUSES: usize = 400;
-
 /// What is counted about one service over its lifetime, whatever its version.
+#[derive(Default)]
 pub struct ServiceMetrics {
     by_thread: PerThread<Frequent>,
-    by_status: [AtomicU64; STATUSES],
-    by_code: Counts,
     restarts: Counts,
     recycled: Counts,
     initialize_failures: AtomicU64,
@@ -39,12 +34,21 @@ pub struct ServiceMetrics {
 #[derive(Default)]
 struct Frequent {
     accepted: AtomicU64,
-    /// Ended with 200; other statuses are less frequent.
+    /// Ended with 200.
     answered: AtomicU64,
+    /// Ended otherwise: by status and code, which is empty where there is none. A thread waits for no other here, even when
+    /// most of what comes is refused.
+    others: Mutex<BTreeMap<(u16, &'static str), u64>>,
     fuel: AtomicU64,
     receive: Histogram,
     queue: Histogram,
     run: Histogram,
+}
+
+impl Frequent {
+    fn others(&self) -> MutexGuard<'_, BTreeMap<(u16, &'static str), u64>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counters by a name from the code; for events that are rare or already costly.
@@ -61,23 +65,6 @@ impl Counts {
     }
 }
 
-impl Default for ServiceMetrics {
-    fn default() -> Self {
-        Self {
-            by_thread: PerThread::default(),
-            by_status: [const { AtomicU64::new(0) }; STATUSES],
-            by_code: Counts::default(),
-            restarts: Counts::default(),
-            recycled: Counts::default(),
-            initialize_failures: AtomicU64::new(0),
-            log_dropped: AtomicU64::new(0),
-            batches: Sizes::default(),
-            mirrored: AtomicU64::new(0),
-            mirror_dropped: AtomicU64::new(0),
-        }
-    }
-}
-
 impl ServiceMetrics {
     /// A request came in. Exactly one [`Self::settled`] follows.
     pub fn accepted(&self) {
@@ -86,14 +73,11 @@ impl ServiceMetrics {
 
     /// A request ended. `code` is the refusal's, where it was refused.
     pub fn settled(&self, status: u16, code: Option<&'static str>) {
-        if status == 200 {
-            self.by_thread.mine().answered.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let index = usize::from(status.saturating_sub(FIRST_STATUS)).min(STATUSES - 1);
-        self.by_status[index].fetch_add(1, Ordering::Relaxed);
-        if let Some(code) = code {
-            self.by_code.add(code);
+        let frequent = self.by_thread.mine();
+        if status == 200 && code.is_none() {
+            frequent.answered.fetch_add(1, Ordering::Relaxed);
+        } else {
+            *frequent.others().entry((status, code.unwrap_or_default())).or_default() += 1;
         }
     }
 
@@ -109,14 +93,21 @@ impl ServiceMetrics {
 
     /// Requests that came in, and requests that ended; equal when none is under way.
     pub fn account(&self) -> (u64, u64) {
-        let settled = (0..STATUSES).map(|index| self.ended_with(index)).sum();
-        (self.sum(|frequent| &frequent.accepted), settled)
+        (self.sum(|frequent| &frequent.accepted), self.ended().values().sum())
     }
 
-    /// Requests that ended with the status at `index`.
-    fn ended_with(&self, index: usize) -> u64 {
-        let answered = if index == 0 { self.sum(|frequent| &frequent.answered) } else { 0 };
-        answered + self.by_status[index].load(Ordering::Relaxed)
+    /// How requests ended, by status and code.
+    fn ended(&self) -> BTreeMap<(u16, &'static str), u64> {
+        let mut ended = BTreeMap::new();
+        for frequent in self.by_thread.all() {
+            let answered = ((200, ""), frequent.answered.load(Ordering::Relaxed));
+            let others = frequent.others();
+            for (how, count) in others.iter().map(|(how, count)| (*how, *count)).chain([answered]) {
+                *ended.entry(how).or_default() += count;
+            }
+        }
+        ended.retain(|_, count| *count > 0);
+        ended
     }
 
     fn sum(&self, counter: impl Fn(&Frequent) -> &AtomicU64) -> u64 {
@@ -276,12 +267,13 @@ impl View {
         let help = "requests by the status they ended with; 499 means the client left first";
         let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
         for seen in &self.services {
-            for (status, index) in (FIRST_STATUS..).zip(0..STATUSES) {
-                let count = seen.metrics.ended_with(index);
-                if count > 0 {
-                    let labels = [("service", seen.service.clone()), ("status", status.to_string())];
-                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-                }
+            let mut by_status: BTreeMap<u16, u64> = BTreeMap::new();
+            for ((status, _), count) in seen.metrics.ended() {
+                *by_status.entry(status).or_default() += count;
+            }
+            for (status, count) in by_status {
+                let labels = [("service", seen.service.clone()), ("status", status.to_string())];
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
         let help = "requests since a canary began, by the version that answered and the status";
@@ -294,11 +286,17 @@ impl View {
             }
         }
         self.counts(encoder, "refusals", "requests that got no answer of a processor, by code", "code", |m| {
-            &m.by_code
+            let mut by_code = BTreeMap::new();
+            for ((_, code), count) in m.ended() {
+                *by_code.entry(code).or_default() += count;
+            }
+            by_code.remove("");
+            by_code
         })?;
-        self.counts(encoder, "instance_restarts", "guests given up and replaced, by fault", "fault", |m| &m.restarts)?;
+        let help = "guests given up and replaced, by fault";
+        self.counts(encoder, "instance_restarts", help, "fault", |m| m.restarts.entries().clone())?;
         let help = "guests replaced between two requests, though whole, by reason";
-        self.counts(encoder, "guests_recycled", help, "reason", |m| &m.recycled)
+        self.counts(encoder, "guests_recycled", help, "reason", |m| m.recycled.entries().clone())
     }
 
     fn counter(
@@ -322,13 +320,13 @@ impl View {
         name: &str,
         help: &str,
         label: &str,
-        counts: impl Fn(&ServiceMetrics) -> &Counts,
+        counts: impl Fn(&ServiceMetrics) -> BTreeMap<&'static str, u64>,
     ) -> fmt::Result {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for seen in &self.services {
-            for (value, count) in &*counts(&seen.metrics).entries() {
+            for (value, count) in counts(&seen.metrics) {
                 let labels = [("service", seen.service.as_str()), (label, value)];
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
         Ok(())
