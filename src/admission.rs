@@ -83,15 +83,25 @@ impl<W: Send + 'static> Admission<W> {
         })
     }
 
+    /// An idle worker, if there is one: then nobody waits.
+    pub fn admit_at_once(self: &Arc<Self>) -> Option<Place<W>> {
+        self.take_idle(&mut self.state())
+    }
+
+    fn take_idle(self: &Arc<Self>, state: &mut State<W>) -> Option<Place<W>> {
+        let worker = state.idle.take()?;
+        self.load.fetch_add(1, Ordering::Relaxed);
+        Some(Place::new(self, worker))
+    }
+
     /// Waits for a worker, in turn, until `deadline`.
     ///
     /// Dropping the future gives up the place in the queue at once.
     pub async fn admit(self: &Arc<Self>, deadline: Instant) -> Result<Place<W>, Turned> {
         let (id, receiver) = {
             let mut state = self.state();
-            if let Some(worker) = state.idle.take() {
-                self.load.fetch_add(1, Ordering::Relaxed);
-                return Ok(Place::new(self, worker));
+            if let Some(place) = self.take_idle(&mut state) {
+                return Ok(place);
             }
             if state.stalled == self.workers {
                 return Err(Turned::NoWorker);

@@ -3,9 +3,10 @@
 //! The floor under front, admission and sandbox: a [`Call`] is made once, by whoever received the request, and handed
 //! down unchanged; an [`Answer`] comes back up already safe to send. Neither knows how it is transported or computed.
 
+use std::cell::Cell;
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -107,18 +108,17 @@ impl RequestId {
 
     /// A fresh id: a random start of this process and a count, in hexadecimal.
     pub fn generate() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        static PROCESS: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
+        static PROCESS: LazyLock<[u8; 17]> = LazyLock::new(|| {
             let mut seed = [0; 8];
             // Uniqueness across restarts is a convenience for readers of logs; without randomness the count still serves.
             let _ = getrandom::fill(&mut seed);
-            u64::from_ne_bytes(seed)
+            let mut text = [b'-'; 17];
+            write_hex(&mut text[..16], u64::from_ne_bytes(seed));
+            text
         });
-        let count = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut id = Self { bytes: [0; Self::MAX], len: 25 };
-        write_hex(&mut id.bytes[..16], *PROCESS);
-        id.bytes[16] = b'-';
-        write_hex(&mut id.bytes[17..25], count);
+        id.bytes[..17].copy_from_slice(&*PROCESS);
+        write_hex(&mut id.bytes[17..25], next_count());
         id
     }
 
@@ -151,6 +151,24 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Counts over all threads, each of which takes many numbers at once: to take every single one would be to wait for the
+/// others.
+fn next_count() -> u64 {
+    const AT_ONCE: u64 = 1 << 10;
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NEXT: Cell<u64> = const { Cell::new(0) };
+    }
+    NEXT.with(|next| {
+        let count = match next.get() {
+            used_up if used_up % AT_ONCE == 0 => TAKEN.fetch_add(AT_ONCE, Ordering::Relaxed),
+            count => count,
+        };
+        next.set(count + 1);
+        count
+    })
+}
+
 /// The low digits of `value`, as many as `into` has room for.
 fn write_hex(into: &mut [u8], value: u64) {
     for (i, digit) in into.iter_mut().rev().enumerate() {
@@ -160,14 +178,20 @@ fn write_hex(into: &mut [u8], value: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
-    fn generated_ids_differ_and_are_well_formed() {
-        let (a, b) = (RequestId::generate(), RequestId::generate());
-        assert_ne!(a, b);
-        assert_eq!(RequestId::from_caller(a.as_str().as_bytes()), Some(a));
-        assert_eq!(a.as_str().len(), 25);
+    fn generated_ids_differ_on_all_threads_and_are_well_formed() {
+        let many = || (0..3000).map(|_| RequestId::generate().to_string()).collect::<Vec<_>>();
+        let others: Vec<_> = (0..3).map(|_| std::thread::spawn(many)).collect();
+        let mut all = many();
+        all.extend(others.into_iter().flat_map(|thread| thread.join().unwrap()));
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+        let id = RequestId::generate();
+        assert_eq!(RequestId::from_caller(id.as_str().as_bytes()), Some(id));
+        assert_eq!(id.as_str().len(), 25);
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub use self::view::{ClusterView, GatewayView, RouteView, UpstreamState, Upstrea
 use crate::config::GatewaySpec;
 use crate::policy::{Entered, Limited, Policy};
 use crate::telemetry::{Seen, ServiceMetrics};
+use crate::threads::Held;
 
 /// How often connections that rest are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -84,7 +85,7 @@ impl Gateway {
     }
 
     /// The route of a service: its own, or the one for all others.
-    pub fn find(&self, service: &str) -> Option<Arc<Route>> {
+    pub fn find(&self, service: &str) -> Option<Held<Route>> {
         self.table.load().find(service)
     }
 

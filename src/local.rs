@@ -91,13 +91,13 @@ async fn call(
             let content_type = answer.content_type.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned);
             (answer.status.as_u16(), content_type, answer.body.to_vec(), fuel, survivor)
         }
-        Ok((Run { result: Err(fault), fuel, .. }, survivor)) => {
-            let status = match &fault {
+        Ok((Run { result: Err(failed), fuel, .. }, survivor)) => {
+            let status = match &failed.fault {
                 Fault::Failure { status: Some(status), .. } => *status,
                 Fault::FuelExhausted { .. } => sandbox.fuel_status,
                 _ => sandbox.trap_status,
             };
-            (status, None, fault.to_string().into_bytes(), fuel, survivor)
+            (status, None, failed.fault.to_string().into_bytes(), fuel, survivor)
         }
         Err(Overdue) => {
             let body =

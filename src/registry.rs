@@ -49,6 +49,7 @@ use crate::admission::Lanes;
 use crate::failpoint;
 use crate::sandbox::Sandbox;
 use crate::storage::{Record, Storage, StorageError};
+use crate::threads::Shared;
 
 /// Services that come up at the same time when the host starts. Most of it is reading files; what must be compiled waits
 /// its turn anyway.
@@ -56,7 +57,7 @@ const STARTING_AT_ONCE: usize = 16;
 
 /// The services of one host.
 pub struct Registry {
-    services: ArcSwap<HashMap<Box<str>, Arc<Service>>>,
+    services: ArcSwap<HashMap<Box<str>, Shared<Service>>>,
     groups: ArcSwap<HashMap<Box<str>, Arc<Group>>>,
     storage: Arc<Storage>,
     sandbox: Sandbox,
@@ -80,7 +81,7 @@ impl Registry {
             .into_iter()
             .map(|record| {
                 let phase = if record.stopped { Phase::Stopped } else { Phase::Starting };
-                (record.name.as_str().into(), Arc::new(Service::new(record, phase)))
+                (record.name.as_str().into(), Arc::new(Service::new(record, phase)).into())
             })
             .collect();
         let registry = Self {
@@ -137,12 +138,12 @@ impl Registry {
     }
 
     pub fn find(&self, name: &str) -> Option<Arc<Service>> {
-        self.services.load().get(name).cloned()
+        self.services.load().get(name).map(|service| Arc::clone(service))
     }
 
     /// All services, by name.
     pub fn list(&self) -> Vec<Arc<Service>> {
-        let mut services: Vec<_> = self.services.load().values().cloned().collect();
+        let mut services: Vec<_> = self.services.load().values().map(|service| Arc::clone(service)).collect();
         services.sort_by(|a, b| a.name().cmp(b.name()));
         services
     }
@@ -155,7 +156,7 @@ impl Registry {
     }
 
     /// Makes `services` hold what `change` makes of them.
-    fn change_services(&self, change: impl Fn(&mut HashMap<Box<str>, Arc<Service>>)) {
+    fn change_services(&self, change: impl Fn(&mut HashMap<Box<str>, Shared<Service>>)) {
         self.services.rcu(|services| {
             let mut services = HashMap::clone(services);
             change(&mut services);

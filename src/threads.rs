@@ -1,6 +1,8 @@
 //! Numbers the threads of the process, so that each can have a place of its own in what all of them use.
 
 use std::cell::Cell;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// As many places as are worth having: a handful of network threads and the background ones.
@@ -39,5 +41,85 @@ impl<T> PerThread<T> {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|lines| &lines.0)
+    }
+}
+
+/// A value that every request holds for a while. Each thread counts those that it has given out in a place of its own:
+/// one count for all of them would be passed from processor to processor with every request.
+#[derive(Debug)]
+pub struct Shared<T> {
+    value: Arc<T>,
+    by_thread: [Held<T>; PLACES],
+}
+
+/// A share in a [`Shared`], which lives as long as there is one. It may end on another thread than it began on.
+#[derive(Debug)]
+pub struct Held<T>(Arc<Lines<Arc<T>>>);
+
+impl<T> Shared<T> {
+    pub(crate) fn hold(&self) -> Held<T> {
+        self.by_thread[place()].clone()
+    }
+}
+
+impl<T> From<Arc<T>> for Shared<T> {
+    fn from(value: Arc<T>) -> Self {
+        let by_thread = std::array::from_fn(|_| Held::from(Arc::clone(&value)));
+        Self { value, by_thread }
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self { value: Arc::clone(&self.value), by_thread: self.by_thread.clone() }
+    }
+}
+
+/// For those that hold it seldom, or for long.
+impl<T> Deref for Shared<T> {
+    type Target = Arc<T>;
+
+    fn deref(&self) -> &Arc<T> {
+        &self.value
+    }
+}
+
+impl<T> From<Arc<T>> for Held<T> {
+    fn from(value: Arc<T>) -> Self {
+        Self(Arc::new(Lines(value)))
+    }
+}
+
+impl<T> Clone for Held<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_lives_as_long_as_somebody_holds_it_on_whatever_thread() {
+        let value = Arc::new(7);
+        let shared = Shared::from(Arc::clone(&value));
+        let here = shared.hold();
+        let elsewhere = std::thread::scope(|threads| threads.spawn(|| shared.hold()).join().unwrap());
+        assert!(!Arc::ptr_eq(&here.0, &elsewhere.0), "each thread counts its own");
+        assert!(Arc::ptr_eq(&here.0, &shared.hold().0));
+        drop(shared);
+        assert_eq!((*here, *elsewhere, Arc::strong_count(&value)), (7, 7, 3));
+        drop(here);
+        std::thread::spawn(move || drop(elsewhere)).join().unwrap();
+        assert_eq!(Arc::strong_count(&value), 1);
     }
 }

@@ -38,7 +38,8 @@ pub(super) async fn receive(
         Incoming::Whole(_) => return Err(Refusal::BodyTooLarge { limit }),
         arriving @ Incoming::Arriving(_) => arriving,
     };
-    match tokio::time::timeout_at(deadline.into(), collect(arriving, limit)).await {
+    // In a box, so that requests whose bodies are here do not carry the room for it.
+    match Box::pin(tokio::time::timeout_at(deadline.into(), collect(arriving, limit))).await {
         Ok(received) => received,
         Err(_) => Err(Refusal::DeadlineExceeded { limit: keepalive }),
     }

@@ -43,25 +43,24 @@ impl Wanted {
     }
 }
 
-/// The answer in the form that was asked for, where that can be had by `deadline` and is shorter.
-pub(super) async fn compress(mut answer: Answer, wanted: Wanted, deadline: Instant, aside: &Aside) -> Answer {
-    if wanted == Wanted::Nothing || !gains(&answer) {
-        return answer;
+/// Gives the answer the form that was asked for, where that can be had by `deadline` and is shorter.
+pub(super) async fn compress(answer: &mut Answer, wanted: Wanted, deadline: Instant, aside: &Aside) {
+    if wanted == Wanted::Nothing || !gains(answer) {
+        return;
     }
     vary(&mut answer.headers);
-    let Wanted::Coded(coding) = wanted else { return answer };
+    let Wanted::Coded(coding) = wanted else { return };
     let plain = answer.body.clone();
     let coded = match plain.len() {
         0..=BRIEF => encode(coding, &plain),
-        _ => aside.run(deadline, move |_| encode(coding, &plain)).await.flatten(),
+        _ => Box::pin(aside.run(deadline, move |_| encode(coding, &plain))).await.flatten(),
     };
-    let Some(coded) = coded.filter(|coded| coded.len() < answer.body.len()) else { return answer };
+    let Some(coded) = coded.filter(|coded| coded.len() < answer.body.len()) else { return };
     let headers = &mut answer.headers;
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     headers.remove(ACCEPT_RANGES);
     weaken(headers);
     answer.body = coded.into();
-    answer
 }
 
 /// Whether compressing is of use and allowed.
@@ -264,7 +263,12 @@ mod tests {
         let aside = Aside::new(lanes, 1);
         let deadline = Instant::now() + std::time::Duration::from_secs(60);
         let given = || answer(None, &[("etag", "\"v1\""), ("accept-ranges", "bytes"), ("vary", "origin")], 100_000);
-        let coded = compress(given(), Wanted::Coded(Coding::Gzip), deadline, &aside).await;
+        let formed = async |wanted, deadline| {
+            let mut answer = given();
+            compress(&mut answer, wanted, deadline, &aside).await;
+            answer
+        };
+        let coded = formed(Wanted::Coded(Coding::Gzip), deadline).await;
         assert_eq!(
             (coded.headers[CONTENT_ENCODING].as_bytes(), coded.headers[ETAG].as_bytes()),
             (&b"gzip"[..], &b"W/\"v1\""[..])
@@ -272,14 +276,14 @@ mod tests {
         assert!(coded.body.len() < 1000 && !coded.headers.contains_key(ACCEPT_RANGES));
         assert!(lists(&coded.headers, &VARY, b"accept-encoding") && lists(&coded.headers, &VARY, b"origin"));
 
-        let plain = compress(given(), Wanted::Plain, deadline, &aside).await;
+        let plain = formed(Wanted::Plain, deadline).await;
         assert_eq!((plain.body.len(), plain.headers[ETAG].as_bytes()), (100_000, &b"\"v1\""[..]));
         assert!(lists(&plain.headers, &VARY, b"accept-encoding"), "another client would be given another form");
-        let nothing = compress(given(), Wanted::Nothing, deadline, &aside).await;
+        let nothing = formed(Wanted::Nothing, deadline).await;
         assert_eq!(nothing.headers[VARY], "origin");
 
         // Too late to compress, and not too late to answer.
-        let late = compress(given(), Wanted::Coded(Coding::Gzip), Instant::now(), &aside).await;
+        let late = formed(Wanted::Coded(Coding::Gzip), Instant::now()).await;
         assert_eq!((late.body.len(), late.headers.get(CONTENT_ENCODING)), (100_000, None));
     }
 }

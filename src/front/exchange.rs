@@ -157,8 +157,7 @@ impl<L: Deref<Target = Ledger>> Account<L> {
     }
 
     /// The request is for this service or route: from here on it is in its account.
-    pub(super) fn belongs_to(&mut self, owner: impl Into<Owner>) {
-        let owner = owner.into();
+    pub(super) fn belongs_to(&mut self, owner: Owner) {
         owner.metrics().accepted();
         self.owner = Some(owner);
     }
@@ -167,7 +166,7 @@ impl<L: Deref<Target = Ledger>> Account<L> {
     pub(super) fn mirrors(&mut self, service: Arc<crate::registry::Service>) {
         self.mirrored = true;
         service.metrics().mirrored();
-        self.belongs_to(service);
+        self.belongs_to(Owner::Service(service.into()));
     }
 
     /// The request goes to an upstream; how far it comes is noted here.

@@ -38,7 +38,7 @@ use crate::failpoint;
 use crate::gateway::{self, Inbound};
 use crate::incoming::Incoming;
 use crate::policy::Entered;
-use crate::registry::{Chosen, NotAdmitted, Service, Unresolved};
+use crate::registry::{Chosen, NotAdmitted, State, Unresolved};
 
 /// What the line needs.
 pub(super) struct Line {
@@ -72,14 +72,14 @@ struct Found {
 
 /// Where an answer comes from.
 enum Outcome {
-    Answered(Answer),
+    Answered(Box<Answer>),
     /// An upstream's, of which the head is here.
     Forwarded(Box<gateway::Outbound>, Entered),
 }
 
 impl Line {
     /// The reply, unless the client has left and nobody is there to read it.
-    pub(super) async fn handle(&self, arrival: Arrival) -> Result<Reply, ClientGone> {
+    pub(super) async fn handle(&self, arrival: Arrival) -> Result<Box<Reply>, ClientGone> {
         let Arrival { method, uri, headers, body, fault, at, ends } = arrival;
         let given_id = headers.get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
         let request_id = given_id.unwrap_or_else(RequestId::generate);
@@ -114,7 +114,7 @@ impl Line {
                 }
                 let can_go_on = match found.unread {
                     Some(unread) if row.connection == Connection::Keep => {
-                        body::discard(unread, found.expects_continue).await
+                        Box::pin(body::discard(unread, found.expects_continue)).await
                     }
                     _ => !exchange.is_unfinished(),
                 };
@@ -149,12 +149,14 @@ impl Line {
             // In a box, so that requests which are answered here do not carry the room for it.
             Owner::Route(route) => return Box::pin(self.forward(&route, headers, ends.peer, exchange, found)).await,
         };
-        let Chosen { version, account, mirror } = service.choose().map_err(|phase| Refusal::from_phase(&phase))?;
+        let state = service.look();
+        let Chosen { version, account, mirror } = state.choose().map_err(Refusal::from_phase)?;
         exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
 
-        let caller = self.authenticate(&service, &headers, exchange.uri(), ends.peer)?;
+        let caller = self.authenticate(&state, &headers, exchange.uri(), ends.peer)?;
+        drop(state);
         if !sandbox.methods.accepts(exchange.method().as_str()) {
             return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
         }
@@ -175,7 +177,7 @@ impl Line {
             None => body,
             Some(packing) => {
                 let bounds = Bounds { bytes: sandbox.max_request_bytes, deadline, keepalive: rpc.keepalive };
-                let body = packing.undo(body, caller.has_signed(), bounds, &mut headers, &self.aside).await?;
+                let body = Box::pin(packing.undo(body, caller.has_signed(), bounds, &mut headers, &self.aside)).await?;
                 exchange.unpacked();
                 body
             }
@@ -202,8 +204,9 @@ impl Line {
         let run =
             version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
         exchange.ran(&run);
-        let answer = run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))?;
-        Ok(Outcome::Answered(compress(answer, wanted, deadline, &self.aside).await))
+        let mut answer = run.result.map_err(|failed| Refusal::failed(*failed, sandbox))?;
+        compress(&mut answer, wanted, deadline, &self.aside).await;
+        Ok(Outcome::Answered(answer))
     }
 
     /// The other end of the line: the request goes on to an upstream, which authenticates, limits and answers.
@@ -233,7 +236,7 @@ impl Line {
 
     /// Where a service or a group is to be had, for whoever asks. All instances of one of ours are behind one address, and
     /// SDKs know an upstream by its address, so it is listed once, with the weight of all; what does not run is nowhere.
-    fn upstreams(&self, name: &str, ends: Ends) -> Result<Answer, Refusal> {
+    fn upstreams(&self, name: &str, ends: Ends) -> Result<Box<Answer>, Refusal> {
         let address = self.advertise.unwrap_or(ends.local);
         let here = |instances: usize| Upstream {
             address,
@@ -259,19 +262,19 @@ impl Line {
             Err(Unresolved::Starting | Unresolved::NobodyRuns) => Vec::new(),
             Err(why @ Unresolved::Unknown) => return Err(Refusal::unresolved(why, name)),
         };
-        Ok(Answer {
+        Ok(Box::new(Answer {
             status: StatusCode::OK,
             content_type: Some(HeaderValue::from_static("application/json")),
             headers: HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]),
             body: discovery::listing(name, &listed).to_string().into(),
-        })
+        }))
     }
 
-    fn authenticate(&self, service: &Service, headers: &HeaderMap, uri: &Uri, peer: IpAddr) -> Result<Caller, Refusal> {
-        if !service.is_public() {
+    fn authenticate(&self, state: &State, headers: &HeaderMap, uri: &Uri, peer: IpAddr) -> Result<Caller, Refusal> {
+        if !state.is_public() {
             self.attempts.check(peer)?;
         }
-        service.authenticate(headers, target(uri)).map_err(|why| {
+        state.authenticate(headers, target(uri)).map_err(|why| {
             self.attempts.failed(peer);
             why.into()
         })

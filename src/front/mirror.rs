@@ -38,7 +38,7 @@ impl Copied {
     ) {
         tokio::spawn(async move {
             let _place = place;
-            let found = registry.find(&target).and_then(|service| Some((service.choose().ok()?, service)));
+            let found = registry.find(&target).and_then(|service| Some((service.look().choose().ok()?, service)));
             let Some((Chosen { version, account, .. }, service)) =
                 found.filter(|(chosen, _)| !chosen.version.is_full())
             else {
@@ -71,7 +71,7 @@ async fn answer(
     path_start: usize,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Answer, Refusal> {
+) -> Result<Box<Answer>, Refusal> {
     let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
     if !sandbox.methods.accepts(exchange.method().as_str()) {
         return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
@@ -86,5 +86,5 @@ async fn answer(
     let call = exchange.runs(path_start, headers, body, deadline);
     let run = version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
     exchange.ran(&run);
-    run.result.map_err(|fault| Refusal::from_fault(fault, run.stack, sandbox))
+    run.result.map_err(|failed| Refusal::failed(*failed, sandbox))
 }

@@ -71,7 +71,7 @@ impl Outlet {
 
     /// Sends a reply, and says whether the connection goes on. Of one that is still coming, what has come goes out at once,
     /// and the client's leaving is noticed by `intake` meanwhile.
-    pub(super) async fn send(&mut self, reply: Reply, mut terms: Terms, intake: &Shared) -> Result<bool, Unsent> {
+    pub(super) async fn send(&mut self, reply: Box<Reply>, mut terms: Terms, intake: &Shared) -> Result<bool, Unsent> {
         let delimited = delimited(&reply, terms);
         terms.keep_alive &= delimited != Delimited::Closing && !closes(&reply.headers);
         self.unsent.clear();
@@ -84,7 +84,7 @@ impl Outlet {
                 self.flush(Bytes::new()).await?;
             }
             Content::Whole(body) => self.flush(body).await?,
-            Content::Relayed(relayed) => self.relay(*relayed, delimited, intake).await?,
+            Content::Relayed(relayed) => Box::pin(self.relay(*relayed, delimited, intake)).await?,
         }
         Ok(terms.keep_alive)
     }

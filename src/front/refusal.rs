@@ -13,7 +13,7 @@ use crate::gateway::{Failure, Reset};
 use crate::incoming::Broken;
 use crate::policy::{Limit, Limited};
 use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
-use crate::sandbox::Fault;
+use crate::sandbox::{Failed, Fault};
 
 /// Why a request gets no answer of a processor's own making.
 #[derive(Debug)]
@@ -230,7 +230,8 @@ impl Refusal {
     }
 
     /// How the processor's fault is told under the service's settings.
-    pub(super) fn from_fault(fault: Fault, stack: String, sandbox: &config::Sandbox) -> Self {
+    pub(super) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Self {
+        let Failed { fault, stack } = failed;
         let exception = |detail| Self::ProcessorException { status: sandbox.trap_status, detail, stack };
         match fault {
             Fault::Failure { status: Some(status), message } => Self::ProcessorStatus { status, message },

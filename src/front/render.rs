@@ -4,10 +4,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::{Map, Value, json};
 
-use super::exchange::Times;
-use super::refusal::{Connection, Refusal, title};
+use super::problem;
+use super::refusal::{Connection, Refusal};
 use super::relayed::{Content, Relayed};
 use super::reply::{About, REQUEST_ID, Reply, Written};
 use crate::call::Answer;
@@ -20,29 +19,29 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What EAS serves where a processor names no type.
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-pub(super) fn answer(answer: Answer, about: About) -> Reply {
-    let Answer { status, content_type, headers, body } = answer;
+pub(super) fn answer(answer: Box<Answer>, about: About) -> Box<Reply> {
+    let Answer { status, content_type, headers, body } = *answer;
     let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     let content = Content::Whole(if is_bodiless { Bytes::new() } else { body });
     let written = Written { content_type: content_type.unwrap_or(DEFAULT_TYPE), is_foreign: true };
-    Reply { status, reason: None, headers, written: Some(written), about, content }
+    Box::new(Reply { status, reason: None, headers, written: Some(written), about, content })
 }
 
 /// An upstream's answer, as it is.
-pub(super) fn forwarded(mut parts: Parts, body: Relayed, about: About) -> Reply {
+pub(super) fn forwarded(mut parts: Parts, body: Relayed, about: About) -> Box<Reply> {
     let reason = parts.extensions.remove();
     parts.headers.remove(REQUEST_ID);
     let content = Content::Relayed(Box::new(body));
-    Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content }
+    Box::new(Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content })
 }
 
-pub(super) fn refusal(refusal: &Refusal, about: About, can_go_on: bool) -> Reply {
+pub(super) fn refusal(refusal: &Refusal, about: About, can_go_on: bool) -> Box<Reply> {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body) = match refusal {
         // A processor's own words go out as they are.
         Refusal::ProcessorStatus { message, .. } => (TEXT, Bytes::from(message.clone())),
-        _ => (PROBLEM, Bytes::from(problem(refusal, &about).to_string())),
+        _ => (PROBLEM, problem::body(refusal, &about)),
     };
     let mut headers = HeaderMap::new();
     match refusal {
@@ -70,35 +69,7 @@ pub(super) fn refusal(refusal: &Refusal, about: About, can_go_on: bool) -> Reply
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let written = Some(Written { content_type, is_foreign: false });
-    Reply { status, reason: None, headers, written, about, content: Content::Whole(body) }
-}
-
-/// RFC 9457, with `code`, `request_id`, and for what took too long or never began, what the time went on.
-fn problem(refusal: &Refusal, about: &About) -> Value {
-    let row = refusal.row();
-    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut problem = Map::new();
-    problem.insert("type".into(), "about:blank".into());
-    problem.insert("title".into(), title(status).into());
-    problem.insert("status".into(), row.status.into());
-    problem.insert("detail".into(), refusal.detail().into_owned().into());
-    problem.insert("code".into(), row.code.into());
-    problem.insert("request_id".into(), about.request_id.as_str().into());
-    if let Some(hint) = refusal.hint() {
-        problem.insert("hint".into(), hint.into());
-    }
-    if matches!(refusal, Refusal::DeadlineExceeded { .. } | Refusal::SlowHead | Refusal::QueueFull { .. }) {
-        let Times { receive, queue, run, .. } = about.times;
-        let ms = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
-        problem.insert("spent_ms".into(), json!({"receive": ms(receive), "queue": ms(queue), "run": ms(run)}));
-    }
-    if let Refusal::ProcessorException { stack, .. } = refusal
-        && !stack.is_empty()
-        && about.expose.is_some_and(|expose| expose.stack)
-    {
-        problem.insert("stack".into(), stack.lines().collect());
-    }
-    Value::Object(problem)
+    Box::new(Reply { status, reason: None, headers, written, about, content: Content::Whole(body) })
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ const FUEL: HeaderName = HeaderName::from_static("x-bulkhead-fuel");
 const NOSNIFF: (HeaderName, &[u8]) = (HeaderName::from_static("x-content-type-options"), b"nosniff");
 const SANDBOXED: (HeaderName, &[u8]) = (HeaderName::from_static("content-security-policy"), b"sandbox");
 
+/// In a box wherever it is handed on: it passes through many hands.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     /// In an upstream's own words.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::gateway::{Gateway, Route};
 use crate::registry::{Registry, Service, Unresolved};
 use crate::telemetry::ServiceMetrics;
+use crate::threads::Held;
 
 /// What this process answers for. One of the two is there, or both: then its own services come first.
 #[derive(Clone, Default)]
@@ -16,8 +17,8 @@ pub struct Services {
 /// Who answers a request, and in whose account it is.
 #[derive(Clone)]
 pub(super) enum Owner {
-    Service(Arc<Service>),
-    Route(Arc<Route>),
+    Service(Held<Service>),
+    Route(Held<Route>),
 }
 
 impl Services {
@@ -46,17 +47,5 @@ impl Owner {
             Self::Service(service) => service.metrics(),
             Self::Route(route) => route.metrics(),
         }
-    }
-}
-
-impl From<Arc<Service>> for Owner {
-    fn from(service: Arc<Service>) -> Self {
-        Self::Service(service)
-    }
-}
-
-impl From<Arc<Route>> for Owner {
-    fn from(route: Arc<Route>) -> Self {
-        Self::Route(route)
     }
 }

@@ -8,12 +8,13 @@ use super::cluster::Cluster;
 use crate::config::{ANY_SERVICE, GatewaySpec};
 use crate::policy::Policy;
 use crate::telemetry::ServiceMetrics;
+use crate::threads::{Held, Shared};
 
 #[derive(Default)]
 pub(super) struct Table {
-    routes: HashMap<Box<str>, Arc<Route>>,
+    routes: HashMap<Box<str>, Shared<Route>>,
     /// For every service that has no route of its own.
-    any: Option<Arc<Route>>,
+    any: Option<Shared<Route>>,
     clusters: Vec<Arc<Cluster>>,
 }
 
@@ -38,13 +39,13 @@ impl Table {
             let Some(cluster) = clusters.iter().find(|cluster| cluster.spec.name == route.cluster) else { continue };
             let service = route.service.as_str();
             let old = if service == ANY_SERVICE { before.any.as_ref() } else { before.routes.get(service) };
-            let made = Arc::new(Route {
+            let made = Shared::from(Arc::new(Route {
                 service: service.into(),
                 cluster: Arc::clone(cluster),
                 policy: Policy::of(route.policy, old.map(|old| &old.policy)),
                 metrics: account(service),
                 via: via.into(),
-            });
+            }));
             if service == ANY_SERVICE {
                 any = Some(made);
             } else {
@@ -54,8 +55,8 @@ impl Table {
         Self { routes, any, clusters }
     }
 
-    pub(super) fn find(&self, service: &str) -> Option<Arc<Route>> {
-        self.routes.get(service).or(self.any.as_ref()).cloned()
+    pub(super) fn find(&self, service: &str) -> Option<Held<Route>> {
+        self.routes.get(service).or(self.any.as_ref()).map(Shared::hold)
     }
 
     pub(super) fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
@@ -64,7 +65,7 @@ impl Table {
 
     /// By name; the one for all others comes first.
     pub(super) fn routes(&self) -> Vec<&Arc<Route>> {
-        let mut routes: Vec<_> = self.any.iter().chain(self.routes.values()).collect();
+        let mut routes: Vec<_> = self.any.iter().chain(self.routes.values()).map(|route| &**route).collect();
         routes.sort_by(|a, b| a.service.cmp(&b.service));
         routes
     }

@@ -79,11 +79,11 @@ impl Batches {
     /// Everyone gets what is its own.
     async fn hand_out(&self, run: BatchRun, worn: Option<Worn>, place: Place<Worker>, members: Vec<Request>) {
         let spoilt = run.fault().is_some();
-        let BatchRun { results, stack, fuel, memory, ended } = run;
+        let BatchRun { results, fuel, memory, ended } = run;
         let size = members.len();
         let results = match results {
-            Err(fault) if size > 1 && !is_everyones(&fault) => return self.one_by_one(place, members).await,
-            Err(fault) => (0..size).map(|_| Err(fault.clone())).collect(),
+            Err(failed) if size > 1 && !is_everyones(&failed.fault) => return self.one_by_one(place, members).await,
+            Err(failed) => (0..size).map(|_| Err(failed.clone())).collect(),
             Ok(results) => results,
         };
         if let Some(worn) = worn {
@@ -92,9 +92,8 @@ impl Batches {
             place.release();
         }
         for (index, (member, result)) in members.into_iter().zip(results).enumerate() {
-            let stack = if result.is_err() { stack.clone() } else { String::new() };
             let fuel = fuel.map(|fuel| share(fuel, size, index));
-            member.answer(Ok(Run { result, stack, fuel, memory, ended }));
+            member.answer(Ok(Run { result, fuel, memory, ended }));
         }
     }
 
@@ -173,7 +172,7 @@ impl Batches {
             }
             Err(_) => Some("deadline_exceeded"),
             Ok((run, _)) if run.left_the_guest_whole() => None,
-            Ok((run, _)) => run.result.as_ref().err().map(Fault::kind),
+            Ok((run, _)) => run.result.as_ref().err().map(|failed| failed.fault.kind()),
         };
         Some(outcome)
     }

@@ -70,7 +70,7 @@ impl Registry {
         let record = self.keep_version(record, first, &turn).await?;
         service.replace(record, Phase::Running(Serving::alone(version)));
         self.change_services(|services| {
-            services.insert(name.as_str().into(), Arc::clone(&service));
+            services.insert(name.as_str().into(), Arc::clone(&service).into());
         });
         self.regroup();
         Ok(service)

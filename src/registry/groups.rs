@@ -14,6 +14,7 @@ use super::turns::{Turns, greatest_divisor};
 use super::{Registry, now};
 use crate::config::TrafficState;
 use crate::storage::Record;
+use crate::threads::Held;
 
 /// A service's weight until somebody sets it, and the highest one that may be set, as in EAS.
 pub(super) const USUAL_WEIGHT: u16 = 100;
@@ -77,14 +78,14 @@ impl Group {
     }
 
     /// The member whose turn it is.
-    fn choose(&self) -> Result<Arc<Service>, Unresolved> {
+    fn choose(&self) -> Result<&Arc<Service>, Unresolved> {
         let place = self.turns.next();
         let first = self.shares.partition_point(|(_, end)| *end <= place);
         let count = self.shares.len();
         // Whoever has stopped since the shares were given out is passed over.
         let mut from_first = (0..count).map(|step| &self.shares[(first + step) % count].0);
         match from_first.find(|service| service.state().phase.serving().is_some()) {
-            Some(service) => Ok(Arc::clone(service)),
+            Some(service) => Ok(service),
             None if self.members.iter().any(|service| matches!(service.state().phase, Phase::Starting)) => {
                 Err(Unresolved::Starting)
             }
@@ -96,19 +97,19 @@ impl Group {
 impl Registry {
     /// The service that a request for `name` is for: the service of that name, a member of the group of that name, or
     /// with `group.service` that member.
-    pub fn resolve(&self, name: &str) -> Result<Arc<Service>, Unresolved> {
-        if let Some(service) = self.find(name) {
-            return Ok(service);
+    pub fn resolve(&self, name: &str) -> Result<Held<Service>, Unresolved> {
+        if let Some(service) = self.services.load().get(name) {
+            return Ok(service.hold());
         }
         let groups = self.groups.load();
-        match name.split_once('.') {
-            None => groups.get(name).ok_or(Unresolved::Unknown)?.choose(),
+        let member = match name.split_once('.') {
+            None => groups.get(name).ok_or(Unresolved::Unknown)?.choose()?,
             Some((group, member)) => {
                 let group = groups.get(group).ok_or(Unresolved::Unknown)?;
-                let found = group.members.iter().find(|service| service.name() == member);
-                found.cloned().ok_or(Unresolved::Unknown)
+                group.members.iter().find(|service| service.name() == member).ok_or(Unresolved::Unknown)?
             }
-        }
+        };
+        Ok(Arc::clone(member).into())
     }
 
     /// Gives out the groups' shares by what the services are now.

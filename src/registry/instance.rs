@@ -133,6 +133,14 @@ impl Instance {
         self.admission.load() + self.batcher.as_ref().map_or(0, Batcher::waiting)
     }
 
+    /// An idle worker, where there is one and nobody waits for a batch.
+    pub(super) fn admit_at_once(&self) -> Option<Held> {
+        if self.batcher.is_some() {
+            return None;
+        }
+        self.admission.admit_at_once().map(Held::Worker)
+    }
+
     /// A worker for one request, after a wait in turn, or a seat among those that wait for a batch.
     pub(super) async fn admit(&self, deadline: Instant) -> Result<Held, Turned> {
         match &self.batcher {
@@ -153,7 +161,7 @@ impl Instance {
     }
 
     /// Does `work`, unless the instance's grace is over before it is done: then the work is dropped and there is nothing.
-    pub(super) async fn within_grace<F: Future>(&self, work: F) -> Option<F::Output> {
+    pub(super) async fn within_grace<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
         let Some(cut) = &self.cut else { return Some(work.await) };
         let mut cut = cut.subscribe();
         tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 
@@ -67,6 +67,29 @@ impl State {
         Self { record: Arc::new(record), phase, mirror, tokens }
     }
 
+    /// The version whose turn it is to answer, and that goes on answering for whoever holds it.
+    ///
+    /// # Errors
+    /// When none is at work.
+    pub fn choose(&self) -> Result<Chosen, &Phase> {
+        match &self.phase {
+            Phase::Running(serving) => Ok(Chosen { mirror: self.mirror.clone(), ..serving.choose() }),
+            other => Err(other),
+        }
+    }
+
+    pub fn is_public(&self) -> bool {
+        self.tokens.is_none()
+    }
+
+    /// Checks who calls against the tokens of this moment: they change without a new version.
+    ///
+    /// # Errors
+    /// Why the caller is turned away.
+    pub fn authenticate(&self, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
+        auth::authenticate(self.tokens.as_deref(), headers, target)
+    }
+
     /// The group that it is in.
     pub fn group(&self) -> Option<&str> {
         self.record.group()
@@ -96,25 +119,9 @@ impl Service {
         self.state.load_full()
     }
 
-    /// The version whose turn it is to answer, and that goes on answering for whoever holds it.
-    pub fn choose(&self) -> Result<Chosen, Phase> {
-        let state = self.state.load();
-        match &state.phase {
-            Phase::Running(serving) => Ok(Chosen { mirror: state.mirror.clone(), ..serving.choose() }),
-            other => Err(other.clone()),
-        }
-    }
-
-    pub fn is_public(&self) -> bool {
-        self.state.load().tokens.is_none()
-    }
-
-    /// Checks who calls against the tokens of this moment: they change without a new version.
-    ///
-    /// # Errors
-    /// Why the caller is turned away.
-    pub fn authenticate(&self, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
-        auth::authenticate(self.state.load().tokens.as_deref(), headers, target)
+    /// For a glance: whoever is to hold it for longer takes [`Service::state`].
+    pub fn look(&self) -> Guard<Arc<State>> {
+        self.state.load()
     }
 
     /// A service that is being brought up may change its tokens meanwhile, so each goes on from what the other left.

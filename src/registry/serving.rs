@@ -8,6 +8,7 @@ use super::instance::Instance;
 use super::mirror::Mirror;
 use super::turns::Turns;
 use super::version::Version;
+use crate::threads::{Held, Shared};
 
 /// The whole of a canary's circle: weights are percent.
 const WHOLE: u64 = 100;
@@ -15,13 +16,13 @@ const WHOLE: u64 = 100;
 /// The versions at work. Deliberately replaced whole: a request that has looked at it is answered by what it saw.
 #[derive(Clone)]
 pub struct Serving {
-    pub current: Arc<Version>,
+    pub current: Shared<Version>,
     pub canary: Option<Arc<Canary>>,
 }
 
 /// A version that is tried on a share of the requests.
 pub struct Canary {
-    pub version: Arc<Version>,
+    pub version: Shared<Version>,
     /// Percent of the requests.
     pub weight: u8,
     turns: Turns,
@@ -30,7 +31,7 @@ pub struct Canary {
 
 /// The version that answers one request.
 pub struct Chosen {
-    pub version: Arc<Version>,
+    pub version: Held<Version>,
     /// Where the outcome is noted by version, while there are two.
     pub account: Option<Arc<Account>>,
     /// Where a copy of the request may have to go.
@@ -49,26 +50,26 @@ pub struct Account {
 impl Serving {
     /// One version alone.
     pub(super) fn alone(current: Arc<Version>) -> Self {
-        Self { current, canary: None }
+        Self { current: current.into(), canary: None }
     }
 
     pub(super) fn with_canary(self, version: Arc<Version>, weight: u8) -> Self {
         let account = Arc::new(Account { canary: version.number, ..Account::default() });
-        let canary = Canary { version, weight, turns: Turns::around(WHOLE), account };
+        let canary = Canary { version: version.into(), weight, turns: Turns::around(WHOLE), account };
         Self { canary: Some(Arc::new(canary)), ..self }
     }
 
     /// The same versions, the canary with another share; its account goes on.
     pub(super) fn with_weight(&self, weight: u8) -> Self {
         let reweigh = |canary: &Arc<Canary>| {
-            let (version, account) = (Arc::clone(&canary.version), Arc::clone(&canary.account));
+            let (version, account) = (canary.version.clone(), Arc::clone(&canary.account));
             Arc::new(Canary { version, weight, turns: Turns::around(WHOLE), account })
         };
-        Self { current: Arc::clone(&self.current), canary: self.canary.as_ref().map(reweigh) }
+        Self { current: self.current.clone(), canary: self.canary.as_ref().map(reweigh) }
     }
 
     pub(super) fn without_canary(&self) -> Self {
-        Self::alone(Arc::clone(&self.current))
+        Self { current: self.current.clone(), canary: None }
     }
 
     /// The same with one of the versions replaced by `renewed`, a copy of it with other instances.
@@ -77,26 +78,26 @@ impl Serving {
             Some(canary) if canary.version.number == renewed.number => {
                 let account = Arc::clone(&canary.account);
                 let weight = canary.weight;
-                let canary = Canary { version: renewed, weight, turns: Turns::around(WHOLE), account };
-                Self { current: Arc::clone(&self.current), canary: Some(Arc::new(canary)) }
+                let canary = Canary { version: renewed.into(), weight, turns: Turns::around(WHOLE), account };
+                Self { current: self.current.clone(), canary: Some(Arc::new(canary)) }
             }
-            canary => Self { current: renewed, canary: canary.clone() },
+            canary => Self { current: renewed.into(), canary: canary.clone() },
         }
     }
 
     /// Whose turn it is to answer.
     pub(super) fn choose(&self) -> Chosen {
         let Some(canary) = &self.canary else {
-            return Chosen { version: Arc::clone(&self.current), account: None, mirror: None };
+            return Chosen { version: self.current.hold(), account: None, mirror: None };
         };
         let is_canarys = canary.turns.next() < u64::from(canary.weight);
         let version = if is_canarys { &canary.version } else { &self.current };
-        Chosen { version: Arc::clone(version), account: Some(Arc::clone(&canary.account)), mirror: None }
+        Chosen { version: version.hold(), account: Some(Arc::clone(&canary.account)), mirror: None }
     }
 
     /// The current version, then the canary.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
-        std::iter::once(&self.current).chain(self.canary.as_ref().map(|canary| &canary.version))
+        std::iter::once(&*self.current).chain(self.canary.as_ref().map(|canary| &*canary.version))
     }
 
     pub(super) fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
@@ -183,7 +184,11 @@ impl Version {
     pub async fn admit(&self, deadline: Instant) -> Result<Ticket, NotAdmitted> {
         let index = self.pick();
         let instance = &self.instances[index];
-        match instance.within_grace(instance.admit(deadline)).await {
+        if let Some(held) = instance.admit_at_once() {
+            return Ok(Ticket { held, instance: index });
+        }
+        // In a box, so that calls which need not wait do not carry the room for it.
+        match instance.within_grace(Box::pin(instance.admit(deadline))).await {
             Some(Ok(held)) => Ok(Ticket { held, instance: index }),
             Some(Err(Turned::QueueFull)) => Err(NotAdmitted::QueueFull),
             Some(Err(Turned::Overdue)) => Err(NotAdmitted::Overdue),
@@ -203,7 +208,7 @@ impl Version {
             Held::Worker(place) => self.run_by_itself(instance, place, call, began).await,
             Held::Seat(seat) => {
                 let deadline = call.deadline;
-                match instance.within_grace(seat.answer(call, deadline)).await {
+                match instance.within_grace(Box::pin(seat.answer(call, deadline))).await {
                     None => Err(Stopped::Retired),
                     Some(Ok(outcome)) => outcome,
                     Some(Err(Unanswered::Overdue)) => Err(Stopped::Overdue),
@@ -241,8 +246,8 @@ impl Version {
             }
             Ok(run) if run.left_the_guest_whole() => None,
             // Nothing takes its place.
-            Ok(Run { result: Err(fault), .. }) if self.blocks(fault) => None,
-            Ok(run) => run.result.as_ref().err().map(Fault::kind),
+            Ok(Run { result: Err(failed), .. }) if self.blocks(&failed.fault) => None,
+            Ok(run) => run.result.as_ref().err().map(|failed| failed.fault.kind()),
         };
         drop(interrupted);
         outcome
@@ -273,8 +278,8 @@ impl Version {
             let may_stay = reuse && run.left_the_guest_whole();
             let worn = guest.worn().filter(|_| may_stay);
             match (&run.result, blocked) {
-                (Err(fault), Some(crashes)) if fault.is_crash() => {
-                    crashes.keep(place.give_up(), request_id, fault.to_string(), &run.stack);
+                (Err(failed), Some(crashes)) if failed.fault.is_crash() => {
+                    crashes.keep(place.give_up(), request_id, failed.fault.to_string(), &failed.stack);
                 }
                 _ if may_stay && worn.is_none() => place.release(),
                 _ => {}
@@ -282,7 +287,7 @@ impl Version {
             Ok((run, worn))
         });
         let lanes = &self.supplies.lanes;
-        match instance.within_grace(lanes.run(&self.habit, began, deadline, work)).await {
+        match instance.within_grace(pin!(lanes.run(&self.habit, began, deadline, work))).await {
             None => Err(Stopped::Retired),
             Some(Err(Overdue)) => Err(Stopped::Overdue),
             Some(Ok(outcome)) => outcome,

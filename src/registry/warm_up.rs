@@ -96,7 +96,7 @@ async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) 
                     Ok(run) => match run.result {
                         Ok(answer) if answer.status.is_success() => continue,
                         Ok(answer) => (told(&answer), String::new()),
-                        Err(fault) => (told_fault(&fault, &version.spec), run.stack),
+                        Err(failed) => (told_fault(&failed.fault, &version.spec), failed.stack),
                     },
                     Err(Stopped::NoGuest(error)) => (format!("got no guest: {error}"), String::new()),
                     Err(Stopped::Overdue | Stopped::Retired | Stopped::NoWorker) => {

@@ -1,7 +1,7 @@
 //! One warm guest: an instance of a program that answers one call at a time.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,12 +45,24 @@ impl Worn {
     }
 }
 
-/// What one call came to.
+/// What a call failed of, and where.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    pub fault: Fault,
+    /// The guest's frames, innermost first, one a line; empty where there are none to tell of.
+    pub stack: String,
+}
+
+impl From<Fault> for Box<Failed> {
+    fn from(fault: Fault) -> Self {
+        Box::new(Failed { fault, stack: String::new() })
+    }
+}
+
+/// What one call came to. Small, since it is handed up through many futures.
 #[derive(Debug)]
 pub struct Run {
-    pub result: Result<Answer, Fault>,
-    /// The guest's frames when it failed, innermost first.
-    pub stack: String,
+    pub result: Result<Box<Answer>, Box<Failed>>,
     /// Fuel burnt; `None` where the service is not metered.
     pub fuel: Option<u64>,
     /// Bytes of memory the guest has come to use.
@@ -61,7 +73,7 @@ pub struct Run {
 impl Run {
     /// Whether the guest may answer another call.
     pub fn left_the_guest_whole(&self) -> bool {
-        !self.result.as_ref().is_err_and(Fault::spoils)
+        !self.result.as_ref().is_err_and(|failed| failed.fault.spoils())
     }
 }
 
@@ -102,17 +114,16 @@ impl Guest {
         let budget = prepare(store.data_mut(), &call, 1, program);
         *clock = Clock { busy: Duration::ZERO, last: began };
         let returned = match program.wind_up(store, budget) {
-            Ok(()) => clock.time(entries.processor.call_process(&mut *store, request(&call))).await,
+            Ok(()) => clock.time(pin!(entries.processor.call_process(&mut *store, request(&call)))).await,
             Err(error) => Err(error),
         };
 
-        let max_body = program.settings().max_response_bytes;
-        let (result, stack) = match returned {
-            Ok(answered) => (checked(answered, max_body), String::new()),
-            Err(error) => failed(store.data_mut(), &error, budget),
+        let result = match returned {
+            Ok(answered) => checked(answered, program.settings().max_response_bytes),
+            Err(error) => Err(failed(store.data_mut(), &error, budget)),
         };
         let (fuel, memory) = self.settle(1);
-        Run { result, stack, fuel, memory, ended: self.clock.last }
+        Run { result, fuel, memory, ended: self.clock.last }
     }
 
     /// Answers several calls at once, for which together it has the fuel of as many. Otherwise as [`Guest::run`].
@@ -130,25 +141,22 @@ impl Guest {
         let requests: Vec<Request<'_>> = calls.iter().map(|call| request(call)).collect();
         *clock = Clock { busy: Duration::ZERO, last: began };
         let returned = match program.wind_up(store, budget) {
-            Ok(()) => clock.time(batch.call_process_batch(&mut *store, &requests)).await,
+            Ok(()) => clock.time(pin!(batch.call_process_batch(&mut *store, &requests))).await,
             Err(error) => Err(error),
         };
 
         store.set_hostcall_fuel(program.copies(1));
         let max_body = program.settings().max_response_bytes;
-        let (results, stack) = match returned {
+        let results = match returned {
             Ok(answered) if answered.len() != size => {
                 let reason = format!("process-batch returned {} results for {size} requests", answered.len());
-                (Err(Fault::BadAnswer { reason }), String::new())
+                Err(Fault::BadAnswer { reason }.into())
             }
-            Ok(answered) => {
-                let checked = answered.into_iter().map(|answered| checked(answered, max_body));
-                (Ok(checked.collect()), String::new())
-            }
-            Err(error) => failed(store.data_mut(), &error, budget),
+            Ok(answered) => Ok(answered.into_iter().map(|answered| checked(answered, max_body)).collect()),
+            Err(error) => Err(failed(store.data_mut(), &error, budget)),
         };
         let (fuel, memory) = self.settle(size);
-        BatchRun { results, stack, fuel, memory, ended: self.clock.last }
+        BatchRun { results, fuel, memory, ended: self.clock.last }
     }
 
     /// The end of a call, or of so many together: what it burnt, where that is metered, and what memory is in use.
@@ -170,8 +178,7 @@ impl Guest {
 #[derive(Debug)]
 pub struct BatchRun {
     /// One for each request, in their order; or what they failed of together.
-    pub results: Result<Vec<Result<Answer, Fault>>, Fault>,
-    pub stack: String,
+    pub results: Result<Vec<Result<Box<Answer>, Box<Failed>>>, Box<Failed>>,
     /// Fuel burnt by all together; `None` where the service is not metered.
     pub fuel: Option<u64>,
     pub memory: usize,
@@ -182,8 +189,11 @@ impl BatchRun {
     /// What the guest failed of and must not be used after, if it did.
     pub fn fault(&self) -> Option<&Fault> {
         match &self.results {
-            Ok(results) => results.iter().filter_map(|result| result.as_ref().err()).find(|fault| fault.spoils()),
-            Err(fault) => Some(fault),
+            Ok(results) => {
+                let mut faults = results.iter().filter_map(|result| Some(&result.as_ref().err()?.fault));
+                faults.find(|fault| fault.spoils())
+            }
+            Err(failed) => Some(&failed.fault),
         }
     }
 }
@@ -211,22 +221,23 @@ fn burnt(program: &Program, store: &Store<HostState>, calls: usize) -> Option<u6
     Some(budget.saturating_sub(store.get_fuel().unwrap_or_default()))
 }
 
-fn checked(answered: Result<Response, Failure>, max_body: usize) -> Result<Answer, Fault> {
-    match answered {
-        Ok(response) => answer::check(response, max_body),
-        Err(failure) => Err(answer::failure(failure)),
-    }
+fn checked(answered: Result<Response, Failure>, max_body: usize) -> Result<Box<Answer>, Box<Failed>> {
+    let answer = match answered {
+        Ok(response) => answer::check(response, max_body)?,
+        Err(failure) => return Err(answer::failure(failure).into()),
+    };
+    Ok(Box::new(answer))
 }
 
-/// What a call that did not return failed of, and where.
-fn failed<T>(state: &mut HostState, error: &wasmtime::Error, fuel_budget: u64) -> (Result<T, Fault>, String) {
+/// What a call that did not return failed of.
+fn failed(state: &mut HostState, error: &wasmtime::Error, fuel_budget: u64) -> Box<Failed> {
     let circumstances = Circumstances {
         panic: state.panic.take(),
         memory_refused: state.limits.take_refused(),
         memory_limit: state.limits.memory_limit(),
         fuel_budget,
     };
-    (Err(classify(error, circumstances)), stack(error))
+    Box::new(Failed { fault: classify(error, circumstances), stack: stack(error) })
 }
 
 /// Each call's part of what a batch has burnt together. The parts add up to the whole.
@@ -262,12 +273,11 @@ struct Clock {
 
 impl Clock {
     /// The first poll begins at the last look.
-    async fn time<F: Future>(&mut self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    async fn time<F: Future + Unpin>(&mut self, mut future: F) -> F::Output {
         let mut stood_aside = false;
         poll_fn(|cx| {
             let started = if stood_aside { Instant::now() } else { self.last };
-            let polled = future.as_mut().poll(cx);
+            let polled = Pin::new(&mut future).poll(cx);
             stood_aside = true;
             self.last = Instant::now();
             self.busy += self.last - started;
