@@ -1,7 +1,8 @@
 //! HTTP in, HTTP out: the data listener.
 //!
-//! `connection` takes a socket and puts the `guard` between it and hyper; `handle` is the line a request walks; `refusal`
-//! is the table of everything that can end it early; `exchange` keeps its account.
+//! `connection` takes sockets; `http1` and `http2` make an [`arrival`] of what comes over one and send the `reply`; `handle` is
+//! the line a request walks in between; `refusal` is the table of everything that can end it early; `exchange` keeps its
+//! account.
 
 mod addresses;
 mod arrival;
@@ -11,30 +12,19 @@ mod compress;
 mod connection;
 mod digest;
 mod exchange;
-mod frames;
-mod framing;
-#[cfg(any(test, feature = "fuzz"))]
-pub(crate) mod fuzz;
 mod handle;
-mod hang_up;
-mod head;
-mod http1;
+pub(crate) mod http1;
 mod http2;
-mod intake;
 mod mirror;
-mod outlet;
 mod packing;
 mod problem;
 mod refusal;
 mod relayed;
 mod render;
 mod reply;
-mod request_line;
 mod route;
 mod services;
-mod socket;
 mod stall;
-mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! the tests below drive them with seeded mutations of good inputs, in every test run and on a stable toolchain.
 
 pub use crate::config::fuzz::service_file;
-pub use crate::front::fuzz::request_guard;
+pub use crate::front::http1::fuzz::request_guard;
 pub use crate::sandbox::fuzz::processor_answer;
 
 #[cfg(test)]

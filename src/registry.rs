@@ -49,7 +49,7 @@ use crate::admission::Lanes;
 use crate::failpoint;
 use crate::sandbox::Sandbox;
 use crate::storage::{Record, Storage, StorageError};
-use crate::threads::Shared;
+use crate::threads::Spread;
 
 /// Services that come up at the same time when the host starts. Most of it is reading files; what must be compiled waits
 /// its turn anyway.
@@ -57,7 +57,7 @@ const STARTING_AT_ONCE: usize = 16;
 
 /// The services of one host.
 pub struct Registry {
-    services: ArcSwap<HashMap<Box<str>, Shared<Service>>>,
+    services: ArcSwap<HashMap<Box<str>, Spread<Service>>>,
     groups: ArcSwap<HashMap<Box<str>, Arc<Group>>>,
     storage: Arc<Storage>,
     sandbox: Sandbox,
@@ -156,7 +156,7 @@ impl Registry {
     }
 
     /// Makes `services` hold what `change` makes of them.
-    fn change_services(&self, change: impl Fn(&mut HashMap<Box<str>, Shared<Service>>)) {
+    fn change_services(&self, change: impl Fn(&mut HashMap<Box<str>, Spread<Service>>)) {
         self.services.rcu(|services| {
             let mut services = HashMap::clone(services);
             change(&mut services);

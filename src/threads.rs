@@ -47,36 +47,36 @@ impl<T> PerThread<T> {
 /// A value that every request holds for a while. Each thread counts those that it has given out in a place of its own:
 /// one count for all of them would be passed from processor to processor with every request.
 #[derive(Debug)]
-pub struct Shared<T> {
+pub struct Spread<T> {
     value: Arc<T>,
     by_thread: [Held<T>; PLACES],
 }
 
-/// A share in a [`Shared`], which lives as long as there is one. It may end on another thread than it began on.
+/// A share in a [`Spread`], which lives as long as there is one. It may end on another thread than it began on.
 #[derive(Debug)]
 pub struct Held<T>(Arc<Lines<Arc<T>>>);
 
-impl<T> Shared<T> {
+impl<T> Spread<T> {
     pub(crate) fn hold(&self) -> Held<T> {
         self.by_thread[place()].clone()
     }
 }
 
-impl<T> From<Arc<T>> for Shared<T> {
+impl<T> From<Arc<T>> for Spread<T> {
     fn from(value: Arc<T>) -> Self {
         let by_thread = std::array::from_fn(|_| Held::from(Arc::clone(&value)));
         Self { value, by_thread }
     }
 }
 
-impl<T> Clone for Shared<T> {
+impl<T> Clone for Spread<T> {
     fn clone(&self) -> Self {
         Self { value: Arc::clone(&self.value), by_thread: self.by_thread.clone() }
     }
 }
 
 /// For those that hold it seldom, or for long.
-impl<T> Deref for Shared<T> {
+impl<T> Deref for Spread<T> {
     type Target = Arc<T>;
 
     fn deref(&self) -> &Arc<T> {
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn what_is_held_lives_as_long_as_somebody_holds_it_on_whatever_thread() {
         let value = Arc::new(7);
-        let shared = Shared::from(Arc::clone(&value));
+        let shared = Spread::from(Arc::clone(&value));
         let here = shared.hold();
         let elsewhere = std::thread::scope(|threads| threads.spawn(|| shared.hold()).join().unwrap());
         assert!(!Arc::ptr_eq(&here.0, &elsewhere.0), "each thread counts its own");

@@ -19,9 +19,7 @@ use super::addresses::{self, Addresses};
 use super::arrival::Ends;
 use super::handle::{ClientGone, Line};
 use super::http1::{Connection, Patience};
-use super::http2;
-use super::socket::Socket;
-use super::streams::{Paced, Streams};
+use super::http2::{self, Paced, Socket, Streams};
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

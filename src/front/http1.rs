@@ -1,6 +1,6 @@
 //! One connection of HTTP/1: reads a head, has its request answered, writes the answer, and begins again.
 //!
-//! - Heads are gathered and judged here ([`super::head`]). One that is refused, or not complete in time, takes the one
+//! - Heads are gathered and judged here ([`head`]). One that is refused, or not complete in time, takes the one
 //!   road through the line like any other request, and so is counted, logged and answered with a body.
 //! - While an answer is being computed the connection keeps reading: what comes early is kept for later, and when the
 //!   client leaves, the line is dropped where it stands.
@@ -9,6 +9,15 @@
 //!
 //! Why not hyper's server: a request is read once and judged by one reader, its task is woken once instead of three times,
 //! and nothing has to be smuggled past it.
+
+mod framing;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+mod hang_up;
+mod head;
+mod intake;
+mod outlet;
+mod request_line;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -21,11 +30,13 @@ use http::{HeaderMap, Method, Uri};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use self::head::{Head, Scan, Scanner};
+pub(super) use self::head::{HeadFault, MAX_HEADERS, expectation};
+use self::intake::Shared;
+use self::outlet::{Outlet, Terms, Unsent};
+pub(super) use self::request_line::{MAX_TARGET, judge_method};
 use super::arrival::{Arrival, Ends};
 use super::handle::Line;
-use super::head::{Head, HeadFault, Scan, Scanner};
-use super::intake::Shared;
-use super::outlet::{Outlet, Terms, Unsent};
 use crate::incoming::Incoming;
 use crate::limit::poll_limit;
 

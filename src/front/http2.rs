@@ -1,7 +1,11 @@
 //! HTTP/2, where the operator has switched it on, for connections that begin with its preface (RFC 9113 §3.4).
 //!
 //! Each stream is a request like any other and takes the same line. h2 itself bounds streams, header lists, continuation
-//! frames and bursts of resets; what it would answer without end is counted in [`super::frames`].
+//! frames and bursts of resets; what it would answer without end is counted in [`frames`].
+
+mod frames;
+mod socket;
+mod streams;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,11 +19,11 @@ use hyper_util::rt::TokioTimer;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+pub(super) use self::socket::Socket;
+pub(super) use self::streams::{Paced, Streams};
 use super::arrival::{Arrival, Ends};
-use super::head::{self, HeadFault, MAX_HEADERS};
-use super::request_line::{self, MAX_TARGET};
+use super::http1::{HeadFault, MAX_HEADERS, MAX_TARGET, expectation, judge_method};
 use super::route::target;
-use super::streams::Streams;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
 const MAX_STREAMS: u32 = 100;
@@ -90,7 +94,7 @@ pub(super) async fn open(
 /// What HTTP/1 refuses in a head and h2 lets through: the same requests get the same answers.
 pub(super) fn judge(request: &Request<Incoming>) -> Option<HeadFault> {
     let headers = request.headers();
-    if let Err(fault) = request_line::judge_method(request.method().as_str().as_bytes()) {
+    if let Err(fault) = judge_method(request.method().as_str().as_bytes()) {
         return Some(fault);
     }
     if target(request.uri()).len() > MAX_TARGET {
@@ -99,7 +103,7 @@ pub(super) fn judge(request: &Request<Incoming>) -> Option<HeadFault> {
     if headers.len() > MAX_HEADERS {
         return Some(HeadFault::HeadTooLarge);
     }
-    headers.get_all(EXPECT).iter().find_map(|value| head::expectation(value.as_bytes()).err())
+    headers.get_all(EXPECT).iter().find_map(|value| expectation(value.as_bytes()).err())
 }
 
 /// The request of a stream; it began now.

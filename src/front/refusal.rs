@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::head::HeadFault;
+use super::http1::HeadFault;
 use crate::auth::{TooManyFailures, Unauthorized};
 use crate::config;
 use crate::gateway::{Failure, Reset};

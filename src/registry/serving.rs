@@ -8,7 +8,7 @@ use super::instance::Instance;
 use super::mirror::Mirror;
 use super::turns::Turns;
 use super::version::Version;
-use crate::threads::{Held, Shared};
+use crate::threads::{Held, Spread};
 
 /// The whole of a canary's circle: weights are percent.
 const WHOLE: u64 = 100;
@@ -16,13 +16,13 @@ const WHOLE: u64 = 100;
 /// The versions at work. Deliberately replaced whole: a request that has looked at it is answered by what it saw.
 #[derive(Clone)]
 pub struct Serving {
-    pub current: Shared<Version>,
+    pub current: Spread<Version>,
     pub canary: Option<Arc<Canary>>,
 }
 
 /// A version that is tried on a share of the requests.
 pub struct Canary {
-    pub version: Shared<Version>,
+    pub version: Spread<Version>,
     /// Percent of the requests.
     pub weight: u8,
     turns: Turns,

@@ -16,8 +16,8 @@ use hyper::rt::Executor;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connection::ConnectionLimits;
-use super::relayed::{Content, Relayed};
+use crate::front::connection::ConnectionLimits;
+use crate::front::relayed::{Content, Relayed};
 use crate::gateway::CutOff;
 
 /// Handed on at once; what a frame of HTTP/2 holds unless the client asks for more.
@@ -50,7 +50,7 @@ tokio::task_local! {
 /// Runs every stream of one connection in a task of its own, for as long as its client takes its answer. Clones share
 /// the count.
 #[derive(Clone)]
-pub(super) struct Streams(Arc<Shared>);
+pub(in crate::front) struct Streams(Arc<Shared>);
 
 struct Shared {
     limits: ConnectionLimits,
@@ -61,13 +61,13 @@ struct Shared {
 }
 
 impl Streams {
-    pub(super) fn new(limits: ConnectionLimits) -> Self {
+    pub(in crate::front) fn new(limits: ConnectionLimits) -> Self {
         let (begun, open, enough) = (AtomicU64::new(0), AtomicUsize::new(0), Notify::new());
         Self(Arc::new(Shared { limits, begun, open, enough }))
     }
 
     /// Ends when no further stream should come: there were enough, or there was none for too long.
-    pub(super) async fn over(&self) {
+    pub(in crate::front) async fn over(&self) {
         loop {
             let begun = self.0.begun.load(Ordering::Relaxed);
             tokio::select! {
@@ -132,7 +132,7 @@ async fn until_stalled<F: Future>(stream: F, pace: Arc<Pace>, patience: Duration
 }
 
 /// An answer in pieces, whose stream must be run by [`Streams`].
-pub(super) struct Paced {
+pub(in crate::front) struct Paced {
     /// What is here and not yet asked for.
     rest: Bytes,
     /// Where more comes from, in the pieces in which it comes.
@@ -141,7 +141,7 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    pub(super) fn new(content: Content) -> Self {
+    pub(in crate::front) fn new(content: Content) -> Self {
         let (rest, relayed) = match content {
             Content::Whole(bytes) => (bytes, None),
             Content::Relayed(relayed) => (Bytes::new(), Some(relayed)),

@@ -3,7 +3,7 @@
 use super::head::HeadFault;
 
 /// Bytes of the request target, as in the table of limits.
-pub(super) const MAX_TARGET: usize = 8 << 10;
+pub(in crate::front) const MAX_TARGET: usize = 8 << 10;
 
 pub(super) const SHAPE: HeadFault = HeadFault::Malformed("the request line is not `METHOD target HTTP/1.1`");
 pub(super) const NO_URI: HeadFault = HeadFault::Malformed("the request target is not a URI");
@@ -36,7 +36,7 @@ pub(super) fn judge(line: &[u8]) -> Result<(), HeadFault> {
     Ok(())
 }
 
-pub(super) fn judge_method(method: &[u8]) -> Result<(), HeadFault> {
+pub(in crate::front) fn judge_method(method: &[u8]) -> Result<(), HeadFault> {
     match method {
         b"GET" | b"HEAD" | b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"OPTIONS" | b"TRACE" => Ok(()),
         b"CONNECT" => Err(HeadFault::NotImplemented("CONNECT is not offered")),

@@ -15,9 +15,9 @@ use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::intake::Shared;
-use super::relayed::{Content, Relayed};
-use super::reply::Reply;
-use super::stall::Stall;
+use crate::front::relayed::{Content, Relayed};
+use crate::front::reply::Reply;
+use crate::front::stall::Stall;
 
 /// Bodies up to this size go out in one piece with their head: to copy them costs less than to gather two pieces.
 const SMALL_BODY: usize = 4 << 10;

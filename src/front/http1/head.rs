@@ -14,7 +14,7 @@ use super::request_line::{self, MAX_TARGET, is_token};
 
 /// Bytes of the whole head.
 pub(super) const MAX_HEAD: usize = 32 << 10;
-pub(super) const MAX_HEADERS: usize = 100;
+pub(in crate::front) const MAX_HEADERS: usize = 100;
 /// The longest method token and version around the target.
 const REQUEST_LINE_SLACK: usize = 64;
 
@@ -43,7 +43,7 @@ pub(super) struct Head {
 
 /// What is wrong with a head. The connection is closed after each: where the next request begins is in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeadFault {
+pub(in crate::front) enum HeadFault {
     Malformed(&'static str),
     VersionNotSupported,
     NotImplemented(&'static str),
@@ -254,7 +254,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-pub(super) fn expectation(value: &[u8]) -> Result<(), HeadFault> {
+pub(in crate::front) fn expectation(value: &[u8]) -> Result<(), HeadFault> {
     if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
 }
 

@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::frames::Frames;
-use super::stall::Stall;
+use crate::front::stall::Stall;
 
 /// Read at once.
 const PIECE: usize = 8 << 10;
 
-pub(super) struct Socket {
+pub(in crate::front) struct Socket {
     stream: TcpStream,
     /// What was read before anybody knew what it was.
     early: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Socket {
 
 impl Socket {
     /// A client that takes nothing for `write_patience` is cut off.
-    pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
+    pub(in crate::front) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
         Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
     }
 }
