@@ -1,11 +1,11 @@
 //! Active health checks: one task per upstream asks it, apart from all requests, whether it can be used.
 
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Uri};
-use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -16,6 +16,10 @@ use super::outgoing::Outgoing;
 use super::upstream::Upstream;
 use crate::config::{Authority, HealthCheck};
 
+/// Until an upstream is first found well, it is asked again after this much, and then after twice as much each time, up to
+/// the interval: it may be starting together with the gateway.
+const SOON: Duration = Duration::from_millis(100);
+
 /// Checks `upstream` until the task is aborted, or nobody holds the upstream any more.
 pub(super) fn start(cluster: &str, upstream: &Arc<Upstream>, check: HealthCheck) -> AbortHandle {
     let (cluster, upstream) = (cluster.to_owned(), Arc::downgrade(upstream));
@@ -23,6 +27,7 @@ pub(super) fn start(cluster: &str, upstream: &Arc<Upstream>, check: HealthCheck)
 }
 
 async fn run(cluster: String, upstream: Weak<Upstream>, check: HealthCheck) {
+    let mut soon = SOON;
     while let Some(upstream) = upstream.upgrade() {
         let outcome = match timeout(check.timeout, probe(&upstream.health_address, &check)).await {
             Ok(outcome) => outcome,
@@ -35,8 +40,10 @@ async fn run(cluster: String, upstream: Weak<Upstream>, check: HealthCheck) {
             Some(Turn::Healthy) => tracing::info!(cluster, upstream = address, "upstream is healthy again"),
             None => {}
         }
+        let pause = if upstream.health.has_been_well() { check.interval } else { check.interval.min(soon) };
+        soon = soon.saturating_mul(2);
         drop(upstream);
-        sleep(check.interval).await;
+        sleep(pause).await;
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Health {
 #[derive(Debug, Default)]
 struct Account {
     has_been_checked: bool,
+    has_been_well: bool,
     /// Checks in a row that say the opposite of what counts.
     contrary: u32,
     why: Option<String>,
@@ -81,11 +82,19 @@ impl Health {
         self.account().has_been_checked
     }
 
-    /// A check has been made; the error says what was wrong. The first one decides at once.
+    /// Whether a check has ever found it well.
+    pub(super) fn has_been_well(&self) -> bool {
+        self.account().has_been_well
+    }
+
+    /// A check has been made; the error says what was wrong. The first one decides at once, and so does the first good one:
+    /// what has only just started has not wavered.
     pub(super) fn checked(&self, outcome: Result<(), String>, check: &HealthCheck) -> Option<Turn> {
         let mut account = self.account();
         let is_first = !std::mem::replace(&mut account.has_been_checked, true);
         let (is_well, was_well) = (outcome.is_ok(), !self.is_unhealthy());
+        let is_first_good = is_well && !account.has_been_well;
+        account.has_been_well |= is_well;
         if let Err(why) = outcome {
             account.why = Some(why);
         }
@@ -95,7 +104,7 @@ impl Health {
         }
         account.contrary += 1;
         let threshold = if is_well { check.healthy_threshold } else { check.unhealthy_threshold };
-        if account.contrary < threshold && !is_first {
+        if account.contrary < threshold && !is_first && !is_first_good {
             return None;
         }
         account.contrary = 0;
@@ -159,13 +168,14 @@ mod tests {
     };
 
     #[test]
-    fn the_first_check_decides_and_later_ones_must_agree() {
+    fn the_first_check_and_the_first_good_one_decide_and_later_ones_must_agree() {
         let health = Health::new();
         let (good, bad) = (|| health.checked(Ok(()), &CHECK), || health.checked(Err("refused".into()), &CHECK));
         assert!(health.is_available(Instant::now()));
         assert_eq!(bad(), Some(Turn::Unhealthy));
         assert_eq!(health.why_unhealthy().as_deref(), Some("refused"));
-        assert_eq!((good(), good()), (None, Some(Turn::Healthy)));
+        assert_eq!((bad(), health.has_been_well(), good()), (None, false, Some(Turn::Healthy)));
+        assert!(health.has_been_well());
         assert_eq!((bad(), bad(), good(), bad(), bad()), (None, None, None, None, None));
         assert!(health.is_available(Instant::now()));
         assert_eq!(bad(), Some(Turn::Unhealthy));

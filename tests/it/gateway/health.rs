@@ -63,6 +63,18 @@ fn an_unhealthy_upstream_gets_no_requests_until_it_is_well_again() {
     assert!(log.contains("upstream is healthy again") && log.contains("/health answered 503"), "{log}");
 }
 
+/// A gateway and the host behind it are often started at the same moment, and an interval is long for who waits.
+#[test]
+fn an_upstream_that_is_still_starting_is_asked_again_soon() {
+    let is_up = Arc::new(AtomicBool::new(false));
+    let fake = switched(&is_up);
+    let gateway = gateway(&[fake.address], json!({"health_check": {"path": "/health", "interval_ms": 3_600_000}}));
+    assert_eq!(state(&gateway, 0), "unhealthy");
+    is_up.store(true, Ordering::SeqCst);
+    gateway.wait_for("it to be found well", || state(&gateway, 0) == "healthy");
+    assert_eq!(gateway.client().send("POST", PATH, &[], b"x").text(), "x");
+}
+
 #[test]
 fn an_upstream_whose_requests_fail_is_left_out_for_a_while() {
     let good = Fake::echo();
