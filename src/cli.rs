@@ -43,7 +43,7 @@ mod tests;
 use failure::{Exit, Failure};
 use screen::{Screen, ScreenArgs};
 
-use crate::config::json_schema;
+use crate::config::{gateway_schema, json_schema};
 use crate::sandbox::{self, CompileArgs};
 
 const HELP: &str = "\
@@ -125,8 +125,11 @@ enum Command {
     Test(test::TestArgs),
     /// Write down which server to talk to, with what token
     Config(config::ConfigArgs),
-    /// Print the JSON Schema of the service file, or the OpenAPI document of the admin API
+    /// Print the JSON Schema of the service file or of the gateway's file, or the OpenAPI document of the admin API
     Schema {
+        /// That of the file that `bulkhead gateway --config` reads
+        #[arg(long, conflicts_with = "api")]
+        gateway: bool,
         /// The OpenAPI document, which a server has at `/openapi.json`
         #[arg(long)]
         api: bool,
@@ -214,8 +217,9 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Build(args) => return build::build(&args, screen),
         Command::Test(args) => return test::test(&args, screen),
         Command::Config(args) => return config::config(&args, screen),
-        Command::Schema { api: true } => screen.line(crate::admin::openapi().trim_end())?,
-        Command::Schema { api: false } => screen.line(format_args!("{:#}", json_schema()))?,
+        Command::Schema { api: true, .. } => screen.line(crate::admin::openapi().trim_end())?,
+        Command::Schema { gateway: true, .. } => screen.line(format_args!("{:#}", gateway_schema()))?,
+        Command::Schema { .. } => screen.line(format_args!("{:#}", json_schema()))?,
         Command::Completions { shell } => {
             // Into memory first: the generator panics when a pipe closes.
             let mut script = Vec::new();

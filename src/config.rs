@@ -33,7 +33,9 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-pub use gateway::{ANY_SERVICE, Authority, ClusterSpec, Ejection, GatewaySpec, HealthCheck, RouteSpec, UpstreamSpec};
+pub use gateway::{
+    ANY_SERVICE, Authority, ClusterSpec, Ejection, GatewaySpec, HealthCheck, RouteSpec, UpstreamSpec, gateway_schema,
+};
 pub use limits::limits_markdown;
 pub use methods::Methods;
 pub use mistakes::{Mistake, Mistakes};

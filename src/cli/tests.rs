@@ -171,6 +171,8 @@ fn a_token_found_here_is_not_sent_elsewhere() {
 fn schema_and_completions_are_printed() {
     let schema: Value = serde_json::from_str(&bulkhead(&["schema"]).out).unwrap();
     assert!(schema["properties"]["processor_path"].is_object());
+    let schema: Value = serde_json::from_str(&bulkhead(&["schema", "--gateway"]).out).unwrap();
+    assert!(schema["properties"]["clusters"].is_object());
     let document: Value = serde_json::from_str(&bulkhead(&["schema", "--api"]).out).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     for shell in ["bash", "zsh", "fish"] {
@@ -260,6 +262,6 @@ fn a_reader_that_leaves_is_no_failure() {
     }
     let err = Pipe::default();
     let mut screen = Screen::with(ScreenArgs::default(), Closed, err.clone());
-    assert_eq!(run(Command::Schema { api: false }, &mut screen), Exit::Ok);
+    assert_eq!(run(Command::Schema { api: false, gateway: false }, &mut screen), Exit::Ok);
     assert_eq!(err.text(), "");
 }

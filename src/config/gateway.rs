@@ -21,8 +21,10 @@ use super::{
     settings::Settings,
 };
 
+mod schema;
 mod table;
 
+pub use schema::gateway_schema;
 use table::{CLUSTER, ROUTE, TOP, UPSTREAM};
 
 /// The name of the route for every service that has none of its own.

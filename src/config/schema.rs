@@ -1,4 +1,5 @@
-//! The JSON Schema of a service file, for editors and for the console, made from the table.
+//! The JSON Schema of a service file, for editors and for the console, made from the table; and what it has in common with
+//! that of a gateway's file.
 //!
 //! It describes the nested spelling in full. Flattened keys are let through where they may stand, because EAS files
 //! have them.
@@ -6,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    keys::{KEYS, Key, Use},
+    keys::{KEYS, Key, Table, Use},
     kind::{Kind, UNLIMITED},
     name::ServiceName,
 };
@@ -17,31 +18,29 @@ const SPELLINGS: &str = "One service. Sections may be nested (`{\"metadata\": {\
 
 /// Draft 2020-12.
 pub fn json_schema() -> Value {
-    let only_spelling = |key: &&Key| key.required && !has_another_spelling(key);
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Bulkhead service file",
         "description": SPELLINGS,
         "type": "object",
-        "required": KEYS.iter().filter(only_spelling).map(|key| key.path).collect::<Vec<_>>(),
         "anyOf": [
             { "required": ["name"] },
             { "required": ["metadata.name"] },
             { "required": ["metadata"], "properties": { "metadata": { "type": "object", "required": ["name"] } } },
         ],
     });
-    let Value::Object(root) = section("") else { unreachable!("a section is an object") };
+    let Value::Object(root) = section(KEYS, "") else { unreachable!("a section is an object") };
     for (name, value) in root.into_iter().filter(|(name, _)| name != "type") {
         schema[name] = value;
     }
     schema
 }
 
-/// The keys below a prefix, which is empty or ends with a dot.
-fn section(prefix: &str) -> Value {
+/// The keys of a table below a prefix, which is empty or ends with a dot.
+pub(super) fn section(keys: Table, prefix: &str) -> Value {
     let mut properties = Map::new();
     let mut sections = Vec::new();
-    for key in KEYS {
+    for key in keys {
         let Some(rest) = key.path.strip_prefix(prefix) else { continue };
         match rest.split_once('.') {
             None => {
@@ -49,13 +48,19 @@ fn section(prefix: &str) -> Value {
             }
             Some((name, _)) if !properties.contains_key(name) => {
                 sections.push(name);
-                properties.insert(name.to_owned(), section(&format!("{prefix}{name}.")));
+                properties.insert(name.to_owned(), section(keys, &format!("{prefix}{name}.")));
             }
             Some(_) => {}
         }
     }
     let mut schema = json!({ "type": ["object", "null"], "properties": properties, "additionalProperties": false });
-    let free = KEYS
+    let is_alone = |key: &&Key| key.required && keys.iter().all(|other| other.same_as != Some(key.path));
+    let required = keys.iter().filter(is_alone).filter_map(|key| key.path.strip_prefix(prefix));
+    let required: Vec<&str> = required.filter(|rest| !rest.contains('.')).collect();
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    let free = keys
         .iter()
         .filter(|key| matches!(key.kind, Kind::Any))
         .filter_map(|key| key.path.strip_prefix(prefix))
@@ -114,10 +119,6 @@ fn shape(kind: Kind) -> Value {
             },
         }),
     }
-}
-
-fn has_another_spelling(key: &Key) -> bool {
-    KEYS.iter().any(|other| other.same_as == Some(key.path))
 }
 
 #[cfg(test)]
