@@ -13,12 +13,14 @@ use crate::address::{self, Address};
 use crate::authorization::Authorization;
 #[cfg(feature = "compression")]
 use crate::compress::Compressor;
-use crate::direct::Direct;
+use crate::direct::{self, Direct};
 use crate::error::{Error, Refused};
 use crate::exchange::exchange;
 use crate::pool::Pool;
 use crate::request::{self, Request, Response};
 use crate::retry::RetryPolicy;
+#[cfg(feature = "tls")]
+use crate::tls::Connector;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 100;
@@ -68,6 +70,8 @@ pub struct ClientBuilder {
     max_response: usize,
     #[cfg(feature = "compression")]
     compressor: Option<Compressor>,
+    #[cfg(feature = "tls")]
+    tls: Result<Connector, String>,
 }
 
 impl Client {
@@ -97,6 +101,8 @@ impl Client {
             max_response: MAX_RESPONSE,
             #[cfg(feature = "compression")]
             compressor: None,
+            #[cfg(feature = "tls")]
+            tls: Ok(Connector::default()),
         }
     }
 
@@ -307,6 +313,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Certificate authorities that are trusted besides those that browsers know, as PEM: a company's own, say.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn root_certificates(mut self, pem: &[u8]) -> Self {
+        self.tls = self.tls.and_then(|tls| tls.trusting(pem));
+        self
+    }
+
     /// The client. Nothing is sent yet.
     ///
     /// # Errors
@@ -325,15 +339,23 @@ impl ClientBuilder {
         };
         let base = if base.is_empty() { "/" } else { &base };
         let base = base.parse().map_err(|error| wrong(format!("{base:?} is no path: {error}")))?;
+        #[cfg(feature = "tls")]
+        let tls = self.tls.map_err(wrong)?;
+        let pool = |connections, connect_timeout| {
+            let pool = Pool::new(connections, connect_timeout);
+            #[cfg(feature = "tls")]
+            let pool = pool.with_tls(tls.clone());
+            pool
+        };
         let to = match (self.is_direct, &self.url) {
             (false, _) => Destination::One(address),
-            (true, None) => Destination::Direct(Direct::new(address, &self.service)),
+            (true, None) => Destination::Direct(Direct::new(address, &self.service, pool(1, direct::PATIENCE))),
             (true, Some(_)) => return Err(wrong("a URL names one server, and direct mode finds them".to_owned())),
         };
         Ok(Client(Arc::new(Inner {
             to,
             base,
-            pool: Pool::new(self.connections, self.connect_timeout),
+            pool: pool(self.connections, self.connect_timeout),
             authorization: self.authorization.map_err(wrong)?,
             headers: self.headers.map_err(wrong)?,
             timeout: self.timeout,

@@ -20,7 +20,7 @@ use crate::exchange::exchange;
 use crate::pool::Pool;
 
 const INTERVAL: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// What older and newer SDKs ask.
 const PATHS: [&str; 2] = ["/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/", "/api/v1/servicediscovery/upstreams/"];
 const MAX_LIST: usize = 1 << 20;
@@ -50,12 +50,12 @@ impl Drop for Direct {
 }
 
 impl Direct {
-    /// `service` may have a path behind it, which discovery knows nothing of.
-    pub(crate) fn new(server: Address, service: &str) -> Self {
+    /// `service` may have a path behind it, which discovery knows nothing of. `pool` is for asking `server`, and for nothing
+    /// else: calls that wait for connections must not keep it from asking.
+    pub(crate) fn new(server: Address, service: &str, pool: Pool) -> Self {
         let service = service.split('/').next().unwrap_or_default().to_owned();
         let (why_none, _) = watch::channel(Some("no answer yet".to_owned()));
-        // A pool of its own: calls that wait for connections do not keep it from asking.
-        let state = State { server, service, pool: Pool::new(1, PATIENCE), instances: Mutex::default(), why_none };
+        let state = State { server, service, pool, instances: Mutex::default(), why_none };
         Self { state: Arc::new(state), asking: OnceLock::new() }
     }
 

@@ -40,7 +40,8 @@
 //! # Features
 //!
 //! `compression` (on by default): [`Compressor`]. `tensors` (on by default): `predict_tensorflow`, `predict_torch` and
-//! `predict_onnx`, over the types of [`bulkhead_tensors`]. `tls`: `https` endpoints. `blocking`: [`blocking::Client`] for programs
+//! `predict_onnx`, over the types of [`bulkhead_tensors`]. `tls`: `https` endpoints, and
+//! [`root_certificates`](ClientBuilder::root_certificates) of your own. `blocking`: [`blocking::Client`] for programs
 //! that do not wait asynchronously.
 
 mod address;

@@ -84,6 +84,12 @@ impl Pool {
         }
     }
 
+    /// Makes secure connections with `tls`.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(self, tls: crate::tls::Connector) -> Self {
+        Self { tls, ..self }
+    }
+
     /// A connection to `address`, one at rest if there is one.
     pub(crate) async fn lend(&self, address: &Address, deadline: Instant) -> Result<Lent<'_>, Error> {
         let failed = |fault, cause: &dyn std::fmt::Display| Error::transport(fault, &address.name(), cause);

@@ -1,37 +1,68 @@
-//! TLS by rustls, with the certificate authorities that browsers know.
+//! TLS by rustls, with the certificate authorities that browsers know, and those of the user's own.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+/// Makes connections secure. Clones share what it takes, which is made when the first one needs it.
+#[derive(Clone, Default)]
+pub(crate) struct Connector(Arc<Trust>);
+
 #[derive(Default)]
-pub(crate) struct Connector(std::sync::OnceLock<tokio_rustls::TlsConnector>);
+struct Trust {
+    own: Vec<CertificateDer<'static>>,
+    connector: OnceLock<TlsConnector>,
+}
 
 impl Connector {
+    /// Trusts the certificate authorities in `pem`, too.
+    pub(crate) fn trusting(&self, pem: &[u8]) -> Result<Self, String> {
+        let mut own = self.0.own.clone();
+        let known = own.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| format!("a root certificate is no PEM: {error}"))?;
+            RootCertStore::empty()
+                .add(certificate.clone())
+                .map_err(|error| format!("a root certificate is none: {error}"))?;
+            own.push(certificate);
+        }
+        if own.len() == known {
+            return Err("there is no certificate among the root certificates; they are given as PEM".to_owned());
+        }
+        Ok(Self(Arc::new(Trust { own, connector: OnceLock::new() })))
+    }
+
     pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let connector = match self.0.get() {
+        let connector = match self.0.connector.get() {
             Some(connector) => connector,
             None => {
-                let made = connector()?;
-                self.0.get_or_init(|| made)
+                let made = self.0.connector()?;
+                self.0.connector.get_or_init(|| made)
             }
         };
         connector.connect(name, stream).await
     }
 }
 
-fn connector() -> io::Result<tokio_rustls::TlsConnector> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config).into())
+impl Trust {
+    fn connector(&self) -> io::Result<TlsConnector> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        for certificate in &self.own {
+            roots.add(certificate.clone()).map_err(io::Error::other)?;
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Arc::new(config).into())
+    }
 }
