@@ -251,3 +251,87 @@ fn push_now(out: &mut Vec<u8>) {
         out.extend_from_slice(text.as_bytes());
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
+
+    use super::*;
+    use crate::call::RequestId;
+    use crate::front::exchange::Times;
+    use crate::front::reply::{About, Written};
+
+    const PLAIN: Terms = Terms { is_head: false, is_old: false, keep_alive: true };
+
+    fn reply(status: u16, body: &'static str) -> Reply {
+        let none = Duration::ZERO;
+        Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            reason: None,
+            headers: HeaderMap::new(),
+            written: Some(Written { content_type: HeaderValue::from_static("text/plain"), is_foreign: false }),
+            about: About {
+                request_id: RequestId::from_caller(b"r").unwrap(),
+                times: Times { end: Instant::now(), receive: none, queue: none, run: none },
+                fuel: None,
+                expose: None,
+            },
+            content: Content::Whole(Bytes::from_static(body.as_bytes())),
+        }
+    }
+
+    /// The lines of a head, without the date and what every reply here has.
+    fn head(reply: &Reply, terms: Terms) -> Vec<String> {
+        let mut out = Vec::new();
+        write_head(&mut out, reply, terms, delimited(reply, terms));
+        let text = String::from_utf8(out).unwrap();
+        let lines = text.strip_suffix("\r\n\r\n").expect("an empty line at its end").split("\r\n");
+        let (dates, lines): (Vec<_>, Vec<_>) = lines.map(str::to_owned).partition(|line| line.starts_with("date: "));
+        assert_eq!(dates.len(), 1, "{text}");
+        assert!(httpdate::parse_http_date(&dates[0][6..]).is_ok(), "{text}");
+        let common = ["content-type: text/plain", "x-request-id: r"];
+        lines.into_iter().filter(|line| !common.contains(&line.as_str())).collect()
+    }
+
+    #[test]
+    fn a_head_says_where_its_body_ends_and_what_becomes_of_the_connection() {
+        let table: [(Reply, Terms, &[&str]); 9] = [
+            (reply(200, "hello"), PLAIN, &["HTTP/1.1 200 OK", "content-length: 5"]),
+            (reply(200, ""), PLAIN, &["HTTP/1.1 200 OK", "content-length: 0"]),
+            (reply(450, "full"), PLAIN, &["HTTP/1.1 450 Queue Full", "content-length: 4"]),
+            (reply(204, ""), PLAIN, &["HTTP/1.1 204 No Content"]),
+            (reply(304, ""), PLAIN, &["HTTP/1.1 304 Not Modified"]),
+            (
+                reply(200, "hello"),
+                Terms { keep_alive: false, ..PLAIN },
+                &["HTTP/1.1 200 OK", "content-length: 5", "connection: close"],
+            ),
+            (
+                reply(200, "hello"),
+                Terms { is_old: true, ..PLAIN },
+                &["HTTP/1.0 200 OK", "content-length: 5", "connection: keep-alive"],
+            ),
+            (reply(200, "hello"), Terms { is_head: true, ..PLAIN }, &["HTTP/1.1 200 OK", "content-length: 5"]),
+            (reply(200, ""), Terms { is_head: true, ..PLAIN }, &["HTTP/1.1 200 OK"]),
+        ];
+        for (reply, terms, expected) in table {
+            assert_eq!(head(&reply, terms), expected, "{terms:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_upstream_says_of_the_date_stays_and_of_the_connection_does_not() {
+        let headers = [
+            (DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")),
+            (CONNECTION, HeaderValue::from_static("upgrade")),
+            (CONTENT_TYPE, HeaderValue::from_static("text/csv")),
+        ];
+        let upstreams = Reply { headers: headers.into_iter().collect(), written: None, ..reply(200, "a") };
+        assert_eq!(head(&upstreams, PLAIN), ["HTTP/1.1 200 OK", "content-type: text/csv", "content-length: 1"]);
+        assert!(!closes(&upstreams.headers));
+        assert!(closes(&HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("Close"))])));
+    }
+}
