@@ -4,6 +4,7 @@
 //! somebody looks. The log is one stream of lines to standard error, written by one thread.
 
 mod access;
+mod exposition;
 mod histogram;
 mod log;
 mod metrics;
@@ -12,7 +13,8 @@ mod text;
 mod upstreams;
 
 pub use self::access::{Entry, Format};
+pub use self::exposition::{HostNumbers, Seen, exposition};
 pub use self::log::{LogThread, LogWriter, install as install_log};
-pub use self::metrics::{HostNumbers, Seen, ServiceMetrics, exposition};
+pub use self::metrics::ServiceMetrics;
 pub(crate) use self::text::push_ms;
 pub use self::upstreams::UpstreamSeen;

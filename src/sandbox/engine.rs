@@ -121,7 +121,8 @@ pub(super) fn running(metering: Metering, guests: u32, memory: usize) -> wasmtim
         // Zeroing what a guest touched is cheaper than giving the pages back and faulting them in again.
         .linear_memory_keep_resident(2 << 20)
         .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10)
+        // All of this is zeroed for every new guest, and most use no more of their stack.
+        .async_stack_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = config(metering);
     // Off by default: a guest cannot read its stack. One that finds a way must not find another's words there.

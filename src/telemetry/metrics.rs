@@ -1,48 +1,40 @@
-//! The numbers of each service, and their exposition for Prometheus.
+//! What is counted about each service.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Debug};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
 
 use super::histogram::Histogram;
 use super::sizes::Sizes;
-use super::upstreams::{self, UpstreamSeen};
 use crate::threads::PerThread;
 
 /// What is counted about one service over its lifetime, whatever its version.
 #[derive(Default)]
 pub struct ServiceMetrics {
-    by_thread: PerThread<Frequent>,
-    restarts: Counts,
-    recycled: Counts,
-    initialize_failures: AtomicU64,
-    log_dropped: AtomicU64,
-    batches: Sizes,
-    mirrored: AtomicU64,
-    mirror_dropped: AtomicU64,
+    pub(super) by_thread: PerThread<Frequent>,
+    pub(super) restarts: Counts,
+    pub(super) recycled: Counts,
+    pub(super) initialize_failures: AtomicU64,
+    pub(super) log_dropped: AtomicU64,
+    pub(super) batches: Sizes,
+    pub(super) mirrored: AtomicU64,
+    pub(super) mirror_dropped: AtomicU64,
 }
 
 /// What is counted at every request. Each thread has its own, for to count together is to wait for each other.
 #[derive(Default)]
-struct Frequent {
-    accepted: AtomicU64,
+pub(super) struct Frequent {
+    pub(super) accepted: AtomicU64,
     /// Ended with 200.
     answered: AtomicU64,
     /// Ended otherwise: by status and code, which is empty where there is none. A thread waits for no other here, even when
     /// most of what comes is refused.
     others: Mutex<BTreeMap<(u16, &'static str), u64>>,
-    fuel: AtomicU64,
-    receive: Histogram,
-    queue: Histogram,
-    run: Histogram,
+    pub(super) fuel: AtomicU64,
+    pub(super) receive: Histogram,
+    pub(super) queue: Histogram,
+    pub(super) run: Histogram,
 }
 
 impl Frequent {
@@ -53,14 +45,14 @@ impl Frequent {
 
 /// Counters by a name from the code; for events that are rare or already costly.
 #[derive(Default)]
-struct Counts(Mutex<BTreeMap<&'static str, u64>>);
+pub(super) struct Counts(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Counts {
     fn add(&self, name: &'static str) {
         *self.entries().entry(name).or_default() += 1;
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+    pub(super) fn entries(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,7 +89,7 @@ impl ServiceMetrics {
     }
 
     /// How requests ended, by status and code.
-    fn ended(&self) -> BTreeMap<(u16, &'static str), u64> {
+    pub(super) fn ended(&self) -> BTreeMap<(u16, &'static str), u64> {
         let mut ended = BTreeMap::new();
         for frequent in self.by_thread.all() {
             let answered = ((200, ""), frequent.answered.load(Ordering::Relaxed));
@@ -110,7 +102,7 @@ impl ServiceMetrics {
         ended
     }
 
-    fn sum(&self, counter: impl Fn(&Frequent) -> &AtomicU64) -> u64 {
+    pub(super) fn sum(&self, counter: impl Fn(&Frequent) -> &AtomicU64) -> u64 {
         self.by_thread.all().map(|frequent| counter(frequent).load(Ordering::Relaxed)).sum()
     }
 
@@ -161,284 +153,5 @@ impl ServiceMetrics {
 
     pub fn log_dropped(&self, lines: u64) {
         self.log_dropped.fetch_add(lines, Ordering::Relaxed);
-    }
-}
-
-/// One service as an onlooker finds it.
-#[derive(Clone)]
-pub struct Seen {
-    pub service: String,
-    pub metrics: Arc<ServiceMetrics>,
-    /// Per instance: workers, busy workers, queued calls.
-    pub instances: Vec<(usize, usize, usize)>,
-    /// While a canary runs: version, status, and requests that ended with it.
-    pub by_version: Vec<(u64, u16, u64)>,
-}
-
-/// The text that `/metrics` answers.
-pub fn exposition(services: Vec<Seen>, upstreams: Vec<UpstreamSeen>, host: HostNumbers) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("bulkhead");
-    registry.register_collector(Box::new(View { services, upstreams, host }));
-    let mut text = String::new();
-    encode(&mut text, &registry)?;
-    Ok(text)
-}
-
-/// What belongs to no service.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HostNumbers {
-    /// Open connections of callers.
-    pub connections: usize,
-    /// Connections refused because their address had as many as it may.
-    pub connections_turned_away: u64,
-    pub log_lines_lost: u64,
-}
-
-struct View {
-    services: Vec<Seen>,
-    upstreams: Vec<UpstreamSeen>,
-    host: HostNumbers,
-}
-
-impl Debug for View {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View").field("services", &self.services.len()).finish()
-    }
-}
-
-impl Collector for View {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        self.requests(&mut encoder)?;
-        self.times(&mut encoder)?;
-        self.batches(&mut encoder)?;
-        self.instances(&mut encoder)?;
-        if !self.upstreams.is_empty() {
-            upstreams::encode(&self.upstreams, &mut encoder)?;
-        }
-        let gauge = encoder.encode_descriptor("connections", "open connections of callers", None, MetricType::Gauge)?;
-        encode_gauge(gauge, self.host.connections)?;
-        let counters = [
-            (
-                "connections_turned_away",
-                "connections refused because their address had as many as it may",
-                self.host.connections_turned_away,
-            ),
-            (
-                "log_lines_lost",
-                "log lines lost because the log could not be written fast enough",
-                self.host.log_lines_lost,
-            ),
-        ];
-        for (name, help, count) in counters {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            family.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-        }
-        Ok(())
-    }
-}
-
-impl View {
-    fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let of = |counter: fn(&ServiceMetrics) -> &AtomicU64| {
-            move |seen: &Seen| counter(&seen.metrics).load(Ordering::Relaxed)
-        };
-        let accepted = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.accepted);
-        self.counter(encoder, "requests_accepted", "requests that came in", accepted)?;
-        let fuel = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.fuel);
-        self.counter(encoder, "fuel", "fuel burnt by processors", fuel)?;
-        self.counter(
-            encoder,
-            "initialize_failures",
-            "guests that could not be made to replace others",
-            of(|m| &m.initialize_failures),
-        )?;
-        self.counter(
-            encoder,
-            "log_dropped",
-            "processors' log lines past the limit of a request",
-            of(|m| &m.log_dropped),
-        )?;
-
-        let help = "of the requests that came in, copies of requests for other services";
-        self.counter(encoder, "requests_mirrored", help, of(|m| &m.mirrored))?;
-        let help = "copies of requests dropped because their target had no room, or because too many were under way";
-        self.counter(encoder, "mirror_dropped", help, of(|m| &m.mirror_dropped))?;
-
-        let help = "requests by the status they ended with; 499 means the client left first";
-        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
-        for seen in &self.services {
-            let mut by_status: BTreeMap<u16, u64> = BTreeMap::new();
-            for ((status, _), count) in seen.metrics.ended() {
-                *by_status.entry(status).or_default() += count;
-            }
-            for (status, count) in by_status {
-                let labels = [("service", seen.service.clone()), ("status", status.to_string())];
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-            }
-        }
-        let help = "requests since a canary began, by the version that answered and the status";
-        let mut family = encoder.encode_descriptor("version_requests", help, None, MetricType::Counter)?;
-        for seen in &self.services {
-            for (version, status, count) in &seen.by_version {
-                let service = seen.service.clone();
-                let labels = [("service", service), ("version", version.to_string()), ("status", status.to_string())];
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
-            }
-        }
-        self.counts(encoder, "refusals", "requests that got no answer of a processor, by code", "code", |m| {
-            let mut by_code = BTreeMap::new();
-            for ((_, code), count) in m.ended() {
-                *by_code.entry(code).or_default() += count;
-            }
-            by_code.remove("");
-            by_code
-        })?;
-        let help = "guests given up and replaced, by fault";
-        self.counts(encoder, "instance_restarts", help, "fault", |m| m.restarts.entries().clone())?;
-        let help = "guests replaced between two requests, though whole, by reason";
-        self.counts(encoder, "guests_recycled", help, "reason", |m| m.recycled.entries().clone())
-    }
-
-    fn counter(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        name: &str,
-        help: &str,
-        value: impl Fn(&Seen) -> u64,
-    ) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for seen in &self.services {
-            let labels = [("service", seen.service.as_str())];
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
-        }
-        Ok(())
-    }
-
-    fn counts(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        name: &str,
-        help: &str,
-        label: &str,
-        counts: impl Fn(&ServiceMetrics) -> BTreeMap<&'static str, u64>,
-    ) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for seen in &self.services {
-            for (value, count) in counts(&seen.metrics) {
-                let labels = [("service", seen.service.as_str()), (label, value)];
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        type Which = fn(&Frequent) -> &Histogram;
-        let phases: [(&str, &str, Which); 3] = [
-            ("request_receive_seconds", "from the first byte of a request to the last", |m| &m.receive),
-            ("request_queue_seconds", "waiting for a worker", |m| &m.queue),
-            ("request_run_seconds", "in the processor", |m| &m.run),
-        ];
-        for (name, help, histogram) in phases {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            for seen in &self.services {
-                let snapshot = Histogram::snapshot(seen.metrics.by_thread.all().map(histogram));
-                let labels = [("service", seen.service.as_str())];
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                    snapshot.sum_seconds,
-                    snapshot.count,
-                    &snapshot.buckets,
-                    None,
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Services that do not batch have none.
-    fn batches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "requests that were answered together";
-        let mut family = encoder.encode_descriptor("batch_size", help, None, MetricType::Histogram)?;
-        for seen in &self.services {
-            let snapshot = seen.metrics.batches.snapshot();
-            if snapshot.count > 0 {
-                let labels = [("service", seen.service.as_str())];
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                    snapshot.sum,
-                    snapshot.count,
-                    &snapshot.buckets,
-                    None,
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    fn instances(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        type Which = fn(&(usize, usize, usize)) -> usize;
-        let gauges: [(&str, &str, Which); 3] = [
-            ("workers", "workers of an instance", |i| i.0),
-            ("workers_busy", "workers at work or being replaced", |i| i.1),
-            ("queue_depth", "calls waiting for a worker", |i| i.2),
-        ];
-        for (name, help, value) in gauges {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for seen in &self.services {
-                for (index, instance) in seen.instances.iter().enumerate() {
-                    let labels = [("service", seen.service.clone()), ("instance", index.to_string())];
-                    encode_gauge(family.encode_family(&labels)?, value(instance))?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-pub(super) fn encode_gauge(mut encoder: MetricEncoder<'_>, value: usize) -> fmt::Result {
-    encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exposition_counts_every_outcome_under_its_status() {
-        let metrics = Arc::new(ServiceMetrics::default());
-        for (status, code) in [(200, None), (200, None), (499, Some("client_closed")), (450, Some("queue_full"))] {
-            metrics.accepted();
-            metrics.settled(status, code);
-        }
-        metrics.restarted("panic");
-        metrics.recycled("memory");
-        metrics.initialize_failed();
-        assert_eq!(metrics.account(), (4, 4));
-        metrics.ran(Duration::from_millis(2), Some(7));
-        let text = exposition(
-            vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)], by_version: vec![(2, 200, 3)] }],
-            Vec::new(),
-            HostNumbers { connections: 3, ..HostNumbers::default() },
-        )
-        .unwrap();
-        for line in [
-            "bulkhead_requests_accepted_total{service=\"echo\"} 4",
-            "bulkhead_requests_total{service=\"echo\",status=\"200\"} 2",
-            "bulkhead_requests_total{service=\"echo\",status=\"450\"} 1",
-            "bulkhead_requests_total{service=\"echo\",status=\"499\"} 1",
-            "bulkhead_refusals_total{service=\"echo\",code=\"queue_full\"} 1",
-            "bulkhead_instance_restarts_total{service=\"echo\",fault=\"panic\"} 1",
-            "bulkhead_guests_recycled_total{service=\"echo\",reason=\"memory\"} 1",
-            "bulkhead_initialize_failures_total{service=\"echo\"} 1",
-            "bulkhead_fuel_total{service=\"echo\"} 7",
-            "bulkhead_request_run_seconds_bucket{le=\"0.0025\",service=\"echo\"} 1",
-            "bulkhead_request_run_seconds_count{service=\"echo\"} 1",
-            "bulkhead_request_run_seconds_bucket{le=\"+Inf\",service=\"echo\"} 1",
-            "bulkhead_queue_depth{service=\"echo\",instance=\"0\"} 1",
-            "bulkhead_workers_busy{service=\"echo\",instance=\"0\"} 2",
-            "bulkhead_version_requests_total{service=\"echo\",version=\"2\",status=\"200\"} 3",
-            "bulkhead_connections 3",
-        ] {
-            assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use super::metrics::encode_gauge;
+use super::exposition::encode_gauge;
 
 /// One upstream as an onlooker finds it.
 #[derive(Clone, Debug)]
