@@ -133,7 +133,7 @@ impl Instance {
         self.admission.load() + self.batcher.as_ref().map_or(0, Batcher::waiting)
     }
 
-    /// An idle worker, where there is one and nobody waits for a batch.
+    /// An idle worker, if there is one. Requests that wait for a batch get none.
     pub(super) fn admit_at_once(&self) -> Option<Held> {
         if self.batcher.is_some() {
             return None;

@@ -49,7 +49,7 @@ pub(super) fn run(server: &Server, time: Duration) -> Result<Outcome> {
         for client in clients {
             client.join().map_err(|_| anyhow!("a client panicked"))??;
         }
-        let cpu = after?.since(before?);
+        let cpu = after?.since(&before?);
         let answered = answered.load(Ordering::Relaxed) as f64;
         if answered == 0.0 {
             bail!("no request was answered");
@@ -57,7 +57,7 @@ pub(super) fn run(server: &Server, time: Duration) -> Result<Outcome> {
         Ok(Outcome {
             per_second: answered / took.as_secs_f64(),
             cpu_micros: cpu.total.as_secs_f64() * 1e6 / answered,
-            kernel_share: cpu.kernel_share(),
+            kernel_share: cpu.kernel_share,
         })
     })
 }

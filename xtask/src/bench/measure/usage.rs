@@ -10,55 +10,59 @@ use anyhow::{Context, Result};
 /// The kernel counts in hundredths of a second, whatever its own clock does.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Processor time of processes, and how it is divided.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Processor time of processes until some moment. By thread, so that one which ends takes nothing with it that belongs to
+/// the others.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cpu {
-    pub(super) total: Duration,
+    by_thread: HashMap<u32, Duration>,
     /// Seconds, in steps of a hundredth: of use as a share of long runs.
-    pub(super) user: f64,
-    pub(super) kernel: f64,
+    user: f64,
+    kernel: f64,
+}
+
+/// Processor time between two moments, and how it is divided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spent {
+    pub(super) total: Duration,
+    /// The part of it that was spent in the kernel.
+    pub(super) kernel_share: f64,
 }
 
 impl Cpu {
-    /// Of all threads of these processes that are still alive; the servers here do not end any under load.
     pub(super) fn of(pids: &[u32]) -> Result<Self> {
-        pids.iter().try_fold(Self::default(), |sum, pid| {
+        let mut cpu = Self::default();
+        for pid in pids {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
             let stat = stat.with_context(|| format!("process {pid} is gone"))?;
             let (user, kernel) = ticks(&stat).context("/proc/PID/stat is not as expected")?;
-            Ok(Self {
-                total: sum.total + scheduled(*pid)?,
-                user: sum.user + user / TICKS_PER_SECOND,
-                kernel: sum.kernel + kernel / TICKS_PER_SECOND,
-            })
-        })
-    }
-
-    pub(super) fn since(self, before: Self) -> Self {
-        Self {
-            total: self.total.saturating_sub(before.total),
-            user: self.user - before.user,
-            kernel: self.kernel - before.kernel,
+            cpu.user += user / TICKS_PER_SECOND;
+            cpu.kernel += kernel / TICKS_PER_SECOND;
+            cpu.by_thread.extend(scheduled(*pid)?);
         }
+        Ok(cpu)
     }
 
-    /// The part of it that was spent in the kernel.
-    pub(super) fn kernel_share(self) -> f64 {
-        let sum = self.user + self.kernel;
-        if sum > 0.0 { self.kernel / sum } else { 0.0 }
+    /// Without what threads have spent that ended meanwhile; the servers here end none under load.
+    pub(super) fn since(&self, before: &Self) -> Spent {
+        let since = |(thread, time): (&u32, &Duration)| {
+            time.saturating_sub(before.by_thread.get(thread).copied().unwrap_or_default())
+        };
+        let (user, kernel) = (self.user - before.user, self.kernel - before.kernel);
+        let kernel_share = if user + kernel > 0.0 { kernel / (user + kernel) } else { 0.0 };
+        Spent { total: self.by_thread.iter().map(since).sum(), kernel_share }
     }
 }
 
-/// The scheduler's own account counts nanoseconds, `stat` only ticks.
-fn scheduled(pid: u32) -> Result<Duration> {
+/// The scheduler's own account of each thread counts nanoseconds, `stat` only ticks.
+fn scheduled(pid: u32) -> Result<HashMap<u32, Duration>> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} is gone"))?;
-    let mut nanos = 0;
-    for thread in threads {
+    let time = |thread: fs::DirEntry| {
         // A thread may end between being listed and being read.
-        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        nanos += text.split_whitespace().next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(Duration::from_nanos(nanos))
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let nanos = text.split_whitespace().next()?.parse().ok()?;
+        Some((thread.file_name().to_str()?.parse().ok()?, Duration::from_nanos(nanos)))
+    };
+    Ok(threads.flatten().filter_map(time).collect())
 }
 
 /// Ticks in user mode and in the kernel. The name before them may hold spaces and parentheses.
@@ -146,7 +150,7 @@ mod tests {
         while start.elapsed() < Duration::from_millis(30) {
             std::hint::black_box(0);
         }
-        let worked = Cpu::of(&[std::process::id()]).unwrap().since(before);
+        let worked = Cpu::of(&[std::process::id()]).unwrap().since(&before);
         assert!(worked.total > Duration::from_millis(1), "{worked:?}");
 
         let mut child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
@@ -157,9 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_share_is_that_of_both() {
-        let cpu = Cpu { total: Duration::from_secs(4), user: 1.0, kernel: 3.0 };
-        assert_eq!(cpu.kernel_share(), 0.75);
-        assert_eq!(Cpu::default().kernel_share(), 0.0);
+    fn a_thread_that_ends_takes_nothing_of_the_others_along() {
+        let cpu = |threads: &[(u32, u64)], user, kernel| {
+            let by_thread = threads.iter().map(|(thread, seconds)| (*thread, Duration::from_secs(*seconds))).collect();
+            Cpu { by_thread, user, kernel }
+        };
+        let before = cpu(&[(1, 10), (2, 500)], 400.0, 110.0);
+        let spent = cpu(&[(1, 13), (3, 1)], 401.0, 113.0).since(&before);
+        assert_eq!(spent, Spent { total: Duration::from_secs(4), kernel_share: 0.75 });
+        assert_eq!(before.since(&before), Spent { total: Duration::ZERO, kernel_share: 0.0 });
     }
 }
