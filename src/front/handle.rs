@@ -104,7 +104,7 @@ impl Line {
                 let (status, size) = (answer.status.as_u16(), answer.body.len());
                 let code = if status == 200 { "" } else { "processor_status" };
                 exchange.settle(times, status, code, "", size);
-                render::answer(answer, about)
+                render::answer(*answer, about)
             }
             Err(refusal) => {
                 let row = refusal.row();

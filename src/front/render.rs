@@ -19,8 +19,8 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What EAS serves where a processor names no type.
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-pub(super) fn answer(answer: Box<Answer>, about: About) -> Box<Reply> {
-    let Answer { status, content_type, headers, body } = *answer;
+pub(super) fn answer(answer: Answer, about: About) -> Box<Reply> {
+    let Answer { status, content_type, headers, body } = answer;
     let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     let content = Content::Whole(if is_bodiless { Bytes::new() } else { body });
     let written = Written { content_type: content_type.unwrap_or(DEFAULT_TYPE), is_foreign: true };

@@ -53,16 +53,19 @@ pub struct Failed {
     pub stack: String,
 }
 
+/// What a call was answered with, or why it was not. In boxes, since it is handed up through many futures.
+pub type Answered = Result<Box<Answer>, Box<Failed>>;
+
 impl From<Fault> for Box<Failed> {
     fn from(fault: Fault) -> Self {
         Box::new(Failed { fault, stack: String::new() })
     }
 }
 
-/// What one call came to. Small, since it is handed up through many futures.
+/// What one call came to.
 #[derive(Debug)]
 pub struct Run {
-    pub result: Result<Box<Answer>, Box<Failed>>,
+    pub result: Answered,
     /// Fuel burnt; `None` where the service is not metered.
     pub fuel: Option<u64>,
     /// Bytes of memory the guest has come to use.
@@ -178,7 +181,7 @@ impl Guest {
 #[derive(Debug)]
 pub struct BatchRun {
     /// One for each request, in their order; or what they failed of together.
-    pub results: Result<Vec<Result<Box<Answer>, Box<Failed>>>, Box<Failed>>,
+    pub results: Result<Vec<Answered>, Box<Failed>>,
     /// Fuel burnt by all together; `None` where the service is not metered.
     pub fuel: Option<u64>,
     pub memory: usize,
@@ -221,7 +224,7 @@ fn burnt(program: &Program, store: &Store<HostState>, calls: usize) -> Option<u6
     Some(budget.saturating_sub(store.get_fuel().unwrap_or_default()))
 }
 
-fn checked(answered: Result<Response, Failure>, max_body: usize) -> Result<Box<Answer>, Box<Failed>> {
+fn checked(answered: Result<Response, Failure>, max_body: usize) -> Answered {
     let answer = match answered {
         Ok(response) => answer::check(response, max_body)?,
         Err(failure) => return Err(answer::failure(failure).into()),

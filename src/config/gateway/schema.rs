@@ -13,10 +13,10 @@ pub fn gateway_schema() -> Value {
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema["title"] = "Bulkhead gateway file".into();
     schema["type"] = "object".into();
-    named(&mut schema["properties"]["clusters"], &format!("^{name}$"), cluster());
+    named(&mut schema["properties"]["clusters"], &format!("^{name}$"), &cluster());
     let service = format!("^(\\{ANY_SERVICE}|{name}(\\.{name})?)$");
     let route = json!({ "anyOf": [{ "type": "string", "description": "The cluster's name." }, section(ROUTE, "")] });
-    named(&mut schema["properties"]["routes"], &service, route);
+    named(&mut schema["properties"]["routes"], &service, &route);
     schema
 }
 
@@ -30,7 +30,7 @@ fn plain(keys: Table) -> Value {
 }
 
 /// An object of parts with names of the user's own.
-fn named(schema: &mut Value, name: &str, part: Value) {
+fn named(schema: &mut Value, name: &str, part: &Value) {
     schema["type"] = "object".into();
     schema["minProperties"] = 1.into();
     schema["maxProperties"] = MOST_NAMES.into();
