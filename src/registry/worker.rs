@@ -29,7 +29,8 @@ impl Worker {
         loop {
             match self {
                 Self::Guest(guest) => return Ok(guest),
-                Self::Promised(program) => *self = program.instantiate().await?.into(),
+                // In a box, so that calls whose guest is there do not carry the room for making one.
+                Self::Promised(program) => *self = Box::pin(program.instantiate()).await?.into(),
             }
         }
     }

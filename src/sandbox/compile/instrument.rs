@@ -173,6 +173,13 @@ mod tests {
 
     #[test]
     fn an_image_is_compiled_from_the_functions_of_its_upload_and_comes_out_the_same() {
+        // The more threads compile, the more functions are not known again, and which ones is chance: 20 of 430 on one
+        // thread, 20 to 46 on two, 73 on eight.
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        alone.install(compile_twice);
+    }
+
+    fn compile_twice() {
         let learnt = Arc::<Learnt>::default();
         let shown = instrument(&echo()).unwrap();
         engine::compiling(Metering::Fuel, Some(Arc::clone(&learnt) as _))
@@ -188,8 +195,7 @@ mod tests {
             |store| engine::compiling_image(Metering::Fuel, store).unwrap().precompile_component(&image).unwrap();
         let code = compile(Some(Arc::clone(&counted) as _));
         let (hits, misses) = (counted.hits.load(Ordering::Relaxed), counted.misses.load(Ordering::Relaxed));
-        // Not known are a few dozen trampolines of the instrumentation, whose number differs a little from run to run.
-        assert!(hits > 4 * misses, "{hits} functions were known, {misses} were not");
+        assert!(hits > 10 * misses, "{hits} functions were known, {misses} were not");
         assert!(code == compile(None), "it is the same without help");
     }
 
