@@ -40,7 +40,7 @@ pub use self::groups::{Part, Unresolved};
 pub use self::mirror::Mirror;
 pub use self::order::{Condition, Operator, Order};
 pub use self::replacements::Trouble;
-pub use self::service::{Phase, Service, State};
+pub use self::service::{Looked, Phase, Service, State};
 pub use self::serving::{Account, Canary, Chosen, Serving};
 pub use self::tokens::TokenChange;
 pub(crate) use self::version::guest_settings;

@@ -194,8 +194,9 @@ fn named(section: &str, value: Option<&Value>, mistakes: &mut Mistakes) -> Map<S
     Map::new()
 }
 
+/// Notes a key that the table has not. Names are free to hold dots here, so no key can be reached into with them.
 fn unknown(table: Table, key: &str, path: &str, mistakes: &mut Mistakes) {
-    if !matches!(keys::find_in(table, key), Place::Unknown) || mistakes.is_full() {
+    if matches!(keys::find_in(table, key), Place::Key(_)) || mistakes.is_full() {
         return;
     }
     mistakes.add(

@@ -29,7 +29,7 @@ use super::relayed::Relayed;
 use super::render;
 use super::reply::{About, REQUEST_ID, Reply};
 use super::route::{Route, target};
-use super::services::{Owner, Services};
+use super::services::{Destination, Owner, Services};
 use crate::auth::{Attempts, Caller};
 use crate::call::{Answer, RequestId};
 use crate::config::Expose;
@@ -38,7 +38,7 @@ use crate::failpoint;
 use crate::gateway::{self, Inbound};
 use crate::incoming::Incoming;
 use crate::policy::Entered;
-use crate::registry::{Chosen, NotAdmitted, State, Unresolved};
+use crate::registry::{Chosen, Looked, NotAdmitted, State, Unresolved};
 
 /// What the line needs.
 pub(super) struct Line {
@@ -142,14 +142,15 @@ impl Line {
             Route::Predict { service, path_start } => (service, path_start),
             Route::Upstreams { service } => return self.upstreams(service, ends).map(Outcome::Answered),
         };
-        let owner = self.services.find(name).map_err(|why| Refusal::unresolved(why, name))?;
-        exchange.belongs_to(owner.clone());
-        let service = match owner {
-            Owner::Service(service) => service,
-            // In a box, so that requests which are answered here do not carry the room for it.
-            Owner::Route(route) => return Box::pin(self.forward(&route, headers, ends.peer, exchange, found)).await,
+        let (service, state) = match self.services.find(name).map_err(|why| Refusal::unresolved(why, name))? {
+            Destination::Service(Looked { service, state }) => (service, state),
+            Destination::Route(route) => {
+                exchange.belongs_to(Owner::Route(route.clone()));
+                // In a box, so that requests which are answered here do not carry the room for it.
+                return Box::pin(self.forward(&route, headers, ends.peer, exchange, found)).await;
+            }
         };
-        let state = service.look();
+        exchange.belongs_to(Owner::Service(service.clone()));
         let Chosen { version, account, mirror } = state.choose().map_err(Refusal::from_phase)?;
         exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
@@ -243,8 +244,7 @@ impl Line {
             weight: discovery::WEIGHT.saturating_mul(u32::try_from(instances).unwrap_or(u32::MAX)),
         };
         let listed: Vec<Upstream> = match self.services.find(name) {
-            Ok(Owner::Service(service)) => {
-                let state = service.state();
+            Ok(Destination::Service(Looked { state, .. })) => {
                 // A canary's instances are there beside those of the current version, for a share of the same requests.
                 let instances = state
                     .phase
@@ -252,7 +252,7 @@ impl Line {
                     .and_then(|serving| serving.versions().map(|version| version.spec.instances()).max());
                 instances.map(here).into_iter().collect()
             }
-            Ok(Owner::Route(route)) => match route.addresses() {
+            Ok(Destination::Route(route)) => match route.addresses() {
                 Some(addresses) => {
                     addresses.into_iter().map(|address| Upstream { address, weight: discovery::WEIGHT }).collect()
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::gateway::{Gateway, Route};
-use crate::registry::{Registry, Service, Unresolved};
+use crate::registry::{Looked, Registry, Service, Unresolved};
 use crate::telemetry::ServiceMetrics;
 use crate::threads::Held;
 
@@ -14,6 +14,12 @@ pub struct Services {
     pub elsewhere: Option<Arc<Gateway>>,
 }
 
+/// Where a request goes.
+pub(super) enum Destination {
+    Service(Looked),
+    Route(Held<Route>),
+}
+
 /// Who answers a request, and in whose account it is.
 #[derive(Clone)]
 pub(super) enum Owner {
@@ -22,12 +28,12 @@ pub(super) enum Owner {
 }
 
 impl Services {
-    pub(super) fn find(&self, name: &str) -> Result<Owner, Unresolved> {
+    pub(super) fn find(&self, name: &str) -> Result<Destination, Unresolved> {
         let here = self.local.as_ref().map_or(Err(Unresolved::Unknown), |local| local.resolve(name));
         match (here, &self.elsewhere) {
-            (Ok(service), _) => Ok(Owner::Service(service)),
+            (Ok(looked), _) => Ok(Destination::Service(looked)),
             (Err(Unresolved::Unknown), Some(elsewhere)) => {
-                elsewhere.find(name).map(Owner::Route).ok_or(Unresolved::Unknown)
+                elsewhere.find(name).map(Destination::Route).ok_or(Unresolved::Unknown)
             }
             (Err(why), _) => Err(why),
         }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::change::{ChangeError, Progress};
 use super::order::Order;
-use super::service::{Phase, Service};
+use super::service::{Looked, Phase, Service};
 use super::turns::{Turns, greatest_divisor};
 use super::{Registry, now};
 use crate::config::TrafficState;
 use crate::storage::Record;
-use crate::threads::Held;
+use crate::threads::Spread;
 
 /// A service's weight until somebody sets it, and the highest one that may be set, as in EAS.
 pub(super) const USUAL_WEIGHT: u16 = 100;
@@ -22,9 +22,9 @@ const HIGHEST_WEIGHT: u64 = 1000;
 
 /// The members of one group at one moment.
 pub(super) struct Group {
-    members: Vec<Arc<Service>>,
+    members: Vec<Spread<Service>>,
     /// Those that share the group's requests, and where each one's part of the circle ends.
-    shares: Vec<(Arc<Service>, u64)>,
+    shares: Vec<(Spread<Service>, u64)>,
     turns: Turns,
 }
 
@@ -48,7 +48,8 @@ pub struct Part {
 
 impl Group {
     fn of(members: Vec<Arc<Service>>) -> Self {
-        let weight = |service: &Arc<Service>| -> u64 {
+        let members: Vec<Spread<Service>> = members.into_iter().map(Spread::from).collect();
+        let weight = |service: &Spread<Service>| -> u64 {
             let state = service.state();
             let takes_part = state.record.traffic_state == TrafficState::Grouping && state.phase.serving().is_some();
             if takes_part { state.record.weight.into() } else { 0 }
@@ -61,7 +62,7 @@ impl Group {
         for (service, weight) in weighed {
             if weight > 0 {
                 end += weight / divisor;
-                shares.push((Arc::clone(service), end));
+                shares.push((service.clone(), end));
             }
         }
         Self { members, shares, turns: Turns::around(end) }
@@ -77,16 +78,16 @@ impl Group {
             && same_shares
     }
 
-    /// The member whose turn it is.
-    fn choose(&self) -> Result<&Arc<Service>, Unresolved> {
+    /// The member whose turn it is, as it ran when it was looked at.
+    fn choose(&self) -> Result<Looked, Unresolved> {
         let place = self.turns.next();
         let first = self.shares.partition_point(|(_, end)| *end <= place);
         let count = self.shares.len();
         // Whoever has stopped since the shares were given out is passed over.
-        let mut from_first = (0..count).map(|step| &self.shares[(first + step) % count].0);
-        match from_first.find(|service| service.state().phase.serving().is_some()) {
-            Some(service) => Ok(service),
-            None if self.members.iter().any(|service| matches!(service.state().phase, Phase::Starting)) => {
+        let mut from_first = (0..count).map(|step| Looked::at(&self.shares[(first + step) % count].0));
+        match from_first.find(|looked| looked.state.phase.serving().is_some()) {
+            Some(looked) => Ok(looked),
+            None if self.members.iter().any(|service| matches!(service.look().phase, Phase::Starting)) => {
                 Err(Unresolved::Starting)
             }
             None => Err(Unresolved::NobodyRuns),
@@ -97,19 +98,22 @@ impl Group {
 impl Registry {
     /// The service that a request for `name` is for: the service of that name, a member of the group of that name, or
     /// with `group.service` that member.
-    pub fn resolve(&self, name: &str) -> Result<Held<Service>, Unresolved> {
+    ///
+    /// A member that was chosen for its group runs in the state that comes with it, and whoever chooses a version by that
+    /// state is answered, whatever becomes of the member meanwhile.
+    pub fn resolve(&self, name: &str) -> Result<Looked, Unresolved> {
         if let Some(service) = self.services.load().get(name) {
-            return Ok(service.hold());
+            return Ok(Looked::at(service));
         }
         let groups = self.groups.load();
-        let member = match name.split_once('.') {
-            None => groups.get(name).ok_or(Unresolved::Unknown)?.choose()?,
+        match name.split_once('.') {
+            None => groups.get(name).ok_or(Unresolved::Unknown)?.choose(),
             Some((group, member)) => {
                 let group = groups.get(group).ok_or(Unresolved::Unknown)?;
-                group.members.iter().find(|service| service.name() == member).ok_or(Unresolved::Unknown)?
+                let member = group.members.iter().find(|service| service.name() == member);
+                member.map(Looked::at).ok_or(Unresolved::Unknown)
             }
-        };
-        Ok(Arc::clone(member).into())
+        }
     }
 
     /// Gives out the groups' shares by what the services are now.

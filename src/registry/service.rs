@@ -11,6 +11,7 @@ use super::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
+use crate::threads::{Held, Spread};
 
 /// A name under which requests are answered. Its counters live as long as it does, whatever its version.
 pub struct Service {
@@ -31,6 +32,12 @@ pub struct State {
     tokens: Option<Arc<Tokens>>,
 }
 
+/// A service and what it was when it was looked at.
+pub struct Looked {
+    pub service: Held<Service>,
+    pub state: Guard<Arc<State>>,
+}
+
 #[derive(Clone)]
 pub enum Phase {
     /// The host has just started and has not come to it yet.
@@ -39,6 +46,12 @@ pub enum Phase {
     Stopped,
     /// It could not be brought up; why.
     Failed(String),
+}
+
+impl Looked {
+    pub(super) fn at(service: &Spread<Service>) -> Self {
+        Self { service: service.hold(), state: service.look() }
+    }
 }
 
 impl Phase {

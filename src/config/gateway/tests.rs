@@ -95,6 +95,20 @@ fn all_mistakes_are_named_at_once() {
 }
 
 #[test]
+fn a_key_with_a_dot_reaches_into_nothing() {
+    let said = mistakes_of(
+        r#"{
+            "clusters": {"ml": {"upstreams": [{"address": "a:1", "address.port": 2}]}},
+            "clusters.ml": {"upstreams": ["b:1"]},
+            "routes": {"*": "ml"}
+        }"#,
+    );
+    for place in ["clusters.ml: unknown key", "clusters.ml.upstreams[0].address.port: unknown key"] {
+        assert!(said.contains(place), "no {place:?} in\n{said}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_file_says_so() {
     assert_eq!(mistakes_of("[]"), "found a list of 0, expected an object such as {\"clusters\": {…}, \"routes\": {…}}");
     assert_eq!(mistakes_of(""), "the file is empty");
