@@ -1,8 +1,8 @@
 //! HTTP in, HTTP out: the data listener.
 //!
-//! `connection` takes sockets; `http1` and `http2` make an [`arrival`] of what comes over one and send the `reply`; `handle` is
-//! the line a request walks in between; `refusal` is the table of everything that can end it early; `exchange` keeps its
-//! account.
+//! `connection` takes sockets and `io_threads` serves them; `http1` and `http2` make an [`arrival`] of what comes over one
+//! and send the `reply`; `handle` is the line a request walks in between; `refusal` is the table of everything that can end
+//! it early; `exchange` keeps its account.
 
 mod addresses;
 mod arrival;
@@ -15,6 +15,7 @@ mod exchange;
 mod handle;
 pub(crate) mod http1;
 mod http2;
+mod io_threads;
 mod mirror;
 mod packing;
 mod problem;
@@ -40,6 +41,7 @@ use self::connection::Listening;
 use self::exchange::Ledger;
 use self::handle::Line;
 pub use self::http1::Patience;
+pub use self::io_threads::IoThreads;
 pub use self::services::Services;
 use crate::admission::Lanes;
 use crate::auth::Attempts;
@@ -66,9 +68,9 @@ impl Front {
         Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
     }
 
-    /// Serves callers until `drain` turns true; returns when the last of them has been served.
-    pub async fn serve(&self, listener: TcpListener, drain: watch::Receiver<bool>) {
-        Arc::clone(&self.0).serve(listener, drain).await;
+    /// Serves callers on `threads` until `drain` turns true; returns when the last of them has been served.
+    pub async fn serve(&self, listener: TcpListener, threads: Arc<IoThreads>, drain: watch::Receiver<bool>) {
+        Arc::clone(&self.0).serve(listener, threads, drain).await;
     }
 
     /// The host ends with requests under way: they are accounted as cut off by it, not as left by their clients.

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{Admin, MAX_FAILED_LOGINS, reachable};
 use crate::admission::Lanes;
 use crate::auth::Attempts;
-use crate::front::{ConnectionLimits, Front, Services};
+use crate::front::{ConnectionLimits, Front, IoThreads, Services};
 use crate::gateway::Gateway;
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox};
@@ -29,6 +29,8 @@ use crate::telemetry::{LogWriter, install_log};
 pub use self::gateway::{GatewayFile, GatewayOptions, run as run_gateway};
 pub use crate::telemetry::Format as LogFormat;
 
+/// How long threads may take to drop what has not ended within the grace period.
+const CUT_OFF: Duration = Duration::from_millis(100);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -54,22 +56,20 @@ pub struct ServeOptions {
 /// # Errors
 /// Says which directory, address or thread could not be had.
 pub fn run(options: ServeOptions) -> Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = Storage::open(&options.data)
         .with_context(|| format!("cannot use data directory {}", options.data.display()))?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
-    let lanes = Arc::new(Lanes::new(cores).context("cannot start the background threads")?);
+    let lanes = Arc::new(Lanes::new(cores()).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
     let storage = Arc::new(storage);
     let registry =
         Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&lanes)).context("cannot read the services")?;
     let registry = Arc::new(registry);
-    let runtime = network_threads(options.io_threads)?;
+    let runtime = control_threads()?;
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), lanes, log));
-    // What has not ended within the grace period is cut off here.
-    runtime.shutdown_timeout(Duration::from_millis(100));
+    runtime.shutdown_timeout(CUT_OFF);
     // The last line of the log is the account: whether anybody was left without an answer.
     let forwarded = outcome?.map_or((0, 0), |gateway| gateway.account());
     let local = registry.account();
@@ -78,16 +78,24 @@ pub fn run(options: ServeOptions) -> Result<()> {
     Ok(())
 }
 
-/// Runs the network; what may block runs on a few threads of its own.
-fn network_threads(threads: Option<usize>) -> Result<Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+/// Runs everything but callers' connections; what may block runs on a few threads of its own.
+fn control_threads() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads.unwrap_or(cores))
+        .worker_threads(cores())
         .max_blocking_threads(16)
-        .thread_name("io")
+        .thread_name("control")
         .enable_all()
         .build()
-        .context("cannot start the network threads")
+        .context("cannot start the control threads")
+}
+
+fn io_threads(count: Option<usize>) -> Result<Arc<IoThreads>> {
+    let threads = IoThreads::start(count.unwrap_or_else(cores)).context("cannot start the network threads")?;
+    Ok(Arc::new(threads))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 async fn serve(
@@ -101,6 +109,7 @@ async fn serve(
     let data = listen(options.listen).with_context(|| format!("cannot listen on {} (--listen)", options.listen))?;
     let control = listen(options.admin).with_context(|| format!("cannot listen on {} (--admin)", options.admin))?;
     let (data_addr, admin_addr) = (data.local_addr()?, control.local_addr()?);
+    let threads = io_threads(options.io_threads)?;
 
     let (drain, draining) = watch::channel(false);
     let (end, ending) = watch::channel(false);
@@ -120,8 +129,8 @@ async fn serve(
     });
     tokio::spawn(admin.serve(control, ending));
     let serving = tokio::spawn({
-        let front = front.clone();
-        async move { front.serve(data, draining).await }
+        let (front, threads) = (front.clone(), Arc::clone(&threads));
+        async move { front.serve(data, threads, draining).await }
     });
     announce(data_addr, admin_addr);
     // Goes on during the drain, and ends with the runtime.
@@ -129,6 +138,7 @@ async fn serve(
 
     until_told(signals, &drain, serving, options.grace).await;
     front.cut_off();
+    threads.end(CUT_OFF).await;
     let _ = end.send(true);
     Ok(gateway)
 }

@@ -36,7 +36,12 @@ struct Lines<T>(T);
 impl<T> PerThread<T> {
     /// The value of the present thread, and of those that share its place.
     pub(crate) fn mine(&self) -> &T {
-        &self.0[place()].0
+        self.at(place())
+    }
+
+    /// The value of a thread that has this [`place`].
+    pub(crate) fn at(&self, place: usize) -> &T {
+        &self.0[place].0
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {

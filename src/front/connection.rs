@@ -20,6 +20,7 @@ use super::arrival::Ends;
 use super::handle::{ClientGone, Line};
 use super::http1::{Connection, Patience};
 use super::http2::{self, Paced, Socket, Streams};
+use super::io_threads::IoThreads;
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -71,7 +72,12 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Serves until `drain` says so; then waits until every connection has ended.
-    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, mut drain: watch::Receiver<bool>) {
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        threads: Arc<IoThreads>,
+        mut drain: watch::Receiver<bool>,
+    ) {
         let places = Arc::new(Semaphore::new(self.limits.total));
         let bound = listener.local_addr().ok();
         loop {
@@ -96,7 +102,7 @@ impl Listening {
                     let Some(local) = reached(bound, &stream) else { continue };
                     let ends = Ends { peer: peer.ip(), local };
                     let (listening, drain) = (Arc::clone(&self), drain.clone());
-                    tokio::spawn(async move {
+                    threads.serve(stream, async move |stream| {
                         let _held = (place, from);
                         listening.connection(stream, ends, drain).await;
                     });

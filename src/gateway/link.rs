@@ -25,6 +25,7 @@ use super::tracked::{Progress, Tracked};
 use crate::config::Authority;
 use crate::incoming::Broken;
 use crate::limit::poll_limit;
+use crate::threads;
 
 /// Bytes of an answer's head, and of what is read ahead of the client.
 const MAX_HEAD: usize = 32 << 10;
@@ -40,6 +41,8 @@ pub(super) struct Link {
     timer: Pin<Box<Sleep>>,
     /// When it was used last.
     rests_since: Instant,
+    /// The thread whose runtime tells of its news: used from another, it costs that one a wake-up each time.
+    pub(super) home: usize,
 }
 
 /// A request that came back from a connection without an answer.
@@ -68,7 +71,7 @@ impl Link {
         http.max_header_size(MAX_HEAD).max_buf_size(MAX_AHEAD);
         let (sender, driver) = http.handshake(io).await.map_err(io::Error::other)?;
         let timer = Box::pin(tokio::time::sleep(LATER));
-        Ok(Self { sender, driver, progress, timer, rests_since: Instant::now() })
+        Ok(Self { sender, driver, progress, timer, rests_since: Instant::now(), home: threads::place() })
     }
 
     /// Whether another request may be sent. A connection on which the upstream has said anything unasked, or that it has

@@ -24,7 +24,7 @@ pub struct Upstream {
     slots: Semaphore,
     /// Requests that wait for one.
     pending: AtomicUsize,
-    /// Connections that rest. Each thread has a place for its own, so that none waits for another.
+    /// Connections that rest, each with the thread that made it, so that threads neither wait for nor wake each other.
     idle: PerThread<Mutex<Links>>,
     counts: PerThread<Counts>,
     failures: [AtomicU64; Reset::COUNT],
@@ -146,7 +146,7 @@ impl Upstream {
         }
     }
 
-    /// The connection used last by this thread, or one of another's.
+    /// The one of this thread's connections that was used last, or one of another's.
     fn take_idle(&self) -> Option<Box<Link>> {
         // Its lock is given back before others are asked, its own among them.
         let mine = lock(self.idle.mine()).pop();
@@ -207,7 +207,7 @@ impl Lease {
         if link.is_ready(cx) {
             link.rest(Instant::now());
             // Before the slot is free, so that whoever gets it finds the connection.
-            lock(self.upstream.idle.mine()).push(link);
+            lock(self.upstream.idle.at(link.home)).push(link);
         }
     }
 }

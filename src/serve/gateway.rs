@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{LogFormat, announce, listen, network_threads, until_told};
+use super::{CUT_OFF, LogFormat, announce, control_threads, io_threads, listen, until_told};
 use crate::admin::GatewayAdmin;
 use crate::admission::Lanes;
 use crate::config::GatewaySpec;
@@ -44,9 +44,9 @@ pub struct GatewayOptions {
 /// Says which address or thread could not be had.
 pub fn run(options: GatewayOptions) -> Result<()> {
     let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
-    let runtime = network_threads(options.io_threads)?;
+    let runtime = control_threads()?;
     let outcome = runtime.block_on(serve(options, log));
-    runtime.shutdown_timeout(Duration::from_millis(100));
+    runtime.shutdown_timeout(CUT_OFF);
     let (accepted, settled) = outcome?.account();
     tracing::info!(accepted, settled, "the gateway has ended");
     Ok(())
@@ -57,6 +57,7 @@ async fn serve(options: GatewayOptions, log: LogWriter) -> Result<Arc<Gateway>> 
     let data = listen(options.listen).with_context(|| format!("cannot listen on {} (--listen)", options.listen))?;
     let control = listen(options.admin).with_context(|| format!("cannot listen on {} (--admin)", options.admin))?;
     let (data_addr, admin_addr) = (data.local_addr()?, control.local_addr()?);
+    let threads = io_threads(options.io_threads)?;
 
     let (drain, draining) = watch::channel(false);
     let (end, ending) = watch::channel(false);
@@ -68,12 +69,13 @@ async fn serve(options: GatewayOptions, log: LogWriter) -> Result<Arc<Gateway>> 
     let admin = GatewayAdmin { gateway: Arc::clone(&gateway), front: front.clone(), log, draining: draining.clone() };
     tokio::spawn(Arc::new(admin).serve(control, ending));
     let serving = tokio::spawn({
-        let front = front.clone();
-        async move { front.serve(data, draining).await }
+        let (front, threads) = (front.clone(), Arc::clone(&threads));
+        async move { front.serve(data, threads, draining).await }
     });
     announce(data_addr, admin_addr);
     until_told(signals, &drain, serving, options.grace).await;
     front.cut_off();
+    threads.end(CUT_OFF).await;
     let _ = end.send(true);
     Ok(gateway)
 }
