@@ -23,6 +23,7 @@ mod program;
 mod room;
 mod snapshot;
 mod state;
+mod wasi;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -130,6 +131,7 @@ impl Sandbox {
         settings: Settings,
         sink: Arc<dyn LineSink>,
     ) -> Result<Prepared, PrepareError> {
+        let settings = Arc::new(settings);
         let metering = if settings.fuel.is_some() { Metering::Fuel } else { Metering::Epoch };
         let running = self.running(metering)?;
         let mut never = None;

@@ -1,7 +1,6 @@
-//! Everything a guest can reach: the `call` and `batch` interfaces, and WASI with clocks, random, environment, captured output and
-//! the model directory. No other files, no sockets, no input. Granting more is a change to this file.
+//! Everything a guest can reach: the `call` and `batch` interfaces, and WASI as far as [`super::wasi`] grants it. Granting
+//! more is a change to these two files.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,24 +10,20 @@ use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, Lower, Reso
 use wasmtime_wasi::clocks::WasiClocksView;
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::bindings::random::random;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use super::bindings::Processor;
 use super::bindings::batch::bulkhead::processor::batch;
 use super::bindings::bulkhead::processor::{call, types};
-use super::clock::SharedClock;
 use super::limits::{Limits, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
-use super::lines::{Level, LineSink, Lines, Source};
+use super::lines::{Level, LineSink, Lines};
+use super::program::Settings;
+use super::wasi::Wasi;
 use crate::call::Call;
 use crate::failpoint;
 
-/// Where guests find their model.
-pub(super) const MODEL_DIR: &str = "/model";
-
 /// The version of WASI that the linker offers; guests built for earlier ones of 0.2 find it too.
 const WASI_VERSION: &str = "0.2.12";
-/// Bytes of randomness one call to WASI may ask for.
-const MAX_RANDOM: u64 = 64 << 10;
 /// Bytes of a panic's message that are kept.
 const MAX_PANIC: usize = 4 << 10;
 
@@ -43,7 +38,7 @@ const RANDOM_BYTE: usize = 16;
 
 /// The host's side of one guest.
 pub(super) struct HostState {
-    wasi: WasiCtx,
+    wasi: Wasi,
     table: ResourceTable,
     pub(super) limits: Limits,
     pub(super) lines: Lines,
@@ -56,41 +51,28 @@ pub(super) struct HostState {
     host_work: usize,
 }
 
-/// What a guest is given at its birth.
-pub(super) struct Provision<'a> {
-    pub(super) memory_limit: usize,
-    pub(super) envs: &'a [(String, String)],
-    pub(super) model_dir: Option<&'a Path>,
-    pub(super) sink: Arc<dyn LineSink>,
-}
-
 impl HostState {
-    pub(super) fn new(provision: &Provision<'_>) -> wasmtime::Result<Self> {
-        let lines = Lines::new(Arc::clone(&provision.sink));
-        let mut wasi = WasiCtxBuilder::new();
-        wasi.envs(provision.envs)
-            .monotonic_clock(SharedClock)
-            .stdout(lines.stream(Source::Stdout))
-            .stderr(lines.stream(Source::Stderr))
-            .max_random_size(MAX_RANDOM)
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false);
-        if let Some(dir) = provision.model_dir {
-            wasi.preopened_dir(dir, MODEL_DIR, FsPerms::ReadOnly)?;
-        }
+    pub(super) fn new(settings: &Arc<Settings>, sink: &Arc<dyn LineSink>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
-        Ok(Self {
-            wasi: wasi.build(),
+        Self {
+            wasi: Wasi::new(Arc::clone(settings)),
             table,
-            limits: Limits::new(provision.memory_limit),
-            lines,
+            limits: Limits::new(settings.memory_limit),
+            lines: Lines::new(Arc::clone(sink)),
             call: None,
             batch: Vec::new(),
             panic: None,
             host_work: 0,
-        })
+        }
+    }
+
+    /// Makes WASI now and not when it is first asked for.
+    ///
+    /// # Errors
+    /// When the model directory cannot be opened.
+    pub(super) fn open_wasi(&mut self) -> wasmtime::Result<()> {
+        self.wasi.open(&self.lines)
     }
 
     /// Handles that the guest has not let go of.
@@ -151,7 +133,7 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         replace(linker, interface, function, |mut host, (length,): (u64,)| {
             Box::new(async move {
                 let state = host.data_mut();
-                let bytes = random::Host::get_random_bytes(state.wasi.random(), length)?;
+                let bytes = random::Host::get_random_bytes(state.ctx().ctx.random(), length)?;
                 state.work(bytes.len() * RANDOM_BYTE).await;
                 Ok((bytes,))
             })
@@ -200,7 +182,7 @@ type Answering<'a, Return> = Box<dyn Future<Output = wasmtime::Result<Return>> +
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.context(&self.lines), table: &mut self.table }
     }
 }
 

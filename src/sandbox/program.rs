@@ -17,9 +17,10 @@ use super::bindings::{Processor, ProcessorIndices};
 use super::engine::Metering;
 use super::fault::{Circumstances, classify, stack};
 use super::guest::Guest;
-use super::host::{HostState, MODEL_DIR, Provision};
+use super::host::HostState;
 use super::lines::LineSink;
 use super::room::{Room, Rooms};
+use super::wasi::MODEL_DIR;
 
 /// How long a guest should compute before it is asked to step aside.
 const SLICE: Duration = Duration::from_micros(500);
@@ -71,7 +72,7 @@ pub struct Program {
     batch: Option<BatchProcessorIndices>,
     /// Its guests begin as one that has been initialised, and so are not initialised any more.
     from_image: bool,
-    settings: Settings,
+    settings: Arc<Settings>,
     sink: Arc<dyn LineSink>,
     metering: Metering,
     /// Fuel per slice, fitted to what this processor's fuel costs in time.
@@ -133,7 +134,7 @@ impl Program {
         running: &Running,
         metering: Metering,
         component: Arc<Component>,
-        settings: Settings,
+        settings: Arc<Settings>,
         sink: Arc<dyn LineSink>,
         from_image: bool,
     ) -> Result<Self, LinkError> {
@@ -163,7 +164,7 @@ impl Program {
         self.rooms.reserve(guests).map_err(|error| InitializeError::Host(error.to_string()))
     }
 
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
     }
 
@@ -192,13 +193,11 @@ impl Program {
 
     async fn make(self: &Arc<Self>) -> Result<Guest, InitializeError> {
         let host_error = |error: wasmtime::Error| InitializeError::Host(format!("{error:#}"));
-        let provision = Provision {
-            memory_limit: self.settings.memory_limit,
-            envs: &self.settings.envs,
-            model_dir: self.settings.model_dir.as_deref(),
-            sink: Arc::clone(&self.sink),
-        };
-        let mut store = Store::new(&self.engine, HostState::new(&provision).map_err(host_error)?);
+        let mut store = Store::new(&self.engine, HostState::new(&self.settings, &self.sink));
+        if !self.from_image {
+            // What keeps `initialize` from its model is better said than left for it to find out.
+            store.data_mut().open_wasi().map_err(host_error)?;
+        }
         store.limiter(|state| state);
         store.set_hostcall_fuel(self.copies(1));
         self.wind_up(&mut store, u64::MAX).map_err(host_error)?;

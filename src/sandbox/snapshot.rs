@@ -80,7 +80,7 @@ impl Sandbox {
         failpoint::reach("snapshot.taken");
         let draft = compile::Draft { wasm: &wasm, state: &file, functions: functions.as_deref(), name: &name };
         let component = self.compiler.make_image(&running.engine, metering, draft).await?;
-        let (settings, sink) = (program.settings().clone(), Arc::clone(program.sink()));
+        let (settings, sink) = (Arc::clone(program.settings()), Arc::clone(program.sink()));
         let linked = Program::link(running, metering, component, settings, sink, true);
         linked.map(Arc::new).map_err(|error| error.to_string())
     }
