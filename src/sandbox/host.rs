@@ -52,27 +52,20 @@ pub(super) struct HostState {
 }
 
 impl HostState {
-    pub(super) fn new(settings: &Arc<Settings>, sink: &Arc<dyn LineSink>) -> Self {
+    pub(super) fn new(settings: &Arc<Settings>, sink: &Arc<dyn LineSink>) -> wasmtime::Result<Self> {
+        let lines = Lines::new(Arc::clone(sink));
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
-        Self {
-            wasi: Wasi::new(Arc::clone(settings)),
+        Ok(Self {
+            wasi: Wasi::new(Arc::clone(settings), &lines)?,
             table,
             limits: Limits::new(settings.memory_limit),
-            lines: Lines::new(Arc::clone(sink)),
+            lines,
             call: None,
             batch: Vec::new(),
             panic: None,
             host_work: 0,
-        }
-    }
-
-    /// Makes WASI now and not when it is first asked for.
-    ///
-    /// # Errors
-    /// When the model directory cannot be opened.
-    pub(super) fn open_wasi(&mut self) -> wasmtime::Result<()> {
-        self.wasi.open(&self.lines)
+        })
     }
 
     /// Handles that the guest has not let go of.

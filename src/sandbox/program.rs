@@ -193,11 +193,8 @@ impl Program {
 
     async fn make(self: &Arc<Self>) -> Result<Guest, InitializeError> {
         let host_error = |error: wasmtime::Error| InitializeError::Host(format!("{error:#}"));
-        let mut store = Store::new(&self.engine, HostState::new(&self.settings, &self.sink));
-        if !self.from_image {
-            // What keeps `initialize` from its model is better said than left for it to find out.
-            store.data_mut().open_wasi().map_err(host_error)?;
-        }
+        let state = HostState::new(&self.settings, &self.sink).map_err(host_error)?;
+        let mut store = Store::new(&self.engine, state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(self.copies(1));
         self.wind_up(&mut store, u64::MAX).map_err(host_error)?;

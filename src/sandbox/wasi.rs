@@ -1,9 +1,11 @@
 //! A guest's WASI: clocks, randomness, its environment, captured output and the model directory. No other files, no
 //! sockets, no input.
 //!
-//! It is made when the guest first asks for it. A guest that begins from an image has read its model and its environment
-//! before, and most never ask: for a fresh one that is a tenth of its making, for a resting one a kilobyte.
+//! It is made when the guest first asks for it, and most that begin from an image never do: they have read their
+//! environment before. Only where there is a model directory it is opened at once, since a guest that does not find its
+//! model may answer wrongly.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
@@ -23,30 +25,19 @@ pub(super) struct Wasi {
 }
 
 impl Wasi {
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, context: None }
-    }
-
-    /// Makes it now, for a guest that is about to ask.
-    ///
     /// # Errors
     /// When the model directory cannot be opened.
-    pub(super) fn open(&mut self, lines: &Lines) -> wasmtime::Result<()> {
-        let mut wasi = without_model(&self.settings, lines);
-        if let Some(dir) = &self.settings.model_dir {
+    pub(super) fn new(settings: Arc<Settings>, lines: &Lines) -> wasmtime::Result<Self> {
+        let with_model = |dir: &PathBuf| {
+            let mut wasi = without_model(&settings, lines);
             wasi.preopened_dir(dir, MODEL_DIR, FsPerms::ReadOnly)?;
-        }
-        self.context = Some(Box::new(wasi.build()));
-        Ok(())
+            Ok::<_, wasmtime::Error>(Box::new(wasi.build()))
+        };
+        let context = settings.model_dir.as_ref().map(with_model).transpose()?;
+        Ok(Self { settings, context })
     }
 
-    /// Where the model directory cannot be opened any more, the guest finds none.
     pub(super) fn context(&mut self, lines: &Lines) -> &mut WasiCtx {
-        if self.context.is_none()
-            && let Err(error) = self.open(lines)
-        {
-            tracing::error!(%error, dir = ?self.settings.model_dir, "a guest finds no model directory");
-        }
         self.context.get_or_insert_with(|| Box::new(without_model(&self.settings, lines).build()))
     }
 }
