@@ -41,7 +41,7 @@ pub struct ServeOptions {
     /// Where clients reach `listen`, if not at the address that they connect to.
     pub advertise: Option<SocketAddr>,
     pub admin: SocketAddr,
-    /// Threads for the network; as many as cores where `None`.
+    /// Threads for callers' connections; as many as cores where `None`.
     pub io_threads: Option<usize>,
     /// How long running requests may go on after the first signal.
     pub grace: Duration,

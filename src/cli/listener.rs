@@ -23,7 +23,7 @@ pub(super) struct ListenerArgs {
     // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
     pub(super) admin: SocketAddr,
-    /// Threads for the network [default: by the number of cores]
+    /// Threads for callers' connections, each of which stays on one of them [default: by the number of cores]
     #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) io_threads: Option<u16>,
     /// How long running requests may go on after SIGTERM

@@ -25,15 +25,21 @@ const WARM: u32 = 200;
 const PROGRESS: usize = 100;
 const KIB_PER_MIB: f64 = 1024.0;
 
-/// What a warm guest of a small service costs: two services that differ in their number of workers alone. Without a
-/// snapshot, since with one all but the first guest are made only when they are needed.
+/// What a warm guest of a small service costs: two services that differ in their number of workers alone, and what the one
+/// adds beyond what the other has added. Without a snapshot, since with one all but the first guest are made only when
+/// they are needed.
 pub(super) fn warm_guest(binary: &Path, directory: &Path) -> Result<Line> {
     let host = Host::start(binary, &directory.join("warm"), &Log::Nowhere)?;
     let _adopted = children::adopt(host.pid())?;
-    services::create(&host, &service_file(directory, "warm-one", 1, false)?)?;
-    let before = usage::proportional_kib(host.pid())?;
-    services::create(&host, &service_file(directory, "warm-many", WARM, false)?)?;
-    let each = (usage::proportional_kib(host.pid())? - before) / f64::from(WARM);
+    let added = |name: &str, workers: u32| {
+        let before = usage::proportional_kib(host.pid())?;
+        services::create(&host, &service_file(directory, name, workers, false)?)?;
+        Ok::<_, anyhow::Error>(usage::proportional_kib(host.pid())? - before)
+    };
+    // The first one brings the code with it.
+    added("warm-first", 1)?;
+    let (one, many) = (added("warm-one", 1)?, added("warm-many", 1 + WARM)?);
+    let each = (many - one) / f64::from(WARM);
     host.stop()?;
     Ok(goals::WARM_GUEST.bounded(each, format!("{each:.1} KiB, of {WARM}"), json!({ "kib": each, "guests": WARM })))
 }
