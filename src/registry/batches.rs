@@ -57,22 +57,21 @@ impl Batches {
                 return;
             }
         };
-        interrupted.fault = None;
+        interrupted.fault = match &outcome {
+            Err(Overdue) => Some("deadline_exceeded"),
+            Ok(Err(_)) => {
+                metrics.initialize_failed();
+                None
+            }
+            Ok(Ok((run, ..))) => run.fault().map(Fault::kind),
+        };
+        // Counted before anybody is told.
+        drop(interrupted);
         let members = batch.members;
         match outcome {
-            Err(Overdue) => {
-                interrupted.fault = Some("deadline_exceeded");
-                members.into_iter().for_each(|member| member.fail(Unanswered::Overdue));
-            }
-            Ok(Err(error)) => {
-                metrics.initialize_failed();
-                members.into_iter().for_each(|member| member.answer(no_guest(&error)));
-            }
-            Ok(Ok((run, worn, place))) => {
-                interrupted.fault = run.fault().map(Fault::kind);
-                drop(interrupted);
-                self.hand_out(run, worn, place, members).await;
-            }
+            Err(Overdue) => members.into_iter().for_each(|member| member.fail(Unanswered::Overdue)),
+            Ok(Err(error)) => members.into_iter().for_each(|member| member.answer(no_guest(&error))),
+            Ok(Ok((run, worn, place))) => self.hand_out(run, worn, place, members).await,
         }
     }
 
