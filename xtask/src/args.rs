@@ -1,4 +1,4 @@
-//! The command line. Seven commands with hardly an option between them need no library.
+//! The command line. Eight commands with hardly an option between them need no library.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,10 @@ usage: cargo xtask COMMAND
                    run the long forms of the tests that count and measure, a line of JSON per figure, then a table;
                    FILTER: only tests whose name contains it
                    --hours N: soak a release build for N hours instead (0.1 is six minutes) and watch it for leaks
-  bench [--quick]  measure against bare hyper, other servers and native code; a table, target/bench/report.json and .html
+  release          build the host that is to be handed out, target/dist/bulkhead: as fast as it gets, by a profile of its own
+  bench [--plain] [--quick]
+                   measure against bare hyper, other servers and native code; a table, target/bench/report.json and .html
+                   --plain: host and bare server as `cargo build --release` makes them, not as `release` does
                    --quick: in about two minutes once everything is built, with those other servers that are installed";
 
 #[derive(Debug, PartialEq)]
@@ -32,8 +35,10 @@ pub(crate) enum Task {
         hours: Option<f64>,
         filter: Option<String>,
     },
+    Release,
     Bench {
         quick: bool,
+        plain: bool,
     },
     /// What `bench` runs itself as: the other side of the comparison.
     BareServer,
@@ -42,6 +47,12 @@ pub(crate) enum Task {
         host: PathBuf,
         quick: bool,
     },
+    /// What `release` runs it as: work for a host that counts what it does.
+    Train {
+        host: PathBuf,
+    },
+    /// The same for its own bare server.
+    TrainBare,
 }
 
 pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> {
@@ -65,13 +76,18 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
         ("chaos", [filter]) if !filter.starts_with('-') => {
             Task::Chaos { hours: None, filter: Some((*filter).to_owned()) }
         }
-        ("bench", []) => Task::Bench { quick: false },
-        ("bench", ["--quick"]) => Task::Bench { quick: true },
+        ("release", []) => Task::Release,
+        ("bench", options) if options.iter().all(|option| ["--plain", "--quick"].contains(option)) => {
+            Task::Bench { quick: options.contains(&"--quick"), plain: options.contains(&"--plain") }
+        }
         ("bare-server", []) => Task::BareServer,
+        ("train", [host]) => Task::Train { host: host.into() },
+        ("train-bare", []) => Task::TrainBare,
         ("measure", [host]) => Task::Measure { host: host.into(), quick: false },
         ("measure", [host, "--quick"]) => Task::Measure { host: host.into(), quick: true },
         (
-            "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "bench" | "bare-server" | "measure",
+            "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "release" | "bench" | "bare-server"
+            | "measure" | "train" | "train-bare",
             words,
         ) => {
             return Err(format!("`{command}` does not take `{}`", words.join(" ")));
@@ -92,7 +108,10 @@ mod tests {
     fn commands_and_their_options() {
         assert_eq!(task(""), Ok(Task::Help));
         assert_eq!(task("demo --once"), Ok(Task::Demo { once: true }));
-        assert_eq!(task("bench --quick"), Ok(Task::Bench { quick: true }));
+        assert_eq!(task("release"), Ok(Task::Release));
+        assert_eq!(task("bench"), Ok(Task::Bench { quick: false, plain: false }));
+        assert_eq!(task("bench --quick"), Ok(Task::Bench { quick: true, plain: false }));
+        assert_eq!(task("bench --quick --plain"), Ok(Task::Bench { quick: true, plain: true }));
         let chaos = |hours, filter: Option<&str>| Ok(Task::Chaos { hours, filter: filter.map(str::to_owned) });
         assert_eq!(task("chaos"), chaos(None, None));
         assert_eq!(task("chaos deploys::"), chaos(None, Some("deploys::")));
@@ -104,6 +123,8 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         assert_eq!(task("demo --twice"), Err("`demo` does not take `--twice`".into()));
+        assert_eq!(task("bench --quick --plane"), Err("`bench` does not take `--quick --plane`".into()));
+        assert_eq!(task("release --fast"), Err("`release` does not take `--fast`".into()));
         assert_eq!(task("chaos --ours 1"), Err("`chaos` does not take `--ours 1`".into()));
         for hours in ["0", "-1", "inf", "two"] {
             assert!(task(&format!("chaos --hours {hours}")).is_err_and(|mistake| mistake.contains("number of hours")));

@@ -2,7 +2,7 @@
 //! code natively.
 //!
 //! The command that a user types may be a debug build, so it builds host, guests and bench for release and becomes the
-//! latter, which measures.
+//! latter, which measures. Host and bare server are built alike: with a profile each, or both without.
 
 mod guests;
 #[cfg(feature = "bench")]
@@ -13,10 +13,10 @@ use std::process::Command;
 
 use anyhow::{Result, anyhow};
 
-use crate::{cargo, stage};
+use crate::{cargo, release, stage};
 
 #[cfg(feature = "bench")]
-pub(crate) use self::measure::{bare_server, run as measure};
+pub(crate) use self::measure::{bare_server, run as measure, train, train_bare};
 
 /// The same allocator as the host's, so that a difference is not the allocator's.
 #[cfg(feature = "bench")]
@@ -24,9 +24,9 @@ pub(crate) use self::measure::{bare_server, run as measure};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// `quick` leaves out what takes long to install: peers that are not here yet.
-pub(crate) fn run(quick: bool) -> Result<bool> {
-    let host = cargo::host()?;
-    let tool = cargo::bench_tool()?;
+pub(crate) fn run(quick: bool, plain: bool) -> Result<bool> {
+    let tool = if plain { cargo::bench_tool()? } else { release::bench_tool()? };
+    let host = if plain { cargo::host()? } else { release::host(&tool)? };
     cargo::guests()?;
     guests::build_all(!quick)?;
     stage::announce("measuring");
@@ -43,5 +43,15 @@ pub(crate) fn bare_server() -> Result<bool> {
 
 #[cfg(not(feature = "bench"))]
 pub(crate) fn measure(_host: &std::path::Path, _quick: bool) -> Result<bool> {
+    bare_server()
+}
+
+#[cfg(not(feature = "bench"))]
+pub(crate) fn train(_host: &std::path::Path) -> Result<bool> {
+    bare_server()
+}
+
+#[cfg(not(feature = "bench"))]
+pub(crate) fn train_bare() -> Result<bool> {
     bare_server()
 }

@@ -60,7 +60,8 @@ pub(crate) fn bench_tool() -> Result<PathBuf> {
     Ok(target_dir().join("release/xtask"))
 }
 
-fn build(cargo: &mut Command, what: &str) -> Result<()> {
+/// Lets cargo build, and names what could not be built.
+pub(crate) fn build(cargo: &mut Command, what: &str) -> Result<()> {
     let status = run(cargo).context("cargo cannot be run; install Rust from https://rustup.rs")?;
     if !status.success() {
         bail!("cargo could not build {what}; it says why above");

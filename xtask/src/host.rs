@@ -46,11 +46,11 @@ impl Host {
         if directory.exists() {
             fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
         }
-        Self::resume(binary, directory, log)
+        Self::resume(binary, directory, log, &[])
     }
 
-    /// Starts `binary` on what another has left in `directory`.
-    pub(crate) fn resume(binary: &Path, directory: &Path, log: &Log<'_>) -> Result<Self> {
+    /// Starts `binary` with further arguments on what another has left in `directory`.
+    pub(crate) fn resume(binary: &Path, directory: &Path, log: &Log<'_>, arguments: &[&str]) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let log: Stdio = match log {
             Log::File(path) => File::create(path).with_context(|| format!("cannot write {}", path.display()))?.into(),
@@ -64,6 +64,7 @@ impl Host {
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             // What is measured on a connection should not end with it.
             .args(["--max-requests-per-connection", "1000000000"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -1,4 +1,4 @@
-//! Set-up, demo, test, chaos and bench of this repository, run as `cargo xtask …`. Each command is a file and can be read alone;
+//! Set-up, demo, test, release, chaos and bench of this repository, run as `cargo xtask …`. Each command is a file and can be read alone;
 //! `cargo` builds, `host` runs what was built, `http` and `metrics` look at it from outside.
 
 mod args;
@@ -10,6 +10,8 @@ mod figures;
 mod host;
 mod http;
 mod metrics;
+mod profiled;
+mod release;
 mod services;
 mod setup;
 mod stage;
@@ -37,9 +39,12 @@ fn main() -> ExitCode {
         Task::Demo { once } => demo::run(once),
         Task::Test { args } => test::run(&args),
         Task::Chaos { hours, filter } => chaos::run(hours, filter.as_deref()),
-        Task::Bench { quick } => bench::run(quick),
+        Task::Release => release::run(),
+        Task::Bench { quick, plain } => bench::run(quick, plain),
         Task::BareServer => bench::bare_server(),
         Task::Measure { host, quick } => bench::measure(&host, quick),
+        Task::Train { host } => bench::train(&host),
+        Task::TrainBare => bench::train_bare(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -50,6 +50,37 @@ pub(crate) fn wasm_target() -> Result<()> {
     Ok(())
 }
 
+/// The target that rustc builds for when it is told nothing.
+pub(crate) fn host_target() -> Result<String> {
+    rustc_says("host-tuple")
+}
+
+/// The tool that merges profiles, which must be of the same LLVM as the compiler; added to the toolchain if need be.
+pub(crate) fn llvm_profdata() -> Result<PathBuf> {
+    const COMPONENT: &str = "llvm-tools";
+    let tool = PathBuf::from(rustc_says("target-libdir")?).join("../bin/llvm-profdata");
+    if runs(&tool) {
+        return Ok(tool);
+    }
+    stage::announce(&format!("adding the component: rustup component add {COMPONENT}"));
+    let status = Command::new("rustup").args(["component", "add", COMPONENT]).status();
+    let status =
+        status.with_context(|| format!("the component {COMPONENT} is not installed and rustup cannot be run"))?;
+    if !status.success() || !runs(&tool) {
+        bail!("`rustup component add {COMPONENT}` did not bring {}; it says why above", tool.display());
+    }
+    Ok(tool)
+}
+
+fn rustc_says(what: &str) -> Result<String> {
+    let output = Command::new("rustc").args(["--print", what]).output();
+    let output = output.context("rustc cannot be run; install Rust from https://rustup.rs")?;
+    if !output.status.success() {
+        bail!("rustc does not tell its {what}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// Makes a venv with exactly what `tests/python/requirements.txt` lists.
 pub(crate) fn python() -> Result<Python> {
     let requirements = root().join("tests/python/requirements.txt");
@@ -105,7 +136,7 @@ pub(crate) fn envoy(python: &Path) -> Result<PathBuf, String> {
     }
 }
 
-fn runs(python: &Path) -> bool {
-    let status = Command::new(python).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+fn runs(program: &Path) -> bool {
+    let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

@@ -16,10 +16,11 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::children::Running;
 
-/// Serves until it is killed. Says where on the first line.
+/// Serves until it is told to end. Says where on the first line.
 pub(crate) fn serve() -> Result<bool> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(available_parallelism()?.get())
@@ -29,11 +30,15 @@ pub(crate) fn serve() -> Result<bool> {
 }
 
 async fn accept() -> Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     std::io::stdout().flush()?;
     loop {
-        let (stream, _) = listener.accept().await?;
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            _ = terminate.recv() => return Ok(true),
+        };
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
             // A client that ends its connection is no news.
@@ -68,5 +73,10 @@ impl Bare {
 
     pub(super) fn pid(&self) -> u32 {
         self.running.pid()
+    }
+
+    /// Ends it as one that has done its work.
+    pub(super) fn finish(self) -> Result<()> {
+        self.running.finish()
     }
 }

@@ -3,6 +3,7 @@
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -11,6 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// What a shell reports of a program that was interrupted.
 const INTERRUPTED: i32 = 130;
+/// A gateway finishes what is under way, and a process that counts writes down what it counted.
+const END: Duration = Duration::from_secs(40);
 
 /// Everything that is to be killed when we are told to end. Process-wide because signals are.
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
@@ -86,6 +89,20 @@ impl Running {
         self.child.stdout.take()
     }
 
+    /// Tells it to end and waits until it has, which must be soon and well.
+    pub(super) fn finish(mut self) -> Result<()> {
+        kill_process(to_pid(self.pid())?, Signal::TERM).context("a process cannot be told to end")?;
+        let deadline = Instant::now() + END;
+        loop {
+            match self.ended()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("a process that was told to end ended with {status}"),
+                None if Instant::now() > deadline => bail!("a process that was told to end is still there"),
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
     /// How it ended, if it has.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
@@ -135,6 +152,7 @@ fn to_pid(pid: u32) -> Result<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
     use std::process::Stdio;
 
     use super::*;
@@ -145,18 +163,33 @@ mod tests {
         command.args(["-c", "sleep 100 & echo $!; wait"]).stdout(Stdio::piped());
         let mut running = Running::start(&mut command).unwrap();
         let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(running.stdout().unwrap()), &mut line).unwrap();
+        BufReader::new(running.stdout().unwrap()).read_line(&mut line).unwrap();
         let grandchild = to_pid(line.trim().parse().unwrap()).unwrap();
         assert!(rustix::process::test_kill_process(grandchild).is_ok());
         drop(running);
         // The kernel ends it when it next runs; whoever reaps orphans may leave it a zombie for longer.
         let stat = format!("/proc/{}/stat", line.trim());
         let gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(10);
         while !gone() {
-            assert!(std::time::Instant::now() < deadline, "it lives on");
+            assert!(Instant::now() < deadline, "it lives on");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn who_is_told_to_end_must_end_well() {
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            let mut running = Running::start(command.args(["-c", script]).stdout(Stdio::piped())).unwrap();
+            // It says so once it listens.
+            let mut line = String::new();
+            BufReader::new(running.stdout().unwrap()).read_line(&mut line).unwrap();
+            running
+        };
+        shell("trap 'exit 0' TERM; echo; while :; do sleep 0.01; done").finish().unwrap();
+        let failed = shell("trap 'exit 3' TERM; echo; while :; do sleep 0.01; done").finish().unwrap_err();
+        assert!(failed.to_string().ends_with("exit status: 3"), "{failed}");
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Crowd {
         let Self { binary, directory, host, services, .. } = self;
         host.stop()?;
         let begin = Instant::now();
-        let host = Host::resume(&binary, &directory.join("crowd"), &Log::Nowhere)?;
+        let host = Host::resume(&binary, &directory.join("crowd"), &Log::Nowhere, &[])?;
         let adopted = children::adopt(host.pid())?;
         host.wait_until_ready()?;
         let took = begin.elapsed();

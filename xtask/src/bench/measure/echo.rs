@@ -175,7 +175,7 @@ fn spent(runs: &[Runs], host: &Host) -> Result<Vec<Spent>> {
 }
 
 /// A JSON document of exactly so many bytes.
-fn json_of(bytes: usize) -> Vec<u8> {
+pub(super) fn json_of(bytes: usize) -> Vec<u8> {
     const FRAME: usize = r#"{"text":""}"#.len();
     format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes - FRAME)).into_bytes()
 }

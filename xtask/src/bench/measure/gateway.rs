@@ -28,26 +28,25 @@ const ENVOY: &str = "Bulkhead behind Envoy";
 const START: Duration = Duration::from_secs(20);
 
 /// A proxy that runs.
-struct Proxy {
+pub(super) struct Proxy {
     running: Running,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Bench {
     pub(super) fn gateway(&mut self, host: &Host, echo: &Service) -> Result<()> {
         let directory = self.directory.join("gateway");
-        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let request = echo.request(&vec![b'x'; KIB]);
         let ours = ours(&self.binary, &directory, host.data)?;
         ours.wait(&request)?;
         let mut servers = vec![
             Server::new(HOST, host.data, host.pid(), vec![request.clone()]),
-            Server::new(OURS, ours.address, ours.running.pid(), vec![request.clone()]),
+            Server::new(OURS, ours.address, ours.pid(), vec![request.clone()]),
         ];
         let envoy = match envoy(&directory, host.data) {
             Ok(envoy) => {
                 envoy.wait(&request)?;
-                servers.push(Server::new(ENVOY, envoy.address, envoy.running.pid(), vec![request]));
+                servers.push(Server::new(ENVOY, envoy.address, envoy.pid(), vec![request]));
                 Ok(envoy)
             }
             Err(error) => Err(error),
@@ -69,8 +68,17 @@ impl Bench {
 }
 
 impl Proxy {
+    pub(super) fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
+    /// Ends it as one that has done its work.
+    pub(super) fn finish(self) -> Result<()> {
+        self.running.finish()
+    }
+
     /// Until it passes a request on.
-    fn wait(&self, request: &[u8]) -> Result<()> {
+    pub(super) fn wait(&self, request: &[u8]) -> Result<()> {
         let deadline = Instant::now() + START;
         loop {
             match Caller::connect(self.address).and_then(|mut caller| caller.call(request)) {
@@ -83,7 +91,8 @@ impl Proxy {
     }
 }
 
-fn ours(binary: &Path, directory: &Path, host: SocketAddr) -> Result<Proxy> {
+pub(super) fn ours(binary: &Path, directory: &Path, host: SocketAddr) -> Result<Proxy> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let file = directory.join("gateway.json");
     let config = json!({"clusters": {"host": {"upstreams": [host.to_string()]}}, "routes": {"*": "host"}});
     fs::write(&file, config.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
