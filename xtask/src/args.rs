@@ -46,6 +46,7 @@ pub(crate) enum Task {
     Measure {
         host: PathBuf,
         quick: bool,
+        plain: bool,
     },
     /// What `release` runs it as: work for a host that counts what it does.
     Train {
@@ -77,14 +78,17 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
             Task::Chaos { hours: None, filter: Some((*filter).to_owned()) }
         }
         ("release", []) => Task::Release,
-        ("bench", options) if options.iter().all(|option| ["--plain", "--quick"].contains(option)) => {
+        ("bench", options) if are_of_bench(options) => {
             Task::Bench { quick: options.contains(&"--quick"), plain: options.contains(&"--plain") }
         }
         ("bare-server", []) => Task::BareServer,
         ("train", [host]) => Task::Train { host: host.into() },
         ("train-bare", []) => Task::TrainBare,
-        ("measure", [host]) => Task::Measure { host: host.into(), quick: false },
-        ("measure", [host, "--quick"]) => Task::Measure { host: host.into(), quick: true },
+        ("measure", [host, options @ ..]) if are_of_bench(options) => Task::Measure {
+            host: host.into(),
+            quick: options.contains(&"--quick"),
+            plain: options.contains(&"--plain"),
+        },
         (
             "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "release" | "bench" | "bare-server"
             | "measure" | "train" | "train-bare",
@@ -94,6 +98,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
         }
         _ => return Err(format!("there is no command `{command}`")),
     })
+}
+
+fn are_of_bench(options: &[&str]) -> bool {
+    options.iter().all(|option| ["--plain", "--quick"].contains(option))
 }
 
 #[cfg(test)]
@@ -112,6 +120,9 @@ mod tests {
         assert_eq!(task("bench"), Ok(Task::Bench { quick: false, plain: false }));
         assert_eq!(task("bench --quick"), Ok(Task::Bench { quick: true, plain: false }));
         assert_eq!(task("bench --quick --plain"), Ok(Task::Bench { quick: true, plain: true }));
+        let measure = |quick, plain| Ok(Task::Measure { host: "a".into(), quick, plain });
+        assert_eq!(task("measure a"), measure(false, false));
+        assert_eq!(task("measure a --plain --quick"), measure(true, true));
         let chaos = |hours, filter: Option<&str>| Ok(Task::Chaos { hours, filter: filter.map(str::to_owned) });
         assert_eq!(task("chaos"), chaos(None, None));
         assert_eq!(task("chaos deploys::"), chaos(None, Some("deploys::")));

@@ -31,7 +31,7 @@ pub(crate) fn run(quick: bool, plain: bool) -> Result<bool> {
     guests::build_all(!quick)?;
     stage::announce("measuring");
     let mut command = Command::new(&tool);
-    command.arg("measure").arg(host).args(quick.then_some("--quick"));
+    command.arg("measure").arg(host).args(quick.then_some("--quick")).args(plain.then_some("--plain"));
     // Whoever interrupts us means the bench, which then ends what it has started.
     Err(anyhow!(command.exec()).context(format!("cannot run {}", tool.display())))
 }
@@ -42,7 +42,7 @@ pub(crate) fn bare_server() -> Result<bool> {
 }
 
 #[cfg(not(feature = "bench"))]
-pub(crate) fn measure(_host: &std::path::Path, _quick: bool) -> Result<bool> {
+pub(crate) fn measure(_host: &std::path::Path, _quick: bool, _plain: bool) -> Result<bool> {
     bare_server()
 }
 

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Task::Release => release::run(),
         Task::Bench { quick, plain } => bench::run(quick, plain),
         Task::BareServer => bench::bare_server(),
-        Task::Measure { host, quick } => bench::measure(&host, quick),
+        Task::Measure { host, quick, plain } => bench::measure(&host, quick, plain),
         Task::Train { host } => bench::train(&host),
         Task::TrainBare => bench::train_bare(),
     };

@@ -90,8 +90,8 @@ struct Bench {
     report: Report,
 }
 
-/// Measures the host `binary`.
-pub(crate) fn run(binary: &Path, quick: bool) -> Result<bool> {
+/// Measures the host `binary`; `plain` says how it and the bare server were built.
+pub(crate) fn run(binary: &Path, quick: bool, plain: bool) -> Result<bool> {
     children::end_with_us()?;
     let busy = usage::busy_cores()?;
     if busy > QUIET {
@@ -106,6 +106,8 @@ pub(crate) fn run(binary: &Path, quick: bool) -> Result<bool> {
         directory: cargo::target_dir().join("bench"),
         report: Report::new(quick, busy),
     };
+    let build = if plain { "cargo build --release" } else { "cargo xtask release: with a profile each" };
+    bench.report.machine.add("host and bare server", build);
     bench.one_host()?;
     bench.many_services();
     bench.report.print();
