@@ -56,12 +56,13 @@ pub(crate) fn run(binary: &Path) -> Result<bool> {
 pub(crate) fn bare() -> Result<bool> {
     children::end_with_us()?;
     let bare = Bare::start()?;
-    for size in [KIB, 64 * KIB] {
+    let [small, large] = [KIB, 64 * KIB].map(|size| {
         let request = http::request("POST", "/", "token", &echo::json_of(size));
-        Server::new("bare hyper", bare.address, bare.pid(), vec![request.clone()]).closed(2 * LOAD)?;
-    }
-    let request = http::request("POST", "/", "token", &echo::json_of(KIB));
-    Server::new("bare hyper", bare.address, bare.pid(), vec![request]).open(STEADY, LOAD)?;
+        Server::new("bare hyper", bare.address, bare.pid(), vec![request])
+    });
+    small.closed(2 * LOAD)?;
+    large.closed(2 * LOAD)?;
+    small.open(STEADY, LOAD)?;
     bare.finish()?;
     Ok(true)
 }
@@ -82,10 +83,9 @@ struct Work<'a> {
 impl Work<'_> {
     /// What is asked for most, in the sizes that there are, compressed or not.
     fn answers(&self, echo: &Service) -> Result<()> {
-        let of = |sizes: &[usize]| sizes.iter().map(|size| echo.request(&echo::json_of(*size))).collect();
-        self.load("echo of 1 KiB", of(&[KIB]), &[200])?;
-        self.load("small echoes", of(&[16, 200, 4 * KIB]), &[200])?;
-        self.load("large echoes", of(&[16 * KIB, 64 * KIB, 200 * KIB]), &[200])?;
+        self.load("echo of 1 KiB", of_sizes(echo, &[KIB]), &[200])?;
+        self.load("small echoes", of_sizes(echo, &[16, 200, 4 * KIB]), &[200])?;
+        self.load("large echoes", of_sizes(echo, &[16 * KIB, 64 * KIB, 200 * KIB]), &[200])?;
         self.load("compressed echoes", compressed(self.host, echo)?, &[200])?;
         let fresh = self.made("fresh", "echo", &json!({"worker_threads": 5}), &json!({"isolation": "fresh"}))?;
         self.load("fresh instances", vec![fresh.request(&echo::json_of(KIB))], &[200])?;
@@ -134,11 +134,9 @@ impl Work<'_> {
 
     fn behind_the_gateway(&self, echo: &Service) -> Result<()> {
         let gateway = gateway::ours(&self.host.binary, &self.directory.join("gateway"), self.host.data)?;
-        let requests =
-            |sizes: &[usize]| sizes.iter().map(|size| echo.request(&echo::json_of(*size))).collect::<Vec<_>>();
-        gateway.wait(&requests(&[KIB])[0])?;
+        gateway.wait(&echo.request(&echo::json_of(KIB)))?;
         for (what, sizes) in [("a gateway", &[KIB][..]), ("a gateway, large bodies", &[16 * KIB, 64 * KIB])] {
-            let server = Server::new(what, gateway.address, gateway.pid(), requests(sizes));
+            let server = Server::new(what, gateway.address, gateway.pid(), of_sizes(echo, sizes));
             stage::announce(&format!("  {what}"));
             server.closed(LOAD)?;
         }
@@ -188,6 +186,10 @@ impl Work<'_> {
         });
         services::create(self.host, &services::write(&self.directory.join("services"), &service)?)
     }
+}
+
+fn of_sizes(echo: &Service, sizes: &[usize]) -> Vec<Vec<u8>> {
+    sizes.iter().map(|size| echo.request(&echo::json_of(*size))).collect()
 }
 
 /// Requests with compressed bodies, and for compressed answers. The host itself has compressed the bodies.
