@@ -11,6 +11,7 @@ mod body;
 mod compress;
 mod connection;
 mod digest;
+mod drain;
 mod exchange;
 mod handle;
 pub(crate) mod http1;
@@ -26,6 +27,7 @@ mod reply;
 mod route;
 mod services;
 mod stall;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use self::addresses::Addresses;
 use self::aside::Aside;
 pub use self::connection::ConnectionLimits;
 use self::connection::Listening;
+use self::drain::Drain;
 use self::exchange::Ledger;
 use self::handle::Line;
 pub use self::http1::Patience;
@@ -70,7 +73,7 @@ impl Front {
 
     /// Serves callers on `threads` until `drain` turns true; returns when the last of them has been served.
     pub async fn serve(&self, listener: TcpListener, threads: Arc<IoThreads>, drain: watch::Receiver<bool>) {
-        Arc::clone(&self.0).serve(listener, threads, drain).await;
+        Arc::clone(&self.0).serve(listener, threads, Drain::new(drain)).await;
     }
 
     /// The host ends with requests under way: they are accounted as cut off by it, not as left by their clients.

@@ -6,17 +6,18 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use http::Method;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::addresses::{self, Addresses};
 use super::arrival::Ends;
+use super::drain::Drain;
 use super::handle::{ClientGone, Line};
 use super::http1::{Connection, Patience};
 use super::http2::{self, Paced, Socket, Streams};
@@ -71,25 +72,21 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Serves until `drain` says so; then waits until every connection has ended.
-    pub(super) async fn serve(
-        self: Arc<Self>,
-        listener: TcpListener,
-        threads: Arc<IoThreads>,
-        mut drain: watch::Receiver<bool>,
-    ) {
+    /// Serves until the drain begins; then waits until every connection has ended.
+    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, threads: Arc<IoThreads>, drain: Drain) {
+        let mut begun = pin!(drain.begun());
         let places = Arc::new(Semaphore::new(self.limits.total));
         let bound = listener.local_addr().ok();
         loop {
             let place = tokio::select! {
                 biased;
-                () = begun(&mut drain) => break,
+                () = &mut begun => break,
                 place = Arc::clone(&places).acquire_owned() => place,
             };
             let Ok(place) = place else { break };
             let accepted = tokio::select! {
                 biased;
-                () = begun(&mut drain) => break,
+                () = &mut begun => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -120,29 +117,27 @@ impl Listening {
         let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
     }
 
-    async fn connection(self: Arc<Self>, mut stream: TcpStream, ends: Ends, mut drain: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, mut stream: TcpStream, ends: Ends, drain: Drain) {
         let _open = Open::count(&self.open);
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let mut early = Vec::new();
         if self.limits.http2 {
-            let opening = http2::open(&mut stream, self.limits.patience.head, begun(&mut drain)).await;
+            let opening = http2::open(&mut stream, self.limits.patience.head, drain.begun()).await;
             let Ok(opening) = opening else { return };
             if opening.is_http2 {
                 return self.http2(stream, opening.read, ends, drain).await;
             }
             early = opening.read;
         }
-        let (is_draining, limits) = (AtomicBool::new(false), self.limits);
         let parts = (stream, early.as_slice());
-        let connection = Connection::new(&self.line, parts, ends, limits.patience, limits.requests, &is_draining);
-        let serving = pin!(connection.serve());
-        let news = drain.clone();
-        let may_have_begun = || !matches!(news.has_changed(), Ok(false));
-        until(begun(&mut drain), may_have_begun, serving, |_| is_draining.store(true, Ordering::Relaxed)).await;
+        let connection =
+            Connection::new(&self.line, parts, ends, self.limits.patience, self.limits.requests, drain.clone());
+        // It sees by itself that the drain has begun; where it rests, it has to be woken for that.
+        until(drain.begun(), || drain.has_begun(), pin!(connection.serve()), |_| ()).await;
     }
 
-    async fn http2(self: &Arc<Self>, stream: TcpStream, early: Vec<u8>, ends: Ends, mut drain: watch::Receiver<bool>) {
+    async fn http2(self: &Arc<Self>, stream: TcpStream, early: Vec<u8>, ends: Ends, drain: Drain) {
         let io = Socket::new(stream, early, self.limits.patience.write);
         let service = service_fn(|request| {
             let listening = Arc::clone(self);
@@ -156,7 +151,7 @@ impl Listening {
         let connection = pin!(http2::builder(streams.clone()).serve_connection(io, service));
         let last = async {
             tokio::select! {
-                () = begun(&mut drain) => {}
+                () = drain.begun() => {}
                 () = streams.over() => {}
             }
         };
@@ -197,11 +192,6 @@ async fn until<C: Future>(
     }
 }
 
-/// Ready once the drain has begun, or nobody can begin it any more.
-async fn begun(drain: &mut watch::Receiver<bool>) {
-    let _ = drain.wait_for(|drain| *drain).await;
-}
-
 /// Counts an open connection for as long as it lives.
 struct Open<'a>(&'a AtomicUsize);
 
@@ -230,7 +220,77 @@ fn is_the_clients_doing(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::io::{Read, Write};
+
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::admission::Lanes;
+    use crate::front::{Front, Services};
+    use crate::telemetry::LogWriter;
+
+    const REQUEST: &[u8] = b"GET /nobody HTTP/1.1\r\nhost: test\r\n\r\n";
+
+    /// A client, and the task of its connection to a host without services.
+    fn connect(http2: bool, drain: watch::Receiver<bool>) -> (std::net::TcpStream, impl Future<Output = ()>) {
+        let limits = ConnectionLimits { http2, ..ConnectionLimits::default() };
+        let lanes = Arc::new(Lanes::new(1).unwrap());
+        let Front(listening) = Front::new(Services::default(), lanes, LogWriter::unread(), limits, None);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, peer) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let ends = Ends { peer: peer.ip(), local: accepted.local_addr().unwrap() };
+        (client, listening.connection(TcpStream::from_std(accepted).unwrap(), ends, Drain::new(drain)))
+    }
+
+    /// All that was said until the connection was closed.
+    fn said(mut client: std::net::TcpStream) -> String {
+        let mut said = String::new();
+        client.read_to_string(&mut said).unwrap();
+        said
+    }
+
+    fn is_last_answer(said: &str) -> bool {
+        said.starts_with("HTTP/1.1 404 ") && said.contains("\r\nconnection: close\r\n")
+    }
+
+    #[tokio::test]
+    async fn what_the_runtime_has_not_told_of_yet_is_answered_in_the_drain() {
+        for http2 in [false, true] {
+            let (mut client, connection) = connect(http2, watch::channel(true).1);
+            client.write_all(REQUEST).unwrap();
+            connection.await;
+            let said = said(client);
+            assert!(is_last_answer(&said), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_made_once_the_drain_has_begun_says_that_it_is_the_last() {
+        let (tell, told) = watch::channel(false);
+        let (mut client, connection) = connect(false, told);
+        let mut connection = pin!(connection);
+        let is_over = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
+        assert!(!is_over);
+        client.write_all(REQUEST).unwrap();
+        // The runtime learns of it before the connection does of the drain.
+        tokio::task::yield_now().await;
+        tell.send(true).unwrap();
+        connection.await;
+        let said = said(client);
+        assert!(is_last_answer(&said), "{said}");
+    }
+
+    #[tokio::test]
+    async fn one_that_rests_is_closed_by_the_drain() {
+        for http2 in [false, true] {
+            let (client, connection) = connect(http2, watch::channel(true).1);
+            connection.await;
+            assert_eq!(said(client), "");
+        }
+    }
 
     #[tokio::test]
     async fn a_client_of_a_listener_on_all_addresses_found_us_at_one_of_them() {

@@ -21,7 +21,6 @@ mod request_line;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -36,6 +35,7 @@ use self::intake::Shared;
 use self::outlet::{Outlet, Terms, Unsent};
 pub(super) use self::request_line::{MAX_TARGET, judge_method};
 use super::arrival::{Arrival, Ends};
+use super::drain::Drain;
 use super::handle::Line;
 use crate::incoming::Incoming;
 use crate::limit::poll_limit;
@@ -76,8 +76,8 @@ pub(super) struct Connection<'a> {
     patience: Patience,
     /// How many requests may still come.
     requests_left: u64,
-    /// The host drains: the request that has begun is the last, and where none has, the connection ends.
-    is_draining: &'a AtomicBool,
+    /// Once it has begun, the request that has begun is the last, and where none has, the connection ends.
+    drain: Drain,
     intake: Shared,
     outlet: Outlet,
     /// One timer for the head's and the idle limit. It may go off early; the limits are computed when it does.
@@ -106,7 +106,7 @@ impl<'a> Connection<'a> {
         ends: Ends,
         patience: Patience,
         requests: u64,
-        is_draining: &'a AtomicBool,
+        drain: Drain,
     ) -> Self {
         let idle_until = Instant::now() + patience.silent.min(patience.idle);
         let (reading, writing) = stream.into_split();
@@ -115,7 +115,7 @@ impl<'a> Connection<'a> {
             ends,
             patience,
             requests_left: requests,
-            is_draining,
+            drain,
             intake: Shared::new(reading, early),
             outlet: Outlet::new(writing, patience.write),
             timer: Box::pin(tokio::time::sleep_until(idle_until.into())),
@@ -158,7 +158,7 @@ impl<'a> Connection<'a> {
     }
 
     fn is_last(&self) -> bool {
-        self.requests_left == 0 || self.is_draining.load(Ordering::Relaxed)
+        self.requests_left == 0 || self.drain.has_begun()
     }
 
     /// Gathers a head, or finds that what came is none; and the moment of its first byte. `None` when no more comes.
@@ -185,14 +185,14 @@ impl<'a> Connection<'a> {
                     Poll::Ready(_) => return Poll::Ready(None),
                     Poll::Pending => {}
                 }
-                drop(intake);
-                let limit = match first_byte {
-                    Some(began) => began + self.patience.head,
-                    None if self.is_last() => return Poll::Ready(None),
-                    None => self.idle_until,
-                };
-                ready!(poll_limit(self.timer.as_mut(), cx, limit));
-                return Poll::Ready(first_byte.map(|began| (began, Err(HeadFault::Slow))));
+                if let Some(began) = first_byte {
+                    ready!(poll_limit(self.timer.as_mut(), cx, began + self.patience.head));
+                    return Poll::Ready(Some((began, Err(HeadFault::Slow))));
+                }
+                let has_rested = self.is_last() || poll_limit(self.timer.as_mut(), cx, self.idle_until).is_ready();
+                // What is in the socket is about to be told of, and then is a request that has begun.
+                let is_over = has_rested && !intake.has_unread();
+                return if is_over { Poll::Ready(None) } else { Poll::Pending };
             }
         })
         .await

@@ -24,6 +24,7 @@ pub(super) use self::streams::{Paced, Streams};
 use super::arrival::{Arrival, Ends};
 use super::http1::{HeadFault, MAX_HEADERS, MAX_TARGET, expectation, judge_method};
 use super::route::target;
+use super::unread::has_unread;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
 const MAX_STREAMS: u32 = 100;
@@ -60,7 +61,7 @@ pub(super) struct Opening {
 
 /// Reads no further than the first byte that differs from the preface. Whoever stops in the middle of it for
 /// `patience`, or is in the middle of it when the host begins to `drain`, is left to HTTP/1, which has an answer for
-/// both. Whoever has said nothing by then gets none.
+/// both. Whoever has sent nothing by then gets none.
 pub(super) async fn open(
     stream: &mut TcpStream,
     patience: Duration,
@@ -85,7 +86,7 @@ pub(super) async fn open(
         () = drain => true,
         () = tokio::time::sleep(patience) => true,
     };
-    if waited_enough && read.is_empty() {
+    if waited_enough && read.is_empty() && !has_unread(stream) {
         return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(Opening { is_http2: read == PREFACE, read })

@@ -116,6 +116,12 @@ impl LogWriter {
         });
     }
 
+    /// One whose lines nobody takes.
+    #[cfg(test)]
+    pub(crate) fn unread() -> Self {
+        Self { shared: Arc::default(), format: Format::Text }
+    }
+
     /// Lines lost so far because nobody took them.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)

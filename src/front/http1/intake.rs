@@ -18,6 +18,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use super::framing::Framing;
 use super::hang_up;
 use super::head::BodyLength;
+use crate::front::unread::has_unread;
 use crate::incoming::{Arriving, Broken, Incoming};
 
 /// Room for a read: an ordinary request with its body. Whoever fills it gets more the next time.
@@ -103,6 +104,11 @@ impl Intake {
             self.room = (self.room / 2).max(LEAST_ROOM);
         }
         Poll::Ready(Ok(count))
+    }
+
+    /// Whether bytes have arrived that were not read yet, as far as the system knows.
+    pub(super) fn has_unread(&self) -> bool {
+        has_unread(self.stream.as_ref())
     }
 
     /// Watches for the end of the stream while a request is answered. Before its body has been taken, that is for whoever

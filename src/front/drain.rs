@@ -1,0 +1,61 @@
+//! The end of a listener, as its connections learn of it.
+
+use tokio::sync::watch;
+
+/// Whether the drain has begun, and when it does. Asking is one look at a shared number.
+#[derive(Clone, Debug)]
+pub(super) struct Drain(watch::Receiver<bool>);
+
+impl Drain {
+    /// `told` turns true once, and stays so.
+    pub(super) fn new(mut told: watch::Receiver<bool>) -> Self {
+        if *told.borrow() {
+            told.mark_changed();
+        }
+        Self(told)
+    }
+
+    /// True as well when nobody can begin it any more.
+    pub(super) fn has_begun(&self) -> bool {
+        // What was told is never marked as seen, so there is news from the moment on when it turned.
+        !matches!(self.0.has_changed(), Ok(false))
+    }
+
+    /// Ready once it has begun.
+    pub(super) async fn begun(&self) {
+        let mut told = self.0.clone();
+        let _ = told.wait_for(|begun| *begun).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_begins_once_for_all_whenever_they_ask() {
+        let (tell, told) = watch::channel(false);
+        let before = Drain::new(told.clone());
+        let waiting = tokio::spawn({
+            let drain = before.clone();
+            async move { drain.begun().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!before.has_begun() && !waiting.is_finished());
+        tell.send(true).unwrap();
+        waiting.await.unwrap();
+        let mut seen = told;
+        seen.mark_unchanged();
+        for drain in [before.clone(), before, Drain::new(seen)] {
+            drain.begun().await;
+            assert!(drain.has_begun(), "as often as it is asked");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_has_begun_when_nobody_is_left_to_say_so() {
+        let drain = Drain::new(watch::channel(false).1);
+        assert!(drain.has_begun());
+        drain.begun().await;
+    }
+}
