@@ -149,9 +149,8 @@ fn services_are_listed_stopped_started_and_deleted() {
 fn progress_is_told_step_by_step_to_who_asks() {
     let host = TestHost::start();
     let body = json!({"spec": {"name": "x", "processor_path": "x"}, "processor": host.upload("echo")}).to_string();
-    let authorization = format!("Bearer {}", host.admin_token);
-    let headers = [("authorization", authorization.as_str()), ("accept", "application/x-ndjson")];
-    let response = Client::connect(host.admin).send("POST", "/api/v1/services", &headers, body.as_bytes());
+    let headers = [("accept", "application/x-ndjson")];
+    let response = host.ask_admin("POST", "/api/v1/services", &headers, body.as_bytes());
     let lines: Vec<serde_json::Value> =
         response.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps: Vec<&str> = lines.iter().filter_map(|line| line["step"].as_str()).collect();

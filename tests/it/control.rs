@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use serde_json::{Value, json};
 
 use crate::host::TestHost;
-use crate::http::{Client, Response};
+use crate::http::Response;
 
 mod hostile;
 
@@ -13,10 +13,8 @@ const SERVICE: &str = "/api/v1/services/svc";
 
 /// A request of the operator, with further headers.
 pub(super) fn ask(host: &TestHost, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Response {
-    let authorization = format!("Bearer {}", host.admin_token);
-    let all = [&[("authorization", authorization.as_str())], headers].concat();
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    Client::connect(host.admin).send(method, path, &all, body.as_bytes())
+    host.ask_admin(method, path, headers, body.as_bytes())
 }
 
 fn small() -> Value {

@@ -18,6 +18,8 @@ use crate::http::{Client, Response};
 
 /// How long anything may take that is about to happen.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// How long the host lets a compilation take. Uploads are compiled one at a time, so a deploy waits for those before it.
+const COMPILED: Duration = Duration::from_secs(180);
 
 pub(crate) struct TestHost {
     process: Option<Child>,
@@ -219,8 +221,16 @@ impl TestHost {
     }
 
     pub(crate) fn call_admin(&self, method: &str, path: &str, body: &[u8]) -> Response {
+        self.ask_admin(method, path, &[], body)
+    }
+
+    /// The same with further headers.
+    pub(crate) fn ask_admin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let authorization = format!("Bearer {}", self.admin_token);
-        Client::connect(self.admin).send(method, path, &[("authorization", &authorization)], body)
+        let headers = [&[("authorization", authorization.as_str())], headers].concat();
+        let mut client = Client::connect(self.admin);
+        client.hurry(COMPILED);
+        client.send(method, path, &headers, body)
     }
 
     pub(crate) fn get_admin(&self, path: &str) -> Response {

@@ -7,7 +7,7 @@ mod live;
 mod recycling;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -56,11 +56,7 @@ fn try_deploy(host: &TestHost, processor: &str, keys: Value, model: Value) -> Re
         spec[key] = value.clone();
     }
     let body = json!({"spec": spec, "processor": processor, "model": model}).to_string();
-    let authorization = format!("Bearer {}", host.admin_token);
-    let mut client = Client::connect(host.admin);
-    // The largest of the examples takes the compiler twice.
-    client.hurry(Duration::from_secs(180));
-    client.send("POST", "/api/v1/services", &[("authorization", &authorization)], body.as_bytes())
+    host.call_admin("POST", "/api/v1/services", body.as_bytes())
 }
 
 fn deploy(host: &TestHost, component: &[u8], keys: Value) -> Deployed {

@@ -125,10 +125,8 @@ fn the_file_is_uploaded_with_the_service_and_its_step_is_shown() {
     assert_eq!(calls(&host), 6);
 
     let change = json!({"spec": {"metadata": {"rpc": {"keepalive": 4000}}}}).to_string();
-    let authorization = format!("Bearer {}", host.admin_token);
-    let headers = [("authorization", authorization.as_str()), ("accept", "application/x-ndjson")];
-    let mut client = crate::http::Client::connect(host.admin);
-    let told = client.send("PUT", "/api/v1/services/svc", &headers, change.as_bytes()).text();
+    let headers = [("accept", "application/x-ndjson")];
+    let told = host.ask_admin("PUT", "/api/v1/services/svc", &headers, change.as_bytes()).text();
     let steps: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let steps: Vec<&str> = steps.iter().filter_map(|event| event["step"].as_str()).collect();
     assert_eq!(steps, ["check", "compile", "warm_up", "swap"]);

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapshot, svc, try_deploy};
 use crate::figures::must;
 use crate::host::{TestHost, binary};
-use crate::http::Client;
 use crate::uploads::children;
 
 fn reason(host: &TestHost) -> String {
@@ -117,10 +116,8 @@ fn the_operator_is_told_while_the_deploy_is_under_way() {
     let host = TestHost::start();
     let spec = json!({"name": "svc", "processor_path": "x.wasm", "token": "t"});
     let processor = host.upload_bytes(&counter("(drop (call $stdout))", ""));
-    let authorization = format!("Bearer {}", host.admin_token);
-    let headers = [("authorization", authorization.as_str()), ("accept", "application/x-ndjson")];
     let body = json!({"spec": spec, "processor": processor}).to_string();
-    let answer = Client::connect(host.admin).send("POST", "/api/v1/services", &headers, body.as_bytes());
+    let answer = host.ask_admin("POST", "/api/v1/services", &[("accept", "application/x-ndjson")], body.as_bytes());
     let told: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let notice = told.iter().find(|line| line["event"] == "notice").unwrap_or_else(|| panic!("{told:?}"));
     assert!(notice["text"].as_str().expect("text").contains("keeps 1 handle open"), "{notice}");
