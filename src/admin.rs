@@ -9,6 +9,7 @@ mod conditions;
 mod deploy;
 mod gateway;
 mod listener;
+mod numbers;
 mod openapi;
 mod operation;
 mod operations;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::change::{ChangeError, Progress, Report, Step};
+use super::guest::{LogSink, guest_settings};
 use super::service::Service;
 use super::serving::Serving;
-use super::version::{Version, guest_settings, log_sink};
+use super::version::Version;
 use super::{Registry, blocking, image};
 use crate::config::ServiceFile;
 use crate::failpoint;
@@ -51,7 +52,8 @@ impl Registry {
         progress(Report::Begun(Step::Compile));
         let image = image::name(file.spec(), &record.processor.sha256, &record.model);
         let settings = Settings { image, ..guest_settings(file.spec(), model_dir) };
-        let sink = log_sink(service.name(), record.version, Arc::clone(service.metrics()));
+        let (name, metrics) = (service.name().to_owned(), Arc::clone(service.metrics()));
+        let sink = Arc::new(LogSink { service: name, version: record.version, metrics });
         let prepared = self.sandbox.prepare(&wasm, record.processor.sha256.as_str(), settings, sink).await?;
         failpoint::reach("deploy.compiled");
         let ready = image::make_ready(&self.sandbox, &self.lanes, prepared, progress).await?;

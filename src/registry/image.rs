@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::change::{Progress, Report, Step};
-use super::version::make;
+use super::guest::make;
 use crate::admission::Lanes;
 use crate::config::{ServiceFile, ServiceSpec};
 use crate::sandbox::{Guest, InitializeError, NotTaken, Prepared, Program, Sandbox, Snapshot};

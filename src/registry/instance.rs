@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 use super::batches::{Batches, Outcome};
-use super::crashes::Crashes;
+use super::crashes::{Crash, Crashes};
+use super::guest::make;
 use super::replacements::{LastTrouble, Replacements, Trouble};
-use super::version::make;
 use super::worker::Worker;
 use crate::admission::{Admission, BatchLimits, Batcher, Habit, Lanes, Occupancy, Place, Seat, Turned};
 use crate::call::Call;
@@ -46,6 +46,17 @@ pub(super) struct Instance {
     started: SystemTime,
     /// Where its guests are, made or promised.
     _room: Room,
+}
+
+/// How an instance was when it was looked at.
+pub struct InstanceStatus {
+    /// When it was brought up.
+    pub started: SystemTime,
+    pub occupancy: Occupancy,
+    /// What keeps it from replacing its guests; `None` where nothing does.
+    pub trouble: Option<Trouble>,
+    /// Guests that were not replaced.
+    pub crashes: Vec<Crash>,
 }
 
 impl Instance {
@@ -150,14 +161,11 @@ impl Instance {
         }
     }
 
-    /// What keeps it from replacing its guests; `None` where nothing does.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    pub(super) fn status(&self) -> InstanceStatus {
+        let occupancy = self.occupancy();
         // The last trouble is of interest only while it lasts.
-        (self.occupancy().stalled > 0).then(|| self.trouble.last()).flatten()
-    }
-
-    pub(super) fn started(&self) -> SystemTime {
-        self.started
+        let trouble = if occupancy.stalled > 0 { self.trouble.last() } else { None };
+        InstanceStatus { started: self.started, occupancy, trouble, crashes: self.crashes.list() }
     }
 
     /// Does `work`, unless the instance's grace is over before it is done: then the work is dropped and there is nothing.

@@ -1,22 +1,19 @@
 //! One version of a service at work: its instances, and the way of a call through one of them.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use super::crashes::Crash;
 use super::image::Ready;
-use super::instance::{Held, Instance, Supplies};
-use super::replacements::Trouble;
+use super::instance::{Held, Instance, InstanceStatus, Supplies};
 use super::worker::Worker;
 use crate::admission::{Habit, Lanes, Occupancy, Overdue, Place, Turned, Unanswered};
-use crate::call::{Call, RequestId};
-use crate::config::{Fuel, Isolation, ServiceSpec};
+use crate::call::Call;
+use crate::config::{Isolation, ServiceSpec};
 use crate::policy::{Entered, Limit, Limited, Policy, Rate};
-use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Run, Settings, Worn};
+use crate::sandbox::{Fault, InitializeError, Run, Worn};
 use crate::telemetry::ServiceMetrics;
 
 /// A version of a service at work.
@@ -299,11 +296,6 @@ impl Version {
         self.spec.enable_crash_block() && fault.is_crash()
     }
 
-    /// Guests of each instance that were not replaced.
-    pub fn crashes(&self) -> Vec<Vec<Crash>> {
-        self.instances.iter().map(|instance| instance.crashes.list()).collect()
-    }
-
     /// Why guests are initialised one by one; `None` where they start from a snapshot.
     pub fn no_snapshot(&self) -> Option<&str> {
         self.no_snapshot.as_deref()
@@ -313,14 +305,9 @@ impl Version {
         self.instances.iter().map(|instance| instance.occupancy()).collect()
     }
 
-    /// What keeps each instance from replacing its guests; `None` where nothing does.
-    pub fn troubles(&self) -> Vec<Option<Trouble>> {
-        self.instances.iter().map(|instance| instance.trouble()).collect()
-    }
-
-    /// When each instance was brought up.
-    pub fn starts(&self) -> Vec<SystemTime> {
-        self.instances.iter().map(|instance| instance.started()).collect()
+    /// How each instance is.
+    pub fn status(&self) -> Vec<InstanceStatus> {
+        self.instances.iter().map(|instance| instance.status()).collect()
     }
 
     /// The less loaded of two neighbours, beginning at another one each time; one that has workers, if any has.
@@ -360,67 +347,4 @@ impl Drop for Interrupted<'_> {
 fn rate(spec: &ServiceSpec) -> Option<Arc<Rate>> {
     let total = u64::from(spec.rpc().rate_limit?.get()).saturating_mul(spec.instances() as u64);
     Some(Arc::new(Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN))))
-}
-
-/// Makes a guest in the background, where its `initialize` may take long.
-pub(super) async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
-    let program = Arc::clone(program);
-    match lanes.background().spawn(async move { program.instantiate().await }).await {
-        Ok(made) => made,
-        Err(error) => Err(InitializeError::Host(error.to_string())),
-    }
-}
-
-/// What a service file means for its guests.
-pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> Settings {
-    let sandbox = spec.sandbox();
-    Settings {
-        fuel: match sandbox.fuel {
-            Fuel::Metered(fuel) => Some(fuel),
-            Fuel::Unlimited => None,
-        },
-        memory_limit: usize::try_from(sandbox.memory_bytes).unwrap_or(usize::MAX),
-        envs: spec.envs().to_vec(),
-        model_dir,
-        model_entry: spec.model().entry.clone(),
-        model_config: spec.model().config.clone(),
-        initialize_timeout: sandbox.initialize_timeout,
-        max_response_bytes: sandbox.max_response_bytes,
-        log_bytes: sandbox.log_bytes_per_request,
-        max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),
-        batching: spec.rpc().batching.is_some(),
-        image: None,
-    }
-}
-
-/// A version's guests speak into the host's log.
-pub(super) fn log_sink(service: &str, version: u64, metrics: Arc<ServiceMetrics>) -> Arc<dyn LineSink> {
-    Arc::new(LogSink { service: service.to_owned(), version, metrics })
-}
-
-struct LogSink {
-    service: String,
-    version: u64,
-    metrics: Arc<ServiceMetrics>,
-}
-
-impl LineSink for LogSink {
-    fn line(&self, request: Option<RequestId>, level: Level, text: &str) {
-        let (service, version) = (self.service.as_str(), self.version);
-        let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
-        // The level of an event is fixed where it is written, hence one line each.
-        match level {
-            Level::Error => tracing::error!(target: "processor", service, version, request_id, "{text}"),
-            Level::Warn => tracing::warn!(target: "processor", service, version, request_id, "{text}"),
-            Level::Info => tracing::info!(target: "processor", service, version, request_id, "{text}"),
-            Level::Debug => tracing::debug!(target: "processor", service, version, request_id, "{text}"),
-            Level::Trace => tracing::trace!(target: "processor", service, version, request_id, "{text}"),
-        }
-    }
-
-    fn dropped(&self, request: Option<RequestId>, count: u64) {
-        self.metrics.log_dropped(count);
-        let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
-        tracing::warn!(target: "processor", service = self.service, request_id, count, "log lines dropped: the request had used up its bytes");
-    }
 }

@@ -46,7 +46,7 @@ pub(super) static ROWS: &[Operation] = &[
 ];
 
 fn list(asked: &Asked) -> Result<Reply, Problem> {
-    json_reply(StatusCode::OK, &asked.admin.instance_list(&*asked.service()?))
+    json_reply(StatusCode::OK, &InstanceList::of(&*asked.service()?, &asked.admin.data_url))
 }
 
 async fn restart(asked: Asked) -> Result<Reply, Problem> {

@@ -1,0 +1,57 @@
+//! What the host says of itself in numbers: for its metrics, and whether it is ready.
+
+use std::sync::Arc;
+
+use super::Admin;
+use crate::registry::{Phase, Serving};
+use crate::telemetry::{HostNumbers, Seen, UpstreamSeen};
+
+impl Admin {
+    /// Every service's numbers, and those of requests that named none.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        let mut seen: Vec<Seen> = self
+            .registry
+            .list()
+            .iter()
+            .map(|service| Seen {
+                service: service.name().to_owned(),
+                metrics: Arc::clone(service.metrics()),
+                instances: numbers(&service.state().phase),
+                by_version: outcomes(&service.state().phase),
+            })
+            .collect();
+        seen.extend(self.gateway.iter().flat_map(|gateway| gateway.seen()));
+        let nobody = Arc::clone(self.front.nobody());
+        seen.push(Seen { service: String::new(), metrics: nobody, instances: Vec::new(), by_version: Vec::new() });
+        seen
+    }
+
+    pub(super) fn upstreams_seen(&self) -> Vec<UpstreamSeen> {
+        self.gateway.as_ref().map(|gateway| gateway.upstreams_seen()).unwrap_or_default()
+    }
+
+    /// Whether every service has been brought up, and every upstream looked at.
+    pub(super) fn is_settled(&self) -> bool {
+        self.registry.is_settled() && self.gateway.as_ref().is_none_or(|gateway| gateway.is_settled())
+    }
+
+    pub(super) fn host_numbers(&self) -> HostNumbers {
+        HostNumbers {
+            connections: self.front.connections(),
+            connections_turned_away: self.front.connections_turned_away(),
+            log_lines_lost: self.log.lost(),
+        }
+    }
+}
+
+/// Per instance of the versions at work: workers, busy workers, queued calls.
+fn numbers(phase: &Phase) -> Vec<(usize, usize, usize)> {
+    let versions = phase.serving().into_iter().flat_map(Serving::versions);
+    versions.flat_map(|version| version.occupancy()).map(|o| (o.workers, o.busy, o.queued)).collect()
+}
+
+/// How requests ended since the canary began, by version and status.
+fn outcomes(phase: &Phase) -> Vec<(u64, u16, u64)> {
+    let Some(Serving { current, canary: Some(canary) }) = phase.serving() else { return Vec::new() };
+    canary.outcomes(current.number)
+}

@@ -1,0 +1,69 @@
+//! What the guests of a version are made with: the settings that its service file means, and the log that they speak into.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::admission::Lanes;
+use crate::call::RequestId;
+use crate::config::{Fuel, ServiceSpec};
+use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Settings};
+use crate::telemetry::ServiceMetrics;
+
+/// Makes a guest in the background, where its `initialize` may take long.
+pub(super) async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
+    let program = Arc::clone(program);
+    match lanes.background().spawn(async move { program.instantiate().await }).await {
+        Ok(made) => made,
+        Err(error) => Err(InitializeError::Host(error.to_string())),
+    }
+}
+
+/// What a service file means for its guests.
+pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> Settings {
+    let sandbox = spec.sandbox();
+    Settings {
+        fuel: match sandbox.fuel {
+            Fuel::Metered(fuel) => Some(fuel),
+            Fuel::Unlimited => None,
+        },
+        memory_limit: usize::try_from(sandbox.memory_bytes).unwrap_or(usize::MAX),
+        envs: spec.envs().to_vec(),
+        model_dir,
+        model_entry: spec.model().entry.clone(),
+        model_config: spec.model().config.clone(),
+        initialize_timeout: sandbox.initialize_timeout,
+        max_response_bytes: sandbox.max_response_bytes,
+        log_bytes: sandbox.log_bytes_per_request,
+        max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),
+        batching: spec.rpc().batching.is_some(),
+        image: None,
+    }
+}
+
+/// A version's guests speak into the host's log.
+pub(super) struct LogSink {
+    pub(super) service: String,
+    pub(super) version: u64,
+    pub(super) metrics: Arc<ServiceMetrics>,
+}
+
+impl LineSink for LogSink {
+    fn line(&self, request: Option<RequestId>, level: Level, text: &str) {
+        let (service, version) = (self.service.as_str(), self.version);
+        let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
+        // The level of an event is fixed where it is written, hence one line each.
+        match level {
+            Level::Error => tracing::error!(target: "processor", service, version, request_id, "{text}"),
+            Level::Warn => tracing::warn!(target: "processor", service, version, request_id, "{text}"),
+            Level::Info => tracing::info!(target: "processor", service, version, request_id, "{text}"),
+            Level::Debug => tracing::debug!(target: "processor", service, version, request_id, "{text}"),
+            Level::Trace => tracing::trace!(target: "processor", service, version, request_id, "{text}"),
+        }
+    }
+
+    fn dropped(&self, request: Option<RequestId>, count: u64) {
+        self.metrics.log_dropped(count);
+        let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
+        tracing::warn!(target: "processor", service = self.service, request_id, count, "log lines dropped: the request had used up its bytes");
+    }
+}
