@@ -1,11 +1,20 @@
 //! A server for tests that answers what a test tells it to, and remembers what it was asked.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+/// An address at which nobody listens, nor will while the socket is kept.
+pub(super) fn nobody() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {

@@ -5,14 +5,13 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::mock::{Mock, Reply};
+use super::mock::{Mock, Reply, nobody};
 use super::*;
 use crate::serve::LogFormat;
 
@@ -129,7 +128,7 @@ fn exit_codes_tell_refusals_apart() {
 
 #[test]
 fn a_server_that_is_not_there_is_told_from_one_that_refuses() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, free) = nobody();
     let ran = bulkhead(&["list", "--admin", &free.to_string(), "--admin-token", SECRET]);
     assert_eq!(ran.exit, Exit::Unreachable);
     assert_eq!(

@@ -43,13 +43,13 @@ pub(super) struct Relayed {
     account: Detached,
     status: u16,
     bytes_out: usize,
-    is_settled: bool,
-    _entered: Entered,
+    /// Its place among those under way, until its account is settled.
+    entered: Option<Entered>,
 }
 
 impl Relayed {
     pub(super) fn new(relay: Relay, account: Detached, entered: Entered, status: u16) -> Self {
-        let mut relayed = Self { relay, account, status, bytes_out: 0, is_settled: false, _entered: entered };
+        let mut relayed = Self { relay, account, status, bytes_out: 0, entered: Some(entered) };
         if relayed.relay.is_whole() {
             relayed.settle_whole();
         }
@@ -67,11 +67,10 @@ impl Relayed {
     }
 
     fn settle(&mut self, status: u16, code: &'static str, cause: &str) {
-        if std::mem::replace(&mut self.is_settled, true) {
-            return;
-        }
         let times = self.account.times();
         self.account.settle(times, status, code, cause, self.bytes_out);
+        // Before the client can know of its answer's end: the next request may follow at once.
+        self.entered = None;
     }
 }
 

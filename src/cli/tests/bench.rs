@@ -1,7 +1,6 @@
 //! `bench`: what is sent, what is counted, what is said.
 
 use std::fs;
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 use super::calls::with_service;
 use super::{admin, bulkhead};
 use crate::cli::failure::Exit;
-use crate::cli::mock::{Mock, Reply, Seen};
+use crate::cli::mock::{Mock, Reply, Seen, nobody};
 
 fn echo(request: &Seen) -> Reply {
     Reply::new(200, "text/plain", request.body.clone().unwrap_or_default())
@@ -134,7 +133,7 @@ fn refusals_are_told_by_status_and_code_and_a_run_without_success_fails() {
 
 #[test]
 fn nobody_there_is_unreachable() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, gone) = nobody();
     let ran = bulkhead(&["bench", &format!("http://{gone}/"), "-n", "2", "-c", "1", "--warm-up", "0s", "--json"]);
     assert_eq!(ran.exit, Exit::Unreachable);
     assert_eq!(report(&ran.out)["faults"], json!({ "no connection": 2 }));

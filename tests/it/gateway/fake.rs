@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::host::SOON;
 
@@ -81,9 +81,13 @@ impl Fake {
         })
     }
 
-    /// An address at which nobody listens.
+    /// An address at which nobody listens, nor will: it is kept from the servers of other tests.
     pub(crate) fn nobody() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+        let address = socket.local_addr().expect("an address").as_socket().expect("of IP");
+        std::mem::forget(socket);
+        address
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
