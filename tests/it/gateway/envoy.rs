@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -121,7 +121,8 @@ struct Envoy {
 
 impl Envoy {
     fn start(binary: &Path, dir: &Path, cases: &[Case]) -> Self {
-        let address = Fake::nobody();
+        // It does not say which port it has got, so it is given one that was free a moment ago.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
         let file = dir.join("envoy.json");
         std::fs::write(&file, envoy_config(address, cases).to_string()).unwrap();
         let log = File::create(dir.join("envoy.log")).unwrap();
