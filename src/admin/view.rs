@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use http::StatusCode;
 
-use self::instances::Instance;
 pub(super) use self::instances::InstanceList;
+use self::instances::{Instance, InstanceSeen};
 use super::api::json_reply;
 use super::problem::Problem;
 use super::{Admin, Reply, conditions};
@@ -239,6 +239,7 @@ impl Admin {
     pub(super) fn description(&self, service: &Service) -> Description {
         let state = service.state();
         let record = &state.record;
+        let seen = instances::seen(&state);
         let (ignored, not_yet) = match ServiceFile::from_value(&record.file) {
             Ok(file) => (file.ignored(), file.not_yet()),
             Err(_) => (Vec::new(), Vec::new()),
@@ -246,7 +247,7 @@ impl Admin {
         Description {
             name: service.name().to_owned(),
             state: (&state.phase).into(),
-            message: message(&state),
+            message: message(&state, &seen),
             revision: record.revision,
             version: record.version,
             latest_version: record.latest,
@@ -267,7 +268,7 @@ impl Admin {
             model: record.model.clone(),
             snapshot: snapshot(&state),
             recycled: service.metrics().recycled_by_reason(),
-            instances: instances::instances(service, &state, &self.data_url),
+            instances: instances::rows(seen, service.metrics().restarts(), &self.data_url),
         }
     }
 }
@@ -289,7 +290,7 @@ fn shown(token: Option<&Token>) -> Option<String> {
     token.map(|token| token.reveal().to_owned())
 }
 
-fn message(state: &State) -> String {
+fn message(state: &State, seen: &[InstanceSeen]) -> String {
     let serving = match &state.phase {
         Phase::Failed(reason) => return reason.clone(),
         Phase::Starting | Phase::Stopped => return String::new(),
@@ -299,7 +300,7 @@ fn message(state: &State) -> String {
         let number = canary.version;
         return format!("the canary, version {number}, could not be brought up; the log says why");
     }
-    instances::trouble(serving)
+    instances::trouble(seen)
 }
 
 fn snapshot(state: &State) -> Option<Snapshot> {

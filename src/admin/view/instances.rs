@@ -1,12 +1,13 @@
 //! The instances of a service, as the control API shows them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::PhaseName;
-use crate::registry::{Crash, InstanceStatus, Service, Serving, State, Trouble};
+use crate::registry::{Crash, InstanceStatus, Service, Serving, State, Trouble, Version};
 
 /// The instances of a service.
 #[derive(Serialize, JsonSchema)]
@@ -76,18 +77,30 @@ impl InstanceList {
     /// `data_url` is where the host takes requests.
     pub(in crate::admin) fn of(service: &Service, data_url: &str) -> Self {
         let state = service.state();
-        let instances = instances(service, &state, data_url);
+        let instances = rows(seen(&state), service.metrics().restarts(), data_url);
         Self { name: service.name().to_owned(), state: (&state.phase).into(), instances }
     }
 }
 
+/// An instance as it is at this moment.
+pub(super) struct InstanceSeen {
+    version: u64,
+    status: InstanceStatus,
+}
+
 /// Those of the current version, then the canary's.
-pub(super) fn instances(service: &Service, state: &State, data_url: &str) -> Vec<Instance> {
-    let address = data_url.trim_start_matches("http://");
-    let restarts = service.metrics().restarts();
+pub(super) fn seen(state: &State) -> Vec<InstanceSeen> {
     let versions = state.phase.serving().into_iter().flat_map(Serving::versions);
-    let seen = versions.flat_map(|version| version.status().into_iter().map(|status| (version.number, status)));
-    let row = |(index, (version, status))| {
+    let of = |version: &Arc<Version>| {
+        let number = version.number;
+        version.status().into_iter().map(move |status| InstanceSeen { version: number, status })
+    };
+    versions.flat_map(of).collect()
+}
+
+pub(super) fn rows(seen: Vec<InstanceSeen>, restarts: u64, data_url: &str) -> Vec<Instance> {
+    let address = data_url.trim_start_matches("http://");
+    let row = |(index, InstanceSeen { version, status })| {
         let InstanceStatus { started, occupancy, trouble, crashes } = status;
         let is_whole = trouble.is_none() && crashes.is_empty();
         Instance {
@@ -110,23 +123,23 @@ pub(super) fn instances(service: &Service, state: &State, data_url: &str) -> Vec
             crashes: crashes.into_iter().map(CrashRow::from).collect(),
         }
     };
-    seen.enumerate().map(row).collect()
+    seen.into_iter().enumerate().map(row).collect()
 }
 
 /// What an operator should know of them first; empty where all are whole.
-pub(super) fn trouble(serving: &Serving) -> String {
-    let all: Vec<InstanceStatus> = serving.versions().flat_map(|version| version.status()).collect();
-    let mut crashes = all.iter().flat_map(|status| &status.crashes);
+pub(super) fn trouble(seen: &[InstanceSeen]) -> String {
+    let all = || seen.iter().map(|seen| &seen.status);
+    let mut crashes = all().flat_map(|status| &status.crashes);
     if let Some(first) = crashes.next() {
         let (count, since) = (1 + crashes.count(), humantime::format_rfc3339_seconds(first.at));
         let error = &first.error;
         return format!("degraded: {count} workers are blocked since {since}, a restart heals them: {error}");
     }
-    let Some(trouble) = all.iter().find_map(|status| status.trouble.as_ref()) else {
+    let Some(trouble) = all().find_map(|status| status.trouble.as_ref()) else {
         return String::new();
     };
-    let workers: usize = all.iter().map(|status| status.occupancy.workers).sum();
-    let stalled: usize = all.iter().map(|status| status.occupancy.stalled).sum();
+    let workers: usize = all().map(|status| status.occupancy.workers).sum();
+    let stalled: usize = all().map(|status| status.occupancy.stalled).sum();
     let (seconds, error) = (seconds_until(trouble), &trouble.error);
     format!("degraded: {stalled} of {workers} workers cannot be replaced, next attempt in {seconds:.1} s: {error}")
 }

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
+use tokio::net::TcpSocket;
 
 use crate::host::SOON;
 
@@ -83,9 +84,9 @@ impl Fake {
 
     /// An address at which nobody listens, nor will: it is kept from the servers of other tests.
     pub(crate) fn nobody() -> SocketAddr {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
-        let address = socket.local_addr().expect("an address").as_socket().expect("of IP");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = socket.local_addr().expect("an address");
         std::mem::forget(socket);
         address
     }
