@@ -8,23 +8,23 @@ use http::{HeaderMap, Method, Uri};
 use super::http1::HeadFault;
 use crate::incoming::Incoming;
 
-pub(super) struct Arrival {
-    pub(super) method: Method,
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Incoming,
+pub(crate) struct Arrival {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Incoming,
     /// What is wrong with its head, of which nothing else is believed then.
-    pub(super) fault: Option<HeadFault>,
+    pub(crate) fault: Option<HeadFault>,
     /// When its first byte came.
-    pub(super) at: Instant,
-    pub(super) ends: Ends,
+    pub(crate) at: Instant,
+    pub(crate) ends: Ends,
 }
 
 /// The addresses of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ends {
+pub(crate) struct Ends {
     /// The client's.
-    pub(super) peer: IpAddr,
+    pub(crate) peer: IpAddr,
     /// Ours, where the client reached it.
-    pub(super) local: SocketAddr,
+    pub(crate) local: SocketAddr,
 }

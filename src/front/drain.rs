@@ -4,11 +4,11 @@ use tokio::sync::watch;
 
 /// Whether the drain has begun, and when it does. Asking is one look at a shared number.
 #[derive(Clone, Debug)]
-pub(super) struct Drain(watch::Receiver<bool>);
+pub(crate) struct Drain(watch::Receiver<bool>);
 
 impl Drain {
     /// `told` turns true once, and stays so.
-    pub(super) fn new(mut told: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(mut told: watch::Receiver<bool>) -> Self {
         if *told.borrow() {
             told.mark_changed();
         }
@@ -16,13 +16,13 @@ impl Drain {
     }
 
     /// True as well when nobody can begin it any more.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         // What was told is never marked as seen, so there is news from the moment on when it turned.
         !matches!(self.0.has_changed(), Ok(false))
     }
 
     /// Ready once it has begun.
-    pub(super) async fn begun(&self) {
+    pub(crate) async fn begun(&self) {
         let mut told = self.0.clone();
         let _ = told.wait_for(|begun| *begun).await;
     }

@@ -21,7 +21,7 @@ use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
 use super::exchange::{Exchange, Ledger};
-use super::http1::HeadFault;
+use super::http1::{self, HeadFault};
 use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
 use super::refusal::{Connection, Refusal};
@@ -52,7 +52,7 @@ pub(super) struct Line {
 
 /// The client left in the middle of its request; its connection is ended without a word.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ClientGone;
+pub(crate) struct ClientGone;
 
 impl std::fmt::Display for ClientGone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,6 +75,15 @@ enum Outcome {
     Answered(Box<Answer>),
     /// An upstream's, of which the head is here.
     Forwarded(Box<gateway::Outbound>, Entered),
+}
+
+impl http1::Service for Line {
+    type Reply = Box<Reply>;
+    const REPLIES_EARLY: bool = true;
+
+    fn answer(&self, arrival: Arrival) -> impl Future<Output = Result<Box<Reply>, ClientGone>> + Send {
+        self.handle(arrival)
+    }
 }
 
 impl Line {

@@ -18,6 +18,7 @@ mod head;
 mod intake;
 mod outlet;
 mod request_line;
+mod service;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -29,14 +30,15 @@ use http::{HeaderMap, Method, Uri};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+pub(crate) use self::head::HeadFault;
 use self::head::{Head, Scan, Scanner};
-pub(super) use self::head::{HeadFault, MAX_HEADERS, expectation};
+pub(super) use self::head::{MAX_HEADERS, expectation};
 use self::intake::Shared;
 use self::outlet::{Outlet, Terms, Unsent};
 pub(super) use self::request_line::{MAX_TARGET, judge_method};
+pub(crate) use self::service::{Outgoing, Service};
 use super::arrival::{Arrival, Ends};
 use super::drain::Drain;
-use super::handle::Line;
 use crate::incoming::Incoming;
 use crate::limit::poll_limit;
 
@@ -70,8 +72,8 @@ impl Default for Patience {
 const MAX_LINGER_BYTES: usize = 256 << 10;
 const MAX_LINGER: Duration = Duration::from_secs(1);
 
-pub(super) struct Connection<'a> {
-    line: &'a Line,
+pub(crate) struct Connection<'a, S> {
+    service: &'a S,
     ends: Ends,
     patience: Patience,
     /// How many requests may still come.
@@ -98,10 +100,10 @@ enum End {
     Reset,
 }
 
-impl<'a> Connection<'a> {
+impl<'a, S: Service> Connection<'a, S> {
     /// `early` are bytes that were read from the socket before.
-    pub(super) fn new(
-        line: &'a Line,
+    pub(crate) fn new(
+        service: &'a S,
         (stream, early): (TcpStream, &[u8]),
         ends: Ends,
         patience: Patience,
@@ -111,7 +113,7 @@ impl<'a> Connection<'a> {
         let idle_until = Instant::now() + patience.silent.min(patience.idle);
         let (reading, writing) = stream.into_split();
         Self {
-            line,
+            service,
             ends,
             patience,
             requests_left: requests,
@@ -125,7 +127,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Serves until either side has had enough.
-    pub(super) async fn serve(mut self) {
+    pub(crate) async fn serve(mut self) {
         match self.answer_all().await {
             End::Gone => {}
             End::Done => self.farewell().await,
@@ -137,10 +139,13 @@ impl<'a> Connection<'a> {
         while let Some((at, head)) = self.next_head().await {
             self.requests_left = self.requests_left.saturating_sub(1);
             let (arrival, mut terms) = self.arrival(at, head);
-            let line = self.line;
-            let handling = pin!(line.handle(arrival));
-            let Some(Ok(reply)) = unless_left(handling, &self.intake).await else { return End::Gone };
+            let service = self.service;
+            let answering = pin!(service.answer(arrival));
+            let Some(Ok(reply)) = unless_left(answering, &self.intake).await else { return End::Gone };
             terms.keep_alive &= !self.is_last();
+            if !S::REPLIES_EARLY {
+                terms.keep_alive &= self.intake.lock().is_between_requests();
+            }
             let keep_alive = match self.outlet.send(reply, terms, &self.intake).await {
                 Ok(keep_alive) => keep_alive,
                 Err(Unsent::Cut { reset: true }) => return End::Reset,

@@ -14,17 +14,17 @@ use super::refusal::Refusal;
 use crate::gateway::{CutOff, Relay};
 use crate::policy::Entered;
 
-pub(super) enum Content {
+pub(crate) enum Content<S = Relayed> {
     Whole(Bytes),
-    Relayed(Box<Relayed>),
+    Coming(Box<S>),
 }
 
-impl Content {
+impl<S: Body> Content<S> {
     /// Its length, where that is known before its end.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(bytes) => Some(bytes.len() as u64),
-            Self::Relayed(relayed) => relayed.size_hint().exact(),
+            Self::Coming(body) => body.size_hint().exact(),
         }
     }
 
@@ -32,13 +32,13 @@ impl Content {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),
-            Self::Relayed(_) => 0,
+            Self::Coming(_) => 0,
         }
     }
 }
 
 /// An upstream's answer on its way to the client.
-pub(super) struct Relayed {
+pub(crate) struct Relayed {
     relay: Relay,
     account: Detached,
     status: u16,

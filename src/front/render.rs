@@ -31,7 +31,7 @@ pub(super) fn answer(answer: Answer, about: About) -> Box<Reply> {
 pub(super) fn forwarded(mut parts: Parts, body: Relayed, about: About) -> Box<Reply> {
     let reason = parts.extensions.remove();
     parts.headers.remove(REQUEST_ID);
-    let content = Content::Relayed(Box::new(body));
+    let content = Content::Coming(Box::new(body));
     Box::new(Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content })
 }
 

@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 
 use super::exchange::Times;
+use super::http1::Outgoing;
 use super::refusal::title;
-use super::relayed::Content;
+use super::relayed::{Content, Relayed};
 use crate::call::RequestId;
 use crate::config::Expose;
 use crate::telemetry::push_ms;
@@ -107,6 +108,34 @@ impl Reply {
         *response.status_mut() = self.status;
         *response.headers_mut() = headers;
         response
+    }
+}
+
+impl Outgoing for Box<Reply> {
+    type Stream = Relayed;
+
+    fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn reason(&self) -> &[u8] {
+        Reply::reason(self)
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    fn each_header(&self, write: impl FnMut(&HeaderName, &[u8])) {
+        Reply::each_header(self, write);
+    }
+
+    fn content(&self) -> &Content {
+        &self.content
+    }
+
+    fn into_content(self) -> Content {
+        self.content
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Head {
 
 /// What is wrong with a head. The connection is closed after each: where the next request begins is in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::front) enum HeadFault {
+pub(crate) enum HeadFault {
     Malformed(&'static str),
     VersionNotSupported,
     NotImplemented(&'static str),

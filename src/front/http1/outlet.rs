@@ -15,8 +15,8 @@ use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::intake::Shared;
-use crate::front::relayed::{Content, Relayed};
-use crate::front::reply::Reply;
+use super::service::Outgoing;
+use crate::front::relayed::Content;
 use crate::front::stall::Stall;
 
 /// Bodies up to this size go out in one piece with their head: to copy them costs less than to gather two pieces.
@@ -71,28 +71,36 @@ impl Outlet {
 
     /// Sends a reply, and says whether the connection goes on. Of one that is still coming, what has come goes out at once,
     /// and the client's leaving is noticed by `intake` meanwhile.
-    pub(super) async fn send(&mut self, reply: Box<Reply>, mut terms: Terms, intake: &Shared) -> Result<bool, Unsent> {
+    pub(super) async fn send(
+        &mut self,
+        reply: impl Outgoing,
+        mut terms: Terms,
+        intake: &Shared,
+    ) -> Result<bool, Unsent> {
         let delimited = delimited(&reply, terms);
-        terms.keep_alive &= delimited != Delimited::Closing && !closes(&reply.headers);
+        terms.keep_alive &= delimited != Delimited::Closing && !closes(reply.headers());
         self.unsent.clear();
         self.unsent.shrink_to(KEPT_ROOM);
         write_head(&mut self.unsent, &reply, terms, delimited);
-        match reply.content {
+        match reply.into_content() {
             _ if delimited == Delimited::Nothing => self.flush(Bytes::new()).await?,
             Content::Whole(body) if body.len() <= SMALL_BODY => {
                 self.unsent.extend_from_slice(&body);
                 self.flush(Bytes::new()).await?;
             }
             Content::Whole(body) => self.flush(body).await?,
-            Content::Relayed(relayed) => Box::pin(self.relay(*relayed, delimited, intake)).await?,
+            Content::Coming(body) => Box::pin(self.relay(*body, delimited, intake)).await?,
         }
         Ok(terms.keep_alive)
     }
 
     /// Passes on an answer as it comes.
-    async fn relay(&mut self, mut relayed: Relayed, delimited: Delimited, intake: &Shared) -> Result<(), Unsent> {
+    async fn relay<S>(&mut self, mut body: S, delimited: Delimited, intake: &Shared) -> Result<(), Unsent>
+    where
+        S: Body<Data = Bytes> + Unpin,
+    {
         loop {
-            let piece = poll_fn(|cx| self.poll_next(&mut relayed, intake, cx)).await;
+            let piece = poll_fn(|cx| self.poll_next(&mut body, intake, cx)).await;
             match piece {
                 Next::Piece(piece) if delimited == Delimited::Chunks => {
                     self.unsent.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
@@ -112,8 +120,11 @@ impl Outlet {
     }
 
     /// What comes next of an answer. While nothing does, what is unsent goes out.
-    fn poll_next(&mut self, relayed: &mut Relayed, intake: &Shared, cx: &mut Context<'_>) -> Poll<Next> {
-        match Pin::new(relayed).poll_frame(cx) {
+    fn poll_next<S>(&mut self, body: &mut S, intake: &Shared, cx: &mut Context<'_>) -> Poll<Next>
+    where
+        S: Body<Data = Bytes> + Unpin,
+    {
+        match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 // Trailers go no further than here (RFC 9110 §6.5.1).
                 return Poll::Ready(frame.into_data().map_or(Next::End, Next::Piece));
@@ -178,20 +189,20 @@ fn closes(headers: &HeaderMap) -> bool {
     headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CLOSE))
 }
 
-fn delimited(reply: &Reply, terms: Terms) -> Delimited {
-    if terms.is_head || matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+fn delimited(reply: &impl Outgoing, terms: Terms) -> Delimited {
+    if terms.is_head || matches!(reply.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Delimited::Nothing;
     }
-    match (&reply.content.length(), terms.is_old) {
-        (Some(length), _) => Delimited::Length(*length),
+    match (reply.content().length(), terms.is_old) {
+        (Some(length), _) => Delimited::Length(length),
         (None, false) => Delimited::Chunks,
         (None, true) => Delimited::Closing,
     }
 }
 
-fn write_head(out: &mut Vec<u8>, reply: &Reply, terms: Terms, delimited: Delimited) {
+fn write_head(out: &mut Vec<u8>, reply: &impl Outgoing, terms: Terms, delimited: Delimited) {
     out.extend_from_slice(if terms.is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
-    out.extend_from_slice(reply.status.as_str().as_bytes());
+    out.extend_from_slice(reply.status().as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(reply.reason());
     out.extend_from_slice(b"\r\n");
@@ -207,8 +218,8 @@ fn write_head(out: &mut Vec<u8>, reply: &Reply, terms: Terms, delimited: Delimit
         Delimited::Length(length) => length_header(out, length),
         Delimited::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         // What an upstream says of it is among the headers.
-        Delimited::Nothing if terms.is_head => match reply.content {
-            Content::Whole(ref body) if !body.is_empty() => length_header(out, body.len() as u64),
+        Delimited::Nothing if terms.is_head => match reply.content() {
+            Content::Whole(body) if !body.is_empty() => length_header(out, body.len() as u64),
             _ => {}
         },
         Delimited::Nothing | Delimited::Closing => {}
@@ -262,7 +273,7 @@ mod tests {
     use super::*;
     use crate::call::RequestId;
     use crate::front::exchange::Times;
-    use crate::front::reply::{About, Written};
+    use crate::front::reply::{About, Reply, Written};
 
     const PLAIN: Terms = Terms { is_head: false, is_old: false, keep_alive: true };
 
@@ -284,9 +295,9 @@ mod tests {
     }
 
     /// The lines of a head, without the date and what every reply here has.
-    fn head(reply: &Reply, terms: Terms) -> Vec<String> {
-        let mut out = Vec::new();
-        write_head(&mut out, reply, terms, delimited(reply, terms));
+    fn head(reply: Reply, terms: Terms) -> Vec<String> {
+        let (mut out, reply) = (Vec::new(), Box::new(reply));
+        write_head(&mut out, &reply, terms, delimited(&reply, terms));
         let text = String::from_utf8(out).unwrap();
         let lines = text.strip_suffix("\r\n\r\n").expect("an empty line at its end").split("\r\n");
         let (dates, lines): (Vec<_>, Vec<_>) = lines.map(str::to_owned).partition(|line| line.starts_with("date: "));
@@ -318,7 +329,7 @@ mod tests {
             (reply(200, ""), Terms { is_head: true, ..PLAIN }, &["HTTP/1.1 200 OK"]),
         ];
         for (reply, terms, expected) in table {
-            assert_eq!(head(&reply, terms), expected, "{terms:?}");
+            assert_eq!(head(reply, terms), expected, "{terms:?}");
         }
     }
 
@@ -330,8 +341,8 @@ mod tests {
             (CONTENT_TYPE, HeaderValue::from_static("text/csv")),
         ];
         let upstreams = Reply { headers: headers.into_iter().collect(), written: None, ..reply(200, "a") };
-        assert_eq!(head(&upstreams, PLAIN), ["HTTP/1.1 200 OK", "content-type: text/csv", "content-length: 1"]);
         assert!(!closes(&upstreams.headers));
+        assert_eq!(head(upstreams, PLAIN), ["HTTP/1.1 200 OK", "content-type: text/csv", "content-length: 1"]);
         assert!(closes(&HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("Close"))])));
     }
 }

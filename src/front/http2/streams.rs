@@ -144,7 +144,7 @@ impl Paced {
     pub(in crate::front) fn new(content: Content) -> Self {
         let (rest, relayed) = match content {
             Content::Whole(bytes) => (bytes, None),
-            Content::Relayed(relayed) => (Bytes::new(), Some(relayed)),
+            Content::Coming(relayed) => (Bytes::new(), Some(relayed)),
         };
         Self { rest, relayed, pace: PACE.with(Arc::clone) }
     }
