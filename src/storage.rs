@@ -12,12 +12,13 @@
 //!
 //! A crash at any moment leaves the old record or the new one: a record is written only after every file it names is on
 //! disk, and files never change once they have their name. What a crash may leave besides is files that no version
-//! names; they are swept away at the next start. The directory is the host's alone (mode 0700): tokens are in it in
-//! the clear, because the signature scheme of EAS clients needs the secret itself to verify.
+//! names; they are swept away at the next start. The directory is the host's alone (mode 0700, see `private`): tokens are
+//! in it in the clear, because the signature scheme of EAS clients needs the secret itself to verify.
 
 mod artifacts;
 mod audit;
 mod models;
+mod private;
 mod record;
 mod records;
 
@@ -157,9 +158,10 @@ pub struct Storage {
 impl Storage {
     /// Opens the data directory, making it where it is missing.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
-        for part in [dir.to_owned(), dir.join("artifacts"), dir.join("models"), dir.join("compiled")] {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(&part).doing(|| format!("make directory {}", part.display()))?;
+        make_dir(dir)?;
+        private::close(dir)?;
+        for part in ["artifacts", "models", "compiled"] {
+            make_dir(&dir.join(part))?;
         }
         let database = dir.join("bulkhead.redb");
         let records = records::Records::open(&database)?;
@@ -291,6 +293,12 @@ fn own_admin_token(text: &str) -> io::Result<Token> {
     };
     let token = Token::parse(text.trim()).map_err(|_| refuse())?;
     if token.reveal().len() < LEAST { Err(refuse()) } else { Ok(token) }
+}
+
+/// Makes a directory that is the host's alone, unless it is there.
+fn make_dir(dir: &Path) -> Result<(), StorageError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.doing(|| format!("make directory {}", dir.display()))
 }
 
 /// Makes a rename in `dir` outlast a power failure.

@@ -1,7 +1,9 @@
 //! Secrets stay where they belong, and cannot be guessed.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use bulkhead::auth::is_token;
@@ -9,7 +11,7 @@ use bulkhead::config::Token;
 use serde_json::json;
 
 use crate::figures;
-use crate::host::TestHost;
+use crate::host::{TestHost, binary};
 use crate::http::{Client, request};
 
 const TOKEN: &str = "canary-token-4711";
@@ -100,6 +102,54 @@ fn what_is_on_disk_is_the_hosts_alone() {
     for secret in ["bulkhead.redb", "admin.token"] {
         assert_eq!(mode(&data.join(secret)), 0o600, "{secret}");
     }
+}
+
+/// A directory that was there before, and open to all, was used as it was.
+#[test]
+fn what_others_could_get_at_in_the_data_directory_is_closed_to_them() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    fs::create_dir_all(data.join("artifacts")).unwrap();
+    fs::write(data.join("admin.token"), "an-operators-own-token").unwrap();
+    for (path, mode) in [(data.clone(), 0o777), (data.join("artifacts"), 0o775), (data.join("admin.token"), 0o644)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let host = TestHost::start_in_dir(dir);
+    let data = host.dir().join("data");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for (name, closed) in [("artifacts", 0o700), ("models", 0o700), ("compiled", 0o700), ("admin.token", 0o600)] {
+        assert_eq!(mode(&data.join(name)), closed, "{name}");
+    }
+    for told in ["0777", "0775", "0644"] {
+        host.wait_for(told, || host.log().lines().any(|line| line.contains("WARN") && line.contains(told)));
+    }
+}
+
+/// What belongs to another user can be opened again by that user, at any moment.
+#[test]
+fn a_data_directory_of_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        figures::tell("secrets.foreign_directory", "refused", "skipped: only root can give a directory away", true);
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(65534), None).unwrap();
+    let mut serve = Command::new(binary());
+    serve.arg("serve").arg("--data").arg(dir.path()).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let mut process = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    // It ends before it says where it listens.
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    if !said.is_empty() {
+        let _ = process.kill();
+    }
+    let output = process.wait_with_output().unwrap();
+    said += &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("belongs to user 65534") && said.contains("--data"), "{said}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -41,6 +41,13 @@ impl Settings {
     pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let metadata = fs::metadata(path).with_context(|| format!("cannot read the client's settings `{shown}`"))?;
+        let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if ![0, owner].contains(&us) && owner != 0 {
+            return Err(Failure::Usage(format!(
+                "`{shown}` holds a secret and belongs to user {owner}, who may change it; this is user {us}\n\
+                 hint: write one of your own with `bulkhead config`"
+            )));
+        }
         if metadata.permissions().mode() & 0o077 != 0 {
             return Err(Failure::Usage(format!(
                 "`{shown}` holds a secret and others may read it\nhint: chmod 600 {shown}"

@@ -1,0 +1,159 @@
+//! Keeps what lies in the data directory from other users of the machine.
+//!
+//! The directory, and what lies directly in it, belongs to the user that the host runs as and is open to nobody else: it
+//! holds tokens in the clear, and code that is run. What others could get at is closed to them, with a line in the log.
+//! What belongs to somebody else is refused: its owner could open it again at any moment.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::{Doing, StorageError};
+
+/// The bits of a mode that let others in: the group and everybody.
+const OTHERS: u32 = 0o077;
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Closes the data directory and what lies directly in it. Whatever is not there is passed over.
+pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
+    close_one(dir)?;
+    for name in ["artifacts", "models", "admin.token", "bulkhead.redb"] {
+        close_one(&dir.join(name))?;
+    }
+    let compiled = dir.join("compiled");
+    if close_one(&compiled)? == Before::Writable {
+        // It holds machine code, and its hashes beside it. It is made again.
+        tracing::warn!(path = %compiled.display(), "others could change the compiled code; it is thrown away");
+        empty(&compiled).doing(|| format!("empty {}", compiled.display()))?;
+    }
+    Ok(())
+}
+
+/// What others could do until now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Closed,
+    Readable,
+    Writable,
+}
+
+fn close_one(path: &Path) -> Result<Before, StorageError> {
+    let what = || format!("use {}", path.display());
+    let us = rustix::process::geteuid().as_raw();
+    match fs::symlink_metadata(path) {
+        // systemd puts a link of root's where the directory of a service without a user of its own is looked for.
+        Ok(link) if link.is_symlink() && link.uid() == 0 => {}
+        Ok(metadata) => check_owner(&metadata, us).doing(what)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Before::Closed),
+        Err(error) => return Err(error).doing(what),
+    }
+    let metadata = fs::metadata(path).doing(what)?;
+    check_owner(&metadata, us).doing(what)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & OTHERS == 0 {
+        return Ok(Before::Closed);
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS))
+        .doing(|| format!("keep others out of {}", path.display()))?;
+    tracing::warn!(
+        path = %path.display(),
+        mode = format!("{mode:04o}"),
+        "other users of this machine could get at this; it is closed to them now, and what they read before they know"
+    );
+    Ok(if mode & OTHERS_WRITE == 0 { Before::Readable } else { Before::Writable })
+}
+
+fn check_owner(metadata: &Metadata, us: u32) -> io::Result<()> {
+    let owner = metadata.uid();
+    if owner == us {
+        return Ok(());
+    }
+    let why = format!(
+        "it belongs to user {owner}, who could read and change it, and the host runs as user {us}; change its owner, or \
+         name another directory with --data: one that does not exist yet is made"
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+fn empty(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    fn open_to_all(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_others_could_get_at_is_closed_to_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path();
+        for name in ["artifacts", "models", "compiled"] {
+            fs::create_dir(data.join(name)).unwrap();
+            open_to_all(&data.join(name), 0o755);
+        }
+        for name in ["admin.token", "bulkhead.redb", "compiled/code"] {
+            fs::write(data.join(name), "x").unwrap();
+            open_to_all(&data.join(name), 0o666);
+        }
+        open_to_all(data, 0o2777);
+        close(data).unwrap();
+        assert_eq!(mode(data), 0o2700);
+        for name in ["artifacts", "models", "compiled"] {
+            assert_eq!(mode(&data.join(name)), 0o700, "{name}");
+        }
+        for name in ["admin.token", "bulkhead.redb"] {
+            assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+        }
+        assert!(data.join("compiled/code").exists(), "nobody else could change it");
+    }
+
+    #[test]
+    fn compiled_code_that_others_could_change_is_thrown_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let compiled = dir.path().join("compiled");
+        fs::create_dir_all(compiled.join("engine")).unwrap();
+        fs::write(compiled.join("engine/code"), "x").unwrap();
+        fs::write(compiled.join("stray"), "x").unwrap();
+        open_to_all(&compiled, 0o770);
+        close(dir.path()).unwrap();
+        assert_eq!((mode(&compiled), fs::read_dir(&compiled).unwrap().count()), (0o700, 0));
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        open_to_all(&real, 0o755);
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        close(&link).unwrap();
+        assert_eq!(mode(&real), 0o700);
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let metadata = fs::metadata(dir.path()).unwrap();
+        let us = metadata.uid();
+        assert!(check_owner(&metadata, us).is_ok());
+        let refused = check_owner(&metadata, us + 1).unwrap_err().to_string();
+        assert!(refused.contains(&format!("belongs to user {us}")) && refused.contains("--data"), "{refused}");
+    }
+}
