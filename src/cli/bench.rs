@@ -104,7 +104,7 @@ pub(super) struct BenchArgs {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = invoke::header)]
     headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// The token to call with, instead of the service's own
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     token: Option<String>,
     /// Write a page with charts
     #[arg(long, value_name = "FILE")]

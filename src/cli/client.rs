@@ -50,7 +50,14 @@ pub(crate) struct AdminArgs {
     #[arg(long, value_name = "URL", help_heading = "Server", env = "BULKHEAD_ADMIN")]
     admin: Option<String>,
     /// The admin token; it is better off in the environment, where other users do not see it
-    #[arg(long, value_name = "TOKEN", help_heading = "Server", env = "BULKHEAD_ADMIN_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        help_heading = "Server",
+        env = "BULKHEAD_ADMIN_TOKEN",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
     admin_token: Option<String>,
     /// A local data directory whose `admin.token` to use [default: ./bulkhead-data, for a server on this machine]
     #[arg(long, value_name = "DIR", help_heading = "Server", env = "BULKHEAD_DATA")]

@@ -31,7 +31,7 @@ pub(super) struct ConfigArgs {
     #[arg(short = 'e', long, alias = "endpoint", value_name = "URL")]
     admin: Option<String>,
     /// Its admin token, or - to read it from standard input, where other users do not see it
-    #[arg(short = 'k', long, alias = "access-key", value_name = "TOKEN")]
+    #[arg(short = 'k', long, alias = "access-key", value_name = "TOKEN", allow_hyphen_values = true)]
     admin_token: Option<String>,
     /// Who is said to have made a change, in the audit log
     #[arg(short = 'i', long = "as", alias = "access-id", value_name = "NAME")]

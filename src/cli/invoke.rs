@@ -44,7 +44,7 @@ pub(super) struct InvokeArgs {
     #[arg(short = 'd', long = "body", value_name = "DATA")]
     body: Option<String>,
     /// The token to call with, instead of the service's own
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     token: Option<String>,
     /// Print the status and the headers before the body
     #[arg(short, long)]

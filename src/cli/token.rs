@@ -25,7 +25,7 @@ pub(super) struct TokenArgs {
     #[arg(long, conflicts_with = "retire")]
     rotate: bool,
     /// The new token [default: one is generated]
-    #[arg(long, value_name = "TOKEN", requires = "rotate", value_parser = Token::parse)]
+    #[arg(long, value_name = "TOKEN", requires = "rotate", allow_hyphen_values = true, value_parser = Token::parse)]
     token: Option<Token>,
     /// Accept the token before no longer
     #[arg(long)]

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use clap::CommandFactory;
 use serde_json::{Value, json};
 
-use super::{SECRET, WASM, WASM_SHA256, admin, bulkhead, path, project};
+use super::{Cli, SECRET, WASM, WASM_SHA256, admin, bulkhead, path, project};
 use crate::cli::failure::Exit;
 use crate::cli::mock::{Mock, Reply};
 
@@ -157,4 +158,35 @@ fn the_audit_log_is_a_table_of_changes() {
         assert!(ran.out.contains(text), "no {text} in {}{}", ran.out, ran.err);
     }
     assert_eq!(mock.lines(), ["GET /api/v1/audit?limit=5&service=digits"]);
+}
+
+/// One of 64 generated tokens began with a hyphen, and was taken for an option.
+#[test]
+fn a_token_may_begin_with_a_hyphen() {
+    fn check(command: &clap::Command, checked: &mut Vec<String>) {
+        let takes_token =
+            |arg: &&clap::Arg| arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == "TOKEN"));
+        for arg in command.get_arguments().filter(takes_token) {
+            assert!(arg.is_allow_hyphen_values_set(), "{} {}", command.get_name(), arg.get_id());
+            checked.push(format!("{} {}", command.get_name(), arg.get_id()));
+        }
+        command.get_subcommands().for_each(|command| check(command, checked));
+    }
+    let mut checked = Vec::new();
+    check(&Cli::command(), &mut checked);
+    for option in ["list admin_token", "config admin_token", "token token", "invoke token", "bench token"] {
+        assert!(checked.iter().any(|checked| checked == option), "{option} is not among {checked:?}");
+    }
+
+    let mock = Mock::start(|_| Reply::json(200, &json!({ "services": [], "token": "-new", "next": null })));
+    let directory = tempfile::tempdir().unwrap();
+    let file = path(&directory, "client.json");
+    let token = Some("Bearer -CZQw");
+    assert_eq!(bulkhead(&["ls", "--admin", &mock.url, "--admin-token", "-CZQw"]).exit, Exit::Ok);
+    assert_eq!(mock.seen().pop().unwrap().header("authorization"), token);
+    assert_eq!(bulkhead(&["config", "-c", &file, "-e", &mock.url, "-k", "-CZQw"]).exit, Exit::Ok);
+    assert_eq!(bulkhead(&["ls", "-c", &file]).exit, Exit::Ok);
+    assert_eq!(mock.seen().pop().unwrap().header("authorization"), token);
+    assert_eq!(admin(&mock, &["token", "digits", "--rotate", "--token", "-new"]).exit, Exit::Ok);
+    assert_eq!(mock.seen().pop().unwrap().json()["token"], "-new");
 }
