@@ -10,7 +10,7 @@ mod tokens;
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-pub use self::attempts::{Attempts, TooManyFailures, origin};
+pub use self::attempts::{Attempts, Denied, TooManyFailures, origin};
 use self::signature::Signature;
 pub use self::tokens::Tokens;
 use crate::config::Token;
@@ -103,16 +103,23 @@ fn strip_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     head.eq_ignore_ascii_case(scheme).then(|| rest.trim_ascii())
 }
 
-/// A new token: 240 random bits that fit into a header and a URL.
+/// A new token: 240 random bits that fit into a header, a URL and a command line. It begins and ends with a letter or a
+/// digit, so that no program takes it for an option and a double click marks it whole.
 ///
 /// # Errors
 /// When the operating system has no randomness to give.
 pub fn generate_token() -> Result<Token, getrandom::Error> {
     use base64::Engine;
-    let mut bits = [0; 30];
-    getrandom::fill(&mut bits)?;
-    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits);
-    Ok(Token::parse(&text).unwrap_or_else(|_| unreachable!("the alphabet of base64 is visible ASCII")))
+    loop {
+        let mut bits = [0; 30];
+        getrandom::fill(&mut bits)?;
+        let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits);
+        // One in sixteen does not: another is drawn.
+        let is_plain = |text: &str| text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric);
+        if is_plain(&text) {
+            return Ok(Token::parse(&text).unwrap_or_else(|_| unreachable!("the alphabet of base64 is visible ASCII")));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +127,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::config::Strength;
 
     fn check(values: &[&str]) -> Result<(), Unauthorized> {
         let mut headers = HeaderMap::new();
@@ -153,9 +161,20 @@ mod tests {
     }
 
     #[test]
-    fn generated_tokens_differ() {
+    fn generated_tokens_differ_and_nobody_guesses_them() {
         let (a, b) = (generate_token().unwrap(), generate_token().unwrap());
         assert_ne!(a.reveal(), b.reveal());
         assert_eq!(a.reveal().len(), 40);
+        assert_eq!(a.strength(), Strength::Unguessable);
+    }
+
+    /// One in 64 random texts begins with a hyphen: `--admin-token -CZQw…` was taken for an option `-C`.
+    #[test]
+    fn a_generated_token_is_never_taken_for_an_option() {
+        for _ in 0..2000 {
+            let token = generate_token().unwrap();
+            let (first, last) = (token.reveal().as_bytes()[0], token.reveal().as_bytes()[39]);
+            assert!(first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric(), "{}", token.reveal());
+        }
     }
 }

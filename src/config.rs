@@ -45,7 +45,7 @@ pub use service::{
     Batching, Decompressor, Expose, Fuel, GatewayPolicy, Isolation, MirrorRule, Model, Rpc, Sandbox, ServiceSpec,
     TrafficState,
 };
-pub use token::{BadToken, Token, TokenPolicy};
+pub use token::{BadToken, Strength, Token, TokenPolicy};
 
 use keys::Use;
 use reader::{Given, Null};

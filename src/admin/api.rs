@@ -16,7 +16,7 @@ use super::operations;
 use super::problem::Problem;
 use super::query::Query;
 use super::{Admin, Reply, conditions};
-use crate::auth;
+use crate::auth::{self, Unauthorized};
 use crate::registry::{Condition, Operator, Order};
 
 /// Bytes of a JSON body.
@@ -124,14 +124,12 @@ fn find(method: &Method, path: &str) -> Result<(&'static Operation, Captures), P
 }
 
 fn authorize(admin: &Admin, peer: IpAddr, headers: &HeaderMap) -> Result<(), Problem> {
-    admin.attempts.check(peer)?;
-    let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let token = given.and_then(|given| given.strip_prefix(b"Bearer "));
-    if token.is_some_and(|token| auth::is_token(&admin.token, token)) {
-        return Ok(());
-    }
-    admin.attempts.failed(peer);
-    Err(Problem::unauthorized())
+    let authenticate = || {
+        let given = headers.get(AUTHORIZATION).ok_or(Unauthorized::Missing)?;
+        let token = given.as_bytes().strip_prefix(b"Bearer ").ok_or(Unauthorized::Malformed)?;
+        if auth::is_token(&admin.token, token) { Ok(()) } else { Err(Unauthorized::WrongToken) }
+    };
+    Ok(admin.attempts.bound(peer, admin.token.strength(), authenticate)?)
 }
 
 /// A JSON body, whole. Without a `Content-Type` it is taken for JSON.

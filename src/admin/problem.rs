@@ -9,7 +9,7 @@ use http_body_util::{Either, Full};
 use serde_json::{Map, Value};
 
 use super::{Reply, conditions};
-use crate::auth::TooManyFailures;
+use crate::auth::Denied;
 use crate::config::Mistakes;
 use crate::registry::ChangeError;
 use crate::storage::{Entry, StorageError};
@@ -235,8 +235,12 @@ impl Problem {
     }
 }
 
-impl From<TooManyFailures> for Problem {
-    fn from(failures: TooManyFailures) -> Self {
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let failures = match denied {
+            Denied::Unauthorized(_) => return Self::unauthorized(),
+            Denied::TooManyFailures(failures) => failures,
+        };
         let mut problem = Self::new(&RATE_LIMITED, "too many wrong admin tokens came from this address");
         problem.more.retry_after = Some(failures.retry_after);
         problem

@@ -1,29 +1,46 @@
 //! Bounds how many wrong tokens one address may try in a second, so that a weak token cannot be guessed at line rate.
 //!
-//! Over the bound, an address is refused before anything is compared: a right token would otherwise still be told from a
-//! wrong one. That is also why it is for each address alone, and off for callers where a gateway gives all of them one.
+//! - A token that somebody chose may be weak. Over the bound an address is refused before anything is compared: a right
+//!   token would otherwise still be told from a wrong one. An address that has shown a right token in the last minutes has
+//!   a reserve of failures, so that others who share it do not lock its owner out. In the long run the bound is the same.
+//! - A token that nobody can guess needs no protection, so the right one is let in at any time. Wrong ones over the bound
+//!   are told to wait.
+//!
+//! A request without a token guesses nothing and is not counted. The bound is off for callers unless it is set: where a
+//! gateway is in front, all of them have its address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Unauthorized;
+use crate::config::Strength;
+
+/// The time in which as many failures may come at once as the bound allows for it.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Addresses remembered at once. Whoever has more than these to attack from is not stopped by counting addresses.
+/// The same for an address that has shown a right token, and how long that is remembered of it.
+const TRUSTED_WINDOW: Duration = Duration::from_secs(300);
+/// A right token is noted again only after this time: most requests change nothing.
+const RENEWED_AFTER: Duration = Duration::from_secs(60);
+/// Addresses remembered at once, of each kind. Whoever has more than these to attack from is not stopped by counting
+/// addresses.
 const MOST_ADDRESSES: usize = 10_000;
 
-/// The failed attempts of the last second, by address.
+/// The failed attempts of each address.
 #[derive(Debug)]
 pub struct Attempts {
     most: Option<NonZeroU32>,
-    failed: Mutex<HashMap<IpAddr, Failed>>,
+    known: Mutex<Known>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Failed {
-    since: Instant,
-    count: u32,
+#[derive(Debug, Default)]
+struct Known {
+    /// When the failures of an address will have been worked off, if no more come.
+    failing: HashMap<IpAddr, Instant>,
+    /// When an address showed a right token.
+    trusted: HashMap<IpAddr, Instant>,
 }
 
 /// This address has failed too often; it may try again in a while.
@@ -32,51 +49,113 @@ pub struct TooManyFailures {
     pub retry_after: Duration,
 }
 
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    Unauthorized(Unauthorized),
+    TooManyFailures(TooManyFailures),
+}
+
 impl Attempts {
     /// `most` failures a second from one address; `None` for no bound.
     pub fn new(most: Option<NonZeroU32>) -> Self {
-        Self { most, failed: Mutex::default() }
+        Self { most, known: Mutex::default() }
     }
 
-    /// Before anything is compared: whether the address may try.
+    /// Has a request from `address` authenticated, within the bound. `strength` is that of the tokens it is compared with.
     ///
     /// # Errors
-    /// When it has failed as often as it may in the present second.
-    pub fn check(&self, address: IpAddr) -> Result<(), TooManyFailures> {
-        if self.most.is_none() { Ok(()) } else { self.check_at(address, Instant::now()) }
+    /// Why the request is not let in.
+    pub fn bound<T>(
+        &self,
+        address: IpAddr,
+        strength: Strength,
+        authenticate: impl FnOnce() -> Result<T, Unauthorized>,
+    ) -> Result<T, Denied> {
+        let Some(most) = self.most else { return authenticate().map_err(Denied::Unauthorized) };
+        self.bound_at(most, origin(address), strength, authenticate, Instant::now())
     }
 
-    /// The attempt failed.
-    pub fn failed(&self, address: IpAddr) {
-        self.failed_at(address, Instant::now());
-    }
-
-    fn check_at(&self, address: IpAddr, now: Instant) -> Result<(), TooManyFailures> {
-        let Some(most) = self.most else { return Ok(()) };
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Failed { since, count }) = failed.get(&origin(address)) else { return Ok(()) };
-        let left = WINDOW.saturating_sub(now.saturating_duration_since(*since));
-        if *count < most.get() || left.is_zero() { Ok(()) } else { Err(TooManyFailures { retry_after: left }) }
-    }
-
-    fn failed_at(&self, address: IpAddr, now: Instant) {
-        if self.most.is_none() {
-            return;
+    fn bound_at<T>(
+        &self,
+        most: NonZeroU32,
+        address: IpAddr,
+        strength: Strength,
+        authenticate: impl FnOnce() -> Result<T, Unauthorized>,
+        now: Instant,
+    ) -> Result<T, Denied> {
+        let pause = WINDOW / most.get();
+        let can_be_guessed = strength == Strength::Guessable;
+        if can_be_guessed {
+            self.known().check(address, pause, now).map_err(Denied::TooManyFailures)?;
         }
-        let is_over = |failed: &Failed| now.saturating_duration_since(failed.since) >= WINDOW;
-        let address = origin(address);
-        let mut all = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MOST_ADDRESSES && !all.contains_key(&address) {
-            all.retain(|_, failed| !is_over(failed));
-            if all.len() >= MOST_ADDRESSES {
-                return;
+        match authenticate() {
+            Ok(shown) => {
+                if can_be_guessed {
+                    self.known().trust(address, now);
+                }
+                Ok(shown)
             }
+            Err(Unauthorized::Missing) => Err(Denied::Unauthorized(Unauthorized::Missing)),
+            Err(why) => match self.known().fail(address, pause, now) {
+                Ok(()) => Err(Denied::Unauthorized(why)),
+                Err(failures) => Err(Denied::TooManyFailures(failures)),
+            },
         }
-        let failed = all.entry(address).or_insert(Failed { since: now, count: 0 });
-        if is_over(failed) {
-            *failed = Failed { since: now, count: 0 };
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Says whether the address may fail once more; each failure takes `pause` to be worked off.
+    fn check(&self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), TooManyFailures> {
+        let Some(worked_off) = self.failing.get(&address) else { return Ok(()) };
+        let window = if self.is_trusted(address, now) { TRUSTED_WINDOW } else { WINDOW };
+        let after_one_more = worked_off.saturating_duration_since(now) + pause;
+        match after_one_more.checked_sub(window) {
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(retry_after) => Err(TooManyFailures { retry_after }),
         }
-        failed.count += 1;
+    }
+
+    /// Counts a failure, unless there have been too many already.
+    fn fail(&mut self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), TooManyFailures> {
+        self.check(address, pause, now)?;
+        if make_room(&mut self.failing, address, |worked_off| *worked_off <= now) {
+            let worked_off = self.failing.entry(address).or_insert(now);
+            *worked_off = now.max(*worked_off) + pause;
+        }
+        Ok(())
+    }
+
+    fn is_trusted(&self, address: IpAddr, now: Instant) -> bool {
+        self.trusted.get(&address).is_some_and(|shown| now.saturating_duration_since(*shown) < TRUSTED_WINDOW)
+    }
+
+    /// Notes that the address has shown a right token.
+    fn trust(&mut self, address: IpAddr, now: Instant) {
+        let since = |shown: &Instant| now.saturating_duration_since(*shown);
+        let is_renewed = self.trusted.get(&address).is_none_or(|shown| since(shown) >= RENEWED_AFTER);
+        if is_renewed && make_room(&mut self.trusted, address, |shown| since(shown) >= TRUSTED_WINDOW) {
+            self.trusted.insert(address, now);
+        }
+    }
+}
+
+/// Says whether there is room for `address`, after what `is_over` has been forgotten if there was none.
+fn make_room<T>(all: &mut HashMap<IpAddr, T>, address: IpAddr, is_over: impl Fn(&T) -> bool) -> bool {
+    if all.len() >= MOST_ADDRESSES && !all.contains_key(&address) {
+        all.retain(|_, entry| !is_over(entry));
+    }
+    all.len() < MOST_ADDRESSES || all.contains_key(&address)
+}
+
+impl From<Unauthorized> for Denied {
+    fn from(why: Unauthorized) -> Self {
+        Self::Unauthorized(why)
     }
 }
 
@@ -95,48 +174,149 @@ pub fn origin(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    const THREE: NonZeroU32 = NonZeroU32::new(3).unwrap();
+
+    /// Attempts that are made at given milliseconds.
+    struct Scene {
+        attempts: Attempts,
+        start: Instant,
+        strength: Strength,
+    }
+
+    impl Scene {
+        fn new(strength: Strength) -> Self {
+            Self { attempts: Attempts::new(Some(THREE)), start: Instant::now(), strength }
+        }
+
+        fn show(&self, last: u32, millis: u64, shown: Result<(), Unauthorized>) -> Result<(), Denied> {
+            let now = self.start + Duration::from_millis(millis);
+            self.attempts.bound_at(THREE, ip(last), self.strength, || shown, now)
+        }
+
+        fn fail(&self, last: u32, millis: u64) -> Result<(), Denied> {
+            self.show(last, millis, Err(Unauthorized::WrongToken))
+        }
+    }
+
+    const WRONG: Result<(), Denied> = Err(Denied::Unauthorized(Unauthorized::WrongToken));
+
     fn ip(last: u32) -> IpAddr {
         std::net::Ipv4Addr::from_bits(0x0a00_0000 + last).into()
     }
 
-    #[test]
-    fn an_address_that_failed_often_waits_for_the_next_second_and_no_other_does() {
-        let attempts = Attempts::new(NonZeroU32::new(3));
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        for _ in 0..3 {
-            assert_eq!(attempts.check_at(ip(1), at(100)), Ok(()));
-            attempts.failed_at(ip(1), at(100));
+    fn wait(millis: u64) -> Result<(), Denied> {
+        Err(Denied::TooManyFailures(TooManyFailures { retry_after: Duration::from_millis(millis) }))
+    }
+
+    /// In whole milliseconds, rounded up: a third of a second is none.
+    fn rounded(outcome: Result<(), Denied>) -> Result<(), Denied> {
+        match outcome {
+            Err(Denied::TooManyFailures(TooManyFailures { retry_after })) => {
+                wait(retry_after.as_nanos().div_ceil(1_000_000) as u64)
+            }
+            other => other,
         }
-        let wait = Err(TooManyFailures { retry_after: Duration::from_millis(600) });
-        assert_eq!(attempts.check_at(ip(1), at(500)), wait);
-        assert_eq!(attempts.check_at(ip(2), at(500)), Ok(()));
-        assert_eq!(attempts.check_at(ip(1), at(1100)), Ok(()));
-        attempts.failed_at(ip(1), at(1100));
-        assert_eq!(attempts.check_at(ip(1), at(1101)), Ok(()), "a new second, a new count");
+    }
+
+    #[test]
+    fn an_address_that_failed_often_waits_before_anything_is_compared_and_no_other_does() {
+        let scene = Scene::new(Strength::Guessable);
+        for _ in 0..3 {
+            assert_eq!(scene.fail(1, 100), WRONG);
+        }
+        assert_eq!(rounded(scene.fail(1, 100)), wait(334));
+        assert_eq!(rounded(scene.show(1, 200, Ok(()))), wait(234), "a right token is not told from a wrong one");
+        assert_eq!(scene.show(2, 200, Ok(())), Ok(()));
+        assert_eq!(scene.fail(1, 500), WRONG);
+        assert!(matches!(scene.fail(1, 501), Err(Denied::TooManyFailures(_))));
+        assert_eq!(scene.show(1, 1500, Ok(())), Ok(()));
+    }
+
+    #[test]
+    fn who_has_shown_a_right_token_is_not_locked_out_by_others_at_its_address() {
+        let scene = Scene::new(Strength::Guessable);
+        assert_eq!(scene.show(1, 0, Ok(())), Ok(()));
+        // Nineteen a second for half a minute.
+        for step in 0..570 {
+            assert_eq!(scene.fail(1, step * 1000 / 19), WRONG, "{step}");
+            assert_eq!(scene.show(1, step * 1000 / 19, Ok(())), Ok(()), "{step}");
+        }
+    }
+
+    #[test]
+    fn guessing_is_bounded_in_the_long_run_whatever_has_been_shown() {
+        let scene = Scene::new(Strength::Guessable);
+        let hour = 3_600_000;
+        let mut compared = 0;
+        for millis in (0..hour).step_by(10) {
+            let _ = scene.show(1, millis, Ok(()));
+            compared += u64::from(scene.fail(1, millis) == WRONG);
+        }
+        let most = 3 * (hour / 1000 + TRUSTED_WINDOW.as_secs());
+        assert!((most - 3..=most + 3).contains(&compared), "{compared} of {most}");
+    }
+
+    #[test]
+    fn an_address_is_trusted_for_some_minutes() {
+        let scene = Scene::new(Strength::Guessable);
+        assert_eq!(scene.show(1, 0, Ok(())), Ok(()));
+        for _ in 0..4 {
+            assert_eq!(scene.fail(1, 299_900), WRONG);
+        }
+        assert!(matches!(scene.fail(1, 300_000), Err(Denied::TooManyFailures(_))));
+    }
+
+    #[test]
+    fn a_token_that_nobody_guesses_is_let_in_at_any_time() {
+        let scene = Scene::new(Strength::Unguessable);
+        for _ in 0..3 {
+            assert_eq!(scene.fail(1, 0), WRONG);
+        }
+        for _ in 0..1000 {
+            assert_eq!(rounded(scene.fail(1, 0)), wait(334), "who is refused does not wait any longer for that");
+            assert_eq!(scene.show(1, 0, Ok(())), Ok(()));
+        }
+        assert!(scene.attempts.known().trusted.is_empty());
+    }
+
+    #[test]
+    fn a_request_without_a_token_guesses_nothing() {
+        let scene = Scene::new(Strength::Guessable);
+        for _ in 0..100 {
+            let missing = Err(Denied::Unauthorized(Unauthorized::Missing));
+            assert_eq!(scene.show(1, 0, Err(Unauthorized::Missing)), missing);
+        }
+        assert_eq!(scene.show(1, 0, Ok(())), Ok(()));
     }
 
     #[test]
     fn without_a_bound_nothing_is_remembered() {
         let attempts = Attempts::new(None);
         for _ in 0..100 {
-            attempts.failed(ip(1));
+            let wrong: Result<(), Denied> =
+                attempts.bound(ip(1), Strength::Guessable, || Err(Unauthorized::WrongToken));
+            assert_eq!(wrong, WRONG);
         }
-        assert_eq!(attempts.check(ip(1)), Ok(()));
-        assert!(attempts.failed.lock().unwrap().is_empty());
+        assert!(attempts.known().failing.is_empty());
     }
 
     #[test]
     fn however_many_addresses_fail_few_are_remembered() {
-        let attempts = Attempts::new(NonZeroU32::new(1));
-        let start = Instant::now();
+        let scene = Scene::new(Strength::Guessable);
         for last in 0..MOST_ADDRESSES as u32 + 100 {
-            attempts.failed_at(ip(last), start);
+            assert_eq!(scene.fail(last, 0), WRONG);
         }
-        assert_eq!(attempts.failed.lock().unwrap().len(), MOST_ADDRESSES);
-        assert!(attempts.check_at(ip(7), start).is_err(), "who is remembered stays so");
-        attempts.failed_at(ip(1 << 20), start + WINDOW);
-        assert_eq!(attempts.failed.lock().unwrap().len(), 1, "and is forgotten when it is over");
+        assert_eq!(scene.attempts.known().failing.len(), MOST_ADDRESSES);
+        for _ in 0..2 {
+            assert_eq!(scene.fail(7, 0), WRONG);
+        }
+        assert!(matches!(scene.fail(7, 0), Err(Denied::TooManyFailures(_))), "who is remembered stays so");
+        assert_eq!(scene.fail(1 << 20, 2000), WRONG);
+        assert_eq!(scene.attempts.known().failing.len(), 1, "and is forgotten when it is over");
+        for last in 0..MOST_ADDRESSES as u32 + 100 {
+            assert_eq!(scene.show(last, 2000, Ok(())), Ok(()));
+        }
+        assert_eq!(scene.attempts.known().trusted.len(), MOST_ADDRESSES);
     }
 
     #[test]

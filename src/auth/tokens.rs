@@ -1,6 +1,6 @@
 //! The secrets of one service: the current token, and while clients move over to it, the one before.
 
-use crate::config::Token;
+use crate::config::{Strength, Token};
 
 use super::is_token;
 use super::signature::Key;
@@ -10,6 +10,7 @@ use super::signature::Key;
 pub struct Tokens {
     current: Secret,
     previous: Option<Secret>,
+    strength: Strength,
 }
 
 /// A token, and what signatures are checked with: made once, because it costs as much as the check itself.
@@ -21,7 +22,13 @@ struct Secret {
 
 impl Tokens {
     pub fn new(current: Token, previous: Option<Token>) -> Self {
-        Self { current: current.into(), previous: previous.map(Secret::from) }
+        let strength = current.strength().min(previous.as_ref().map_or(Strength::Unguessable, Token::strength));
+        Self { current: current.into(), previous: previous.map(Secret::from), strength }
+    }
+
+    /// The strength of the weaker one.
+    pub fn strength(&self) -> Strength {
+        self.strength
     }
 
     /// Compares in a time that depends only on the lengths, and on how many tokens there are.

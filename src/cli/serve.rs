@@ -26,8 +26,8 @@ pub(super) struct ServeArgs {
     /// Forward requests for names that are no services here, as this file says (see `bulkhead gateway --help`)
     #[arg(long, value_name = "FILE", env = "BULKHEAD_GATEWAY")]
     gateway: Option<PathBuf>,
-    /// Wrong tokens a second from one address; then it gets 429, whatever it sends [default: no such limit, since a gateway
-    /// in front is one address; the admin listener always allows 10]
+    /// Wrong tokens a second from one address; over that it gets 429, and if the token is one that could be guessed, for the
+    /// right one too [default: no such limit, since a gateway in front is one address; the admin listener always allows 10]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_FAILED_LOGINS_PER_ADDRESS")]
     max_failed_logins_per_address: Option<NonZeroU32>,
     #[command(flatten)]

@@ -20,6 +20,14 @@ pub enum TokenPolicy {
     Public,
 }
 
+/// How hard a token is to guess for somebody who can try many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strength {
+    Guessable,
+    /// As hard to guess as a key. Generated tokens are.
+    Unguessable,
+}
+
 /// The text is no token. It does not say which text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadToken;
@@ -30,6 +38,16 @@ impl Token {
     pub fn parse(text: &str) -> Result<Self, BadToken> {
         let good = (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         if good { Ok(Self(text.into())) } else { Err(BadToken) }
+    }
+
+    /// A token of 32 characters, of which 10 differ, holds 128 bits if it was drawn at random. What is shorter may be a
+    /// word.
+    pub fn strength(&self) -> Strength {
+        const LEAST: usize = 32;
+        const LEAST_DIFFERENT: u32 = 10;
+        let seen = self.0.bytes().fold(0_u128, |seen, byte| seen | 1 << (byte & 0x7f));
+        let is_strong = self.0.len() >= LEAST && seen.count_ones() >= LEAST_DIFFERENT;
+        if is_strong { Strength::Unguessable } else { Strength::Guessable }
     }
 
     /// The secret itself; whoever calls this answers for where it goes.
@@ -64,6 +82,15 @@ mod tests {
             assert_eq!(token.reveal(), good);
             assert_eq!(format!("{token:?} {:?}", TokenPolicy::Given(token.clone())), "Token(…) Given(Token(…))");
         }
+        let strength = |text: &str| Token::parse(text).unwrap().strength();
+        for guessable in ["secret", &"k".repeat(40), "correct-horse-battery-staple", "0123456789abcdef0123456789abcde"]
+        {
+            assert_eq!(strength(guessable), Strength::Guessable, "{guessable}");
+        }
+        for strong in ["d41d8cd98f00b204e9800998ecf8427e", "3fa85f64-5717-4562-b3fc-2c963f66afa6"] {
+            assert_eq!(strength(strong), Strength::Unguessable, "{strong}");
+        }
+        assert!(Strength::Guessable < Strength::Unguessable, "of two tokens the weaker one counts");
         let too_long = "x".repeat(513);
         for bad in ["", "a b", "a\t", "tök", "a\u{7f}", &too_long] {
             assert!(Token::parse(bad).is_err(), "{bad:?}");

@@ -280,13 +280,9 @@ impl Line {
     }
 
     fn authenticate(&self, state: &State, headers: &HeaderMap, uri: &Uri, peer: IpAddr) -> Result<Caller, Refusal> {
-        if !state.is_public() {
-            self.attempts.check(peer)?;
-        }
-        state.authenticate(headers, target(uri)).map_err(|why| {
-            self.attempts.failed(peer);
-            why.into()
-        })
+        let authenticated =
+            self.attempts.bound(peer, state.token_strength(), || state.authenticate(headers, target(uri)));
+        authenticated.map_err(Refusal::from)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::http1::HeadFault;
-use crate::auth::{TooManyFailures, Unauthorized};
+use crate::auth::{Denied, Unauthorized};
 use crate::config;
 use crate::gateway::{Failure, Reset};
 use crate::incoming::Broken;
@@ -343,15 +343,12 @@ impl From<Failure> for Refusal {
     }
 }
 
-impl From<Unauthorized> for Refusal {
-    fn from(why: Unauthorized) -> Self {
-        Self::Unauthorized(why)
-    }
-}
-
-impl From<TooManyFailures> for Refusal {
-    fn from(failures: TooManyFailures) -> Self {
-        Self::TooManyFailures { retry_after: failures.retry_after }
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthorized(why) => Self::Unauthorized(why),
+            Denied::TooManyFailures(failures) => Self::TooManyFailures { retry_after: failures.retry_after },
+        }
     }
 }
 

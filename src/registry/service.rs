@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::mirror::{COPIES_UNDER_WAY, Mirror};
 use super::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
+use crate::config::Strength;
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
 use crate::threads::{Held, Spread};
@@ -93,6 +94,11 @@ impl State {
 
     pub fn is_public(&self) -> bool {
         self.tokens.is_none()
+    }
+
+    /// The strength of its tokens. Where there is none, there is nothing to guess.
+    pub fn token_strength(&self) -> Strength {
+        self.tokens.as_ref().map_or(Strength::Unguessable, |tokens| tokens.strength())
     }
 
     /// Checks who calls against the tokens of this moment: they change without a new version.
