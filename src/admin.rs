@@ -9,41 +9,42 @@ mod conditions;
 mod deploy;
 mod gateway;
 mod listener;
+mod metrics;
 mod numbers;
 mod openapi;
 mod operation;
 mod operations;
 mod problem;
 mod query;
+mod seats;
 mod view;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
-use http_body_util::{Either, Full, channel::Channel};
-use hyper::body::Incoming;
+use http_body_util::channel::Channel;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::Attempts;
 use crate::config::Token;
-use crate::front::Front;
+use crate::front::{Arrival, Content, Front};
 use crate::gateway::Gateway;
 use crate::registry::Registry;
 use crate::storage::Storage;
 use crate::telemetry::LogWriter;
 
-/// Wrong tokens a second from one address: operators do not come through a gateway.
+/// Wrong tokens a second from one address.
 pub const MAX_FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 pub use self::gateway::GatewayAdmin;
 use self::listener::Answers;
 pub(crate) use self::openapi::text as openapi;
+use self::seats::Seat;
 
-type Reply = http::Response<Either<Full<Bytes>, Channel<Bytes>>>;
+type Reply = http::Response<Content<Channel<Bytes>>>;
 
 /// The control plane of one host.
 pub struct Admin {
@@ -63,8 +64,8 @@ pub struct Admin {
 }
 
 impl Answers for Admin {
-    async fn answer(self: Arc<Self>, peer: IpAddr, request: Request<Incoming>) -> Reply {
-        api::handle(self, peer, request).await
+    async fn answer(self: Arc<Self>, arrival: Arrival, seat: &Seat) -> Reply {
+        api::handle(self, arrival, seat).await
     }
 }
 

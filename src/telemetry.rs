@@ -8,12 +8,13 @@ mod exposition;
 mod histogram;
 mod log;
 mod metrics;
+mod plain;
 mod sizes;
 mod text;
 mod upstreams;
 
 pub use self::access::{Entry, Format};
-pub use self::exposition::{HostNumbers, Seen, exposition};
+pub use self::exposition::{HostNumbers, MetricsFormat, Seen, exposition};
 pub use self::log::{LogThread, LogWriter, install as install_log};
 pub use self::metrics::ServiceMetrics;
 pub(crate) use self::text::push_ms;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +14,11 @@ use super::operation::{Access, Asked, Captures, Operation, ShapeName};
 use super::operations;
 use super::problem::Problem;
 use super::query::Query;
+use super::seats::Seat;
 use super::{Admin, Reply, conditions};
 use crate::auth::{self, Unauthorized};
+use crate::front::{Arrival, Content};
+use crate::incoming::Incoming;
 use crate::registry::{Condition, Operator, Order};
 
 /// Bytes of a JSON body.
@@ -28,33 +30,37 @@ const LONGEST_ACTOR: usize = 64;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-pub(super) async fn handle(admin: Arc<Admin>, peer: IpAddr, request: Request<Incoming>) -> Reply {
-    let mut reply = answer(admin, peer, request).await.unwrap_or_else(|problem| problem.reply());
+pub(super) async fn handle(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Reply {
+    let mut reply = answer(admin, arrival, seat).await.unwrap_or_else(|problem| problem.reply());
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
 
-async fn answer(admin: Arc<Admin>, peer: IpAddr, request: Request<Incoming>) -> Result<Reply, Problem> {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
+async fn answer(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Result<Reply, Problem> {
+    let Arrival { method, uri, headers, body, fault, ends, .. } = arrival;
+    if let Some(fault) = fault {
+        return Err(fault.into());
+    }
+    let path = uri.path();
     // Whoever has no token does not learn what is there.
     if path == "/api" || path.starts_with("/api/") {
-        authorize(&admin, peer, &parts.headers)?;
+        authorize(&admin, ends.peer, &headers)?;
+        seat.token_shown();
     }
-    let (operation, captures) = find(&parts.method, path)?;
+    let (operation, captures) = find(&method, path)?;
     let query = match operation.access {
-        Access::Operator => Query::parse(parts.uri.query().unwrap_or_default(), operation.query)?,
+        Access::Operator => Query::parse(uri.query().unwrap_or_default(), operation.query)?,
         // Probes and scrapers may add what they like.
         Access::Open => Query::default(),
     };
     let order = match operation.action {
-        Some(action) => Some(order(operation, action, &admin, peer, &parts.headers)?),
+        Some(action) => Some(order(operation, action, &admin, ends.peer, &headers)?),
         None => None,
     };
     let service = captures.get("name").unwrap_or_default().to_owned();
     let (registry, wanted) = (Arc::clone(&admin.registry), order.clone());
-    let asked = Asked { admin, headers: parts.headers, query, captures, body, order };
+    let asked = Asked { admin, headers, query, captures, body, order };
     let outcome = match wanted {
         None => (operation.run)(asked).await,
         Some(order) => {
@@ -142,7 +148,7 @@ pub(super) async fn json_body(headers: &HeaderMap, body: Incoming) -> Result<Byt
     match Limited::new(body, MAX_JSON).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::body_too_large(MAX_JSON)),
-        Err(_) => Err(Problem::bad_request("the body broke off")),
+        Err(error) => Err(Problem::bad_request(error.to_string())),
     }
 }
 
@@ -159,13 +165,13 @@ pub(super) fn json_reply<T: Serialize + JsonSchema>(status: StatusCode, value: &
 
 /// An answer without a body.
 pub(super) fn empty_reply(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Either::Left(Full::default()));
+    let mut reply = Response::new(Content::Whole(Bytes::new()));
     *reply.status_mut() = status;
     reply
 }
 
 pub(super) fn text_reply(status: StatusCode, content_type: HeaderValue, text: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Either::Left(Full::new(text.into())));
+    let mut reply = Response::new(Content::Whole(text.into()));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, content_type);
     reply

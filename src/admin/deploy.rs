@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::{Either, channel::Channel};
+use http_body_util::channel::Channel;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::view::{Deployed, service_file};
 use super::{Admin, Reply, conditions};
 use crate::config::ServiceFile;
+use crate::front::Content;
 use crate::registry::{Change, ChangeError, Files, Order, Part, Progress, Report};
 use crate::storage::{Digest, ModelFile};
 
@@ -197,7 +198,7 @@ impl Deploy {
             };
             let _ = sender.send_data(last.to_line()).await;
         });
-        let mut reply = Response::new(Either::Right(body));
+        let mut reply = Response::new(Content::Coming(Box::new(body)));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         Ok(reply)
     }

@@ -1,23 +1,23 @@
 //! The admin listener of a gateway that is no host: health, metrics, and its upstreams. There is nothing to change and
 //! nothing secret, so there is no token.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Method, Request, StatusCode};
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Reply;
 use super::api::{json_reply, text_reply};
 use super::listener::{self, Answers};
-use super::operations::{METRICS, TEXT};
+use super::metrics;
+use super::operations::TEXT;
 use super::problem::Problem;
-use crate::front::Front;
+use super::seats::Seat;
+use crate::front::{Arrival, Front};
 use crate::gateway::Gateway;
-use crate::telemetry::{HostNumbers, LogWriter, Seen, exposition};
+use crate::telemetry::{HostNumbers, LogWriter, Seen};
 
 /// What the operators of a gateway see.
 pub struct GatewayAdmin {
@@ -29,8 +29,8 @@ pub struct GatewayAdmin {
 }
 
 impl Answers for GatewayAdmin {
-    async fn answer(self: Arc<Self>, _: IpAddr, request: Request<Incoming>) -> Reply {
-        let mut reply = self.find(&request).unwrap_or_else(|problem| problem.reply());
+    async fn answer(self: Arc<Self>, arrival: Arrival, _: &Seat) -> Reply {
+        let mut reply = self.find(&arrival).unwrap_or_else(|problem| problem.reply());
         reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         reply
     }
@@ -42,12 +42,15 @@ impl GatewayAdmin {
         listener::serve(self, listener, end).await;
     }
 
-    fn find<B: Body>(&self, request: &Request<B>) -> Result<Reply, Problem> {
-        let path = request.uri().path();
+    fn find(&self, arrival: &Arrival) -> Result<Reply, Problem> {
+        if let Some(fault) = arrival.fault {
+            return Err(fault.into());
+        }
+        let path = arrival.uri.path();
         if !["/healthz", "/readyz", "/metrics", "/api/v1/upstreams"].contains(&path) {
             return Err(Problem::not_found(path));
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if !matches!(arrival.method, Method::GET | Method::HEAD) {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
         let text = |status, text: &'static str| Ok(text_reply(status, HeaderValue::from_static(TEXT), text));
@@ -56,12 +59,12 @@ impl GatewayAdmin {
             "/readyz" if *self.draining.borrow() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" if self.gateway.is_settled() => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not_ready\n"),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(&arrival.headers),
             _ => json_reply(StatusCode::OK, &self.gateway.description()),
         }
     }
 
-    fn metrics(&self) -> Result<Reply, Problem> {
+    fn metrics(&self, headers: &HeaderMap) -> Result<Reply, Problem> {
         let mut seen = self.gateway.seen();
         let nobody = Arc::clone(self.front.nobody());
         seen.push(Seen { service: String::new(), metrics: nobody, instances: Vec::new(), by_version: Vec::new() });
@@ -70,8 +73,6 @@ impl GatewayAdmin {
             connections_turned_away: self.front.connections_turned_away(),
             log_lines_lost: self.log.lost(),
         };
-        let text =
-            exposition(seen, self.gateway.upstreams_seen(), numbers).map_err(|error| Problem::internal(&error))?;
-        Ok(text_reply(StatusCode::OK, HeaderValue::from_static(METRICS), text))
+        metrics::reply(headers, seen, self.gateway.upstreams_seen(), numbers)
     }
 }

@@ -1,48 +1,56 @@
-//! Takes operators' connections, and serves each in a task of its own.
+//! Takes operators' connections, and serves each in a task of its own, with the same reader and writer of HTTP/1 as the
+//! data listener.
 
-use std::convert::Infallible;
-use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http_body_util::channel::Channel;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::Reply;
+use super::seats::{MOST_CONNECTIONS, Seat, Seats};
+use crate::front::http1::{Connection, Outgoing, Service};
+use crate::front::{Arrival, ClientGone, Content, Drain, Ends, Patience};
 
-/// Connections at once; operators are few.
-const MAX_CONNECTIONS: usize = 256;
-/// A head must be complete in this time; it is also how long a connection may rest.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// After the system has refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What answers operators.
 pub(super) trait Answers: Send + Sync + 'static {
-    fn answer(self: Arc<Self>, peer: IpAddr, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+    /// Answers a request, whatever is wrong with it. `seat` is that of its connection.
+    fn answer(self: Arc<Self>, arrival: Arrival, seat: &Seat) -> impl Future<Output = Reply> + Send;
 }
 
-/// Serves operators until `end` turns true.
+/// Serves operators until `end` turns true. A connection that finds none free takes the place of an older one.
 pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut end: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (mut seats, mut sessions) = (Seats::default(), JoinSet::new());
+    let drain = Drain::new(end.clone());
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
             () = ended(&mut end) => return,
+            Some(session) = sessions.join_next_with_id() => {
+                seats.leave(session.map_or_else(|error| error.id(), |(id, ())| id));
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (admin, end) = (Arc::clone(&admin), end.clone());
-                tokio::spawn(async move {
-                    let _place = place;
-                    connection(admin, stream, peer.ip(), end).await;
-                });
+                while sessions.len() >= MOST_CONNECTIONS {
+                    seats.make_room();
+                    let Some(session) = sessions.join_next_with_id().await else { break };
+                    seats.leave(session.map_or_else(|error| error.id(), |(id, ())| id));
+                }
+                let Ok(local) = stream.local_addr() else { continue };
+                let ends = Ends { peer: peer.ip(), local };
+                let seat = Seat::default();
+                let session = Session { admin: Arc::clone(&admin), seat: seat.clone() };
+                let task = sessions.spawn(session.serve(stream, ends, drain.clone()));
+                seats.take(peer.ip(), seat, task);
             }
             Err(error) => {
                 tracing::warn!(%error, "no admin connection could be accepted");
@@ -52,24 +60,110 @@ pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut e
     }
 }
 
-async fn connection(admin: Arc<impl Answers>, stream: TcpStream, peer: IpAddr, mut end: watch::Receiver<bool>) {
-    let service = service_fn(|request| {
-        let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(admin.answer(peer, request).await) }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(64 << 10);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        ended = &mut connection => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "admin connection ended");
-            }
-        }
-        () = ended(&mut end) => {}
+async fn ended(end: &mut watch::Receiver<bool>) {
+    let _ = end.wait_for(|end| *end).await;
+}
+
+/// One operator's connection.
+struct Session<A> {
+    admin: Arc<A>,
+    seat: Seat,
+}
+
+impl<A: Answers> Session<A> {
+    async fn serve(self, stream: TcpStream, ends: Ends, drain: Drain) {
+        // Answers are written whole; waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        Connection::new(&self, (stream, &[]), ends, Patience::default(), u64::MAX, drain).serve().await;
     }
 }
 
-async fn ended(end: &mut watch::Receiver<bool>) {
-    let _ = end.wait_for(|end| *end).await;
+impl<A: Answers> Service for Session<A> {
+    type Reply = Reply;
+    const REPLIES_EARLY: bool = false;
+
+    async fn answer(&self, arrival: Arrival) -> Result<Reply, ClientGone> {
+        Ok(Arc::clone(&self.admin).answer(arrival, &self.seat).await)
+    }
+}
+
+impl Outgoing for Response<Content<Channel<Bytes>>> {
+    type Stream = Channel<Bytes>;
+
+    fn status(&self) -> StatusCode {
+        Self::status(self)
+    }
+
+    fn reason(&self) -> &[u8] {
+        Self::status(self).canonical_reason().unwrap_or_default().as_bytes()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        Self::headers(self)
+    }
+
+    fn each_header(&self, mut write: impl FnMut(&HeaderName, &[u8])) {
+        for (name, value) in Self::headers(self) {
+            write(name, value.as_bytes());
+        }
+    }
+
+    fn content(&self) -> &Content<Channel<Bytes>> {
+        self.body()
+    }
+
+    fn into_content(self) -> Content<Channel<Bytes>> {
+        self.into_body()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Answers everything with more than sockets hold.
+    struct Much;
+
+    impl Answers for Much {
+        async fn answer(self: Arc<Self>, _: Arrival, _: &Seat) -> Reply {
+            Response::new(Content::Whole(vec![b'x'; 64 << 20].into()))
+        }
+    }
+
+    /// A client, and the serving of its connection.
+    async fn connect() -> (TcpStream, impl Future<Output = ()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let ends = Ends { peer: peer.ip(), local: stream.local_addr().unwrap() };
+        let (tell, told) = watch::channel(false);
+        let session = Session { admin: Arc::new(Much), seat: Seat::default() };
+        let served = async move {
+            let _tell = tell;
+            session.serve(stream, ends, Drain::new(told)).await;
+        };
+        (client, served)
+    }
+
+    /// Connections that pipelined requests and read nothing were kept for as long as their clients liked. Time runs on by
+    /// itself where nothing else happens.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let (mut client, served) = connect().await;
+        client.write_all(&b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(10)).await.unwrap();
+        let began = tokio::time::Instant::now();
+        served.await;
+        assert_eq!(began.elapsed().as_secs(), Patience::default().write.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_given_up() {
+        let (mut client, served) = connect().await;
+        let began = tokio::time::Instant::now();
+        served.await;
+        assert_eq!(began.elapsed().as_secs(), Patience::default().silent.as_secs());
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    }
 }

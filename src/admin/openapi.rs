@@ -13,7 +13,8 @@ use crate::storage::Entry;
 
 const ABOUT: &str = "The control plane of one Bulkhead host. Everything below `/api` needs the admin token, which is in \
     `admin.token` in the data directory. Failures are `application/problem+json` (RFC 9457); programs read `code`. A \
-    query parameter that is not listed is refused.";
+    query parameter that is not listed is refused. HEAD is answered wherever GET is, without the body. What is no valid \
+    HTTP/1.1 request is refused before it gets to an operation, with 400, 408, 413, 414, 417, 431, 501 or 505.";
 
 /// Why a request was refused (RFC 9457).
 // The shape of what `Problem::body` writes.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use http::header::ETAG;
 use http::{HeaderMap, Method, StatusCode};
-use hyper::body::Incoming;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::problem::{self, Kind, Problem};
 use super::query::Query;
 use super::{Admin, Reply};
 use crate::config::ServiceName;
+use crate::incoming::Incoming;
 use crate::registry::{ChangeError, Order, Service};
 use crate::storage::Digest;
 

@@ -10,7 +10,8 @@ mod tokens;
 mod traffic;
 mod upstreams;
 
-pub(super) use self::host::{METRICS, TEXT};
+pub(super) use self::artifacts::MAX_ARTIFACT;
+pub(super) use self::host::TEXT;
 use super::operation::Operation;
 
 /// All rows, in the order in which they are documented.

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::{Either, Full};
 use serde_json::{Map, Value};
 
+use super::operations::MAX_ARTIFACT;
 use super::{Reply, conditions};
 use crate::auth::Denied;
 use crate::config::Mistakes;
+use crate::front::http1::HeadFault;
+use crate::front::{Content, of_a_head};
+use crate::incoming::Broken;
 use crate::registry::ChangeError;
 use crate::storage::{Entry, StorageError};
 
@@ -78,11 +80,28 @@ pub(super) static RATE_LIMITED: Kind = kind(
 pub(super) static INTERNAL: Kind = kind(500, "internal", "A fault of the host's own; its log knows more.");
 pub(super) static OUTCOME_UNKNOWN: Kind =
     kind(500, "outcome_unknown", "The disk failed at the end of a change, and whether it was made is not known.");
+pub(super) static DEADLINE_EXCEEDED: Kind = kind(408, "deadline_exceeded", "The head was not complete in time.");
+pub(super) static TARGET_TOO_LONG: Kind = kind(414, "target_too_long", "The request target is too long.");
+pub(super) static EXPECTATION_FAILED: Kind = kind(417, "expectation_failed", "`Expect` asks for something unknown.");
+pub(super) static HEADERS_TOO_LARGE: Kind = kind(431, "headers_too_large", "The headers are too many or too large.");
+pub(super) static NOT_IMPLEMENTED: Kind = kind(501, "not_implemented", "The method or the transfer coding is unknown.");
+pub(super) static VERSION_NOT_SUPPORTED: Kind =
+    kind(505, "http_version_not_supported", "The request is in a version of HTTP that is not spoken here.");
 pub(super) static STORAGE_FULL: Kind = kind(507, "storage_full", "The disk of the data directory is full.");
 
 /// What whoever needs the token can always be told.
 pub(super) static OF_EVERY_OPERATION: &[&Kind] =
     &[&BAD_REQUEST, &UNAUTHORIZED, &METHOD_NOT_ALLOWED, &RATE_LIMITED, &INTERNAL];
+/// What a head can be refused for, before it is known what is asked for.
+static OF_A_HEAD: &[&Kind] = &[
+    &BAD_REQUEST,
+    &DEADLINE_EXCEEDED,
+    &TARGET_TOO_LONG,
+    &EXPECTATION_FAILED,
+    &HEADERS_TOO_LARGE,
+    &NOT_IMPLEMENTED,
+    &VERSION_NOT_SUPPORTED,
+];
 /// What a JSON body can be refused for.
 pub(super) static OF_A_BODY: &[&Kind] = &[&BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
 /// What can keep a change from being kept.
@@ -215,7 +234,7 @@ impl Problem {
     }
 
     pub(super) fn reply(&self) -> Reply {
-        let mut reply = Response::new(Either::Left(Full::new(Bytes::from(self.body().to_string()))));
+        let mut reply = Response::new(Content::Whole(self.body().to_string().into()));
         *reply.status_mut() = self.status();
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -244,6 +263,24 @@ impl From<Denied> for Problem {
         let mut problem = Self::new(&RATE_LIMITED, "too many wrong admin tokens came from this address");
         problem.more.retry_after = Some(failures.retry_after);
         problem
+    }
+}
+
+impl From<HeadFault> for Problem {
+    fn from(fault: HeadFault) -> Self {
+        let (status, code, detail) = of_a_head(fault);
+        if code == BODY_TOO_LARGE.code {
+            // The limit that callers are told is a service's.
+            return Self::body_too_large(usize::try_from(MAX_ARTIFACT).unwrap_or(usize::MAX));
+        }
+        let is_it = |kind: &&&Kind| (kind.status, kind.code) == (status, code);
+        Self::new(OF_A_HEAD.iter().find(is_it).copied().unwrap_or(&BAD_REQUEST), detail)
+    }
+}
+
+impl From<Broken> for Problem {
+    fn from(broken: Broken) -> Self {
+        Self::bad_request(broken.to_string())
     }
 }
 
@@ -323,5 +360,30 @@ impl From<StorageError> for Problem {
             StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),
             StorageError::Record { source, .. } => Self::internal(&format!("{told}: {source}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_faulty_head_is_told_what_a_caller_of_the_data_listener_is_told() {
+        for (fault, status) in [
+            (HeadFault::Malformed("there are two Host headers"), 400),
+            (HeadFault::Slow, 408),
+            (HeadFault::TargetTooLong, 414),
+            (HeadFault::ExpectationUnknown, 417),
+            (HeadFault::HeadTooLarge, 431),
+            (HeadFault::NotImplemented("x"), 501),
+            (HeadFault::VersionNotSupported, 505),
+        ] {
+            let problem = Problem::from(fault);
+            let (known, code, detail) = of_a_head(fault);
+            assert_eq!((problem.kind.status, problem.kind.code, problem.detail), (known, code, detail), "{fault:?}");
+            assert_eq!(known, status, "{fault:?}");
+        }
+        let problem = Problem::from(HeadFault::BodyTooLarge);
+        assert!(problem.kind.status == 413 && problem.detail.contains("67108864"), "{}", problem.detail);
     }
 }

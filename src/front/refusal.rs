@@ -316,6 +316,13 @@ impl From<HeadFault> for Refusal {
     }
 }
 
+/// What a caller of any listener is told of a faulty head: the status, the code, and a sentence.
+pub(crate) fn of_a_head(fault: HeadFault) -> (u16, &'static str, String) {
+    let refusal = Refusal::from(fault);
+    let Row { status, code, .. } = refusal.row();
+    (status, code, refusal.detail().into_owned())
+}
+
 impl From<Broken> for Refusal {
     fn from(broken: Broken) -> Self {
         match broken {

@@ -9,10 +9,11 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::histogram::Histogram;
 use super::metrics::{Frequent, ServiceMetrics};
+use super::plain::plain;
 use super::upstreams::{self, UpstreamSeen};
 
 /// One service as an onlooker finds it.
@@ -26,13 +27,29 @@ pub struct Seen {
     pub by_version: Vec<(u64, u16, u64)>,
 }
 
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// The text format of Prometheus, version 0.0.4.
+    Text,
+    OpenMetrics,
+}
+
 /// The text that `/metrics` answers.
-pub fn exposition(services: Vec<Seen>, upstreams: Vec<UpstreamSeen>, host: HostNumbers) -> Result<String, fmt::Error> {
+pub fn exposition(
+    services: Vec<Seen>,
+    upstreams: Vec<UpstreamSeen>,
+    host: HostNumbers,
+    format: MetricsFormat,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("bulkhead");
     registry.register_collector(Box::new(View { services, upstreams, host }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
-    Ok(text)
+    Ok(match format {
+        MetricsFormat::Text => plain(&text),
+        MetricsFormat::OpenMetrics => text,
+    })
 }
 
 /// What belongs to no service.
@@ -186,12 +203,12 @@ impl View {
     fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Which = fn(&Frequent) -> &Histogram;
         let phases: [(&str, &str, Which); 3] = [
-            ("request_receive_seconds", "from the first byte of a request to the last", |m| &m.receive),
-            ("request_queue_seconds", "waiting for a worker", |m| &m.queue),
-            ("request_run_seconds", "in the processor", |m| &m.run),
+            ("request_receive", "from the first byte of a request to the last", |m| &m.receive),
+            ("request_queue", "waiting for a worker", |m| &m.queue),
+            ("request_run", "in the processor", |m| &m.run),
         ];
         for (name, help, histogram) in phases {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
             for seen in &self.services {
                 let snapshot = Histogram::snapshot(seen.metrics.by_thread.all().map(histogram));
                 let labels = [("service", seen.service.as_str())];
@@ -267,12 +284,24 @@ mod tests {
         metrics.initialize_failed();
         assert_eq!(metrics.account(), (4, 4));
         metrics.ran(Duration::from_millis(2), Some(7));
-        let text = exposition(
-            vec![Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)], by_version: vec![(2, 200, 3)] }],
-            Vec::new(),
-            HostNumbers { connections: 3, ..HostNumbers::default() },
-        )
-        .unwrap();
+        let seen = Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)], by_version: vec![(2, 200, 3)] };
+        let text = |format| {
+            let numbers = HostNumbers { connections: 3, ..HostNumbers::default() };
+            exposition(vec![seen.clone()], Vec::new(), numbers, format).unwrap()
+        };
+        let (plain, openmetrics) = (text(MetricsFormat::Text), text(MetricsFormat::OpenMetrics));
+        let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+        let (text, same): (Vec<String>, Vec<String>) = (samples(&plain), samples(&openmetrics));
+        assert_eq!(text, same);
+        for (text, line) in [
+            (&plain, "# TYPE bulkhead_requests_total counter"),
+            (&plain, "# TYPE bulkhead_request_run_seconds histogram"),
+            (&openmetrics, "# TYPE bulkhead_requests counter"),
+            (&openmetrics, "# UNIT bulkhead_request_run_seconds seconds"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");
+        }
+        assert!(openmetrics.ends_with("\n# EOF\n") && !plain.contains("# EOF") && !plain.contains("# UNIT"));
         for line in [
             "bulkhead_requests_accepted_total{service=\"echo\"} 4",
             "bulkhead_requests_total{service=\"echo\",status=\"200\"} 2",
@@ -291,7 +320,7 @@ mod tests {
             "bulkhead_version_requests_total{service=\"echo\",version=\"2\",status=\"200\"} 3",
             "bulkhead_connections 3",
         ] {
-            assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");
+            assert!(text.iter().any(|found| found == line), "no line {line} in\n{plain}");
         }
     }
 }

@@ -31,6 +31,7 @@ mod http2;
 mod leaving;
 mod load;
 mod mirror;
+mod operators;
 mod outcomes;
 mod replacements;
 mod restart;

@@ -3,17 +3,18 @@
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use crate::admin::api::json_reply;
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::{ARTIFACT_MISMATCH, BODY_TOO_LARGE, LENGTH_REQUIRED, NOT_FOUND, Problem, STORAGE_FULL};
 use crate::admin::view::Artifact;
 use crate::admin::{Admin, Reply};
+use crate::incoming::Incoming;
 use crate::storage::{Digest, StorageError};
 
 /// Bytes of an uploaded file: honest guests with a model or an interpreter inside have up to 20 MB.
-const MAX_ARTIFACT: u64 = 64 << 20;
+pub(in crate::admin) const MAX_ARTIFACT: u64 = 64 << 20;
 
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/artifacts/{sha256}", "getArtifact", |asked| Box::pin(async move { find(&asked) }))
@@ -69,7 +70,7 @@ async fn receive(admin: &Admin, digest: &Digest, mut body: Incoming) -> Result<(
     }
     let mut upload = admin.storage.upload(MAX_ARTIFACT)?;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::bad_request("the upload broke off"))?;
+        let frame = frame.map_err(Problem::from)?;
         if let Ok(piece) = frame.into_data() {
             tokio::task::block_in_place(|| upload.write(&piece))?;
         }

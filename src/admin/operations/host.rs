@@ -5,15 +5,12 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use crate::admin::Reply;
 use crate::admin::api::text_reply;
-use crate::admin::openapi;
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::{INTERNAL, Problem};
-use crate::telemetry::exposition;
+use crate::admin::{Reply, metrics, openapi};
 
 pub(in crate::admin) const TEXT: &str = "text/plain; charset=utf-8";
-pub(in crate::admin) const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/healthz", "health", |_| Box::pin(async { Ok(text(StatusCode::OK, "ok\n")) }))
@@ -31,10 +28,14 @@ pub(super) static ROWS: &[Operation] = &[
                 &[Content::Text(TEXT)],
             ),
         ]),
-    Operation::get("/metrics", "metrics", |asked| Box::pin(async move { metrics(&asked) }))
+    Operation::get("/metrics", "metrics", |asked| Box::pin(async move { exposition(&asked) }))
         .open()
-        .says("All counters and gauges", "In the Prometheus format; every name begins with `bulkhead_`.")
-        .answers(&[Answer::ok("The metrics.", &[Content::Text(METRICS)])])
+        .says(
+            "All counters and gauges",
+            "Every name begins with `bulkhead_`. In the text format of Prometheus, or in OpenMetrics for whoever accepts \
+             `application/openmetrics-text` more gladly.",
+        )
+        .answers(&[Answer::ok("The metrics.", &[Content::Text(metrics::TEXT), Content::Text(metrics::OPENMETRICS)])])
         .refuses(&[&INTERNAL]),
     Operation::get("/openapi.json", "openapi", |_| Box::pin(async { Ok(document()) }))
         .open()
@@ -52,11 +53,9 @@ fn ready(asked: &Asked) -> Reply {
     }
 }
 
-fn metrics(asked: &Asked) -> Result<Reply, Problem> {
+fn exposition(asked: &Asked) -> Result<Reply, Problem> {
     let admin = &asked.admin;
-    let text = exposition(admin.seen(), admin.upstreams_seen(), admin.host_numbers())
-        .map_err(|error| Problem::internal(&error))?;
-    Ok(text_reply(StatusCode::OK, HeaderValue::from_static(METRICS), text))
+    metrics::reply(&asked.headers, admin.seen(), admin.upstreams_seen(), admin.host_numbers())
 }
 
 fn document() -> Reply {

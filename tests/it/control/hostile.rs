@@ -77,11 +77,14 @@ fn only_the_methods_of_a_path_are_answered() {
     let host = TestHost::start();
     for (_, path, _) in operations() {
         let path = path.replace("{name}", "svc").replace("{index}", "0").replace("{sha256}", &"ab".repeat(32));
-        for method in ["PATCH", "OPTIONS", "TRACE", "BREW"] {
+        for method in ["PATCH", "OPTIONS", "TRACE"] {
             let answer = ask(&host, method, &path, &[], &Value::Null);
             assert_eq!((answer.status, answer.json()["code"].as_str()), (405, Some("method_not_allowed")), "{path}");
             assert!(answer.header("allow").is_some_and(|allow| !allow.is_empty()), "{method} {path}");
         }
+        // What is no method at all is told so, as on the data listener (RFC 9110 §15.6.2).
+        let answer = ask(&host, "BREW", &path, &[], &Value::Null);
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (501, Some("not_implemented")), "{path}");
     }
 }
 

@@ -1,0 +1,142 @@
+//! `/metrics`, in the format that a scraper asks for: the text format of Prometheus, or OpenMetrics.
+//!
+//! OpenMetrics is for whoever names it. Everybody else, who names nothing, anything, or something unknown, gets the text
+//! format: a scraper always gets metrics.
+
+use http::header::{ACCEPT, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::Reply;
+use super::api::text_reply;
+use super::problem::Problem;
+use crate::telemetry::{HostNumbers, MetricsFormat, Seen, UpstreamSeen, exposition};
+
+pub(super) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The draft that some scrapers still ask for; what is written here is the same in both.
+const OPENMETRICS_DRAFT: &str = "application/openmetrics-text; version=0.0.1; charset=utf-8";
+
+/// Answers a scraper that sent `headers`.
+pub(super) fn reply(
+    headers: &HeaderMap,
+    services: Vec<Seen>,
+    upstreams: Vec<UpstreamSeen>,
+    host: HostNumbers,
+) -> Result<Reply, Problem> {
+    let content_type = negotiate(headers);
+    let format = if content_type == TEXT { MetricsFormat::Text } else { MetricsFormat::OpenMetrics };
+    let text = exposition(services, upstreams, host, format).map_err(|error| Problem::internal(&error))?;
+    let mut reply = text_reply(StatusCode::OK, HeaderValue::from_static(content_type), text);
+    reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    Ok(reply)
+}
+
+/// The content type with the highest weight that `Accept` gives (RFC 9110 §12.5.1). Of several with the same weight, the
+/// one that is named most exactly counts, then the first.
+fn negotiate(headers: &HeaderMap) -> &'static str {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges = values.flat_map(|value| value.split(',')).filter_map(Range::parse);
+    let mut best: Option<Range> = None;
+    for range in ranges {
+        if best.as_ref().is_none_or(|best| range.rank() > best.rank()) {
+            best = Some(range);
+        }
+    }
+    best.map_or(TEXT, |range| range.content_type)
+}
+
+/// An item of `Accept` that one of the formats fits.
+struct Range {
+    content_type: &'static str,
+    /// In thousandths.
+    weight: u16,
+    /// 2 for a type that is named, 1 and 0 for wildcards.
+    exactness: u8,
+}
+
+impl Range {
+    /// `None` for what no format fits, and for what is refused by its weight.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let media_type = parts.next()?.to_ascii_lowercase();
+        let (mut version, mut weight) = (None, 1000);
+        for parameter in parts {
+            let (name, value) = parameter.split_once('=')?;
+            let value = value.trim().trim_matches('"');
+            match name.trim() {
+                name if name.eq_ignore_ascii_case("version") => version = Some(value),
+                name if name.eq_ignore_ascii_case("q") => weight = thousandths(value)?,
+                // The character set is UTF-8 for all; names that would need escaping there are none.
+                _ => {}
+            }
+        }
+        let (content_type, exactness) = match (media_type.as_str(), version) {
+            ("application/openmetrics-text", None | Some("1.0.0")) => (OPENMETRICS, 2),
+            ("application/openmetrics-text", Some("0.0.1")) => (OPENMETRICS_DRAFT, 2),
+            ("text/plain", None | Some("0.0.4")) => (TEXT, 2),
+            ("text/*", _) => (TEXT, 1),
+            ("*/*", _) => (TEXT, 0),
+            _ => return None,
+        };
+        (weight > 0).then_some(Self { content_type, weight, exactness })
+    }
+
+    fn rank(&self) -> (u16, u8) {
+        (self.weight, self.exactness)
+    }
+}
+
+fn thousandths(text: &str) -> Option<u16> {
+    let weight = text.parse::<f32>().ok().filter(|weight| (0.0..=1.0).contains(weight))?;
+    Some((weight * 1000.0).round() as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn negotiated(accept: &[&'static str]) -> &'static str {
+        let values = accept.iter().map(|value| (ACCEPT, HeaderValue::from_static(value)));
+        negotiate(&values.collect())
+    }
+
+    #[test]
+    fn openmetrics_is_for_whoever_names_it_and_text_for_everybody_else() {
+        // What Prometheus 2.0, 2.45 and 3.0 send.
+        let before_openmetrics = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+        let with_openmetrics = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
+             q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let with_escaping = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, expected) in [
+            (&[][..], TEXT),
+            (&["*/*"], TEXT),
+            (&["text/plain; version=0.0.4"], TEXT),
+            (&["text/plain"], TEXT),
+            (&["text/*"], TEXT),
+            (&["application/json"], TEXT),
+            (&["application/*"], TEXT),
+            (&["text/html, */*;q=0.8"], TEXT),
+            (&[before_openmetrics], TEXT),
+            (&[with_openmetrics], OPENMETRICS),
+            (&[with_escaping], OPENMETRICS),
+            (&["application/openmetrics-text"], OPENMETRICS),
+            (&["Application/OpenMetrics-Text; Version=\"1.0.0\""], OPENMETRICS),
+            (&["application/openmetrics-text; version=0.0.1"], OPENMETRICS_DRAFT),
+            (&["application/openmetrics-text; version=2.0.0"], TEXT),
+            (&["application/openmetrics-text;q=0.5, text/plain;q=0.9"], TEXT),
+            (&["application/openmetrics-text;q=0.9, text/plain;q=0.5"], OPENMETRICS),
+            (&["text/plain;q=0.5", "application/openmetrics-text"], OPENMETRICS),
+            (&["application/openmetrics-text;q=0, */*;q=0.1"], TEXT),
+            (&["application/openmetrics-text;q=0"], TEXT),
+            (&["*/*, application/openmetrics-text"], OPENMETRICS),
+            (&["application/openmetrics-text, text/plain"], OPENMETRICS),
+            (&["text/plain, application/openmetrics-text"], TEXT),
+            (&["application/openmetrics-text;q=high, text/plain;q=0.1"], TEXT),
+        ] {
+            assert_eq!(negotiated(accept), expected, "{accept:?}");
+        }
+    }
+}

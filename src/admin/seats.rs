@@ -1,0 +1,133 @@
+//! The places for connections to an admin listener, and who has to leave when all are taken.
+//!
+//! A new connection always gets a place: otherwise strangers who connect and do nothing would keep operators, probes and
+//! scrapers out. Room is made by closing the oldest connection of the address that has the most. A connection over which
+//! the admin token has been shown is spared; so many are spared that some places always remain for the others.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::{AbortHandle, Id};
+
+use crate::auth::origin;
+
+/// Connections at once; operators are few.
+pub(super) const MOST_CONNECTIONS: usize = 256;
+/// Connections that are spared at once. The rest is left to probes and scrapers, which have no token.
+const MOST_SPARED: usize = 192;
+/// A line in the log tells at most this often that connections are closed to make room.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// The open connections, oldest first.
+#[derive(Default)]
+pub(super) struct Seats {
+    taken: Vec<Taken>,
+    told: Option<Instant>,
+}
+
+struct Taken {
+    from: IpAddr,
+    seat: Seat,
+    task: AbortHandle,
+}
+
+/// The place of one connection.
+#[derive(Clone, Default)]
+pub(super) struct Seat {
+    has_shown_token: Arc<AtomicBool>,
+}
+
+impl Seat {
+    /// Notes that the admin token has been shown over this connection.
+    pub(super) fn token_shown(&self) {
+        self.has_shown_token.store(true, Ordering::Relaxed);
+    }
+
+    fn has_shown_token(&self) -> bool {
+        self.has_shown_token.load(Ordering::Relaxed)
+    }
+}
+
+impl Seats {
+    /// Gives a new connection its place; `task` serves it.
+    pub(super) fn take(&mut self, from: IpAddr, seat: Seat, task: AbortHandle) {
+        self.taken.push(Taken { from: origin(from), seat, task });
+    }
+
+    /// Frees the place of a connection that has ended.
+    pub(super) fn leave(&mut self, task: Id) {
+        self.taken.retain(|taken| taken.task.id() != task);
+    }
+
+    /// Has one connection closed. Its place is free once its task has ended.
+    pub(super) fn make_room(&mut self) {
+        let Some(index) = next_to_leave(&self.known()) else { return };
+        let closed = self.taken.remove(index);
+        closed.task.abort();
+        if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                connections = MOST_CONNECTIONS,
+                address = %closed.from,
+                "the admin listener has no place left; the oldest connections of this address are closed to make room"
+            );
+        }
+    }
+
+    /// The address of each connection, and whether the token has been shown over it.
+    fn known(&self) -> Vec<(IpAddr, bool)> {
+        self.taken.iter().map(|taken| (taken.from, taken.seat.has_shown_token())).collect()
+    }
+}
+
+/// The index of the connection that has to leave.
+fn next_to_leave(connections: &[(IpAddr, bool)]) -> Option<usize> {
+    let mut spared = 0;
+    let mut by_address: HashMap<IpAddr, (usize, usize)> = HashMap::new();
+    for (index, (address, has_shown_token)) in connections.iter().enumerate() {
+        if *has_shown_token && spared < MOST_SPARED {
+            spared += 1;
+            continue;
+        }
+        let (count, _oldest) = by_address.entry(*address).or_insert((0, index));
+        *count += 1;
+    }
+    let (_, oldest) = by_address.into_values().max_by_key(|(count, oldest)| (*count, usize::MAX - *oldest))?;
+    Some(oldest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    #[test]
+    fn the_address_with_the_most_connections_loses_its_oldest() {
+        let connections = [ip(1), ip(2), ip(3), ip(2), ip(1), ip(2)].map(|address| (address, false));
+        assert_eq!(next_to_leave(&connections), Some(1));
+        assert_eq!(next_to_leave(&connections[2..5]), Some(0), "of addresses with as many, the oldest of all");
+        assert_eq!(next_to_leave(&[]), None);
+    }
+
+    #[test]
+    fn who_has_shown_the_token_is_spared() {
+        assert_eq!(next_to_leave(&[(ip(1), true), (ip(1), false), (ip(1), true)]), Some(1));
+        assert_eq!(next_to_leave(&[(ip(1), true), (ip(1), true), (ip(2), false)]), Some(2));
+    }
+
+    #[test]
+    fn operators_leave_places_for_those_without_a_token() {
+        let operators = vec![(ip(1), true); MOST_CONNECTIONS];
+        assert_eq!(next_to_leave(&operators), Some(MOST_SPARED));
+        let mut connections = operators;
+        connections.truncate(MOST_SPARED + 1);
+        connections.push((ip(2), false));
+        assert_eq!(next_to_leave(&connections), Some(MOST_SPARED), "a probe stays, an operator too many does not");
+    }
+}
