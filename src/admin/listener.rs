@@ -19,7 +19,7 @@ use crate::front::{Arrival, ClientGone, Content, Drain, Ends, Patience};
 /// After the system has refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What answers operators.
+/// Answers the requests of operators.
 pub(super) trait Answers: Send + Sync + 'static {
     /// Answers a request, whatever is wrong with it. `seat` is that of its connection.
     fn answer(self: Arc<Self>, arrival: Arrival, seat: &Seat) -> impl Future<Output = Reply> + Send;

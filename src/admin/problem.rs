@@ -92,7 +92,7 @@ pub(super) static STORAGE_FULL: Kind = kind(507, "storage_full", "The disk of th
 /// What whoever needs the token can always be told.
 pub(super) static OF_EVERY_OPERATION: &[&Kind] =
     &[&BAD_REQUEST, &UNAUTHORIZED, &METHOD_NOT_ALLOWED, &RATE_LIMITED, &INTERNAL];
-/// What a head can be refused for, before it is known what is asked for.
+/// The kinds of refusal of a head, which come before it is known what is asked for.
 static OF_A_HEAD: &[&Kind] = &[
     &BAD_REQUEST,
     &DEADLINE_EXCEEDED,

@@ -37,9 +37,9 @@ pub struct Attempts {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// When the failures of an address will have been worked off, if no more come.
+    /// The moment at which the failures of an address will have been worked off, if no more come.
     failing: HashMap<IpAddr, Instant>,
-    /// When an address showed a right token.
+    /// The moment at which an address last showed a right token, to within a minute.
     trusted: HashMap<IpAddr, Instant>,
 }
 
@@ -49,7 +49,7 @@ pub struct TooManyFailures {
     pub retry_after: Duration,
 }
 
-/// Why somebody is not let in.
+/// The reason for which somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     Unauthorized(Unauthorized),
@@ -65,7 +65,7 @@ impl Attempts {
     /// Has a request from `address` authenticated, within the bound. `strength` is that of the tokens it is compared with.
     ///
     /// # Errors
-    /// Why the request is not let in.
+    /// Returns the reason for which the request is not let in.
     pub fn bound<T>(
         &self,
         address: IpAddr,

@@ -20,7 +20,7 @@ pub enum TokenPolicy {
     Public,
 }
 
-/// How hard a token is to guess for somebody who can try many.
+/// The strength of a token against somebody who can try many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
     Guessable,

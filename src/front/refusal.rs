@@ -316,7 +316,7 @@ impl From<HeadFault> for Refusal {
     }
 }
 
-/// What a caller of any listener is told of a faulty head: the status, the code, and a sentence.
+/// The answer to a faulty head, at any listener: its status, its code, and a sentence.
 pub(crate) fn of_a_head(fault: HeadFault) -> (u16, &'static str, String) {
     let refusal = Refusal::from(fault);
     let Row { status, code, .. } = refusal.row();

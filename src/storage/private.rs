@@ -30,7 +30,7 @@ pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// What others could do until now.
+/// The access that others had until now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Closed,

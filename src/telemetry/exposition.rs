@@ -27,7 +27,7 @@ pub struct Seen {
     pub by_version: Vec<(u64, u16, u64)>,
 }
 
-/// How metrics are written.
+/// The format in which metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsFormat {
     /// The text format of Prometheus, version 0.0.4.

@@ -171,7 +171,7 @@ fn head_is_answered_wherever_get_is() {
     }
 }
 
-/// Whoever asked for the text format got OpenMetrics.
+/// OpenMetrics was sent to scrapers that had asked for the text format.
 #[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     let (host, gateway) = (TestHost::start(), gateway());
