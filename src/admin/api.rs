@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ use crate::registry::{Condition, Operator, Order};
 
 /// Bytes of a JSON body.
 const MAX_JSON: usize = 4 << 20;
+/// Without a byte of a body that is still to come: an operator whose machine is gone does not keep a connection.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who the client says it is, for the audit log.
 pub(super) const ACTOR: HeaderName = HeaderName::from_static("x-bulkhead-actor");
@@ -139,16 +142,31 @@ fn authorize(admin: &Admin, peer: IpAddr, headers: &HeaderMap) -> Result<(), Pro
 }
 
 /// A JSON body, whole. Without a `Content-Type` it is taken for JSON.
-pub(super) async fn json_body(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
+pub(super) async fn json_body(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Problem> {
     let said = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or(b"application/json");
     let media_type = said.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if !media_type.eq_ignore_ascii_case(b"application/json") {
         return Err(Problem::unsupported_media_type());
     }
-    match Limited::new(body, MAX_JSON).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::body_too_large(MAX_JSON)),
-        Err(error) => Err(Problem::bad_request(error.to_string())),
+    let mut whole = BytesMut::new();
+    while let Some(piece) = piece(&mut body).await? {
+        if piece.len() > MAX_JSON - whole.len() {
+            return Err(Problem::body_too_large(MAX_JSON));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// The next piece of a body; `None` at its end.
+pub(super) async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let next = tokio::time::timeout(BODY_PATIENCE, body.frame()).await;
+        let Some(frame) = next.map_err(|_| Problem::body_too_slow(BODY_PATIENCE))? else { return Ok(None) };
+        // What is no data is a trailer, and means nothing here.
+        if let Ok(piece) = frame?.into_data() {
+            return Ok(Some(piece));
+        }
     }
 }
 
@@ -179,7 +197,49 @@ pub(super) fn text_reply(status: StatusCode, content_type: HeaderValue, text: im
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Body, Frame};
+
     use super::*;
+    use crate::incoming::{Arriving, Broken};
+
+    /// A body of which these pieces come, and then nothing.
+    struct Stalled(Vec<&'static [u8]>);
+
+    impl Body for Stalled {
+        type Data = Bytes;
+        type Error = Broken;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+            let piece = self.0.pop().map(|piece| Some(Ok(Frame::data(Bytes::from_static(piece)))));
+            piece.map_or(Poll::Pending, Poll::Ready)
+        }
+    }
+
+    impl Arriving for Stalled {
+        fn poll_append(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<Result<bool, Broken>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let body = Incoming::Arriving(Box::pin(Stalled(vec![b"}", b"{"])));
+        let began = tokio::time::Instant::now();
+        let problem = json_body(&HeaderMap::new(), body).await.unwrap_err();
+        assert_eq!((problem.kind().status, problem.kind().code), (408, "deadline_exceeded"));
+        assert_eq!(began.elapsed(), BODY_PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_taken_up_to_its_limit() {
+        let whole = |length: usize| Incoming::Whole(vec![b' '; length].into());
+        assert_eq!(json_body(&HeaderMap::new(), whole(MAX_JSON)).await.unwrap().len(), MAX_JSON);
+        let problem = json_body(&HeaderMap::new(), whole(MAX_JSON + 1)).await.unwrap_err();
+        assert_eq!(problem.kind().status, 413);
+    }
 
     #[test]
     fn a_method_that_a_path_does_not_answer_is_told_those_it_does() {

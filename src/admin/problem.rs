@@ -80,7 +80,8 @@ pub(super) static RATE_LIMITED: Kind = kind(
 pub(super) static INTERNAL: Kind = kind(500, "internal", "A fault of the host's own; its log knows more.");
 pub(super) static OUTCOME_UNKNOWN: Kind =
     kind(500, "outcome_unknown", "The disk failed at the end of a change, and whether it was made is not known.");
-pub(super) static DEADLINE_EXCEEDED: Kind = kind(408, "deadline_exceeded", "The head was not complete in time.");
+pub(super) static DEADLINE_EXCEEDED: Kind =
+    kind(408, "deadline_exceeded", "The head or the body did not arrive in time.");
 pub(super) static TARGET_TOO_LONG: Kind = kind(414, "target_too_long", "The request target is too long.");
 pub(super) static EXPECTATION_FAILED: Kind = kind(417, "expectation_failed", "`Expect` asks for something unknown.");
 pub(super) static HEADERS_TOO_LARGE: Kind = kind(431, "headers_too_large", "The headers are too many or too large.");
@@ -103,7 +104,7 @@ static OF_A_HEAD: &[&Kind] = &[
     &VERSION_NOT_SUPPORTED,
 ];
 /// What a JSON body can be refused for.
-pub(super) static OF_A_BODY: &[&Kind] = &[&BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
+pub(super) static OF_A_BODY: &[&Kind] = &[&DEADLINE_EXCEEDED, &BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
 /// What can keep a change from being kept.
 pub(super) static OF_A_CHANGE: &[&Kind] = &[&OUTCOME_UNKNOWN, &STORAGE_FULL];
 
@@ -187,6 +188,10 @@ impl Problem {
 
     pub(super) fn body_too_large(limit: usize) -> Self {
         Self::new(&BODY_TOO_LARGE, format!("the body is larger than {limit} bytes"))
+    }
+
+    pub(super) fn body_too_slow(limit: Duration) -> Self {
+        Self::new(&DEADLINE_EXCEEDED, format!("nothing more of the body came for {} s", limit.as_secs()))
     }
 
     pub(super) fn unsupported_media_type() -> Self {

@@ -2,12 +2,13 @@
 
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
-use http_body_util::BodyExt;
 use hyper::body::Body;
 
-use crate::admin::api::json_reply;
+use crate::admin::api::{json_reply, piece};
 use crate::admin::operation::{Answer, Asked, Content, Operation};
-use crate::admin::problem::{ARTIFACT_MISMATCH, BODY_TOO_LARGE, LENGTH_REQUIRED, NOT_FOUND, Problem, STORAGE_FULL};
+use crate::admin::problem::{
+    ARTIFACT_MISMATCH, BODY_TOO_LARGE, DEADLINE_EXCEEDED, LENGTH_REQUIRED, NOT_FOUND, Problem, STORAGE_FULL,
+};
 use crate::admin::view::Artifact;
 use crate::admin::{Admin, Reply};
 use crate::incoming::Incoming;
@@ -34,7 +35,7 @@ pub(super) static ROWS: &[Operation] = &[
             Answer::new(StatusCode::CREATED, "It is there now.", &[Content::json::<Artifact>()]),
             Answer::ok("It was there already.", &[Content::json::<Artifact>()]),
         ])
-        .refuses(&[&ARTIFACT_MISMATCH, &LENGTH_REQUIRED, &BODY_TOO_LARGE, &STORAGE_FULL]),
+        .refuses(&[&ARTIFACT_MISMATCH, &DEADLINE_EXCEEDED, &LENGTH_REQUIRED, &BODY_TOO_LARGE, &STORAGE_FULL]),
 ];
 
 fn find(asked: &Asked) -> Result<Reply, Problem> {
@@ -69,11 +70,8 @@ async fn receive(admin: &Admin, digest: &Digest, mut body: Incoming) -> Result<(
         return Err(StorageError::TooLarge { limit: MAX_ARTIFACT }.into());
     }
     let mut upload = admin.storage.upload(MAX_ARTIFACT)?;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(Problem::from)?;
-        if let Ok(piece) = frame.into_data() {
-            tokio::task::block_in_place(|| upload.write(&piece))?;
-        }
+    while let Some(piece) = piece(&mut body).await? {
+        tokio::task::block_in_place(|| upload.write(&piece))?;
     }
     tokio::task::block_in_place(|| upload.finish(digest))?;
     Ok(())
