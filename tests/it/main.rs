@@ -7,6 +7,7 @@ mod batching;
 mod bench;
 mod cli;
 mod client;
+mod clients;
 mod clock;
 mod codings;
 mod connections;

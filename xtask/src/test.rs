@@ -1,5 +1,6 @@
 //! The whole test suite, from nothing: set-up, guests, the workspace, the examples, the official Python SDK.
 
+mod clients;
 mod sdk;
 mod tally;
 
@@ -45,10 +46,16 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         if let Some(Ok(envoy)) = &envoy {
             cargo.env("BULKHEAD_ENVOY", envoy);
         }
+        if let Some(Ok(Python::Ready(python))) = &python {
+            cargo.env("BULKHEAD_PYTHON", python);
+        }
         cargo_test(cargo.args(args), show)
     })?];
     if let (Some(Err(why)), [host, ..]) = (&envoy, &mut parts[..]) {
         host.tally.skip(format!("the gateway beside Envoy: {why}"));
+    }
+    if let (Some(python), [host, ..]) = (&python, &mut parts[..]) {
+        clients::missing(python).into_iter().for_each(|name| host.tally.skip(name));
     }
     if let Some(python) = python {
         parts.push(part("examples, natively", || {

@@ -1,0 +1,197 @@
+//! The HTTP clients that people use, against a host and against a gateway before it.
+//!
+//! A refusal must reach its caller whatever the caller is still sending (RFC 9112 §9.6): every client gets the status of
+//! each refused body, small and large, with its length known and in chunks, while both cores are busy. Besides: connections
+//! kept over refusals, HEAD, and slow answers. `tests/clients/README.md` describes the programs and their plan.
+
+mod plan;
+mod programs;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use self::plan::{Framing, Plan, Want};
+use self::programs::{Outcome, Program};
+use crate::figures::{must, rounds};
+use crate::host::{Deployed, TestHost};
+use crate::http::{Client, request};
+
+/// Bodies of refused requests, in bytes: less and more than sockets hold, and near the limit of a service.
+const REFUSED: [usize; 4] = [300 << 10, 2 << 20, 12 << 20, 16 << 20];
+/// More than a service accepts unless its file says otherwise.
+const TOO_LARGE: usize = 20_000_000;
+
+/// A host with a service for every kind of refusal.
+struct Stage {
+    host: TestHost,
+    echo: Deployed,
+    faults: Deployed,
+    get_only: Deployed,
+    full: Deployed,
+    limited: Deployed,
+    /// Occupy the only worker of `full` and the only place of `limited`.
+    _busy: [Client; 2],
+}
+
+impl Stage {
+    fn start() -> Self {
+        let host = TestHost::start_with(&["--http2"], "");
+        let echo = host.deploy("echo", "echo", json!({"sandbox": {"methods": ["GET", "HEAD", "POST"]}}));
+        let faults = host.deploy("faults", "faults", json!({"metadata": {"rpc": {"keepalive": 2000}}}));
+        let get_only = host.deploy("get-only", "echo", json!({"sandbox": {"methods": ["GET"]}}));
+        let rpc = json!({"worker_threads": 1, "max_queue_size": 0, "keepalive": 3_600_000});
+        let full = host.deploy("full", "faults", json!({"metadata": {"rpc": rpc}}));
+        let policy = json!({"concurrency_limit": {"limit": 1}});
+        let limited = host.deploy(
+            "limited",
+            "faults",
+            json!({"metadata": {"rpc": {"keepalive": 3_600_000}}, "networking": {"gateway_policy": policy}}),
+        );
+        let busy = [&full, &limited].map(|service| {
+            let mut client = host.client();
+            client.write(&request("POST", &service.path, &[("authorization", &service.token)], br#"{"do":"loop"}"#));
+            client
+        });
+        for name in ["full", "limited"] {
+            let workers = format!("bulkhead_workers_busy{{service=\"{name}\",instance=\"0\"}}");
+            host.wait_for("its worker to run", || host.metric(&workers) == 1);
+        }
+        Self { host, echo, faults, get_only, full, limited, _busy: busy }
+    }
+
+    /// Every refusal that leaves a body unread, in every size and framing.
+    fn refusals(&self, plan: &mut Plan) {
+        let nobody = Deployed { path: "/api/predict/nobody".into(), token: "any".into() };
+        let stranger = Deployed { token: "wrong".into(), ..self.echo.clone() };
+        let cases = [
+            ("wrong token", &stranger, None, Want(401, "unauthorized")),
+            ("no service", &nobody, None, Want(404, "service_not_found")),
+            ("method", &self.get_only, None, Want(405, "method_not_allowed")),
+            ("queue full", &self.full, None, Want(450, "queue_full")),
+            ("limit", &self.limited, None, Want(429, "rate_limited")),
+            ("coding", &self.echo, Some(("content-encoding", "x-unknown")), Want(415, "unsupported_coding")),
+        ];
+        for framing in [Framing::Length, Framing::Chunked] {
+            for (name, service, header, want) in cases {
+                let headers: Vec<_> = header.into_iter().chain([("authorization", service.token.as_str())]).collect();
+                for size in REFUSED {
+                    let name = format!("{name}, {} KiB, {}", size >> 10, framing.name());
+                    plan.session(&name).send("POST", &service.path, &headers, framing, size, want);
+                }
+            }
+            let name = format!("too large, {}", framing.name());
+            let token = [("authorization", self.echo.token.as_str())];
+            plan.session(&name).send("POST", &self.echo.path, &token, framing, TOO_LARGE, Want(413, "body_too_large"));
+        }
+    }
+
+    /// Requests that follow one another on a client that keeps its connection where it may.
+    fn manners(&self, plan: &mut Plan) {
+        let (wrong, echo) = ([("authorization", "wrong")], [("authorization", self.echo.token.as_str())]);
+        let faults = [("authorization", self.faults.token.as_str())];
+        let mut kept = plan.session("keep-alive over refusals");
+        kept.send("POST", &self.echo.path, &echo, Framing::Length, 1000, Want(200, "-"));
+        kept.send("POST", &self.echo.path, &wrong, Framing::Length, 1000, Want(401, "unauthorized"));
+        kept.send("POST", &self.echo.path, &echo, Framing::Length, 1000, Want(200, "-"));
+        kept.send("GET", "/api/predict/nobody", &[], Framing::None, 0, Want(404, "service_not_found"));
+        kept.send("POST", &self.echo.path, &wrong, Framing::Length, 300 << 10, Want(401, "unauthorized"));
+        kept.send("POST", &self.echo.path, &echo, Framing::Chunked, 300 << 10, Want(200, "-"));
+
+        let mut head = plan.session("HEAD");
+        head.send("HEAD", &self.echo.path, &echo, Framing::None, 0, Want(200, "-"));
+        head.send("HEAD", &self.echo.path, &wrong, Framing::None, 0, Want(401, "-"));
+        head.send("HEAD", "/api/predict/nobody", &[], Framing::None, 0, Want(404, "-"));
+        head.send("GET", &self.echo.path, &echo, Framing::None, 0, Want(200, "-"));
+
+        let mut slow = plan.session("slow answers");
+        slow.say("POST", &self.faults.path, &faults, r#"{"do":"sleep","ms":300}"#, Want(200, "-"));
+        slow.say("POST", &self.faults.path, &faults, r#"{"do":"sleep","ms":60000}"#, Want(408, "deadline_exceeded"));
+        slow.say("POST", &self.faults.path, &faults, r#"{"do":"sleep","ms":1}"#, Want(200, "-"));
+    }
+}
+
+/// Keeps as many cores busy as there are, until it is dropped.
+struct Spinners(std::sync::Arc<AtomicBool>, Vec<thread::JoinHandle<()>>);
+
+impl Spinners {
+    fn start() -> Self {
+        let goes_on = std::sync::Arc::new(AtomicBool::new(true));
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        let spin = || {
+            let goes_on = std::sync::Arc::clone(&goes_on);
+            thread::spawn(move || while goes_on.load(Ordering::Relaxed) {})
+        };
+        let threads = (0..cores).map(|_| spin()).collect();
+        Self(goes_on, threads)
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+        for thread in self.1.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs every program with the plan, counts what each client was told, and prints the table of clients and sessions.
+fn run(figure: &str, address: SocketAddr, plan: &Plan, speaks_http2: bool) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = plan.write(dir.path(), address);
+    let mut told: BTreeMap<String, Vec<(Outcome, Want)>> = BTreeMap::new();
+    for program in Program::all(speaks_http2) {
+        match program.is_missing() {
+            Some(why) => println!("skipped: {}: {why}", program.name()),
+            None => {
+                for outcome in program.run(&file, plan, address) {
+                    let want = plan.want(&outcome.session, outcome.index);
+                    told.entry(outcome.client.clone()).or_default().push((outcome, want));
+                }
+            }
+        }
+    }
+    for (client, outcomes) in &told {
+        let asked = plan.requests();
+        assert_eq!(outcomes.len(), asked, "{client} told of every request");
+        let wrong: Vec<String> = outcomes.iter().filter_map(|(got, want)| got.differs(want)).collect();
+        let seen = asked - wrong.len();
+        for line in &wrong {
+            println!("{client}: {line}");
+        }
+        let name = format!("{figure}.{}", client.replace([' ', '.', ','], "_"));
+        must(&name, &format!("{asked} of {asked}"), format!("{seen} of {asked}"), wrong.is_empty());
+    }
+}
+
+#[test]
+fn every_client_sees_every_refusal_of_a_host() {
+    let stage = Stage::start();
+    let mut plan = Plan::default();
+    stage.refusals(&mut plan);
+    stage.manners(&mut plan);
+    let _busy = Spinners::start();
+    for _ in 0..rounds(1, 10) {
+        run("clients.host", stage.host.data, &plan, true);
+    }
+}
+
+#[test]
+fn every_client_sees_every_refusal_through_a_gateway() {
+    let stage = Stage::start();
+    let clusters = json!({"c": {"upstreams": [stage.host.data.to_string()], "request_timeout_ms": 60_000}});
+    let gateway = TestHost::start_gateway(&json!({"clusters": clusters, "routes": {"*": "c"}}), &[]);
+    let mut plan = Plan::default();
+    stage.refusals(&mut plan);
+    stage.manners(&mut plan);
+    let _busy = Spinners::start();
+    for _ in 0..rounds(1, 10) {
+        run("clients.gateway", gateway.data, &plan, false);
+    }
+    let ejected = format!("bulkhead_upstream_healthy{{cluster=\"c\",upstream=\"{}\"}}", stage.host.data);
+    assert_eq!(gateway.metric(&ejected), 1, "refusals are not charged to the host that gave them");
+}
