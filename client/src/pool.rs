@@ -16,14 +16,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::address::Address;
+use crate::answer_first::AnswerFirst;
 use crate::error::{Error, Fault};
 
 /// Shorter than the time after which servers and proxies on the way close what rests: a request sent on a connection that
 /// is just being closed is lost, and nobody knows whether it was processed.
 const REST: Duration = Duration::from_secs(15);
+
+/// How long a connection may take to be ready for another request once its answer has been read. Nearly all are at once;
+/// one whose server answered without reading the whole request may never be, and is closed.
+const READY: Duration = Duration::from_millis(250);
 
 pub(crate) struct Pool {
     connect_timeout: Duration,
@@ -157,7 +162,8 @@ impl Pool {
 
 impl Connection {
     async fn over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> io::Result<Self> {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(AnswerFirst::new(stream))).await.map_err(io::Error::other)?;
         // How it ends shows in the request that is under way.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         Ok(Self { sender, driver })
@@ -175,8 +181,8 @@ impl Lent<'_> {
 
     /// After an answer that was read to its end.
     pub(crate) async fn give_back(mut self) {
-        // The driver closes the connection or is ready at once: it has seen the end of the answer before us.
-        if self.connection.sender.ready().await.is_ok() {
+        let ready = timeout(READY, self.connection.sender.ready()).await;
+        if matches!(ready, Ok(Ok(()))) {
             let resting = Resting { address: self.address, connection: self.connection, since: Instant::now() };
             self.pool.resting().push_back(resting);
         }

@@ -7,10 +7,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bulkhead_client::{Client, ClientBuilder, Error, Fault, RetryPolicy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -21,15 +22,7 @@ const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
 
 /// Answers every request of a secure connection with its last line; and how many connections came about.
 async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
-    let chain = vec![CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&connections);
@@ -53,6 +46,18 @@ async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
     (address, connections)
 }
 
+fn acceptor() -> TlsAcceptor {
+    let chain = vec![CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
 fn builder(host: &str, address: SocketAddr) -> ClientBuilder {
     Client::builder(&format!("https://{host}:{}", address.port()), "s").retry(RetryPolicy::none())
 }
@@ -72,6 +77,30 @@ async fn a_server_of_an_authority_that_is_trusted_is_called_and_its_connection_k
         assert_eq!(client.predict_string("hello").await.unwrap(), "hello");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+/// As over plain connections: writing fails in the middle of the body, and the answer is there.
+#[tokio::test]
+async fn an_answer_counts_for_more_than_a_write_that_failed() {
+    let socket = TcpSocket::new_v4().unwrap();
+    // It takes little ahead, so that whoever has much to send must wait until it reads.
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let stream = listener.accept().await?.0;
+        // What waits for its turn to be sent would be lost with the reset.
+        stream.set_nodelay(true)?;
+        let mut stream = acceptor().accept(stream).await?;
+        stream.read_u8().await?;
+        stream.write_all(b"HTTP/1.1 401 X\r\nconnection: close\r\ncontent-length: 3\r\n\r\nwho").await?;
+        stream.flush().await?;
+        stream.get_ref().0.set_zero_linger()
+    });
+    let builder = builder("localhost", address).root_certificates(AUTHORITY).timeout(Duration::from_secs(60));
+    let error = builder.build().unwrap().predict(vec![b'x'; 8 << 20]).await.unwrap_err();
+    assert_eq!(error.code(), 401, "{error}");
 }
 
 #[tokio::test]

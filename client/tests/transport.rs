@@ -21,8 +21,12 @@ enum Deed {
     End(&'static str),
     Reset,
     Nothing,
+    /// Answers before it has read the body, and resets the connection when this much of it has come.
+    Refuse(&'static str, usize),
+    /// Answers before it has read the body, and reads no further.
+    Ignore(&'static str),
 }
-use Deed::{End, Nothing, Reset, Say};
+use Deed::{End, Ignore, Nothing, Refuse, Reset, Say};
 
 const OK: Deed = Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
 const QUICK: Duration = Duration::from_millis(200);
@@ -37,7 +41,11 @@ struct Server {
 
 impl Server {
     async fn start(deeds: &'static [Deed]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        // It takes little ahead, so that whoever has much to send must wait until it reads.
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1024).unwrap();
         let server =
             Self { address: listener.local_addr().unwrap(), requests: Arc::default(), connections: Arc::default() };
         let (requests, connections) = (Arc::clone(&server.requests), Arc::clone(&server.connections));
@@ -73,19 +81,41 @@ fn pauseless(retries: u32) -> RetryPolicy {
 
 async fn serve(mut stream: TcpStream, deeds: &[Deed], requests: Arc<Mutex<Vec<String>>>) -> io::Result<()> {
     loop {
+        let turn = requests.lock().unwrap().len();
+        let deed = deeds[turn.min(deeds.len() - 1)];
+        if let Refuse(answer, _) | Ignore(answer) = deed {
+            let head = read_head(&mut stream).await?;
+            requests.lock().unwrap().push(head);
+            // What waits for its turn to be sent would be lost with the reset.
+            stream.set_nodelay(true)?;
+            stream.write_all(answer.as_bytes()).await?;
+            match deed {
+                Refuse(_, more) => {
+                    stream.read_exact(&mut vec![0; more]).await?;
+                    return stream.set_zero_linger();
+                }
+                _ => std::future::pending::<()>().await,
+            }
+        }
         let Some(head) = read_request(&mut stream).await? else { return Ok(()) };
-        let turn = {
-            let mut requests = requests.lock().unwrap();
-            requests.push(head);
-            requests.len() - 1
-        };
-        match deeds[turn.min(deeds.len() - 1)] {
+        requests.lock().unwrap().push(head);
+        match deed {
             Say(answer) => stream.write_all(answer.as_bytes()).await?,
             End(answer) => return stream.write_all(answer.as_bytes()).await,
             Reset => return stream.set_zero_linger(),
             Nothing => drop(stream.read(&mut [0]).await?),
+            Refuse(..) | Ignore(_) => {}
         }
     }
+}
+
+/// The head, byte by byte, so that no more than it is taken.
+async fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8(head).unwrap())
 }
 
 /// The head, after the body that it announces has been read too.
@@ -227,6 +257,49 @@ async fn a_full_queue_is_tried_again_and_a_500_is_not() {
     assert_eq!((failure(always.builder()).await.code(), always.asked()), (450, 3));
     let broken = Server::start(&[BROKEN]).await;
     assert_eq!((failure(broken.builder()).await.code(), broken.asked()), (500, 1));
+}
+
+/// More than lies between client and server, so that writing fails in the middle of it.
+const LARGE: usize = 8 << 20;
+
+/// The server answers and resets the connection while the body is still being written: writing fails, and the answer is
+/// there. It must not get lost, whatever of it has been read by then, and its status alone decides about another try.
+#[tokio::test]
+async fn an_answer_counts_for_more_than_a_write_that_failed() {
+    const UNAUTHORIZED: &str = "HTTP/1.1 401 X\r\nconnection: close\r\ncontent-length: 3\r\n\r\nwho";
+    const FULL: &str = "HTTP/1.1 450 X\r\nconnection: close\r\ncontent-length: 4\r\n\r\nfull";
+    const TOO_LARGE: &str = "HTTP/1.1 413 X\r\ntransfer-encoding: chunked\r\n\r\n3\r\nfar\r\n0\r\n\r\n";
+    for (status, answer, asked) in [(401, UNAUTHORIZED, 1), (413, TOO_LARGE, 1), (450, FULL, 3)] {
+        for more in [0, 1, 300 << 10] {
+            for used in [false, true] {
+                let refuse = Refuse(answer, more);
+                let deeds = if used { vec![OK, refuse] } else { vec![refuse] };
+                let server = Server::start(Vec::leak(deeds)).await;
+                let client = server.builder().timeout(PATIENCE).build().unwrap();
+                if used {
+                    client.predict("x").await.unwrap();
+                }
+                let error = client.predict(vec![b'x'; LARGE]).await.unwrap_err();
+                assert_eq!(error.code(), status, "after {more} bytes: {error}");
+                assert_eq!(server.asked() - usize::from(used), asked);
+            }
+        }
+    }
+}
+
+/// For waits that end by an event.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Such a connection is never ready for another request, and waiting for it would keep the answer from its caller.
+#[tokio::test]
+async fn a_server_that_reads_no_further_keeps_nobody_from_its_answer() {
+    let server = Server::start(&[Ignore("HTTP/1.1 401 X\r\ncontent-length: 3\r\n\r\nwho"), OK]).await;
+    let client = server.builder().timeout(PATIENCE).build().unwrap();
+    let call = client.predict(vec![b'x'; LARGE]);
+    let error = tokio::time::timeout(PATIENCE / 2, call).await.expect("an answer").unwrap_err();
+    assert_eq!(error.code(), 401, "{error}");
+    assert_eq!(client.predict_string("x").await.unwrap(), "ok");
+    assert_eq!(server.connections(), 2, "that connection is not used again");
 }
 
 #[tokio::test]
