@@ -62,6 +62,10 @@ impl Relayed {
     }
 
     fn settle_broken(&mut self, why: CutOff) {
+        if why == CutOff::ClientGone {
+            // The account ends with this value, and takes it for that by itself.
+            return;
+        }
         let row = Refusal::BadGateway { detail: String::new() }.row();
         self.settle(row.status, row.code, &format!("{why} after {} bytes; the client was cut off", self.bytes_out));
     }

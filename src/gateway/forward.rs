@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
@@ -208,15 +208,21 @@ async fn attempt(
     };
     let (mut parts, incoming) = response.into_parts();
     let now = Instant::now();
+    // Nobody reads the rest of the request then.
+    let is_last = trip.is_unfinished() && (headers::closes(&parts) || !lease.link().takes_more());
     if let Err(failure) = headers::inbound(&mut parts, &method) {
         cluster.failed(upstream, failure, now);
         return Err(Attempt { failure, is_unsent: false, was_reused, request: None });
     }
+    if is_last {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     cluster.answered(upstream, parts.status, now);
+    let mut upload = trip.upload.clone().filter(|upload| !upload.has_ended());
     let mut coming = Some((incoming, lease));
     let relay = poll_fn(|cx| {
         let (incoming, lease) = coming.take().expect("this is polled once");
-        Poll::Ready(Relay::new(incoming, lease, patience.idle, now, cx))
+        Poll::Ready(Relay::new(incoming, lease, upload.take(), patience.idle, now, cx))
     });
     Ok(Outbound { parts, relay: relay.await })
 }

@@ -53,11 +53,28 @@ pub(super) fn outbound(headers: &mut HeaderMap, origin: &Origin<'_>) -> Result<(
     Ok(())
 }
 
-/// One more item of a list, behind those that are there.
+/// Puts one more item behind those of a list. Several lines of it become one, in their order (RFC 9110 §5.3): many who
+/// read such a header look at the first line only.
 fn append(headers: &mut HeaderMap, name: HeaderName, item: &str) {
-    if let Ok(item) = HeaderValue::from_str(item) {
-        headers.append(name, item);
+    let mut line = Vec::new();
+    for value in headers.get_all(&name).iter().filter(|value| !value.is_empty()) {
+        line.extend_from_slice(value.as_bytes());
+        line.extend_from_slice(b", ");
     }
+    let line = if line.is_empty() {
+        HeaderValue::from_str(item)
+    } else {
+        line.extend_from_slice(item.as_bytes());
+        HeaderValue::from_bytes(&line)
+    };
+    if let Ok(line) = line {
+        headers.insert(name, line);
+    }
+}
+
+/// The items of a list in a header's value.
+fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }
 
 /// The host that a request is for, where the client named none (HTTP/1.0).
@@ -72,6 +89,15 @@ pub(super) fn ensure_host(headers: &mut HeaderMap, host: &str) {
 /// Whether the client waits for leave to send its body.
 pub(super) fn expects_leave(headers: &HeaderMap) -> bool {
     headers.contains_key(EXPECT)
+}
+
+/// Whether an upstream says of an answer that it is the connection's last (RFC 9112 §9.3).
+pub(super) fn closes(parts: &Parts) -> bool {
+    let lists = |word: &[u8]| {
+        let mut items = parts.headers.get_all(CONNECTION).iter().flat_map(list);
+        items.any(|item| item.eq_ignore_ascii_case(word))
+    };
+    lists(b"close") || (parts.version == Version::HTTP_10 && !lists(b"keep-alive"))
 }
 
 /// Makes the head of an answer that for the client, or says that it is none: a length that is not clear is not guessed at.
@@ -117,8 +143,8 @@ fn strip(headers: &mut HeaderMap) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .flat_map(list)
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
             // Whom a request is for is not for a connection to say.
             .filter(|name| *name != HOST)
             .collect();
@@ -181,11 +207,31 @@ mod tests {
                 "host: a",
                 "via: 1.1 bulkhead-7",
                 "x-bulkhead-x: kept",
-                "x-forwarded-for: 1.2.3.4",
-                "x-forwarded-for: 10.0.0.9",
+                "x-forwarded-for: 1.2.3.4, 10.0.0.9",
                 "x-request-id: id-1"
             ]
         );
+    }
+
+    /// Who reads such a header often looks at its first line only, and would see what the client has written there.
+    #[test]
+    fn a_list_is_one_line_whose_last_item_is_the_gateways_own() {
+        let lines = sent(&[
+            ("x-forwarded-for", "1.2.3.4, 5.6.7.8"),
+            ("via", "1.0 first"),
+            ("x-forwarded-for", ""),
+            ("x-forwarded-for", "unknown"),
+            ("via", "2 second, 1.1 third"),
+        ]);
+        assert_eq!(
+            lines.unwrap(),
+            [
+                "via: 1.0 first, 2 second, 1.1 third, 1.1 bulkhead-7",
+                "x-forwarded-for: 1.2.3.4, 5.6.7.8, unknown, 10.0.0.9",
+                "x-request-id: id-1"
+            ]
+        );
+        assert_eq!(sent(&[]).unwrap(), ["via: 1.1 bulkhead-7", "x-forwarded-for: 10.0.0.9", "x-request-id: id-1"]);
     }
 
     #[test]
@@ -203,6 +249,17 @@ mod tests {
         let mut parts = Response::builder().status(status).version(version).body(()).unwrap().into_parts().0;
         parts.headers = map(pairs);
         inbound(&mut parts, method).ok().map(|()| parts)
+    }
+
+    #[test]
+    fn an_answer_is_a_connections_last_if_it_says_so_or_is_of_the_old_kind() {
+        let closes = |version: Version, connection: &'static str| {
+            let mut parts = Response::builder().version(version).body(()).unwrap().into_parts().0;
+            parts.headers = map(&[("connection", connection)]);
+            closes(&parts)
+        };
+        assert!(closes(Version::HTTP_11, "x, Close") && closes(Version::HTTP_10, "x"));
+        assert!(!closes(Version::HTTP_11, "closed") && !closes(Version::HTTP_10, "Keep-Alive"));
     }
 
     #[test]

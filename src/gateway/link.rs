@@ -23,7 +23,6 @@ use super::failure::{Failure, Reset};
 use super::outgoing::{Outgoing, Upload};
 use super::tracked::{Progress, Tracked};
 use crate::config::Authority;
-use crate::incoming::Broken;
 use crate::limit::poll_limit;
 use crate::threads;
 
@@ -77,7 +76,12 @@ impl Link {
     /// Whether another request may be sent. A connection on which the upstream has said anything unasked, or that it has
     /// closed, is of no more use.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll_drive(cx).is_pending() && self.sender.is_ready()
+        self.poll_drive(cx).is_pending() && self.sender.is_ready() && self.takes_more()
+    }
+
+    /// Whether the upstream still takes what is sent to it, as far as is known.
+    pub(super) fn takes_more(&self) -> bool {
+        !self.progress.has_write_failed()
     }
 
     pub(super) fn rest(&mut self, now: Instant) {
@@ -139,18 +143,14 @@ impl Link {
 
 /// What hyper's error means for the caller.
 fn failure_of(error: &hyper::Error) -> Failure {
-    let source = std::error::Error::source(error);
-    if error.is_user() {
-        let broken = source.and_then(|source| source.downcast_ref::<Broken>());
-        return Failure::Request(broken.copied().unwrap_or(Broken::CutOff));
-    }
-    let is_endless = source
+    let is_endless = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<io::Error>())
         .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
     Failure::reset(if error.is_parse() || is_endless { Reset::ProtocolError } else { Reset::ConnectionTermination })
 }
 
-/// When the wait for an answer is over: its time begins when the request has been sent whole.
+/// When the wait for an answer is over: its time begins when the request has been sent whole. It is over at once when the
+/// rest of the request will not come.
 struct Limit {
     patience: Patience,
     /// A body that is still coming, and how much of it had come when it was looked at last.
@@ -167,6 +167,9 @@ impl Limit {
     fn poll(&mut self, cx: &mut Context<'_>, timer: &mut Pin<Box<Sleep>>) -> Poll<Failure> {
         let mut waits_for_client = false;
         if let Some((upload, seen)) = &mut self.upload {
+            if let Some(broken) = upload.broken() {
+                return Poll::Ready(Failure::Request(broken));
+            }
             waits_for_client = upload.is_awaited();
             let bytes = upload.bytes();
             if upload.has_ended() {

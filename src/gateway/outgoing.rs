@@ -1,9 +1,13 @@
 //! The body of a request on its way to an upstream: passed on as it comes, or whole, which can be sent again.
+//!
+//! A body that breaks off is no error for hyper, which would throw away an answer that is on its way. It is noted in
+//! [`Upload`], and nothing more is sent; whoever waits for the answer decides what follows from it.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -38,6 +42,7 @@ pub(super) struct Upload {
     /// The upstream would take more, and the client has not sent it.
     awaited: AtomicBool,
     ended: AtomicBool,
+    broken: OnceLock<Broken>,
 }
 
 impl Upload {
@@ -51,6 +56,11 @@ impl Upload {
 
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Why the rest of the body will not come.
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.broken.get().copied()
     }
 }
 
@@ -142,23 +152,29 @@ impl Outgoing {
 }
 
 impl Streamed {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.upload.broken().is_some() {
+            return Poll::Pending;
+        }
         if let Some(leave) = &mut self.leave {
             ready!(leave.poll(cx));
             self.leave = None;
         }
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
+            return Poll::Ready(Some(first));
         }
         loop {
             let frame = match ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
                 None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(broken)) => {
+                    let _ = self.upload.broken.set(broken);
+                    return Poll::Pending;
+                }
                 Some(Ok(frame)) => frame,
             };
             // Trailers go no further than here (RFC 9110 §6.5.1).
             if let Ok(piece) = frame.into_data() {
-                return Poll::Ready(Some(Ok(piece)));
+                return Poll::Ready(Some(piece));
             }
         }
     }
@@ -166,9 +182,9 @@ impl Streamed {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -176,13 +192,13 @@ impl Body for Outgoing {
                 let piece = streamed.poll_piece(cx);
                 streamed.upload.awaited.store(piece.is_pending(), Ordering::Relaxed);
                 let piece = ready!(piece);
-                if let Some(Ok(piece)) = &piece {
+                if let Some(piece) = &piece {
                     streamed.upload.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 }
                 if piece.is_none() || (streamed.first.is_none() && streamed.rest.is_end_stream()) {
                     streamed.upload.ended.store(true, Ordering::Relaxed);
                 }
-                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
             }
         }
     }

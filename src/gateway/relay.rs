@@ -5,16 +5,21 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::outgoing::Upload;
 use super::upstream::Lease;
+use crate::incoming::Broken;
 
 pub struct Relay {
     incoming: Incoming,
+    /// The rest of the request, where the answer came before its end.
+    upload: Option<Arc<Upload>>,
     /// The connection, for as long as there is more to come over it.
     lease: Option<Lease>,
     idle: Duration,
@@ -39,6 +44,8 @@ pub enum CutOff {
     Broken,
     /// The upstream said nothing for too long.
     Silent,
+    /// The client left in the middle of its request.
+    ClientGone,
 }
 
 impl fmt::Display for CutOff {
@@ -46,6 +53,7 @@ impl fmt::Display for CutOff {
         f.write_str(match self {
             Self::Broken => "the upstream's answer broke off",
             Self::Silent => "the upstream fell silent in the middle of its answer",
+            Self::ClientGone => "the client left in the middle of its request",
         })
     }
 }
@@ -53,8 +61,16 @@ impl fmt::Display for CutOff {
 impl std::error::Error for CutOff {}
 
 impl Relay {
-    pub(super) fn new(incoming: Incoming, lease: Lease, idle: Duration, now: Instant, cx: &mut Context<'_>) -> Self {
-        let mut relay = Self { incoming, lease: Some(lease), idle, limit: now + idle, state: State::Coming };
+    pub(super) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        upload: Option<Arc<Upload>>,
+        idle: Duration,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Self {
+        let (limit, state) = (now + idle, State::Coming);
+        let mut relay = Self { incoming, upload, lease: Some(lease), idle, limit, state };
         if relay.incoming.is_end_stream() {
             relay.finish(cx);
         }
@@ -87,6 +103,12 @@ impl Relay {
         // An error now would throw away what the server has not written yet.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether the client has left before its request was complete. What has come of the answer by then still goes out: who
+    /// has seen the head of a refusal may have stopped sending on purpose (RFC 9112 §9.3).
+    fn has_client_left(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.broken() == Some(Broken::CutOff))
     }
 
     /// The next piece, if it is here; `Ok(None)` is the end.
@@ -143,6 +165,7 @@ impl Body for Relay {
                 Poll::Ready(None)
             }
             Poll::Ready(Err(())) => relay.break_off(CutOff::Broken, cx),
+            Poll::Pending if relay.has_client_left() => relay.break_off(CutOff::ClientGone, cx),
             Poll::Pending => {
                 let limit = relay.limit;
                 let silent = relay.lease.as_mut().map(|lease| lease.link().poll_limit(cx, limit));

@@ -1,5 +1,9 @@
-//! The socket to an upstream as hyper gets it: it tells whether a byte of a request has left, and lets no head grow without
-//! end.
+//! The socket to an upstream as hyper gets it: it tells whether a byte of a request has left, lets no head grow without
+//! end, and hides from hyper that writing has failed for as long as there is something to read.
+//!
+//! An upstream may refuse a request before it has read all of it, and close. What is written then fails, while the answer
+//! lies in the socket: the system keeps what has arrived also after a reset. hyper gives a request up at the first error,
+//! so a write that fails stays pending until the end of what can be read has been seen.
 
 use std::io;
 use std::pin::Pin;
@@ -25,6 +29,10 @@ pub(super) struct Progress {
     written: AtomicU64,
     read: AtomicU64,
     awaits_answer: AtomicBool,
+    /// A write has failed: the upstream takes no more.
+    write_failed: AtomicBool,
+    /// The end of what can be read has been seen.
+    read_ended: AtomicBool,
 }
 
 impl Progress {
@@ -45,9 +53,25 @@ impl Progress {
         self.written.load(Ordering::Relaxed) > 0
     }
 
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(count)) = &written {
-            self.written.fetch_add(*count as u64, Ordering::Relaxed);
+    /// Whether the upstream takes no more of a request.
+    pub(super) fn has_write_failed(&self) -> bool {
+        self.write_failed.load(Ordering::Relaxed)
+    }
+
+    /// What a write came to, as hyper is to see it.
+    fn wrote(&self, cx: &Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(count)) => {
+                self.written.fetch_add(count as u64, Ordering::Relaxed);
+            }
+            Poll::Ready(Err(_)) if !self.read_ended.load(Ordering::Relaxed) => {
+                // hyper has looked for an answer before it wrote, and must look again.
+                if !self.write_failed.swap(true, Ordering::Relaxed) {
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => {}
         }
         written
     }
@@ -66,16 +90,20 @@ impl AsyncRead for Tracked {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an answer without a beginning")));
         }
         let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
-        self.progress.read.fetch_add((into.filled().len() - before) as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, into));
+        let count = into.filled().len() - before;
+        if read.is_err() || (count == 0 && into.remaining() > 0) {
+            self.progress.read_ended.store(true, Ordering::Relaxed);
+        }
+        self.progress.read.fetch_add(count as u64, Ordering::Relaxed);
+        Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for Tracked {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.progress.wrote(written)
+        self.progress.wrote(cx, written)
     }
 
     fn poll_write_vectored(
@@ -84,7 +112,7 @@ impl AsyncWrite for Tracked {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.progress.wrote(written)
+        self.progress.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The gateway: in front of real hosts, and of upstreams that do everything wrong.
 
 mod combined;
+mod early;
 mod endings;
 mod envoy;
 mod fake;

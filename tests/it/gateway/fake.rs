@@ -1,7 +1,7 @@
 //! An upstream that does what a test has it do, and keeps account of what it was asked.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(crate) struct Peer {
 impl Fake {
     pub(crate) fn start(serve: impl Fn(Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        // It takes little ahead, so that whoever has much to send must wait until it reads.
+        SockRef::from(&listener).set_recv_buffer_size(64 << 10).expect("an option of the socket");
         let address = listener.local_addr().expect("an address");
         let (asked, connections) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::<Mutex<usize>>::default());
         let (serve, theirs, counted) = (Arc::new(serve), Arc::clone(&asked), Arc::clone(&connections));
@@ -171,6 +173,11 @@ impl Peer {
     pub(crate) fn try_say(&mut self, bytes: &[u8], patience: Duration) -> bool {
         self.stream.set_write_timeout(Some(patience)).expect("a time-out");
         self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Says no more, and goes on listening.
+    pub(crate) fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("it was open");
     }
 
     /// Ends the connection so that what is under way is void.

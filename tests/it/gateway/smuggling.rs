@@ -84,7 +84,10 @@ fn the_target_and_the_headers_pass_as_they_are_and_those_of_the_connection_do_no
         ("x-mine", "1"),
         ("te", "trailers"),
         ("keep-alive", "timeout=1"),
-        ("x-forwarded-for", "9.9.9.9"),
+        ("x-forwarded-for", "9.9.9.9, 8.8.8.8"),
+        ("x-forwarded-for", "7.7.7.7"),
+        ("x-forwarded-proto", "https"),
+        ("via", "1.0 first"),
         ("x-request-id", "mine-1"),
         ("x-empty", ""),
     ];
@@ -94,8 +97,14 @@ fn the_target_and_the_headers_pass_as_they_are_and_those_of_the_connection_do_no
     let asked = fake.asked().pop().unwrap();
     assert_eq!(asked.request_line(), format!("POST {target} HTTP/1.1"));
     assert_eq!((asked.all("authorization"), asked.all("x-request-id")), (vec!["EAS AbC/+=="], vec!["mine-1"]));
-    assert_eq!(asked.all("x-forwarded-for"), ["9.9.9.9", "127.0.0.1"]);
-    assert!(asked.all("via")[0].starts_with("1.1 bulkhead-"), "{}", asked.head);
+    assert_eq!(
+        asked.all("x-forwarded-for"),
+        ["9.9.9.9, 8.8.8.8, 7.7.7.7, 127.0.0.1"],
+        "one line, and its last item is true"
+    );
+    assert_eq!(asked.all("x-forwarded-proto"), ["https"]);
+    let [via] = asked.all("via")[..] else { panic!("not one line: {}", asked.head) };
+    assert!(via.starts_with("1.0 first, 1.1 bulkhead-"), "{via}");
     for gone in ["x-mine", "te", "keep-alive", "connection"] {
         assert!(asked.all(gone).is_empty(), "{gone} in {}", asked.head);
     }
