@@ -20,11 +20,14 @@ use super::failure::Failure;
 use super::problem::Problem;
 
 mod address;
+mod connector;
 mod event;
 mod settings;
 
 pub(super) use address::base;
 pub(crate) use address::{is_loopback, unreachable};
+pub(crate) use connector::agent;
+use connector::{Taking, watched_agent};
 pub(crate) use event::Event;
 pub(super) use settings::{Settings, default_path};
 
@@ -96,8 +99,10 @@ impl AdminArgs {
             // A proxy cannot reach this machine's loopback.
             config = config.proxy(None);
         }
+        let (agent, taking) = watched_agent(config.build());
         Ok(Client {
-            agent: config.build().into(),
+            agent,
+            taking,
             server,
             authorization: format!("Bearer {token}"),
             actor: plain(&actor),
@@ -146,6 +151,7 @@ pub(super) fn checked(token: &str, origin: &str) -> Result<String, Failure> {
 /// A server and the right to administer it. Deliberately without `Debug`: it holds the token.
 pub(crate) struct Client {
     agent: Agent,
+    taking: Taking,
     server: String,
     authorization: String,
     /// In whose name changes are asked for.
@@ -210,7 +216,8 @@ impl Client {
         if bytes > ASK_FIRST {
             request = request.header(EXPECT, "100-continue");
         }
-        let response = self.send(request, SendBody::from_reader(content), ANSWER)?;
+        let mut content = self.taking.only_while(content);
+        let response = self.send(request, SendBody::from_reader(&mut content), ANSWER)?;
         self.accepted(response).map(|_| ())
     }
 

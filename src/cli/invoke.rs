@@ -9,7 +9,7 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Hea
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::client::{AdminArgs, is_loopback, unreachable};
+use super::client::{AdminArgs, agent, is_loopback, unreachable};
 use super::failure::{Exit, Failure};
 use super::payload;
 use super::screen::{Screen, duration};
@@ -137,7 +137,7 @@ impl InvokeArgs {
         if is_loopback(url) {
             config = config.proxy(None);
         }
-        config.build().into()
+        agent(config.build())
     }
 }
 

@@ -4,8 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
+use socket2::SockRef;
 use tokio::net::TcpSocket;
 
 /// An address at which nobody listens, nor will while the socket is kept.
@@ -82,16 +84,26 @@ pub(super) struct Mock {
 
 impl Mock {
     pub(super) fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::refusing_early(|_| None, answer)
+    }
+
+    /// One that may answer when it has read only so many bytes of a request's body; it resets the connection then.
+    pub(super) fn refusing_early(
+        early: impl Fn(&Seen) -> Option<(usize, Reply)> + Send + Sync + 'static,
+        answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // It takes little ahead, so that whoever has much to send must wait until it reads.
+        SockRef::from(&listener).set_recv_buffer_size(64 << 10).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let answer = Arc::new(answer);
+        let (early, answer) = (Arc::new(early), Arc::new(answer));
         let log = Arc::clone(&seen);
         // Both kinds of thread live as long as the test's process; a test has few of them.
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
-                thread::spawn(move || serve(&connection, &*answer, &log));
+                let (early, answer, log) = (Arc::clone(&early), Arc::clone(&answer), Arc::clone(&log));
+                thread::spawn(move || serve(&connection, &*early, &*answer, &log));
             }
         });
         Self { url, seen }
@@ -106,12 +118,28 @@ impl Mock {
     }
 }
 
-fn serve(connection: &TcpStream, answer: &dyn Fn(&Seen) -> Reply, log: &Mutex<Vec<Seen>>) -> Option<()> {
+fn serve(
+    connection: &TcpStream,
+    early: &dyn Fn(&Seen) -> Option<(usize, Reply)>,
+    answer: &dyn Fn(&Seen) -> Reply,
+    log: &Mutex<Vec<Seen>>,
+) -> Option<()> {
     let mut reader = BufReader::new(connection);
     loop {
         let mut request = read_head(&mut reader)?;
         let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
         assert!(request.header("transfer-encoding").is_none(), "the client says how long its bodies are");
+        if let Some((read, reply)) = early(&request) {
+            if request.header("expect").is_some() {
+                (&*connection).write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+            }
+            reader.read_exact(&mut vec![0; read]).ok()?;
+            log.lock().unwrap().push(request.clone());
+            // What waits for its turn to be sent would be lost with the reset.
+            connection.set_nodelay(true).ok()?;
+            write(connection, &request, &reply)?;
+            return SockRef::from(connection).set_linger(Some(Duration::ZERO)).ok();
+        }
         if request.header("expect").is_some() {
             let reply = answer(&request);
             if reply.status >= 400 {
@@ -144,7 +172,7 @@ fn read_head(reader: &mut impl BufRead) -> Option<Seen> {
 }
 
 fn write(mut connection: &TcpStream, request: &Seen, reply: &Reply) -> Option<()> {
-    let Reply { status, content_type, tag, body } = reply;
+    let Reply { status, content_type, tag, body, .. } = reply;
     let tag = tag.map(|tag| format!("etag: {tag}\r\n")).unwrap_or_default();
     let length = body.len();
     let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\n{tag}content-length: {length}\r\n\r\n");

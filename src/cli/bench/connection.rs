@@ -288,6 +288,25 @@ mod tests {
         }
     }
 
+    /// The server answers and resets the connection while the request is still being written.
+    #[tokio::test]
+    async fn an_answer_counts_for_more_than_a_write_that_failed() {
+        let request = vec![b'x'; 8 << 20];
+        for read in [1, 100_000] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            socket2::SockRef::from(&listener).set_recv_buffer_size(64 << 10).unwrap();
+            let mut connection = Connection::open(listener.local_addr().unwrap()).await.unwrap();
+            let server = async {
+                let (mut server, _) = listener.accept().await.unwrap();
+                server.read_exact(&mut vec![0; read]).await.unwrap();
+                server.write_all(b"HTTP/1.1 413 X\r\ncontent-length: 3\r\n\r\nfar").await.unwrap();
+                server.set_zero_linger().unwrap();
+            };
+            let (exchanged, ()) = tokio::join!(connection.exchange(&request, false), server);
+            assert_eq!((exchanged, connection.is_open()), (answer(413, "far"), false));
+        }
+    }
+
     #[tokio::test]
     async fn faults_are_told_apart() {
         for (says, fault) in [

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ureq::http::Uri;
 
+use super::connector::is_end;
 use crate::cli::failure::Failure;
 
 /// `http://host:port/prefix` without a slash at the end. `host:port` alone is taken for http.
@@ -46,6 +47,7 @@ pub(crate) fn unreachable(server: &str, error: &ureq::Error) -> Failure {
     let hint = (refused && is_loopback(server)).then_some("is `bulkhead serve` running?");
     let cause = match error {
         ureq::Error::Io(_) if refused => "connection refused".to_owned(),
+        ureq::Error::Io(cause) if is_end(cause) => "it closed the connection before it had answered".to_owned(),
         ureq::Error::Io(cause) => cause.to_string(),
         ureq::Error::Timeout(timeout) => format!("no answer in time ({timeout})"),
         ureq::Error::HostNotFound => "no such host".to_owned(),

@@ -8,7 +8,15 @@ use crate::cli::mock::{Mock, Reply, Seen};
 
 /// Admin and data listener in one: it says that the service is at its own address.
 pub(super) fn with_service(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Mock {
-    Mock::start(move |request| {
+    with_early_refusals(|_| None, answer)
+}
+
+/// One that may answer a call when it has read only so many bytes of its body.
+fn with_early_refusals(
+    early: impl Fn(&Seen) -> Option<(usize, Reply)> + Send + Sync + 'static,
+    answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+) -> Mock {
+    Mock::refusing_early(early, move |request| {
         if request.path.starts_with("/api/v1/") {
             let url = format!("http://{}/api/predict/echo", request.header("host").unwrap());
             return Reply::json(200, &json!({ "name": "echo", "url": url, "token": "t0k" }));
@@ -43,6 +51,28 @@ fn invoke_calls_as_a_caller_would() {
         assert_eq!(mock.seen().pop().unwrap().line(), line);
     }
     assert_eq!(mock.seen().pop().unwrap().header("authorization"), Some("other"));
+}
+
+/// More than lies between client and server, so that writing fails in the middle of it.
+pub(super) const LARGE: usize = 8 << 20;
+
+/// The server answers and resets the connection while the body is still being written.
+#[test]
+fn invoke_tells_a_refusal_that_came_before_its_body_was_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = directory.path().join("large");
+    std::fs::write(&body, vec![b'x'; LARGE]).unwrap();
+    let body = format!("@{}", body.display());
+    for read in [1, 100_000] {
+        let problem = super::problem(413, "body_too_large");
+        let refuse = move |request: &Seen| {
+            request.path.starts_with("/api/predict/").then(|| (read, Reply::problem(413, &problem)))
+        };
+        let mock = with_early_refusals(refuse, |_| unreachable!("every call is refused early"));
+        let ran = admin(&mock, &["invoke", "echo", "-d", &body]);
+        assert_eq!(ran.exit, Exit::Refused, "{}", ran.err);
+        assert!(ran.err.starts_with("413 ") && ran.out.contains("body_too_large"), "{} {}", ran.out, ran.err);
+    }
 }
 
 #[test]

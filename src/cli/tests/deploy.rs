@@ -4,9 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::calls::LARGE;
 use super::{SECRET, WASM, WASM_SHA256, admin, path, problem, project};
 use crate::cli::failure::Exit;
-use crate::cli::mock::{Mock, Reply};
+use crate::cli::mock::{Mock, Reply, Seen};
 
 fn deployed() -> Value {
     let url = "http://127.0.0.1:8080/api/predict/digits";
@@ -238,4 +239,20 @@ fn mistakes_in_a_change_are_told_before_anything_is_uploaded() {
 
     assert_eq!(admin(&mock, &["modify", "digits"]).exit, Exit::Usage);
     assert_eq!(admin(&mock, &["modify", "digits", "-s", "x.json", "-Da=b"]).exit, Exit::Usage);
+}
+
+/// A disk that fills while a file is sent: the server answers and resets the connection in the middle of the body.
+#[test]
+fn a_full_disk_is_told_also_in_the_middle_of_an_upload() {
+    let project = project();
+    let file = path(&project, "large.wasm");
+    fs::write(&file, vec![b'x'; LARGE]).unwrap();
+    for read in [1, 100_000] {
+        let full = problem(507, "storage_full");
+        let refuse = move |request: &Seen| (request.method == "PUT").then(|| (read, Reply::problem(507, &full)));
+        let mock = Mock::refusing_early(refuse, |_| Reply::status(404));
+        let ran = admin(&mock, &["upload", &file]);
+        assert_eq!(ran.exit, Exit::Failed, "{}", ran.err);
+        assert!(ran.err.contains("storage_full") && !ran.err.contains("cannot reach"), "{}", ran.err);
+    }
 }

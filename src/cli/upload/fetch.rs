@@ -9,7 +9,7 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 use super::limits::Budget;
-use crate::cli::client::is_loopback;
+use crate::cli::client::{agent, is_loopback};
 use crate::cli::screen::Screen;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -29,8 +29,7 @@ pub(super) fn fetch(uri: &Uri, file: &mut File, budget: &mut Budget, screen: &Sc
     if is_loopback(&uri.to_string()) {
         config = config.proxy(None);
     }
-    let agent: Agent = config.build().into();
-    let response = agent.get(uri.clone()).call().context("cannot download it")?;
+    let response = agent(config.build()).get(uri.clone()).call().context("cannot download it")?;
     if !response.status().is_success() {
         bail!("cannot download it: the answer's status is {}", response.status());
     }

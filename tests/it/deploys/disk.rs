@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use super::{marked, rubbish, variant, version_on};
-use crate::figures::{must, tell};
+use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::Response;
 
@@ -26,6 +26,22 @@ fn an_upload_on_a_full_disk_is_refused_and_leaves_nothing() {
     }
     assert!(std::fs::read_dir(host.dir().join("data/artifacts")).unwrap().next().is_none());
     must("deploys.full.upload", "507 storage_full, nothing left", "507", true);
+}
+
+/// The CLI still sends when the host answers and closes.
+#[test]
+fn the_cli_tells_of_a_full_disk_in_the_middle_of_an_upload() {
+    let host = TestHost::start_with(&[], "upload.write=full");
+    let file = host.dir().join("large.wasm");
+    std::fs::write(&file, vec![0; 8 << 20]).unwrap();
+    for _ in 0..rounds(5, 30) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
+        command.args(["upload", file.to_str().unwrap(), "--admin", &format!("http://{}", host.admin)]);
+        let output = command.env("BULKHEAD_ADMIN_TOKEN", &host.admin_token).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("storage_full") && !said.contains("cannot reach"), "{said}");
+    }
 }
 
 /// A change on a disk that is full at `place`, after which version 1 serves, also after a restart.
