@@ -17,6 +17,7 @@ mod handle;
 pub(crate) mod http1;
 mod http2;
 mod io_threads;
+pub(crate) mod local;
 mod mirror;
 mod packing;
 mod problem;

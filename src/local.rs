@@ -1,6 +1,6 @@
 //! Runs a service file once, on this machine, without a server: what `bulkhead test` does.
 //!
-//! The same sandbox under the same limits, only without queue, network and data directory.
+//! The same sandbox, and the same limits on requests and answers, only without queue, network and data directory.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,12 @@ use crate::call::{Call, RequestId, Spent};
 use crate::cli::test::{LocalAnswer, LocalRequest};
 use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
+use crate::front::local::{self as verdicts, Verdict};
 use crate::registry::guest_settings;
-use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox};
+use crate::sandbox::{Capacity, Guest, Level, LineSink, Run, Sandbox};
+
+/// Before a service's name in the path of a request.
+const PREDICT: &str = "/api/predict";
 
 /// Calls the processor with each request in turn, in one guest for as long as it stays whole.
 ///
@@ -79,6 +83,12 @@ async fn call(
     let keepalive = file.spec().rpc().keepalive;
     let started = Instant::now();
     let call = Arc::new(to_call(file, request, started + keepalive)?);
+    let target = format!("{PREDICT}{}", call.uri);
+    if let Err(Verdict { status, detail }) = verdicts::judge(call.method.as_str(), &target, call.body.len(), sandbox) {
+        let (body, run) = (detail.into_bytes(), started.elapsed());
+        let answer = LocalAnswer { status, content_type: None, body, logs: Vec::new(), fuel: None, run };
+        return Ok((answer, Some(guest)));
+    }
     let work = Box::pin(async move {
         let run = guest.run(call, started).await;
         let whole = run.left_the_guest_whole() && guest.worn().is_none();
@@ -92,17 +102,12 @@ async fn call(
             (answer.status.as_u16(), content_type, answer.body.to_vec(), fuel, survivor)
         }
         Ok((Run { result: Err(failed), fuel, .. }, survivor)) => {
-            let status = match &failed.fault {
-                Fault::Failure { status: Some(status), .. } => *status,
-                Fault::FuelExhausted { .. } => sandbox.fuel_status,
-                _ => sandbox.trap_status,
-            };
-            (status, None, failed.fault.to_string().into_bytes(), fuel, survivor)
+            let Verdict { status, detail } = verdicts::failed(*failed, sandbox);
+            (status, None, detail.into_bytes(), fuel, survivor)
         }
         Err(Overdue) => {
-            let body =
-                format!("the request was not answered within {} ms (metadata.rpc.keepalive)", keepalive.as_millis());
-            (408, None, body.into_bytes(), None, None)
+            let Verdict { status, detail } = verdicts::overdue(keepalive);
+            (status, None, detail.into_bytes(), None, None)
         }
     };
     Ok((LocalAnswer { status, content_type, body, logs: kept.take(), fuel, run }, survivor))

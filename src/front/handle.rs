@@ -168,7 +168,7 @@ impl Line {
         let caller = self.authenticate(&state, &headers, exchange.uri(), ends.peer)?;
         drop(state);
         if !sandbox.methods.accepts(exchange.method().as_str()) {
-            return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
+            return Err(Refusal::method_not_allowed(sandbox.methods));
         }
         let _entered = version.enter()?;
         if version.is_full() {

@@ -229,6 +229,10 @@ impl Refusal {
         }
     }
 
+    pub(super) fn method_not_allowed(accepted: config::Methods) -> Self {
+        Self::MethodNotAllowed { allow: accepted.names().collect::<Vec<_>>().join(", ") }
+    }
+
     /// How the processor's fault is told under the service's settings.
     pub(super) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Self {
         let Failed { fault, stack } = failed;

@@ -89,6 +89,52 @@ fn a_service_file_is_tested_without_a_server() {
     assert_eq!(answers[0]["body"], answers[2]["body"], "after the panic the guest is a new one");
 }
 
+/// Otherwise a processor would be found good that its host never gets to ask.
+#[test]
+fn a_test_without_a_server_holds_the_limits_of_a_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = json!({"sandbox": {"max_request_bytes": 1024, "methods": ["POST"]}});
+    let file = project(dir.path(), "mine", "echo", keys);
+    let host = TestHost::start();
+    ok(Some(&host), &["create", text(&file)]);
+    let large = dir.path().join("large");
+    fs::write(&large, [b'x'; 1025]).unwrap();
+    let large = format!("@{}", large.display());
+    let long = format!("/{}", "a".repeat(8 << 10));
+    for (args, status) in [
+        (&["-d", "x"][..], 200),
+        (&["-d", &large], 413),
+        (&["-d", "x", "-X", "PUT"], 405),
+        (&["-d", "x", "-X", "BREW"], 501),
+        (&["-d", "x", "--path", &long], 414),
+    ] {
+        let output = bulkhead(None, &[&["--json", "test", text(&file)], args].concat());
+        let answers: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let of_the_host = bulkhead(Some(&host), &[&["--json", "invoke", "mine"], args].concat());
+        let of_the_host: Value = serde_json::from_slice(&of_the_host.stdout).unwrap();
+        assert_eq!((&answers[0]["status"], &of_the_host["status"]), (&json!(status), &json!(status)), "{args:?}");
+        if status != 200 {
+            assert_eq!(output.status.code(), Some(1));
+            let problem: Value = serde_json::from_str(of_the_host["body"].as_str().unwrap()).unwrap();
+            assert_eq!(answers[0]["body"], problem["detail"], "the same words");
+        }
+    }
+}
+
+/// Larger than what lies between, so that the host's refusal comes while the body is still being sent.
+#[test]
+fn a_body_over_the_limit_is_told_as_that() {
+    let host = TestHost::start();
+    let dir = tempfile::tempdir().unwrap();
+    ok(Some(&host), &["create", text(&project(dir.path(), "mine", "echo", json!({})))]);
+    let large = dir.path().join("large");
+    fs::write(&large, vec![b'x'; (16 << 20) + 1]).unwrap();
+    let output = bulkhead(Some(&host), &["invoke", "mine", "-d", &format!("@{}", large.display())]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(3), "{out} {err}");
+    assert!(out.contains("body_too_large"), "{out} {err}");
+}
+
 #[test]
 fn the_digits_are_read_from_the_model_directory() {
     let host = TestHost::start();

@@ -1,0 +1,46 @@
+//! The front's verdicts for a call that comes over no network: `bulkhead test` answers as a host would.
+
+use std::time::Duration;
+
+use super::http1::{HeadFault, MAX_TARGET, judge_method};
+use super::refusal::Refusal;
+use crate::config;
+use crate::sandbox::Failed;
+
+/// A refusal of the status contract.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) status: u16,
+    pub(crate) detail: String,
+}
+
+impl From<Refusal> for Verdict {
+    fn from(refusal: Refusal) -> Self {
+        Self { status: refusal.row().status, detail: refusal.detail().into_owned() }
+    }
+}
+
+/// Judges a request by what a host looks at before it runs the processor, in the same order.
+pub(crate) fn judge(method: &str, target: &str, body: usize, sandbox: &config::Sandbox) -> Result<(), Verdict> {
+    judge_method(method.as_bytes()).map_err(Refusal::from)?;
+    if target.len() > MAX_TARGET {
+        return Err(Refusal::from(HeadFault::TargetTooLong).into());
+    }
+    if !sandbox.methods.accepts(method) {
+        return Err(Refusal::method_not_allowed(sandbox.methods).into());
+    }
+    if body > sandbox.max_request_bytes {
+        return Err(Refusal::BodyTooLarge { limit: sandbox.max_request_bytes }.into());
+    }
+    Ok(())
+}
+
+/// How a processor's fault is told.
+pub(crate) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Verdict {
+    Refusal::failed(failed, sandbox).into()
+}
+
+/// A call that took longer than its service's `keepalive`.
+pub(crate) fn overdue(keepalive: Duration) -> Verdict {
+    Refusal::DeadlineExceeded { limit: keepalive }.into()
+}
