@@ -17,10 +17,18 @@ const DISCARD_TIME: Duration = Duration::from_millis(20);
 /// A body of unknown length begins with this much room.
 const FIRST_ROOM: usize = 16 << 10;
 
+/// Reads a declared length, of which there may be any number of digits (RFC 9112 §6.2). One that no number here can hold is
+/// the largest: it is over every limit.
+pub(super) fn content_length(value: &[u8]) -> Option<u64> {
+    let add = |length: u64, digit: &u8| {
+        digit.is_ascii_digit().then(|| length.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    };
+    if value.is_empty() { None } else { value.iter().try_fold(0, add) }
+}
+
 /// Refuses a body whose declared length is over the limit; nothing of it has been read then.
 pub(super) fn check_declared(headers: &HeaderMap, limit: usize) -> Result<(), Refusal> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match declared {
+    match headers.get(CONTENT_LENGTH).and_then(|value| content_length(value.as_bytes())) {
         Some(length) if length > limit as u64 => Err(Refusal::BodyTooLarge { limit }),
         _ => Ok(()),
     }

@@ -313,7 +313,6 @@ impl From<HeadFault> for Refusal {
             HeadFault::NotImplemented(what) => Self::NotImplemented(what),
             HeadFault::TargetTooLong => Self::TargetTooLong,
             HeadFault::HeadTooLarge => Self::HeadersTooLarge,
-            HeadFault::BodyTooLarge => Self::BodyTooLarge { limit: usize::MAX },
             HeadFault::ExpectationUnknown => Self::ExpectationUnknown,
             HeadFault::Slow => Self::SlowHead,
         }

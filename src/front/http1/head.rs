@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use httparse::Header;
 
 use super::request_line::{self, MAX_TARGET, is_token};
+use crate::front::body::content_length;
 
 /// Bytes of the whole head.
 pub(super) const MAX_HEAD: usize = 32 << 10;
@@ -49,7 +50,6 @@ pub(crate) enum HeadFault {
     NotImplemented(&'static str),
     TargetTooLong,
     HeadTooLarge,
-    BodyTooLarge,
     ExpectationUnknown,
     /// The head was not complete in time.
     Slow,
@@ -203,7 +203,8 @@ impl<'a> Seen<'a> {
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), HeadFault> {
-        match self.length.replace(content_length(value)?) {
+        let length = content_length(value).ok_or(HeadFault::Malformed("Content-Length is not a number"))?;
+        match self.length.replace(length) {
             None => Ok(()),
             Some(_) => Err(HeadFault::Malformed("there are two Content-Length headers")),
         }
@@ -256,15 +257,6 @@ impl<'a> Seen<'a> {
 
 pub(in crate::front) fn expectation(value: &[u8]) -> Result<(), HeadFault> {
     if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
-}
-
-fn content_length(value: &[u8]) -> Result<u64, HeadFault> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(HeadFault::Malformed("Content-Length is not a number"));
-    }
-    let text = str::from_utf8(value).unwrap_or_default();
-    // Only digits are left, so what does not parse is too large. The top values are hyper's own marks.
-    text.parse().ok().filter(|length| *length < u64::MAX - 2).ok_or(HeadFault::BodyTooLarge)
 }
 
 /// Only `chunked` is spoken. Another coding before it is one we do not know; any other ending is no request at all.
@@ -376,8 +368,18 @@ mod tests {
         ] {
             assert!(is_malformed(&body(bad)), "{bad:?}: {:?}", body(bad));
         }
-        assert_eq!(body("Content-Length: 18446744073709551615\r\n"), Err(HeadFault::BodyTooLarge));
-        assert_eq!(body("Content-Length: 99999999999999999999\r\n"), Err(HeadFault::BodyTooLarge));
+        // What is too long is for the service to say; a number of any length is a number.
+        for (long, length) in [
+            ("18446744073709551612", u64::MAX - 3),
+            ("18446744073709551613", u64::MAX - 2),
+            ("18446744073709551615", u64::MAX),
+            ("18446744073709551616", u64::MAX),
+            ("99999999999999999999", u64::MAX),
+            (&"9".repeat(5000), u64::MAX),
+            (&("0".repeat(5000) + "7"), 7),
+        ] {
+            assert_eq!(body(&format!("Content-Length: {long}\r\n")), Ok(BodyLength::Exactly(length)), "{long}");
+        }
         assert!(matches!(body("Transfer-Encoding: gzip, chunked\r\n"), Err(HeadFault::NotImplemented(_))));
         assert!(is_malformed(&read("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")));
     }

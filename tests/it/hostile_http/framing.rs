@@ -39,6 +39,12 @@ pub(super) fn rows() -> Vec<Row> {
     rows.push(too_large("S4", "18446744073709551615"));
     rows.push(too_large("S4", "18446744073709551616"));
     rows.push(too_large("S4", "18446744073709551614"));
+    rows.push(too_large("S4", &"9".repeat(1000)));
+    rows.push(understood(
+        "S6",
+        b"0123456789",
+        post(&format!("Content-Length: {}10\r\n", "0".repeat(100)), "0123456789"),
+    ));
     rows.push(too_large("S5", "1073741824"));
     rows.push(refused(
         "S5",
