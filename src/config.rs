@@ -42,8 +42,8 @@ pub use mistakes::{Mistake, Mistakes};
 pub use name::{BadName, ServiceName};
 pub use schema::json_schema;
 pub use service::{
-    Batching, Decompressor, Expose, Fuel, GatewayPolicy, Isolation, MirrorRule, Model, Rpc, Sandbox, ServiceSpec,
-    TrafficState,
+    Batching, Decompressor, Expose, Fuel, GatewayPolicy, HalfClose, Isolation, MirrorRule, Model, Rpc, Sandbox,
+    ServiceSpec, TrafficState,
 };
 pub use token::{BadToken, Strength, Token, TokenPolicy};
 

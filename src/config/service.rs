@@ -14,7 +14,7 @@ use super::{
     name::ServiceName,
     reader::Given,
     settings::Settings,
-    table::{FRESH, FUEL, REUSE, STACK, TIMING},
+    table::{ANSWER, FRESH, FUEL, LEAVE, REUSE, STACK, TIMING},
     token::{Token, TokenPolicy},
 };
 
@@ -119,6 +119,8 @@ pub struct Sandbox {
     pub max_response_bytes: usize,
     /// For clients that ask for it.
     pub compress_responses: bool,
+    /// Says what a client means that closes its sending side after its request.
+    pub half_close: HalfClose,
     pub methods: Methods,
     pub allow_hosts: Vec<String>,
     pub log_bytes_per_request: usize,
@@ -136,6 +138,17 @@ pub enum Fuel {
 pub enum Isolation {
     Reuse,
     Fresh,
+}
+
+/// The meaning of a client's end of input after a whole request. On the wire, a client that only has nothing more to send
+/// looks like one that has closed its connection (RFC 9112 §9.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HalfClose {
+    /// The client has left: its work is stopped.
+    #[default]
+    Leave,
+    /// The client waits for its answer: only a reset or a failed write shows that it has left.
+    Answer,
 }
 
 /// What answers may show to callers.
@@ -335,6 +348,11 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
         max_request_bytes: settings.small("sandbox.max_request_bytes"),
         max_response_bytes: settings.small("sandbox.max_response_bytes"),
         compress_responses: settings.flag("sandbox.compress_responses"),
+        half_close: match settings.text("sandbox.half_close").as_deref() {
+            Some(LEAVE) => HalfClose::Leave,
+            Some(ANSWER) => HalfClose::Answer,
+            other => panic!("the table has a half_close {other:?} that nobody knows"),
+        },
         methods: Methods::of(words("sandbox.methods").iter().map(String::as_str)),
         allow_hosts: words("sandbox.allow_hosts"),
         log_bytes_per_request: settings.small("sandbox.log_bytes_per_request"),

@@ -9,6 +9,8 @@ use super::{
 
 pub(super) const REUSE: &str = "reuse";
 pub(super) const FRESH: &str = "fresh";
+pub(super) const LEAVE: &str = "leave";
+pub(super) const ANSWER: &str = "answer";
 pub(super) const TIMING: &str = "timing";
 pub(super) const FUEL: &str = "fuel";
 pub(super) const STACK: &str = "stack";
@@ -128,6 +130,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("sandbox.compress_responses", Flag)
         .default("true", "only clients that ask for it in `Accept-Encoding` are given it")
         .means("Whether long answers of text are compressed for clients that ask for it."),
+    Key::used("sandbox.half_close", Word(&[LEAVE, ANSWER]))
+        .default("\"leave\"", "a client that closes its sending side looks the same as one that has gone, whose work is to stop at once")
+        .means("A client that closes its sending side after its request: `leave` takes it for gone, stops its work and counts 499; `answer` answers it, and then only a reset or a failed write is leaving."),
     Key::used("sandbox.methods", Words { of: METHODS, least: 1 })
         .default("[\"GET\", \"POST\"]", "what EAS clients send")
         .means("The HTTP methods that the service answers; others are 405."),

@@ -49,7 +49,7 @@ fn two_keys_are_enough_and_every_other_has_a_default() {
     let sandbox = spec.sandbox();
     assert_eq!(sandbox.fuel, Fuel::Metered(100_000_000_000));
     assert_eq!(sandbox.memory_bytes, 256 * 1024 * 1024);
-    assert_eq!(sandbox.isolation, Isolation::Reuse);
+    assert_eq!((sandbox.isolation, sandbox.half_close), (Isolation::Reuse, HalfClose::Leave));
     assert!(sandbox.snapshot);
     assert_eq!(sandbox.max_requests_per_instance, None);
     assert_eq!((sandbox.trap_status, sandbox.fuel_status), (400, 400));
@@ -133,6 +133,10 @@ fn every_word_of_the_table_is_one_the_code_knows() {
     for isolation in ["reuse", "fresh"] {
         let file = parse(&with(json!({"sandbox.isolation": isolation})));
         assert_eq!(format!("{:?}", file.spec().sandbox().isolation).to_lowercase(), isolation);
+    }
+    for half_close in ["leave", "answer"] {
+        let file = parse(&with(json!({"sandbox.half_close": half_close})));
+        assert_eq!(format!("{:?}", file.spec().sandbox().half_close).to_lowercase(), half_close);
     }
     let file = parse(&with(json!({"sandbox.expose": ["timing", "fuel", "stack", "fuel"]})));
     assert_eq!(file.spec().sandbox().expose, Expose { timing: true, fuel: true, stack: true });

@@ -162,6 +162,7 @@ fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
         (json!({"sandbox": {"fuel": "infinite"}}), "sandbox.fuel", "found \"infinite\""),
         (json!({"sandbox": {"memory_mb": 4097}}), "sandbox.memory_mb", "from 1 to 4096 (MiB)"),
         (json!({"sandbox": {"isolation": "Fresh"}}), "sandbox.isolation", "expected one of reuse, fresh"),
+        (json!({"sandbox": {"half_close": true}}), "sandbox.half_close", "expected one of leave, answer"),
         (json!({"sandbox": {"snapshot": "maybe"}}), "sandbox.snapshot", "found \"maybe\", expected true or false"),
         (json!({"sandbox": {"trap_status": 200}}), "sandbox.trap_status", "from 400 to 599"),
         (json!({"sandbox": {"fuel_status": 600}}), "sandbox.fuel_status", "from 400 to 599"),
