@@ -17,6 +17,7 @@ mod handle;
 pub(crate) mod http1;
 mod http2;
 mod io_threads;
+mod linger;
 pub(crate) mod local;
 mod mirror;
 mod packing;
@@ -26,8 +27,10 @@ mod relayed;
 mod render;
 mod reply;
 mod route;
+mod rules;
 mod services;
 mod stall;
+mod turned_away;
 mod unread;
 
 use std::net::SocketAddr;
@@ -48,8 +51,10 @@ pub(crate) use self::handle::ClientGone;
 use self::handle::Line;
 pub use self::http1::Patience;
 pub use self::io_threads::IoThreads;
+pub(crate) use self::linger::Lingering;
 pub(crate) use self::refusal::of_a_head;
 pub(crate) use self::relayed::Content;
+pub(crate) use self::rules::Rules;
 pub use self::services::Services;
 use crate::admission::Lanes;
 use crate::auth::Attempts;
@@ -72,8 +77,9 @@ impl Front {
         let attempts = Attempts::new(limits.failed_logins);
         let aside = Aside::new(lanes, std::thread::available_parallelism().map_or(1, usize::from));
         let line = Line { services, ledger, attempts, aside, advertise };
-        let (open, turned_away) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self(Arc::new(Listening { line, limits, open, addresses: Addresses::default(), turned_away }))
+        let (open, turned_away, addresses) = (AtomicUsize::new(0), AtomicU64::new(0), Addresses::default());
+        let lingering = Lingering::new(limits.total);
+        Self(Arc::new(Listening { line, limits, open, addresses, turned_away, lingering }))
     }
 
     /// Serves callers on `threads` until `drain` turns true; returns when the last of them has been served.

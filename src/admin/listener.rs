@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::Reply;
 use super::seats::{MOST_CONNECTIONS, Seat, Seats};
 use crate::front::http1::{Connection, Outgoing, Service};
-use crate::front::{Arrival, ClientGone, Content, Drain, Ends, Patience};
+use crate::front::{Arrival, ClientGone, Content, Drain, Ends, Lingering, Patience, Rules};
 
 /// After the system has refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,7 +28,7 @@ pub(super) trait Answers: Send + Sync + 'static {
 /// Serves operators until `end` turns true. A connection that finds none free takes the place of an older one.
 pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut end: watch::Receiver<bool>) {
     let (mut seats, mut sessions) = (Seats::default(), JoinSet::new());
-    let drain = Drain::new(end.clone());
+    let (drain, lingering) = (Drain::new(end.clone()), Arc::new(Lingering::new(MOST_CONNECTIONS)));
     loop {
         let accepted = tokio::select! {
             () = ended(&mut end) => return,
@@ -48,7 +48,8 @@ pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut e
                 let Ok(local) = stream.local_addr() else { continue };
                 let ends = Ends { peer: peer.ip(), local };
                 let seat = Seat::default();
-                let session = Session { admin: Arc::clone(&admin), seat: seat.clone() };
+                let session =
+                    Session { admin: Arc::clone(&admin), seat: seat.clone(), lingering: Arc::clone(&lingering) };
                 let task = sessions.spawn(session.serve(stream, ends, drain.clone()));
                 seats.take(peer.ip(), seat, task);
             }
@@ -68,13 +69,16 @@ async fn ended(end: &mut watch::Receiver<bool>) {
 struct Session<A> {
     admin: Arc<A>,
     seat: Seat,
+    lingering: Arc<Lingering>,
 }
 
 impl<A: Answers> Session<A> {
     async fn serve(self, stream: TcpStream, ends: Ends, drain: Drain) {
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
-        Connection::new(&self, (stream, &[]), ends, Patience::default(), u64::MAX, drain).serve().await;
+        Connection::new(&self, &self.lingering, (stream, &[]), ends, Patience::default(), u64::MAX, drain)
+            .serve()
+            .await;
     }
 }
 
@@ -82,7 +86,7 @@ impl<A: Answers> Service for Session<A> {
     type Reply = Reply;
     const REPLIES_EARLY: bool = false;
 
-    async fn answer(&self, arrival: Arrival) -> Result<Reply, ClientGone> {
+    async fn answer(&self, arrival: Arrival, _: &Rules) -> Result<Reply, ClientGone> {
         Ok(Arc::clone(&self.admin).answer(arrival, &self.seat).await)
     }
 }
@@ -139,7 +143,7 @@ mod tests {
         let (stream, peer) = listener.accept().await.unwrap();
         let ends = Ends { peer: peer.ip(), local: stream.local_addr().unwrap() };
         let (tell, told) = watch::channel(false);
-        let session = Session { admin: Arc::new(Much), seat: Seat::default() };
+        let session = Session { admin: Arc::new(Much), seat: Seat::default(), lingering: Arc::new(Lingering::new(1)) };
         let served = async move {
             let _tell = tell;
             session.serve(stream, ends, Drain::new(told)).await;

@@ -26,7 +26,7 @@ pub(super) struct ListenerArgs {
     /// Threads for callers' connections, each of which stays on one of them [default: by the number of cores]
     #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) io_threads: Option<u16>,
-    /// How long running requests may go on after SIGTERM
+    /// How long running requests may go on after SIGTERM; connections that wait to be accepted are answered first
     #[arg(long, value_name = "TIME", env = "BULKHEAD_GRACE", default_value = "30", value_parser = time)]
     pub(super) grace: Duration,
     /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or half the file descriptors
@@ -44,7 +44,8 @@ pub(super) struct ListenerArgs {
     /// From the first byte of a request's head to its last; then 408
     #[arg(long, value_name = "TIME", env = "BULKHEAD_HEAD_TIMEOUT", default_value = "5", value_parser = time)]
     head_timeout: Duration,
-    /// How long a connection may rest between requests; then it is closed. A new one is given 10 s at most
+    /// How long a connection may rest between requests; then it is closed. A new one is given 10 s at most. Answers promise
+    /// clients a second less, in `Keep-Alive`
     #[arg(long, value_name = "TIME", env = "BULKHEAD_IDLE_TIMEOUT", default_value = "75", value_parser = time)]
     idle_timeout: Duration,
     /// How long a client may take nothing of its answer; then it is cut off, or in HTTP/2 that one stream is reset

@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::TcpStream;
-
 use crate::auth::origin;
 
 /// Counts per address. Addresses without a connection are forgotten, so there are never more than connections.
@@ -44,15 +42,6 @@ impl Drop for Entered {
     }
 }
 
-/// Says why the connection ends, as far as that costs nothing: what does not fit into a new socket is not said.
-pub(super) fn turn_away(stream: &TcpStream) {
-    const WORDS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-        connection: close\r\ncontent-length: 144\r\n\r\n\
-        {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
-        \"detail\":\"this address has too many connections\",\"code\":\"too_many_connections\"}";
-    let _ = rustix::io::write(stream, WORDS);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,17 +69,5 @@ mod tests {
         let other = addresses.enter(ip("2001:db8:0:1::1"), Some(1)).unwrap();
         drop((one, other));
         assert!(addresses.0.lock().unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn whoever_is_turned_away_is_told_why() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        turn_away(&listener.accept().await.unwrap().0);
-        let mut told = String::new();
-        std::io::Read::read_to_string(&mut client, &mut told).unwrap();
-        let (head, body) = told.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{} {head}", body.len());
-        assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], "too_many_connections");
     }
 }

@@ -13,18 +13,25 @@ use std::time::Duration;
 use http::Method;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
-use super::addresses::{self, Addresses};
+use super::addresses::Addresses;
 use super::arrival::Ends;
 use super::drain::Drain;
 use super::handle::{ClientGone, Line};
 use super::http1::{Connection, Patience};
 use super::http2::{self, Paced, Socket, Streams};
 use super::io_threads::IoThreads;
+use super::linger::Lingering;
+use super::rules::Rules;
+use super::turned_away::{self, Why};
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Wait, in the drain, for places for connections that have not been accepted yet; those at rest end in that time.
+const BACKLOG_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Clients that never close would otherwise stay with the host they first found, however many are added beside it.
 const MAX_REQUESTS: u64 = 10_000;
@@ -69,14 +76,22 @@ pub(super) struct Listening {
     pub(super) addresses: Addresses,
     /// Connections refused because their address had as many as it may.
     pub(super) turned_away: AtomicU64,
+    pub(super) lingering: Lingering,
+}
+
+/// What a new connection is given of its listener's surroundings.
+struct Host {
+    bound: Option<SocketAddr>,
+    threads: Arc<IoThreads>,
+    drain: Drain,
 }
 
 impl Listening {
-    /// Serves until the drain begins; then waits until every connection has ended.
+    /// Serves until the drain begins, and then whoever waits to be accepted; returns when every connection has ended.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, threads: Arc<IoThreads>, drain: Drain) {
         let mut begun = pin!(drain.begun());
         let places = Arc::new(Semaphore::new(self.limits.total));
-        let bound = listener.local_addr().ok();
+        let host = Host { bound: listener.local_addr().ok(), threads, drain: drain.clone() };
         loop {
             let place = tokio::select! {
                 biased;
@@ -90,31 +105,51 @@ impl Listening {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let Some(from) = self.addresses.enter(peer.ip(), self.limits.per_address) else {
-                        self.turned_away.fetch_add(1, Ordering::Relaxed);
-                        addresses::turn_away(&stream);
-                        continue;
-                    };
-                    let Some(local) = reached(bound, &stream) else { continue };
-                    let ends = Ends { peer: peer.ip(), local };
-                    let (listening, drain) = (Arc::clone(&self), drain.clone());
-                    threads.serve(stream, async move |stream| {
-                        let _held = (place, from);
-                        listening.connection(stream, ends, drain).await;
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no connection could be accepted");
-                    if !is_the_clients_doing(&error) {
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
+                Ok(accepted) => self.begin(accepted, place, &host),
+                Err(error) => not_accepted(&error).await,
             }
         }
-        drop(listener);
+        self.empty_backlog(listener, &places, &host).await;
         // Every connection holds a place; when all are back, none is left.
         let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
+        self.lingering.over().await;
+    }
+
+    /// Serves a connection that has been accepted, if its address may have one more.
+    fn begin(self: &Arc<Self>, (stream, peer): (TcpStream, SocketAddr), place: OwnedSemaphorePermit, host: &Host) {
+        let Some(from) = self.addresses.enter(peer.ip(), self.limits.per_address) else {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            return turn_away(stream, Why::TooMany, &self.lingering, host);
+        };
+        let Some(local) = reached(host.bound, &stream) else { return };
+        let ends = Ends { peer: peer.ip(), local };
+        let (listening, drain) = (Arc::clone(self), host.drain.clone());
+        host.threads.serve(stream, async move |stream| {
+            let _held = (place, from);
+            listening.connection(stream, ends, drain).await;
+        });
+    }
+
+    /// Accepts who has connected before the listener closes: the system would reset them, with their requests. Places are
+    /// waited for as long as connections at rest take to end; whoever finds none then is told so.
+    async fn empty_backlog(self: &Arc<Self>, listener: TcpListener, places: &Arc<Semaphore>, host: &Host) {
+        let wait_until = Instant::now() + BACKLOG_PATIENCE;
+        // The runtime may not know yet of the last ones; the system does.
+        let Ok(listener) = listener.into_std() else { return };
+        loop {
+            let (stream, peer) = match listener.accept().and_then(|(stream, peer)| Ok((nonblocking(stream)?, peer))) {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    not_accepted(&error).await;
+                    continue;
+                }
+            };
+            match timeout_at(wait_until, Arc::clone(places).acquire_owned()).await {
+                Ok(Ok(place)) => self.begin((stream, peer), place, host),
+                Ok(Err(_)) | Err(_) => turn_away(stream, Why::Draining, &self.lingering, host),
+            }
+        }
     }
 
     async fn connection(self: Arc<Self>, mut stream: TcpStream, ends: Ends, drain: Drain) {
@@ -123,7 +158,8 @@ impl Listening {
         let _ = stream.set_nodelay(true);
         let mut early = Vec::new();
         if self.limits.http2 {
-            let opening = http2::open(&mut stream, self.limits.patience.head, drain.begun()).await;
+            let last = drain.first_request_is_overdue();
+            let opening = http2::open(&mut stream, self.limits.patience.head, last).await;
             let Ok(opening) = opening else { return };
             if opening.is_http2 {
                 return self.http2(stream, opening.read, ends, drain).await;
@@ -131,8 +167,15 @@ impl Listening {
             early = opening.read;
         }
         let parts = (stream, early.as_slice());
-        let connection =
-            Connection::new(&self.line, parts, ends, self.limits.patience, self.limits.requests, drain.clone());
+        let connection = Connection::new(
+            &self.line,
+            &self.lingering,
+            parts,
+            ends,
+            self.limits.patience,
+            self.limits.requests,
+            drain.clone(),
+        );
         // It sees by itself that the drain has begun; where it rests, it has to be woken for that.
         until(drain.begun(), || drain.has_begun(), pin!(connection.serve()), |_| ()).await;
     }
@@ -143,7 +186,9 @@ impl Listening {
             let listening = Arc::clone(self);
             async move {
                 let (fault, is_head) = (http2::judge(&request), request.method() == Method::HEAD);
-                let reply = listening.line.handle(http2::arrival(request, fault, ends)).await?;
+                // A stream has an end of its own, and what is refused of it is the protocol's to take.
+                let rules = Rules::default();
+                let reply = listening.line.handle(http2::arrival(request, fault, ends), &rules).await?;
                 Ok::<_, ClientGone>(reply.into_response(is_head).map(Paced::new))
             }
         });
@@ -214,6 +259,24 @@ fn reached(bound: Option<SocketAddr>, stream: &TcpStream) -> Option<SocketAddr> 
     bound.filter(|bound| !bound.ip().is_unspecified()).or_else(|| stream.local_addr().ok())
 }
 
+fn turn_away(stream: TcpStream, why: Why, lingering: &Lingering, host: &Host) {
+    turned_away::turn_away(stream, why, lingering, &host.threads, &host.drain);
+}
+
+/// A socket from the system, for the runtime.
+fn nonblocking(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
+}
+
+/// Says that no connection could be accepted, and pauses where trying at once would spin.
+async fn not_accepted(error: &io::Error) {
+    tracing::warn!(%error, "no connection could be accepted");
+    if !is_the_clients_doing(error) {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
 fn is_the_clients_doing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
@@ -267,13 +330,32 @@ mod tests {
         }
     }
 
+    /// Polls a connection to where it waits.
+    async fn begin(connection: Pin<&mut impl Future<Output = ()>>) {
+        let mut connection = connection;
+        assert!(!poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await, "it is over");
+    }
+
+    /// A client that has just connected takes a close without a word for a fault.
+    #[tokio::test]
+    async fn the_first_request_of_a_connection_may_still_come_in_the_drain() {
+        for http2 in [false, true] {
+            let (mut client, connection) = connect(http2, watch::channel(true).1);
+            let mut connection = pin!(connection);
+            begin(connection.as_mut()).await;
+            client.write_all(REQUEST).unwrap();
+            connection.await;
+            let said = said(client);
+            assert!(is_last_answer(&said), "{said}");
+        }
+    }
+
     #[tokio::test]
     async fn an_answer_that_is_made_once_the_drain_has_begun_says_that_it_is_the_last() {
         let (tell, told) = watch::channel(false);
         let (mut client, connection) = connect(false, told);
         let mut connection = pin!(connection);
-        let is_over = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
-        assert!(!is_over);
+        begin(connection.as_mut()).await;
         client.write_all(REQUEST).unwrap();
         // The runtime learns of it before the connection does of the drain.
         tokio::task::yield_now().await;

@@ -1,6 +1,12 @@
 //! The end of a listener, as its connections learn of it.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
+
+/// Wait, in the drain, for the first request of a connection: it may be on its way, and its client would take a close
+/// for a fault, where on a used connection it would send the request again elsewhere.
+pub(super) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
 /// Whether the drain has begun, and when it does. Asking is one look at a shared number.
 #[derive(Clone, Debug)]
@@ -25,6 +31,12 @@ impl Drain {
     pub(crate) async fn begun(&self) {
         let mut told = self.0.clone();
         let _ = told.wait_for(|begun| *begun).await;
+    }
+
+    /// Ready once it has begun and a connection without a request has had its time to send one.
+    pub(super) async fn first_request_is_overdue(&self) {
+        self.begun().await;
+        tokio::time::sleep(FIRST_REQUEST).await;
     }
 }
 

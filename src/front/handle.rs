@@ -29,6 +29,7 @@ use super::relayed::Relayed;
 use super::render;
 use super::reply::{About, REQUEST_ID, Reply};
 use super::route::{Route, target};
+use super::rules::Rules;
 use super::services::{Destination, Owner, Services};
 use crate::auth::{Attempts, Caller};
 use crate::call::{Answer, RequestId};
@@ -63,7 +64,9 @@ impl std::fmt::Display for ClientGone {
 impl std::error::Error for ClientGone {}
 
 /// What the inner function finds out on its way and the outer one needs in any case.
-struct Found {
+struct Found<'a> {
+    /// The rules of the service, for the connection.
+    rules: &'a Rules,
     expose: Option<Expose>,
     /// The body, for as long as nobody has asked for it.
     unread: Option<Incoming>,
@@ -81,21 +84,22 @@ impl http1::Service for Line {
     type Reply = Box<Reply>;
     const REPLIES_EARLY: bool = true;
 
-    fn answer(&self, arrival: Arrival) -> impl Future<Output = Result<Box<Reply>, ClientGone>> + Send {
-        self.handle(arrival)
+    fn answer(&self, arrival: Arrival, rules: &Rules) -> impl Future<Output = Result<Box<Reply>, ClientGone>> + Send {
+        self.handle(arrival, rules)
     }
 }
 
 impl Line {
-    /// The reply, unless the client has left and nobody is there to read it.
-    pub(super) async fn handle(&self, arrival: Arrival) -> Result<Box<Reply>, ClientGone> {
+    /// The reply, unless the client has left and nobody is there to read it. `rules` are the connection's: those of the
+    /// service are set there as soon as it is known.
+    pub(super) async fn handle(&self, arrival: Arrival, rules: &Rules) -> Result<Box<Reply>, ClientGone> {
         let Arrival { method, uri, headers, body, fault, at, ends } = arrival;
         let given_id = headers.get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
         let request_id = given_id.unwrap_or_else(RequestId::generate);
         let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, at);
 
         let expects_continue = headers.contains_key(EXPECT);
-        let mut found = Found { expose: None, unread: Some(body), expects_continue };
+        let mut found = Found { rules, expose: None, unread: Some(body), expects_continue };
         let outcome = {
             let answering = pin!(self.answer(headers, fault, ends, &mut exchange, &mut found));
             caught(answering).await
@@ -141,7 +145,7 @@ impl Line {
         fault: Option<HeadFault>,
         ends: Ends,
         exchange: &mut Exchange<'_>,
-        found: &mut Found,
+        found: &mut Found<'_>,
     ) -> Result<Outcome, Refusal> {
         if let Some(fault) = fault {
             return Err(fault.into());
@@ -164,6 +168,8 @@ impl Line {
         exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
+        found.rules.set_half_close(sandbox.half_close);
+        found.rules.set_accepted_bytes(sandbox.max_request_bytes);
 
         let caller = self.authenticate(&state, &headers, exchange.uri(), ends.peer)?;
         drop(state);
@@ -226,7 +232,7 @@ impl Line {
         headers: HeaderMap,
         peer: IpAddr,
         exchange: &mut Exchange<'_>,
-        found: &mut Found,
+        found: &mut Found<'_>,
     ) -> Result<Outcome, Refusal> {
         let entered = route.enter()?;
         let inbound = Inbound {

@@ -21,6 +21,7 @@ mod request_line;
 mod service;
 
 use std::future::poll_fn;
+use std::num::NonZeroU64;
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
@@ -38,7 +39,8 @@ use self::outlet::{Outlet, Terms, Unsent};
 pub(super) use self::request_line::{MAX_TARGET, judge_method};
 pub(crate) use self::service::{Outgoing, Service};
 use super::arrival::{Arrival, Ends};
-use super::drain::Drain;
+use super::drain::{Drain, FIRST_REQUEST};
+use super::linger::Lingering;
 use crate::incoming::Incoming;
 use crate::limit::poll_limit;
 
@@ -68,12 +70,22 @@ impl Default for Patience {
     }
 }
 
-/// Input that is read away after a refusal, in bytes and time.
-const MAX_LINGER_BYTES: usize = 256 << 10;
-const MAX_LINGER: Duration = Duration::from_secs(1);
+impl Patience {
+    /// The rest that answers promise in `Keep-Alive`, in seconds: shorter by a second than the true one, so that a client
+    /// closes first and sends no request into a connection that is being closed. None where no whole second is left: some
+    /// clients take 0 for ever.
+    fn promised(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.idle.saturating_sub(Duration::from_secs(1)).as_secs())
+    }
+}
+
+/// Empty lines before a request (RFC 9112 §2.2). Some clients end a body with one that is not part of it.
+const MAX_EMPTY_LINES: usize = 64;
+const TOO_MANY_EMPTY_LINES: HeadFault = HeadFault::Malformed("more than 64 empty lines stand before the request line");
 
 pub(crate) struct Connection<'a, S> {
     service: &'a S,
+    lingering: &'a Lingering,
     ends: Ends,
     patience: Patience,
     /// How many requests may still come.
@@ -86,6 +98,8 @@ pub(crate) struct Connection<'a, S> {
     timer: Pin<Box<Sleep>>,
     /// When the connection is closed if nothing more comes.
     idle_until: Instant,
+    /// How long the drain waits for a request to begin.
+    drain_patience: Duration,
     /// A head was refused: nothing that came with it is read any more.
     has_refused: bool,
 }
@@ -104,6 +118,7 @@ impl<'a, S: Service> Connection<'a, S> {
     /// `early` are bytes that were read from the socket before.
     pub(crate) fn new(
         service: &'a S,
+        lingering: &'a Lingering,
         (stream, early): (TcpStream, &[u8]),
         ends: Ends,
         patience: Patience,
@@ -114,14 +129,16 @@ impl<'a, S: Service> Connection<'a, S> {
         let (reading, writing) = stream.into_split();
         Self {
             service,
+            lingering,
             ends,
             patience,
             requests_left: requests,
             drain,
             intake: Shared::new(reading, early),
-            outlet: Outlet::new(writing, patience.write),
+            outlet: Outlet::new(writing, patience.write, patience.promised()),
             timer: Box::pin(tokio::time::sleep_until(idle_until.into())),
             idle_until,
+            drain_patience: FIRST_REQUEST,
             has_refused: false,
         }
     }
@@ -140,7 +157,7 @@ impl<'a, S: Service> Connection<'a, S> {
             self.requests_left = self.requests_left.saturating_sub(1);
             let (arrival, mut terms) = self.arrival(at, head);
             let service = self.service;
-            let answering = pin!(service.answer(arrival));
+            let answering = pin!(service.answer(arrival, self.intake.rules()));
             let Some(Ok(reply)) = unless_left(answering, &self.intake).await else { return End::Gone };
             terms.keep_alive &= !self.is_last();
             if !S::REPLIES_EARLY {
@@ -158,6 +175,7 @@ impl<'a, S: Service> Connection<'a, S> {
             }
             drop(intake);
             self.idle_until = Instant::now() + self.patience.idle;
+            self.drain_patience = Duration::ZERO;
         }
         End::Done
     }
@@ -168,16 +186,21 @@ impl<'a, S: Service> Connection<'a, S> {
 
     /// Gathers a head, or finds that what came is none; and the moment of its first byte. `None` when no more comes.
     async fn next_head(&mut self) -> Option<(Instant, Result<Bytes, HeadFault>)> {
-        let (mut scanner, mut first_byte) = (Scanner::default(), None);
+        let (mut scanner, mut first_byte, mut empty_lines, mut drained) = (Scanner::default(), None, 0, None);
         poll_fn(|cx| {
             loop {
                 let mut intake = self.intake.lock();
                 let ahead = intake.ahead();
-                // Some clients end a body with an empty line too many. That begins no request, and so asks for no answer.
-                while first_byte.is_none() && ahead.starts_with(b"\r\n") {
+                // An empty line begins no request, and so asks for no answer; the line feed may come in a later packet.
+                while first_byte.is_none() && ahead.starts_with(b"\r\n") && empty_lines < MAX_EMPTY_LINES {
                     ahead.advance(2);
+                    empty_lines += 1;
                 }
-                if !ahead.is_empty() {
+                if empty_lines == MAX_EMPTY_LINES && ahead.starts_with(b"\r\n") {
+                    return Poll::Ready(Some((Instant::now(), Err(TOO_MANY_EMPTY_LINES))));
+                }
+                let may_be_empty_line = first_byte.is_none() && ahead[..] == *b"\r";
+                if !ahead.is_empty() && !may_be_empty_line {
                     let began = *first_byte.get_or_insert_with(Instant::now);
                     match scanner.scan(ahead) {
                         Scan::Complete(len) => return Poll::Ready(Some((began, Ok(ahead.split_to(len).freeze())))),
@@ -194,10 +217,19 @@ impl<'a, S: Service> Connection<'a, S> {
                     ready!(poll_limit(self.timer.as_mut(), cx, began + self.patience.head));
                     return Poll::Ready(Some((began, Err(HeadFault::Slow))));
                 }
-                let has_rested = self.is_last() || poll_limit(self.timer.as_mut(), cx, self.idle_until).is_ready();
+                let limit = if self.is_last() {
+                    *drained.get_or_insert_with(|| self.idle_until.min(Instant::now() + self.drain_patience))
+                } else {
+                    self.idle_until
+                };
+                let has_rested = poll_limit(self.timer.as_mut(), cx, limit).is_ready();
                 // What is in the socket is about to be told of, and then is a request that has begun.
                 let is_over = has_rested && !intake.has_unread();
-                return if is_over { Poll::Ready(None) } else { Poll::Pending };
+                if is_over {
+                    intake.ahead().clear();
+                    return Poll::Ready(None);
+                }
+                return Poll::Pending;
             }
         })
         .await
@@ -210,6 +242,7 @@ impl<'a, S: Service> Connection<'a, S> {
             Err(_) => self.intake.lock().ahead().starts_with(b"HEAD "),
         };
         let ends = self.ends;
+        self.intake.rules().reset();
         match head.and_then(|head| Head::read(&head)) {
             Ok(Head { method, uri, headers, body, is_old, keep_alive, expects_leave }) => {
                 let body = self.intake.begin(body, expects_leave);
@@ -226,20 +259,18 @@ impl<'a, S: Service> Connection<'a, S> {
         }
     }
 
-    /// Ends the connection from this side; input that nobody wants is read away until the client closes or has had its
-    /// time.
+    /// Ends the connection from this side; input that nobody wants is read away until the client closes or a bound is
+    /// reached.
     async fn farewell(mut self) {
         if self.outlet.close().await.is_err() {
             return;
         }
-        let has_unread = {
-            let mut intake = self.intake.lock();
-            self.has_refused || !intake.is_between_requests() || !intake.ahead().is_empty()
-        };
+        let has_unread = self.intake.lock().end() || self.has_refused;
         if has_unread {
-            let mut left = MAX_LINGER_BYTES;
-            let read_away = poll_fn(|cx| self.intake.lock().poll_discard(&mut left, cx));
-            let _ = tokio::time::timeout(MAX_LINGER, read_away).await;
+            let accepted = self.intake.rules().accepted_bytes();
+            let reading = self.lingering.read_away(self.outlet.stream(), accepted, &self.drain);
+            // In a box, so that connections which end otherwise do not carry the room for it.
+            Box::pin(reading).await;
         }
     }
 }
@@ -248,7 +279,7 @@ impl<'a, S: Service> Connection<'a, S> {
 async fn unless_left<F: Future>(mut work: Pin<&mut F>, intake: &Shared) -> Option<F::Output> {
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => intake.lock().poll_hang_up(cx).map(|()| None),
+        Poll::Pending => intake.poll_hang_up(cx).map(|()| None),
     })
     .await
 }

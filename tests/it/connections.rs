@@ -70,6 +70,34 @@ fn an_idle_connection_is_closed_without_a_word() {
     assert!(slow.is_closed());
 }
 
+/// Clients that read `Keep-Alive` close a resting connection before the host does, and so never send a request into one
+/// that is being closed.
+#[test]
+fn a_kept_connection_says_how_long_it_may_rest() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut client = host.client();
+    let refused = client.send("POST", "/api/predict/nobody", &[], b"x");
+    for response in [client.post(&echo, b"x"), refused] {
+        let said = (response.header("connection"), response.header("keep-alive"));
+        assert_eq!(said, (Some("keep-alive"), Some("timeout=74")), "a second less than the host waits");
+    }
+    let authorization = ("authorization", echo.token.as_str());
+    let last = client.send("POST", &echo.path, &[authorization, ("connection", "close")], b"x");
+    assert!(last.closes() && last.header("keep-alive").is_none());
+    let mut old = host.client();
+    let head = format!("POST {} HTTP/1.0\r\nauthorization: {}\r\ncontent-length: 1\r\n", echo.path, echo.token);
+    for (connection, said) in [("keep-alive", Some("timeout=74")), ("close", None)] {
+        old.write(format!("{head}connection: {connection}\r\n\r\nx").as_bytes());
+        assert_eq!(old.read("POST").header("keep-alive"), said);
+    }
+
+    // Where no whole second is left, nothing is said: some clients take 0 for ever.
+    let hasty = TestHost::start_with(&["--idle-timeout", "1900ms"], "");
+    let response = hasty.client().send("GET", "/nothing", &[], b"");
+    assert_eq!((response.header("connection"), response.header("keep-alive")), (None, None));
+}
+
 #[test]
 fn s500_for_a_panic_in_the_handler_costs_one_request() {
     let host = TestHost::start_with(&[], "front.answer=panic");

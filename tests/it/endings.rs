@@ -237,3 +237,55 @@ fn a_drain_is_over_when_its_time_is() {
     assert!(log.contains("status=503 code=draining") && !log.contains("client_closed"), "the host's own doing: {log}");
     assert_eq!(account(&log), (1, 1));
 }
+
+/// The listener's backlog at the moment of the drain: the system would reset these connections, with their requests.
+#[test]
+fn who_waits_to_be_accepted_is_answered_in_the_drain() {
+    let mut host = TestHost::start_with(&["--max-connections", "2"], "");
+    let echo = host.deploy("echo", "echo", json!({}));
+    let whole = request("POST", &echo.path, &[("authorization", &echo.token)], b"in time");
+    // All places are taken by connections at rest, which the drain ends.
+    let mut rested = [host.client(), host.client()];
+    for client in &mut rested {
+        assert_eq!(client.post(&echo, b"before").status, 200);
+    }
+    let mut waiting = connect_many(&host, &whole);
+    terminate(host.pid());
+    for client in &mut waiting {
+        let response = client.read("POST");
+        assert_eq!((response.status, response.text().as_str()), (200, "in time"));
+        assert!(response.closes() && client.is_closed());
+    }
+    assert!(host.end().success());
+    let all = 2 + waiting.len() as u64;
+    assert_eq!(account(&host.log()), (all, all));
+}
+
+#[test]
+fn who_waits_to_be_accepted_and_finds_no_place_is_told_of_the_drain() {
+    let (mut host, mut busy) = with_a_long_request(&["--max-connections", "1"]);
+    let whole = request("POST", "/api/predict/faults", &[], &[b'x'; 100_000]);
+    let mut waiting = connect_many(&host, &whole);
+    terminate(host.pid());
+    for client in &mut waiting {
+        let response = client.read("POST");
+        assert_eq!((response.status, response.json()["code"].as_str()), (503, Some("draining")));
+        assert!(response.closes() && client.is_closed());
+    }
+    // Who comes now finds nobody listening.
+    host.wait_for("the listener to be closed", || TcpStream::connect(host.data).is_err());
+    terminate(host.pid());
+    assert!(host.end().success());
+    assert_eq!(busy.read(&mut [0; 1]).unwrap_or(0), 0, "its request was given up");
+    assert_eq!(account(&host.log()), (1, 1), "what was turned away was never a request");
+}
+
+/// Clients that have sent a request each to a host which accepts no more connections.
+fn connect_many(host: &TestHost, bytes: &[u8]) -> Vec<crate::http::Client> {
+    let connect = |_| {
+        let mut client = host.client();
+        client.write(bytes);
+        client
+    };
+    (0..rounds(30, 300)).map(connect).collect()
+}

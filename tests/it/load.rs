@@ -1,6 +1,7 @@
 //! More than a host can do: five times as many requests as there is room for, and thousands of clients that never finish.
 
 mod generator;
+mod lingering;
 mod slow;
 
 pub(crate) use self::generator::percentile;

@@ -24,6 +24,7 @@ mod faults;
 mod figures;
 mod gateway;
 mod groups;
+mod half_close;
 mod host;
 mod hostile;
 mod hostile_http;

@@ -1,8 +1,9 @@
-//! Notices that a client has left while bytes which it sent before are still unread.
+//! Notices that a client has left where reading does not tell: while bytes which it sent before are still unread, or after
+//! its stream has ended.
 //!
-//! Reading would tell as much, but only once all that stands before the end of the stream has been taken in and kept. The
-//! system knows at once (`EPOLLRDHUP`) and says so through a second registration of the same socket: the readiness of
-//! the first is how the stream knows that there is something to read, and waiting for the next event would forget it.
+//! The system knows at once (`EPOLLRDHUP`, `EPOLLERR`) and says so through a second registration of the same socket: the
+//! readiness of the first is how the stream knows that there is something to read, and waiting for the next event would
+//! forget it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,13 +11,26 @@ use std::os::fd::AsFd;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Ends when the client of `stream` has closed its side or the connection is broken. Must be called within the runtime.
-pub(super) fn watch(stream: &TcpStream) -> io::Result<impl Future<Output = ()> + Send + use<>> {
-    let second = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
-    Ok(has_left(TcpStream::from_std(second)?))
+/// The sign of a client's having left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// The end of its stream, or a broken connection.
+    End,
+    /// A broken connection alone.
+    Reset,
 }
 
-async fn has_left(stream: TcpStream) {
+/// Ends when the client of `stream` has left, as `sign` tells. Must be called within the runtime.
+pub(super) fn watch(stream: &TcpStream, sign: Sign) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+    let second = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+    Ok(has_left(TcpStream::from_std(second)?, sign))
+}
+
+async fn has_left(stream: TcpStream, sign: Sign) {
+    if sign == Sign::Reset {
+        let _ = stream.ready(Interest::ERROR).await;
+        return;
+    }
     // An error is an end as well.
     while let Ok(ready) = stream.ready(Interest::READABLE).await
         && !ready.is_read_closed()
@@ -52,7 +66,7 @@ mod tests {
         for reset in [false, true] {
             let (mut client, stream) = pair().await;
             client.write_all(&[b'x'; 1000]).unwrap();
-            let mut left = pin!(watch(&stream).unwrap());
+            let mut left = pin!(watch(&stream, Sign::End).unwrap());
             assert!(timeout(MOMENT, &mut left).await.is_err(), "it is still there");
             client.write_all(&[b'y'; 1000]).unwrap();
             assert!(timeout(MOMENT, &mut left).await.is_err(), "it has only said more");
@@ -67,5 +81,21 @@ mod tests {
                 assert_eq!((stream.try_read(&mut first).unwrap(), first), (1, [b'x']));
             }
         }
+    }
+    #[tokio::test]
+    async fn a_reset_is_noticed_after_the_end_of_the_stream_and_the_end_is_none() {
+        let (client, stream) = pair().await;
+        let mut left = pin!(watch(&stream, Sign::Reset).unwrap());
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.readable().await.unwrap();
+        assert_eq!(stream.try_read(&mut [0; 1]).unwrap(), 0, "the stream has ended");
+        assert!(timeout(MOMENT, &mut left).await.is_err(), "it waits for an answer");
+        let mut late = pin!(watch(&stream, Sign::Reset).unwrap());
+        assert!(timeout(MOMENT, &mut late).await.is_err(), "as seen from now on, too");
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        left.await;
+        late.await;
+        watch(&stream, Sign::Reset).unwrap().await;
     }
 }

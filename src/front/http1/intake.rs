@@ -16,8 +16,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::framing::Framing;
-use super::hang_up;
+use super::hang_up::{self, Sign};
 use super::head::BodyLength;
+use crate::front::rules::Rules;
 use crate::front::unread::has_unread;
 use crate::incoming::{Arriving, Broken, Incoming};
 
@@ -42,24 +43,42 @@ pub(super) struct Intake {
     requests: u64,
     /// What is to be said before the body is read.
     leave: &'static [u8],
-    /// Set while more than enough has come early.
+    /// Set while more than enough has come early, or the stream has ended and its end is not leaving.
     hang_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// The same intake for the connection and for the bodies that come in over it.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<Intake>>);
+pub(super) struct Shared(Arc<Parts>);
+
+struct Parts {
+    intake: Mutex<Intake>,
+    /// Beside the lock, so that the line can set them at no cost.
+    rules: Rules,
+}
 
 impl Shared {
     /// `early` are bytes that were read from the socket before.
     pub(super) fn new(stream: OwnedReadHalf, early: &[u8]) -> Self {
         let (ahead, room, framing) = (BytesMut::from(early), LEAST_ROOM, Framing::Ended);
         let (requests, leave, hang_up) = (0, &[][..], None);
-        Self(Arc::new(Mutex::new(Intake { stream, ahead, room, framing, requests, leave, hang_up })))
+        let intake = Mutex::new(Intake { stream, ahead, room, framing, requests, leave, hang_up });
+        Self(Arc::new(Parts { intake, rules: Rules::default() }))
+    }
+
+    /// The rules of the present request's service.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.0.rules
+    }
+
+    /// Ready when the client has left while a request is answered. Before its body has been taken, that is for whoever takes
+    /// it to notice.
+    pub(super) fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_hang_up(self.rules().answers_half_closed(), cx)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Intake> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request has begun, whose body is delimited like this.
@@ -111,13 +130,13 @@ impl Intake {
         has_unread(self.stream.as_ref())
     }
 
-    /// Watches for the end of the stream while a request is answered. Before its body has been taken, that is for whoever
-    /// takes it to notice.
-    pub(super) fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Watches for the client's leaving. The end of the stream is that, unless half-closed clients are answered: then it is a
+    /// reset, since a client that has only closed its sending side and one that has closed look alike.
+    fn poll_hang_up(&mut self, answers_half_closed: bool, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_between_requests() {
             return Poll::Pending;
         }
-        while self.ahead.len() < MAX_EARLY {
+        while self.hang_up.is_none() && self.ahead.len() < MAX_EARLY {
             // Most clients say nothing more, and need no room for it.
             let stream: &TcpStream = self.stream.as_ref();
             if ready!(stream.poll_read_ready(cx)).is_err() {
@@ -125,29 +144,26 @@ impl Intake {
             }
             match ready!(self.poll_fill(cx)) {
                 Ok(count) if count > 0 => {}
+                Ok(_) if answers_half_closed => break,
                 _ => return Poll::Ready(()),
             }
         }
-        let stream: &TcpStream = self.stream.as_ref();
-        if self.hang_up.is_none()
-            && let Ok(hang_up) = hang_up::watch(stream)
-        {
-            self.hang_up = Some(Box::pin(hang_up));
+        if self.hang_up.is_none() {
+            let sign = if answers_half_closed { Sign::Reset } else { Sign::End };
+            let watched = hang_up::watch(self.stream.as_ref(), sign);
+            self.hang_up = watched.ok().map(|left| Box::pin(left) as Pin<Box<dyn Future<Output = ()> + Send>>);
         }
         // Without a descriptor to spare, leaving is noticed when the answer is written.
         self.hang_up.as_mut().map_or(Poll::Pending, |hang_up| hang_up.as_mut().poll(cx))
     }
 
-    /// Reads away what nobody wants, until the client closes or `left` bytes have come. Nobody else may read any more.
-    pub(super) fn poll_discard(&mut self, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+    /// No further request is read: what has come of one is dropped. True if the client may not have sent all it has to
+    /// send, or has sent more than was asked for.
+    pub(super) fn end(&mut self) -> bool {
+        let has_unread = !self.is_between_requests() || !self.ahead.is_empty() || self.has_unread();
         self.requests = 0;
-        loop {
-            self.ahead.clear();
-            match ready!(self.poll_fill(cx)) {
-                Ok(count) if count > 0 && count < *left => *left -= count,
-                _ => return Poll::Ready(()),
-            }
-        }
+        self.ahead = BytesMut::new();
+        has_unread
     }
 
     /// The present request has been answered.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,6 +13,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, StatusCode};
 use hyper::body::Body;
 use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::intake::Shared;
@@ -28,6 +30,8 @@ const CLOSE: &[u8] = b"close";
 pub(super) struct Outlet {
     stream: OwnedWriteHalf,
     stall: Stall,
+    /// The rest that is promised to clients, in seconds.
+    promised: Option<NonZeroU64>,
     /// Written and not yet sent.
     unsent: Vec<u8>,
 }
@@ -64,9 +68,10 @@ enum Delimited {
 }
 
 impl Outlet {
-    /// A client that takes nothing for `patience` is given up.
-    pub(super) fn new(stream: OwnedWriteHalf, patience: Duration) -> Self {
-        Self { stream, stall: Stall::new(patience), unsent: Vec::new() }
+    /// A client that takes nothing for `patience` is given up. `promised` is how long the connection is kept without a
+    /// request, in seconds, as answers say.
+    pub(super) fn new(stream: OwnedWriteHalf, patience: Duration, promised: Option<NonZeroU64>) -> Self {
+        Self { stream, stall: Stall::new(patience), promised, unsent: Vec::new() }
     }
 
     /// Sends a reply, and says whether the connection goes on. Of one that is still coming, what has come goes out at once,
@@ -79,9 +84,13 @@ impl Outlet {
     ) -> Result<bool, Unsent> {
         let delimited = delimited(&reply, terms);
         terms.keep_alive &= delimited != Delimited::Closing && !closes(reply.headers());
+        if let Content::Coming(_) = reply.content() {
+            // An answer that comes before the end of its request leaves a rest which nobody will read.
+            terms.keep_alive &= intake.lock().is_between_requests();
+        }
         self.unsent.clear();
         self.unsent.shrink_to(KEPT_ROOM);
-        write_head(&mut self.unsent, &reply, terms, delimited);
+        write_head(&mut self.unsent, &reply, terms, self.promised, delimited);
         match reply.into_content() {
             _ if delimited == Delimited::Nothing => self.flush(Bytes::new()).await?,
             Content::Whole(body) if body.len() <= SMALL_BODY => {
@@ -138,7 +147,7 @@ impl Outlet {
         {
             return Poll::Ready(Next::Gone);
         }
-        intake.lock().poll_hang_up(cx).map(|()| Next::Gone)
+        intake.poll_hang_up(cx).map(|()| Next::Gone)
     }
 
     /// Sends what is unsent, and `body` behind it.
@@ -165,8 +174,13 @@ impl Outlet {
         Poll::Ready(Ok(()))
     }
 
+    pub(super) fn stream(&self) -> &TcpStream {
+        self.stream.as_ref()
+    }
+
     /// Tells the client that nothing more comes.
     pub(super) async fn close(&mut self) -> io::Result<()> {
+        self.unsent = Vec::new();
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
     }
 
@@ -200,7 +214,13 @@ fn delimited(reply: &impl Outgoing, terms: Terms) -> Delimited {
     }
 }
 
-fn write_head(out: &mut Vec<u8>, reply: &impl Outgoing, terms: Terms, delimited: Delimited) {
+fn write_head(
+    out: &mut Vec<u8>,
+    reply: &impl Outgoing,
+    terms: Terms,
+    promised: Option<NonZeroU64>,
+    delimited: Delimited,
+) {
     out.extend_from_slice(if terms.is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(reply.status().as_str().as_bytes());
     out.push(b' ');
@@ -224,10 +244,17 @@ fn write_head(out: &mut Vec<u8>, reply: &impl Outgoing, terms: Terms, delimited:
         },
         Delimited::Nothing | Delimited::Closing => {}
     }
-    match (terms.keep_alive, terms.is_old) {
-        (false, _) => header(out, &CONNECTION, CLOSE),
-        (true, true) => header(out, &CONNECTION, b"keep-alive"),
-        (true, false) => {}
+    match promised {
+        _ if !terms.keep_alive => header(out, &CONNECTION, CLOSE),
+        Some(seconds) => {
+            // `Keep-Alive` is for this connection alone and has to be named as such (RFC 9110 §7.6.1). Java's
+            // HttpURLConnection reads it only then.
+            out.extend_from_slice(b"connection: keep-alive\r\nkeep-alive: timeout=");
+            out.extend_from_slice(itoa::Buffer::new().format(seconds.get()).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        None if terms.is_old => header(out, &CONNECTION, b"keep-alive"),
+        None => {}
     }
     if !has_date {
         out.extend_from_slice(b"date: ");
@@ -297,7 +324,7 @@ mod tests {
     /// The lines of a head, without the date and what every reply here has.
     fn head(reply: Reply, terms: Terms) -> Vec<String> {
         let (mut out, reply) = (Vec::new(), Box::new(reply));
-        write_head(&mut out, &reply, terms, delimited(&reply, terms));
+        write_head(&mut out, &reply, terms, None, delimited(&reply, terms));
         let text = String::from_utf8(out).unwrap();
         let lines = text.strip_suffix("\r\n\r\n").expect("an empty line at its end").split("\r\n");
         let (dates, lines): (Vec<_>, Vec<_>) = lines.map(str::to_owned).partition(|line| line.starts_with("date: "));
@@ -330,6 +357,22 @@ mod tests {
         ];
         for (reply, terms, expected) in table {
             assert_eq!(head(reply, terms), expected, "{terms:?}");
+        }
+    }
+
+    #[test]
+    fn a_kept_connection_says_how_long_it_may_rest() {
+        let lines = |terms: Terms| {
+            let (mut out, reply) = (Vec::new(), Box::new(reply(200, "hello")));
+            write_head(&mut out, &reply, terms, NonZeroU64::new(74), delimited(&reply, terms));
+            let text = String::from_utf8(out).unwrap();
+            text.lines().filter(|line| line.contains("alive") || line.contains("close")).collect::<Vec<_>>().join(", ")
+        };
+        for is_old in [false, true] {
+            let kept = lines(Terms { is_old, ..PLAIN });
+            assert_eq!(kept, "connection: keep-alive, keep-alive: timeout=74");
+            let closed = lines(Terms { is_old, keep_alive: false, ..PLAIN });
+            assert_eq!(closed, "connection: close");
         }
     }
 

@@ -8,6 +8,7 @@ use hyper::body::Body;
 use crate::front::arrival::Arrival;
 use crate::front::handle::ClientGone;
 use crate::front::relayed::Content;
+use crate::front::rules::Rules;
 
 /// Answers the requests of a connection, one after the other.
 pub(crate) trait Service: Sync {
@@ -16,8 +17,9 @@ pub(crate) trait Service: Sync {
     /// body that has not been read whole when the reply begins is not read any more, and the connection is closed.
     const REPLIES_EARLY: bool;
 
-    /// Answers one request. The connection is ended without a word for [`ClientGone`].
-    fn answer(&self, arrival: Arrival) -> impl Future<Output = Result<Self::Reply, ClientGone>> + Send;
+    /// Answers one request, and sets the `rules` that its connection has to follow. The connection is ended without a word
+    /// for [`ClientGone`].
+    fn answer(&self, arrival: Arrival, rules: &Rules) -> impl Future<Output = Result<Self::Reply, ClientGone>> + Send;
 }
 
 /// A reply that can be sent.

@@ -17,6 +17,8 @@ pub(super) fn scenes() -> Vec<Scene> {
         ("T1", silent_connection_is_closed_within_ten_seconds),
         ("T2", half_a_head_is_408),
         ("T2", empty_lines_begin_no_request),
+        ("T2", an_empty_line_in_two_packets_begins_no_request),
+        ("T2", empty_lines_without_end_are_refused),
         ("T3", half_a_body_is_408_at_the_deadline),
         ("T4", end_within_a_head_is_no_request),
         ("T5", end_within_a_body_is_499),
@@ -78,6 +80,49 @@ fn empty_lines_begin_no_request() {
     client.write(b"\r\n\r\n");
     assert!(client.is_closed(), "as one that says nothing is, without a word");
     assert_eq!(accepted(&host), 0);
+}
+
+/// A carriage return that waited for its line feed was taken for the beginning of a request, which then was 408.
+fn an_empty_line_in_two_packets_begins_no_request() {
+    let host = TestHost::start_with(&["--head-timeout", "100ms", "--idle-timeout", "1500ms"], "");
+    let echo = host.deploy("echo", "echo", json!({}));
+    let whole = request("POST", &echo.path, &[("authorization", &echo.token)], b"x");
+    let mut client = host.client();
+    for _ in 0..3 {
+        client.write(b"\r");
+        assert!(client.read_within(Duration::from_millis(300)).is_none(), "the head's time has not begun");
+        client.write(b"\n\r\n\r");
+        client.write(b"\n");
+        client.write(&whole);
+        assert_eq!(client.read("POST").status, 200);
+    }
+    client.write(b"\r");
+    assert!(client.is_closed(), "it rests, and is closed without a word");
+    assert_eq!(accepted(&host), 3);
+
+    let mut other = host.client();
+    other.write(b"\r");
+    assert!(other.read_within(Duration::from_millis(300)).is_none());
+    other.write(&whole);
+    let response = other.read("POST");
+    response.assert_problem(400, "bad_request");
+    assert!(response.closes() && other.is_closed(), "a carriage return alone is no empty line");
+}
+
+fn empty_lines_without_end_are_refused() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let whole = request("POST", &echo.path, &[("authorization", &echo.token)], b"x");
+    let mut client = host.client();
+    for _ in 0..2 {
+        client.write(&[b"\r\n".repeat(64), whole.clone()].concat());
+        assert_eq!(client.read("POST").status, 200, "each request may have as many before it");
+    }
+    client.write(&[b"\r\n".repeat(65), whole].concat());
+    let response = client.read("POST");
+    let problem = response.assert_problem(400, "bad_request");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("64 empty lines")), "{problem}");
+    assert!(response.closes() && client.is_closed());
 }
 
 fn half_a_body_is_408_at_the_deadline() {

@@ -55,7 +55,7 @@ fn good_times(host: &TestHost, service: &Deployed) -> Vec<Duration> {
     times
 }
 
-fn resident_kib(host: &TestHost) -> f64 {
+pub(super) fn resident_kib(host: &TestHost) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

@@ -1,0 +1,279 @@
+//! Reads away what a client still sends after its last answer.
+//!
+//! A socket that is closed with input unread is reset, and a reset overtakes the answer: the client finds its connection
+//! broken instead of the status. So the host closes its sending side first, and then reads until the client has closed its
+//! own (RFC 9112 §9.6). Most client libraries read an answer only after they have sent their whole body, so a short read is
+//! not enough. The system throws the bytes away without handing them over; nothing is kept.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use super::drain::Drain;
+
+/// Share of a listener's connections that may be read away in full at the same moment: one in so many.
+const SHARE: usize = 4;
+/// Bytes that one call to the system takes at most.
+const PIECE: usize = 128 << 10;
+/// Bytes after which other connections of the thread have their turn.
+const TURN: usize = 1 << 20;
+
+/// Bounds of reading away from one connection; the first one that is reached ends it.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    bytes: u64,
+    time: Duration,
+    /// The client sends at least `pace` bytes in each window; one that rests or drips is let go after the first.
+    window: Duration,
+    pace: u64,
+}
+
+/// Bounds of a connection that has a place. Time and window are nginx's (`lingering_time`, `lingering_timeout`). The bytes are
+/// four times the body that a service accepts by default, and the pace is that of a modem.
+const FULL: Bounds =
+    Bounds { bytes: 64 << 20, time: Duration::from_secs(30), window: Duration::from_secs(5), pace: 32 << 10 };
+
+/// Bounds of a connection without a place: enough for what is in the socket's buffer or just behind it.
+const SHORT: Bounds =
+    Bounds { bytes: 256 << 10, time: Duration::from_secs(1), window: Duration::from_secs(1), pace: 1 };
+
+/// Window in the drain: a client that rests or drips must not hold up the host's end.
+const DRAIN_WINDOW: Duration = Duration::from_secs(1);
+
+/// The places of connections that are read away in full. Such a connection counts among the open ones all the while.
+pub(crate) struct Lingering {
+    places: Arc<Semaphore>,
+    count: u32,
+}
+
+/// A place among the connections that are read away; dropping it gives it back.
+pub(super) struct Place(#[expect(dead_code, reason = "it is held, and given back by drop")] OwnedSemaphorePermit);
+
+impl Lingering {
+    /// For a listener with so many connections.
+    pub(crate) fn new(connections: usize) -> Self {
+        let count = (connections / SHARE).clamp(1, Semaphore::MAX_PERMITS);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        Self { places: Arc::new(Semaphore::new(count as usize)), count }
+    }
+
+    /// `None` while all places are taken.
+    pub(super) fn place(&self) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
+    }
+
+    /// Reads away from a connection whose sending side is closed. `accepted` is the largest body that the service takes
+    /// which the last request was for: who sends twice as much still sees the answer.
+    pub(super) async fn read_away(&self, stream: &TcpStream, accepted: usize, drain: &Drain) {
+        let place = self.place();
+        let bounds = match place {
+            Some(_) => Bounds { bytes: FULL.bytes.max(2 * accepted as u64), ..FULL },
+            None => SHORT,
+        };
+        bounds.read_away(stream, drain).await;
+    }
+
+    /// Waits until every place has been given back.
+    pub(super) async fn over(&self) {
+        let _ = self.places.acquire_many(self.count).await;
+    }
+}
+
+impl Bounds {
+    async fn read_away(self, stream: &TcpStream, drain: &Drain) {
+        let _ = timeout(self.time, self.keep_reading(stream, drain)).await;
+    }
+
+    async fn keep_reading(self, stream: &TcpStream, drain: &Drain) {
+        let mut left = self.bytes;
+        loop {
+            let (before, is_draining) = (left, drain.has_begun());
+            let window = if is_draining { self.window.min(DRAIN_WINDOW) } else { self.window };
+            let is_over = tokio::select! {
+                biased;
+                () = poll_fn(|cx| poll_discard(stream, &mut left, cx)) => return,
+                () = sleep(window) => true,
+                () = drain.begun(), if !is_draining => false,
+            };
+            if is_over && before - left < self.pace {
+                return;
+            }
+        }
+    }
+}
+
+/// Ready at the end of the stream, or when `left` bytes have come.
+fn poll_discard(stream: &TcpStream, left: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
+    let mut turn = TURN;
+    loop {
+        if ready!(stream.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        match stream.try_io(Interest::READABLE, || discard(stream)) {
+            Ok(0) => return Poll::Ready(()),
+            Ok(count) => {
+                *left = left.saturating_sub(count as u64);
+                if *left == 0 {
+                    return Poll::Ready(());
+                }
+                turn = turn.saturating_sub(count);
+                if turn == 0 {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Poll::Ready(()),
+        }
+    }
+}
+
+/// Takes bytes out of the socket. With `MSG_TRUNC`, Linux does not copy them (`man 7 tcp`); other systems do, into the room.
+fn discard(stream: &TcpStream) -> io::Result<usize> {
+    let mut room = [MaybeUninit::uninit(); PIECE];
+    SockRef::from(stream).recv_with_flags(&mut room, libc::MSG_TRUNC)
+}
+
+/// Reads away from a connection that was refused as such: it has no share in the connections, and so the short bounds.
+pub(super) async fn read_away_shortly(_place: Place, stream: &TcpStream, drain: &Drain) {
+    SHORT.read_away(stream, drain).await;
+}
+
+/// Closes the sending side of a connection, and takes what has come by now. Nothing is waited for.
+pub(super) fn finish(stream: &TcpStream) {
+    let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+    let mut left = SHORT.bytes;
+    while let Ok(count) = discard(stream)
+        && count > 0
+        && left > 0
+    {
+        left = left.saturating_sub(count as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Instant;
+
+    use tokio::net::TcpListener;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(600);
+
+    /// Bounds that nothing here reaches.
+    const WIDE: Bounds = Bounds { bytes: u64::MAX, time: NEVER, window: NEVER, pace: 1 };
+
+    async fn pair() -> (std::net::TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    /// A drain that has not begun, until it is told.
+    fn drain() -> (watch::Sender<bool>, Drain) {
+        let (tell, told) = watch::channel(false);
+        (tell, Drain::new(told))
+    }
+
+    /// Sends without end, and says how much was taken.
+    fn send_on(mut client: std::net::TcpStream) -> std::thread::JoinHandle<u64> {
+        std::thread::spawn(move || {
+            let (piece, mut sent) = (vec![b'x'; 256 << 10], 0);
+            while let Ok(count) = client.write(&piece) {
+                sent += count as u64;
+            }
+            sent
+        })
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_has_sent_everything() {
+        let ((mut client, stream), (_tell, drain)) = (pair().await, drain());
+        let sending = std::thread::spawn(move || client.write_all(&vec![b'x'; 20 << 20]));
+        WIDE.read_away(&stream, &drain).await;
+        sending.join().unwrap().expect("every byte is taken");
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded() {
+        let ((client, stream), (_tell, drain)) = (pair().await, drain());
+        let sending = send_on(client);
+        Bounds { bytes: 1 << 20, ..WIDE }.read_away(&stream, &drain).await;
+        drop(stream);
+        assert!(sending.join().unwrap() >= 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn time_is_bounded_for_a_client_that_keeps_sending() {
+        let ((client, stream), (_tell, drain)) = (pair().await, drain());
+        let (sending, began) = (send_on(client), Instant::now());
+        Bounds { time: Duration::from_millis(100), ..WIDE }.read_away(&stream, &drain).await;
+        assert!(began.elapsed() >= Duration::from_millis(100));
+        drop(stream);
+        sending.join().unwrap();
+    }
+
+    /// A byte now and then is not what an upload looks like.
+    #[tokio::test]
+    async fn one_that_rests_or_drips_is_let_go_after_a_window() {
+        for drips in [false, true] {
+            let ((mut client, stream), (_tell, drain)) = (pair().await, drain());
+            let dripping = std::thread::spawn(move || {
+                while drips && client.write_all(b"x").is_ok() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                client
+            });
+            let began = Instant::now();
+            Bounds { window: Duration::from_millis(50), pace: 1 << 20, ..WIDE }.read_away(&stream, &drain).await;
+            assert!(began.elapsed() >= Duration::from_millis(50));
+            drop(stream);
+            drop(dripping.join().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_drain_lets_go_of_one_that_rests() {
+        let ((_client, stream), (tell, drain)) = (pair().await, drain());
+        let (told, reading) = (async { tell.send(true).unwrap() }, WIDE.read_away(&stream, &drain));
+        tokio::join!(reading, told);
+    }
+
+    #[tokio::test]
+    async fn places_are_a_share_and_come_back() {
+        for (connections, places) in [(1, 1), (7, 1), (8, 2), (10_000, 2500)] {
+            let lingering = Lingering::new(connections);
+            let held: Vec<Place> = std::iter::from_fn(|| lingering.place()).collect();
+            assert_eq!(held.len(), places, "of {connections}");
+            drop(held);
+            lingering.over().await;
+            assert!(lingering.place().is_some());
+        }
+    }
+
+    /// Without a place only little is read: the others are no way to hold more connections than there are places.
+    #[tokio::test]
+    async fn without_a_place_the_bounds_are_short() {
+        let ((client, stream), (_tell, drain)) = (pair().await, drain());
+        let lingering = Lingering::new(1);
+        let _place = lingering.place();
+        let sending = send_on(client);
+        lingering.read_away(&stream, 0, &drain).await;
+        drop(stream);
+        let sent = sending.join().unwrap();
+        assert!(sent < FULL.bytes, "{sent} bytes");
+    }
+}

@@ -1,0 +1,89 @@
+//! Connections that are refused as such, before a request of theirs is read.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::drain::Drain;
+use super::io_threads::IoThreads;
+use super::linger::{self, Lingering};
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why {
+    /// Its address has as many as it may.
+    TooMany,
+    /// The host ends, and all its connections are taken.
+    Draining,
+}
+
+impl Why {
+    /// The whole answer.
+    fn words(self) -> String {
+        let (detail, code) = match self {
+            Self::TooMany => ("this address has too many connections", "too_many_connections"),
+            Self::Draining => ("the host is ending, and all its connections are taken", "draining"),
+        };
+        let body = format!(
+            r#"{{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"{detail}","code":"{code}"}}"#
+        );
+        let length = body.len();
+        format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+    }
+}
+
+/// Says why the connection ends, as far as that costs nothing: what does not fit into a new socket is not said. A request
+/// that is under way is read away, shortly and while there is a place for it, so that the words are not lost.
+pub(super) fn turn_away(stream: TcpStream, why: Why, lingering: &Lingering, threads: &Arc<IoThreads>, drain: &Drain) {
+    let _ = rustix::io::write(&stream, why.words().as_bytes());
+    linger::finish(&stream);
+    if let Some(place) = lingering.place() {
+        let drain = drain.clone();
+        threads.serve(stream, async move |stream| linger::read_away_shortly(place, &stream, &drain).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use tokio::sync::watch;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_is_turned_away_is_told_why_whatever_it_has_sent() {
+        let threads = Arc::new(IoThreads::start(1).unwrap());
+        let (_tell, told) = watch::channel(false);
+        let drain = Drain::new(told);
+        for (why, code) in [(Why::TooMany, "too_many_connections"), (Why::Draining, "draining")] {
+            let lingering = Lingering::new(4);
+            // The first has a place, and the second finds none.
+            let mut clients: Vec<_> = (0..2)
+                .map(|_| {
+                    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                    client.write_all(&[b'x'; 100 << 10]).unwrap();
+                    let stream = listener.accept().unwrap().0;
+                    stream.set_nonblocking(true).unwrap();
+                    turn_away(TcpStream::from_std(stream).unwrap(), why, &lingering, &threads, &drain);
+                    client
+                })
+                .collect();
+            assert!(lingering.place().is_none(), "there is one place");
+            for client in &mut clients {
+                let mut said = String::new();
+                client.read_to_string(&mut said).unwrap();
+                let (head, body) = said.split_once("\r\n\r\n").unwrap();
+                assert!(head.contains(&format!("content-length: {}", body.len())), "{} {head}", body.len());
+                assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], code);
+            }
+            drop(clients);
+            lingering.over().await;
+        }
+    }
+}
