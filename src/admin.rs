@@ -9,6 +9,7 @@ mod conditions;
 mod deploy;
 mod gateway;
 mod listener;
+mod nearest;
 mod numbers;
 mod openapi;
 mod operation;

@@ -5,9 +5,13 @@
 
 mod access;
 mod exposition;
+mod fields;
+mod filter;
 mod histogram;
+mod library;
 mod log;
 mod metrics;
+mod sampling;
 mod sizes;
 mod text;
 mod upstreams;
@@ -16,5 +20,6 @@ pub use self::access::{Entry, Format};
 pub use self::exposition::{HostNumbers, Seen, exposition};
 pub use self::log::{LogThread, LogWriter, install as install_log};
 pub use self::metrics::ServiceMetrics;
+pub use self::sampling::AccessLog;
 pub(crate) use self::text::push_ms;
 pub use self::upstreams::UpstreamSeen;
