@@ -152,7 +152,7 @@ impl Registry {
         self.regroup();
     }
 
-    /// How far the start of the host has come.
+    /// The progress of the host's start.
     pub fn startup(&self) -> &Startup {
         &self.startup
     }

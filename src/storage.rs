@@ -82,7 +82,7 @@ impl StorageError {
         }
     }
 
-    /// Whether another process uses the data directory.
+    /// True if another process uses the data directory.
     pub fn is_in_use(&self) -> bool {
         matches!(self, Self::Database(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen))
     }

@@ -152,8 +152,8 @@ impl Problem {
         &self.detail
     }
 
-    /// Why, in one sentence for the log and the audit log: which keys of a service file are wrong, and none of their
-    /// values.
+    /// The reason in one sentence, for the log and the audit log. It names the keys of a service file that are wrong, and
+    /// none of their values.
     pub(super) fn reason(&self) -> String {
         let errors = self.more.errors.as_ref().and_then(Value::as_array);
         let places: Vec<&str> = errors

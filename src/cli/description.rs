@@ -1,4 +1,4 @@
-//! What `desc` shows of a service.
+//! The description of a service that `desc` shows.
 
 use std::collections::BTreeMap;
 

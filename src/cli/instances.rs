@@ -70,13 +70,13 @@ struct Instance {
     last_fault: Option<LastFault>,
 }
 
-/// How a guest ended that was not replaced.
+/// The end of a guest that was not replaced.
 #[derive(Deserialize)]
 struct Crash {
     error: String,
 }
 
-/// How the latest guest of an instance was lost.
+/// The fault that cost an instance the latest of its guests.
 #[derive(Deserialize)]
 pub(super) struct LastFault {
     at: String,

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::failure::Exit;
 use super::screen::Screen;
 
-/// What is said when the process is interrupted; nothing while nothing is under way.
+/// The text that is printed when the process is interrupted; none while no request is under way.
 static UNDER_WAY: Mutex<Option<String>> = Mutex::new(None);
 
 /// Says for as long as it lives what becomes of a request that a server has been sent.

@@ -43,7 +43,7 @@ fn instead(role: &str) -> String {
 
 pub(super) const SERVICE_FILE: &str = "the service file";
 
-/// What a file is that is no text, as far as it is something people have at hand here.
+/// The name of a file's kind, for the kinds of binary files that people work with here.
 fn kind(head: &[u8], path: &Path) -> Option<&'static str> {
     let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
     match head {

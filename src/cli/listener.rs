@@ -12,7 +12,7 @@ use crate::serve::{AccessLog, LogFormat};
 
 #[derive(Args, Debug)]
 pub(super) struct ListenerArgs {
-    /// Where callers of services connect: an address or a host name, and a port; port 0 takes a free one
+    /// The address that callers of services connect to: an IP address or a host name, and a port; port 0 takes a free one
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(super) listen: SocketAddr,
     /// Where clients reach --listen, told to SDKs that ask (direct mode); needed behind address translation. A host name
@@ -58,8 +58,8 @@ pub(super) struct ListenerArgs {
     #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = log_format())]
     pub(super) log_format: LogFormat,
-    /// Which requests get a line in the log: all, failures (status 400 and above), off, or a share as 1%: every failure and
-    /// one in a hundred of the others
+    /// The requests that get a line in the log: all, failures (status 400 and above), off, or a share such as 1%, which is
+    /// every failure and one in a hundred of the others
     #[arg(long, value_name = "WHICH", env = "BULKHEAD_ACCESS_LOG", default_value = "all")]
     pub(super) access_log: AccessLog,
 }

@@ -1,4 +1,4 @@
-//! What a change of a service amounts to: a new version, a new record of the same version, or nothing.
+//! The effect of a change on a service: a new version, a new record of the same version, or nothing.
 //!
 //! Ten versions are kept, so one that differs from the one before in nothing that can be gone back to would only push out
 //! another.
@@ -17,7 +17,7 @@ use crate::storage::{Entry, ModelFile, Record};
 /// the places where its operator keeps the files, whose contents count.
 const OF_NO_VERSION: [&str; 4] = ["token", "processor_path", "model_path", "warm_up_data_path"];
 
-/// What a change has come to.
+/// The effect of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Everything was so already.
@@ -28,7 +28,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// What makes `new` of `old`.
+    /// The effect of a change that turns `old` into `new`.
     pub(super) fn of(old: &Record, new: &Record) -> Self {
         let keys = differing(&old.file, &new.file);
         let is_of_a_version = |key: &String| !OF_NO_VERSION.contains(&key.as_str());
@@ -49,7 +49,8 @@ impl Registry {
     }
 }
 
-/// Whether a service that exists is what somebody wants to create. A token that the host made is whatever it is.
+/// True if a service that exists has the settings and files that somebody wants to create it with. A token that the host
+/// has generated is not compared.
 pub(super) fn is_as_asked(record: &Record, file: &ServiceFile, files: &Files) -> bool {
     let keys = differing(&record.file, &file.normalised());
     keys.iter().all(|key| OF_NO_VERSION.contains(&key.as_str()) && key != "token")
@@ -72,7 +73,7 @@ fn have_the_same_files(old: &Record, new: &Record) -> bool {
         && old.warm_up == new.warm_up
 }
 
-/// The order of a list of files is no one's.
+/// The order of the files does not matter.
 fn is_the_same_model(old: &[ModelFile], new: &[ModelFile]) -> bool {
     let sorted = |files: &[ModelFile]| {
         let mut files: Vec<_> = files.iter().map(|file| (file.path.clone(), file.sha256.clone())).collect();
@@ -126,7 +127,7 @@ mod tests {
         let later = Record { version: 8, latest: 8, updated_at: "today".into(), ..old.clone() };
         assert_eq!(to(&later), Effect::Nothing);
         let turned = Record { model: old.model.iter().rev().cloned().collect(), ..old.clone() };
-        assert_eq!(to(&turned), Effect::Nothing, "the order of the files is no one's");
+        assert_eq!(to(&turned), Effect::Nothing, "the order of the files does not matter");
         assert_eq!(to(&record(&json!({"metadata": {"instance": 1}}))), Effect::Nothing, "that is the default");
 
         assert_eq!(to(&record(&json!({"token": "u"}))), Effect::SameVersion);

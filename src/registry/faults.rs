@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::call::RequestId;
-use crate::sandbox::Failed;
+use crate::sandbox::{Failed, InitializeError};
 use crate::telemetry::ServiceMetrics;
 
-/// How a guest was lost, or could not be had.
+/// The loss of a guest, or the failure to make one.
 #[derive(Clone, Debug)]
 pub struct LastFault {
     pub at: SystemTime,
@@ -36,7 +36,7 @@ impl Faults {
     }
 }
 
-/// Why a guest is lost, as it is counted and as it is told.
+/// The cause of a guest's loss: its label in metrics, and a sentence.
 pub(super) struct Loss {
     kind: &'static str,
     error: Cow<'static, str>,
@@ -59,7 +59,7 @@ impl Loss {
     }
 
     /// No guest could be made for the request.
-    pub(super) fn initialize(error: impl ToString) -> Self {
+    pub(super) fn initialize(error: &InitializeError) -> Self {
         Self { kind: "initialize", error: error.to_string().into() }
     }
 }
@@ -81,7 +81,7 @@ impl<'a> Interrupted<'a> {
     }
 
     /// There was no guest to lose: none could be made.
-    pub(super) fn never_began(&mut self, error: impl ToString) {
+    pub(super) fn never_began(&mut self, error: &InitializeError) {
         self.loss = None;
         self.metrics.initialize_failed();
         self.faults.note(self.request_id, Loss::initialize(error));

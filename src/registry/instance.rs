@@ -59,7 +59,7 @@ pub struct InstanceStatus {
     pub trouble: Option<Trouble>,
     /// Guests that were not replaced.
     pub crashes: Vec<Crash>,
-    /// How the latest guest was lost; `None` where none has been since the instance was brought up.
+    /// The loss of the latest guest; `None` where none has been lost since the instance was brought up.
     pub last_fault: Option<LastFault>,
 }
 

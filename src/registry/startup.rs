@@ -1,7 +1,8 @@
 //! The start of the host: how many of its services done, and what keeps the others.
 //!
-//! Where machine code is kept it is over in no time. Where it is not, as in a copy of a data directory without
-//! `compiled/`, every processor is compiled anew, one after the other, and whoever waits is told how far that is.
+//! With the machine code of all processors on disk it takes no time. Without it, as in a copy of a data directory that
+//! lacks `compiled/`, every processor is compiled anew, one after the other; the progress is told in the log, by `desc` and
+//! by `/readyz`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Services that such a line names.
 const NAMED: usize = 5;
 
-/// How far the start of a host has come.
+/// The progress of a host's start.
 #[derive(Default)]
 pub struct Startup(Mutex<State>);
 
@@ -25,7 +26,7 @@ struct State {
     total: usize,
     /// Brought up, or found impossible to.
     done: usize,
-    /// What is being done for those that have been begun with.
+    /// The present step of each service that is being brought up.
     steps: BTreeMap<Box<str>, Step>,
 }
 

@@ -203,7 +203,7 @@ impl BatchRun {
     }
 }
 
-/// What spoilt the guest that gave this answer, if anything did.
+/// The failure that spoilt the guest which gave this answer, if one did.
 fn spoilt_by(answered: &Answered) -> Option<&Failed> {
     answered.as_ref().err().map(AsRef::as_ref).filter(|failed| failed.fault.spoils())
 }

@@ -45,7 +45,7 @@ pub struct Entry {
     pub changed: Vec<String>,
     /// `done`, `unchanged` where everything was so already, or the `code` of the refusal.
     pub outcome: String,
-    /// Why it was refused, in words; null where it was not.
+    /// The reason for a refusal, in words; null where the change was not refused.
     #[serde(default)]
     pub reason: Option<String>,
 }

@@ -24,7 +24,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// What the environment asks for; `info` where it says nothing.
+    /// The choice that the environment makes; `info` where `BULKHEAD_LOG` is not set.
     pub(super) fn from_env() -> Result<Self, String> {
         match std::env::var("BULKHEAD_LOG") {
             Ok(text) => Self::parse(&text).map_err(|why| format!("BULKHEAD_LOG={text:?}: {why}")),
@@ -58,7 +58,7 @@ impl Filter {
         self.wanted.clone().with_target(LIBRARY, self.of_libraries)
     }
 
-    /// Whether requests get lines at all.
+    /// True if requests get lines at all.
     pub(super) fn lets_requests_through(&self) -> bool {
         self.wants(REQUEST, Level::INFO)
     }

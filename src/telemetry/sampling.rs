@@ -21,7 +21,7 @@ pub enum AccessLog {
 }
 
 impl AccessLog {
-    /// Whether a request that ended with this status gets a line.
+    /// True if a request that ended with this status gets a line.
     pub(super) fn wants(self, status: u16) -> bool {
         match self {
             Self::All => true,

@@ -269,7 +269,7 @@ fn a_host_listens_at_a_name() {
     assert!(host.data.ip().is_loopback() && host.admin.ip().is_loopback());
 }
 
-/// What the server has begun goes on when its client leaves, and whoever presses Ctrl-C should not have to guess.
+/// A deploy goes on when its client leaves, and whoever presses Ctrl-C is told so.
 #[test]
 fn ctrl_c_says_that_the_deploy_goes_on() {
     let dir = tempfile::tempdir().unwrap();

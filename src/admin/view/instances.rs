@@ -40,11 +40,11 @@ pub(super) struct Instance {
     blocked: usize,
     /// How these ended.
     crashes: Vec<CrashRow>,
-    /// How the latest of its guests was lost; null where none has been since it was brought up.
+    /// The fault that cost the instance the latest of its guests; null where there has been none since it was brought up.
     last_fault: Option<FaultRow>,
 }
 
-/// How a guest was lost, whether or not it was replaced.
+/// A fault that cost an instance a guest, which may have been replaced since.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "LastFault")]
 struct FaultRow {

@@ -57,7 +57,7 @@ impl Report<'_> {
         failed as f64 / self.due().max(1) as f64
     }
 
-    /// Whether so many requests failed that the run is a failure.
+    /// True if so many requests failed that the run is a failure.
     fn has_failed(&self) -> bool {
         let too_many = self.plan.fail_above.is_some_and(|most| self.failed_share() > most);
         self.tally.answered.is_empty() || too_many

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use ureq::http::Uri;
 
-/// Where `bulkhead serve` keeps its data unless it is told otherwise.
+/// The directory in which `bulkhead serve` keeps its data unless it is told otherwise.
 const DATA: &str = "bulkhead-data";
-/// How long a server that has just been started is given to listen.
+/// The time that a server which has just been started is given to listen.
 const START: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
