@@ -10,6 +10,7 @@ mod deploy;
 mod gateway;
 mod listener;
 mod metrics;
+mod nearest;
 mod numbers;
 mod openapi;
 mod operation;

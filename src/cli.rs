@@ -16,10 +16,13 @@ mod build;
 mod client;
 mod config;
 mod deploy;
+mod description;
 mod failure;
 mod gateway;
 mod instances;
+mod interrupt;
 mod invoke;
+mod kind;
 mod listener;
 mod mirror;
 mod new;
@@ -33,6 +36,7 @@ mod services;
 pub mod test;
 mod token;
 pub mod upload;
+mod usage;
 mod versions;
 
 #[cfg(test)]
@@ -48,12 +52,13 @@ use crate::sandbox::{self, CompileArgs};
 
 const HELP: &str = "\
 Exit codes:
-  0  done
-  1  failed here, or the server failed (5xx)
-  2  wrong usage: the command line or a service file has mistakes
-  3  the server or the service refused (4xx)
-  4  the server cannot be reached
-  5  there is no such service (404)
+    0  done; for `bench`, also that no more requests failed than --fail-above allows
+    1  failed here, or the server or the processor failed (5xx)
+    2  wrong usage: the command line or a service file has mistakes
+    3  the server, the service or the processor refused (4xx)
+    4  the server cannot be reached
+    5  not found (404): no such service, version, instance or path
+  130  interrupted (Ctrl-C); what the server has begun goes on
 
 A first tour:
   bulkhead serve                                in one terminal
@@ -161,7 +166,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return (usage::explain(error) as u8).into(),
     };
     // Before anything is set up: the child is there to be small.
     if let Command::Compile { engine, input, output, parent, state, functions } = cli.command {
@@ -169,14 +174,6 @@ pub fn main() -> ExitCode {
     }
     let mut screen = Screen::new(cli.screen);
     (run(cli.command, &mut screen) as u8).into()
-}
-
-/// Help and version are answers and go to standard output; everything else that clap says is about wrong usage.
-fn explain(error: &clap::Error) -> ExitCode {
-    // A closed pipe is not worth a second error.
-    let _ = error.print();
-    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
-    (exit as u8).into()
 }
 
 fn run(command: Command, screen: &mut Screen) -> Exit {

@@ -19,6 +19,7 @@ mod items;
 mod json;
 mod keys;
 mod kind;
+mod leaves;
 mod limits;
 mod methods;
 mod mistakes;
@@ -36,6 +37,7 @@ mod tests;
 pub use gateway::{
     ANY_SERVICE, Authority, ClusterSpec, Ejection, GatewaySpec, HealthCheck, RouteSpec, UpstreamSpec, gateway_schema,
 };
+pub use leaves::leaves;
 pub use limits::limits_markdown;
 pub use methods::Methods;
 pub use mistakes::{Mistake, Mistakes};

@@ -9,6 +9,8 @@ mod build;
 mod change;
 mod crashes;
 mod deploy;
+mod effect;
+mod faults;
 mod groups;
 mod guest;
 mod history;
@@ -20,6 +22,7 @@ mod replacements;
 mod scale;
 mod service;
 mod serving;
+mod startup;
 mod switches;
 mod tokens;
 mod turns;
@@ -36,6 +39,8 @@ use tokio::task::JoinSet;
 
 pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
 pub use self::crashes::Crash;
+pub use self::effect::Effect;
+pub use self::faults::LastFault;
 use self::groups::Group;
 pub use self::groups::{Part, Unresolved};
 pub(crate) use self::guest::guest_settings;
@@ -45,6 +50,7 @@ pub use self::order::{Condition, Operator, Order};
 pub use self::replacements::Trouble;
 pub use self::service::{Looked, Phase, Service, State};
 pub use self::serving::{Account, Canary, Chosen, Serving};
+pub use self::startup::Startup;
 pub use self::tokens::TokenChange;
 pub use self::version::{NotAdmitted, Stopped, Ticket, Version};
 use crate::admission::Lanes;
@@ -70,6 +76,7 @@ pub struct Registry {
     regrouping: Mutex<()>,
     /// Held while a service takes a name or a group, from the last look at the others until it has it.
     naming: tokio::sync::Mutex<()>,
+    startup: Arc<Startup>,
     /// One change at a time per name.
     changing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -78,8 +85,9 @@ impl Registry {
     /// Removes what an earlier host has left behind, and knows every service of the data directory; none of them runs yet.
     pub fn open(storage: Arc<Storage>, sandbox: Sandbox, lanes: Arc<Lanes>) -> Result<Self, StorageError> {
         storage.clean(image::name_of)?;
-        let services = storage
-            .records()?
+        let records = storage.records()?;
+        let startup = Arc::new(Startup::of(records.iter().filter(|record| !record.stopped).count()));
+        let services = records
             .into_iter()
             .map(|record| {
                 let phase = if record.stopped { Phase::Stopped } else { Phase::Starting };
@@ -95,6 +103,7 @@ impl Registry {
             regrouping: Mutex::default(),
             naming: tokio::sync::Mutex::default(),
             unnamed_files: tokio::sync::RwLock::default(),
+            startup,
             changing: Mutex::default(),
         };
         registry.regroup();
@@ -108,6 +117,7 @@ impl Registry {
         let _files = self.unnamed_files.read().await;
         let mut coming = self.list().into_iter().filter(|service| matches!(service.state().phase, Phase::Starting));
         let mut starting = JoinSet::new();
+        let mut watch = self.startup.watch();
         loop {
             while starting.len() < STARTING_AT_ONCE
                 && let Some(service) = coming.next()
@@ -115,23 +125,36 @@ impl Registry {
                 let registry = Arc::clone(&self);
                 starting.spawn(async move { registry.bring_up(&service).await });
             }
-            if starting.join_next().await.is_none() {
-                return;
+            tokio::select! {
+                ended = starting.join_next() => match ended {
+                    Some(_) => {}
+                    None => return watch.end(),
+                },
+                () = watch.tick() => {}
             }
         }
     }
 
     async fn bring_up(&self, service: &Service) {
-        let phase = match self.serving_at_start(&service.state().record, service).await {
+        let (startup, name) = (Arc::clone(&self.startup), service.name().to_owned());
+        let hear = move |report| startup.hear(&name, &report);
+        let phase = match self.serving_at_start(&service.state().record, service, &hear).await {
             Ok(serving) => Phase::Running(serving),
             Err(error) => {
                 let reason = error.reason();
-                tracing::error!(service = %service.name(), reason, "service cannot be brought up");
+                tracing::error!(service = service.name(), reason, "service cannot be brought up");
                 Phase::Failed(reason)
             }
         };
+        tokio::task::block_in_place(|| failpoint::reach("start.brought_up"));
         service.come_up(&phase);
+        self.startup.done(service.name());
         self.regroup();
+    }
+
+    /// The progress of the host's start.
+    pub fn startup(&self) -> &Startup {
+        &self.startup
     }
 
     /// Whether every service has been brought up, or has failed to be.

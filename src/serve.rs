@@ -5,11 +5,11 @@ mod gateway;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -23,11 +23,11 @@ use crate::gateway::Gateway;
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox};
 use crate::shutdown::Signals;
-use crate::storage::Storage;
+use crate::storage::{self, Storage};
 use crate::telemetry::{LogWriter, install_log};
 
 pub use self::gateway::{GatewayFile, GatewayOptions, run as run_gateway};
-pub use crate::telemetry::Format as LogFormat;
+pub use crate::telemetry::{AccessLog, Format as LogFormat};
 
 /// How long threads may take to drop what has not ended within the grace period.
 const CUT_OFF: Duration = Duration::from_millis(100);
@@ -49,6 +49,7 @@ pub struct ServeOptions {
     /// Where the names go that are no services here.
     pub gateway: Option<GatewayFile>,
     pub log_format: LogFormat,
+    pub access_log: AccessLog,
 }
 
 /// Runs a host until it is told to end.
@@ -56,10 +57,10 @@ pub struct ServeOptions {
 /// # Errors
 /// Says which directory, address or thread could not be had.
 pub fn run(options: ServeOptions) -> Result<()> {
-    let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
+    let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
     // Everything that can be wrong with what is on disk is found before a port is opened.
-    let storage = Storage::open(&options.data)
-        .with_context(|| format!("cannot use data directory {}", options.data.display()))?;
+    let storage = open_storage(&options.data)
+        .with_context(|| format!("cannot use data directory {} (--data)", options.data.display()))?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
     let lanes = Arc::new(Lanes::new(cores()).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
@@ -76,6 +77,21 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let (accepted, settled) = (local.0 + forwarded.0, local.1 + forwarded.1);
     tracing::info!(accepted, settled, "the host has ended");
     Ok(())
+}
+
+/// Opens the data directory, or says which process has it.
+fn open_storage(data: &Path) -> Result<Storage> {
+    let storage = Storage::open(data).map_err(|error| match error.is_in_use() {
+        false => error.into(),
+        true => {
+            let pid = storage::holder(data).map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            anyhow!(
+                "another bulkhead uses this directory{pid}\nhint: end that one, or give this one a directory of its own"
+            )
+        }
+    })?;
+    storage::note_holder(data);
+    Ok(storage)
 }
 
 /// Runs everything but callers' connections; what may block runs on a few threads of its own.

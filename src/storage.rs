@@ -4,6 +4,7 @@
 //! bulkhead.redb            which services exist, one record each, and the last versions of each; a change is one
 //!                          transaction
 //! admin.token              the admin API's bearer token
+//! bulkhead.pid             the process that uses the directory, told to a second one that wants to
 //! artifacts/<sha256>       uploaded files, named by what they hold
 //! models/<sha256>/…        model directories, linked together from artifacts; the name is that of their list of files
 //! compiled/<engine>/…      machine code and images of initialised guests, made again when missing or wrong: see
@@ -17,6 +18,7 @@
 
 mod artifacts;
 mod audit;
+mod holder;
 mod models;
 mod private;
 mod record;
@@ -30,6 +32,7 @@ use std::time::{Duration, SystemTime};
 
 pub use self::artifacts::{Digest, Upload, hex};
 pub use self::audit::Entry;
+pub use self::holder::{holder, note_holder};
 pub use self::record::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, VersionRecord};
 pub use self::records::VERSIONS_KEPT;
 use crate::auth;
@@ -78,6 +81,11 @@ impl StorageError {
             Some(source) => format!("{self}: {source}"),
             None => self.to_string(),
         }
+    }
+
+    /// True if another process uses the data directory.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen))
     }
 
     /// Whether the disk has failed the database.

@@ -5,10 +5,14 @@
 
 mod access;
 mod exposition;
+mod fields;
+mod filter;
 mod histogram;
+mod library;
 mod log;
 mod metrics;
 mod plain;
+mod sampling;
 mod sizes;
 mod text;
 mod upstreams;
@@ -17,5 +21,6 @@ pub use self::access::{Entry, Format};
 pub use self::exposition::{HostNumbers, MetricsFormat, Seen, exposition};
 pub use self::log::{LogThread, LogWriter, install as install_log};
 pub use self::metrics::ServiceMetrics;
+pub use self::sampling::AccessLog;
 pub(crate) use self::text::push_ms;
 pub use self::upstreams::UpstreamSeen;

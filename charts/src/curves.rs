@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
+use super::page::legend;
 use super::{NOTHING, Text};
 
 /// Of one kind of calls: shares of them, and the time in µs that so many did not exceed.
 pub struct Curve {
     pub name: String,
-    /// Whether it stands out.
-    pub is_ours: bool,
+    /// Of the style sheet: `ours` or `other`, or what came of the calls: `good`, `warm` or `bad`.
+    pub class: &'static str,
     pub points: Vec<(f64, f64)>,
 }
 
@@ -35,10 +36,11 @@ pub fn curves(curves: &[Curve]) -> String {
     }
     let scale = Scale { least: least.log10().floor(), most: most.log10().ceil().max(least.log10().floor() + 1.0) };
     // Writing to a string cannot fail, here and below.
-    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n");
+    let mut svg = legend(curves.iter().map(|curve| (curve.class, curve.name.as_str())));
+    svg += &format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n");
     grid(&mut svg, &scale);
     for curve in curves {
-        let class = curve.class();
+        let class = curve.class;
         let points: Vec<(f64, f64)> =
             curve.points.iter().map(|(share, time)| (across(*share), scale.up(*time))).collect();
         let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
@@ -91,7 +93,7 @@ fn labels(svg: &mut String, curves: &[Curve], scale: &Scale) {
     for (curve, (x, y)) in ends {
         let y = y.max(free);
         free = y + APART;
-        let class = curve.class();
+        let class = curve.class;
         let _ = writeln!(
             svg,
             "<text class=\"label {class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
@@ -106,12 +108,6 @@ fn labels(svg: &mut String, curves: &[Curve], scale: &Scale) {
 fn across(share: f64) -> f64 {
     const NINES: f64 = 4.0;
     LEFT + (WIDTH - LEFT - RIGHT) * (-(1.0 - share).log10() / NINES).clamp(0.0, 1.0)
-}
-
-impl Curve {
-    const fn class(&self) -> &'static str {
-        if self.is_ours { "ours" } else { "other" }
-    }
 }
 
 impl Scale {

@@ -3,13 +3,13 @@
 //! `page` is the frame and the text in it, the other files are a chart each. Names and units come from whoever measured,
 //! and may hold anything: [`Text`] makes it harmless.
 
-mod columns;
+mod bars;
 mod curves;
 mod lines;
 mod number;
 mod page;
 
-pub use columns::columns;
+pub use bars::bars;
 pub use curves::{Curve, curves};
 pub use lines::{Line, lines};
 pub use number::grouped;

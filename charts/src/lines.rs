@@ -3,12 +3,14 @@
 use std::fmt::Write;
 
 use super::number::round_up;
+use super::page::legend;
 use super::{NOTHING, Text, grouped};
 
 /// One value after the other, each of a stretch of time of the same length; `None` where there was none.
 pub struct Line {
     pub name: String,
-    /// Of the style sheet: `ours`, `good`, `warm` or `bad`.
+    /// Of the style sheet: `ours`, `good`, `warm` or `bad`; with `dashed` or `dotted` after it, so that lines are told
+    /// apart without their colours.
     pub class: &'static str,
     pub values: Vec<Option<f64>>,
 }
@@ -34,7 +36,8 @@ pub fn lines(lines: &[Line], seconds: f64, unit: &str) -> String {
     let across = |index: usize| LEFT + (WIDTH - LEFT - RIGHT) * (index as f64 + 0.5) / count as f64;
     let up = |value: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / most;
     // Writing to a string cannot fail, here and below.
-    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n");
+    let mut svg = legend(lines.iter().map(|line| (line.class, line.name.as_str())));
+    svg += &format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n");
     for mark in 0..=MARKS {
         let part = mark as f64 / MARKS as f64;
         let (value, y) = (most * part, up(most * part));

@@ -21,6 +21,13 @@ pub fn section(title: &str, note: &str, content: &str) -> String {
     format!("<section>\n<h2>{}</h2>\n{note}{content}</section>\n", Text(title))
 }
 
+/// The names of a chart's lines, each marked in the colour and pattern of its class. Shown on screens too narrow for the
+/// names at the ends of the lines.
+pub(crate) fn legend<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let names = lines.map(|(class, name)| format!("<span class=\"{class}\">{}</span>", Text(name)));
+    format!("<p class=\"legend\">{}</p>\n", names.collect::<Vec<_>>().join(" "))
+}
+
 /// Text that may hold what HTML takes for markup.
 pub struct Text<'a>(pub &'a str);
 

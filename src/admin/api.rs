@@ -20,7 +20,7 @@ use super::{Admin, Reply, conditions};
 use crate::auth::{self, Unauthorized};
 use crate::front::{Arrival, Content};
 use crate::incoming::Incoming;
-use crate::registry::{Condition, Operator, Order};
+use crate::registry::{Condition, Operator, Order, Registry};
 
 /// Bytes of a JSON body.
 const MAX_JSON: usize = 4 << 20;
@@ -62,26 +62,37 @@ async fn answer(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Result<Repl
         None => None,
     };
     let service = captures.get("name").unwrap_or_default().to_owned();
-    let (registry, wanted) = (Arc::clone(&admin.registry), order.clone());
+    let (host, wanted) = (Arc::clone(&admin), order.clone());
     let asked = Asked { admin, headers, query, captures, body, order };
     let outcome = match wanted {
         None => (operation.run)(asked).await,
         Some(order) => {
             let work = (operation.run)(asked);
+            let (host, service) = (Arc::clone(&host), service.clone());
             let task = tokio::spawn(async move {
                 let outcome = work.await;
                 if let Err(problem) = &outcome {
-                    registry.note(order.entry(problem.service().unwrap_or(&service), problem.kind().code)).await;
+                    let service = problem.service().unwrap_or(&service);
+                    note_refusal(&host.registry, &order, service, problem).await;
                 }
                 outcome
             });
             task.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
         }
     };
+    let outcome = outcome.map_err(|problem| host.with_nearest(&service, problem));
     if cfg!(debug_assertions) {
         operation.check(&outcome);
     }
     outcome
+}
+
+/// Puts a change that was refused into the log and the audit log, with the reason.
+pub(super) async fn note_refusal(registry: &Registry, order: &Order, service: &str, problem: &Problem) {
+    let (action, code, reason) = (order.action, problem.kind().code, problem.reason());
+    let actor = order.by.name.as_deref();
+    tracing::warn!(service, action, code, actor, reason, "a change was refused");
+    registry.note(order.refused(service, code, &reason)).await;
 }
 
 /// Who asks for a change, and on what condition.

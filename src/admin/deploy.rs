@@ -11,13 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::api::{json_reply, parse};
+use super::api::{json_reply, note_refusal, parse};
 use super::problem::Problem;
 use super::view::{Deployed, service_file};
 use super::{Admin, Reply, conditions};
 use crate::config::ServiceFile;
 use crate::front::Content;
-use crate::registry::{Change, ChangeError, Files, Order, Part, Progress, Report};
+use crate::registry::{Change, ChangeError, Effect, Files, Order, Part, Progress, Report};
 use crate::storage::{Digest, ModelFile};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
@@ -143,22 +143,28 @@ impl Deploy {
 
     async fn carry_out(self, admin: &Admin, order: &Order, progress: &Progress) -> Result<Deployed, Problem> {
         let registry = &admin.registry;
-        let service = match self {
+        let (service, effect) = match self {
             Self::Create { file, files } => {
                 let created = registry.create(order, &file, files, progress).await;
-                created.map_err(|error| Problem::from(error).about(file.spec().name().as_str()))?
+                let created = created.map_err(|error| Problem::from(error).about(file.spec().name().as_str()))?;
+                (created, Effect::NewVersion)
             }
             Self::Modify { name, change } => registry.modify(&name, order, change, progress).await?,
             Self::Return { name, number } => registry.roll_back(&name, order, number, progress).await?,
             Self::Release { name, release: Release::Set(part) } => {
-                registry.release(&name, order, part, progress).await?
+                (registry.release(&name, order, part, progress).await?, Effect::SameVersion)
             }
-            Self::Release { name, release: Release::Abort } => registry.abort_canary(&name, order).await?,
+            Self::Release { name, release: Release::Abort } => {
+                (registry.abort_canary(&name, order).await?, Effect::SameVersion)
+            }
         };
-        let state = service.state();
-        let canary = state.record.canary.map(|canary| canary.version);
-        tracing::info!(service = service.name(), version = state.record.version, canary, "service deployed");
-        Ok(admin.deployed(&service))
+        let unchanged = effect == Effect::Nothing;
+        if !unchanged {
+            let state = service.state();
+            let canary = state.record.canary.map(|canary| canary.version);
+            tracing::info!(service = service.name(), version = state.record.version, canary, "service deployed");
+        }
+        Ok(admin.deployed(&service, unchanged))
     }
 
     pub(super) async fn answer(self, admin: Arc<Admin>, order: Order, headers: &HeaderMap) -> Result<Reply, Problem> {
@@ -176,8 +182,9 @@ impl Deploy {
                 let _ = reports.try_send(report);
             };
             let outcome = self.carry_out(&admin, &order, &tell).await;
+            let outcome = outcome.map_err(|problem| admin.with_nearest(&name, problem));
             if let Err(problem) = &outcome {
-                admin.registry.note(order.entry(&name, problem.kind().code)).await;
+                note_refusal(&admin.registry, &order, &name, problem).await;
             }
             outcome
         });

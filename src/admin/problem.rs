@@ -145,6 +145,20 @@ impl Problem {
         self
     }
 
+    pub(super) fn is_about_a_missing_service(&self) -> bool {
+        *self.kind == SERVICE_NOT_FOUND
+    }
+
+    /// With the name of the service that there is none of.
+    pub(super) fn naming(self, service: &str) -> Self {
+        Self { detail: format!("there is no service {service:?}"), ..self }
+    }
+
+    /// With the name of a service that may have been meant.
+    pub(super) fn or_meant(self, nearest: &str) -> Self {
+        self.with_hint(format!("did you mean {nearest:?}?"))
+    }
+
     pub(super) fn service(&self) -> Option<&str> {
         self.more.service.as_deref()
     }
@@ -158,6 +172,19 @@ impl Problem {
         &self.detail
     }
 
+    /// The reason in one sentence, for the log and the audit log. It names the keys of a service file that are wrong, and
+    /// none of their values.
+    pub(super) fn reason(&self) -> String {
+        let errors = self.more.errors.as_ref().and_then(Value::as_array);
+        let places: Vec<&str> = errors
+            .into_iter()
+            .flatten()
+            .filter_map(|error| error["path"].as_str())
+            .filter(|path| !path.is_empty())
+            .collect();
+        if places.is_empty() { self.detail.clone() } else { format!("{}: {}", self.detail, places.join(", ")) }
+    }
+
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(&BAD_REQUEST, detail)
     }
@@ -168,7 +195,12 @@ impl Problem {
     }
 
     pub(super) fn not_found(path: &str) -> Self {
-        Self::new(&NOT_FOUND, format!("there is nothing at {path}")).with_hint("/openapi.json lists all paths")
+        let problem = Self::new(&NOT_FOUND, format!("there is nothing at {path}"));
+        if path.starts_with("/api/predict/") {
+            return problem
+                .with_hint("this is the admin listener; services are called at the data listener (--listen)");
+        }
+        problem.with_hint("/openapi.json lists all paths")
     }
 
     pub(super) fn artifact_not_found() -> Self {
@@ -299,9 +331,11 @@ impl From<ChangeError> for Problem {
                 problem.more.overtaken = Some((revision, last.map(|entry| *entry)));
                 problem
             }
-            ChangeError::Exists => Self::new(&SERVICE_EXISTS, error.reason())
+            ChangeError::Exists { .. } => Self::new(&SERVICE_EXISTS, error.reason())
                 .with_hint("change it with `bulkhead modify`, or delete it first"),
-            ChangeError::NotFound => Self::new(&SERVICE_NOT_FOUND, error.reason()),
+            ChangeError::NotFound => {
+                Self::new(&SERVICE_NOT_FOUND, error.reason()).with_hint("`bulkhead list` shows the services there are")
+            }
             ChangeError::Invalid(mistakes) => Self::invalid(&mistakes),
             ChangeError::Public => Self::new(&SERVICE_IS_PUBLIC, error.reason())
                 .with_hint("`bulkhead modify NAME -D token=…` gives it one"),

@@ -39,6 +39,8 @@ pub(super) struct Deployed {
     weight: u16,
     /// Whether it shares them at all.
     traffic_state: TrafficState,
+    /// Everything was so already: no version was made, and the tag stays.
+    unchanged: bool,
 }
 
 /// The tokens of a service.
@@ -190,7 +192,7 @@ impl From<&Phase> for PhaseName {
 }
 
 impl Admin {
-    pub(super) fn deployed(&self, service: &Service) -> Deployed {
+    pub(super) fn deployed(&self, service: &Service, unchanged: bool) -> Deployed {
         let state = service.state();
         Deployed {
             name: service.name().to_owned(),
@@ -202,6 +204,7 @@ impl Admin {
             group: state.group().map(str::to_owned),
             weight: state.record.weight,
             traffic_state: state.record.traffic_state,
+            unchanged,
         }
     }
 
@@ -247,7 +250,7 @@ impl Admin {
         Description {
             name: service.name().to_owned(),
             state: (&state.phase).into(),
-            message: message(&state, &seen),
+            message: self.message(&state, &seen),
             revision: record.revision,
             version: record.version,
             latest_version: record.latest,
@@ -273,6 +276,23 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// The one thing that an operator should know of a service first; empty where there is none.
+    fn message(&self, state: &State, seen: &[InstanceSeen]) -> String {
+        let serving = match &state.phase {
+            Phase::Failed(reason) => return reason.clone(),
+            Phase::Starting => return self.registry.startup().progress_of(&state.record.name),
+            Phase::Stopped => return String::new(),
+            Phase::Running(serving) => serving,
+        };
+        if let (Some(canary), None) = (state.record.canary, &serving.canary) {
+            let number = canary.version;
+            return format!("the canary, version {number}, could not be brought up; the log says why");
+        }
+        instances::trouble(seen)
+    }
+}
+
 impl Deployed {
     pub(super) fn revision(&self) -> u64 {
         self.revision
@@ -288,19 +308,6 @@ impl Description {
 /// Operators hand tokens out, so they are shown them.
 fn shown(token: Option<&Token>) -> Option<String> {
     token.map(|token| token.reveal().to_owned())
-}
-
-fn message(state: &State, seen: &[InstanceSeen]) -> String {
-    let serving = match &state.phase {
-        Phase::Failed(reason) => return reason.clone(),
-        Phase::Starting | Phase::Stopped => return String::new(),
-        Phase::Running(serving) => serving,
-    };
-    if let (Some(canary), None) = (state.record.canary, &serving.canary) {
-        let number = canary.version;
-        return format!("the canary, version {number}, could not be brought up; the log says why");
-    }
-    instances::trouble(seen)
 }
 
 fn snapshot(state: &State) -> Option<Snapshot> {

@@ -12,7 +12,8 @@ use crate::config::ServiceName;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The newest first. WHO is what the client said of itself, with its admin token's name and the address it came from.
-A change that was refused is listed with the code of the refusal. Values are never listed, only the keys that changed.
+A change that was refused is listed with the code of the refusal and its reason; `unchanged` is one that asked for what
+was so already. Values are never listed, only the keys that changed.
 
 Examples:
   bulkhead audit
@@ -36,7 +37,8 @@ struct Page {
 #[derive(Deserialize)]
 struct Entry {
     at: String,
-    actor: String,
+    /// None where the client did not say who it was.
+    actor: Option<String>,
     token: String,
     peer: String,
     action: String,
@@ -46,6 +48,8 @@ struct Entry {
     #[serde(default)]
     changed: Vec<String>,
     outcome: String,
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 pub(super) fn audit(args: &AuditArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -60,20 +64,29 @@ pub(super) fn audit(args: &AuditArgs, screen: &mut Screen) -> Result<Exit, Failu
         screen.note("nothing has been changed yet");
         return Ok(Exit::Ok);
     }
-    let header = ["TIME", "WHO", "ACTION", "SERVICE", "VERSION", "OUTCOME", "CHANGED"];
+    let header = ["TIME", "WHO", "ACTION", "SERVICE", "VERSION", "OUTCOME", "CHANGED", "REASON"];
     screen.table(header, entries.into_iter().map(Entry::cells))?;
     Ok(Exit::Ok)
 }
 
 impl Entry {
-    fn cells(self) -> [String; 7] {
+    fn cells(self) -> [String; 8] {
         let version = match (self.version_before, self.version_after) {
             (Some(before), Some(after)) if before != after => format!("{before} → {after}"),
             (None, None) => NOTHING.to_owned(),
             (before, after) => after.or(before).map(|version| version.to_string()).unwrap_or_default(),
         };
-        let who = format!("{} ({}, {})", self.actor, self.token, self.peer);
+        let who = format!("{} ({}, {})", self.actor.as_deref().unwrap_or("unnamed"), self.token, self.peer);
         let changed = if self.changed.is_empty() { NOTHING.to_owned() } else { self.changed.join(" ") };
-        [self.at, who, self.action, self.service, version, self.outcome, changed]
+        [
+            self.at,
+            who,
+            self.action,
+            self.service,
+            version,
+            self.outcome,
+            changed,
+            self.reason.unwrap_or_else(|| NOTHING.to_owned()),
+        ]
     }
 }

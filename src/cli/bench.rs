@@ -50,12 +50,17 @@ Two ways to load a service:
                     says so.
 
 The load comes from this machine and this process. (EAS's `eascmd bench create|list|…` runs tests in the cloud.)
-Ctrl-C ends a run early; the report is of what there was until then. The exit code is 0 if any request succeeded.
+Ctrl-C ends a run early; the report is of what there was until then.
+
+The exit code is 0 if any request succeeded; with --fail-above, if no larger share of the requests failed. Else it is that
+of what most of those met that failed: 3 for refusals (4xx), 5 for 404, 1 for 5xx, 4 where no answer came. Failed are all
+that were not answered with 2xx, those at --rate included that were due and could not be sent.
 
 Examples:
   bulkhead bench echo -d hello                               16 at a time for 10 seconds
   bulkhead bench digits -d @row.json --rate 500 --duration 1m --html report.html
   bulkhead bench digits --lines rows.jsonl --requests 10000 --concurrency 64 --json
+  bulkhead bench digits -d @row.json --rate 200 --fail-above 0.1%      for a pipeline
   bulkhead bench http://10.0.0.7:8080/api/predict/echo --token TOKEN -d hello --rate 100 --poisson")]
 pub(super) struct BenchArgs {
     /// A service, whose address and token come from the admin API, or an http URL
@@ -85,6 +90,9 @@ pub(super) struct BenchArgs {
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Load")]
     timeout: Duration,
+    /// End with an error if a larger share of the requests than this fails, as 1% or 0.1%
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    fail_above: Option<f64>,
     /// The body: text, @FILE, or - for standard input
     #[arg(short = 'd', long = "body", value_name = "DATA", conflicts_with_all = ["lines", "data_dir"])]
     body: Option<String>,
@@ -185,6 +193,7 @@ impl BenchArgs {
             warm_up: self.warm_up,
             stop: self.requests.map_or(Stop::After(self.duration), Stop::Requests),
             timeout: self.timeout,
+            fail_above: self.fail_above,
         })
     }
 
@@ -316,6 +325,13 @@ impl Run {
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "a number of requests a second".to_owned())?;
     if (0.001..=1e7).contains(&rate) { Ok(rate) } else { Err("0.001 to 10000000 requests a second".to_owned()) }
+}
+
+/// A percentage, as a share of 1.
+fn share(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let share = percent.map(|percent| percent / 100.0).filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a percentage from 0% to 100%, as 1% or 0.1%".to_owned())
 }
 
 fn connections() -> clap::builder::RangedU64ValueParser {

@@ -22,6 +22,7 @@ use super::problem::Problem;
 mod address;
 mod connector;
 mod event;
+mod local;
 mod settings;
 
 pub(super) use address::base;
@@ -62,7 +63,8 @@ pub(crate) struct AdminArgs {
         allow_hyphen_values = true
     )]
     admin_token: Option<String>,
-    /// A local data directory whose `admin.token` to use [default: ./bulkhead-data, for a server on this machine]
+    /// A local data directory whose `admin.token` to use [default, for a server on this machine: bulkhead-data here or in
+    /// the nearest directory above that has one]
     #[arg(long, value_name = "DIR", help_heading = "Server", env = "BULKHEAD_DATA")]
     data: Option<PathBuf>,
     /// A file that `bulkhead config` has written [default: the user's own, if there is one]
@@ -96,6 +98,7 @@ impl AdminArgs {
             .timeout_per_write(Some(ANSWER))
             .user_agent(concat!("bulkhead/", env!("CARGO_PKG_VERSION")));
         if local {
+            local::wait_for(&server);
             // A proxy cannot reach this machine's loopback.
             config = config.proxy(None);
         }
@@ -117,7 +120,9 @@ impl AdminArgs {
         let directory = match (&self.data, of_the_file) {
             (Some(directory), _) => directory.clone(),
             (None, Some(token)) => return checked(&token, "the client's settings"),
-            (None, None) if local => PathBuf::from("bulkhead-data"),
+            (None, None) if local => local::data_directory().ok_or_else(|| {
+                no_token("no admin token: there is no bulkhead-data/admin.token here or in a directory above")
+            })?,
             (None, None) => return Err(no_token("no admin token for a server elsewhere")),
         };
         let file = directory.join("admin.token");

@@ -20,7 +20,7 @@ Without an option it shows what is written down, except for the token. An empty 
 the server beside it and for no other.
 
 What a command goes by, the first that is there: its own options, the environment, this file, and for a server on this
-machine the token in ./bulkhead-data.
+machine the token in bulkhead-data, here or in a directory above.
 
 Examples:
   bulkhead config -e https://bulkhead.example.org -k - < token.txt

@@ -11,6 +11,7 @@ use ureq::http::Method;
 
 use super::client::{AdminArgs, Client, Event};
 use super::failure::{Exit, Failure};
+use super::interrupt::UnderWay;
 use super::screen::{Screen, duration};
 use super::service_file::{LocalFile, OverrideArgs, read_patch};
 use super::services::read;
@@ -38,6 +39,7 @@ pub(super) struct CreateArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The new version replaces the old one when it is ready; if it does not get ready, the old one stays. null removes a key.
+Where nothing would change, no version is made, and the command says so; a change of the token alone makes none either.
 
 If somebody else changes the service while the command is at work, nothing is overwritten: it ends with code 3 and says
 who it was.
@@ -84,6 +86,9 @@ struct Deployed {
     /// None where the service is open to everybody.
     token: Option<String>,
     version: u64,
+    /// Nothing had to be done.
+    #[serde(default, skip_serializing)]
+    unchanged: bool,
 }
 
 pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -93,7 +98,8 @@ pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Fai
     let spec = local.file().normalised();
     let upload = Upload::gather(&spec, local.base(), screen)?;
     upload::send(&client, &upload.artifacts(), screen)?;
-    let answer = deploy(&client, Method::POST, "/api/v1/services", &upload.body(spec), screen)?;
+    let name = local.file().spec().name().as_str();
+    let answer = deploy(&client, name, Method::POST, "/api/v1/services", &upload.body(spec), screen)?;
     let deployed: Deployed = read(answer)?;
     if screen.is_json() {
         screen.json(&deployed)?;
@@ -116,17 +122,22 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
     if let Some(weight) = args.canary {
         body["canary"] = weight.into();
     }
-    let answer = deploy(&client, Method::PUT, &path, &body, screen)?;
+    let answer = deploy(&client, args.name.as_str(), Method::PUT, &path, &body, screen)?;
     let canary: Option<Canary> = read(answer.get("canary").cloned().unwrap_or_default())?;
     let deployed: Deployed = read(answer)?;
     // The token is not what was asked for here; `desc` shows it.
     if screen.is_json() {
-        let Deployed { name, url, version, .. } = deployed;
-        let mut printed = serde_json::json!({ "name": name, "url": url, "version": version });
+        let Deployed { name, url, version, unchanged, .. } = deployed;
+        let mut printed = serde_json::json!({ "name": name, "url": url, "version": version, "unchanged": unchanged });
         if let Some(canary) = canary {
             printed["canary"] = serde_json::json!(canary);
         }
         screen.json(&printed)?;
+    } else if deployed.unchanged {
+        screen.line(format_args!(
+            "service `{}` stays version {}: everything was so already",
+            deployed.name, deployed.version
+        ))?;
     } else if let Some(canary) = canary {
         screen.line(format_args!(
             "service `{}` stays version {}; {}",
@@ -171,11 +182,13 @@ fn check(client: &Client, path: &str, patch: &Value) -> Result<Option<String>, F
 /// Asks for a deploy and shows its steps; the answer is the server's word on the service that is ready now.
 pub(super) fn deploy(
     client: &Client,
+    service: &str,
     method: Method,
     path: &str,
     body: &Value,
     screen: &mut Screen,
 ) -> Result<Value, Failure> {
+    let _under_way = UnderWay::say("the deploy", service, screen);
     let mut steps = Steps { screen, current: None };
     let result = client.deploy(method, path, body, |event| steps.hear(event));
     steps.end();
@@ -226,7 +239,7 @@ impl Steps<'_> {
 
 impl Deployed {
     fn announcement(&self) -> String {
-        let Self { name, url, token, version } = self;
+        let Self { name, url, token, version, .. } = self;
         let (shown, header) = match token {
             Some(token) => (token.as_str(), format!(" -H {}", shell_quoted(&format!("Authorization: {token}")))),
             None => ("none: anybody may call it", String::new()),
@@ -265,6 +278,7 @@ mod tests {
             url: "http://h/api/predict/echo".into(),
             token: Some("t0k".into()),
             version: 1,
+            unchanged: false,
         };
         assert!(
             deployed.announcement().contains("curl -H 'Authorization: t0k' --data hello http://h/api/predict/echo")

@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Refused = 3,
     Unreachable = 4,
     NotFound = 5,
+    /// As shells have it for a process that Ctrl-C ended: 128 and the number of the signal.
+    Interrupted = 130,
 }
 
 impl Exit {

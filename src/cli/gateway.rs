@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 
 use super::failure::{Exit, Failure};
+use super::kind::read_text;
 use super::listener::ListenerArgs;
 use super::screen::Screen;
 use crate::config::GatewaySpec;
@@ -46,15 +46,25 @@ pub(super) fn gateway(args: &GatewayArgs, screen: &mut Screen) -> Result<Exit, F
         return Ok(Exit::Ok);
     }
     let connections = args.listener.connections();
-    let ListenerArgs { listen, advertise, admin, io_threads, grace, log_format, .. } = args.listener;
+    let ListenerArgs { listen, advertise, admin, io_threads, grace, log_format, access_log, .. } = args.listener;
     let io_threads = io_threads.map(usize::from);
-    run_gateway(GatewayOptions { file, listen, advertise, admin, io_threads, grace, connections, log_format })?;
+    run_gateway(GatewayOptions {
+        file,
+        listen,
+        advertise,
+        admin,
+        io_threads,
+        grace,
+        connections,
+        log_format,
+        access_log,
+    })?;
     Ok(Exit::Ok)
 }
 
 /// Reads and checks a gateway's file.
 pub(super) fn read(path: &Path) -> Result<GatewayFile, Failure> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let text = read_text(path, "the gateway's file")?;
     let spec = GatewaySpec::parse(&text).map_err(|mistakes| Failure::in_file(path, mistakes))?;
     Ok(GatewayFile { path: path.to_owned(), spec })
 }

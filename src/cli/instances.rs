@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::client::AdminArgs;
 use super::failure::{Exit, Failure};
+use super::interrupt::UnderWay;
 use super::screen::Screen;
 use super::services::{NOTHING, ServiceArgs, capitalised, path, read, settled};
 use crate::config::ServiceName;
@@ -13,7 +14,8 @@ use crate::config::ServiceName;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 READY counts the workers that have a guest; with none the instance takes no requests. RESTARTS counts for the service as
-a whole. --json has more: busy workers, queue, version.
+a whole. REASON is why an instance is degraded, or the kind of its last fault; LASTSTATE is that fault: what happened, in
+which request, and when. VERSION tells a canary's instances from the others. --json has more: busy workers, queue.
 
 Examples:
   bulkhead w digits
@@ -49,6 +51,8 @@ struct Instances {
 #[derive(Deserialize)]
 struct Instance {
     index: u64,
+    #[serde(default)]
+    version: Option<u64>,
     address: String,
     started_at: String,
     restarts: u64,
@@ -58,6 +62,33 @@ struct Instance {
     stalled: u64,
     #[serde(default)]
     error: Option<String>,
+    #[serde(default)]
+    blocked: u64,
+    #[serde(default)]
+    crashes: Vec<Crash>,
+    #[serde(default)]
+    last_fault: Option<LastFault>,
+}
+
+/// The end of a guest that was not replaced.
+#[derive(Deserialize)]
+struct Crash {
+    error: String,
+}
+
+/// The fault that cost an instance the latest of its guests.
+#[derive(Deserialize)]
+pub(super) struct LastFault {
+    at: String,
+    kind: String,
+    error: String,
+    request_id: String,
+}
+
+impl LastFault {
+    pub(super) fn told(&self) -> String {
+        format!("{} (request {}, {})", self.error, self.request_id, self.at)
+    }
 }
 
 pub(super) fn workers(args: &WorkersArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -72,7 +103,18 @@ pub(super) fn workers(args: &WorkersArgs, screen: &mut Screen) -> Result<Exit, F
         screen.note(format_args!("no instance of `{name}` is running"));
         return Ok(Exit::Ok);
     }
-    let header = ["INSTANCENAME", "INNERIP", "HOSTIP", "STARTAT", "RESTARTS", "STATUS", "READY", "REASON", "LASTSTATE"];
+    let header = [
+        "INSTANCENAME",
+        "INNERIP",
+        "HOSTIP",
+        "STARTAT",
+        "RESTARTS",
+        "STATUS",
+        "READY",
+        "REASON",
+        "LASTSTATE",
+        "VERSION",
+    ];
     screen.table(header, instances.into_iter().map(|instance| instance.cells(name)))?;
     Ok(Exit::Ok)
 }
@@ -82,6 +124,7 @@ pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> R
     let indices: Vec<u64> = args.instances.iter().map(|text| index(&args.name, text)).collect::<Result<_, _>>()?;
     let client = args.admin.client()?;
     let mut answer = Value::Null;
+    let _under_way = UnderWay::say("the replacement", args.name.as_str(), screen);
     for index in indices {
         answer = client.post(&format!("{}/instances/{index}/restart", path(&args.name)))?;
         if !screen.is_json() {
@@ -95,7 +138,9 @@ pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> R
 }
 
 pub(super) fn restart(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    let answer = args.client()?.post(&format!("{}/restart", path(args.name())))?;
+    let client = args.client()?;
+    let _under_way = UnderWay::say("the restart", args.name().as_str(), screen);
+    let answer = client.post(&format!("{}/restart", path(args.name())))?;
     settled(args.name(), &answer, screen)
 }
 
@@ -109,18 +154,23 @@ fn index(service: &ServiceName, text: &str) -> Result<u64, Failure> {
 }
 
 impl Instance {
-    fn cells(self, service: &ServiceName) -> [String; 9] {
-        let ready = format!("[{}/{}]", self.workers - self.stalled.min(self.workers), self.workers);
+    fn cells(self, service: &ServiceName) -> [String; 10] {
+        let without_guest = self.stalled.max(self.blocked).min(self.workers);
+        let ready = format!("[{}/{}]", self.workers - without_guest, self.workers);
+        let blocked_by = self.crashes.last().map(|crash| format!("blocked: {}", crash.error));
+        let last_kind = self.last_fault.as_ref().map(|fault| fault.kind.clone());
+        let nothing = || NOTHING.to_owned();
         [
             format!("{service}-{}", self.index),
             self.address,
-            NOTHING.to_owned(),
+            nothing(),
             self.started_at,
             self.restarts.to_string(),
             capitalised(&self.state),
             ready,
-            self.error.unwrap_or_else(|| NOTHING.to_owned()),
-            NOTHING.to_owned(),
+            blocked_by.or(self.error).or(last_kind).unwrap_or_else(nothing),
+            self.last_fault.as_ref().map_or_else(nothing, LastFault::told),
+            self.version.map_or_else(nothing, |version| version.to_string()),
         ]
     }
 }

@@ -1,6 +1,6 @@
 //! What a host and a gateway are told about their listeners in the same way.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -8,20 +8,21 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::front::{ConnectionLimits, Patience};
-use crate::serve::LogFormat;
+use crate::serve::{AccessLog, LogFormat};
 
 #[derive(Args, Debug)]
 pub(super) struct ListenerArgs {
-    /// Where callers of services connect; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080")]
+    /// The address that callers of services connect to: an IP address or a host name, and a port; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(super) listen: SocketAddr,
-    /// Where clients reach --listen, told to SDKs that ask (direct mode); needed behind address translation [default: the
-    /// address that the client connected to]
+    /// Where clients reach --listen, told to SDKs that ask (direct mode); needed behind address translation. A host name
+    /// is looked up once, at the start [default: the address that the client connected to]
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADVERTISE", value_parser = advertised)]
     pub(super) advertise: Option<SocketAddr>,
     /// Where the admin API, health and metrics are
     // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
+    #[arg(value_parser = address)]
     pub(super) admin: SocketAddr,
     /// Threads for callers' connections, each of which stays on one of them [default: by the number of cores]
     #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -58,6 +59,10 @@ pub(super) struct ListenerArgs {
     #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = log_format())]
     pub(super) log_format: LogFormat,
+    /// The requests that get a line in the log: all, failures (status 400 and above), off, or a share such as 1%, which is
+    /// every failure and one in a hundred of the others
+    #[arg(long, value_name = "WHICH", env = "BULKHEAD_ACCESS_LOG", default_value = "all")]
+    pub(super) access_log: AccessLog,
 }
 
 impl ListenerArgs {
@@ -80,12 +85,37 @@ impl ListenerArgs {
     }
 }
 
+/// An address and a port; a host name is looked up.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let expected = "expected an address or a host name, and a port, as 127.0.0.1:8080, [::1]:8080 or localhost:8080";
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(format!("there is no port in it; {expected}"));
+    };
+    let Ok(port) = port.parse::<u16>() else {
+        return Err(format!("{port:?} is not a port, which is a number from 0 to 65535; {expected}"));
+    };
+    if host.is_empty() {
+        return Err(format!(
+            "there is no host in it; {expected}; 0.0.0.0:{port} is every IPv4 address of this machine"
+        ));
+    }
+    if host.contains([':', '[', ']']) {
+        return Err(format!("{host:?} is not an IPv6 address in brackets; {expected}"));
+    }
+    let found = (host, port).to_socket_addrs().map_err(|error| format!("{host:?} cannot be looked up: {error}"))?;
+    // Of several addresses, the one that clients which know only IPv4 find as well.
+    let least = found.min_by_key(SocketAddr::is_ipv6);
+    least.ok_or_else(|| format!("{host:?} has no address"))
+}
+
 /// An address that a client can connect to.
 fn advertised(text: &str) -> Result<SocketAddr, String> {
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() != 0 && !address.ip().is_unspecified() => Ok(address),
-        Ok(_) => Err("nobody can connect to it; expected the address and port that clients use".into()),
-        Err(_) => Err("expected an address and a port, as 192.0.2.7:8080 or [2001:db8::7]:8080".into()),
+    match address(text)? {
+        address if address.port() != 0 && !address.ip().is_unspecified() => Ok(address),
+        _ => Err("nobody can connect to it; expected the address and port that clients use".into()),
     }
 }
 

@@ -48,6 +48,7 @@ impl ServeArgs {
             connections,
             gateway: self.gateway.as_deref().map(gateway::read).transpose()?,
             log_format: self.listener.log_format,
+            access_log: self.listener.access_log,
         })
     }
 }

@@ -1,6 +1,5 @@
 //! A service file on this machine.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -8,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::kind::{SERVICE_FILE, read_text};
 use super::screen::Screen;
 use crate::config::{self, ServiceFile};
 
@@ -57,7 +57,7 @@ fn is_relative(path: &str) -> bool {
 impl LocalFile {
     /// Reads the file, or says everything that is wrong with it or with what the command line changes in it.
     pub(super) fn read(path: &Path, overrides: &OverrideArgs) -> Result<Self, Failure> {
-        let text = read(path)?;
+        let text = read_text(path, SERVICE_FILE)?;
         let file = ServiceFile::parse(&text).map_err(|mistakes| Failure::in_file(path, mistakes))?;
         Ok(Self { file: overrides.apply(file)?, base: base(path) })
     }
@@ -83,18 +83,13 @@ impl LocalFile {
 
 /// A file with only the keys that change. Whether they make sense shows when they are merged.
 pub(super) fn read_patch(path: &Path) -> Result<(Value, PathBuf), Failure> {
-    let text = read(path)?;
+    let text = read_text(path, SERVICE_FILE)?;
     let shown = path.display();
     match serde_json::from_str(&text) {
         Ok(patch @ Value::Object(_)) => Ok((patch, base(path))),
         Ok(_) => Err(Failure::Usage(format!("`{shown}` is not a JSON object with the keys to change"))),
         Err(error) => Err(Failure::Usage(format!("`{shown}` is not JSON: {error}"))),
     }
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let text = fs::read_to_string(path);
-    Ok(text.with_context(|| format!("cannot read the service file `{}`", path.display()))?)
 }
 
 fn base(path: &Path) -> PathBuf {

@@ -1,17 +1,15 @@
 //! `list`, `desc`, `stop`, `start` and `delete`: what is there, and the switches.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{AdminArgs, Client};
+use super::description::Description;
 use super::failure::{Exit, Failure};
-use super::mirror::Mirror;
+use super::interrupt::UnderWay;
 use super::screen::Screen;
-use super::versions::Canary;
-use crate::config::{ServiceFile, ServiceName, ServiceSpec};
+use crate::config::ServiceName;
 
 /// What stands where a column of EAS's tables has no meaning here.
 pub(super) const NOTHING: &str = "-";
@@ -80,72 +78,6 @@ struct Row {
     url: String,
     created_at: String,
     updated_at: String,
-}
-
-#[derive(Deserialize)]
-struct Description {
-    name: String,
-    state: String,
-    #[serde(default)]
-    message: Option<String>,
-    version: u64,
-    #[serde(default)]
-    canary: Option<Canary>,
-    #[serde(default)]
-    group: Option<String>,
-    #[serde(default)]
-    weight: u64,
-    #[serde(default)]
-    traffic_state: String,
-    #[serde(default)]
-    mirror: Option<Mirror>,
-    url: String,
-    token: Option<String>,
-    #[serde(default)]
-    previous_token: Option<String>,
-    created_at: String,
-    updated_at: String,
-    processor: Artifact,
-    #[serde(default)]
-    model: Vec<Value>,
-    #[serde(default)]
-    ignored: Vec<String>,
-    #[serde(default)]
-    not_yet: Vec<String>,
-    #[serde(default)]
-    snapshot: Option<Snapshot>,
-    #[serde(default)]
-    recycled: BTreeMap<String, u64>,
-    #[serde(default)]
-    instances: Vec<Instance>,
-    spec: Value,
-    #[serde(default)]
-    latest_version: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Snapshot {
-    taken: bool,
-    #[serde(default)]
-    reason: String,
-}
-
-#[derive(Deserialize)]
-struct Artifact {
-    sha256: String,
-    bytes: u64,
-}
-
-#[derive(Deserialize)]
-struct Instance {
-    index: u64,
-    #[serde(default)]
-    state: String,
-    workers: u64,
-    busy: u64,
-    queued: u64,
-    max_queue_size: u64,
-    restarts: u64,
 }
 
 pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -246,7 +178,9 @@ pub(super) fn start(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, Fai
 }
 
 fn switch(args: &ServiceArgs, verb: &str, screen: &mut Screen) -> Result<Exit, Failure> {
-    let answer = args.admin.client()?.post(&format!("{}/{verb}", path(&args.name)))?;
+    let client = args.admin.client()?;
+    let _under_way = UnderWay::say(&format!("the {verb}"), args.name.as_str(), screen);
+    let answer = client.post(&format!("{}/{verb}", path(&args.name)))?;
     settled(&args.name, &answer, screen)
 }
 
@@ -273,7 +207,7 @@ pub(super) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Result<Exit, Fai
 }
 
 /// The group of a service and what it has of its requests; dashes where there is none.
-fn part(group: Option<String>, weight: u64, traffic_state: &str) -> (String, String) {
+pub(super) fn part(group: Option<String>, weight: u64, traffic_state: &str) -> (String, String) {
     match group {
         None => (NOTHING.to_owned(), NOTHING.to_owned()),
         Some(group) if traffic_state == "standalone" => (group, "standalone".to_owned()),
@@ -289,91 +223,6 @@ pub(super) fn settled(name: &ServiceName, answer: &Value, screen: &mut Screen) -
         screen.line(format_args!("service `{name}` is {state}"))?;
     }
     Ok(Exit::Ok)
-}
-
-impl Description {
-    /// First the fields that EAS's `desc` has, under its names, then ours.
-    fn show(self, screen: &mut Screen) -> Result<(), Failure> {
-        let nothing = || NOTHING.to_owned();
-        let (group, weight) = part(self.group, self.weight, &self.traffic_state);
-        let file = ServiceFile::from_value(&self.spec).ok();
-        let spec = file.as_ref().map(ServiceFile::spec);
-        let total = spec.map_or(self.instances.len(), ServiceSpec::instances);
-        let running = self.instances.iter().filter(|instance| instance.state != "degraded").count();
-        let memory = spec.map(|spec| format!("{} MiB a worker", spec.sandbox().memory_bytes >> 20));
-        let digest = self.processor.sha256.get(..12).unwrap_or(&self.processor.sha256);
-        let mut rows = vec![
-            ("Status", capitalised(&self.state)),
-            ("ServiceName", self.name),
-            ("Region", nothing()),
-            ("CreateTime", self.created_at),
-            ("UpdateTime", self.updated_at),
-            ("AccessToken", self.token.unwrap_or_else(|| "none: anybody may call it".to_owned())),
-            ("PrivateToken", nothing()),
-            ("TotalInstance", total.to_string()),
-            ("RunningInstance", running.to_string()),
-            ("PendingInstance", total.saturating_sub(running).to_string()),
-            ("CPU", nothing()),
-            ("GPU", nothing()),
-            ("Memory", memory.unwrap_or_else(nothing)),
-            ("Image", nothing()),
-            ("Weight", weight),
-            ("LatestVersion", self.latest_version.unwrap_or(self.version).to_string()),
-            ("CurrentVersion", self.version.to_string()),
-            ("Message", self.message.filter(|message| !message.is_empty()).unwrap_or_else(nothing)),
-            ("IntranetEndpoint", self.url),
-        ];
-        if let Some(previous) = self.previous_token {
-            rows.push(("PreviousToken", previous));
-        }
-        if let Some(canary) = self.canary {
-            rows.push(("Canary", canary.told()));
-        }
-        if group != NOTHING {
-            rows.push(("Group", group));
-        }
-        rows.push(("Processor", format!("{digest}…, {} bytes", self.processor.bytes)));
-        rows.push(("Model", format!("{} files", self.model.len())));
-        if let Some(mirror) = self.mirror {
-            rows.push(("Mirror", mirror.told()));
-        }
-        if let Some(snapshot) = self.snapshot {
-            rows.push(("Snapshot", snapshot.told()));
-        }
-        if !self.recycled.is_empty() {
-            let told = self.recycled.iter().map(|(reason, count)| format!("{count} for their {reason}"));
-            rows.push(("Recycled", told.collect::<Vec<_>>().join(", ")));
-        }
-        for (name, keys) in [("Ignored", self.ignored), ("NoEffectYet", self.not_yet)] {
-            if !keys.is_empty() {
-                rows.push((name, keys.join(", ")));
-            }
-        }
-        screen.pairs(rows.into_iter().map(|(name, value)| [name.to_owned(), value]))?;
-        if !self.instances.is_empty() {
-            screen.line("")?;
-            let header = ["INSTANCE", "WORKERS", "BUSY", "QUEUED", "RESTARTS"];
-            screen.table(header, self.instances.into_iter().map(Instance::cells))?;
-        }
-        screen.line(format_args!("\nServiceConfig:\n{:#}", self.spec))
-    }
-}
-
-impl Snapshot {
-    fn told(self) -> String {
-        if self.taken {
-            "taken: guests start from it".to_owned()
-        } else {
-            format!("none: {}; `initialize` runs for each worker", self.reason)
-        }
-    }
-}
-
-impl Instance {
-    fn cells(self) -> [String; 5] {
-        let queued = format!("{} of {}", self.queued, self.max_queue_size);
-        [self.index.to_string(), self.workers.to_string(), self.busy.to_string(), queued, self.restarts.to_string()]
-    }
 }
 
 /// A state as EAS writes it.

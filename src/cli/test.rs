@@ -16,7 +16,7 @@ use super::upload::Upload;
 #[command(after_help = "\
 Compiles, initializes and calls the processor under the limits of the service file. The body goes to
 standard output; status, time, fuel and log lines go to standard error. Several -d are several calls,
-one after the other.
+one after the other; the exit code is that of the first that did not succeed, as `invoke` would have it.
 
 Examples:
   bulkhead test echo.json -d hello
@@ -79,8 +79,9 @@ pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure
             answer.show(screen)?;
         }
     }
-    let good = answers.iter().all(|answer| Exit::of_status(answer.status) == Exit::Ok);
-    Ok(if good { Exit::Ok } else { Exit::Failed })
+    // As `invoke` would end with the first of them that is no success.
+    let ends = answers.iter().map(|answer| Exit::of_status(answer.status));
+    Ok(ends.into_iter().find(|exit| *exit != Exit::Ok).unwrap_or(Exit::Ok))
 }
 
 impl TestArgs {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::mock::{Mock, Reply, nobody};
 use super::*;
-use crate::serve::LogFormat;
+use crate::serve::{AccessLog, LogFormat};
 
 mod bench;
 mod calls;
@@ -191,7 +191,9 @@ fn serve_takes_addresses_and_limits() {
         "--listen",
         "0.0.0.0:80",
         "--admin",
-        "[::1]:81",
+        "localhost:81",
+        "--access-log",
+        "0.5%",
         "--io-threads",
         "2",
         "--grace",
@@ -207,11 +209,22 @@ fn serve_takes_addresses_and_limits() {
     ]);
     let all = all.unwrap();
     assert_eq!((all.listen.port(), all.admin.port(), all.io_threads), (80, 81, Some(2)));
+    assert!(all.admin.ip().is_loopback(), "a host name is looked up: {}", all.admin);
     assert_eq!((all.grace, all.log_format), (Duration::from_secs(5), LogFormat::Json));
+    assert_eq!(all.access_log, AccessLog::Share(5000));
+    assert_eq!(options(&["--listen", "[::1]:0"]).unwrap().listen, "[::1]:0".parse().unwrap());
+    assert!(options(&[]).unwrap().listen == "127.0.0.1:8080".parse().unwrap());
     assert_eq!((all.connections.total, all.connections.per_address), (7, Some(3)));
     assert_eq!(all.connections.patience.write, Duration::from_millis(250));
     for bad in [
         ["--listen", "here"],
+        ["--listen", "8080"],
+        ["--listen", ":8080"],
+        ["--listen", "::1:8080"],
+        ["--listen", "localhost:http"],
+        ["--listen", "localhost:65536"],
+        ["--admin", "no host.invalid:80"],
+        ["--access-log", "some"],
         ["--io-threads", "0"],
         ["--log-format", "xml"],
         ["--max-connections", "0"],

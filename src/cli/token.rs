@@ -17,7 +17,10 @@ A rotation in three steps:
   (give the new one to every caller)
   bulkhead token digits --retire     the one before is accepted no longer
 
-Without an option the tokens are shown. No version is made and no guest is touched.")]
+Without an option the tokens are shown. No version is made and no guest is touched.
+
+For scripts, the current token alone:
+  curl -H \"Authorization: $(bulkhead token digits --plain)\" …")]
 pub(super) struct TokenArgs {
     /// The service
     name: ServiceName,
@@ -30,6 +33,9 @@ pub(super) struct TokenArgs {
     /// Accept the token before no longer
     #[arg(long)]
     retire: bool,
+    /// Print the current token and nothing else
+    #[arg(long)]
+    plain: bool,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -61,6 +67,11 @@ pub(super) fn token(args: &TokenArgs, screen: &mut Screen) -> Result<Exit, Failu
         return Ok(Exit::Ok);
     }
     let Tokens { token, previous_token } = read(answer)?;
+    if args.plain {
+        let none = || Failure::Failed(anyhow::anyhow!("`{}` has no token: anybody may call it", args.name));
+        screen.line(token.ok_or_else(none)?)?;
+        return Ok(Exit::Ok);
+    }
     let mut rows = vec![["token".to_owned(), token.unwrap_or_else(|| "none: anybody may call it".to_owned())]];
     rows.extend(previous_token.map(|previous| ["previous token".to_owned(), previous]));
     screen.pairs(rows)?;

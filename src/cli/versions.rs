@@ -100,6 +100,8 @@ struct Changed {
     weight: u64,
     #[serde(default)]
     traffic_state: String,
+    #[serde(default)]
+    unchanged: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -122,7 +124,7 @@ pub(super) fn version(args: &VersionArgs, screen: &mut Screen) -> Result<Exit, F
         return Ok(Exit::Ok);
     };
     let target = format!("{}/version", path(&args.name));
-    let answer = deploy(&client, Method::POST, &target, &json!({ "version": number }), screen)?;
+    let answer = deploy(&client, args.name.as_str(), Method::POST, &target, &json!({ "version": number }), screen)?;
     told(&args.name, answer, screen)
 }
 
@@ -139,7 +141,7 @@ pub(super) fn release(args: &ReleaseArgs, screen: &mut Screen) -> Result<Exit, F
         body["traffic_state"] = state.as_str().into();
     }
     let target = format!("{}/release", path(&args.name));
-    let answer = deploy(&args.admin.client()?, Method::POST, &target, &body, screen)?;
+    let answer = deploy(&args.admin.client()?, args.name.as_str(), Method::POST, &target, &body, screen)?;
     told(&args.name, answer, screen)
 }
 
@@ -152,8 +154,11 @@ fn told(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Ex
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let Changed { version, canary, group, weight, traffic_state } = read(answer)?;
+    let Changed { version, canary, group, weight, traffic_state, unchanged } = read(answer)?;
     match canary {
+        None if unchanged => {
+            screen.line(format_args!("version {version} of service `{name}` answered all requests already"))?;
+        }
         None => screen.line(format_args!("version {version} of service `{name}` answers all requests"))?,
         Some(canary) => screen.line(format_args!("service `{name}` is version {version}; {}", canary.told()))?,
     }

@@ -156,7 +156,9 @@ impl Refusal {
             Self::ProcessorStatus { message, .. } => message.into(),
             Self::Unauthorized(why) => why.to_string().into(),
             Self::ServiceNotFound(name) => format!("there is no service {name:?}").into(),
-            Self::NotFound => "there is nothing at this path; services are at /api/predict/<service>".into(),
+            Self::NotFound => "there is nothing at this path; this is the data listener: services are at \
+                               /api/predict/<service>, and the admin API is at the admin listener (--admin)"
+                .into(),
             Self::MethodNotAllowed { allow } => format!("the methods here are {allow}").into(),
             Self::DeadlineExceeded { limit } => {
                 format!("the request was not answered within {} ms (metadata.rpc.keepalive)", limit.as_millis()).into()

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::faults::{Faults, Interrupted, Loss};
 use super::instance::Supplies;
-use super::version::{Interrupted, Stopped};
+use super::version::Stopped;
 use super::worker::Worker;
 use crate::admission::{self, Admission, Habit, Member, Overdue, Place, Turned, Unanswered, Work};
 use crate::call::{Batched, Call};
@@ -25,6 +26,8 @@ pub(super) struct Batches {
     pub(super) supplies: Supplies,
     pub(super) admission: Arc<Admission<Worker>>,
     pub(super) habit: Arc<Habit>,
+    /// Those of the instance.
+    pub(super) faults: Arc<Faults>,
 }
 
 impl Work<Worker, Arc<Call>, Outcome> for Batches {
@@ -43,27 +46,28 @@ impl Batches {
         }
         let Supplies { lanes, metrics, .. } = &self.supplies;
         metrics.batched(calls.len());
+        let Some(first) = calls.first().map(|call| call.request_id) else { return };
         // Each caller is answered at its own deadline; the guest goes on until the last.
         let deadline = batch.members.iter().map(|member| member.deadline).max().unwrap_or(began);
         let work = Box::pin(together(place, calls, began));
-        let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
+        let mut interrupted = Interrupted::new(metrics, &self.faults, first);
         let outcome = tokio::select! {
             biased;
             outcome = lanes.run(&self.habit, began, deadline, work) => outcome,
             () = batch.abandoned() => {
                 if Instant::now() >= deadline {
-                    interrupted.fault = Some("deadline_exceeded");
+                    interrupted.loss = Some(Loss::DEADLINE_EXCEEDED);
                 }
                 return;
             }
         };
-        interrupted.fault = match &outcome {
-            Err(Overdue) => Some("deadline_exceeded"),
-            Ok(Err(_)) => {
-                metrics.initialize_failed();
+        interrupted.loss = match &outcome {
+            Err(Overdue) => Some(Loss::DEADLINE_EXCEEDED),
+            Ok(Err(error)) => {
+                interrupted.never_began(error);
                 None
             }
-            Ok(Ok((run, ..))) => run.fault().map(Fault::kind),
+            Ok(Ok((run, ..))) => run.failed().map(Loss::of),
         };
         // Counted before anybody is told.
         drop(interrupted);
@@ -77,7 +81,7 @@ impl Batches {
 
     /// Everyone gets what is its own.
     async fn hand_out(&self, run: BatchRun, worn: Option<Worn>, place: Place<Worker>, members: Vec<Request>) {
-        let spoilt = run.fault().is_some();
+        let spoilt = run.failed().is_some();
         let BatchRun { results, fuel, memory, ended } = run;
         let size = members.len();
         let results = match results {
@@ -153,7 +157,7 @@ impl Batches {
             Ok::<_, InitializeError>((run, place))
         });
         let Supplies { lanes, metrics, .. } = &self.supplies;
-        let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
+        let mut interrupted = Interrupted::new(metrics, &self.faults, member.call.request_id);
         let outcome = tokio::select! {
             biased;
             outcome = lanes.run(&self.habit, now, deadline, work) => outcome,
@@ -164,14 +168,14 @@ impl Batches {
             Ok(Err(error)) => Err(Stopped::NoGuest(error)),
             Ok(Ok(done)) => Ok(done),
         };
-        interrupted.fault = match &outcome {
-            Err(Stopped::NoGuest(_)) => {
-                metrics.initialize_failed();
+        interrupted.loss = match &outcome {
+            Err(Stopped::NoGuest(error)) => {
+                interrupted.never_began(error);
                 None
             }
-            Err(_) => Some("deadline_exceeded"),
+            Err(_) => Some(Loss::DEADLINE_EXCEEDED),
             Ok((run, _)) if run.left_the_guest_whole() => None,
-            Ok((run, _)) => run.result.as_ref().err().map(|failed| failed.fault.kind()),
+            Ok((run, _)) => run.result.as_ref().err().map(|failed| Loss::of(failed)),
         };
         Some(outcome)
     }
@@ -185,7 +189,7 @@ async fn together(
 ) -> Result<(BatchRun, Option<Worn>, Place<Worker>), InitializeError> {
     let guest = place.start().guest().await?;
     let run = guest.run_batch(&calls, began).await;
-    let worn = guest.worn().filter(|_| run.fault().is_none());
+    let worn = guest.worn().filter(|_| run.failed().is_none());
     Ok((run, worn, place))
 }
 

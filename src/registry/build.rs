@@ -29,9 +29,14 @@ impl Registry {
 
     /// The same where nobody is there to hear that the warm-up failed: at the start of the host. It succeeded when the
     /// version was deployed, so the version is better than none.
-    async fn build_warm_or_not(&self, record: &Record, service: &Service) -> Result<Arc<Version>, ChangeError> {
-        let version = self.build_cold(record, service, &|_| {}).await?;
-        if let Err(error) = self.warm_up(record, &version, 0..version.instances().len(), &|_| {}).await {
+    async fn build_warm_or_not(
+        &self,
+        record: &Record,
+        service: &Service,
+        progress: &Progress,
+    ) -> Result<Arc<Version>, ChangeError> {
+        let version = self.build_cold(record, service, progress).await?;
+        if let Err(error) = self.warm_up(record, &version, 0..version.instances().len(), progress).await {
             let reason = error.reason();
             tracing::warn!(service = service.name(), version = version.number, reason, "the warm-up failed");
         }
@@ -77,12 +82,17 @@ impl Registry {
 
     /// The same at the start of the host, where a canary that cannot be brought up is no reason to leave the current
     /// version down: it answers all requests then.
-    pub(super) async fn serving_at_start(&self, record: &Record, service: &Service) -> Result<Serving, ChangeError> {
-        let serving = Serving::alone(self.build_warm_or_not(record, service).await?);
+    pub(super) async fn serving_at_start(
+        &self,
+        record: &Record,
+        service: &Service,
+        progress: &Progress,
+    ) -> Result<Serving, ChangeError> {
+        let serving = Serving::alone(self.build_warm_or_not(record, service, progress).await?);
         let Some(canary) = record.canary else { return Ok(serving) };
         let brought_up = async {
             let version = self.record_of(record, canary.version).await?;
-            self.build_warm_or_not(&version, service).await
+            self.build_warm_or_not(&version, service, progress).await
         };
         match brought_up.await {
             Ok(version) => Ok(serving.with_canary(version, canary.weight)),

@@ -70,7 +70,10 @@ pub enum ChangeError {
         revision: u64,
         last: Option<Box<Entry>>,
     },
-    Exists,
+    /// There is a service of that name. `as_asked`: it is just what was to be created.
+    Exists {
+        as_asked: bool,
+    },
     NotFound,
     Invalid(Mistakes),
     /// There is no token to change.
@@ -175,7 +178,10 @@ impl ChangeError {
                 let last = last.as_deref().map(|entry| format!(": {}", by(entry))).unwrap_or_default();
                 format!("the service has been changed since{last}")
             }
-            Self::Exists => "a service of that name exists".into(),
+            Self::Exists { as_asked: false } => "a service of that name exists".into(),
+            Self::Exists { as_asked: true } => {
+                "a service of that name exists, with the same settings and files: there is nothing to create".into()
+            }
             Self::NotFound => "there is no service of that name".into(),
             Self::NotRunning(state) => format!("the service is {state}, and this needs one that is running"),
             Self::NoInstance { index, count } => {

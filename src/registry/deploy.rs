@@ -11,7 +11,7 @@ use super::order::{Order, Turn};
 use super::service::{Phase, Service};
 use super::serving::Serving;
 use super::version::Version;
-use super::{Registry, history, now, tokens};
+use super::{Effect, Registry, effect, history, now, tokens};
 use crate::config::{MirrorRule, ServiceFile, ServiceSpec, TrafficState};
 use crate::storage::{Artifact, CanaryRecord, Digest, MirrorRecord, Record};
 
@@ -36,7 +36,13 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Arc<Service>, ChangeError> {
         let name = file.spec().name().as_str().to_owned();
-        let turn = self.turn_to_create(&name, order).await?;
+        let turn = match self.turn_to_create(&name, order).await {
+            Err(ChangeError::Exists { .. }) => {
+                let is_as_asked = |there: Arc<Service>| effect::is_as_asked(&there.state().record, file, &files);
+                return Err(ChangeError::Exists { as_asked: self.find(&name).is_some_and(is_as_asked) });
+            }
+            turn => turn?,
+        };
         progress(Report::Begun(Step::Check));
         let now = now();
         let record = Record {
@@ -82,7 +88,7 @@ impl Registry {
         order: &Order,
         change: Change,
         progress: &Progress,
-    ) -> Result<Arc<Service>, ChangeError> {
+    ) -> Result<(Arc<Service>, Effect), ChangeError> {
         let outcome = self.try_modify(name, order, change, progress).await;
         self.tidy().await;
         outcome
@@ -94,7 +100,7 @@ impl Registry {
         order: &Order,
         change: Change,
         progress: &Progress,
-    ) -> Result<Arc<Service>, ChangeError> {
+    ) -> Result<(Arc<Service>, Effect), ChangeError> {
         let (turn, service) = self.turn(name, order).await?;
         progress(Report::Begun(Step::Check));
         let state = service.state();
@@ -149,6 +155,23 @@ impl Registry {
         if beside.is_some() && !tokens::are_the_same(&record, old) {
             return Err(ChangeError::CanaryToken);
         }
+        // A service that could not be brought up is tried again, whatever is asked for.
+        if matches!(state.phase, Phase::Running(_) | Phase::Stopped) {
+            match Effect::of(old, &record) {
+                Effect::Nothing => {
+                    self.note_unchanged(&service, &turn).await;
+                    return Ok((service, Effect::Nothing));
+                }
+                Effect::SameVersion => {
+                    let (version, latest) = (old.version, old.latest);
+                    let record = self.keep(Record { version, latest, ..record }, &turn).await?;
+                    service.note(&record);
+                    progress(Report::Notice("no new version: nothing differs that a guest depends on".into()));
+                    return Ok((service, Effect::SameVersion));
+                }
+                Effect::NewVersion => {}
+            }
+        }
         let made = record.to_version(history::note(old, &record));
         let _files = self.unnamed_files.read().await;
         let scaled = if beside.is_none() { self.scaled(&state, &record, progress).await? } else { None };
@@ -172,7 +195,7 @@ impl Registry {
         };
         let record = self.keep_version(record, made, &turn).await?;
         self.replace(&service, record, phase);
-        Ok(service)
+        Ok((service, Effect::NewVersion))
     }
 
     /// Makes an earlier version current again, under its own number; a canary ends. After this the version of that
@@ -185,10 +208,16 @@ impl Registry {
         order: &Order,
         number: u64,
         progress: &Progress,
-    ) -> Result<Arc<Service>, ChangeError> {
+    ) -> Result<(Arc<Service>, Effect), ChangeError> {
         let (turn, service) = self.turn(name, order).await?;
+        let state = service.state();
+        let is_at_work = state.phase.serving().is_some_and(|serving| serving.current.number == number);
+        if is_at_work && state.record.canary.is_none() && state.record.version == number {
+            self.note_unchanged(&service, &turn).await;
+            return Ok((service, Effect::Nothing));
+        }
         self.make_current(&service, &turn, number, progress).await?;
-        Ok(service)
+        Ok((service, Effect::SameVersion))
     }
 
     /// The same for who has the turn.

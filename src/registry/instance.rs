@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::batches::{Batches, Outcome};
 use super::crashes::{Crash, Crashes};
+use super::faults::{Faults, LastFault};
 use super::guest::make;
 use super::replacements::{LastTrouble, Replacements, Trouble};
 use super::worker::Worker;
@@ -38,6 +39,7 @@ pub(super) struct Instance {
     trouble: Arc<LastTrouble>,
     /// Guests that were not replaced, where that is asked for.
     pub(super) crashes: Arc<Crashes>,
+    pub(super) faults: Arc<Faults>,
     /// No guest is made any more for those that fail.
     retired: Arc<AtomicBool>,
     grace: Duration,
@@ -57,6 +59,8 @@ pub struct InstanceStatus {
     pub trouble: Option<Trouble>,
     /// Guests that were not replaced.
     pub crashes: Vec<Crash>,
+    /// The loss of the latest guest; `None` where none has been lost since the instance was brought up.
+    pub last_fault: Option<LastFault>,
 }
 
 impl Instance {
@@ -96,6 +100,7 @@ impl Instance {
         // Requests wait for a batch, and batches for a worker: the next one, and those that lost theirs half-way.
         let max_queue = if rpc.batching.is_some() { rpc.worker_threads + 1 } else { rpc.max_queue_size };
         let admission = Admission::new(guests, max_queue, Box::new(replacements));
+        let faults: Arc<Faults> = Arc::default();
         let batcher = rpc.batching.map(|batching| {
             let limits = BatchLimits {
                 max_size: batching.max_size,
@@ -103,7 +108,8 @@ impl Instance {
                 max_waiting: rpc.max_queue_size,
             };
             let (supplies, habit) = (supplies.clone(), Arc::clone(habit));
-            let batches = Batches { supplies, admission: Arc::clone(&admission), habit };
+            let (workers, faults) = (Arc::clone(&admission), Arc::clone(&faults));
+            let batches = Batches { supplies, admission: workers, habit, faults };
             Batcher::new(limits, Arc::clone(&admission), batches)
         });
         let grace = spec.termination_grace();
@@ -114,6 +120,7 @@ impl Instance {
             batcher,
             trouble,
             crashes,
+            faults,
             retired,
             grace,
             cut,
@@ -165,7 +172,13 @@ impl Instance {
         let occupancy = self.occupancy();
         // The last trouble is of interest only while it lasts.
         let trouble = if occupancy.stalled > 0 { self.trouble.last() } else { None };
-        InstanceStatus { started: self.started, occupancy, trouble, crashes: self.crashes.list() }
+        InstanceStatus {
+            started: self.started,
+            occupancy,
+            trouble,
+            crashes: self.crashes.list(),
+            last_fault: self.faults.last(),
+        }
     }
 
     /// Does `work`, unless the instance's grace is over before it is done: then the work is dropped and there is nothing.

@@ -20,6 +20,8 @@ use crate::storage::{Entry, Record, VersionRecord};
 const MOST_CHANGED: usize = 64;
 /// Characters of such a name.
 const LONGEST_NAME: usize = 128;
+/// Bytes of a reason for a refusal; a compiler's complaint may be longer, and its client has been told all of it.
+const LONGEST_REASON: usize = 1024;
 
 /// What an operator asks for.
 #[derive(Clone, Debug)]
@@ -73,7 +75,14 @@ impl Order {
             version_after: None,
             changed: Vec::new(),
             outcome: outcome.to_owned(),
+            reason: None,
         }
+    }
+
+    /// Its entry where it was refused: with which code, and why.
+    pub fn refused(&self, service: &str, code: &str, reason: &str) -> Entry {
+        let end = reason.floor_char_boundary(LONGEST_REASON);
+        Entry { reason: Some(reason[..end].to_owned()), ..self.entry(service, code) }
     }
 }
 
@@ -121,7 +130,7 @@ impl Registry {
     pub(super) async fn turn_to_create<'a>(&self, name: &str, order: &'a Order) -> Result<Turn<'a>, ChangeError> {
         let alone = self.alone(name).await;
         match self.find(name) {
-            Some(_) => Err(ChangeError::Exists),
+            Some(_) => Err(ChangeError::Exists { as_asked: false }),
             None => Ok(Turn { _alone: alone, order, before: None }),
         }
     }

@@ -28,6 +28,8 @@ impl Registry {
         if let Phase::Running(serving) = &state.phase {
             if serving.instances().any(|instance| !instance.crashes.is_empty()) {
                 self.renew(&service, &turn).await?;
+            } else {
+                self.note_unchanged(&service, &turn).await;
             }
             return Ok(service);
         }

@@ -33,9 +33,9 @@ impl Registry {
         change: TokenChange,
     ) -> Result<Arc<Service>, ChangeError> {
         let (turn, service) = self.turn(name, order).await?;
-        if let Some(record) = changed(&service.state().record, change)? {
-            let record = self.keep(record, &turn).await?;
-            service.note(&record);
+        match changed(&service.state().record, change)? {
+            Some(record) => service.note(&self.keep(record, &turn).await?),
+            None => self.note_unchanged(&service, &turn).await,
         }
         Ok(service)
     }

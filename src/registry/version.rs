@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::faults::{Interrupted, Loss};
 use super::image::Ready;
 use super::instance::{Held, Instance, InstanceStatus, Supplies};
 use super::worker::Worker;
@@ -226,25 +227,29 @@ impl Version {
         began: Instant,
     ) -> Result<Run, Stopped> {
         let Supplies { metrics, .. } = &self.supplies;
-        let mut interrupted = Interrupted { metrics, fault: Some("client_closed") };
+        let request_id = call.request_id;
+        let mut interrupted = Interrupted::new(metrics, &instance.faults, request_id);
         let outcome = self.compute(instance, place, call, began).await.map(|(run, worn)| {
             if let Some(worn) = worn {
                 metrics.recycled(worn.name());
             }
             run
         });
-        interrupted.fault = match &outcome {
-            Err(Stopped::Overdue) => Some("deadline_exceeded"),
-            Err(Stopped::Retired) => Some("grace_over"),
+        interrupted.loss = match &outcome {
+            Err(Stopped::Overdue) => Some(Loss::DEADLINE_EXCEEDED),
+            Err(Stopped::Retired) => Some(Loss::GRACE_OVER),
             Err(Stopped::NoWorker) => None,
-            Err(Stopped::NoGuest(_)) => {
-                metrics.initialize_failed();
+            Err(Stopped::NoGuest(error)) => {
+                interrupted.never_began(error);
                 None
             }
             Ok(run) if run.left_the_guest_whole() => None,
-            // Nothing takes its place.
-            Ok(Run { result: Err(failed), .. }) if self.blocks(&failed.fault) => None,
-            Ok(run) => run.result.as_ref().err().map(|failed| failed.fault.kind()),
+            // Nothing takes its place, so it is noted and not counted.
+            Ok(Run { result: Err(failed), .. }) if self.blocks(&failed.fault) => {
+                instance.faults.note(request_id, Loss::of(failed));
+                None
+            }
+            Ok(run) => run.result.as_ref().err().map(|failed| Loss::of(failed)),
         };
         drop(interrupted);
         outcome
@@ -326,20 +331,6 @@ impl Version {
         }
         let by_hope = |index: &usize| (is_deserted(*index), load(*index));
         (0..count).min_by_key(by_hope).unwrap_or(picked)
-    }
-}
-
-/// Counts the guest that a call cost, also when the call's future is dropped.
-pub(super) struct Interrupted<'a> {
-    pub(super) metrics: &'a ServiceMetrics,
-    pub(super) fault: Option<&'static str>,
-}
-
-impl Drop for Interrupted<'_> {
-    fn drop(&mut self) {
-        if let Some(fault) = self.fault {
-            self.metrics.restarted(fault);
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::answer;
 use super::bindings::bulkhead::processor::types::{Failure, Request, Response};
 use super::fault::{Circumstances, Fault, classify, stack};
 use super::host::HostState;
+use super::lines::Lines;
 use super::program::{Entries, Program};
 use crate::call::{Answer, Call};
 
@@ -125,6 +126,9 @@ impl Guest {
             Ok(answered) => checked(answered, program.settings().max_response_bytes),
             Err(error) => Err(failed(store.data_mut(), &error, budget)),
         };
+        if let Some(failed) = spoilt_by(&result) {
+            store.data().lines.fault(Some(call.request_id), failed);
+        }
         let (fuel, memory) = self.settle(1);
         Run { result, fuel, memory, ended: self.clock.last }
     }
@@ -158,6 +162,7 @@ impl Guest {
             Ok(answered) => Ok(answered.into_iter().map(|answered| checked(answered, max_body)).collect()),
             Err(error) => Err(failed(store.data_mut(), &error, budget)),
         };
+        tell_of_faults(&store.data().lines, calls, &results);
         let (fuel, memory) = self.settle(size);
         BatchRun { results, fuel, memory, ended: self.clock.last }
     }
@@ -190,13 +195,29 @@ pub struct BatchRun {
 
 impl BatchRun {
     /// What the guest failed of and must not be used after, if it did.
-    pub fn fault(&self) -> Option<&Fault> {
+    pub fn failed(&self) -> Option<&Failed> {
         match &self.results {
-            Ok(results) => {
-                let mut faults = results.iter().filter_map(|result| Some(&result.as_ref().err()?.fault));
-                faults.find(|fault| fault.spoils())
+            Ok(results) => results.iter().find_map(spoilt_by),
+            Err(failed) => Some(failed),
+        }
+    }
+}
+
+/// The failure that spoilt the guest which gave this answer, if one did.
+fn spoilt_by(answered: &Answered) -> Option<&Failed> {
+    answered.as_ref().err().map(AsRef::as_ref).filter(|failed| failed.fault.spoils())
+}
+
+/// Puts the faults of a batch into the log. One that all its requests share is of none in particular, unless there is
+/// only one.
+fn tell_of_faults(lines: &Lines, calls: &[Arc<Call>], results: &Result<Vec<Answered>, Box<Failed>>) {
+    match (results, calls) {
+        (Err(failed), [only]) => lines.fault(Some(only.request_id), failed),
+        (Err(failed), _) => lines.fault(None, failed),
+        (Ok(results), _) => {
+            for (call, failed) in calls.iter().zip(results.iter().map(spoilt_by)) {
+                failed.into_iter().for_each(|failed| lines.fault(Some(call.request_id), failed));
             }
-            Err(failed) => Some(&failed.fault),
         }
     }
 }

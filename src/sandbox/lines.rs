@@ -9,6 +9,7 @@ use bytes::Bytes;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use super::guest::Failed;
 use super::host::SLICE_OF_HOST_WORK;
 use crate::call::RequestId;
 
@@ -50,6 +51,8 @@ pub trait LineSink: Send + Sync + 'static {
     fn line(&self, request: Option<RequestId>, level: Level, text: &str);
     /// `count` lines of one request were dropped because it had used up its bytes.
     fn dropped(&self, request: Option<RequestId>, count: u64);
+    /// A guest has failed and is not used again. `request` is `None` where it failed of several together.
+    fn fault(&self, _request: Option<RequestId>, _failed: &Failed) {}
 }
 
 /// The lines of one guest. Cloning gives another handle on the same lines.
@@ -103,6 +106,12 @@ impl Lines {
                 self.say(state, source.level(), &rest);
             }
         }
+    }
+
+    /// Says that the guest has failed. What it said before comes first.
+    pub(super) fn fault(&self, request: Option<RequestId>, failed: &Failed) {
+        self.finish(&mut self.state());
+        self.sink.fault(request, failed);
     }
 
     /// Says unfinished lines and how many were dropped.

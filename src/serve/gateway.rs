@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{CUT_OFF, LogFormat, announce, control_threads, io_threads, listen, until_told};
+use super::{AccessLog, CUT_OFF, LogFormat, announce, control_threads, io_threads, listen, until_told};
 use crate::admin::GatewayAdmin;
 use crate::admission::Lanes;
 use crate::config::GatewaySpec;
@@ -36,6 +36,7 @@ pub struct GatewayOptions {
     pub grace: Duration,
     pub connections: ConnectionLimits,
     pub log_format: LogFormat,
+    pub access_log: AccessLog,
 }
 
 /// Runs a gateway until it is told to end.
@@ -43,7 +44,7 @@ pub struct GatewayOptions {
 /// # Errors
 /// Says which address or thread could not be had.
 pub fn run(options: GatewayOptions) -> Result<()> {
-    let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
+    let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
     let runtime = control_threads()?;
     let outcome = runtime.block_on(serve(options, log));
     runtime.shutdown_timeout(CUT_OFF);

@@ -43,13 +43,18 @@ pub struct Entry {
     pub version_after: Option<u64>,
     /// What has changed: keys of the service file, and parts of the service. Never their values.
     pub changed: Vec<String>,
-    /// `done`, or the `code` of the refusal.
+    /// `done`, `unchanged` where everything was so already, or the `code` of the refusal.
     pub outcome: String,
+    /// The reason for a refusal, in words; null where the change was not refused.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 impl Entry {
     /// The outcome of a change that was made.
     pub const DONE: &'static str = "done";
+    /// The outcome of a change that asked for what was so already.
+    pub const UNCHANGED: &'static str = "unchanged";
 }
 
 /// The table is there from the first start on.

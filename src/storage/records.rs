@@ -314,6 +314,7 @@ mod tests {
             version_after: Some(1),
             changed: Vec::new(),
             outcome: Entry::DONE.into(),
+            reason: None,
         }
     }
 

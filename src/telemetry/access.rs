@@ -1,4 +1,4 @@
-//! One line per request, formatted by hand into a buffer of the thread: this is on the path of every request.
+//! The line of one request, formatted by hand into a buffer of the thread: this is on the path of every request.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};

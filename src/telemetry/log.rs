@@ -13,10 +13,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::access::{Entry, Format, is_wild};
+use super::filter::Filter;
+use super::sampling::AccessLog;
+use super::{fields, library};
 use crate::threads::PerThread;
 
 /// Bytes that may wait to be written, of the threads that share a place.
@@ -29,6 +33,8 @@ const GATHER: Duration = Duration::from_millis(10);
 pub struct LogWriter {
     shared: Arc<Shared>,
     format: Format,
+    /// The requests that get a line.
+    access: AccessLog,
 }
 
 #[derive(Default)]
@@ -104,8 +110,11 @@ impl Gathered {
 }
 
 impl LogWriter {
-    /// Says what became of a request.
+    /// Says what became of a request, unless requests of its outcome get no line.
     pub fn request(&self, entry: &Entry<'_>) {
+        if !self.access.wants(entry.status) {
+            return;
+        }
         thread_local! {
             static LINE: RefCell<String> = const { RefCell::new(String::new()) };
         }
@@ -119,7 +128,7 @@ impl LogWriter {
     /// One whose lines nobody takes.
     #[cfg(test)]
     pub(crate) fn unread() -> Self {
-        Self { shared: Arc::default(), format: Format::Text }
+        Self { shared: Arc::default(), format: Format::Text, access: AccessLog::All }
     }
 
     /// Lines lost so far because nobody took them.
@@ -180,27 +189,30 @@ impl Drop for LogThread {
     }
 }
 
-/// Sends events of the whole process to standard error; `BULKHEAD_LOG` chooses which, as `info` or `bulkhead=debug`.
+/// Sends events of the whole process to standard error, as far as `BULKHEAD_LOG` asks for them: see [`Filter`]. Requests
+/// get the lines that `access` gives them, unless `BULKHEAD_LOG` switches them off.
 ///
 /// # Errors
 /// When the thread cannot be started, or `BULKHEAD_LOG` is not understood.
-pub fn install(format: Format) -> std::io::Result<(LogWriter, LogThread)> {
-    let filter = match std::env::var("BULKHEAD_LOG") {
-        Ok(wanted) => EnvFilter::try_new(&wanted)
-            .map_err(|error| std::io::Error::other(format!("BULKHEAD_LOG={wanted:?}: {error}")))?,
-        Err(_) => EnvFilter::new("info"),
-    };
-    let (writer, thread) = start(format, std::io::stderr())?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).with_ansi(false);
+pub fn install(format: Format, access: AccessLog) -> std::io::Result<(LogWriter, LogThread)> {
+    let filter = Filter::from_env().map_err(std::io::Error::other)?;
+    let access = if filter.lets_requests_through() { access } else { AccessLog::Off };
+    let (writer, thread) = start(format, access, std::io::stderr())?;
+    let events = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(writer.clone());
     // A second host in one process shares the first one's events; only tests do that.
     let _ = match format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Text => events.fmt_fields(fields::text()).finish().with(filter.targets()).try_init(),
+        Format::Json => events.json().flatten_event(true).finish().with(filter.targets()).try_init(),
     };
+    library::listen(filter);
     Ok((writer, thread))
 }
 
-fn start(format: Format, mut output: impl Write + Send + 'static) -> std::io::Result<(LogWriter, LogThread)> {
+fn start(
+    format: Format,
+    access: AccessLog,
+    mut output: impl Write + Send + 'static,
+) -> std::io::Result<(LogWriter, LogThread)> {
     let shared = Arc::new(Shared::default());
     let theirs = Arc::clone(&shared);
     let thread = thread::Builder::new().name("log".into()).spawn(move || {
@@ -216,7 +228,7 @@ fn start(format: Format, mut output: impl Write + Send + 'static) -> std::io::Re
             gathered.lines.clear();
         }
     })?;
-    Ok((LogWriter { shared: Arc::clone(&shared), format }, LogThread { shared, thread: Some(thread) }))
+    Ok((LogWriter { shared: Arc::clone(&shared), format, access }, LogThread { shared, thread: Some(thread) }))
 }
 
 #[cfg(test)]
@@ -250,7 +262,7 @@ mod tests {
     fn a_stuck_output_loses_lines_and_counts_them_but_stops_nobody() {
         let (release, stuck) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let (mut writer, thread) = start(Format::Text, Stuck(stuck, Arc::clone(&written))).unwrap();
+        let (mut writer, thread) = start(Format::Text, AccessLog::All, Stuck(stuck, Arc::clone(&written))).unwrap();
         let line = vec![b'x'; 1 << 20];
         for _ in 0..20 {
             writer.write_all(&line).unwrap();

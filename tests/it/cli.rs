@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -81,7 +81,7 @@ fn a_service_file_is_tested_without_a_server() {
         None,
         &["--json", "test", text(&file), "-d", flag, "-d", r#"{"do":"panic","message":"oh"}"#, "-d", flag],
     );
-    assert_eq!(output.status.code(), Some(1), "one of them failed");
+    assert_eq!(output.status.code(), Some(3), "one of them is answered 400");
     let answers: Value = serde_json::from_slice(&output.stdout).unwrap();
     let statuses: Vec<u64> = answers.as_array().unwrap().iter().filter_map(|a| a["status"].as_u64()).collect();
     assert_eq!(statuses, [200, 400, 200]);
@@ -204,4 +204,214 @@ fn build_sets_our_flags_and_leaves_the_authors_in_force() {
     // From the environment they replace the file's, as always with cargo, and still not ours.
     let output = build().env("RUSTFLAGS", "--cfg of_the_author").output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_name_that_is_none_is_repeated_with_the_nearest() {
+    let host = TestHost::start();
+    host.deploy("scorer", "echo", json!({}));
+    for command in [
+        &["desc", "scorr"][..],
+        &["invoke", "scorr"],
+        &["w", "scorr"],
+        &["stop", "scorr"],
+        &["token", "scorr"],
+        &["modify", "scorr", "-Dmetadata.instance=2"],
+        &["release", "scorr", "--weight", "5"],
+        &["delete", "scorr", "-y"],
+    ] {
+        let output = bulkhead(Some(&host), command);
+        assert_eq!(output.status.code(), Some(5), "{command:?}: {}", said(&output));
+        assert!(said(&output).contains("no service \"scorr\""), "{command:?}: {}", said(&output));
+        assert!(said(&output).contains("did you mean \"scorer\"?"), "{command:?}: {}", said(&output));
+    }
+    // The same for whoever follows the steps of a deploy.
+    let steps = [("accept", "application/x-ndjson")];
+    let told = host.ask_admin("PUT", "/api/v1/services/scorr", &steps, b"{\"spec\": {}}").text();
+    assert!(told.contains("did you mean \\\"scorer\\\"?"), "{told}");
+    // Strangers are not told which services there are.
+    let stranger = host.client().send("POST", "/api/predict/scorr", &[], b"x");
+    assert!(stranger.status == 404 && !stranger.text().contains("scorer"), "{}", stranger.text());
+    let nothing_like_it = bulkhead(Some(&host), &["desc", "zebra"]);
+    assert!(said(&nothing_like_it).contains("`bulkhead list` shows"), "{}", said(&nothing_like_it));
+}
+
+#[test]
+fn wrong_usage_is_json_where_json_was_asked_for() {
+    for (args, part) in [
+        (&["lst", "--json"][..], "'list'"),
+        (&["modfy", "x", "--json"], "'modify'"),
+        (&["--json", "get"], "'list'"),
+        (&["describe", "x", "--json"], "'desc'"),
+        (&["--json", "list", "--stat", "running"], "--stat"),
+        (&["--json"], "Usage: bulkhead"),
+        (&["create", "--json"], "<FILE>"),
+        (&["serve", "--listen", "here", "--json"], "localhost:8080"),
+    ] {
+        let output = bulkhead(None, args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let error: Value =
+            serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{args:?}: {}", said(&output)));
+        assert_eq!(error["error"]["exit"], 2);
+        assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains(part)), "{args:?}: {error}");
+    }
+    let plain = bulkhead(None, &["get"]);
+    assert!(said(&plain).contains("a similar subcommand exists: 'list'"), "{}", said(&plain));
+    let unknown = bulkhead(None, &["frobnicate"]);
+    assert!(unknown.status.code() == Some(2) && !said(&unknown).contains("similar"), "{}", said(&unknown));
+}
+
+#[test]
+fn a_component_is_no_service_file() {
+    let component = bulkhead_artifacts::guest("echo");
+    let component = text(&component);
+    for command in [
+        &["create", component][..],
+        &["test", component],
+        &["modify", "x", "-s", component],
+        &["test", component, "--json"],
+    ] {
+        let output = bulkhead(None, command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {}", said(&output));
+        let expected = ["is a component: pass its service file", "bulkhead new"];
+        assert!(expected.iter().all(|part| said(&output).contains(part)), "{}", said(&output));
+    }
+    let gateway = bulkhead(None, &["gateway", "--check", "--config", component]);
+    assert!(said(&gateway).contains("is a component: pass the gateway's file"), "{}", said(&gateway));
+}
+
+#[test]
+fn the_two_listeners_are_told_apart() {
+    let host = TestHost::start();
+    let service = host.deploy("echo", "echo", json!({}));
+    let data = format!("http://{}", host.data);
+    let output = bulkhead(None, &["list", "--admin", &data, "--admin-token", "x"]);
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("this is the data listener"), "{}", said(&output));
+    assert!(said(&output).contains("--admin"), "{}", said(&output));
+    let wrong = host.call_admin("POST", &service.path, b"x");
+    assert!(wrong.status == 404 && wrong.text().contains("this is the admin listener"), "{}", wrong.text());
+}
+
+#[test]
+fn a_data_directory_has_one_host() {
+    let host = TestHost::start();
+    let mut second = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
+    second.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]).arg(host.dir().join("data"));
+    let output = second.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("another bulkhead uses this directory (pid {})", host.pid());
+    assert!(said(&output).contains(&expected) && said(&output).contains("--data"), "{}", said(&output));
+}
+
+#[test]
+fn a_host_listens_at_a_name() {
+    let args = ["--listen", "localhost:0", "--admin", "localhost:0"];
+    let host = TestHost::start_with(&args, "");
+    assert!(host.data.ip().is_loopback() && host.admin.ip().is_loopback());
+}
+
+/// A deploy goes on when its client leaves, and whoever presses Ctrl-C is told so.
+#[test]
+fn ctrl_c_says_that_the_deploy_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let host = TestHost::start_with(&[], &format!("deploy.compiled=hold:{}", fifo.display()));
+    let file = project(dir.path(), "mine", "echo", json!({}));
+    let start = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
+        command.env("BULKHEAD_ADMIN", format!("http://{}", host.admin)).env("BULKHEAD_ADMIN_TOKEN", &host.admin_token);
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+    };
+    let create = start(&["create", text(&file), "--json"]);
+    // Said just before the host is held.
+    host.wait_for("the deploy to be under way", || host.log().contains("processor compiled"));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(create.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = create.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let message = error["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("the deploy goes on: `bulkhead desc mine` shows it"), "{message}");
+
+    // Waits for the host, which waits for it.
+    drop(fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+    host.wait_for("the service", || host.call_admin("GET", "/api/v1/services/mine", b"").status == 200);
+    assert_eq!(ok(Some(&host), &["invoke", "mine", "-d", "it is there"]), "it is there");
+}
+
+/// A pipeline that tests a processor before it is deployed must not have to know two tables of exit codes.
+#[test]
+fn test_ends_as_invoke_does() {
+    let host = TestHost::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = project(dir.path(), "faults", "faults", json!({}));
+    ok(Some(&host), &["create", text(&file)]);
+    for (body, code) in [
+        (r#"{"do":"flag"}"#, 0),
+        (r#"{"do":"status","status":422,"message":"no"}"#, 3),
+        (r#"{"do":"status","status":404,"message":"no"}"#, 5),
+        (r#"{"do":"status","status":503,"message":"no"}"#, 1),
+        (r#"{"do":"panic","message":"oh"}"#, 3),
+    ] {
+        let tested = bulkhead(None, &["test", text(&file), "-d", body]);
+        let invoked = bulkhead(Some(&host), &["invoke", "faults", "-d", body]);
+        assert_eq!((tested.status.code(), invoked.status.code()), (Some(code), Some(code)), "{body}");
+    }
+}
+
+#[test]
+fn a_modify_that_changes_nothing_says_so() {
+    let host = TestHost::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = project(dir.path(), "mine", "echo", json!({"metadata": {"rpc": {"worker_threads": 2}}}));
+    ok(Some(&host), &["create", text(&file)]);
+    let same = ok(Some(&host), &["modify", "mine", "-s", text(&file)]);
+    assert_eq!(same, "service `mine` stays version 1: everything was so already\n");
+    let same: Value =
+        serde_json::from_str(&ok(Some(&host), &["modify", "mine", "-Dmetadata.instance=1", "--json"])).unwrap();
+    assert_eq!((&same["version"], &same["unchanged"]), (&json!(1), &json!(true)), "{same}");
+    assert_eq!(
+        ok(Some(&host), &["version", "mine", "1"]),
+        "version 1 of service `mine` answered all requests already\n"
+    );
+    let log = ok(Some(&host), &["audit", "mine"]);
+    assert_eq!(log.lines().filter(|line| line.contains(" unchanged ")).count(), 3, "{log}");
+    let token = ok(Some(&host), &["token", "mine", "--plain"]);
+    assert_eq!(host.client().send("POST", "/api/predict/mine", &[("authorization", token.trim())], b"x").status, 200);
+    let again = bulkhead(Some(&host), &["create", text(&file)]);
+    assert!(again.status.code() == Some(3) && said(&again).contains("nothing to create"), "{}", said(&again));
+}
+
+/// A project's directory lies below the one that its server was started in.
+#[test]
+fn the_token_of_a_server_started_above_is_found() {
+    let host = TestHost::start();
+    // As `bulkhead serve` would have left it there.
+    let top = tempfile::tempdir().unwrap();
+    let below = top.path().join("a/project");
+    fs::create_dir_all(&below).unwrap();
+    std::os::unix::fs::symlink(host.dir().join("data"), top.path().join("bulkhead-data")).unwrap();
+    let list = |directory: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
+        command.args(["list", "--admin", &format!("http://{}", host.admin)]).current_dir(directory);
+        for name in ["BULKHEAD_ADMIN", "BULKHEAD_ADMIN_TOKEN", "BULKHEAD_DATA"] {
+            command.env_remove(name);
+        }
+        command.env("XDG_CONFIG_HOME", top.path().join("none")).output().expect("it runs")
+    };
+    assert!(list(&below).status.success(), "{}", said(&list(&below)));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let output = list(elsewhere.path());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said(&output).contains("here or in a directory above") && said(&output).contains("--data"),
+        "{}",
+        said(&output)
+    );
 }

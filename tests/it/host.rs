@@ -56,6 +56,13 @@ impl TestHost {
         host
     }
 
+    /// A host that logs as `log` says (`BULKHEAD_LOG`).
+    pub(crate) fn start_logging(log: &str, args: &[&str]) -> Self {
+        let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, "", log);
+        host.wait_until_ready();
+        host
+    }
+
     /// A host on what `dir` holds already, in `data`.
     pub(crate) fn start_in_dir(dir: tempfile::TempDir) -> Self {
         let host = Self::start_in(dir, &[], "", "info");
@@ -115,8 +122,10 @@ impl TestHost {
         env: &[(&str, &OsStr)],
     ) -> Self {
         let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
+        if !args.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        }
         let mut process = command
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(args)
             .env("BULKHEAD_FAILPOINTS", failpoints)
             .env("BULKHEAD_LOG", log_level)
@@ -159,6 +168,17 @@ impl TestHost {
         }
         let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"));
         drop(self);
+        Self::start_in(dir, &[], failpoints, "info")
+    }
+
+    /// Ends the process and gives back what it has left on disk.
+    pub(crate) fn end_and_keep(mut self) -> tempfile::TempDir {
+        self.finish();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    /// A host on what `dir` holds already, with `failpoints`, that may still be coming up.
+    pub(crate) fn start_coming_up(dir: tempfile::TempDir, failpoints: &str) -> Self {
         Self::start_in(dir, &[], failpoints, "info")
     }
 

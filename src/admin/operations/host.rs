@@ -24,7 +24,7 @@ pub(super) static ROWS: &[Operation] = &[
             Answer::ok("It may.", &[Content::Text(TEXT)]),
             Answer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "It may not: `not_ready` yet, or `draining`.",
+                "It may not: `not_ready` yet, and how many services are done, or `draining`.",
                 &[Content::Text(TEXT)],
             ),
         ]),
@@ -49,7 +49,7 @@ fn ready(asked: &Asked) -> Reply {
     } else if asked.admin.is_settled() {
         text(StatusCode::OK, "ready\n")
     } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, "not_ready\n")
+        text(StatusCode::SERVICE_UNAVAILABLE, format!("not_ready: {}\n", asked.admin.progress()))
     }
 }
 
@@ -63,6 +63,6 @@ fn document() -> Reply {
     text_reply(StatusCode::OK, HeaderValue::from_static("application/json"), TEXT.clone())
 }
 
-fn text(status: StatusCode, text: &'static str) -> Reply {
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
     text_reply(status, HeaderValue::from_static(TEXT), text)
 }

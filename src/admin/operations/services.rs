@@ -20,6 +20,11 @@ use crate::registry::Service;
 pub(super) const PROGRESS: &str = "Whoever accepts `application/x-ndjson` gets a line for each step as it begins, and one at the \
     end that says how it ended; the status is then 200 whatever comes of it.";
 
+const MODIFY: &str = "A change that leaves everything as it was makes no version, and its answer has `unchanged`. One of \
+    the token alone, or of the paths that files were uploaded from, makes none either. Whoever accepts \
+    `application/x-ndjson` gets a line for each step as it begins, and one at the end that says how it ended; the status \
+    is then 200 whatever comes of it.";
+
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/services", "listServices", |asked| Box::pin(async move { list(&asked) }))
         .says("List the services", "By name, a page at a time.")
@@ -62,10 +67,10 @@ pub(super) static ROWS: &[Operation] = &[
     Operation::put("/api/v1/services/{name}", "modifyService", |asked| Box::pin(modify(asked)))
         .changes("modify")
         .tagged()
-        .says("Change a service", PROGRESS)
+        .says("Change a service", MODIFY)
         .takes(&[Content::json::<ModifyBody>()])
         .answers(&[Answer::ok(
-            "The new version has taken over.",
+            "The new version has taken over, or none was needed.",
             &[Content::json::<Deployed>(), Content::lines::<Event>()],
         )])
         .refuses(&[

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::PhaseName;
-use crate::registry::{Crash, InstanceStatus, Service, Serving, State, Trouble, Version};
+use crate::registry::{Crash, InstanceStatus, LastFault, Service, Serving, State, Trouble, Version};
 
 /// The instances of a service.
 #[derive(Serialize, JsonSchema)]
@@ -40,6 +40,21 @@ pub(super) struct Instance {
     blocked: usize,
     /// How these ended.
     crashes: Vec<CrashRow>,
+    /// The fault that cost the instance the latest of its guests; null where there has been none since it was brought up.
+    last_fault: Option<FaultRow>,
+}
+
+/// A fault that cost an instance a guest, which may have been replaced since.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LastFault")]
+struct FaultRow {
+    /// RFC 3339, UTC.
+    at: String,
+    /// As `bulkhead_instance_restarts_total` counts it; `initialize` where no guest could be made.
+    kind: &'static str,
+    error: String,
+    /// The request that it was answering, or one of them where it answered a batch.
+    request_id: String,
 }
 
 /// How a guest ended that was not replaced.
@@ -101,7 +116,7 @@ pub(super) fn seen(state: &State) -> Vec<InstanceSeen> {
 pub(super) fn rows(seen: Vec<InstanceSeen>, restarts: u64, data_url: &str) -> Vec<Instance> {
     let address = data_url.trim_start_matches("http://");
     let row = |(index, InstanceSeen { version, status })| {
-        let InstanceStatus { started, occupancy, trouble, crashes } = status;
+        let InstanceStatus { started, occupancy, trouble, crashes, last_fault } = status;
         let is_whole = trouble.is_none() && crashes.is_empty();
         Instance {
             index,
@@ -121,6 +136,7 @@ pub(super) fn rows(seen: Vec<InstanceSeen>, restarts: u64, data_url: &str) -> Ve
             }),
             blocked: crashes.len(),
             crashes: crashes.into_iter().map(CrashRow::from).collect(),
+            last_fault: last_fault.map(FaultRow::from),
         }
     };
     seen.into_iter().enumerate().map(row).collect()
@@ -152,5 +168,12 @@ impl From<Crash> for CrashRow {
     fn from(crash: Crash) -> Self {
         let at = humantime::format_rfc3339_seconds(crash.at).to_string();
         Self { at, request_id: crash.request_id.to_string(), error: crash.error, stack: crash.stack }
+    }
+}
+
+impl From<LastFault> for FaultRow {
+    fn from(fault: LastFault) -> Self {
+        let at = humantime::format_rfc3339_seconds(fault.at).to_string();
+        Self { at, kind: fault.kind, error: fault.error, request_id: fault.request_id.to_string() }
     }
 }

@@ -3,14 +3,17 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use bulkhead_charts::{Curve, Line, NOTHING, Text, columns, curves, document, grouped, lines, moment, section};
+use bulkhead_charts::{Curve, Line, NOTHING, Text, bars, curves, document, grouped, lines, moment, section};
 
 use super::report::{Report, SHARES, at, buckets};
-use super::tally::{Slot, Times};
+use super::tally::{Slot, SlotTimes, Times};
 use crate::cli::screen::duration;
 
 /// The shares of answers whose times make a curve: ever closer to all of them.
 const CURVE: [f64; 13] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.99];
+
+const FROM_DUE: &str = "Times count from when a request was due, or sent in a closed loop.";
+const BUCKETS: &str = "Each bucket is as many times as wide as the one before: the scale is logarithmic.";
 
 pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
     let tally = report.tally;
@@ -24,40 +27,60 @@ pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
     };
     // What never happened needs no line.
     let throughput: Vec<Line> = [
-        course("successes", "ours", &|slot| Some(slot.answered as f64 / seconds)),
-        course("refusals", "warm", &|slot| Some(slot.refused as f64 / seconds)),
-        course("faults", "bad", &|slot| Some(slot.faults as f64 / seconds)),
+        course("successes", "good", &|slot| Some(slot.answered as f64 / seconds)),
+        course("refusals", "warm dashed", &|slot| Some(slot.refused as f64 / seconds)),
+        course("faults", "bad dotted", &|slot| Some(slot.faults as f64 / seconds)),
     ]
     .into_iter()
     .filter(|line| line.values.iter().flatten().any(|value| *value > 0.0))
     .collect();
-    let time =
-        |slot: &Slot, percent| (!slot.times.is_empty()).then(|| slot.times.value_at_percentile(percent) as f64 / 1e6);
-    let latency = [
-        course("p50", "ours", &|slot| time(slot, 50.0)),
-        course("p99", "warm", &|slot| time(slot, 99.0)),
-        course("max", "bad", &|slot| time(slot, 100.0)),
+    let of = |times: &SlotTimes, percent| (!times.is_empty()).then(|| times.value_at_percentile(percent) as f64 / 1e6);
+    let answered = |percent| move |slot: &Slot| of(&slot.times, percent);
+    let refused = |percent| move |slot: &Slot| of(slot.refused_times.as_deref()?, percent);
+    let mut parts = vec![
+        head(report, now),
+        section("What came of the requests", "", &kinds(report)),
+        section("Throughput", "Requests a second by when they ended.", &lines(&throughput, seconds, "/s")),
     ];
-    let histogram: Vec<(String, u64)> =
-        buckets(&tally.answered).into_iter().map(|(bound, count)| (format!("< {}", duration(bound)), count)).collect();
-    let percentiles: Vec<Curve> = [("successes", true, &tally.answered), ("refusals", false, &tally.refused)]
-        .into_iter()
-        .filter(|(_, _, times)| !times.is_empty())
-        .map(|(name, is_ours, times)| Curve { name: name.to_owned(), is_ours, points: curve(times) })
-        .collect();
-    let from_due = "Times count from when a request was due, or sent in a closed loop.";
-    document(
-        "bulkhead bench",
-        &[
-            head(report, now),
-            section("What came of the requests", "", &kinds(report)),
-            section("Throughput", "Requests a second by when they ended.", &lines(&throughput, seconds, "/s")),
-            section("Latency over time", &format!("Of all answers. {from_due}"), &lines(&latency, seconds, "ms")),
-            section("Latency of the successes", from_due, &columns(&histogram)),
-            section("Percentiles", "The time that so many answers did not exceed.", &curves(&percentiles)),
-            section("In numbers", "", &table(report)),
-        ],
-    )
+    let kinds_of_latency = [
+        (
+            "successes",
+            &tally.answered,
+            "good",
+            [
+                course("p50", "good", &answered(50.0)),
+                course("p99", "good dashed", &answered(99.0)),
+                course("max", "good dotted", &answered(100.0)),
+            ],
+        ),
+        (
+            "refusals",
+            &tally.refused,
+            "warm",
+            [
+                course("p50", "warm", &refused(50.0)),
+                course("p99", "warm dashed", &refused(99.0)),
+                course("max", "warm dotted", &refused(100.0)),
+            ],
+        ),
+    ];
+    let mut percentiles = Vec::new();
+    for (what, times, class, course) in kinds_of_latency {
+        // Successes have their place even if there were none.
+        if times.is_empty() && what != "successes" {
+            continue;
+        }
+        let histogram: Vec<(String, u64)> =
+            buckets(times).into_iter().map(|(bound, count)| (format!("< {}", duration(bound)), count)).collect();
+        parts.push(section(&format!("Latency of the {what} over time"), FROM_DUE, &lines(&course, seconds, "ms")));
+        parts.push(section(&format!("Latency of the {what}"), BUCKETS, &bars(&histogram, class)));
+        if !times.is_empty() {
+            percentiles.push(Curve { name: what.to_owned(), class, points: curve(times) });
+        }
+    }
+    parts.push(section("Percentiles", "The time that so many answers did not exceed.", &curves(&percentiles)));
+    parts.push(section("In numbers", "", &table(report)));
+    document("bulkhead bench", &parts)
 }
 
 fn curve(times: &Times) -> Vec<(f64, f64)> {
@@ -85,33 +108,39 @@ fn head(report: &Report<'_>, now: SystemTime) -> String {
     )
 }
 
+/// Each kind of end with its number and a word for what it was, which colour and pattern say as well.
 fn kinds(report: &Report<'_>) -> String {
     if report.sent() == 0 {
         return NOTHING.to_owned();
     }
-    let mut table = "<table class=\"spent\">\n<tr><th>end<th class=\"right\">requests<th>share</tr>\n".to_owned();
-    for (kind, count) in report.kinds() {
+    let head = "<tr><th>outcome<th>end<th class=\"right\">requests<th>share</tr>";
+    let mut table = format!("<table class=\"kinds\">\n{head}\n");
+    let statuses = report.tally.statuses.iter().map(|((status, code), count)| {
+        let (class, outcome) =
+            if (200..300).contains(status) { ("good", "✓ success") } else { ("warm", "✗ refusal") };
+        (class, outcome, format!("{status} {code}"), *count)
+    });
+    let faults = report.tally.faults.iter().map(|(fault, count)| ("bad", "! fault", fault.to_string(), *count));
+    for (class, outcome, end, count) in statuses.chain(faults) {
         // Writing to a string cannot fail, here and below.
         let share = 100.0 * count as f64 / report.sent() as f64;
+        let bar = format!("<span class=\"{class}\" style=\"width: {share:.2}%\"></span>");
         let _ = writeln!(
             table,
-            "<tr><td>{}<td class=\"right\">{count}<td class=\"share\"><span style=\"width: {share:.2}%\"></span></tr>",
-            Text(&kind)
+            "<tr><td class=\"{class}\"><b>{outcome}</b><td>{}<td class=\"right\">{count}<td class=\"share\">{bar}</tr>",
+            Text(end.trim())
         );
     }
     table.push_str("</table>\n");
     table
 }
 
+/// A row for each percentile, so that the table is narrow.
 fn table(report: &Report<'_>) -> String {
-    let mut table = "<table>\n<tr><th>".to_owned();
-    for (_, name) in SHARES {
-        let _ = write!(table, "<th class=\"right\">{name}");
-    }
-    table.push_str("</tr>\n");
-    for (name, times) in [("successes", &report.tally.answered), ("refusals", &report.tally.refused)] {
+    let mut table = "<table>\n<tr><th><th class=\"right\">successes<th class=\"right\">refusals</tr>\n".to_owned();
+    for (share, name) in SHARES {
         let _ = write!(table, "<tr><td>{name}");
-        for (share, _) in SHARES {
+        for times in [&report.tally.answered, &report.tally.refused] {
             let cell = if times.is_empty() { "–".to_owned() } else { duration(at(times, share)) };
             let _ = write!(table, "<td class=\"right\">{cell}");
         }
@@ -142,6 +171,7 @@ mod tests {
             warm_up: Duration::ZERO,
             stop: Stop::Requests(2),
             timeout: Duration::from_secs(1),
+            fail_above: None,
         };
         let now = Instant::now();
         let mut tally = Tally::new(now);
@@ -159,8 +189,23 @@ mod tests {
         for wrong in ["<script", "<b>\"", "NaN", "inf<", "https://"] {
             assert!(!page.contains(wrong), "{wrong}");
         }
-        for right in ["&lt;script&gt;", "1970-01-01", "class=\"line ours\"", "class=\"curve ours\"", "time-out"] {
+        for right in [
+            "&lt;script&gt;",
+            "1970-01-01",
+            "class=\"line good\"",
+            "class=\"curve good\"",
+            "class=\"curve warm\"",
+            "time-out",
+        ] {
             assert!(page.contains(right), "{right}");
         }
+        // What came of a request is said by a word as well as by its colour.
+        for outcome in ["<b>✓ success</b>", "<b>✗ refusal</b>", "<b>! fault</b>"] {
+            assert!(page.contains(outcome), "{outcome}");
+        }
+        let successes = page.find("<h2>Latency of the successes</h2>").expect("successes have a histogram");
+        let refusals = page.find("<h2>Latency of the refusals</h2>").expect("refusals have one of their own");
+        let histogram = page[successes..refusals].split("</section>").next().unwrap();
+        assert!(histogram.contains("<span class=\"good\"") && !histogram.contains("<span class=\"warm\""));
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) warm_up: Duration,
     pub(super) stop: Stop,
     pub(super) timeout: Duration,
+    /// The share of requests that may fail; `None` where it is enough that one succeeds.
+    pub(super) fail_above: Option<f64>,
 }
 
 /// A request as it is put together once, before the run.

@@ -39,20 +39,40 @@ impl Report<'_> {
     /// Whether requests went out when they were due. Of a closed loop nothing else can be said.
     pub(super) fn kept_its_rate(&self) -> bool {
         let behind = self.tally.late + self.tally.unsent;
-        behind as f64 <= KEPT * (self.sent() + self.tally.unsent) as f64
+        behind as f64 <= KEPT * self.due() as f64
     }
 
     fn is_open(&self) -> bool {
         matches!(self.plan.pace, Pace::Open { .. })
     }
 
-    /// 0 if anything succeeded; else what the requests mostly met.
+    /// Requests that were due: those that were sent, and those that could not be.
+    fn due(&self) -> u64 {
+        self.sent() + self.tally.unsent
+    }
+
+    /// The share of them that was not answered with success.
+    fn failed_share(&self) -> f64 {
+        let failed = self.due() - self.tally.answered.len();
+        failed as f64 / self.due().max(1) as f64
+    }
+
+    /// True if so many requests failed that the run is a failure.
+    fn has_failed(&self) -> bool {
+        let too_many = self.plan.fail_above.is_some_and(|most| self.failed_share() > most);
+        self.tally.answered.is_empty() || too_many
+    }
+
+    /// 0 unless the run is a failure; else what the requests that failed mostly met.
     pub(super) fn exit(&self) -> Exit {
-        if !self.tally.answered.is_empty() {
+        if !self.has_failed() {
             return Exit::Ok;
         }
-        let most = self.tally.statuses.iter().max_by_key(|(_, count)| **count);
-        most.map_or(Exit::Unreachable, |((status, _), _)| Exit::of_status(*status))
+        let refusals = self.tally.statuses.iter().filter(|((status, _), _)| !(200..300).contains(status));
+        match refusals.max_by_key(|(_, count)| **count) {
+            Some(((status, _), count)) if *count >= self.tally.faulty() => Exit::of_status(*status),
+            _ => Exit::Unreachable,
+        }
     }
 
     /// What people should know before they believe the numbers.
@@ -66,13 +86,16 @@ impl Report<'_> {
                 "the rate was not kept: {} of {} requests were sent more than {} ms after they were due, {} never; \
                  the server, or this machine, is too slow for it, or more --connections are needed",
                 self.tally.late,
-                self.sent() + self.tally.unsent,
+                self.due(),
                 LATE.as_millis(),
                 self.tally.unsent
             ));
         }
         if self.tally.answered.is_empty() {
             warnings.push("no request succeeded".to_owned());
+        } else if let Some(most) = self.plan.fail_above.filter(|most| self.failed_share() > *most) {
+            let (failed, most) = (100.0 * self.failed_share(), 100.0 * most);
+            warnings.push(format!("{failed:.2} % of the requests failed, more than the {most} % of --fail-above"));
         }
         warnings
     }
@@ -125,9 +148,11 @@ impl Report<'_> {
                 }
             }
         }
-        if !tally.answered.is_empty() {
-            text.push('\n');
-            bars(&mut text, &tally.answered);
+        for (what, times) in [("successes", &tally.answered), ("refusals", &tally.refused)] {
+            if !times.is_empty() {
+                let _ = writeln!(text, "\nhistogram of the {what}");
+                bars(&mut text, times);
+            }
         }
         text
     }
@@ -156,6 +181,9 @@ impl Report<'_> {
             "stopped": was_stopped,
             "requests": self.sent(),
             "succeeded": tally.answered.len(),
+            "failed_share": self.failed_share(),
+            "fail_above": plan.fail_above,
+            "failed": self.has_failed(),
             "per_second": self.per_second(),
             "statuses": statuses,
             "faults": faults,
@@ -177,20 +205,48 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Bounds that grow as 1, 2, 5, 10, and how many lie between each and the one before: from the first that is needed to the
-/// last.
+/// The most buckets of a histogram, which is as many as can be taken in.
+const MAX_BUCKETS: usize = 24;
+/// Buckets of each power of ten: as many as leave no more than [`MAX_BUCKETS`].
+const STEPS: [u32; 4] = [20, 10, 5, 3];
+
+/// Upper bounds, and how many lie between each and the one before: from the first that is needed to the last. Each
+/// bucket is as many times as wide as the one before, and they are the finer the closer the times lie together.
 pub(super) fn buckets(times: &Times) -> Vec<(Duration, u64)> {
-    let bounds: Vec<u64> =
-        (3..13_u32).flat_map(|power| [1, 2, 5].map(|step| step * 10_u64.pow(power))).chain([u64::MAX]).collect();
+    if times.is_empty() {
+        return Vec::new();
+    }
+    let least = times.lowest_equivalent(times.min());
+    let most = times.highest_equivalent(times.max());
+    let needed = STEPS.map(|steps| bounds(least, most, steps));
+    let fits = needed.iter().position(|bounds| bounds.len() <= MAX_BUCKETS);
+    let bounds = &needed[fits.unwrap_or(STEPS.len() - 1)];
     let mut counts = vec![0; bounds.len()];
     for time in times.iter_recorded() {
-        let least = times.lowest_equivalent(time.value_iterated_to());
-        counts[bounds.partition_point(|bound| *bound <= least).min(bounds.len() - 1)] += time.count_at_value();
+        let value = times.lowest_equivalent(time.value_iterated_to());
+        counts[bounds.partition_point(|bound| *bound <= value).min(bounds.len() - 1)] += time.count_at_value();
     }
-    let first = counts.iter().position(|count| *count > 0).unwrap_or(0);
-    let last = counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
-    let bounds = bounds.into_iter().map(Duration::from_nanos);
-    bounds.zip(counts).take(last).skip(first).collect()
+    bounds.iter().map(|bound| Duration::from_nanos(*bound)).zip(counts).collect()
+}
+
+/// Bounds that divide each power of ten into `steps`, from the first above `least` to the first above `most`.
+fn bounds(least: u64, most: u64, steps: u32) -> Vec<u64> {
+    let bound = |index: i32| {
+        let (power, step) = (index.div_euclid(steps as i32), index.rem_euclid(steps as i32));
+        let within = match (steps, step) {
+            // 1, 2, 5: what people would choose.
+            (3, 1) => 2.0,
+            (3, 2) => 5.0,
+            _ => 10_f64.powf(f64::from(step) / f64::from(steps)),
+        };
+        (within * 10_f64.powi(power)).round() as u64
+    };
+    // Times begin at a microsecond and end at an hour.
+    let all = (2 * steps as i32..=13 * steps as i32).map(bound);
+    let mut needed: Vec<u64> = all.skip_while(|bound| *bound <= least).collect();
+    let end = needed.partition_point(|bound| *bound <= most);
+    needed.truncate(end + 1);
+    needed
 }
 
 fn bars(text: &mut String, times: &Times) {
@@ -223,6 +279,7 @@ mod tests {
             warm_up: Duration::from_secs(1),
             stop: Stop::After(Duration::from_secs(10)),
             timeout: Duration::from_secs(5),
+            fail_above: None,
         }
     }
 
@@ -252,6 +309,30 @@ mod tests {
     }
 
     #[test]
+    fn more_failures_than_allowed_fail_the_run() {
+        let limited = |share| Plan { fail_above: Some(share), ..plan(Pace::Closed) };
+        let (none, half, all) = (limited(0.0), limited(0.5), limited(1.0));
+        let mut mixed = tally(&[200, 200, 450, 503]);
+        assert_eq!(report(&half, &mixed).exit(), Exit::Ok, "exactly as many as allowed");
+        assert_eq!(report(&none, &tally(&[200, 200])).exit(), Exit::Ok);
+        assert!(report(&half, &mixed).warnings().is_empty());
+        mixed.unsent = 1;
+        let spoilt = report(&half, &mixed);
+        assert_ne!(spoilt.exit(), Exit::Ok, "what was not sent has failed");
+        assert_eq!(spoilt.warnings(), ["60.00 % of the requests failed, more than the 50 % of --fail-above"]);
+        assert_eq!((&spoilt.json()["failed_share"], &spoilt.json()["failed"]), (&json!(0.6), &json!(true)));
+        assert_eq!(report(&half, &tally(&[200, 450, 450])).exit(), Exit::Refused);
+        assert_eq!(report(&half, &tally(&[200, 503, 503])).exit(), Exit::Failed);
+        assert_eq!(report(&all, &tally(&[450])).exit(), Exit::Refused, "nothing succeeded");
+        let mut silent = tally(&[200, 450]);
+        let now = Instant::now();
+        for _ in 0..3 {
+            silent.record(now, now, now, Err(Fault::Closed));
+        }
+        assert_eq!(report(&half, &silent).exit(), Exit::Unreachable);
+    }
+
+    #[test]
     fn a_rate_that_was_not_kept_is_said() {
         let (closed, plan) = (plan(Pace::Closed), plan(OPEN));
         let mut tally = tally(&[200; 100]);
@@ -275,7 +356,7 @@ mod tests {
             "4 requests in 2.0 s, 1.0 successes a second",
             "  422                                       1   25.00 %",
             "  closed before an answer                   1   25.00 %",
-            "  <   200 µs ████████████████████████████████████████ 2",
+            "  <   158 µs ████████████████████████████████████████ 2",
         ] {
             assert!(text.lines().any(|found| found.trim_end() == line), "{line:?} in\n{text}");
         }
@@ -290,5 +371,21 @@ mod tests {
         let buckets = buckets(&times);
         assert_eq!(buckets.iter().map(|(_, count)| count).sum::<u64>(), times.len());
         assert_eq!(buckets.last().unwrap().0, Duration::from_secs(10));
+        assert!(buckets.len() <= MAX_BUCKETS, "{buckets:?}");
+    }
+
+    /// Times of one service mostly lie within a power of ten; in one bucket they would say nothing.
+    #[test]
+    fn times_that_lie_together_are_told_apart() {
+        let mut times = tally(&[]).answered;
+        for micros in 400..1600 {
+            times.saturating_record(micros * 1000);
+        }
+        let spread = buckets(&times);
+        let most = spread.iter().map(|(_, count)| *count).max().unwrap();
+        assert!(spread.len() >= 10 && most < 250, "{spread:?}");
+        let ratios = spread.windows(2).map(|pair| pair[1].0.as_secs_f64() / pair[0].0.as_secs_f64());
+        assert!(ratios.clone().all(|ratio| (1.11..1.14).contains(&ratio)), "{:?}", ratios.collect::<Vec<_>>());
+        assert_eq!(buckets(&tally(&[]).answered), []);
     }
 }

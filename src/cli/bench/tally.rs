@@ -18,6 +18,8 @@ pub(super) const LATE: Duration = Duration::from_millis(1);
 
 /// In nanoseconds, to three digits, up to an hour.
 pub(super) type Times = Histogram<u64>;
+/// In nanoseconds, to two digits.
+pub(super) type SlotTimes = Histogram<u32>;
 
 pub(super) struct Tally {
     began: Instant,
@@ -45,8 +47,10 @@ pub(super) struct Slot {
     pub(super) answered: u64,
     pub(super) refused: u64,
     pub(super) faults: u64,
-    /// Of all answers, to two digits.
-    pub(super) times: Histogram<u32>,
+    /// Of the successes, to two digits.
+    pub(super) times: SlotTimes,
+    /// Of all other answers; in a box, since most stretches of most runs have none.
+    pub(super) refused_times: Option<Box<SlotTimes>>,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +86,7 @@ impl Tally {
             }
             Ok(Answer { status, excerpt }) => {
                 slot.refused += 1;
-                slot.times.saturating_record(took);
+                slot.refused_times().saturating_record(took);
                 self.refused.saturating_record(took);
                 self.count_status(status, code(&excerpt));
             }
@@ -166,9 +170,11 @@ impl Slots {
 
 impl Slot {
     fn new() -> Self {
-        let times = Histogram::new_with_bounds(10_000, 3_600_000_000_000, 2);
-        let times = times.unwrap_or_else(|_| unreachable!("these bounds and digits are within what it takes"));
-        Self { answered: 0, refused: 0, faults: 0, times }
+        Self { answered: 0, refused: 0, faults: 0, times: slot_times(), refused_times: None }
+    }
+
+    fn refused_times(&mut self) -> &mut SlotTimes {
+        self.refused_times.get_or_insert_with(|| Box::new(slot_times()))
     }
 
     fn add(&mut self, other: &Self) {
@@ -176,7 +182,15 @@ impl Slot {
         self.refused += other.refused;
         self.faults += other.faults;
         let _ = self.times.add(&other.times);
+        if let Some(times) = &other.refused_times {
+            let _ = self.refused_times().add(&**times);
+        }
     }
+}
+
+fn slot_times() -> SlotTimes {
+    let times = Histogram::new_with_bounds(10_000, 3_600_000_000_000, 2);
+    times.unwrap_or_else(|_| unreachable!("these bounds and digits are within what it takes"))
 }
 
 fn times() -> Times {
@@ -233,7 +247,9 @@ mod tests {
         assert_eq!((short.answers(), short.slots.length), (4, 800 * MS));
         assert!(short.slots.slots.len() <= MAX_SLOTS);
         let sum = |of: fn(&Slot) -> u64| short.slots.slots.iter().map(of).sum::<u64>();
-        assert_eq!((sum(|slot| slot.answered), sum(|slot| slot.refused), sum(|slot| slot.times.len())), (1, 3, 4));
+        assert_eq!((sum(|slot| slot.answered), sum(|slot| slot.times.len())), (1, 1));
+        let refused = |slot: &Slot| slot.refused_times.as_ref().map_or(0, |times| times.len());
+        assert_eq!((sum(|slot| slot.refused), sum(refused)), (3, 3));
         assert_eq!((short.slots.slots[0].answered, short.slots.slots[125].refused), (1, 1));
     }
 

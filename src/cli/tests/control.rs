@@ -72,10 +72,20 @@ fn instances_are_shown_and_replaced_by_name_or_number() {
             200,
             &json!({ "name": "digits", "state": "running", "instances": [
                 { "index": 0, "state": "running", "address": "127.0.0.1:8080", "started_at": "2026-01-01T00:00:00Z",
-                  "restarts": 3, "workers": 5, "busy": 1, "queued": 0, "max_queue_size": 64 },
+                  "restarts": 3, "workers": 5, "busy": 1, "queued": 0, "max_queue_size": 64, "version": 7 },
                 { "index": 1, "state": "degraded", "address": "127.0.0.1:8080", "started_at": "2026-01-01T00:00:00Z",
                   "restarts": 3, "workers": 5, "busy": 0, "queued": 0, "max_queue_size": 64, "stalled": 2,
-                  "error": "initialize failed" },
+                  "error": "initialize failed", "version": 8 },
+                { "index": 2, "state": "degraded", "address": "127.0.0.1:8080", "started_at": "2026-01-01T00:00:00Z",
+                  "restarts": 3, "workers": 5, "busy": 0, "queued": 0, "max_queue_size": 64, "version": 8, "blocked": 1,
+                  "crashes": [{ "at": "2026-01-01T00:00:01Z", "request_id": "r", "error": "the processor panicked: oh",
+                    "stack": "" }],
+                  "last_fault": { "at": "2026-01-01T00:00:02Z", "request_id": "r-7", "kind": "trap",
+                    "error": "the processor trapped: unreachable" } },
+                { "index": 3, "state": "running", "address": "127.0.0.1:8080", "started_at": "2026-01-01T00:00:00Z",
+                  "restarts": 3, "workers": 5, "busy": 0, "queued": 0, "max_queue_size": 64, "version": 8,
+                  "last_fault": { "at": "2026-01-01T00:00:03Z", "request_id": "r-8", "kind": "fuel_exhausted",
+                    "error": "the request used up its fuel of 7" } },
             ] }),
         ),
         _ => Reply::json(200, &json!({ "name": "digits", "state": "running" })),
@@ -84,8 +94,15 @@ fn instances_are_shown_and_replaced_by_name_or_number() {
         let ran = admin(&mock, &[verb, "digits"]);
         let lines: Vec<Vec<_>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0][..4], ["INSTANCENAME", "INNERIP", "HOSTIP", "STARTAT"], "{}", ran.err);
-        assert_eq!(lines[1][4..], ["3", "Running", "[5/5]", "-", "-"]);
+        assert_eq!(lines[1][4..], ["3", "Running", "[5/5]", "-", "-", "7"]);
         assert_eq!((lines[2][0], lines[2][6], lines[2][7]), ("digits-1", "[3/5]", "initialize"));
+        assert_eq!(lines.iter().skip(1).map(|line| *line.last().unwrap()).collect::<Vec<_>>(), ["7", "8", "8", "8"]);
+        let blocked = lines[3].join(" ");
+        let told = "[4/5] blocked: the processor panicked: oh the processor trapped: unreachable (request r-7, 2026";
+        assert!(blocked.contains(told), "{blocked}");
+        let faulty = lines[4].join(" ");
+        let told = "[5/5] fuel_exhausted the request used up its fuel of 7 (request r-8, 2026-01-01T00:00:03Z) 8";
+        assert!(faulty.contains(told), "{faulty}");
     }
     assert_eq!(admin(&mock, &["dw", "digits", "digits-1,0"]).exit, Exit::Ok);
     let lines = mock.lines();

@@ -3,6 +3,7 @@
 use clap::{Command, CommandFactory};
 
 use crate::cli::Cli;
+use crate::cli::failure::Exit;
 
 /// A command and those below it, each with the words that call it.
 fn all(command: &Command, words: &str, found: &mut Vec<(String, Command)>) {
@@ -40,7 +41,9 @@ fn every_command_and_option_is_explained() {
         assert!(after.contains("bulkhead ") || PLAIN.contains(&name), "{words} has no example");
     }
     let help = Cli::command().render_help().to_string();
-    for code in 0..=5 {
-        assert!(help.contains(&format!("\n  {code}  ")), "exit code {code} is not explained");
+    let codes =
+        [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Refused, Exit::Unreachable, Exit::NotFound, Exit::Interrupted];
+    for code in codes.map(|exit| exit as u8) {
+        assert!(help.contains(&format!("\n  {code:>3}  ")), "exit code {code} is not explained");
     }
 }

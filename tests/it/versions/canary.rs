@@ -42,7 +42,7 @@ fn a_canary_gets_its_share_to_the_request_and_survives_a_restart() {
     assert_eq!(shares(&host, 20, [1, 2]), [10, 10]);
     assert_eq!(host.metric("bulkhead_version_requests_total{service=\"svc\",version=\"1\",status=\"200\"}"), 100);
     assert_eq!(host.metric("bulkhead_version_requests_total{service=\"svc\",version=\"2\",status=\"200\"}"), 20);
-    let logged = |version: u64| host.log().matches(&format!(" service=svc version={version} ")).count();
+    let logged = |version: u64| host.log().matches(&format!(" service=svc version={version} status=200 ")).count();
     host.wait_for("the log to tell the same", || (logged(1), logged(2)) == (100, 20));
 
     let listed = versions(&host);

@@ -127,7 +127,7 @@ impl Bench {
             let point = |share: f64| (share, median_of(rounds, share).median);
             self.report.curves.push(Curve {
                 name: server.name.clone(),
-                is_ours: server.name.starts_with(HOST),
+                class: if server.name.starts_with(HOST) { "ours" } else { "other" },
                 points: CURVE.map(point).into(),
             });
         }

@@ -102,7 +102,7 @@ mod tests {
         report.lines.push(Line::absent("<script>", "<i>"));
         report.lines.push(Line::told("a", "1".into(), json!({})));
         report.skipped.push(Skipped { name: "<p>".into(), why: "<q>".into() });
-        report.curves.push(Curve { name: "<c>".into(), is_ours: true, points: vec![(0.5, 90.0), (0.99, 300.0)] });
+        report.curves.push(Curve { name: "<c>".into(), class: "ours", points: vec![(0.5, 90.0), (0.99, 300.0)] });
         report.compute.push(Computed {
             kernel: "k",
             build: "b",

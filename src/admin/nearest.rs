@@ -1,0 +1,59 @@
+//! The name of a service that an operator may have meant.
+
+use super::Admin;
+use super::problem::Problem;
+
+/// Characters of a name that was asked for, as far as it is repeated.
+const REPEATED: usize = 64;
+
+impl Admin {
+    /// A refusal that says which service there is none of, and which there is instead.
+    pub(super) fn with_nearest(&self, asked: &str, problem: Problem) -> Problem {
+        if !problem.is_about_a_missing_service() || asked.is_empty() {
+            return problem;
+        }
+        let services = self.registry.list();
+        let problem = problem.naming(&asked.chars().take(REPEATED).collect::<String>());
+        match nearest(asked, services.iter().map(|service| service.name())) {
+            Some(nearest) => problem.or_meant(nearest),
+            None => problem,
+        }
+    }
+}
+
+/// The known name that is like `asked` as a slip of the pen would have it, or begins with it.
+fn nearest<'n>(asked: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let asked: String = asked.chars().take(REPEATED).map(|c| c.to_ascii_lowercase()).collect();
+    let longest_slip = 1 + asked.len() / 4;
+    let measured = known.filter_map(|name| {
+        let slips = strsim::damerau_levenshtein(&asked, name);
+        let is_part = asked.len() >= 3 && (name.starts_with(&asked) || asked.starts_with(name));
+        (slips <= longest_slip || is_part).then_some((slips, name))
+    });
+    measured.min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_seen_and_a_stranger_is_not_guessed() {
+        let known = ["digits", "digits-new", "scorer", "word-count"];
+        let nearest = |asked| nearest(asked, known.into_iter());
+        for (asked, meant) in [
+            ("scorr", "scorer"),
+            ("socrer", "scorer"),
+            ("Scorer", "scorer"),
+            ("digit", "digits"),
+            ("digits-ne", "digits-new"),
+            ("wordcount", "word-count"),
+            ("word", "word-count"),
+        ] {
+            assert_eq!(nearest(asked), Some(meant), "{asked}");
+        }
+        for stranger in ["echo", "x", "sc", "recorder-of-everything"] {
+            assert_eq!(nearest(stranger), None, "{stranger}");
+        }
+    }
+}

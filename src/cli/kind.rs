@@ -1,0 +1,106 @@
+//! The kind of a file that was given where a file of JSON is read.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::failure::Failure;
+
+/// Bytes of a file that tell what it is; a tar archive says so behind its first file's name.
+const HEAD: usize = 512;
+/// No file of settings comes near this.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A file that a person writes, as text. `role` is what it was to be, such as `the service file`.
+///
+/// # Errors
+/// When it cannot be read, or is something else: what it is, and what to do with it.
+pub(super) fn read_text(path: &Path, role: &str) -> Result<String, Failure> {
+    let shown = path.display();
+    let cannot = |error| Failure::Failed(anyhow::Error::new(error).context(format!("cannot read {role} `{shown}`")));
+    if path.is_dir() {
+        return Err(Failure::Usage(format!("`{shown}` is a directory: pass {role} itself, a file of JSON")));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes)).map_err(cannot)?;
+    if let Some(what) = kind(&bytes[..bytes.len().min(HEAD)], path) {
+        return Err(Failure::Usage(format!("`{shown}` is {what}: {}", instead(role))));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::Usage(format!("`{shown}` is not text: byte {at} is not UTF-8; {role} is a file of JSON"))
+    })
+}
+
+fn instead(role: &str) -> String {
+    match role {
+        SERVICE_FILE => {
+            "pass its service file, which names it; `bulkhead new NAME` makes a project with one".to_owned()
+        }
+        role => format!("pass {role}, a file of JSON"),
+    }
+}
+
+pub(super) const SERVICE_FILE: &str = "the service file";
+
+/// The name of a file's kind, for the kinds of binary files that people work with here.
+fn kind(head: &[u8], path: &Path) -> Option<&'static str> {
+    let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    match head {
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Some("a component"),
+        [0, b'a', b's', b'm', ..] => Some("a core WebAssembly module"),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => Some("a zip archive"),
+        [0x1f, 0x8b, ..] => Some("a gzip archive"),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some("a bzip2 archive"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("an xz archive"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("a zstd archive"),
+        [0x7f, b'E', b'L', b'F', ..] => Some("a program of this machine"),
+        _ if head.get(257..262) == Some(b"ustar") => Some("a tar archive"),
+        // The format has no mark of its own: a model begins with the number of its version.
+        [8, _, ..] if is_onnx => Some("an ONNX model"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, bytes: &[u8]) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let failure = read_text(&path, SERVICE_FILE).unwrap_err();
+        assert!(matches!(failure, Failure::Usage(_)), "{failure}");
+        failure.to_string()
+    }
+
+    #[test]
+    fn what_is_no_service_file_is_called_by_its_name() {
+        let mut tar = [0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        for (name, bytes, what) in [
+            ("scorer.wasm", &b"\0asm\x0d\0\x01\0"[..], "is a component: pass its service file"),
+            ("scorer.wasm", b"\0asm\x01\0\0\0", "is a core WebAssembly module: pass its service file"),
+            ("model.zip", b"PK\x03\x04", "is a zip archive"),
+            ("model.tar.gz", b"\x1f\x8b\x08", "is a gzip archive"),
+            ("model.tar", &tar, "is a tar archive"),
+            ("digits.onnx", b"\x08\x08\x12", "is an ONNX model"),
+            ("scorer", b"\x7fELF", "is a program of this machine"),
+        ] {
+            let said = refused(name, bytes);
+            assert!(said.contains(what) && said.contains("bulkhead new"), "{said}");
+        }
+        assert!(refused("latin1.json", b"{\"name\": \"\xe9\"}").contains("byte 10 is not UTF-8"));
+    }
+
+    #[test]
+    fn a_directory_is_no_file_and_a_missing_one_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let said = read_text(directory.path(), SERVICE_FILE).unwrap_err().to_string();
+        assert!(said.contains("is a directory: pass the service file itself"), "{said}");
+        let missing = read_text(&directory.path().join("none.json"), "the gateway's file").unwrap_err();
+        assert!(matches!(missing, Failure::Failed(_)));
+        assert!(missing.to_string().contains("cannot read the gateway's file"), "{missing}");
+    }
+}

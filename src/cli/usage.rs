@@ -1,0 +1,62 @@
+//! Command lines that cannot be understood, and what is said about them.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use serde_json::json;
+
+use super::failure::Exit;
+
+/// Words of other tools, and the commands here that do what they do there.
+const ELSEWHERE: [(&[&str], &str); 12] = [
+    (&["get", "ps", "services", "status"], "list"),
+    (&["describe", "show", "inspect", "info"], "desc"),
+    (&["deploy", "add", "push"], "create"),
+    (&["update", "edit", "set", "patch"], "modify"),
+    (&["rm", "remove", "destroy"], "delete"),
+    (&["call", "predict", "send", "curl"], "invoke"),
+    (&["rollback", "history", "versions"], "version"),
+    (&["canary", "weight", "scale"], "release"),
+    (&["run", "try"], "test"),
+    (&["init", "generate"], "new"),
+    (&["server", "daemon", "up"], "serve"),
+    (&["instances", "pods"], "workers"),
+];
+
+/// Help and version are answers and go to standard output; everything else that clap says is about wrong usage. Where the
+/// command line asks for JSON, so is that.
+pub(super) fn explain(error: clap::Error) -> Exit {
+    let error = with_suggestion(error);
+    if !error.use_stderr() {
+        // A closed pipe is not worth a second error.
+        let _ = error.print();
+        return Exit::Ok;
+    }
+    let words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    if words.into_iter().any(|word| word == "--json") {
+        eprintln!("{}", as_json(&error));
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
+}
+
+/// As any failure is printed for scripts.
+pub(super) fn as_json(error: &clap::Error) -> serde_json::Value {
+    let text = error.render().to_string();
+    let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    json!({ "error": { "exit": Exit::Usage as u8, "message": message } })
+}
+
+/// Names the command that is called otherwise elsewhere. Of words that no other tool has, clap suggests what is written
+/// like them.
+pub(super) fn with_suggestion(mut error: clap::Error) -> clap::Error {
+    let asked = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(asked)) if error.kind() == ErrorKind::InvalidSubcommand => asked.as_str(),
+        _ => return error,
+    };
+    // Clap goes by the letters, and for `get` would suggest `test`.
+    let meant = ELSEWHERE.iter().find(|(words, _)| words.contains(&asked)).map(|(_, command)| *command);
+    if let Some(command) = meant {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![command.to_owned()]));
+    }
+    error
+}

@@ -1,0 +1,129 @@
+//! The choice of log lines by target and level: `BULKHEAD_LOG`.
+//!
+//! A level alone is that of Bulkhead's own targets. Libraries say nothing below a warning unless they are named: what
+//! they have to tell is for those who work on them.
+
+use std::str::FromStr;
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+/// The host itself, what processors say, and one line per request.
+const OURS: [&str; 3] = ["bulkhead", "processor", REQUEST];
+const REQUEST: &str = "request";
+/// Libraries that do not know of events: see [`super::library`].
+pub(super) const LIBRARY: &str = "library";
+
+/// The lines that are wanted.
+#[derive(Clone)]
+pub(super) struct Filter {
+    wanted: Targets,
+    /// The most that is wanted of any library.
+    of_libraries: LevelFilter,
+}
+
+impl Filter {
+    /// The choice that the environment makes; `info` where `BULKHEAD_LOG` is not set.
+    pub(super) fn from_env() -> Result<Self, String> {
+        match std::env::var("BULKHEAD_LOG") {
+            Ok(text) => Self::parse(&text).map_err(|why| format!("BULKHEAD_LOG={text:?}: {why}")),
+            Err(std::env::VarError::NotPresent) => Self::parse(""),
+            Err(std::env::VarError::NotUnicode(_)) => Err("BULKHEAD_LOG is not text".into()),
+        }
+    }
+
+    /// Levels, each alone or of a target, with commas between: `info,request=off`. Of two for the same target the last
+    /// one counts.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut own = LevelFilter::INFO;
+        let mut named: Vec<(&str, LevelFilter)> = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            match part.split_once('=') {
+                None => own = level(part)?,
+                Some(("", _)) => return Err(format!("{part:?} names no target; expected TARGET=LEVEL")),
+                Some((target, wanted)) => named.push((target, level(wanted)?)),
+            }
+        }
+        let libraries = own.min(LevelFilter::WARN);
+        let is_ours = |target: &str| OURS.iter().any(|ours| target.starts_with(ours));
+        let of_libraries = named.iter().filter(|(target, _)| !is_ours(target)).map(|(_, level)| *level);
+        let of_libraries = of_libraries.fold(libraries, LevelFilter::max);
+        let wanted = Targets::new().with_default(libraries).with_targets(OURS.map(|target| (target, own)));
+        Ok(Self { wanted: wanted.with_targets(named), of_libraries })
+    }
+
+    /// For events. Those of [`LIBRARY`] have been looked at before they were made.
+    pub(super) fn targets(&self) -> Targets {
+        self.wanted.clone().with_target(LIBRARY, self.of_libraries)
+    }
+
+    /// True if requests get lines at all.
+    pub(super) fn lets_requests_through(&self) -> bool {
+        self.wants(REQUEST, Level::INFO)
+    }
+
+    pub(super) fn wants(&self, target: &str, level: Level) -> bool {
+        self.wanted.would_enable(target, &level)
+    }
+
+    pub(super) fn of_libraries(&self) -> LevelFilter {
+        self.of_libraries
+    }
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    LevelFilter::from_str(text.trim()).ok().filter(|_| !text.trim().is_empty()).ok_or_else(|| {
+        format!("{text:?} is no level; accepted are off, error, warn, info, debug and trace, alone or as TARGET=LEVEL")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> Filter {
+        Filter::parse(text).unwrap()
+    }
+
+    #[test]
+    fn requests_are_a_target_of_their_own() {
+        for (text, requests, host) in [
+            ("", true, true),
+            ("info", true, true),
+            ("warn", false, false),
+            ("off", false, false),
+            ("info,request=off", false, true),
+            ("request=warn", false, true),
+            ("warn,request=info", true, false),
+            ("request=off, debug", false, true),
+        ] {
+            let filter = filter(text);
+            assert_eq!(filter.lets_requests_through(), requests, "{text}");
+            assert_eq!(filter.wants("bulkhead::registry", Level::INFO), host, "{text}");
+        }
+    }
+
+    #[test]
+    fn libraries_say_nothing_below_a_warning_unless_they_are_named() {
+        for text in ["", "info", "debug", "trace", "trace,processor=off"] {
+            let filter = filter(text);
+            assert!(!filter.wants("wasmtime::runtime", Level::INFO), "{text}");
+            assert!(filter.wants("hyper::proto", Level::WARN), "{text}");
+            assert_eq!(filter.of_libraries(), LevelFilter::WARN, "{text}");
+        }
+        let named = filter("wasmtime=debug");
+        assert!(named.wants("wasmtime::runtime", Level::DEBUG) && !named.wants("hyper", Level::INFO));
+        assert_eq!(named.of_libraries(), LevelFilter::DEBUG);
+        assert_eq!(filter("off").of_libraries(), LevelFilter::OFF);
+        assert_eq!(filter("error").of_libraries(), LevelFilter::ERROR);
+    }
+
+    #[test]
+    fn what_is_no_level_is_named() {
+        for (text, wrong) in [("wran", "wran"), ("info,request=none", "none"), ("request=", ""), ("=info", "=info")] {
+            let why = Filter::parse(text).err().unwrap();
+            assert!(why.contains(&format!("{wrong:?}")) && why.contains("TARGET=LEVEL"), "{why}");
+        }
+    }
+}

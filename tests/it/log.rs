@@ -1,0 +1,128 @@
+//! The log: which lines there are, and how they can be turned down.
+
+use serde_json::{Value, json};
+
+use crate::host::{Deployed, TestHost};
+
+/// Three requests: one that goes well, one that panics, one without a token.
+fn traffic(host: &TestHost) -> Deployed {
+    let service = host.deploy("svc", "faults", json!({}));
+    let mut client = host.client();
+    assert_eq!(client.post(&service, br#"{"do":"flag"}"#).status, 200);
+    let headers = [("authorization", service.token.as_str()), ("x-request-id", "r-panic")];
+    client.send("POST", &service.path, &headers, br#"{"do":"panic","message":"out of cheese"}"#);
+    assert_eq!(client.send("POST", &service.path, &[], b"{}").status, 401);
+    service
+}
+
+/// The statuses of the requests that have a line in a log of text.
+fn requests(log: &str) -> Vec<&str> {
+    let lines = log.lines().filter(|line| line.contains(" INFO request "));
+    lines.filter_map(|line| line.split(" status=").nth(1)?.split(' ').next()).collect()
+}
+
+/// Lines are written by a thread, the last of them when the host ends.
+fn log_of(host: TestHost) -> String {
+    let dir = host.end_and_keep();
+    std::fs::read_to_string(dir.path().join("log")).expect("a log")
+}
+
+#[test]
+fn lines_about_requests_can_be_turned_down() {
+    for (log, args, expected) in [
+        ("info", &[][..], &["200", "400", "401"][..]),
+        ("warn", &[], &[]),
+        ("info,request=off", &[], &[]),
+        ("warn,request=info", &[], &["200", "400", "401"]),
+        ("info", &["--access-log", "failures"], &["400", "401"]),
+        ("info", &["--access-log", "0%"], &["400", "401"]),
+        ("info", &["--access-log", "off"], &[]),
+    ] {
+        let host = TestHost::start_logging(log, args);
+        traffic(&host);
+        let text = log_of(host);
+        assert_eq!(requests(&text), expected, "BULKHEAD_LOG={log} {args:?}:\n{text}");
+        assert_eq!(text.contains("service deployed"), log.starts_with("info"), "{log}");
+        // A guest's fault is a warning, whatever becomes of the lines about requests.
+        let fault = text.lines().find(|line| line.contains(" WARN processor: ")).unwrap_or_else(|| panic!("{text}"));
+        for part in ["the processor panicked: out of cheese", " service=svc ", " request_id=r-panic ", " fault=panic "]
+        {
+            assert!(fault.contains(part), "no {part:?} in {fault}");
+        }
+        assert!(fault.contains("stack=") && fault.contains("faults"), "{fault}");
+    }
+}
+
+#[test]
+fn fields_are_written_in_one_way() {
+    let host = TestHost::start_logging("info", &[]);
+    traffic(&host);
+    assert_eq!(host.call_admin("POST", "/api/v1/services/svc/stop", b"").status, 200);
+    assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc", b"").status, 200);
+    let text = log_of(host);
+    assert!(text.lines().filter(|line| line.contains("service=svc")).count() >= 5, "{text}");
+    assert!(!text.contains("service=\"svc\""), "{text}");
+}
+
+#[test]
+fn json_lines_have_the_same_facts_and_no_paths_of_the_build() {
+    let host = TestHost::start_logging("trace", &["--log-format", "json"]);
+    traffic(&host);
+    let text = log_of(host);
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let fault = lines.iter().find(|line| line["fault"] == "panic").expect("a warning");
+    assert_eq!((&fault["level"], &fault["target"]), (&json!("WARN"), &json!("processor")));
+    assert_eq!((&fault["service"], &fault["request_id"]), (&json!("svc"), &json!("r-panic")));
+    for wrong in ["ignoring section", "log.file", "/registry/src/"] {
+        assert!(!text.contains(wrong), "{wrong}");
+    }
+}
+
+#[test]
+fn a_level_that_is_none_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(crate::host::binary())
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+        .arg(dir.path())
+        .env("BULKHEAD_LOG", "info,request=quiet")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("\"quiet\" is no level") && said.contains("TARGET=LEVEL"), "{said}");
+}
+
+/// A deploy that failed in the night is looked for in the log first, by whoever did not make it.
+#[test]
+fn a_refused_change_is_in_the_log_and_in_the_audit_log_with_its_reason() {
+    let host = TestHost::start_logging("warn", &[]);
+    let broken = host.try_deploy("svc", "faults", json!({"model_config": {"initialize": "fail"}}));
+    assert_eq!(broken.json()["code"], "processor_refused", "{}", broken.text());
+    let reason = broken.json()["detail"].as_str().expect("a reason").to_owned();
+    let wrong = host.try_deploy("svc", "faults", json!({"metadata": {"instance": 0}}));
+    assert_eq!(wrong.json()["code"], "invalid_service_file", "{}", wrong.text());
+    // The same for whoever follows the steps.
+    let body = json!({"spec": {"name": "svc", "processor_path": "x"}, "processor": "ab".repeat(32)}).to_string();
+    let steps = [("accept", "application/x-ndjson"), ("x-bulkhead-actor", "alice")];
+    assert_eq!(host.ask_admin("POST", "/api/v1/services", &steps, body.as_bytes()).status, 200);
+
+    let entries = host.call_admin("GET", "/api/v1/audit", b"").json()["entries"].clone();
+    let told: Vec<_> = entries.as_array().unwrap().iter().map(|entry| (&entry["outcome"], &entry["reason"])).collect();
+    let places = json!("the service file has 1 mistake: metadata.instance");
+    let missing = json!(format!("artifact {} is not there; upload it first", "ab".repeat(32)));
+    assert_eq!(
+        told,
+        [
+            (&json!("artifact_missing"), &missing),
+            (&json!("invalid_service_file"), &places),
+            (&json!("processor_refused"), &json!(reason)),
+        ]
+    );
+    let text = log_of(host);
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("a change was refused")).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines.iter().all(|line| line.contains(" WARN ") && line.contains("action=create")), "{text}");
+    assert!(lines[0].contains("service=svc") && lines[0].contains("code=processor_refused"), "{text}");
+    assert!(lines[2].contains("code=artifact_missing") && lines[2].contains("actor=alice"), "{text}");
+}
