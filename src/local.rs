@@ -65,6 +65,9 @@ fn place_model(upload: &Upload, dir: &Path) -> Result<()> {
         let from = file.artifact().file().context("it is on a server")?;
         std::fs::copy(from, &to).with_context(|| format!("cannot copy model file {:?}", file.path()))?;
     }
+    for empty in upload.empty_directories() {
+        std::fs::create_dir_all(empty.below(dir))?;
+    }
     Ok(())
 }
 
