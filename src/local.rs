@@ -159,4 +159,10 @@ impl LineSink for Kept {
     fn dropped(&self, _: Option<RequestId>, count: u64) {
         self.keep(format!("{count} lines dropped (sandbox.log_bytes_per_request)"));
     }
+
+    fn fault(&self, _: Option<RequestId>, _: &Fault, stack: &str) {
+        if !stack.is_empty() {
+            self.keep(format!("stack: {}", stack.replace('\n', " <- ")));
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! how often is for others to decide: see `admission`.
 
 mod answer;
+mod backtrace;
 mod bindings;
 mod clock;
 mod compile;

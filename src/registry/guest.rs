@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::admission::Lanes;
 use crate::call::RequestId;
 use crate::config::{Fuel, ServiceSpec};
-use crate::sandbox::{Guest, InitializeError, Level, LineSink, Program, Settings};
+use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Settings};
 use crate::telemetry::ServiceMetrics;
 
 /// Makes a guest in the background, where its `initialize` may take long.
@@ -65,5 +65,12 @@ impl LineSink for LogSink {
         self.metrics.log_dropped(count);
         let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
         tracing::warn!(target: "processor", service = self.service, request_id, count, "log lines dropped: the request had used up its bytes");
+    }
+
+    fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str) {
+        let (service, version, kind) = (self.service.as_str(), self.version, fault.kind());
+        let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
+        let stack = stack.replace('\n', " <- ");
+        tracing::warn!(target: "processor", service, version, request_id, fault = kind, stack, "{fault}");
     }
 }

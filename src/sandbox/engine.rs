@@ -20,6 +20,9 @@ const GUEST_STACK: usize = 512 << 10;
 /// The host's share of the same stack: host functions run on it too.
 const HOST_STACK_MARGIN: usize = (2 << 20) - GUEST_STACK;
 
+/// Frames of a guest that are kept when it fails. A few are what an author needs; more is cost on every trap.
+pub(super) const MAX_FRAMES: usize = 16;
+
 /// Which check compiled code carries. One kind per engine, because carrying both costs compute twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Metering {
@@ -59,8 +62,7 @@ fn config(metering: Metering) -> Config {
         .memory_guard_size(32 << 20)
         .memory_may_move(false)
         .memory_init_cow(true)
-        // Names and offsets of a few frames are what an author needs; more is cost on every trap.
-        .wasm_backtrace_max_frames(NonZeroUsize::new(16))
+        .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
         // Every proposal no processor needs is a proposal whose bugs cannot reach us.
         .wasm_memory64(false)
         .wasm_multi_memory(false)

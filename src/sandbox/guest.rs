@@ -9,8 +9,9 @@ use wasmtime::Store;
 use wasmtime::component::Instance;
 
 use super::answer;
+use super::backtrace::stack;
 use super::bindings::bulkhead::processor::types::{Failure, Request, Response};
-use super::fault::{Circumstances, Fault, classify, stack};
+use super::fault::{Circumstances, Fault, classify};
 use super::host::HostState;
 use super::program::{Entries, Program};
 use crate::call::{Answer, Call};
@@ -240,7 +241,9 @@ fn failed(state: &mut HostState, error: &wasmtime::Error, fuel_budget: u64) -> B
         memory_limit: state.limits.memory_limit(),
         fuel_budget,
     };
-    Box::new(Failed { fault: classify(error, circumstances), stack: stack(error) })
+    let failed = Failed { fault: classify(error, circumstances), stack: stack(error) };
+    state.lines.fault(&failed.fault, &failed.stack);
+    Box::new(failed)
 }
 
 /// Each call's part of what a batch has burnt together. The parts add up to the whole.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use super::fault::Fault;
 use super::host::SLICE_OF_HOST_WORK;
 use crate::call::RequestId;
 
@@ -50,6 +51,8 @@ pub trait LineSink: Send + Sync + 'static {
     fn line(&self, request: Option<RequestId>, level: Level, text: &str);
     /// `count` lines of one request were dropped because it had used up its bytes.
     fn dropped(&self, request: Option<RequestId>, count: u64);
+    /// The guest failed. `stack` has its frames, innermost first, one a line; it is empty where there are none.
+    fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str);
 }
 
 /// The lines of one guest. Cloning gives another handle on the same lines.
@@ -113,6 +116,12 @@ impl Lines {
         if dropped > 0 {
             self.sink.dropped(state.request, dropped);
         }
+    }
+
+    /// Tells of a fault of the guest, which is the host's word and takes none of the request's bytes.
+    pub(super) fn fault(&self, fault: &Fault, stack: &str) {
+        let request = self.state().request;
+        self.sink.fault(request, fault, stack);
     }
 
     /// A message of several lines is several lines; past `MAX_MESSAGE` it is cut.
@@ -246,6 +255,9 @@ mod tests {
         }
         fn dropped(&self, _: Option<RequestId>, count: u64) {
             self.0.lock().unwrap().push(format!("dropped {count}"));
+        }
+        fn fault(&self, _: Option<RequestId>, fault: &Fault, _: &str) {
+            self.0.lock().unwrap().push(format!("fault {fault}"));
         }
     }
 

@@ -11,11 +11,12 @@ use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
 use super::Running;
+use super::backtrace::stack;
 use super::bindings::batch::{BatchProcessor, BatchProcessorIndices};
 use super::bindings::bulkhead::processor::types::Model;
 use super::bindings::{Processor, ProcessorIndices};
 use super::engine::Metering;
-use super::fault::{Circumstances, classify, stack};
+use super::fault::{Circumstances, classify};
 use super::guest::Guest;
 use super::host::HostState;
 use super::lines::LineSink;
@@ -213,7 +214,9 @@ impl Program {
                     memory_limit: state.limits.memory_limit(),
                     fuel_budget: u64::MAX,
                 };
-                Err(InitializeError::Fault { what: classify(&error, circumstances).to_string(), stack: stack(&error) })
+                let (fault, stack) = (classify(&error, circumstances), stack(&error));
+                store.data().lines.fault(&fault, &stack);
+                Err(InitializeError::Fault { what: fault.to_string(), stack })
             }
         }
     }
