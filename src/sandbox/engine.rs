@@ -10,7 +10,8 @@ use wasmtime::{
     Strategy,
 };
 
-use super::limits::{MAX_IMAGE, MAX_TABLE_ELEMENTS};
+use super::limits::{MAX_IMAGE, MAX_INSTANCE_BYTES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use super::needs::{CORE_INSTANCES_PER_PLACE, TABLES_PER_PLACE};
 
 /// How often an unmetered guest is asked to step aside. The first slice of a call ends at the next tick.
 const EPOCH_TICK: Duration = Duration::from_millis(1);
@@ -63,9 +64,10 @@ fn config(metering: Metering) -> Config {
         .memory_may_move(false)
         .memory_init_cow(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
+        // The engine's own adapters between components copy from one memory to another.
+        .wasm_multi_memory(true)
         // Every proposal no processor needs is a proposal whose bugs cannot reach us.
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_custom_page_sizes(false)
         .wasm_tail_call(false)
         .wasm_wide_arithmetic(false)
@@ -104,19 +106,22 @@ fn compiling_config(metering: Metering, functions: Option<Arc<dyn CacheStore>>) 
 
 /// An engine that runs guests from a pool of reserved slots.
 ///
-/// `guests` is how many may live at once over all services; `memory` the largest linear memory any may have, in bytes.
-pub(super) fn running(metering: Metering, guests: u32, memory: usize) -> wasmtime::Result<Engine> {
-    // Components carry small adapter modules beside the program; the pool must have places for them.
-    const CORE_PER_GUEST: u32 = 5;
-    const TABLES_PER_GUEST: u32 = 3;
+/// `places` is how many guests of one memory may live at once over all services: see [`super::needs`]. `memory` is the
+/// largest linear memory any may have, in bytes.
+pub(super) fn running(metering: Metering, places: u32, memory: usize) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(guests)
-        .total_core_instances(guests.saturating_mul(CORE_PER_GUEST))
-        .total_memories(guests)
-        .total_tables(guests.saturating_mul(TABLES_PER_GUEST))
-        .total_stacks(guests)
+    pool.total_component_instances(places)
+        .total_core_instances(places.saturating_mul(CORE_INSTANCES_PER_PLACE))
+        .total_memories(places)
+        .total_tables(places.saturating_mul(TABLES_PER_PLACE))
+        .total_stacks(places)
+        .max_core_instances_per_component(MAX_INSTANCES as u32)
+        .max_memories_per_component(MAX_MEMORIES as u32)
+        .max_tables_per_component(MAX_TABLES as u32)
+        .max_core_instance_size(MAX_INSTANCE_BYTES)
+        .max_component_instance_size(MAX_INSTANCE_BYTES)
         .max_memory_size(memory)
-        .max_memories_per_module(1)
+        .max_memories_per_module(MAX_MEMORIES as u32)
         .max_tables_per_module(4)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(256)

@@ -1,5 +1,6 @@
 //! What compiles uploads: one child at a time, with nothing of the host's, and never longer than the host lives.
 
+mod composed;
 mod sizes;
 
 use std::fs;
