@@ -41,6 +41,7 @@ mod snapshots;
 mod soak;
 mod spent;
 mod tokens;
+mod toolchains;
 mod uploads;
 mod versions;
 mod warm_up;
