@@ -292,7 +292,7 @@ fn check_kind(wasm: &Path) -> Result<(), CompileError> {
 mod tests {
     use super::*;
 
-    /// What the child says itself when it breaks down names files of the machine that it was built on.
+    /// The words of a child that breaks down name files of the machine that it was built on.
     #[test]
     fn how_a_child_ended_is_told_in_plain_words() {
         let raw =

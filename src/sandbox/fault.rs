@@ -26,7 +26,7 @@ pub enum Fault {
     /// Calls went deeper than there is room for; the function is the one that recurses, where that is known.
     StackOverflow {
         function: Option<String>,
-        /// What else it may have been.
+        /// The other thing that it may have been.
         or_else: Option<&'static str>,
     },
     /// The guest ended itself after memory was refused; the limit is in bytes.

@@ -66,7 +66,7 @@ pub struct Settings {
 pub struct Program {
     engine: Engine,
     rooms: Rooms,
-    /// What one of its guests takes of the pool.
+    /// Places of the pool that one of its guests takes.
     needs: Needs,
     /// Kept so that other programs of the same code find it.
     _code: Arc<Component>,

@@ -111,7 +111,7 @@ struct AnyModelFile {
     /// Required of a file; a directory has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
-    /// Whether it is an empty directory. Those that hold files come with their files.
+    /// Marks an empty directory. Directories that hold files come with their files.
     #[serde(default, skip_serializing_if = "is_false")]
     directory: bool,
 }

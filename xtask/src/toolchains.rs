@@ -16,7 +16,7 @@ const STARLINGMONKEY: [(&str, &[&str]); 2] =
 const QUICKJS: [(&str, &[&str]); 2] = [("quickjs", &["--sync"]), ("quickjs-async", &[])];
 const PYTHON: &str = "python";
 
-/// What could be made, and what not.
+/// The guests that could be made, and those that could not.
 pub(crate) struct Guests {
     /// Holds NAME.wasm of each.
     pub(crate) directory: PathBuf,

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::TARGET;
 
-/// What cargo says of a build script that failed; the crate and its version follow.
+/// Words of cargo for a build script that failed; the crate and its version follow.
 const FAILED: &str = "failed to run custom build command for `";
 /// Bytes of a line that are looked at.
 const MOST_OF_A_LINE: usize = 4 << 10;
@@ -43,7 +43,7 @@ const WITHOUT_C: [(&[&str], &str); 14] = [
     (&["pcre2-sys", "hyperscan-sys", "re2-sys"], "`regex` or `fancy-regex`"),
 ];
 
-/// What was heard of a build that failed.
+/// The facts that cargo's words told of a build that failed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
     /// The crate whose build script failed first.

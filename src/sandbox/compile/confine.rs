@@ -50,7 +50,7 @@ pub(super) fn limit_of(signal: i32, said: &str) -> Option<String> {
     }
 }
 
-/// Whether what a child said tells that it got no more memory.
+/// Tells whether a child's words say that it got no more memory.
 pub(super) fn is_out_of_memory(said: &str) -> bool {
     ["memory allocation of", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words))
 }

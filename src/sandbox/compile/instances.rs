@@ -80,7 +80,7 @@ enum Capture {
     Captured(usize),
 }
 
-/// What an instance of a module adds.
+/// Memories and tables that an instance of a module adds.
 #[derive(Clone, Copy, Default)]
 struct Module {
     memories: u64,
@@ -108,10 +108,11 @@ struct Space<'a> {
 }
 
 impl Step<'_> {
-    /// How much following it costs.
+    /// Cost of following the step: its items.
     fn cost(&self) -> u64 {
         match self {
             Self::Instance(_, named) | Self::Bundle(named) => 1 + named.len() as u64,
+            Self::Component(inner) => 1 + inner.captures.len() as u64,
             _ => 1,
         }
     }
@@ -227,7 +228,9 @@ fn definition(wasm: &[u8]) -> Result<Definition<'_>, Refusal> {
             if open_module.see(&payload)? {
                 let step = Step::Module(std::mem::take(open_module));
                 module = None;
-                open.last_mut().map(|definition| definition.steps.push(step));
+                if let Some(definition) = open.last_mut() {
+                    definition.steps.push(step);
+                }
             }
             continue;
         }

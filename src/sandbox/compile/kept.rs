@@ -45,7 +45,7 @@ pub(super) struct Found {
     pub(super) hidden: Option<String>,
 }
 
-/// What lies in the cache under a name.
+/// State of the cache under a name.
 enum Kept {
     There(Found),
     Absent,

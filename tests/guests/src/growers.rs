@@ -1,14 +1,17 @@
 //! Components that are small to send, and dear to hold: what the compiler makes of them would fill the host's own memory.
 
-use wasm_encoder::{CodeSection, ElementSection, Elements, Function, FunctionSection, Module, TypeSection, ValType};
+use wasm_encoder::{
+    CodeSection, ConstExpr, DataSection, ElementSection, Elements, Function, FunctionSection, GlobalSection,
+    GlobalType, MemorySection, MemoryType, Module, TypeSection, ValType,
+};
 
 use super::composed::{composed, doubled};
 use super::random::{push_instance, push_module};
 use super::{Expect, Hostile, component_of, good};
 
-/// Each with the words it is refused with.
+/// Each with the words it is refused with; the last ones just pass.
 pub fn growers() -> Vec<Hostile> {
-    use Expect::Refused;
+    use Expect::{Answer, Refused};
     let module = "(core module $m (memory 0) (table 0 funcref)) (core instance (instantiate $m))";
     vec![
         grower(
@@ -48,6 +51,18 @@ pub fn growers() -> Vec<Hostile> {
             long_names(100, 60_000),
         ),
         grower("C20-fields", "types with ten thousand fields", Refused("type size exceeds"), fields(120, 9000)),
+        grower(
+            "C20-globals",
+            "four hundred thousand globals in modules that nobody uses",
+            Answer,
+            unused(40, &globals(9_900)),
+        ),
+        grower(
+            "C20-data",
+            "data segments far from each other in a module that nobody uses",
+            Answer,
+            unused(1, &segments(39_000)),
+        ),
     ]
 }
 
@@ -61,6 +76,38 @@ fn beside(module: &Module) -> Vec<u8> {
     push_module(&mut component, &module.clone().finish());
     push_instance(&mut component, 1, &[]);
     component
+}
+
+/// The good processor beside so many copies of a module.
+fn unused(count: usize, module: &Module) -> Vec<u8> {
+    let module = module.clone().finish();
+    let mut component = good();
+    (0..count).for_each(|_| push_module(&mut component, &module));
+    component
+}
+
+fn globals(count: u32) -> Module {
+    let mut globals = GlobalSection::new();
+    for n in 0..count {
+        let ty = GlobalType { val_type: ValType::I64, mutable: n % 2 == 0, shared: false };
+        globals.global(ty, &ConstExpr::i64_const(n.into()));
+    }
+    let mut module = Module::new();
+    module.section(&globals);
+    module
+}
+
+/// Segments that lie so far apart that no image is made of them.
+fn segments(count: u32) -> Module {
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType { minimum: 65536, maximum: None, memory64: false, shared: false, page_size_log2: None });
+    let mut data = DataSection::new();
+    for n in 0..count {
+        data.active(0, &ConstExpr::i32_const((n << 16) as i32), [1]);
+    }
+    let mut module = Module::new();
+    module.section(&memories).section(&data);
+    module
 }
 
 fn wide_types(count: usize, parameters: usize) -> Vec<u8> {
