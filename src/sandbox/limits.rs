@@ -12,8 +12,8 @@ pub(super) const MAX_MEMORIES: usize = 16;
 /// no part of the guest's memory limit.
 pub(super) const MAX_INSTANCE_BYTES: usize = 1 << 20;
 /// Bytes of the description of compiled code, which the host decodes: types, names, instances. Decoded it takes up to
-/// twenty times as much. CPython has 0.6 MiB.
-pub(super) const MAX_DESCRIPTION: usize = 3 << 20;
+/// twenty times as much. CPython has 0.6 MiB, so that two of them fit.
+pub(super) const MAX_DESCRIPTION: usize = 2 << 20;
 /// Handles a guest may have open at once.
 pub(super) const MAX_HANDLES: usize = 1024;
 
