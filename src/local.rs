@@ -18,7 +18,7 @@ use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
 use crate::front::local::{self as verdicts, Verdict};
 use crate::registry::guest_settings;
-use crate::sandbox::{Capacity, Guest, Level, LineSink, Run, Sandbox};
+use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox};
 
 /// Before a service's name in the path of a request.
 const PREDICT: &str = "/api/predict";
@@ -68,6 +68,9 @@ fn place_model(upload: &Upload, dir: &Path) -> Result<()> {
         }
         let from = file.artifact().file().context("it is on a server")?;
         std::fs::copy(from, &to).with_context(|| format!("cannot copy model file {:?}", file.path()))?;
+    }
+    for empty in upload.empty_directories() {
+        std::fs::create_dir_all(empty.below(dir))?;
     }
     Ok(())
 }
@@ -160,5 +163,11 @@ impl LineSink for Kept {
 
     fn dropped(&self, _: Option<RequestId>, count: u64) {
         self.keep(format!("{count} lines dropped (sandbox.log_bytes_per_request)"));
+    }
+
+    fn fault(&self, _: Option<RequestId>, _: &Fault, stack: &str) {
+        if !stack.is_empty() {
+            self.keep(format!("stack: {}", stack.replace('\n', " <- ")));
+        }
     }
 }

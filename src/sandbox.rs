@@ -8,6 +8,7 @@
 //! how often is for others to decide: see `admission`.
 
 mod answer;
+mod backtrace;
 mod bindings;
 mod clock;
 mod compile;
@@ -19,6 +20,7 @@ mod guest;
 mod host;
 mod limits;
 mod lines;
+mod needs;
 mod program;
 mod room;
 mod snapshot;
@@ -46,7 +48,8 @@ pub use self::snapshot::{Draft, NotTaken, Snapshot};
 /// How much room the host keeps for guests.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Guests over all services, metered and unmetered ones each; a guest reserves address space, not memory.
+    /// Guests over all services, metered and unmetered ones each; a guest reserves address space, not memory. One of
+    /// several memories counts as so many.
     pub guests: u32,
     /// The largest memory limit a service may set, in bytes.
     pub memory: usize,
@@ -138,8 +141,8 @@ impl Sandbox {
         if let Some(name) = &settings.image {
             let kept = self.compiler.image(&running.engine, metering, name).await;
             match kept.map_err(|error| PrepareError::Compile(error.into()))? {
-                Image::There(component) => {
-                    let program = Program::link(running, metering, component, settings, sink, true);
+                Image::There(component, needs) => {
+                    let program = Program::link(running, metering, (component, needs), settings, sink, true);
                     let program = program.map_err(PrepareError::Link)?.into();
                     return Ok(Prepared { program, snapshot: Snapshot::Taken });
                 }
@@ -149,8 +152,8 @@ impl Sandbox {
         }
         let wanted = settings.image.clone().filter(|_| never.is_none());
         let code = self.compiler.compile(&running.engine, metering, wasm, sha256, wanted.is_some());
-        let Code { component, hidden, functions } = code.await.map_err(PrepareError::Compile)?;
-        let program = Program::link(running, metering, component, settings, sink, false);
+        let Code { component, needs, hidden, functions } = code.await.map_err(PrepareError::Compile)?;
+        let program = Program::link(running, metering, (component, needs), settings, sink, false);
         let program = program.map_err(PrepareError::Link)?.into();
         let snapshot = match (wanted, never, hidden) {
             (Some(name), None, None) => Snapshot::Possible(Draft { wasm: wasm.to_owned(), name, metering, functions }),

@@ -4,11 +4,13 @@
 //! afterwards.
 
 mod flags;
+mod native;
 
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -16,6 +18,7 @@ use indicatif::HumanBytes;
 use serde::Deserialize;
 use serde_json::json;
 
+use self::native::Heard;
 use super::failure::{Exit, Failure};
 use super::screen::Screen;
 
@@ -25,6 +28,9 @@ const TARGET: &str = "wasm32-wasip2";
 The component is copied to DIR/NAME.wasm, where NAME is the crate's. It is compiled with vector instructions and unrolled
 loops, besides the rustflags of the project's .cargo/config.toml. Those of the environment variable RUSTFLAGS come after ours
 and so have the last word; as always with cargo, they replace the ones of the file.
+
+A dependency that is written in C or C++ needs wasi-sdk, whose directory WASI_SDK_PATH names; many such crates have a
+feature that is Rust alone, and where one fails the last line of the error names it.
 
 Examples:
   bulkhead build
@@ -149,14 +155,38 @@ fn compile(directory: &Path, package: &Package, debug: bool) -> Result<PathBuf> 
     }
     let (variable, flags) = flags::variable(|name| std::env::var_os(name));
     command.env(variable, flags);
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|cause| not_run("cargo", &cause))?;
+    draw(&mut command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|cause| not_run("cargo", &cause))?;
     let messages = child.stdout.take().context("cargo has no output")?;
+    let said = child.stderr.take().context("cargo has no output")?;
+    let listener = thread::spawn(move || Heard::pass_on(said, io::stderr()));
     let component = find_component(BufReader::new(messages), package);
     let status = child.wait().context("cannot wait for cargo")?;
+    let heard = listener.join().ok().and_then(Result::ok).unwrap_or_default();
     if !status.success() {
-        bail!("cargo could not build `{}`; it says why above", package.name);
+        bail!("{}", heard.explain(&package.name));
     }
     component?.ok_or_else(|| anyhow!("cargo built `{}` but named no .wasm file", package.name))
+}
+
+/// Has cargo draw as if it wrote to the terminal itself, where what it says is passed on to one.
+fn draw(command: &mut Command) {
+    let stderr = io::stderr();
+    if !stderr.is_terminal() {
+        return;
+    }
+    let columns = rustix::termios::tcgetwinsize(&stderr).map_or(80, |size| size.ws_col.max(20));
+    let unless_set = |name: &str| std::env::var_os(name).is_none();
+    for (name, value) in [
+        ("CARGO_TERM_COLOR", "always".to_owned()),
+        ("CARGO_TERM_PROGRESS_WHEN", "always".to_owned()),
+        ("CARGO_TERM_PROGRESS_WIDTH", columns.to_string()),
+    ] {
+        if unless_set(name) {
+            command.env(name, value);
+        }
+    }
 }
 
 fn find_component(messages: impl BufRead, package: &Package) -> Result<Option<PathBuf>> {

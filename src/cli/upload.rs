@@ -20,7 +20,7 @@ mod send;
 mod source;
 
 use gather::Gatherer;
-pub(crate) use relative::RelativePath;
+pub use relative::RelativePath;
 pub(crate) use send::send;
 use source::{ARTIFACT, Source};
 
@@ -43,6 +43,8 @@ pub struct ModelFile {
 #[derive(Debug)]
 pub(crate) struct Model {
     files: Vec<ModelFile>,
+    /// Those that hold nothing; all others come with their files.
+    empty_directories: Vec<RelativePath>,
     entry: Option<String>,
 }
 
@@ -122,6 +124,11 @@ impl Upload {
         self.model.as_ref().map_or(&[], |model| &model.files)
     }
 
+    /// Directories of the model that hold nothing.
+    pub fn empty_directories(&self) -> &[RelativePath] {
+        self.model.as_ref().map_or(&[], |model| &model.empty_directories)
+    }
+
     /// The service file's `model_entry`; where it has none, the model's only file.
     pub fn model_entry(&self) -> Option<&str> {
         self.model.as_ref()?.entry.as_deref()
@@ -140,7 +147,7 @@ impl Upload {
         json!({
             "spec": spec,
             "processor": self.processor.sha256,
-            "model": manifest(self.model()),
+            "model": self.model.as_ref().map_or_else(|| json!([]), Model::manifest),
             "warm_up": self.warm_up.as_ref().map(Artifact::sha256),
         })
     }
@@ -179,8 +186,7 @@ impl Change {
             body.insert("processor".to_owned(), json!(processor.sha256));
         }
         if let Some(model) = &self.model {
-            let files = model.as_ref().map_or(&[][..], |model| &model.files);
-            body.insert("model".to_owned(), manifest(files));
+            body.insert("model".to_owned(), model.as_ref().map_or_else(|| json!([]), Model::manifest));
         }
         if let Some(warm_up) = &self.warm_up {
             body.insert("warm_up".to_owned(), json!(warm_up.as_ref().map(Artifact::sha256)));
@@ -215,11 +221,15 @@ fn text<'a>(file: &'a Value, key: &str) -> Result<Option<&'a str>> {
     }
 }
 
-fn manifest(files: &[ModelFile]) -> Value {
-    let rows = files
-        .iter()
-        .map(|file| json!({ "path": file.path(), "sha256": file.artifact.sha256, "size": file.artifact.bytes }));
-    Value::Array(rows.collect())
+impl Model {
+    /// The list of what the model's directory holds, as the server takes it.
+    fn manifest(&self) -> Value {
+        let files = self.files.iter();
+        let files = files
+            .map(|file| json!({ "path": file.path(), "sha256": file.artifact.sha256, "size": file.artifact.bytes }));
+        let empty = self.empty_directories.iter().map(|path| json!({ "path": path.as_str(), "directory": true }));
+        Value::Array(files.chain(empty).collect())
+    }
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ impl Refusal {
             Fault::Host { reason } => Self::Internal { cause: reason },
             fault @ (Fault::Panic { .. }
             | Fault::Trap { .. }
-            | Fault::StackOverflow
+            | Fault::StackOverflow { .. }
             | Fault::OutOfMemory { .. }
             | Fault::BadAnswer { .. }) => exception(fault.to_string()),
         }

@@ -98,7 +98,7 @@ mod tests {
     fn record(keys: &Value) -> Record {
         let mut file = json!({"name": "a", "processor_path": "a.wasm", "token": "t"});
         file.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        let model = |path: &str, byte| ModelFile { path: path.into(), sha256: digest(byte), size: 1 };
+        let model = |path: &str, byte| ModelFile { path: path.into(), sha256: digest(byte), size: 1, directory: false };
         Record {
             name: "a".into(),
             version: 7,

@@ -6,11 +6,8 @@ use std::sync::Arc;
 use crate::admission::Lanes;
 use crate::call::RequestId;
 use crate::config::{Fuel, ServiceSpec};
-use crate::sandbox::{Failed, Guest, InitializeError, Level, LineSink, Program, Settings};
+use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Settings};
 use crate::telemetry::ServiceMetrics;
-
-/// Bytes of a stack that the log gets; a deep one repeats itself.
-const STACK_LOGGED: usize = 4 << 10;
 
 /// Makes a guest in the background, where its `initialize` may take long.
 pub(super) async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
@@ -70,12 +67,11 @@ impl LineSink for LogSink {
         tracing::warn!(target: "processor", service = self.service, request_id, count, "log lines dropped: the request had used up its bytes");
     }
 
-    fn fault(&self, request: Option<RequestId>, failed: &Failed) {
-        let (service, version) = (self.service.as_str(), self.version);
+    fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str) {
+        let (service, version, kind) = (self.service.as_str(), self.version, fault.kind());
         let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
-        let (fault, error) = (failed.fault.kind(), &failed.fault);
-        let end = failed.stack.floor_char_boundary(STACK_LOGGED);
-        let stack = (end > 0).then(|| &failed.stack[..end]);
-        tracing::warn!(target: "processor", service, version, request_id, fault, stack, "{error}");
+        let frames = (!stack.is_empty()).then(|| stack.replace('\n', " <- "));
+        let stack = frames.as_deref();
+        tracing::warn!(target: "processor", service, version, request_id, fault = kind, stack, "{fault}");
     }
 }

@@ -50,7 +50,7 @@ impl History {
         if is_gone(&version.processor.sha256) {
             return Err(gone("its processor".into(), &version.processor.sha256));
         }
-        if let Some(file) = version.model.iter().find(|file| is_gone(&file.sha256)) {
+        if let Some(file) = version.model.iter().find(|file| !file.directory && is_gone(&file.sha256)) {
             return Err(gone(format!("its model file {:?}", file.path), &file.sha256));
         }
         match &version.warm_up {

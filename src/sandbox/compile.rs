@@ -6,14 +6,17 @@
 //! An upload is compiled such that it shows what its memories and globals hold. Once a guest of it has been initialised,
 //! what it shows becomes the beginning of a second component, an image, whose guests need no `initialize` any more.
 
+mod bounds;
 mod child;
 mod confine;
 mod expose;
 mod functions;
 mod inspect;
+mod instances;
 mod instrument;
 mod kept;
 mod mapped;
+mod measure;
 mod offered;
 
 use std::ffi::OsStr;
@@ -21,7 +24,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +39,7 @@ pub(super) use self::kept::Image;
 use self::mapped::Mapped;
 
 use super::engine::Metering;
+use super::needs::Needs;
 use crate::failpoint;
 
 /// The child is niced, so on a busy machine its processor seconds take their time.
@@ -90,6 +94,7 @@ pub(super) struct Compiler {
 /// The compiled form of an upload.
 pub(super) struct Code {
     pub(super) component: Arc<Component>,
+    pub(super) needs: Needs,
     /// Why it does not show its state, where it does not.
     pub(super) hidden: Option<String>,
     /// What its compilation learnt, for the one of its image; nothing where it was compiled before.
@@ -122,7 +127,10 @@ impl Compiler {
         has_image: bool,
     ) -> Result<Code, CompileError> {
         let place = kept::Place::new(&self.cache, &self.mapped, engine, metering, sha256);
-        let code = |(component, hidden), functions| Code { component, hidden, functions };
+        let code = |found: kept::Found, functions| {
+            let kept::Found { component, needs, hidden } = found;
+            Code { component, needs, hidden, functions }
+        };
         if let Some(found) = place.load(engine).await? {
             return Ok(code(found, None));
         }
@@ -139,9 +147,9 @@ impl Compiler {
             args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
         }
         let started = Instant::now();
-        let hidden = self.run_child(metering, &args).await?;
+        let told = self.run_child(metering, &args).await?;
         tracing::info!(processor = sha256, took = ?started.elapsed(), "processor compiled");
-        let found = place.keep(engine, fresh, hidden).await?;
+        let found = place.keep(engine, fresh, told).await?;
         Ok(code(found, functions))
     }
 
@@ -159,12 +167,12 @@ impl Compiler {
         engine: &Engine,
         metering: Metering,
         draft: Draft<'_>,
-    ) -> Result<Arc<Component>, String> {
+    ) -> Result<(Arc<Component>, Needs), String> {
         let place = kept::Place::new(&self.cache, &self.mapped, engine, metering, draft.name);
         let Ok(_turn) = self.turn.acquire().await else { return Err("the host ends".into()) };
         // Somebody may have made the same while this one waited.
         match place.image(engine).await.map_err(|error| on_disk(&error))? {
-            Image::There(component) => return Ok(component),
+            Image::There(component, needs) => return Ok((component, needs)),
             Image::Never(reason) => return Err(reason),
             Image::Absent => {}
         }
@@ -176,11 +184,11 @@ impl Compiler {
         }
         let started = Instant::now();
         match self.run_child(metering, &args).await {
-            Ok(_) => {
+            Ok(told) => {
                 tracing::info!(image = draft.name, took = ?started.elapsed(), "image compiled");
                 failpoint::reach("snapshot.compiled");
-                let kept = place.keep(engine, fresh, String::new()).await;
-                kept.map(|(component, _)| component).map_err(|error| error.to_string())
+                let kept = place.keep(engine, fresh, told).await;
+                kept.map(|found| (found.component, found.needs)).map_err(|error| error.to_string())
             }
             Err(CompileError::Io(error)) => Err(on_disk(&error)),
             Err(error) => {
@@ -223,14 +231,30 @@ impl Compiler {
                 }
                 Ok(answer)
             }
-            Some(child::REFUSED) => Err(CompileError::Refused(complaint)),
+            Some(child::REFUSED) => Err(CompileError::Refused(printable(&complaint))),
             Some(child::DISK_FULL) => Err(CompileError::Io(io::ErrorKind::StorageFull.into())),
-            _ => Err(CompileError::Stopped(match status.signal().and_then(confine::limit_of) {
-                Some(limit) => limit,
-                None => format!("the compiler ended with {status}; {complaint}"),
-            })),
+            _ => Err(CompileError::Stopped(stopped(status, &complaint))),
         }
     }
+}
+
+/// Says in words for everybody why the child did not come to its end. What it said itself is for the log: it may speak of
+/// the machine that the host was built on.
+fn stopped(status: ExitStatus, complaint: &str) -> String {
+    if let Some(limit) = status.signal().and_then(|signal| confine::limit_of(signal, complaint)) {
+        tracing::warn!(%status, complaint, limit, "compilation stopped at a limit");
+        return limit;
+    }
+    tracing::error!(%status, complaint, "the compiler broke down");
+    if confine::is_out_of_memory(complaint) {
+        return confine::out_of_memory();
+    }
+    "the compiler cannot cope with it and broke down; the host's log says more".into()
+}
+
+/// The same text without control characters, which a name in a component may hold.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] }).collect()
 }
 
 /// Why an image was not made, where neither it nor its processor is at fault.
@@ -261,5 +285,40 @@ fn check_kind(wasm: &Path) -> Result<(), CompileError> {
         ),
         [0x7f, b'E', b'L', b'F', ..] => refuse("it is machine code; upload the WebAssembly component it was made from"),
         _ => refuse("it is not WebAssembly; a component is needed (a file that begins with \\0asm)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a child that breaks down name files of the machine that it was built on.
+    #[test]
+    fn how_a_child_ended_is_told_in_plain_words() {
+        let raw =
+            "thread 'main' panicked at /home/builder/registry/wasmtime-environ/src/adapt.rs:249:14:\nnote: run with";
+        let exited = |code: i32| ExitStatus::from_raw(code << 8);
+        let killed = ExitStatus::from_raw;
+        for (status, said, told) in [
+            (exited(child::PANICKED.into()), raw, "cannot cope with it"),
+            (exited(101), raw, "cannot cope with it"),
+            (killed(libc::SIGSEGV), "", "cannot cope with it"),
+            (killed(libc::SIGABRT), "memory allocation of 17 bytes failed", "3072 MiB of memory"),
+            (exited(child::PANICKED.into()), "panicked: Cannot allocate memory (os error 12)", "3072 MiB of memory"),
+            (killed(libc::SIGABRT), "thread 'main' has overflowed its stack", "nested more deeply"),
+            (killed(libc::SIGABRT), "", "cannot cope with it"),
+            (killed(libc::SIGXCPU), "", "60 s of processor time"),
+            (killed(libc::SIGKILL), "", "the machine's memory"),
+            (killed(libc::SIGXFSZ), "", "256 MiB"),
+        ] {
+            let found = stopped(status, said);
+            assert!(found.contains(told), "{status} {said}: {found}");
+            assert!(!found.contains('/') && !found.contains("panicked"), "{found}");
+        }
+    }
+
+    #[test]
+    fn names_of_a_component_do_not_drive_a_terminal() {
+        assert_eq!(printable("it imports \u{1b}[2J\r\nä"), "it imports \\u{1b}[2J\\r\\nä");
     }
 }

@@ -10,7 +10,8 @@ use wasmtime::{
     Strategy,
 };
 
-use super::limits::{MAX_IMAGE, MAX_TABLE_ELEMENTS};
+use super::limits::{MAX_IMAGE, MAX_INSTANCE_BYTES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use super::needs::{CORE_INSTANCES_PER_PLACE, TABLES_PER_PLACE};
 
 /// How often an unmetered guest is asked to step aside. The first slice of a call ends at the next tick.
 const EPOCH_TICK: Duration = Duration::from_millis(1);
@@ -19,6 +20,9 @@ const EPOCH_TICK: Duration = Duration::from_millis(1);
 const GUEST_STACK: usize = 512 << 10;
 /// The host's share of the same stack: host functions run on it too.
 const HOST_STACK_MARGIN: usize = (2 << 20) - GUEST_STACK;
+
+/// Frames of a guest that are kept when it fails. A few are what an author needs; more is cost on every trap.
+pub(super) const MAX_FRAMES: usize = 16;
 
 /// Which check compiled code carries. One kind per engine, because carrying both costs compute twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,11 +63,11 @@ fn config(metering: Metering) -> Config {
         .memory_guard_size(32 << 20)
         .memory_may_move(false)
         .memory_init_cow(true)
-        // Names and offsets of a few frames are what an author needs; more is cost on every trap.
-        .wasm_backtrace_max_frames(NonZeroUsize::new(16))
+        .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
+        // The engine's own adapters between components copy from one memory to another.
+        .wasm_multi_memory(true)
         // Every proposal no processor needs is a proposal whose bugs cannot reach us.
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_custom_page_sizes(false)
         .wasm_tail_call(false)
         .wasm_wide_arithmetic(false)
@@ -102,19 +106,22 @@ fn compiling_config(metering: Metering, functions: Option<Arc<dyn CacheStore>>) 
 
 /// An engine that runs guests from a pool of reserved slots.
 ///
-/// `guests` is how many may live at once over all services; `memory` the largest linear memory any may have, in bytes.
-pub(super) fn running(metering: Metering, guests: u32, memory: usize) -> wasmtime::Result<Engine> {
-    // Components carry small adapter modules beside the program; the pool must have places for them.
-    const CORE_PER_GUEST: u32 = 5;
-    const TABLES_PER_GUEST: u32 = 3;
+/// `places` is how many guests of one memory may live at once over all services: see [`super::needs`]. `memory` is the
+/// largest linear memory any may have, in bytes.
+pub(super) fn running(metering: Metering, places: u32, memory: usize) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(guests)
-        .total_core_instances(guests.saturating_mul(CORE_PER_GUEST))
-        .total_memories(guests)
-        .total_tables(guests.saturating_mul(TABLES_PER_GUEST))
-        .total_stacks(guests)
+    pool.total_component_instances(places)
+        .total_core_instances(places.saturating_mul(CORE_INSTANCES_PER_PLACE))
+        .total_memories(places)
+        .total_tables(places.saturating_mul(TABLES_PER_PLACE))
+        .total_stacks(places)
+        .max_core_instances_per_component(MAX_INSTANCES as u32)
+        .max_memories_per_component(MAX_MEMORIES as u32)
+        .max_tables_per_component(MAX_TABLES as u32)
+        .max_core_instance_size(MAX_INSTANCE_BYTES)
+        .max_component_instance_size(MAX_INSTANCE_BYTES)
         .max_memory_size(memory)
-        .max_memories_per_module(1)
+        .max_memories_per_module(MAX_MEMORIES as u32)
         .max_tables_per_module(4)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(256)

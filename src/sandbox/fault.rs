@@ -4,6 +4,8 @@ use std::fmt;
 
 use wasmtime::Trap;
 
+use super::backtrace::{self, Place};
+
 /// Why a call gave no answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -21,7 +23,12 @@ pub enum Fault {
     Trap {
         reason: String,
     },
-    StackOverflow,
+    /// Calls went deeper than there is room for; the function is the one that recurses, where that is known.
+    StackOverflow {
+        function: Option<String>,
+        /// The other thing that it may have been.
+        or_else: Option<&'static str>,
+    },
     /// The guest ended itself after memory was refused; the limit is in bytes.
     OutOfMemory {
         limit: usize,
@@ -48,7 +55,7 @@ impl Fault {
     /// Whether the guest broke down by itself, rather than being stopped or answering nonsense.
     pub const fn is_crash(&self) -> bool {
         match self {
-            Self::Panic { .. } | Self::Trap { .. } | Self::StackOverflow | Self::OutOfMemory { .. } => true,
+            Self::Panic { .. } | Self::Trap { .. } | Self::StackOverflow { .. } | Self::OutOfMemory { .. } => true,
             Self::Failure { .. } | Self::FuelExhausted { .. } | Self::BadAnswer { .. } | Self::Host { .. } => false,
         }
     }
@@ -59,7 +66,7 @@ impl Fault {
             Self::Failure { .. } => "failure",
             Self::Panic { .. } => "panic",
             Self::Trap { .. } => "trap",
-            Self::StackOverflow => "stack_overflow",
+            Self::StackOverflow { .. } => "stack_overflow",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::FuelExhausted { .. } => "fuel_exhausted",
             Self::BadAnswer { .. } => "bad_answer",
@@ -77,7 +84,11 @@ impl fmt::Display for Fault {
             }
             Self::Panic { message, location: None } => write!(f, "the processor panicked: {message}"),
             Self::Trap { reason } => write!(f, "the processor trapped: {reason}"),
-            Self::StackOverflow => f.write_str("the processor overflowed its stack"),
+            Self::StackOverflow { function, or_else } => {
+                f.write_str("the processor trapped: call stack exhausted")?;
+                function.iter().try_for_each(|function| write!(f, ", in {function}"))?;
+                or_else.iter().try_for_each(|other| write!(f, " ({other})"))
+            }
             Self::OutOfMemory { limit } => {
                 write!(f, "the processor ran out of memory: its limit is {} MiB", limit >> 20)
             }
@@ -106,13 +117,23 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
         return Fault::FuelExhausted { budget: circumstances.fuel_budget };
     }
     if let Some(Trap::StackOverflow) = trap {
-        return Fault::StackOverflow;
+        let function = backtrace::repeated(error).or_else(|| backtrace::innermost(error));
+        return Fault::StackOverflow { function, or_else: None };
+    }
+    let out_of_bounds = matches!(trap, Some(Trap::MemoryOutOfBounds)).then(|| backtrace::place(error));
+    if let Some(fault) = out_of_bounds.and_then(|place| exhausted(error, place)) {
+        return fault;
     }
     if let Some((message, location)) = circumstances.panic {
         return Fault::Panic { message, location };
     }
     if circumstances.memory_refused {
         return Fault::OutOfMemory { limit: circumstances.memory_limit };
+    }
+    if let Some(Place::BelowMemory) = out_of_bounds {
+        let reason =
+            format!("{}, just below the beginning of memory: perhaps its stack ran out", Trap::MemoryOutOfBounds);
+        return Fault::Trap { reason };
     }
     if let Some(trap) = trap {
         return Fault::Trap { reason: trap.to_string() };
@@ -123,18 +144,13 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
     Fault::Trap { reason: error.root_cause().to_string() }
 }
 
-/// The guest's frames at the point of failure, innermost first, one a line; empty where the engine kept none.
-pub(super) fn stack(error: &wasmtime::Error) -> String {
-    let Some(trace) = error.downcast_ref::<wasmtime::WasmBacktrace>() else {
-        return String::new();
+/// A stack in the guest's memory that ran out, if that is what an access out of bounds at `place` was.
+fn exhausted(error: &wasmtime::Error, place: Place) -> Option<Fault> {
+    let or_else = match place {
+        Place::BelowMemory => None,
+        Place::Unknown => Some("out of bounds memory access while many of its calls were open"),
+        Place::Elsewhere => return None,
     };
-    let frames: Vec<String> = trace
-        .frames()
-        .iter()
-        .map(|frame| match frame.func_name() {
-            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-            None => format!("function {}", frame.func_index()),
-        })
-        .collect();
-    frames.join("\n")
+    let function = backtrace::repeated(error)?;
+    Some(Fault::StackOverflow { function: Some(function), or_else })
 }

@@ -9,8 +9,9 @@ use wasmtime::Store;
 use wasmtime::component::Instance;
 
 use super::answer;
+use super::backtrace::stack;
 use super::bindings::bulkhead::processor::types::{Failure, Request, Response};
-use super::fault::{Circumstances, Fault, classify, stack};
+use super::fault::{Circumstances, Fault, classify};
 use super::host::HostState;
 use super::lines::Lines;
 use super::program::{Entries, Program};
@@ -127,7 +128,7 @@ impl Guest {
             Err(error) => Err(failed(store.data_mut(), &error, budget)),
         };
         if let Some(failed) = spoilt_by(&result) {
-            store.data().lines.fault(Some(call.request_id), failed);
+            store.data().lines.fault(Some(call.request_id), &failed.fault, &failed.stack);
         }
         let (fuel, memory) = self.settle(1);
         Run { result, fuel, memory, ended: self.clock.last }
@@ -211,12 +212,13 @@ fn spoilt_by(answered: &Answered) -> Option<&Failed> {
 /// Puts the faults of a batch into the log. One that all its requests share is of none in particular, unless there is
 /// only one.
 fn tell_of_faults(lines: &Lines, calls: &[Arc<Call>], results: &Result<Vec<Answered>, Box<Failed>>) {
+    let tell = |request, failed: &Failed| lines.fault(request, &failed.fault, &failed.stack);
     match (results, calls) {
-        (Err(failed), [only]) => lines.fault(Some(only.request_id), failed),
-        (Err(failed), _) => lines.fault(None, failed),
+        (Err(failed), [only]) => tell(Some(only.request_id), failed),
+        (Err(failed), _) => tell(None, failed),
         (Ok(results), _) => {
             for (call, failed) in calls.iter().zip(results.iter().map(spoilt_by)) {
-                failed.into_iter().for_each(|failed| lines.fault(Some(call.request_id), failed));
+                failed.into_iter().for_each(|failed| tell(Some(call.request_id), failed));
             }
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use super::guest::Failed;
+use super::fault::Fault;
 use super::host::SLICE_OF_HOST_WORK;
 use crate::call::RequestId;
 
@@ -51,8 +51,9 @@ pub trait LineSink: Send + Sync + 'static {
     fn line(&self, request: Option<RequestId>, level: Level, text: &str);
     /// `count` lines of one request were dropped because it had used up its bytes.
     fn dropped(&self, request: Option<RequestId>, count: u64);
-    /// A guest has failed and is not used again. `request` is `None` where it failed of several together.
-    fn fault(&self, _request: Option<RequestId>, _failed: &Failed) {}
+    /// The guest failed and is not used again. `stack` has its frames, innermost first, one a line; it is empty where there
+    /// are none. `request` is `None` outside of requests, and where several failed together.
+    fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str);
 }
 
 /// The lines of one guest. Cloning gives another handle on the same lines.
@@ -108,10 +109,11 @@ impl Lines {
         }
     }
 
-    /// Says that the guest has failed. What it said before comes first.
-    pub(super) fn fault(&self, request: Option<RequestId>, failed: &Failed) {
+    /// Tells of a fault of the guest, after all that the guest has said. It is the host's word and takes none of the
+    /// request's bytes.
+    pub(super) fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str) {
         self.finish(&mut self.state());
-        self.sink.fault(request, failed);
+        self.sink.fault(request, fault, stack);
     }
 
     /// Says unfinished lines and how many were dropped.
@@ -255,6 +257,9 @@ mod tests {
         }
         fn dropped(&self, _: Option<RequestId>, count: u64) {
             self.0.lock().unwrap().push(format!("dropped {count}"));
+        }
+        fn fault(&self, _: Option<RequestId>, fault: &Fault, _: &str) {
+            self.0.lock().unwrap().push(format!("fault {fault}"));
         }
     }
 

@@ -11,14 +11,16 @@ use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
 use super::Running;
+use super::backtrace::stack;
 use super::bindings::batch::{BatchProcessor, BatchProcessorIndices};
 use super::bindings::bulkhead::processor::types::Model;
 use super::bindings::{Processor, ProcessorIndices};
 use super::engine::Metering;
-use super::fault::{Circumstances, classify, stack};
+use super::fault::{Circumstances, classify};
 use super::guest::Guest;
 use super::host::HostState;
 use super::lines::LineSink;
+use super::needs::Needs;
 use super::room::{Room, Rooms};
 use super::wasi::MODEL_DIR;
 
@@ -64,6 +66,8 @@ pub struct Settings {
 pub struct Program {
     engine: Engine,
     rooms: Rooms,
+    /// Places of the pool that one of its guests takes.
+    needs: Needs,
     /// Kept so that other programs of the same code find it.
     _code: Arc<Component>,
     pre: InstancePre<HostState>,
@@ -133,7 +137,7 @@ impl Program {
     pub(super) fn link(
         running: &Running,
         metering: Metering,
-        component: Arc<Component>,
+        (component, needs): (Arc<Component>, Needs),
         settings: Arc<Settings>,
         sink: Arc<dyn LineSink>,
         from_image: bool,
@@ -144,7 +148,8 @@ impl Program {
         let batch = settings.batching.then(|| BatchProcessorIndices::new(&pre)).transpose();
         let batch = batch.map_err(|_| LinkError(NO_BATCH_ENTRY.to_owned()))?;
         let (engine, rooms, slice) = (running.engine.clone(), running.rooms.clone(), AtomicU64::new(FIRST_SLICE));
-        Ok(Self { engine, rooms, _code: component, pre, exports, batch, from_image, settings, sink, metering, slice })
+        let _code = component;
+        Ok(Self { engine, rooms, needs, _code, pre, exports, batch, from_image, settings, sink, metering, slice })
     }
 
     pub(super) fn sink(&self) -> &Arc<dyn LineSink> {
@@ -161,7 +166,7 @@ impl Program {
     /// # Errors
     /// When the host has no room for them beside those of other services.
     pub fn reserve(&self, guests: usize) -> Result<Room, InitializeError> {
-        self.rooms.reserve(guests).map_err(|error| InitializeError::Host(error.to_string()))
+        self.rooms.reserve(guests, self.needs).map_err(|error| InitializeError::Host(error.to_string()))
     }
 
     pub fn settings(&self) -> &Arc<Settings> {
@@ -213,7 +218,9 @@ impl Program {
                     memory_limit: state.limits.memory_limit(),
                     fuel_budget: u64::MAX,
                 };
-                Err(InitializeError::Fault { what: classify(&error, circumstances).to_string(), stack: stack(&error) })
+                let (fault, stack) = (classify(&error, circumstances), stack(&error));
+                store.data().lines.fault(None, &fault, &stack);
+                Err(InitializeError::Fault { what: fault.to_string(), stack })
             }
         }
     }

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Beyond what services reserve: the guest of which a snapshot is taken, and those whose memory is still being cleared.
-pub(super) const SPARE: u32 = 64;
+use super::needs::Needs;
 
-/// How many guests may live at once, and how many of these are spoken for.
+/// Places beyond those that services reserve: for guests of which a snapshot is taken, and those whose memory is still
+/// being cleared.
+pub(super) const SPARE: u32 = 256;
+
+/// Counts the places that the pool has, and those that are spoken for. A guest takes one, or more where it has several
+/// memories, or many instances or tables.
 #[derive(Clone, Debug)]
 pub(super) struct Rooms {
     free: Arc<Semaphore>,
@@ -16,14 +20,18 @@ pub(super) struct Rooms {
 
 /// Places that are reserved until this is dropped, so that a guest that was promised can be made.
 #[derive(Debug)]
-pub struct Room(OwnedSemaphorePermit);
+pub struct Room {
+    places: OwnedSemaphorePermit,
+    per_guest: usize,
+}
 
 impl Room {
     /// Takes room for so many guests out of this one, or all that it has.
     #[must_use]
     pub fn part(&mut self, guests: usize) -> Self {
-        let guests = guests.min(self.0.num_permits());
-        Self(self.0.split(guests).unwrap_or_else(|| unreachable!("no more is taken than there is")))
+        let places = guests.saturating_mul(self.per_guest).min(self.places.num_permits());
+        let places = self.places.split(places).unwrap_or_else(|| unreachable!("no more is taken than there is"));
+        Self { places, per_guest: self.per_guest }
     }
 }
 
@@ -31,18 +39,25 @@ impl Room {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom {
     asked: usize,
+    needs: Needs,
     free: usize,
     all: usize,
 }
 
 impl std::fmt::Display for NoRoom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { asked, free, all } = self;
-        write!(
-            f,
-            "the service needs room for {asked} guests (metadata.instance × metadata.rpc.worker_threads); the host has \
-             room for {all}, and {free} of it are free"
-        )
+        let Self { asked, needs, free, all } = self;
+        write!(f, "the service needs room for {asked} guests (metadata.instance × metadata.rpc.worker_threads)")?;
+        let places = needs.places();
+        if places > 1 {
+            let Needs { core_instances, memories, tables } = needs;
+            write!(
+                f,
+                ", each of which takes as much as {places} ordinary ones (memories: {memories}, core instances: \
+                 {core_instances}, tables: {tables})"
+            )?;
+        }
+        write!(f, "; the host has room for {all}, and {free} of it are free")
     }
 }
 
@@ -52,10 +67,12 @@ impl Rooms {
         Self { free: Arc::new(Semaphore::new(all)), all }
     }
 
-    pub(super) fn reserve(&self, guests: usize) -> Result<Room, NoRoom> {
-        let no_room = || NoRoom { asked: guests, free: self.free.available_permits(), all: self.all };
-        let wanted = u32::try_from(guests).map_err(|_| no_room())?;
-        Arc::clone(&self.free).try_acquire_many_owned(wanted).map(Room).map_err(|_| no_room())
+    pub(super) fn reserve(&self, guests: usize, needs: Needs) -> Result<Room, NoRoom> {
+        let no_room = || NoRoom { asked: guests, needs, free: self.free.available_permits(), all: self.all };
+        let per_guest = needs.places();
+        let wanted = u32::try_from(guests.saturating_mul(per_guest)).map_err(|_| no_room())?;
+        let places = Arc::clone(&self.free).try_acquire_many_owned(wanted).map_err(|_| no_room())?;
+        Ok(Room { places, per_guest })
     }
 }
 
@@ -63,17 +80,33 @@ impl Rooms {
 mod tests {
     use super::*;
 
+    const ORDINARY: Needs = Needs { core_instances: 4, memories: 1, tables: 2 };
+    const COMPOSED: Needs = Needs { core_instances: 5, memories: 2, tables: 1 };
+
     #[test]
     fn room_is_there_until_it_is_taken_and_again_when_it_is_left() {
         let rooms = Rooms::new(10);
-        let six = rooms.reserve(6).unwrap();
-        assert_eq!(rooms.reserve(5).unwrap_err(), NoRoom { asked: 5, free: 4, all: 10 });
-        let four = rooms.reserve(4).unwrap();
-        assert!(rooms.reserve(1).is_err());
+        let six = rooms.reserve(6, ORDINARY).unwrap();
+        assert_eq!(rooms.reserve(5, ORDINARY).unwrap_err(), NoRoom { asked: 5, needs: ORDINARY, free: 4, all: 10 });
+        let four = rooms.reserve(4, ORDINARY).unwrap();
+        assert!(rooms.reserve(1, ORDINARY).is_err());
         drop(six);
-        assert!(rooms.reserve(6).is_ok());
+        assert!(rooms.reserve(6, ORDINARY).is_ok());
         drop(four);
-        let text = rooms.reserve(usize::MAX).unwrap_err().to_string();
-        assert!(text.contains("room for 10, and 10 of it are free"), "{text}");
+        let text = rooms.reserve(usize::MAX, ORDINARY).unwrap_err().to_string();
+        assert!(text.contains("worker_threads); the host has room for 10, and 10 of it are free"), "{text}");
+    }
+
+    #[test]
+    fn a_guest_of_two_memories_takes_two_places() {
+        let rooms = Rooms::new(10);
+        let text = rooms.reserve(6, COMPOSED).unwrap_err().to_string();
+        assert!(text.contains("each of which takes as much as 2 ordinary ones (memories: 2, core"), "{text}");
+        let mut five = rooms.reserve(5, COMPOSED).unwrap();
+        let one = five.part(1);
+        drop(five);
+        assert!(rooms.reserve(4, COMPOSED).is_ok() && rooms.reserve(9, ORDINARY).is_err());
+        drop(one);
+        assert!(rooms.reserve(10, ORDINARY).is_ok());
     }
 }

@@ -79,9 +79,9 @@ impl Sandbox {
         let file = spawn_read(guest, file).await?;
         failpoint::reach("snapshot.taken");
         let draft = compile::Draft { wasm: &wasm, state: &file, functions: functions.as_deref(), name: &name };
-        let component = self.compiler.make_image(&running.engine, metering, draft).await?;
+        let image = self.compiler.make_image(&running.engine, metering, draft).await?;
         let (settings, sink) = (Arc::clone(program.settings()), Arc::clone(program.sink()));
-        let linked = Program::link(running, metering, component, settings, sink, true);
+        let linked = Program::link(running, metering, image, settings, sink, true);
         linked.map(Arc::new).map_err(|error| error.to_string())
     }
 }

@@ -19,6 +19,9 @@ fn name(files: &[ModelFile]) -> String {
         hasher.update(file.path.as_bytes());
         hasher.update([0]);
         hasher.update(file.sha256.as_str().as_bytes());
+        if file.directory {
+            hasher.update(b"/");
+        }
     }
     hex(&hasher.finalize())
 }
@@ -38,6 +41,11 @@ pub(super) fn assemble(data: &Path, files: &[ModelFile]) -> Result<Option<PathBu
         .tempdir_in(&models)
         .doing(|| format!("make a directory in {}", models.display()))?;
     for file in files {
+        if file.directory {
+            let to = fresh.path().join(&file.path);
+            fs::create_dir_all(&to).doing(|| format!("place model directory {:?}", file.path))?;
+            continue;
+        }
         let from = data.join("artifacts").join(file.sha256.as_str());
         if !from.is_file() {
             return Err(StorageError::Missing { sha256: file.sha256.as_str().to_owned() });
@@ -105,8 +113,14 @@ mod tests {
         let sha256 =
             crate::storage::Digest::parse("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").unwrap();
         upload.finish(&sha256).unwrap();
-        let files = [ModelFile { path: "deep/er/x".into(), sha256, size: 3 }];
+        let file = ModelFile { path: "deep/er/x".into(), sha256, size: 3, directory: false };
+        let empty =
+            ModelFile { path: "deep/empty".into(), sha256: crate::storage::Digest::of(b""), size: 0, directory: true };
+        let without = storage.model_dir(std::slice::from_ref(&file)).unwrap().unwrap();
+        assert!(!without.join("deep/empty").exists());
+        let files = [file, empty];
         let dir = storage.model_dir(&files).unwrap().unwrap();
+        assert!(fs::read_dir(dir.join("deep/empty")).unwrap().next().is_none(), "it is there and holds nothing");
         assert_eq!(fs::read(dir.join("deep/er/x")).unwrap(), b"abc");
         assert_eq!(storage.model_dir(&files).unwrap().unwrap(), dir);
         assert_eq!(storage.model_dir(&[]).unwrap(), None);

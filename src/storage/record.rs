@@ -87,24 +87,45 @@ pub struct Artifact {
     pub bytes: u64,
 }
 
-/// One file of a model directory.
+/// One file of a model directory, or a directory in it that holds nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "AnyModelFile")]
+#[serde(try_from = "AnyModelFile", into = "AnyModelFile")]
 pub struct ModelFile {
     /// Relative to the model directory, and inside it.
     pub path: String,
+    /// Of a directory, the hash of nothing.
     pub sha256: Digest,
     pub size: u64,
+    pub directory: bool,
 }
 
-/// One file of a model directory.
-#[derive(Deserialize, JsonSchema)]
+/// One file of a model directory, or a directory in it that holds nothing.
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ModelFile")]
 struct AnyModelFile {
     /// Relative to the model directory, and inside it.
     path: String,
-    sha256: Digest,
-    size: u64,
+    /// Required of a file; a directory has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Digest>,
+    /// Required of a file; a directory has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// Marks an empty directory. Directories that hold files come with their files.
+    #[serde(default, skip_serializing_if = "is_false")]
+    directory: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl From<ModelFile> for AnyModelFile {
+    fn from(ModelFile { path, sha256, size, directory }: ModelFile) -> Self {
+        let (sha256, size) = if directory { (None, None) } else { (Some(sha256), Some(size)) };
+        Self { path, sha256, size, directory }
+    }
 }
 
 impl TryFrom<AnyModelFile> for ModelFile {
@@ -114,7 +135,13 @@ impl TryFrom<AnyModelFile> for ModelFile {
         if !models::is_inside(&any.path) {
             return Err(format!("model path {:?} does not stay inside the model directory", any.path));
         }
-        Ok(Self { path: any.path, sha256: any.sha256, size: any.size })
+        let missing = |key: &str| format!("model path {:?} has no `{key}`; only a directory has none", any.path);
+        let (sha256, size) = if any.directory {
+            (Digest::of(b""), 0)
+        } else {
+            (any.sha256.ok_or_else(|| missing("sha256"))?, any.size.ok_or_else(|| missing("size"))?)
+        };
+        Ok(Self { path: any.path, sha256, size, directory: any.directory })
     }
 }
 
@@ -159,7 +186,8 @@ impl Record {
 impl VersionRecord {
     /// Every artifact that it needs.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
-        [&self.processor.sha256].into_iter().chain(self.model.iter().map(|file| &file.sha256)).chain(&self.warm_up)
+        let files = self.model.iter().filter(|file| !file.directory);
+        [&self.processor.sha256].into_iter().chain(files.map(|file| &file.sha256)).chain(&self.warm_up)
     }
 }
 
@@ -190,5 +218,18 @@ mod tests {
         let json = serde_json::json!({"path": "../x", "sha256": "ab".repeat(32), "size": 1});
         let error = serde_json::from_value::<ModelFile>(json).unwrap_err();
         assert!(error.to_string().contains("does not stay inside"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_a_model_needs_no_hash_and_a_file_does() {
+        let directory = serde_json::json!({"path": "logs", "directory": true});
+        let read = serde_json::from_value::<ModelFile>(directory).unwrap();
+        assert!(read.directory && read.size == 0);
+        let kept = serde_json::to_value(&read).unwrap();
+        assert_eq!(kept, serde_json::json!({"path": "logs", "directory": true}));
+        assert_eq!(serde_json::from_value::<ModelFile>(kept).unwrap(), read);
+        let file = serde_json::json!({"path": "logs", "size": 1});
+        let error = serde_json::from_value::<ModelFile>(file).unwrap_err();
+        assert!(error.to_string().contains("has no `sha256`"), "{error}");
     }
 }

@@ -53,7 +53,36 @@ fn trap_with_the_services_own_status() {
 
 #[test]
 fn recursion() {
-    provoke(json!({}), &json!({"do": "recurse"}), 400, "processor_exception", "stack", "stack_overflow");
+    for (what, function) in
+        [(json!({"do": "recurse"}), "::descend"), (json!({"do": "recurse", "large": true}), "::descend_with_room")]
+    {
+        let told = format!("call stack exhausted, in faults::strain{function}");
+        provoke(json!({}), &what, 400, "processor_exception", &told, "stack_overflow");
+    }
+}
+
+/// The operator sees where a guest failed, whatever the service shows its callers.
+#[test]
+fn the_stack_of_a_fault_is_in_the_log() {
+    let host = TestHost::start();
+    let service = faults(&host, json!({}));
+    for (what, kind, function) in [
+        (json!({"do": "panic"}), "panic", "faults::Faults"),
+        (json!({"do": "trap"}), "trap", "faults::strain::trap"),
+        (json!({"do": "recurse"}), "stack_overflow", "faults::strain::descend <- faults::strain::descend"),
+    ] {
+        let problem =
+            host.client().post(&service, what.to_string().as_bytes()).assert_problem(400, "processor_exception");
+        assert_eq!(problem.get("stack"), None, "callers are shown none");
+        let request_id = problem["request_id"].as_str().expect("an id");
+        let is_told = |line: &str| {
+            line.contains(" WARN processor")
+                && line.contains(request_id)
+                && line.contains(&format!("fault=\"{kind}\""))
+                && line.split_once("stack=").is_some_and(|(_, stack)| stack.contains(function))
+        };
+        host.wait_for("the stack in the log", || host.log().lines().any(is_told));
+    }
 }
 
 #[test]

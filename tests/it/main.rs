@@ -47,6 +47,7 @@ mod soak;
 mod spent;
 mod startup;
 mod tokens;
+mod toolchains;
 mod tour;
 mod unchanged;
 mod uploads;

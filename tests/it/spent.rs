@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead::call::{Call, RequestId, Spent};
-use bulkhead::sandbox::{Capacity, Level, LineSink, Program, Sandbox, Settings};
+use bulkhead::sandbox::{Capacity, Fault, Level, LineSink, Program, Sandbox, Settings};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use serde_json::json;
@@ -16,6 +16,7 @@ struct Nowhere;
 impl LineSink for Nowhere {
     fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
     fn dropped(&self, _: Option<RequestId>, _: u64) {}
+    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
 }
 
 fn settings() -> Settings {

@@ -1,5 +1,6 @@
 //! What compiles uploads: one child at a time, with nothing of the host's, and never longer than the host lives.
 
+mod composed;
 mod sizes;
 
 use std::fs;
@@ -94,4 +95,30 @@ fn a_compilation_ends_with_the_host() {
     let host = host.kill_and_restart();
     assert_eq!(compiled(&host).count(), 0, "the start sweeps it away");
     assert!(!host.call_admin("GET", "/api/v1/services", b"").text().contains("digits"));
+}
+
+/// Frameworks write their caches into directories that an archive brings empty, and look for them.
+#[test]
+fn an_empty_directory_of_a_model_reaches_its_guest() {
+    let host = TestHost::start();
+    let file = json!({"path": "v1/a.bin", "sha256": host.upload_bytes(b"a"), "size": 1});
+    let spec = json!({"name": "faults", "processor_path": "x.wasm", "model_path": "m", "generate_token": false});
+    let mut body = json!({"spec": spec, "processor": host.upload("faults")});
+    let listed = |body: &serde_json::Value, method: &str, path: &str| {
+        let answer = host.call_admin(method, path, body.to_string().as_bytes());
+        assert!(answer.status < 300, "{}", answer.text());
+        let open = crate::host::Deployed { path: "/api/predict/faults".into(), token: String::new() };
+        host.client().post(&open, br#"{"do":"inspect"}"#).json()["model"]["files"].clone()
+    };
+    body["model"] = json!([file, {"path": "cache", "directory": true}]);
+    assert_eq!(listed(&body, "POST", "/api/v1/services"), json!(["cache", "v1"]));
+    let model = host.call_admin("GET", "/api/v1/services/faults", b"").json()["model"].clone();
+    assert_eq!((&model[1]["path"], &model[1]["directory"]), (&json!("cache"), &json!(true)));
+    // A model that differs in this alone is another model.
+    body["model"] = json!([file]);
+    assert_eq!(listed(&body, "PUT", "/api/v1/services/faults"), json!(["v1"]));
+    body["model"] = json!([file, {"path": "cache"}]);
+    let answer = host.call_admin("PUT", "/api/v1/services/faults", body.to_string().as_bytes());
+    assert_eq!(answer.status, 400, "a file without a hash is no directory: {}", answer.text());
+    assert!(answer.text().contains("sha256"), "{}", answer.text());
 }

@@ -16,6 +16,7 @@ mod services;
 mod setup;
 mod stage;
 mod test;
+mod toolchains;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use bulkhead_artifacts::{TARGET, is_target_installed, root};
 
-use crate::{cargo, stage, test};
+use crate::{cargo, stage, test, toolchains};
 
 /// Whether the Python SDK's tests can run.
 pub(crate) enum Python {
@@ -18,7 +18,11 @@ pub(crate) enum Python {
 
 pub(crate) fn run() -> Result<bool> {
     wasm_target()?;
-    match python()? {
+    let python = python()?;
+    for (name, why) in toolchains::guests(&python)?.missing {
+        stage::announce(&format!("`cargo xtask test` will skip the guest {name}: {why}"));
+    }
+    match python {
         Python::Ready(python) => {
             stage::announce(&format!("ready: {TARGET}, {}", python.display()));
             match envoy(&python) {

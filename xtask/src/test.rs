@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use bulkhead_artifacts::root;
 
 use crate::setup::Python;
-use crate::{cargo, figures, setup, stage};
+use crate::{cargo, figures, setup, stage, toolchains};
 pub(crate) use sdk::cases as sdk_cases;
 use tally::Tally;
 
@@ -36,6 +36,11 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         Some(Err(_)) | None => None,
     };
 
+    let toolchains = match &python {
+        Some(Ok(python)) => Some(toolchains::guests(python)?),
+        Some(Err(_)) | None => None,
+    };
+
     let figures = figures::fresh("figures.jsonl")?;
     let mut parts = vec![part("host, guest SDK, tools", || {
         let mut cargo = cargo::cargo();
@@ -49,8 +54,14 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         if let Some(Ok(Python::Ready(python))) = &python {
             cargo.env("BULKHEAD_PYTHON", python);
         }
+        if let Some(guests) = &toolchains {
+            cargo.env("BULKHEAD_TOOLCHAINS", &guests.directory);
+        }
         cargo_test(cargo.args(args), show)
     })?];
+    for (name, why) in toolchains.iter().flat_map(|guests| &guests.missing) {
+        parts[0].tally.skip(format!("the guest {name}: {why}"));
+    }
     if let (Some(Err(why)), [host, ..]) = (&envoy, &mut parts[..]) {
         host.tally.skip(format!("the gateway beside Envoy: {why}"));
     }

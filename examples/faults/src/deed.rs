@@ -13,8 +13,11 @@ pub(crate) enum Deed {
     Trap,
     /// Never ends.
     Loop,
-    /// Calls itself until the stack is gone.
-    Recurse,
+    /// Calls itself until the stack is gone. Small variables lie on the engine's stack, large ones in the guest's memory.
+    Recurse {
+        #[serde(default)]
+        large: bool,
+    },
     /// Touches that many mebibytes, or all there are.
     Alloc { mib: Option<u64> },
     /// Integer work: what fuel counts.

@@ -69,7 +69,8 @@ impl Processor for Faults {
             Deed::Panic { message } => panic!("{message}"),
             Deed::Trap => strain::trap(),
             Deed::Loop => strain::spin(),
-            Deed::Recurse => answer(&json!({ "depth": strain::descend(0) })),
+            Deed::Recurse { large: false } => answer(&json!({ "depth": strain::descend(0) })),
+            Deed::Recurse { large: true } => answer(&json!({ "depth": strain::descend_with_room(0) })),
             Deed::Alloc { mib } => answer(&json!({ "mib": strain::allocate(mib) })),
             Deed::Burn { rounds } => answer(&json!({ "value": strain::burn(rounds) })),
             Deed::Sleep { ms } => {

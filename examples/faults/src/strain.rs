@@ -24,6 +24,16 @@ pub(crate) fn descend(depth: u64) -> u64 {
     black_box(descend(depth + 1)) ^ black_box(depth)
 }
 
+/// The same with a variable of four kibibytes in each call.
+pub(crate) fn descend_with_room(depth: u64) -> u64 {
+    let mut room = [0_u8; PAGE];
+    black_box(&mut room)[0] = 1;
+    if black_box(depth) == u64::MAX {
+        return depth;
+    }
+    black_box(descend_with_room(depth + 1)) ^ u64::from(black_box(&room)[0])
+}
+
 /// Takes memory and writes to every page of it, since untouched memory costs nothing. Answers how many mebibytes it got.
 pub(crate) fn allocate(mib: Option<u64>) -> u64 {
     let mut blocks = Vec::new();

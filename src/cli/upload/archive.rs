@@ -114,7 +114,7 @@ impl Unpacking<'_> {
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let kind = entry.header().entry_type();
             if kind.is_dir() {
-                self.budget.entry().map_err(ArchiveError::TooMuch)?;
+                self.directory(&name)?;
             } else if kind.is_symlink() || kind.is_hard_link() {
                 return Err(ArchiveError::Link(name));
             } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
@@ -141,7 +141,7 @@ impl Unpacking<'_> {
                 return Err(ArchiveError::Link(name));
             }
             if entry.is_dir() {
-                self.budget.entry().map_err(ArchiveError::TooMuch)?;
+                self.directory(&name)?;
                 continue;
             }
             let mut entry = archive.by_index(index).map_err(unreadable)?;
@@ -149,6 +149,24 @@ impl Unpacking<'_> {
             self.file(&name, size, &mut entry)?;
         }
         Ok(self.files)
+    }
+
+    /// Makes a directory, which may stay empty.
+    fn directory(&mut self, name: &str) -> Result<(), ArchiveError> {
+        self.budget.entry().map_err(ArchiveError::TooMuch)?;
+        // Archives of a directory often begin with that directory itself.
+        if name.split('/').all(|part| part.is_empty() || part == ".") && !name.starts_with('/') {
+            return Ok(());
+        }
+        let path = RelativePath::parse(name).map_err(ArchiveError::Path)?;
+        if path.is_litter() {
+            return Ok(());
+        }
+        let to = path.below(self.target);
+        fs::create_dir_all(&to).map_err(|cause| match cause.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => ArchiveError::Twice(path.to_string()),
+            _ => ArchiveError::Disk(to, cause),
+        })
     }
 
     fn file(&mut self, name: &str, size: u64, content: &mut impl Read) -> Result<(), ArchiveError> {

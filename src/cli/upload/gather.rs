@@ -32,6 +32,8 @@ pub(super) struct Gatherer<'a> {
 struct Tree {
     root: PathBuf,
     files: Vec<RelativePath>,
+    /// Directories that hold nothing.
+    empty: Vec<RelativePath>,
     single: bool,
 }
 
@@ -98,7 +100,7 @@ impl<'a> Gatherer<'a> {
             let artifact = measure(&path.below(&tree.root))?;
             Ok(ModelFile { path: path.clone(), artifact })
         });
-        Ok(Model { files: files.collect::<Result<_>>()?, entry })
+        Ok(Model { files: files.collect::<Result<_>>()?, empty_directories: tree.empty, entry })
     }
 
     fn tree(&mut self, source: &Source) -> Result<Tree> {
@@ -122,7 +124,7 @@ impl<'a> Gatherer<'a> {
         }
         let root = path.parent().unwrap_or(Path::new("")).to_owned();
         let file = RelativePath::parse(&name).map_err(|bad| anyhow!("{bad}"))?;
-        Ok(Tree { root, files: vec![file], single: true })
+        Ok(Tree { root, files: vec![file], empty: Vec::new(), single: true })
     }
 
     fn unpack(&mut self, path: &Path, format: Format) -> Result<Tree> {
@@ -131,7 +133,10 @@ impl<'a> Gatherer<'a> {
         let archive = File::open(path)?;
         let files = archive::unpack(archive, format, &root, &mut Budget::default());
         spinner.finish_and_clear();
-        Ok(Tree { root, files: files?, single: false })
+        let files = files?;
+        // What was unpacked is looked at as any other directory; only the order of its files is the archive's.
+        let Tree { root, empty, .. } = Tree::walk(root)?;
+        Ok(Tree { root, files, empty, single: false })
     }
 
     fn download(&mut self, source: &Source) -> Result<PathBuf> {
@@ -158,9 +163,10 @@ impl Tree {
     /// name.
     fn walk(root: PathBuf) -> Result<Self> {
         let mut budget = Budget::default();
-        let mut files = Vec::new();
+        let (mut files, mut empty) = (Vec::new(), Vec::new());
         let mut open = vec![root.clone()];
         while let Some(directory) = open.pop() {
+            let mut is_empty = true;
             for entry in fs::read_dir(&directory).map_err(missing)? {
                 let entry = entry?;
                 let path = entry.path();
@@ -170,23 +176,29 @@ impl Tree {
                     bail!("`{}` is a symbolic link; put the file itself there", path.display());
                 }
                 if kind.is_dir() {
+                    is_empty = false;
                     open.push(path);
                     continue;
                 }
                 if !kind.is_file() {
                     bail!("`{}` is neither a file nor a directory", path.display());
                 }
-                let inside = path.strip_prefix(&root)?.to_string_lossy().into_owned();
-                let inside = RelativePath::parse(&inside).map_err(|bad| anyhow!("{bad}"))?;
+                let inside = inside_of(&root, &path)?;
                 if inside.is_litter() {
                     continue;
                 }
+                is_empty = false;
                 budget.bytes(entry.metadata()?.len()).map_err(|limit| anyhow!("{limit}"))?;
                 files.push(inside);
             }
+            if is_empty && directory != root {
+                let inside = inside_of(&root, &directory)?;
+                empty.extend((!inside.is_litter()).then_some(inside));
+            }
         }
         files.sort();
-        Ok(Self { root, files, single: false })
+        empty.sort();
+        Ok(Self { root, files, empty, single: false })
     }
 
     fn processor(&self, entry: Option<&str>) -> Result<&RelativePath> {
@@ -227,6 +239,11 @@ impl Tree {
         }
         Ok(Some(wanted.to_string()))
     }
+}
+
+fn inside_of(root: &Path, path: &Path) -> Result<RelativePath> {
+    let inside = path.strip_prefix(root)?.to_string_lossy().into_owned();
+    RelativePath::parse(&inside).map_err(|bad| anyhow!("{bad}"))
 }
 
 fn list<'a>(files: impl IntoIterator<Item = &'a RelativePath>) -> String {

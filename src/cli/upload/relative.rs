@@ -8,7 +8,7 @@ const MAX_LENGTH: usize = 1024;
 
 /// A path that stays below the directory it is joined to: `/`-separated names, none of them empty, `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct RelativePath(String);
+pub struct RelativePath(String);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadPath {
@@ -47,7 +47,7 @@ impl RelativePath {
         Ok(Self(path))
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -63,7 +63,7 @@ impl RelativePath {
     /// processor.
     pub(super) fn is_litter(&self) -> bool {
         let name = self.file_name();
-        self.0.starts_with("__MACOSX/") || name.starts_with("._") || name == ".DS_Store"
+        self.0 == "__MACOSX" || self.0.starts_with("__MACOSX/") || name.starts_with("._") || name == ".DS_Store"
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn litter_is_told_by_its_name() {
         let litter = |text| RelativePath::parse(text).unwrap().is_litter();
-        assert!(litter("__MACOSX/a.wasm"));
+        assert!(litter("__MACOSX/a.wasm") && litter("__MACOSX/"));
         assert!(litter("v1/._a.wasm"));
         assert!(litter(".DS_Store"));
         assert!(!litter("v1/.hidden"));

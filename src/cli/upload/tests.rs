@@ -103,6 +103,40 @@ fn archives_are_unpacked_for_processors_and_models() {
 }
 
 #[test]
+fn empty_directories_of_a_model_are_kept() {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in [("./", None), ("cache/", None), ("v1/a.onnx", Some(b"a")), ("v1/deep/er/", None)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_entry_type(if content.is_some() { tar::EntryType::Regular } else { tar::EntryType::Directory });
+        header.set_size(content.map_or(0, |content: &[u8; 1]| content.len() as u64));
+        tar.append_data(&mut header, name, content.map_or(&b""[..], |content| content)).unwrap();
+    }
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.add_directory("cache/", options).unwrap();
+    zip.add_directory("__MACOSX/", options).unwrap();
+    zip.add_directory("v1/deep/er", options).unwrap();
+    zip.start_file("v1/a.onnx", options).unwrap();
+    zip.write_all(b"a").unwrap();
+    let (tar, zip) = (tar.into_inner().unwrap(), zip.finish().unwrap().into_inner());
+    let files: [(&str, &[u8]); 4] =
+        [("echo.wasm", WASM), ("model.tar", &tar), ("model.zip", &zip), ("dir/v1/a.onnx", b"a")];
+    let base = folder(&files);
+    for empty in ["dir/cache", "dir/v1/deep/er", "dir/__MACOSX"] {
+        fs::create_dir_all(base.path().join(empty)).unwrap();
+    }
+    for model in ["model.tar", "model.zip", "dir"] {
+        let upload = gather(&base, &json!({ "processor_path": "echo.wasm", "model_path": model })).unwrap();
+        let empty: Vec<_> = upload.empty_directories().iter().map(|path| path.as_str()).collect();
+        assert_eq!(empty, ["cache", "v1/deep/er"], "{model}");
+        let body = upload.body(json!({}));
+        assert_eq!(body["model"][1], json!({ "path": "cache", "directory": true }), "{model}");
+        assert_eq!(body["model"].as_array().unwrap().len(), 3);
+    }
+}
+
+#[test]
 fn what_was_unpacked_is_removed() {
     let base = folder(&[("echo.zip", &zipped(&[("echo.wasm", WASM)]))]);
     let upload = gather(&base, &json!({ "processor_path": "echo.zip" })).unwrap();

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,14 +10,17 @@ use std::sync::Arc;
 use wasmtime::Engine;
 
 use super::functions::{Known, Learnt};
-use super::{confine, inspect, instrument};
+use super::{confine, inspect, instrument, measure, offered};
 use crate::sandbox::engine::{self, Metering};
+use crate::sandbox::needs::Needs;
 use crate::sandbox::state;
 
 /// The child's exit code for input that is at fault.
 pub(super) const REFUSED: u8 = 3;
 /// The same for a disk that is full.
 pub(super) const DISK_FULL: u8 = 4;
+/// The same for a flaw of the compiler's: what it said is for the host's log alone.
+pub(super) const PANICKED: u8 = 5;
 
 /// What the child is asked to do: the arguments of the hidden subcommand `compile`.
 #[derive(Clone, Debug)]
@@ -52,11 +56,13 @@ impl From<io::Error> for Failure {
 
 /// The body of the hidden subcommand `compile`.
 pub fn compile_child(args: &CompileArgs) -> ExitCode {
-    let (code, reason) = match compile(args) {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Refused(reason)) => (REFUSED, reason),
-        Err(Failure::DiskFull) => (DISK_FULL, "the disk is full".to_owned()),
-        Err(Failure::Own(reason)) => (1, reason),
+    let (code, reason) = match catch_unwind(AssertUnwindSafe(|| compile(args))) {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(Failure::Refused(reason))) => (REFUSED, reason),
+        Ok(Err(Failure::DiskFull)) => (DISK_FULL, "the disk is full".to_owned()),
+        Ok(Err(Failure::Own(reason))) => (1, reason),
+        // The hook has said what it was.
+        Err(_) => return ExitCode::from(PANICKED),
     };
     eprintln!("{reason}");
     ExitCode::from(code)
@@ -76,8 +82,9 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
             let store = learnt.as_ref().map(|(_, learnt)| Arc::clone(learnt) as _);
             let engine = engine::compiling(metering, store).map_err(own)?;
             close();
-            let Compiled { code, hidden } = compile_upload(&engine, &wasm)?;
+            let Compiled { code, needs, hidden } = compile_upload(&engine, &wasm)?;
             finish(&mut output, &code)?;
+            writeln!(io::stdout(), "{needs}")?;
             match (hidden, learnt) {
                 (Some(reason), _) => writeln!(io::stdout(), "{reason}")?,
                 // Half of it helps as well, and none of it does no harm.
@@ -93,8 +100,9 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
             let engine = engine::compiling_image(metering, store).map_err(own)?;
             close();
             let image = instrument::with_state(&wasm, values).map_err(Failure::Refused)?;
-            let code = engine.precompile_component(&image);
-            finish(&mut output, &code.map_err(|error| Failure::Refused(format!("{error:#}")))?)
+            let (code, needs) = compiled(&engine, &image).map_err(Failure::Refused)?;
+            finish(&mut output, &code)?;
+            Ok(writeln!(io::stdout(), "{needs}")?)
         }
     }
 }
@@ -107,6 +115,7 @@ fn finish(output: &mut File, code: &[u8]) -> Result<(), Failure> {
 /// Machine code of an upload.
 struct Compiled {
     code: Vec<u8>,
+    needs: Needs,
     /// Why it does not show its state, where it does not.
     hidden: Option<String>,
 }
@@ -114,15 +123,27 @@ struct Compiled {
 /// Compiles an upload such that it shows its state, or where that cannot be done, as it is.
 fn compile_upload(engine: &Engine, wasm: &[u8]) -> Result<Compiled, Failure> {
     inspect::inspect(wasm).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
-    let instrumented = instrument::instrument(wasm)
-        .and_then(|shown| engine.precompile_component(&shown).map_err(|error| format!("{error:#}")));
+    let instrumented = instrument::instrument(wasm).and_then(|shown| instrument::caught(|| compiled(engine, &shown)));
     match instrumented {
-        Ok(code) => Ok(Compiled { code, hidden: None }),
+        Ok((code, needs)) => Ok(Compiled { code, needs, hidden: None }),
         Err(reason) => {
-            let code = engine.precompile_component(wasm).map_err(|error| Failure::Refused(format!("{error:#}")))?;
-            Ok(Compiled { code, hidden: Some(reason) })
+            let (code, needs) = compiled(engine, wasm).map_err(Failure::Refused)?;
+            Ok(Compiled { code, needs, hidden: Some(reason) })
         }
     }
+}
+
+/// Machine code that the host can map, and what a guest of it needs.
+fn compiled(engine: &Engine, wasm: &[u8]) -> Result<(Vec<u8>, Needs), String> {
+    let code = engine.precompile_component(wasm).map_err(|error| {
+        let refusal = format!("{error:#}");
+        match offered::extension_cure(&refusal) {
+            Some(cure) => format!("{refusal}; {cure}"),
+            None => refusal,
+        }
+    })?;
+    let needs = measure::measure(&code)?;
+    Ok((code, needs))
 }
 
 /// Nothing can be opened from here on.

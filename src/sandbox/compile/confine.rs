@@ -28,22 +28,35 @@ pub(super) fn limit(parent: Option<i32>) -> io::Result<()> {
         return Err(io::Error::other("the host is gone"));
     }
     rustix::process::setpriority_process(None, NICE)?;
-    for (resource, limit) in
-        [(Resource::As, MEMORY), (Resource::Cpu, CPU_SECONDS), (Resource::Fsize, FILE), (Resource::Core, 0)]
-    {
+    for (resource, limit) in [(Resource::As, MEMORY), (Resource::Fsize, FILE), (Resource::Core, 0)] {
         setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     }
-    Ok(())
+    // At the first of the two comes a signal that tells of it, so that a kill without one has another cause.
+    let cpu = Rlimit { current: Some(CPU_SECONDS), maximum: Some(CPU_SECONDS + 2) };
+    Ok(setrlimit(Resource::Cpu, cpu)?)
 }
 
-/// What a child that died of `signal` had reached, where that is one of its limits.
-pub(super) fn limit_of(signal: i32) -> Option<String> {
+/// The limit that a child had reached which died of `signal`, where it is one. `said` is what it wrote before.
+pub(super) fn limit_of(signal: i32, said: &str) -> Option<String> {
     match Signal::from_named_raw(signal)? {
-        Signal::XCPU | Signal::KILL => Some(format!("it took more than {CPU_SECONDS} s of processor time")),
+        Signal::XCPU => Some(format!("it took more than {CPU_SECONDS} s of processor time")),
+        Signal::KILL => Some("it was killed, as the system does when the machine's memory runs out".into()),
         Signal::XFSZ => Some(format!("its machine code is larger than {} MiB", FILE >> 20)),
-        Signal::ABORT => Some(format!("it took more than {} MiB of memory", MEMORY >> 20)),
+        Signal::ABORT if said.contains("has overflowed its stack") => {
+            Some("it is nested more deeply than the compiler can follow".into())
+        }
+        Signal::ABORT if is_out_of_memory(said) => Some(out_of_memory()),
         _ => None,
     }
+}
+
+/// Tells whether a child's words say that it got no more memory.
+pub(super) fn is_out_of_memory(said: &str) -> bool {
+    ["memory allocation of", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words))
+}
+
+pub(super) fn out_of_memory() -> String {
+    format!("it took more than {} MiB of memory", MEMORY >> 20)
 }
 
 /// Whatever the host itself was started with is none of the compiler's business.

@@ -5,64 +5,13 @@
 //! largest seen among ONNX runtimes and CPython is noted) and well below where it begins to hurt. What this passes may
 //! still be invalid: the compiler says so. It runs in the compiling child, so not even its own parser is trusted.
 
-use std::fmt;
-
 use wasmparser::{
-    BinaryReaderError, ComponentTypeRef, Encoding, FunctionBody, MemoryType, Operator, Parser, Payload, TableType,
-    TypeRef,
+    ComponentInstance, ComponentTypeRef, CompositeInnerType, ElementItems, Encoding, FunctionBody, MemoryType,
+    Operator, Parser, Payload, RecGroup, TableType, TypeRef,
 };
 
-use super::offered;
-use crate::sandbox::limits::MAX_TABLE_ELEMENTS;
-
-/// A count that is bounded: what it is called, its bound, and what it counts in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bound {
-    name: &'static str,
-    most: u64,
-}
-
-const fn bound(name: &'static str, most: u64) -> Bound {
-    Bound { name, most }
-}
-
-// Of one function. Seen: body 427 KB, nesting 781, locals 271, blocks 3,112, all of them in CPython.
-const BODY: Bound = bound("bytes in one function", 1 << 20);
-const NESTING: Bound = bound("blocks inside each other in one function", 2_000);
-const LOCALS: Bound = bound("locals in one function", 50_000);
-const BLOCKS: Bound = bound("blocks in one function", 30_000);
-// Of one core module. Seen: functions 24,527, targets 40,844, imports 918, exports 1,857, segments 1,847, elements 9,900.
-const FUNCTIONS: Bound = bound("functions", 50_000);
-const TARGETS: Bound = bound("br_table targets", 100_000);
-const TYPES: Bound = bound("types", 10_000);
-const IMPORTS: Bound = bound("imports", 5_000);
-const EXPORTS: Bound = bound("exports", 10_000);
-const GLOBALS: Bound = bound("globals", 10_000);
-const SEGMENTS: Bound = bound("data and element segments", 10_000);
-const MEMORIES: Bound = bound("memories", 1);
-const TABLES: Bound = bound("tables", 4);
-const ELEMENTS: Bound = bound("table elements", MAX_TABLE_ELEMENTS as u64);
-// Of the whole file. Seen: 16 modules, 2 deep, 1,733 items, 2.5 MB of names for debuggers.
-const MODULES: Bound = bound("modules and components", 64);
-const DEPTH: Bound = bound("components inside each other", 8);
-const ITEMS: Bound = bound("types, instances, aliases and functions of components", 20_000);
-const CUSTOM: Bound = bound("bytes of custom sections", 32 << 20);
-
-/// Why a file is not compiled, in words for its author.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal(String);
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<BinaryReaderError> for Refusal {
-    fn from(error: BinaryReaderError) -> Self {
-        Self(format!("{} at byte {}", error.message(), error.offset()))
-    }
-}
+use super::bounds::{self, Refusal, add, at_most};
+use super::{instances, offered};
 
 /// Checks the component in `wasm`.
 ///
@@ -73,7 +22,7 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<(), Refusal> {
     for payload in Parser::new(0).parse_all(wasm) {
         whole.see(payload?)?;
     }
-    Ok(())
+    instances::count(wasm)
 }
 
 /// What is counted over the whole file.
@@ -84,6 +33,7 @@ struct Whole {
     modules: u64,
     items: u64,
     custom: u64,
+    signatures: u64,
 }
 
 /// What is counted of one module; of a component most stays zero.
@@ -94,7 +44,9 @@ struct Module {
     functions: u64,
     exports: u64,
     globals: u64,
+    data: u64,
     segments: u64,
+    element_items: u64,
     memories: u64,
     tables: u64,
     elements: u64,
@@ -110,28 +62,43 @@ impl Whole {
                 self.inside.pop();
                 return Ok(());
             }
-            P::CustomSection(section) => return add(&mut self.custom, section.data().len() as u64, CUSTOM),
+            P::CustomSection(section) => return add(&mut self.custom, section.data().len() as u64, bounds::CUSTOM),
             P::ComponentImportSection(section) => {
                 let outermost = self.inside.len() == 1;
                 for import in section {
-                    add(&mut self.items, 1, ITEMS)?;
+                    add(&mut self.items, 1, bounds::ITEMS)?;
                     let import = import?;
                     let name = import.name.name;
                     // A type has nothing to offer but its name.
                     let is_type = matches!(import.ty, ComponentTypeRef::Type(_));
                     if outermost && !is_type && !offered::is_offered(name) {
-                        return Err(Refusal(format!("it imports {name:?}, which is not offered here")));
+                        let cure = offered::cure(name);
+                        return Err(Refusal(format!("it imports {name:?}, which is not offered here: {cure}")));
                     }
                 }
                 return Ok(());
             }
-            P::ComponentExportSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
-            P::ComponentTypeSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
-            P::ComponentInstanceSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
-            P::ComponentAliasSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
-            P::ComponentCanonicalSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
-            P::InstanceSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
-            P::CoreTypeSection(s) => return add(&mut self.items, s.count().into(), ITEMS),
+            P::ComponentExportSection(s) => return add(&mut self.items, s.count().into(), bounds::ITEMS),
+            P::ComponentTypeSection(s) => return add(&mut self.items, s.count().into(), bounds::ITEMS),
+            P::ComponentInstanceSection(section) => {
+                for instance in section {
+                    let named = match instance? {
+                        ComponentInstance::Instantiate { args, .. } => args.len(),
+                        ComponentInstance::FromExports(exports) => exports.len(),
+                    };
+                    add(&mut self.items, 1 + named as u64, bounds::ITEMS)?;
+                }
+                return Ok(());
+            }
+            P::TypeSection(ref section) => {
+                for group in section.clone() {
+                    self.signatures(&group?)?;
+                }
+            }
+            P::ComponentAliasSection(s) => return add(&mut self.items, s.count().into(), bounds::ITEMS),
+            P::ComponentCanonicalSection(s) => return add(&mut self.items, s.count().into(), bounds::ITEMS),
+            P::InstanceSection(s) => return add(&mut self.items, s.count().into(), bounds::ITEMS),
+            P::CoreTypeSection(s) => return add(&mut self.items, s.count().into(), bounds::ITEMS),
             _ => {}
         }
         match self.inside.last_mut() {
@@ -140,23 +107,33 @@ impl Whole {
         }
     }
 
+    fn signatures(&mut self, group: &RecGroup) -> Result<(), Refusal> {
+        for ty in group.types() {
+            if let CompositeInnerType::Func(function) = &ty.composite_type.inner {
+                let values = function.params().len() + function.results().len();
+                add(&mut self.signatures, values as u64, bounds::SIGNATURES)?;
+            }
+        }
+        Ok(())
+    }
+
     fn enter(&mut self, encoding: Encoding) -> Result<(), Refusal> {
         if self.inside.is_empty() && encoding != Encoding::Component {
             return Err(Refusal("it is a core WebAssembly module; a component is needed".into()));
         }
-        add(&mut self.modules, 1, MODULES)?;
+        add(&mut self.modules, 1, bounds::MODULES)?;
         self.inside.push(Module::default());
-        at_most(self.inside.len() as u64, DEPTH)
+        at_most(self.inside.len() as u64, bounds::DEPTH)
     }
 }
 
 impl Module {
     fn see(&mut self, payload: Payload<'_>) -> Result<(), Refusal> {
         match payload {
-            Payload::TypeSection(s) => add(&mut self.types, s.count().into(), TYPES),
+            Payload::TypeSection(s) => add(&mut self.types, s.count().into(), bounds::TYPES),
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
-                    add(&mut self.imports, 1, IMPORTS)?;
+                    add(&mut self.imports, 1, bounds::IMPORTS)?;
                     match import?.ty {
                         TypeRef::Memory(memory) => self.memory(memory)?,
                         TypeRef::Table(table) => self.table(table)?,
@@ -165,11 +142,21 @@ impl Module {
                 }
                 Ok(())
             }
-            Payload::FunctionSection(s) => add(&mut self.functions, s.count().into(), FUNCTIONS),
-            Payload::ExportSection(s) => add(&mut self.exports, s.count().into(), EXPORTS),
-            Payload::GlobalSection(s) => add(&mut self.globals, s.count().into(), GLOBALS),
-            Payload::ElementSection(s) => add(&mut self.segments, s.count().into(), SEGMENTS),
-            Payload::DataSection(s) => add(&mut self.segments, s.count().into(), SEGMENTS),
+            Payload::FunctionSection(s) => add(&mut self.functions, s.count().into(), bounds::FUNCTIONS),
+            Payload::ExportSection(s) => add(&mut self.exports, s.count().into(), bounds::EXPORTS),
+            Payload::GlobalSection(s) => add(&mut self.globals, s.count().into(), bounds::GLOBALS),
+            Payload::ElementSection(section) => {
+                add(&mut self.segments, section.count().into(), bounds::SEGMENTS)?;
+                for element in section {
+                    let items = match element?.items {
+                        ElementItems::Functions(functions) => functions.count(),
+                        ElementItems::Expressions(_, expressions) => expressions.count(),
+                    };
+                    add(&mut self.element_items, items.into(), bounds::ELEMENT_ITEMS)?;
+                }
+                Ok(())
+            }
+            Payload::DataSection(s) => add(&mut self.data, s.count().into(), bounds::DATA),
             Payload::MemorySection(section) => section.into_iter().try_for_each(|memory| self.memory(memory?)),
             Payload::TableSection(section) => section.into_iter().try_for_each(|table| self.table(table?.ty)),
             Payload::CodeSectionEntry(body) => self.function(&body),
@@ -184,31 +171,31 @@ impl Module {
         if memory.memory64 {
             return Err(Refusal("it has a 64-bit memory; memory64 is not offered here".into()));
         }
-        add(&mut self.memories, 1, MEMORIES)
+        add(&mut self.memories, 1, bounds::MEMORIES)
     }
 
     fn table(&mut self, table: TableType) -> Result<(), Refusal> {
-        add(&mut self.tables, 1, TABLES)?;
-        add(&mut self.elements, table.initial, ELEMENTS)
+        add(&mut self.tables, 1, bounds::TABLES)?;
+        add(&mut self.elements, table.initial, bounds::ELEMENTS)
     }
 
     fn function(&mut self, body: &FunctionBody<'_>) -> Result<(), Refusal> {
-        at_most(body.as_bytes().len() as u64, BODY)?;
+        at_most(body.as_bytes().len() as u64, bounds::BODY)?;
         let mut locals = 0;
         for group in body.get_locals_reader()? {
-            add(&mut locals, group?.0.into(), LOCALS)?;
+            add(&mut locals, group?.0.into(), bounds::LOCALS)?;
         }
         let (mut blocks, mut depth) = (0, 0_u64);
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             match operators.read()? {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
-                    add(&mut blocks, 1, BLOCKS)?;
+                    add(&mut blocks, 1, bounds::BLOCKS)?;
                     depth += 1;
-                    at_most(depth, NESTING)?;
+                    at_most(depth, bounds::NESTING)?;
                 }
                 Operator::End => depth = depth.saturating_sub(1),
-                Operator::BrTable { targets } => add(&mut self.targets, targets.len().into(), TARGETS)?,
+                Operator::BrTable { targets } => add(&mut self.targets, targets.len().into(), bounds::TARGETS)?,
                 _ => {}
             }
         }
@@ -216,49 +203,91 @@ impl Module {
     }
 }
 
-fn add(count: &mut u64, more: u64, bound: Bound) -> Result<(), Refusal> {
-    *count = count.saturating_add(more);
-    at_most(*count, bound)
-}
-
-fn at_most(count: u64, Bound { name, most }: Bound) -> Result<(), Refusal> {
-    #[cfg(test)]
-    tests::note(name, count, most);
-    if count <= most { Ok(()) } else { Err(Refusal(format!("it has {count} {name}, accepted are {most}"))) }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::collections::BTreeMap;
-
+    use super::super::bounds::peaks;
     use super::*;
 
-    thread_local! {
-        /// The largest count seen of each bound, and the bound.
-        static PEAKS: RefCell<BTreeMap<&'static str, (u64, u64)>> = RefCell::default();
-    }
-
-    pub(super) fn note(name: &'static str, count: u64, most: u64) {
-        PEAKS.with_borrow_mut(|peaks| {
-            let peak = peaks.entry(name).or_default();
-            *peak = (count.max(peak.0), most);
-        });
-    }
-
-    /// The largest of them all, CPython, is tried where there is a Python: see `tests/python`.
+    /// Guests of other tool chains are looked at where `cargo xtask setup` has made them: see `tests/toolchains`.
     #[test]
     fn honest_guests_stay_well_below_every_bound() {
-        for example in ["digits", "echo", "faults", "json-score"] {
-            let wasm = std::fs::read(bulkhead_artifacts::guest(example)).unwrap();
-            assert_eq!(inspect(&wasm), Ok(()), "{example}");
-        }
-        PEAKS.with_borrow(|peaks| {
-            assert_eq!(peaks.len(), 18, "every bound was looked at: {peaks:#?}");
-            for (name, (peak, most)) in peaks {
-                // One memory is all that is ever needed.
-                assert!(2 * peak <= *most || *most == 1, "{peak} {name} of {most}");
+        let examples = ["digits", "echo", "faults", "json-score"].map(bulkhead_artifacts::guest);
+        let made = std::fs::read_dir(bulkhead_artifacts::root().join("target/toolchains/guests"));
+        let made = made.into_iter().flatten().map(|entry| entry.unwrap().path());
+        let made: Vec<_> = made.filter(|path| path.extension().is_some_and(|name| name == "wasm")).collect();
+        println!("guests of other tool chains: {}", made.len());
+        let committed = bulkhead_artifacts::root().join("tests/toolchains/c.wasm");
+        for path in examples.into_iter().chain(made).chain([committed]) {
+            match inspect(&std::fs::read(&path).unwrap()) {
+                Ok(()) => {}
+                // What it imports is another matter than how large it is.
+                Err(refusal) => assert!(refusal.0.contains("not offered"), "{}: {refusal}", path.display()),
             }
-        });
+        }
+        let peaks = peaks::take();
+        println!("{peaks:#?}");
+        assert_eq!(peaks.len(), 26, "every bound was looked at");
+        for (name, (peak, most)) in peaks {
+            assert!(2 * peak <= most, "{peak} {name} of {most}");
+        }
+    }
+
+    fn doubled(levels: usize, first: &str) -> String {
+        format!("(component {})", bulkhead_hostile::doubled(levels, first))
+    }
+
+    fn refused(text: &str) -> String {
+        inspect(&bulkhead_hostile::component_of(text)).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn what_is_instantiated_is_multiplied_out() {
+        let module = "(core module $m (memory 0) (table 0 funcref)) (core instance (instantiate $m))";
+        for (levels, innermost, told) in [
+            (24, "", "it has at least 1001 component instances in one guest, accepted are 1000"),
+            (
+                7,
+                "(core module $m) (core instance (instantiate $m))",
+                "101 core instances in one guest, accepted are 100",
+            ),
+            (5, module, "17 memories in one guest, accepted are 16"),
+        ] {
+            let refused = refused(&doubled(levels, innermost));
+            assert!(refused.contains(told), "{refused}");
+        }
+        assert_eq!(inspect(&bulkhead_hostile::component_of(&doubled(4, module))), Ok(()), "as many as are accepted");
+    }
+
+    #[test]
+    fn a_definition_counts_wherever_it_is_taken_from() {
+        // Handed on as an argument, exported and aliased, and taken from two levels around.
+        let many = |how: &str| format!("{how} ").repeat(101);
+        let imported = format!(
+            r#"(component (core module $m)
+                 (component $c (import "m" (core module $m)) {})
+                 (instance (instantiate $c (with "m" (core module $m)))))"#,
+            many("(core instance (instantiate $m))")
+        );
+        let exported = format!(
+            r#"(component (component $a (core module $m) (export "m" (core module $m)))
+                 (instance $a (instantiate $a)) (alias export $a "m" (core module $m)) {})"#,
+            many("(core instance (instantiate $m))")
+        );
+        let outer = format!(
+            r#"(component $top (core module $m)
+                 (component $a (component $b (alias outer $top $m (core module $n)) {}) (instance (instantiate $b)))
+                 (instance (instantiate $a)))"#,
+            many("(core instance (instantiate $n))")
+        );
+        let passed = format!(
+            r#"(component (component $one (core module $m) (core instance (instantiate $m)))
+                 (component $c (import "c" (component $c)) {})
+                 (instance (instantiate $c (with "c" (component $one)))))"#,
+            many("(instance (instantiate $c))")
+        );
+        for text in [imported, exported, outer, passed] {
+            let refused = refused(&text);
+            assert!(refused.contains("at least 101 core instances in one guest"), "{refused}");
+        }
     }
 }

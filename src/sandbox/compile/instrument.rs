@@ -21,7 +21,11 @@ pub(super) fn instrument(wasm: &[u8]) -> Result<Vec<u8>, String> {
         // Its handles lie in a table of the engine's, which no export shows.
         return Err("it makes resources of its own".into());
     }
-    caught(|| Wizer::new().instrument_component(&expose::globals(wasm)?).map(|(_, instrumented)| instrumented))
+    caught(|| {
+        let shown = expose::globals(wasm).map_err(|error| error.to_string())?;
+        let instrumented = Wizer::new().instrument_component(&shown).map_err(|error| format!("{error:#}"))?;
+        Ok(instrumented.1)
+    })
 }
 
 /// `wasm` as it would be had it been started and come to hold `values`.
@@ -31,28 +35,25 @@ pub(super) fn with_state(wasm: &[u8], values: HashMap<String, Value>) -> Result<
 
 fn picture(wasm: &[u8], state: &mut impl ComponentInstanceState) -> Result<Vec<u8>, String> {
     caught(|| {
+        let failed = |error: wasmtime::Error| format!("{error:#}");
         let wizer = Wizer::new();
-        let wasm = expose::globals(wasm)?;
-        let (component, _) = wizer.instrument_component(&wasm)?;
+        let wasm = expose::globals(wasm).map_err(|error| error.to_string())?;
+        let (component, _) = wizer.instrument_component(&wasm).map_err(failed)?;
         let snapshot = pin!(wizer.snapshot_component(&component, state));
         match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(snapshot) => snapshot,
-            Poll::Pending => Err(wasmtime::format_err!("it waits for what is there")),
+            Poll::Ready(snapshot) => snapshot.map_err(failed),
+            Poll::Pending => Err("it waits for what is there".into()),
         }
     })
 }
 
 /// The library panics on some of what it does not support, and the host takes what the child says for more than that.
-fn caught(work: impl FnOnce() -> wasmtime::Result<Vec<u8>>) -> Result<Vec<u8>, String> {
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let outcome = catch_unwind(AssertUnwindSafe(work));
     panic::set_hook(hook);
-    match outcome {
-        Ok(Ok(wasm)) => Ok(wasm),
-        Ok(Err(error)) => Err(format!("{error:#}")),
-        Err(_) => Err("it is built in a way that is not understood".into()),
-    }
+    outcome.unwrap_or_else(|_| Err("it is built in a way that is not understood".into()))
 }
 
 fn makes_resources(wasm: &[u8]) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! <cache>/<engine>/<name>.cwasm          machine code, mapped into the host
-//! <cache>/<engine>/<name>.cwasm.sha256   its hash in hexadecimal, written last; on further lines why the component does
-//!                                        not show its state, where it does not
+//! <cache>/<engine>/<name>.cwasm.sha256   its hash in hexadecimal, written last; on the next line what a guest needs; on
+//!                                        further lines why the component does not show its state, where it does not
 //! <cache>/<engine>/<name>.none           why there is no image of that name, and never will be
 //! <cache>/<engine>/.compiling-…             on their way; left over only where the host was killed, and then swept
 //! ```
@@ -27,17 +27,31 @@ use wasmtime::component::Component;
 use super::mapped::Mapped;
 use super::{CompileError, Metering};
 use crate::failpoint;
+use crate::sandbox::needs::Needs;
 
 /// What is kept of an image.
 pub(in crate::sandbox) enum Image {
-    There(Arc<Component>),
+    There(Arc<Component>, Needs),
     /// It cannot be made; why.
     Never(String),
     Absent,
 }
 
-/// A component, and why it does not show its state, where it does not.
-type Found = (Arc<Component>, Option<String>);
+/// A component that is mapped.
+pub(super) struct Found {
+    pub(super) component: Arc<Component>,
+    pub(super) needs: Needs,
+    /// The reason why it does not show its state, where it does not.
+    pub(super) hidden: Option<String>,
+}
+
+/// State of the cache under a name.
+enum Kept {
+    There(Found),
+    Absent,
+    /// It is whole, and the engine does not take it.
+    Unusable(String),
+}
 
 /// Where something is kept.
 #[derive(Clone)]
@@ -68,12 +82,26 @@ impl Place {
     }
 
     fn load_now(&self, engine: &Engine) -> io::Result<Option<Found>> {
+        match self.look(engine)? {
+            Kept::There(found) => Ok(Some(found)),
+            Kept::Absent => Ok(None),
+            Kept::Unusable(error) => {
+                tracing::warn!(file = %self.code.display(), error, "compiled code cannot be mapped; compiling anew");
+                Ok(None)
+            }
+        }
+    }
+
+    fn look(&self, engine: &Engine) -> io::Result<Kept> {
         let code = &self.code;
-        let Ok(sidecar) = fs::read_to_string(self.sidecar()) else { return Ok(None) };
-        let (expected, hidden) = sidecar.split_once('\n').unwrap_or((&sidecar, ""));
+        let Ok(sidecar) = fs::read_to_string(self.sidecar()) else { return Ok(Kept::Absent) };
+        let (expected, told) = sidecar.split_once('\n').unwrap_or((&sidecar, ""));
+        let (needs, hidden) = told.split_once('\n').unwrap_or((told, ""));
+        let Ok(needs) = needs.parse() else { return Ok(Kept::Absent) };
         let hidden = (!hidden.is_empty()).then(|| hidden.to_owned());
+        let found = |component| Kept::There(Found { component, needs, hidden });
         if let Some(component) = self.mapped.find(code) {
-            return Ok(Some((component, hidden)));
+            return Ok(found(component));
         }
         match hash_file(code) {
             Ok(found) if found == expected => {}
@@ -81,25 +109,22 @@ impl Place {
                 tracing::warn!(file = %code.display(), "compiled code does not match its hash; compiling anew");
                 // From here on it counts as absent, and nobody wonders a second time.
                 fs::remove_file(self.sidecar())?;
-                return Ok(None);
+                return Ok(Kept::Absent);
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::Absent),
             Err(error) => return Err(error),
         }
-        match map(engine, code) {
-            Ok(component) => Ok(Some((self.mapped.note(code, component), hidden))),
-            Err(error) => {
-                tracing::warn!(file = %code.display(), error = format!("{error:#}"), "compiled code cannot be mapped; compiling anew");
-                Ok(None)
-            }
-        }
+        Ok(match map(engine, code) {
+            Ok(component) => found(self.mapped.note(code, component)),
+            Err(error) => Kept::Unusable(format!("{error:#}")),
+        })
     }
 
     /// The same for an image.
     pub(super) async fn image(&self, engine: &Engine) -> io::Result<Image> {
         let (place, engine) = (self.clone(), engine.clone());
         unblock(move || match place.load_now(&engine)? {
-            Some((component, _)) => Ok(Image::There(component)),
+            Some(Found { component, needs, .. }) => Ok(Image::There(component, needs)),
             None => match fs::read_to_string(place.none()) {
                 Ok(reason) => Ok(Image::Never(reason)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Image::Absent),
@@ -110,17 +135,22 @@ impl Place {
     }
 
     /// Puts a fresh result in its place. The hash comes last: without it the result counts as absent.
-    pub(super) async fn keep(&self, engine: &Engine, fresh: TempPath, hidden: String) -> Result<Found, CompileError> {
+    /// `told` is what the child said of it: what a guest needs, and why it does not show its state, where it does not.
+    pub(super) async fn keep(&self, engine: &Engine, fresh: TempPath, told: String) -> Result<Found, CompileError> {
         let (place, engine) = (self.clone(), engine.clone());
         let found = unblock(move || {
             let hash = hash_file(&fresh)?;
             fresh.persist(&place.code).map_err(|error| error.error)?;
             place.mapped.forget(&place.code);
             failpoint::reach("compile.renamed");
-            place.write(&place.sidecar(), &if hidden.is_empty() { hash } else { format!("{hash}\n{hidden}") })?;
-            place.load_now(&engine)
+            place.write(&place.sidecar(), &format!("{hash}\n{told}"))?;
+            place.look(&engine)
         });
-        found.await?.ok_or_else(|| CompileError::Stopped("its result did not survive on disk".into()))
+        match found.await? {
+            Kept::There(found) => Ok(found),
+            Kept::Absent => Err(CompileError::Stopped("its result did not survive on disk".into())),
+            Kept::Unusable(reason) => Err(CompileError::Refused(reason)),
+        }
     }
 
     pub(super) async fn keep_none(&self, reason: &str) -> io::Result<()> {

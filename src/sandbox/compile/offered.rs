@@ -43,3 +43,70 @@ pub(super) fn is_offered(import: &str) -> bool {
     let Some((interface, version)) = import.split_once('@') else { return false };
     version.starts_with("0.2.") && WASI.contains(&interface)
 }
+
+/// Says why a component may have an import that is not offered, and how its author gets rid of it.
+pub(super) fn cure(import: &str) -> &'static str {
+    let (interface, version) = import.split_once('@').unwrap_or((import, ""));
+    let is_of = |package: &str| interface.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
+    if is_of("bulkhead:processor") {
+        return "the contract here is bulkhead:processor@0.1.0; build the component against the WIT of this version";
+    }
+    if is_of("wasi:http") {
+        return "a processor sends no HTTP requests; components of JavaScript have the import even if they never use it, \
+                unless built with `--disable http --disable fetch-event` (jco componentize) or \
+                `disableFeatures: ['http', 'fetch-event']` (componentize-js)";
+    }
+    if interface.starts_with("wasi:") && version.starts_with("0.3") {
+        return "WASI 0.2 is offered, and WASI 0.3 with its asynchronous functions is not; build for wasm32-wasip2, or \
+                with `--sync` (componentize-qjs) or `--backend-qjs-disable-async` (jco componentize)";
+    }
+    if WASI.contains(&interface) {
+        return "WASI 0.2 is offered; build the component for one of its versions";
+    }
+    if ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"].into_iter().any(is_of) {
+        return "of this package of WASI only the interfaces of the world wasi:cli/imports@0.2.0 are offered";
+    }
+    if interface.starts_with("wasi_snapshot_preview1") || interface.starts_with("wasi_unstable") {
+        return "this is WASI of core modules; make a component with the adapter: `jco new --wasi-reactor`";
+    }
+    "a processor may import bulkhead:processor and WASI 0.2 (cli, clocks, filesystem, io, random, sockets); take it out of \
+     the component's world, or compose the component with one that exports it"
+}
+
+/// Says what to do about an extension of WebAssembly that is not offered, where the compiler's `refusal` tells of one.
+pub(super) fn extension_cure(refusal: &str) -> Option<&'static str> {
+    const CURES: [(&str, &str); 5] = [
+        (
+            "component model async",
+            "asynchronous functions of components are not offered here; build without them: `--sync` (componentize-qjs), \
+             `--backend-qjs-disable-async` (jco componentize), or for WASI 0.2 (wasm32-wasip2)",
+        ),
+        ("exceptions", "exceptions of WebAssembly are not offered here; build without them: `-fno-exceptions` in C++"),
+        ("tail calls", "tail calls of WebAssembly are not offered here; build without `-mtail-call`"),
+        ("threads", "threads of WebAssembly are not offered here; build for a target without them"),
+        ("gc ", "garbage collection of WebAssembly is not offered here; use a tool chain that brings its own"),
+    ];
+    CURES.into_iter().find(|(word, _)| refusal.contains(word)).map(|(_, cure)| cure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_offered_has_a_cure_that_fits_it() {
+        for (import, told) in [
+            ("wasi:http/outgoing-handler@0.2.10", "--disable http"),
+            ("wasi:http/types@0.2.10", "--disable http"),
+            ("wasi:httpx/types@0.2.10", "out of"),
+            ("bulkhead:processor/call@0.2.0", "bulkhead:processor@0.1.0"),
+            ("wasi:cli/stdout@0.3.0", "--sync"),
+            ("wasi:io/streams@0.1.0", "one of its versions"),
+            ("wasi:clocks/timezone@0.2.3", "only the interfaces of the world"),
+            ("wasi:keyvalue/store@0.2.0-draft", "out of"),
+            ("log", "out of"),
+        ] {
+            assert!(!is_offered(import) && cure(import).contains(told), "{import}: {}", cure(import));
+        }
+    }
+}

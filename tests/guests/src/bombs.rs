@@ -127,12 +127,8 @@ pub fn bombs() -> Vec<Hostile> {
         bomb("C14-names", "an import with names of a hundred thousand bytes", Answer, named(&"n".repeat(100_000))),
         bomb("C14-custom", "ten megabytes that mean nothing", Answer, custom("junk")),
         bomb("C14-name", "a name section of ten megabytes of nonsense", Answer, custom("name")),
-        bomb(
-            "B7",
-            "a hundred thousand data segments",
-            Refused("data and element segments, accepted"),
-            segments(100_000, 1),
-        ),
+        bomb("B7", "a hundred thousand data segments", Refused("data segments, accepted"), segments(100_000, 1)),
+        bomb("B7-wizer", "ten thousand data segments, as many as Wizer makes, and some", Answer, segments(10_100, 1)),
         bomb("B10", "a million globals", Refused("globals, accepted"), globals(1_000_000)),
     ]
 }

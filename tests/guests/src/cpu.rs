@@ -43,6 +43,43 @@ pub(crate) fn guests() -> Vec<Hostile> {
              (func $one (call_indirect (i32.const 1)))
              (func $act (call_indirect (i32.const 0)))",
         ),
+        guest(
+            "A6-memory",
+            "recursion whose variables lie in its memory, below which it goes",
+            Fault("call stack exhausted, in "),
+            "(global $stack (mut i32) (i32.const 65536))
+             (func $act
+                (global.set $stack (i32.sub (global.get $stack) (i32.const 1024)))
+                (i32.store (global.get $stack) (i32.const 1))
+                (call $act)
+                (global.set $stack (i32.add (global.get $stack) (i32.const 1024))))",
+        ),
+        guest(
+            "A6-few",
+            "recursion whose few large variables lie in its memory, below which it goes",
+            Fault("out of bounds memory access, just below the beginning of memory"),
+            "(global $stack (mut i32) (i32.const 65536))
+             (func $act
+                (global.set $stack (i32.sub (global.get $stack) (i32.const 16384)))
+                (i32.store (global.get $stack) (i32.const 1))
+                (call $act)
+                (global.set $stack (i32.add (global.get $stack) (i32.const 16384))))",
+        ),
+        guest(
+            "A6-beyond",
+            "recursion that reads far beyond its memory in the end",
+            Fault("out of bounds memory access"),
+            "(func $deep (param $left i32)
+                (if (local.get $left) (then (call $deep (i32.sub (local.get $left) (i32.const 1)))))
+                (drop (i32.load (i32.const 0x7fff0000))))
+             (func $act (call $deep (i32.const 100)))",
+        ),
+        guest(
+            "A6-before",
+            "a read just before the beginning of its memory",
+            Fault("out of bounds memory access"),
+            "(func $act (drop (i32.load (i32.sub (i32.const 0) (i32.const 64)))))",
+        ),
         guest("A7", "unreachable", Fault("unreachable"), "(func $act (unreachable))"),
         guest(
             "A9-fill",

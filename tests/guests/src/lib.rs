@@ -7,9 +7,11 @@
 
 mod answers;
 mod bombs;
+mod composed;
 mod cpu;
 mod files;
 mod frame;
+mod growers;
 mod host_calls;
 mod initialize;
 mod memory;
@@ -19,8 +21,10 @@ mod realloc;
 mod tenants;
 
 pub use self::bombs::{bombs, of_data};
+pub use self::composed::{composed, doubled};
 pub use self::files::{damaged, good, not_components};
 pub use self::frame::{core_module, processor};
+pub use self::growers::growers;
 pub use self::probe::{End, STAIN, canary, stain};
 pub use self::random::random;
 
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn every_guest_can_be_written_and_has_a_name_of_its_own() {
-        let guests = [all(), bombs()].concat();
+        let guests = [all(), bombs(), growers()].concat();
         let ids: HashSet<&str> = guests.iter().map(|guest| guest.id.as_str()).collect();
         assert_eq!(ids.len(), guests.len());
         assert!(guests.iter().all(|guest| guest.component.starts_with(b"\0asm\x0d\0\x01\0")));

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bulkhead::call::{Call, RequestId, Spent};
-use bulkhead::sandbox::{Capacity, Guest, Level, LineSink, Program, Sandbox, Settings};
+use bulkhead::sandbox::{Capacity, Fault, Guest, Level, LineSink, Program, Sandbox, Settings};
 use bulkhead_hostile::{End, STAIN, canary, stain};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -24,6 +24,7 @@ struct Silent;
 impl LineSink for Silent {
     fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
     fn dropped(&self, _: Option<RequestId>, _: u64) {}
+    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
 }
 
 /// Two services in a pool that has room for one guest: each new guest is where the last one of the other service was.

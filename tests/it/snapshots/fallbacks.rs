@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead::call::RequestId;
-use bulkhead::sandbox::{Capacity, Level, LineSink, Sandbox, Settings, Snapshot};
+use bulkhead::sandbox::{Capacity, Fault, Level, LineSink, Sandbox, Settings, Snapshot};
 use serde_json::{Value, json};
 
 use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapshot, svc, try_deploy};
@@ -130,6 +130,7 @@ struct Silent;
 impl LineSink for Silent {
     fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
     fn dropped(&self, _: Option<RequestId>, _: u64) {}
+    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
 }
 
 /// Where there is no room a guest is not made at once, and nothing else happens.

@@ -121,7 +121,7 @@ fn a_component_of_much_data_costs_no_more_than_it_has() {
     must("uploads.data_grown_mib", "at most 128 MiB for components of 56 MiB", grown, grown <= 128);
 }
 
-fn peak_kib(host: &TestHost) -> u64 {
+pub(super) fn peak_kib(host: &TestHost) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

@@ -1,0 +1,351 @@
+//! Counts what one guest of a component is made of, multiplied out.
+//!
+//! A component may instantiate another one twice, which instantiates a third one twice: a file of a kilobyte can ask for
+//! millions of instances, and the compiler writes each of them out. So they are counted before it begins. The count
+//! follows the definitions as instantiation would, without running anything, and stops at the first bound that is passed:
+//! it costs no more than what is accepted. A file that is not valid is left to the compiler, which says what is wrong.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use wasmparser::{
+    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, Encoding, Instance, Parser,
+    Payload,
+};
+
+use super::bounds::{self, Refusal, add};
+
+/// Checks that one guest of the component in `wasm` is made of no more instances, memories and tables than are accepted.
+///
+/// # Errors
+/// Names what there is too much of, how much was counted, and the bound.
+pub(super) fn count(wasm: &[u8]) -> Result<(), Refusal> {
+    let outermost = Rc::new(definition(wasm)?);
+    let mut totals = Totals::default();
+    totals.instantiate(&outermost, &HashMap::new(), &[]).map(drop)
+}
+
+/// Counts of what has been instantiated so far.
+#[derive(Default)]
+struct Totals {
+    components: u64,
+    modules: u64,
+    memories: u64,
+    tables: u64,
+    steps: u64,
+}
+
+/// A component as it is written: its steps, in the order of the file.
+#[derive(Default)]
+struct Definition<'a> {
+    steps: Vec<Step<'a>>,
+    /// The modules and components that it takes from the ones around it.
+    captures: Vec<Capture>,
+}
+
+/// A step that adds a module, a component or an instance to those that later steps refer to by number, or makes one.
+enum Step<'a> {
+    Module(Module),
+    Component(Rc<Definition<'a>>),
+    Captured(Kind, usize),
+    /// Another number for an item of the same component.
+    Again(Kind, u32),
+    Import(Kind, &'a str),
+    CoreInstance(u32),
+    Instance(u32, Vec<Named<'a>>),
+    Bundle(Vec<Named<'a>>),
+    Alias(Kind, u32, &'a str),
+    Export(Named<'a>),
+}
+
+/// The kinds of items that instances can come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Module,
+    Component,
+    Instance,
+}
+
+/// A reference to an item under a name.
+struct Named<'a> {
+    name: &'a str,
+    kind: Kind,
+    index: u32,
+}
+
+/// An item of the surrounding component: its own, or one that it has captured itself.
+#[derive(Clone, Copy)]
+enum Capture {
+    Own(Kind, u32),
+    Captured(usize),
+}
+
+/// Memories and tables that an instance of a module adds.
+#[derive(Clone, Copy, Default)]
+struct Module {
+    memories: u64,
+    tables: u64,
+}
+
+#[derive(Clone)]
+enum Item<'a> {
+    Module(Module),
+    /// A definition, and what it has captured.
+    Component(Rc<Definition<'a>>, Rc<[Item<'a>]>),
+    Instance(Rc<Exports<'a>>),
+    /// An item of the host's, or of a file that is not valid.
+    Unknown,
+}
+
+type Exports<'a> = HashMap<&'a str, Item<'a>>;
+
+/// The numbered items of a component while it is instantiated.
+#[derive(Default)]
+struct Space<'a> {
+    modules: Vec<Item<'a>>,
+    components: Vec<Item<'a>>,
+    instances: Vec<Item<'a>>,
+}
+
+impl Step<'_> {
+    /// Cost of following the step: its items.
+    fn cost(&self) -> u64 {
+        match self {
+            Self::Instance(_, named) | Self::Bundle(named) => 1 + named.len() as u64,
+            Self::Component(inner) => 1 + inner.captures.len() as u64,
+            _ => 1,
+        }
+    }
+}
+
+impl Kind {
+    fn of(kind: ComponentExternalKind) -> Option<Self> {
+        match kind {
+            ComponentExternalKind::Module => Some(Self::Module),
+            ComponentExternalKind::Component => Some(Self::Component),
+            ComponentExternalKind::Instance => Some(Self::Instance),
+            ComponentExternalKind::Func | ComponentExternalKind::Value | ComponentExternalKind::Type => None,
+        }
+    }
+}
+
+impl<'a> Space<'a> {
+    fn of(&mut self, kind: Kind) -> &mut Vec<Item<'a>> {
+        match kind {
+            Kind::Module => &mut self.modules,
+            Kind::Component => &mut self.components,
+            Kind::Instance => &mut self.instances,
+        }
+    }
+
+    fn find(&self, kind: Kind, index: u32) -> Item<'a> {
+        let items = match kind {
+            Kind::Module => &self.modules,
+            Kind::Component => &self.components,
+            Kind::Instance => &self.instances,
+        };
+        items.get(index as usize).cloned().unwrap_or(Item::Unknown)
+    }
+
+    fn bundle(&self, named: &[Named<'a>]) -> Exports<'a> {
+        named.iter().map(|item| (item.name, self.find(item.kind, item.index))).collect()
+    }
+}
+
+impl Totals {
+    /// Counts an instance of `definition`; answers what it exports.
+    fn instantiate<'a>(
+        &mut self,
+        definition: &Rc<Definition<'a>>,
+        arguments: &Exports<'a>,
+        captured: &[Item<'a>],
+    ) -> Result<Exports<'a>, Refusal> {
+        add(&mut self.components, 1, bounds::COMPONENT_INSTANCES)?;
+        let (mut space, mut exports) = (Space::default(), Exports::new());
+        for step in &definition.steps {
+            add(&mut self.steps, step.cost(), bounds::STEPS)?;
+            let (kind, item) = match step {
+                Step::Module(module) => (Kind::Module, Item::Module(*module)),
+                Step::Component(inner) => {
+                    let items = inner.captures.iter().map(|capture| match *capture {
+                        Capture::Own(kind, index) => space.find(kind, index),
+                        Capture::Captured(at) => captured.get(at).cloned().unwrap_or(Item::Unknown),
+                    });
+                    (Kind::Component, Item::Component(Rc::clone(inner), items.collect()))
+                }
+                Step::Captured(kind, at) => (*kind, captured.get(*at).cloned().unwrap_or(Item::Unknown)),
+                Step::Again(kind, index) => (*kind, space.find(*kind, *index)),
+                Step::Import(kind, name) => (*kind, arguments.get(name).cloned().unwrap_or(Item::Unknown)),
+                Step::CoreInstance(module) => {
+                    self.core_instance(&space.find(Kind::Module, *module))?;
+                    continue;
+                }
+                Step::Instance(component, arguments) => {
+                    let made = match space.find(Kind::Component, *component) {
+                        Item::Component(inner, captured) => {
+                            let arguments = space.bundle(arguments);
+                            Item::Instance(self.instantiate(&inner, &arguments, &captured)?.into())
+                        }
+                        _ => Item::Unknown,
+                    };
+                    (Kind::Instance, made)
+                }
+                Step::Bundle(named) => (Kind::Instance, Item::Instance(space.bundle(named).into())),
+                Step::Alias(kind, instance, name) => {
+                    let found = match space.find(Kind::Instance, *instance) {
+                        Item::Instance(exports) => exports.get(name).cloned(),
+                        _ => None,
+                    };
+                    (*kind, found.unwrap_or(Item::Unknown))
+                }
+                Step::Export(named) => {
+                    let item = space.find(named.kind, named.index);
+                    exports.insert(named.name, item.clone());
+                    (named.kind, item)
+                }
+            };
+            space.of(kind).push(item);
+        }
+        Ok(exports)
+    }
+
+    fn core_instance(&mut self, module: &Item<'_>) -> Result<(), Refusal> {
+        let Item::Module(Module { memories, tables }) = module else { return Ok(()) };
+        add(&mut self.modules, 1, bounds::CORE_INSTANCES)?;
+        add(&mut self.memories, *memories, bounds::GUEST_MEMORIES)?;
+        add(&mut self.tables, *tables, bounds::GUEST_TABLES)
+    }
+}
+
+/// Reads the steps of a component and of those inside it.
+fn definition(wasm: &[u8]) -> Result<Definition<'_>, Refusal> {
+    // The definitions that the parser is inside of, outermost first; a module inside them has none.
+    let mut open: Vec<Definition<'_>> = Vec::new();
+    let mut module: Option<Module> = None;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        if let Some(open_module) = &mut module {
+            if open_module.see(&payload)? {
+                let step = Step::Module(std::mem::take(open_module));
+                module = None;
+                if let Some(definition) = open.last_mut() {
+                    definition.steps.push(step);
+                }
+            }
+            continue;
+        }
+        match payload {
+            Payload::Version { encoding: Encoding::Module, .. } => module = Some(Module::default()),
+            Payload::Version { .. } => open.push(Definition::default()),
+            Payload::End(_) => {
+                let Some(ended) = open.pop() else { break };
+                match open.last_mut() {
+                    Some(around) => around.steps.push(Step::Component(ended.into())),
+                    None => return Ok(ended),
+                }
+            }
+            payload => see(&mut open, payload)?,
+        }
+    }
+    Ok(Definition::default())
+}
+
+impl Module {
+    /// Counts a part of a module; answers whether that was its end.
+    fn see(&mut self, payload: &Payload<'_>) -> Result<bool, Refusal> {
+        match payload {
+            Payload::MemorySection(section) => self.memories += u64::from(section.count()),
+            Payload::TableSection(section) => self.tables += u64::from(section.count()),
+            Payload::End(_) => return Ok(true),
+            _ => {}
+        }
+        Ok(false)
+    }
+}
+
+/// Reads a section of the innermost component.
+fn see<'a>(open: &mut [Definition<'a>], payload: Payload<'a>) -> Result<(), Refusal> {
+    let Some((definition, around)) = open.split_last_mut() else { return Ok(()) };
+    let steps = &mut definition.steps;
+    match payload {
+        Payload::InstanceSection(section) => {
+            for instance in section {
+                if let Instance::Instantiate { module_index, .. } = instance? {
+                    steps.push(Step::CoreInstance(module_index));
+                }
+            }
+        }
+        Payload::ComponentInstanceSection(section) => {
+            for instance in section {
+                steps.push(match instance? {
+                    ComponentInstance::Instantiate { component_index, args } => {
+                        let args = args.iter().map(|arg| (arg.name, arg.kind, arg.index));
+                        Step::Instance(component_index, named(args))
+                    }
+                    ComponentInstance::FromExports(exports) => {
+                        Step::Bundle(named(exports.iter().map(|export| (export.name.name, export.kind, export.index))))
+                    }
+                });
+            }
+        }
+        Payload::ComponentImportSection(section) => {
+            for import in section {
+                let import = import?;
+                steps.extend(Kind::of(import.ty.kind()).map(|kind| Step::Import(kind, import.name.name)));
+            }
+        }
+        Payload::ComponentExportSection(section) => {
+            for export in section {
+                let export = export?;
+                let named = named([(export.name.name, export.kind, export.index)]);
+                steps.extend(named.into_iter().map(Step::Export));
+            }
+        }
+        Payload::ComponentAliasSection(section) => {
+            for alias in section {
+                match alias? {
+                    ComponentAlias::InstanceExport { kind, instance_index, name } => {
+                        definition.steps.extend(Kind::of(kind).map(|kind| Step::Alias(kind, instance_index, name)));
+                    }
+                    ComponentAlias::Outer { kind, count, index } => {
+                        let kind = match kind {
+                            ComponentOuterAliasKind::CoreModule => Kind::Module,
+                            ComponentOuterAliasKind::Component => Kind::Component,
+                            ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => continue,
+                        };
+                        let step = match count {
+                            0 => Step::Again(kind, index),
+                            _ => Step::Captured(kind, capture(definition, around, kind, count, index)),
+                        };
+                        definition.steps.push(step);
+                    }
+                    ComponentAlias::CoreInstanceExport { .. } => {}
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Has `definition` capture an item of the component `count` levels around it, and each one between them as well.
+/// Answers the place of it among the captures.
+fn capture(
+    definition: &mut Definition<'_>,
+    around: &mut [Definition<'_>],
+    kind: Kind,
+    count: u32,
+    index: u32,
+) -> usize {
+    let captured = match (count, around.split_last_mut()) {
+        (..=1, _) | (_, None) => Capture::Own(kind, index),
+        (_, Some((parent, around))) => Capture::Captured(capture(parent, around, kind, count - 1, index)),
+    };
+    definition.captures.push(captured);
+    definition.captures.len() - 1
+}
+
+fn named<'a>(items: impl IntoIterator<Item = (&'a str, ComponentExternalKind, u32)>) -> Vec<Named<'a>> {
+    let items = items.into_iter();
+    items.filter_map(|(name, kind, index)| Some(Named { name, kind: Kind::of(kind)?, index })).collect()
+}

@@ -1,0 +1,116 @@
+//! Guests of every tool chain that can be installed: each deploys and answers, and none comes near a bound on uploads.
+//!
+//! `cargo xtask test` makes them and says by name which it could not; run alone, a test takes what an earlier
+//! `cargo xtask setup` has made. See `tests/toolchains`.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::figures::must;
+use crate::host::{Deployed, TestHost};
+use crate::http::Response;
+
+/// The component of that name, if it could be made.
+fn made(name: &str) -> Option<Vec<u8>> {
+    let directory = std::env::var_os("BULKHEAD_TOOLCHAINS")
+        .map_or_else(|| bulkhead_artifacts::root().join("target/toolchains/guests"), PathBuf::from);
+    let found = std::fs::read(directory.join(format!("{name}.wasm"))).ok();
+    if found.is_none() {
+        println!("skipped: there is no guest {name}; `cargo xtask setup` makes it where its tool chain can be had");
+    }
+    found
+}
+
+fn deploy(host: &TestHost, component: &[u8], keys: Value) -> Response {
+    let mut all = json!({"metadata": {"rpc": {"worker_threads": 2, "keepalive": 20_000}}});
+    for (key, value) in keys.as_object().expect("an object") {
+        all[key] = value.clone();
+    }
+    host.try_deploy_bytes("guest", component, all)
+}
+
+fn service(deployed: &Response) -> Deployed {
+    assert_eq!(deployed.status, 201, "{}", deployed.text());
+    let token = deployed.json()["token"].as_str().expect("a token").to_owned();
+    Deployed { path: "/api/predict/guest".into(), token }
+}
+
+/// Deploys a guest that answers what it got behind its configuration, and calls it.
+fn echoes(name: &str, component: &[u8]) {
+    let host = TestHost::start();
+    let service = service(&deploy(&host, component, json!({"model_config": "heard: "})));
+    let mut client = host.client();
+    for body in ["", "one", "two and a half"] {
+        let answer = client.post(&service, body.as_bytes());
+        assert_eq!((answer.status, answer.text()), (200, format!("heard: {body}")), "{name}");
+    }
+    must(&format!("toolchains.{name}"), "deploys and answers", component.len(), true);
+}
+
+fn refused(component: &[u8], told: &[&str]) {
+    let host = TestHost::start();
+    let answer = deploy(&host, component, json!({}));
+    let text = answer.text();
+    assert_eq!(answer.status, 400, "{text}");
+    for told in told {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+}
+
+#[test]
+fn c() {
+    echoes("c", include_bytes!("../toolchains/c.wasm"));
+}
+
+/// The stack of clang's guests is in the middle of their memory, between data and heap, and still ends below it.
+#[test]
+fn c_that_recurses() {
+    let host = TestHost::start();
+    let service = service(&deploy(&host, include_bytes!("../toolchains/c.wasm"), json!({})));
+    let deep = Deployed { path: format!("{}/recurse", service.path), token: service.token.clone() };
+    let problem = host.client().post(&deep, b"").assert_problem(400, "processor_exception");
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains("call stack exhausted, in descend"), "{detail}");
+    assert_eq!(host.client().post(&service, b"next").text(), "next");
+}
+
+#[test]
+fn quickjs() {
+    let Some(component) = made("quickjs") else { return };
+    echoes("quickjs", &component);
+}
+
+/// Its functions are asynchronous, which is said with the switch that makes them others.
+#[test]
+fn quickjs_without_its_switch() {
+    let Some(component) = made("quickjs-async") else { return };
+    refused(&component, &["asynchronous", "--sync"]);
+}
+
+#[test]
+fn starlingmonkey() {
+    let Some(component) = made("starlingmonkey") else { return };
+    echoes("starlingmonkey", &component);
+}
+
+/// As the tool makes it by default, it imports what no processor may use; the tool's own switch is named.
+#[test]
+fn starlingmonkey_without_its_switch() {
+    let Some(component) = made("starlingmonkey-http") else { return };
+    refused(
+        &component,
+        &["wasi:http/", "--disable http --disable fetch-event", "disableFeatures: ['http', 'fetch-event']"],
+    );
+}
+
+#[test]
+fn python() {
+    let Some(component) = made("python") else { return };
+    let host = TestHost::start();
+    let service = service(&deploy(&host, &component, json!({})));
+    let answer = host.client().post(&service, b"abc");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["sha256"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    must("toolchains.python", "deploys and answers", component.len(), true);
+}
