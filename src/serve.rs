@@ -37,6 +37,8 @@ const BACKLOG: u32 = 1024;
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     pub data: PathBuf,
+    /// Begin with a new database, where the one of `data` is gone.
+    pub new_database: bool,
     pub listen: SocketAddr,
     /// Where clients reach `listen`, if not at the address that they connect to.
     pub advertise: Option<SocketAddr>,
@@ -58,8 +60,9 @@ pub struct ServeOptions {
 pub fn run(options: ServeOptions) -> Result<()> {
     let (log, _log_thread) = install_log(options.log_format).context("cannot start the log")?;
     // Everything that can be wrong with what is on disk is found before a port is opened.
-    let storage = Storage::open(&options.data)
-        .with_context(|| format!("cannot use data directory {}", options.data.display()))?;
+    let open = if options.new_database { Storage::begin_anew } else { Storage::open };
+    let storage =
+        open(&options.data).with_context(|| format!("cannot use data directory {}", options.data.display()))?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
     let lanes = Arc::new(Lanes::new(cores()).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());

@@ -17,7 +17,7 @@ use super::view::{Deployed, service_file};
 use super::{Admin, Reply, conditions};
 use crate::config::ServiceFile;
 use crate::registry::{Change, ChangeError, Files, Order, Part, Progress, Report};
-use crate::storage::{Digest, ModelFile};
+use crate::storage::{Digest, Manifest};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
 const MAX_LINES: usize = 32;
@@ -31,7 +31,7 @@ pub(super) struct CreateBody {
     processor: Digest,
     /// The files of the model directory.
     #[serde(default)]
-    model: Vec<ModelFile>,
+    model: Manifest,
     #[serde(default)]
     warm_up: Option<Digest>,
 }
@@ -48,7 +48,7 @@ pub(super) struct ModifyBody {
     processor: Option<Digest>,
     /// All files of the model directory.
     #[serde(default)]
-    model: Option<Vec<ModelFile>>,
+    model: Option<Manifest>,
     /// Null: removed.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<Digest>")]
@@ -115,12 +115,13 @@ impl Deploy {
     pub(super) fn create(body: &[u8]) -> Result<Self, Problem> {
         let body: CreateBody = parse(body)?;
         let file = ServiceFile::from_value(&body.spec).map_err(ChangeError::Invalid)?;
-        let files = Files { processor: body.processor, model: body.model, warm_up: body.warm_up };
+        let files = Files { processor: body.processor, model: body.model.into_files(), warm_up: body.warm_up };
         Ok(Self::Create { file: Box::new(file), files })
     }
 
     pub(super) fn modify(name: &str, body: &[u8]) -> Result<Self, Problem> {
         let ModifyBody { spec, processor, model, warm_up, canary } = parse(body)?;
+        let model = model.map(Manifest::into_files);
         let change = Change { patch: spec, processor, model, warm_up, canary };
         Ok(Self::Modify { name: name.to_owned(), change })
     }

@@ -30,6 +30,9 @@ pub(super) fn name(spec: &ServiceSpec, processor: &Digest, model: &[ModelFile]) 
     for file in files {
         see(file.path.as_bytes());
         see(file.sha256.as_str().as_bytes());
+        if file.directory {
+            see(b"/");
+        }
     }
     // No entry is not the same as an empty one.
     let entry = spec.model().entry.as_deref();
@@ -108,7 +111,7 @@ mod tests {
         let digest = |text: &str| Digest::parse(&text.repeat(64)).expect("a digest");
         let model: Vec<ModelFile> = model
             .iter()
-            .map(|(path, text)| ModelFile { path: (*path).into(), sha256: digest(text), size: 1 })
+            .map(|(path, text)| ModelFile { path: (*path).into(), sha256: digest(text), size: 1, directory: false })
             .collect();
         name(ServiceFile::from_value(&file).expect("a service").spec(), &digest(processor), &model)
     }

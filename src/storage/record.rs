@@ -87,34 +87,61 @@ pub struct Artifact {
     pub bytes: u64,
 }
 
-/// One file of a model directory.
+/// One file of a model directory, or a directory in it that holds nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "AnyModelFile")]
+#[serde(try_from = "ListedFile")]
 pub struct ModelFile {
     /// Relative to the model directory, and inside it.
     pub path: String,
+    /// Of a directory, the hash of nothing.
     pub sha256: Digest,
     pub size: u64,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub directory: bool,
 }
 
-/// One file of a model directory.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// One file of a model directory, or a directory in it that holds nothing.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ModelFile")]
-struct AnyModelFile {
-    /// Relative to the model directory, and inside it.
-    path: String,
-    sha256: Digest,
-    size: u64,
+pub struct ListedFile {
+    /// Relative to the model directory: names separated by single slashes.
+    pub(super) path: String,
+    /// Of a file, always there.
+    sha256: Option<Digest>,
+    /// Of a file, always there.
+    size: Option<u64>,
+    /// Whether it is an empty directory. Those that hold files come with their files.
+    #[serde(default)]
+    pub(super) directory: bool,
 }
 
-impl TryFrom<AnyModelFile> for ModelFile {
+impl TryFrom<ListedFile> for ModelFile {
     type Error = String;
 
-    fn try_from(any: AnyModelFile) -> Result<Self, Self::Error> {
-        if !models::is_inside(&any.path) {
-            return Err(format!("model path {:?} does not stay inside the model directory", any.path));
+    fn try_from(listed: ListedFile) -> Result<Self, Self::Error> {
+        if !models::is_inside(&listed.path) {
+            return Err(format!("model path {:?} does not stay inside the model directory", listed.path));
         }
-        Ok(Self { path: any.path, sha256: any.sha256, size: any.size })
+        listed.judged()
+    }
+}
+
+impl ListedFile {
+    /// For who has judged its path.
+    pub(super) fn judged(self) -> Result<ModelFile, String> {
+        let Self { path, sha256, size, directory } = self;
+        if directory {
+            return Ok(ModelFile { path, sha256: Digest::of(b""), size: 0, directory });
+        }
+        let missing = |key: &str| format!("model path {path:?} has no `{key}`; only a directory has none");
+        let sha256 = sha256.ok_or_else(|| missing("sha256"))?;
+        let size = size.ok_or_else(|| missing("size"))?;
+        Ok(ModelFile { path, sha256, size, directory })
     }
 }
 
@@ -159,7 +186,8 @@ impl Record {
 impl VersionRecord {
     /// Every artifact that it needs.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
-        [&self.processor.sha256].into_iter().chain(self.model.iter().map(|file| &file.sha256)).chain(&self.warm_up)
+        let files = self.model.iter().filter(|file| !file.directory);
+        [&self.processor.sha256].into_iter().chain(files.map(|file| &file.sha256)).chain(&self.warm_up)
     }
 }
 
@@ -190,5 +218,17 @@ mod tests {
         let json = serde_json::json!({"path": "../x", "sha256": "ab".repeat(32), "size": 1});
         let error = serde_json::from_value::<ModelFile>(json).unwrap_err();
         assert!(error.to_string().contains("does not stay inside"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_a_model_needs_no_hash_and_a_file_does() {
+        let directory = serde_json::json!({"path": "logs", "directory": true});
+        let read = serde_json::from_value::<ModelFile>(directory).unwrap();
+        assert!(read.directory && read.size == 0);
+        let kept = serde_json::to_value(&read).unwrap();
+        assert_eq!(serde_json::from_value::<ModelFile>(kept).unwrap(), read);
+        let file = serde_json::json!({"path": "logs", "size": 1});
+        let error = serde_json::from_value::<ModelFile>(file).unwrap_err();
+        assert!(error.to_string().contains("has no `sha256`"), "{error}");
     }
 }

@@ -40,6 +40,7 @@ mod signatures;
 mod snapshots;
 mod soak;
 mod spent;
+mod storage;
 mod tokens;
 mod uploads;
 mod versions;

@@ -146,6 +146,13 @@ impl Place {
     }
 }
 
+/// Whether an upload is what its name says: what is made of it is kept under that name.
+pub(super) async fn check_upload(wasm: &Path, sha256: &str) -> Result<(), CompileError> {
+    let wasm = wasm.to_owned();
+    let found = unblock(move || hash_file(&wasm)).await?;
+    if found == sha256 { Ok(()) } else { Err(CompileError::Changed(found)) }
+}
+
 #[expect(
     unsafe_code,
     reason = "mapping compiled code runs it; only files that our own child wrote and whose hash matches come here"
