@@ -250,7 +250,7 @@ impl Storage {
     /// Opens the data directory, making it where it is missing.
     ///
     /// # Errors
-    /// Where the database is damaged, or is gone and has left files behind.
+    /// A database that is damaged, or that is gone and has left files behind.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         Self::open_or_begin(dir, false)
     }
@@ -258,7 +258,7 @@ impl Storage {
     /// Opens a data directory whose database is gone, with a new database.
     ///
     /// # Errors
-    /// Where there is a database.
+    /// A database that is there.
     pub fn begin_anew(dir: &Path) -> Result<Self, StorageError> {
         Self::open_or_begin(dir, true)
     }
@@ -382,7 +382,7 @@ impl Storage {
     /// threads that may block.
     ///
     /// # Errors
-    /// Where the file is gone or damaged; `part` is what an error calls it.
+    /// A file that is gone or damaged; `part` is its name in the error.
     pub fn whole_artifact(&self, digest: &Digest, part: &str) -> Result<PathBuf, StorageError> {
         let path = self.artifact(digest)?;
         match self.verified.check(&path, digest) {
@@ -394,8 +394,8 @@ impl Storage {
         }
     }
 
-    /// Whether an artifact is there, for somebody who means to deploy it: it is kept as if it had just been uploaded. One
-    /// that is damaged is not there, so that it is uploaded again. May block.
+    /// Looks for an artifact that somebody means to deploy, and keeps it as if it had just been uploaded. One that is
+    /// damaged counts as missing, so that it is uploaded again. May block.
     pub fn renew(&self, digest: &Digest) -> bool {
         let path = match self.whole_artifact(digest, "a file") {
             Ok(path) => path,

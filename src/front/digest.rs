@@ -32,9 +32,9 @@ pub(super) struct Claim {
 pub(super) enum Hashed {
     /// The body as it was sent.
     Body,
-    /// What the body becomes when our encoder compresses it with Snappy, which it was not.
+    /// The form that our Snappy encoder makes of the body. The body itself came plain.
     ItsSnappy,
-    /// Most likely the same by another encoder.
+    /// Something else: most likely the form that another Snappy encoder makes of the body.
     Unknown,
 }
 

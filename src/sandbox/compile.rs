@@ -105,7 +105,7 @@ pub(super) struct Code {
 #[derive(Clone, Copy)]
 pub(super) struct Draft<'a> {
     pub(super) wasm: &'a Path,
-    /// What the bytes of `wasm` hash to.
+    /// The SHA-256 of the bytes of `wasm`.
     pub(super) sha256: &'a str,
     /// What its guest shows: see [`super::state`].
     pub(super) state: &'a Path,

@@ -41,7 +41,7 @@ pub enum Snapshot {
 /// A snapshot that is still to be taken.
 pub struct Draft {
     pub(super) wasm: PathBuf,
-    /// What the bytes of `wasm` hash to.
+    /// The SHA-256 of the bytes of `wasm`.
     pub(super) sha256: String,
     pub(super) name: String,
     pub(super) metering: Metering,

@@ -21,7 +21,7 @@ use super::StorageError;
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// What an opening does where there is no file, or an empty one.
+/// The way in which an opening treats a file that is missing or empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
     Create,
@@ -35,7 +35,7 @@ impl OpenDatabase {
     /// Opens the file and compares the checksum of every page.
     ///
     /// # Errors
-    /// Where the file is damaged, cannot be read, or is open in another process.
+    /// A file that is damaged, cannot be read, or is open in another process.
     pub(super) fn open(path: &Path, absent: Absent) -> Result<Self, StorageError> {
         let opened = again_while_locked(|| contained(|| open(path, absent)));
         let opened = opened.map_err(|panic| damaged(path, panic))?;

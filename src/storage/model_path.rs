@@ -7,14 +7,14 @@ const LONGEST_PATH: usize = 1024;
 /// Names in a path: whoever walks a tree keeps a directory open for each.
 const MOST_NAMES: usize = 64;
 
-/// What is accepted, for messages.
+/// The accepted paths in words, for messages.
 pub(super) const ACCEPTED: &str = "names separated by single slashes, at most 64 of them, each of 1 to 255 bytes and all \
     together at most 1024, without `.`, `..`, backslashes, control characters and U+FFFD";
 
 /// Judges the path of a model file, relative to the model directory.
 ///
 /// # Errors
-/// What is wrong with it, as the rest of a sentence that begins with the path.
+/// The fault, as the rest of a sentence that begins with the path.
 pub(crate) fn judge(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("is empty");

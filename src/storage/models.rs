@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -13,7 +13,7 @@ use super::record::{ModelFile, VersionRecord};
 use super::{Doing, Storage, StorageError, Verdict, sync_dir};
 use crate::failpoint;
 
-/// What the names of directories begin with that are being made, or that another one has replaced.
+/// The beginning of the names of directories that are being made, or that another one has replaced.
 const UNFINISHED: &str = ".model-";
 
 /// Names a directory by its list of files, so services with the same model share one.
@@ -96,7 +96,12 @@ fn place(storage: &Storage, from: &Path, to: &Path) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     failpoint::is_full("model.place")?;
-    match storage.verified.keeping(from, || fs::hard_link(from, to)) {
+    let link = || {
+        // One that an earlier version of the host has kept may still be open to writing.
+        let _ = fs::set_permissions(from, fs::Permissions::from_mode(READ_ONLY));
+        fs::hard_link(from, to)
+    };
+    match storage.verified.keeping(from, link) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => copy(from, to),
         linked => linked,
     }
@@ -109,7 +114,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What the file system says of a path is about the list, unless it is about the disk.
+/// Tells faults of the list, which its sender can mend, from those of the disk.
 fn of_placing(file: &ModelFile, source: io::Error) -> StorageError {
     use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
     match source.kind() {
@@ -145,7 +150,7 @@ pub(super) fn sweep(models: &Path, versions: &[VersionRecord]) -> Result<(), Sto
     Ok(())
 }
 
-/// Whether a recorded path stays inside its directory: relative, of plain names only. What is recorded from now on has
+/// Checks that a recorded path stays inside its directory: relative, of plain names only. What is recorded from now on has
 /// met [`super::model_path`], which is stricter.
 pub(super) fn is_inside(path: &str) -> bool {
     let plain = |component: Component<'_>| matches!(component, Component::Normal(_));
@@ -154,8 +159,6 @@ pub(super) fn is_inside(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -239,6 +242,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let storage = Storage::open(data.path()).unwrap();
         let abc = upload(&storage, b"abc");
+        fs::set_permissions(storage.artifact(&abc).unwrap(), fs::Permissions::from_mode(0o600)).unwrap();
         let dir = storage.model_dir(&[file("x", &abc)]).unwrap().unwrap();
         copy(&storage.artifact(&abc).unwrap(), &dir.join("copy")).unwrap();
         for path in [storage.artifact(&abc).unwrap(), dir.join("x"), dir.join("copy")] {

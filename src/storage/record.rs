@@ -107,7 +107,7 @@ fn is_false(flag: &bool) -> bool {
 
 /// One file of a model directory, or a directory in it that holds nothing.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "ModelFile")]
+#[schemars(rename = "ListedModelFile")]
 pub struct ListedFile {
     /// Relative to the model directory: names separated by single slashes.
     pub(super) path: String,
@@ -115,7 +115,7 @@ pub struct ListedFile {
     sha256: Option<Digest>,
     /// Of a file, always there.
     size: Option<u64>,
-    /// Whether it is an empty directory. Those that hold files come with their files.
+    /// True for an empty directory. Directories that hold files come with their files.
     #[serde(default)]
     pub(super) directory: bool,
 }

@@ -41,7 +41,7 @@ struct Slot {
     length: u64,
 }
 
-/// What an opening has found.
+/// The outcome of an opening.
 pub(super) enum Opened {
     There(Records),
     /// There was none, and now there is.
@@ -159,7 +159,7 @@ impl Records {
         Ok(if is_new { Opened::New(records) } else { Opened::There(records) })
     }
 
-    /// Whether no first start has come as far as its first transaction.
+    /// True for a file in which no first start has come as far as its first transaction.
     fn is_blank(&self) -> Result<bool, StorageError> {
         self.with(|database| match database.begin_read()?.open_table(SERVICES) {
             Ok(_) => Ok(false),

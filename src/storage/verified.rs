@@ -1,4 +1,4 @@
-//! Which files have been found to hold what their names say, so that each is read once per process.
+//! A memory of the files that were found to hold what their names say, so that each is read once per process.
 //!
 //! A file is read when it is first used after a start, and again when anything about it has changed: its inode, size,
 //! or times. A file that we link or touch ourselves stays known. What a failing disk does to a file that is known shows
@@ -21,12 +21,12 @@ const MOST: usize = 65_536;
 /// A file that was changed so recently may be changed again without its times showing it: they tick with the kernel.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What a file was found to be.
+/// The outcome of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Whole,
     Missing,
-    /// What is wrong with it.
+    /// The reason.
     Damaged(String),
 }
 
@@ -43,7 +43,7 @@ impl From<&Metadata> for Inode {
     }
 }
 
-/// What changes when a file is written to.
+/// The size and times of a file, which change when it is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     size: u64,
@@ -60,7 +60,7 @@ impl Stamp {
         }
     }
 
-    /// Whether a change after `now` would show in the times.
+    /// True once a change after `now` is sure to show in the times.
     fn is_settled(&self, now: SystemTime) -> bool {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanoseconds) = self.changed;
@@ -70,7 +70,7 @@ impl Stamp {
     }
 }
 
-/// What was read from a file, and what the file looked like then.
+/// The hash of a file, and its stamp at the time of reading.
 struct Read {
     sha256: String,
     stamp: Stamp,
@@ -84,7 +84,7 @@ type Place = Arc<Mutex<Option<Read>>>;
 pub(super) struct Verified(Mutex<HashMap<Inode, Place>>);
 
 impl Verified {
-    /// Whether the file at `path` is a file that hashes to `expected`. May block.
+    /// Checks that the file at `path` is a plain file that hashes to `expected`. May block.
     pub(super) fn check(&self, path: &Path, expected: &Digest) -> Verdict {
         match self.digest(path) {
             Ok(found) if found == expected.as_str() => Verdict::Whole,

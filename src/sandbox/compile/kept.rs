@@ -146,7 +146,7 @@ impl Place {
     }
 }
 
-/// Whether an upload is what its name says: what is made of it is kept under that name.
+/// Checks that an upload hashes to its name, since what is made of it is kept under that name.
 pub(super) async fn check_upload(wasm: &Path, sha256: &str) -> Result<(), CompileError> {
     let wasm = wasm.to_owned();
     let found = unblock(move || hash_file(&wasm)).await?;

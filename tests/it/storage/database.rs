@@ -77,7 +77,7 @@ fn a_new_database_is_begun_where_it_was_asked_for_and_only_where_there_is_none()
     host.deploy("echo", "echo", json!({}));
 }
 
-/// What a data directory with this database says of itself: every record, or why there is none.
+/// Everything that a data directory records, or the reason why it cannot be read.
 fn read(data: &Path) -> Result<Vec<String>, StorageError> {
     let storage = Storage::open(data)?;
     let records = storage.records()?;
@@ -199,7 +199,7 @@ fn a_damaged_database_is_named_and_never_brings_the_host_down() {
     assert!(shown > 1, "{shown} damages were told");
 }
 
-/// What is written to a file that has lost its name is lost with it, so nothing is promised then.
+/// A change that is written to a file without a name is lost with the file, so none is accepted then.
 #[test]
 fn a_database_that_is_moved_away_or_cut_while_the_host_runs_takes_no_change() {
     let host = TestHost::start();
