@@ -43,7 +43,7 @@ pub(super) fn assemble(storage: &Storage, files: &[ModelFile]) -> Result<Option<
         match first_damage(storage, &dir, files) {
             None => return Ok(Some(dir)),
             Some(damage) => {
-                tracing::warn!(dir = %dir.display(), damage, "a model directory is damaged; making it anew")
+                tracing::warn!(dir = %dir.display(), damage, "a model directory is damaged; making it anew");
             }
         }
     }
