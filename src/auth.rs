@@ -6,6 +6,7 @@
 mod attempts;
 mod signature;
 mod tokens;
+mod unencoded;
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
@@ -13,6 +14,7 @@ use subtle::ConstantTimeEq;
 pub use self::attempts::{Attempts, Denied, TooManyFailures, origin};
 use self::signature::Signature;
 pub use self::tokens::Tokens;
+use self::unencoded::unencoded;
 use crate::config::Token;
 
 /// A caller whose authorization has been checked. There is no other way to have one.
@@ -66,7 +68,8 @@ impl std::fmt::Display for Unauthorized {
 
 /// Checks a request's `Authorization` against the service's tokens; a service without any is open to all.
 ///
-/// `target` is the request target as sent, undecoded, with its query: that is what SDKs sign.
+/// `target` is the request target as sent, undecoded, with its query: that is what SDKs sign, or the text that it was
+/// encoded from, see [`unencoded`].
 ///
 /// # Errors
 /// Why the caller is turned away.
@@ -79,7 +82,8 @@ pub fn authenticate(tokens: Option<&Tokens>, headers: &HeaderMap, target: &str) 
     }
     if let Some(text) = strip_scheme(value, b"EAS") {
         let signature = Signature::parse(text).ok_or(Unauthorized::MalformedSignature)?;
-        return match tokens.has_signed(|key| key.made(&signature, headers, target)) {
+        let is_of = |target: &[u8]| tokens.has_signed(|key| key.made(&signature, headers, target));
+        return match is_of(target.as_bytes()) || unencoded(target).is_some_and(|text| is_of(&text)) {
             true => Ok(Caller(Proof::Signature)),
             false => Err(Unauthorized::WrongSignature),
         };

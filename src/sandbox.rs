@@ -156,7 +156,10 @@ impl Sandbox {
         let program = Program::link(running, metering, (component, needs), settings, sink, false);
         let program = program.map_err(PrepareError::Link)?.into();
         let snapshot = match (wanted, never, hidden) {
-            (Some(name), None, None) => Snapshot::Possible(Draft { wasm: wasm.to_owned(), name, metering, functions }),
+            (Some(name), None, None) => {
+                let (wasm, sha256) = (wasm.to_owned(), sha256.to_owned());
+                Snapshot::Possible(Draft { wasm, sha256, name, metering, functions })
+            }
             (_, Some(reason), _) => Snapshot::Impossible(reason),
             (Some(_), None, Some(reason)) => Snapshot::Impossible(format!("its memory cannot be read: {reason}")),
             (None, None, _) => Snapshot::Impossible("sandbox.snapshot is false".into()),

@@ -37,6 +37,8 @@ const BACKLOG: u32 = 1024;
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     pub data: PathBuf,
+    /// Begin with a new database, where the one of `data` is gone.
+    pub new_database: bool,
     pub listen: SocketAddr,
     /// Where clients reach `listen`, if not at the address that they connect to.
     pub advertise: Option<SocketAddr>,
@@ -59,7 +61,7 @@ pub struct ServeOptions {
 pub fn run(options: ServeOptions) -> Result<()> {
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
     // Everything that can be wrong with what is on disk is found before a port is opened.
-    let storage = open_storage(&options.data)
+    let storage = open_storage(&options.data, options.new_database)
         .with_context(|| format!("cannot use data directory {} (--data)", options.data.display()))?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
     let lanes = Arc::new(Lanes::new(cores()).context("cannot start the background threads")?);
@@ -80,8 +82,9 @@ pub fn run(options: ServeOptions) -> Result<()> {
 }
 
 /// Opens the data directory, or says which process has it.
-fn open_storage(data: &Path) -> Result<Storage> {
-    let storage = Storage::open(data).map_err(|error| match error.is_in_use() {
+fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
+    let open = if new_database { Storage::begin_anew } else { Storage::open };
+    let storage = open(data).map_err(|error| match error.is_in_use() {
         false => error.into(),
         true => {
             let pid = storage::holder(data).map(|pid| format!(" (pid {pid})")).unwrap_or_default();

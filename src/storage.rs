@@ -12,17 +12,24 @@
 //! ```
 //!
 //! A crash at any moment leaves the old record or the new one: a record is written only after every file it names is on
-//! disk, and files never change once they have their name. What a crash may leave besides is files that no version
-//! names; they are swept away at the next start. The directory is the host's alone (mode 0700, see `private`): tokens are
-//! in it in the clear, because the signature scheme of EAS clients needs the secret itself to verify.
+//! disk. A file that is named by a hash gets its name once it is whole, is read-only from then on, and is never opened
+//! for writing; where its bytes have changed all the same, it counts as missing (see [`verified`]). What a crash may leave
+//! besides is files that no version names; they are swept away at the next start. Without its database a directory with
+//! files of services in it is not used, so that a lost database does not take them along. The directory is the host's
+//! alone (mode 0700, see [`private`]): tokens are in it in the clear, because the signature scheme of EAS clients needs the
+//! secret itself to verify.
 
 mod artifacts;
 mod audit;
+mod database;
 mod holder;
+mod manifest;
+mod model_path;
 mod models;
 mod private;
 mod record;
 mod records;
+mod verified;
 
 use std::fs;
 use std::io;
@@ -33,8 +40,12 @@ use std::time::{Duration, SystemTime};
 pub use self::artifacts::{Digest, Upload, hex};
 pub use self::audit::Entry;
 pub use self::holder::{holder, note_holder};
+pub use self::manifest::Manifest;
+pub(crate) use self::model_path::judge as judge_model_path;
 pub use self::record::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, VersionRecord};
+use self::records::Opened;
 pub use self::records::VERSIONS_KEPT;
+use self::verified::{Verdict, Verified};
 use crate::auth;
 use crate::config::Token;
 use crate::failpoint;
@@ -50,6 +61,29 @@ pub enum StorageError {
         source: io::Error,
     },
     Database(Box<redb::Error>),
+    /// The database's file is not as it was written.
+    DatabaseDamaged {
+        path: PathBuf,
+        reason: String,
+    },
+    /// There is no database beside files that one must have named.
+    DatabaseLost {
+        path: PathBuf,
+        /// Completes the sentence that begins with the path.
+        state: &'static str,
+        /// One of the files.
+        beside: PathBuf,
+    },
+    /// Somebody has changed the database's file while it was open.
+    DatabaseChanged {
+        path: PathBuf,
+        /// Completes the sentence that begins with the path.
+        how: &'static str,
+    },
+    /// A new database was asked for where there is one.
+    DatabaseThere {
+        path: PathBuf,
+    },
     /// The disk failed while a change was made to last, and could not be asked since whether it was.
     Unknown {
         service: String,
@@ -63,6 +97,17 @@ pub enum StorageError {
     /// A file that a record names is gone.
     Missing {
         sha256: String,
+    },
+    /// A file that a record names does not hold what its name says any more.
+    Damaged {
+        /// The file's part in the service.
+        part: String,
+        sha256: String,
+        reason: String,
+    },
+    /// Files that cannot lie in one directory.
+    BadModel {
+        reason: String,
     },
     /// An upload that does not hold what its name says.
     WrongDigest {
@@ -90,7 +135,11 @@ impl StorageError {
 
     /// Whether the disk has failed the database.
     fn is_of_the_disk(&self) -> bool {
-        matches!(self, Self::Database(error) if matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo))
+        match self {
+            Self::Database(error) => matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo),
+            Self::DatabaseDamaged { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether there is no room left on the disk, or none for us.
@@ -101,9 +150,15 @@ impl StorageError {
                 redb::Error::Io(source) => source,
                 _ => return false,
             },
-            Self::Unknown { .. }
+            Self::DatabaseDamaged { .. }
+            | Self::DatabaseLost { .. }
+            | Self::DatabaseChanged { .. }
+            | Self::DatabaseThere { .. }
+            | Self::Unknown { .. }
             | Self::Record { .. }
             | Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::BadModel { .. }
             | Self::WrongDigest { .. }
             | Self::TooLarge { .. } => return false,
         };
@@ -116,6 +171,30 @@ impl std::fmt::Display for StorageError {
         match self {
             Self::Io { what, .. } => write!(f, "cannot {what}"),
             Self::Database(_) => f.write_str("the database of the data directory failed"),
+            Self::DatabaseDamaged { path, reason } => write!(
+                f,
+                "the database {} is damaged: {reason}; restore it from a backup, or move it away and start with \
+                 --new-database, without any service",
+                path.display()
+            ),
+            Self::DatabaseLost { path, state, beside } => write!(
+                f,
+                "the database {} {state}, and files of services lie beside it, such as {}; restore it from a backup, or \
+                 start with --new-database, without any service: files that no service names are then removed",
+                path.display(),
+                beside.display()
+            ),
+            Self::DatabaseChanged { path, how } => write!(
+                f,
+                "the database {} {how} while the host runs; put the file back as it was, or start the host again",
+                path.display()
+            ),
+            Self::DatabaseThere { path } => write!(
+                f,
+                "--new-database begins where there is no database, and {} is one; start without the option, or move the \
+                 file away",
+                path.display()
+            ),
             Self::Unknown { service, .. } => write!(
                 f,
                 "the disk failed while the change of service {service:?} was being kept; whether it was is seen when \
@@ -123,6 +202,10 @@ impl std::fmt::Display for StorageError {
             ),
             Self::Record { service, .. } => write!(f, "the record of service {service:?} cannot be read"),
             Self::Missing { sha256 } => write!(f, "artifact {sha256} is not there; upload it first"),
+            Self::Damaged { part, sha256, reason } => {
+                write!(f, "{part} is damaged (artifact {sha256}): {reason}; upload it again")
+            }
+            Self::BadModel { reason } => f.write_str(reason),
             Self::WrongDigest { expected, found } => {
                 write!(f, "the upload's SHA-256 is {found}, its name says {expected}")
             }
@@ -138,7 +221,15 @@ impl std::error::Error for StorageError {
             Self::Database(source) => Some(source),
             Self::Unknown { source, .. } => Some(source),
             Self::Record { source, .. } => Some(source),
-            Self::Missing { .. } | Self::WrongDigest { .. } | Self::TooLarge { .. } => None,
+            Self::DatabaseDamaged { .. }
+            | Self::DatabaseLost { .. }
+            | Self::DatabaseChanged { .. }
+            | Self::DatabaseThere { .. }
+            | Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::BadModel { .. }
+            | Self::WrongDigest { .. }
+            | Self::TooLarge { .. } => None,
         }
     }
 }
@@ -161,23 +252,47 @@ pub type ImageName = fn(&VersionRecord) -> Option<String>;
 pub struct Storage {
     dir: PathBuf,
     records: records::Records,
+    verified: Verified,
 }
 
 impl Storage {
     /// Opens the data directory, making it where it is missing.
+    ///
+    /// # Errors
+    /// A database that is damaged, or that is gone and has left files behind.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
+        Self::open_or_begin(dir, false)
+    }
+
+    /// Opens a data directory whose database is gone, with a new database.
+    ///
+    /// # Errors
+    /// A database that is there.
+    pub fn begin_anew(dir: &Path) -> Result<Self, StorageError> {
+        Self::open_or_begin(dir, true)
+    }
+
+    fn open_or_begin(dir: &Path, anew: bool) -> Result<Self, StorageError> {
         make_dir(dir)?;
         private::close(dir)?;
         for part in ["artifacts", "models", "compiled"] {
             make_dir(&dir.join(part))?;
         }
         let database = dir.join("bulkhead.redb");
-        let records = records::Records::open(&database)?;
+        let left = if anew { None } else { artifacts::any_left(dir)? };
+        let records = match records::Records::open(&database, left.is_none())? {
+            Opened::There(_) if anew => return Err(StorageError::DatabaseThere { path: database }),
+            Opened::There(records) | Opened::New(records) => records,
+            Opened::Lost(state) => {
+                let beside = left.unwrap_or_default();
+                return Err(StorageError::DatabaseLost { path: database, state, beside });
+            }
+        };
         fs::set_permissions(&database, fs::Permissions::from_mode(0o600))
             .doing(|| format!("keep others out of {}", database.display()))?;
         // Guests' model directories are opened by path, which must not depend on the working directory.
         let dir = dir.canonicalize().doing(|| format!("find {}", dir.display()))?;
-        Ok(Self { dir, records })
+        Ok(Self { dir, records, verified: Verified::default() })
     }
 
     pub fn compiled(&self) -> PathBuf {
@@ -273,11 +388,36 @@ impl Storage {
         if path.is_file() { Ok(path) } else { Err(StorageError::Missing { sha256: digest.as_str().to_owned() }) }
     }
 
-    /// Whether an artifact is there, for somebody who means to deploy it: it is kept as if it had just been uploaded.
+    /// The same of one that holds what its name says. Reads the file where that is not known from before, so this is for
+    /// threads that may block.
+    ///
+    /// # Errors
+    /// A file that is gone or damaged; `part` is its name in the error.
+    pub fn whole_artifact(&self, digest: &Digest, part: &str) -> Result<PathBuf, StorageError> {
+        let path = self.artifact(digest)?;
+        match self.verified.check(&path, digest) {
+            Verdict::Whole => Ok(path),
+            Verdict::Missing => Err(StorageError::Missing { sha256: digest.as_str().to_owned() }),
+            Verdict::Damaged(reason) => {
+                Err(StorageError::Damaged { part: part.to_owned(), sha256: digest.as_str().to_owned(), reason })
+            }
+        }
+    }
+
+    /// Looks for an artifact that somebody means to deploy, and keeps it as if it had just been uploaded. One that is
+    /// damaged counts as missing, so that it is uploaded again. May block.
     pub fn renew(&self, digest: &Digest) -> bool {
-        let Ok(path) = self.artifact(digest) else { return false };
+        let path = match self.whole_artifact(digest, "a file") {
+            Ok(path) => path,
+            Err(StorageError::Missing { .. }) => return false,
+            Err(error) => {
+                tracing::warn!(%error, "a damaged file counts as missing");
+                return false;
+            }
+        };
         // One that cannot be touched is there all the same, for as long as it is.
-        let _ = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        let touch = || fs::File::open(&path)?.set_modified(SystemTime::now());
+        let _ = self.verified.keeping(&path, touch);
         true
     }
 
@@ -286,9 +426,10 @@ impl Storage {
         Upload::begin(&self.dir.join("artifacts"), limit)
     }
 
-    /// The directory that holds a service's model; `None` where it has none.
+    /// The directory that holds a service's model; `None` where it has none. Every file in it holds what the list says.
+    /// May block, as [`Storage::whole_artifact`].
     pub fn model_dir(&self, files: &[ModelFile]) -> Result<Option<PathBuf>, StorageError> {
-        models::assemble(&self.dir, files)
+        models::assemble(self, files)
     }
 }
 
@@ -335,13 +476,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::open(dir.path()).unwrap();
         let old = SystemTime::now() - 2 * UPLOAD_GRACE;
-        let make = |name: &str| {
-            let digest = Digest::parse(&name.repeat(32)).unwrap();
-            let file = fs::File::create(dir.path().join("artifacts").join(digest.as_str())).unwrap();
-            file.set_modified(old).unwrap();
+        let make = |bytes: &[u8]| {
+            let digest = Digest::of(bytes);
+            let path = dir.path().join("artifacts").join(digest.as_str());
+            fs::write(&path, bytes).unwrap();
+            fs::File::open(path).unwrap().set_modified(old).unwrap();
             digest
         };
-        let (wanted, forgotten) = (make("ab"), make("cd"));
+        let (wanted, forgotten) = (make(b"ab"), make(b"cd"));
         assert!(storage.renew(&wanted));
         storage.sweep(|_| None).unwrap();
         assert!(storage.artifact(&wanted).is_ok() && storage.artifact(&forgotten).is_err());

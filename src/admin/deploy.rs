@@ -18,7 +18,7 @@ use super::{Admin, Reply, conditions};
 use crate::config::ServiceFile;
 use crate::front::Content;
 use crate::registry::{Change, ChangeError, Effect, Files, Order, Part, Progress, Report};
-use crate::storage::{Digest, ModelFile};
+use crate::storage::{Digest, Manifest};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
 const MAX_LINES: usize = 32;
@@ -32,7 +32,7 @@ pub(super) struct CreateBody {
     processor: Digest,
     /// The files of the model directory.
     #[serde(default)]
-    model: Vec<ModelFile>,
+    model: Manifest,
     #[serde(default)]
     warm_up: Option<Digest>,
 }
@@ -49,7 +49,7 @@ pub(super) struct ModifyBody {
     processor: Option<Digest>,
     /// All files of the model directory.
     #[serde(default)]
-    model: Option<Vec<ModelFile>>,
+    model: Option<Manifest>,
     /// Null: removed.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<Digest>")]
@@ -116,12 +116,13 @@ impl Deploy {
     pub(super) fn create(body: &[u8]) -> Result<Self, Problem> {
         let body: CreateBody = parse(body)?;
         let file = ServiceFile::from_value(&body.spec).map_err(ChangeError::Invalid)?;
-        let files = Files { processor: body.processor, model: body.model, warm_up: body.warm_up };
+        let files = Files { processor: body.processor, model: body.model.into_files(), warm_up: body.warm_up };
         Ok(Self::Create { file: Box::new(file), files })
     }
 
     pub(super) fn modify(name: &str, body: &[u8]) -> Result<Self, Problem> {
         let ModifyBody { spec, processor, model, warm_up, canary } = parse(body)?;
+        let model = model.map(Manifest::into_files);
         let change = Change { patch: spec, processor, model, warm_up, canary };
         Ok(Self::Modify { name: name.to_owned(), change })
     }

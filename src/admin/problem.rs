@@ -43,6 +43,11 @@ pub(super) static METHOD_NOT_ALLOWED: Kind =
 pub(super) static SERVICE_EXISTS: Kind = kind(409, "service_exists", "A service of that name exists.");
 pub(super) static ARTIFACT_MISSING: Kind =
     kind(409, "artifact_missing", "A file that the service needs has not been uploaded.");
+pub(super) static ARTIFACT_DAMAGED: Kind = kind(
+    409,
+    "artifact_damaged",
+    "A file that the service needs has changed on the host's disk since it was uploaded; upload it again.",
+);
 pub(super) static SERVICE_IS_PUBLIC: Kind =
     kind(409, "service_is_public", "Anybody may call the service: it has no token.");
 pub(super) static TWO_TOKENS: Kind =
@@ -51,7 +56,8 @@ pub(super) static NOT_RUNNING: Kind = kind(409, "not_running", "The service woul
 pub(super) static INSTANCE_NOT_FOUND: Kind = kind(404, "instance_not_found", "The service has no such instance.");
 pub(super) static VERSION_NOT_FOUND: Kind =
     kind(404, "version_not_found", "There is no such version, or it is not kept any more.");
-pub(super) static VERSION_INCOMPLETE: Kind = kind(409, "version_incomplete", "A file of that version is gone.");
+pub(super) static VERSION_INCOMPLETE: Kind =
+    kind(409, "version_incomplete", "A file of that version is gone or damaged.");
 pub(super) static CANARY_UNDER_WAY: Kind =
     kind(409, "canary_under_way", "A version is being tried on a share of the requests; end that first.");
 pub(super) static NO_CANARY: Kind = kind(409, "no_canary", "No version is being tried on a share of the requests.");
@@ -387,6 +393,10 @@ impl From<StorageError> for Problem {
             StorageError::Missing { sha256 } => {
                 Self::new(&ARTIFACT_MISSING, told).with_hint(format!("PUT /api/v1/artifacts/{sha256}"))
             }
+            StorageError::Damaged { sha256, .. } => Self::new(&ARTIFACT_DAMAGED, told).with_hint(format!(
+                "`bulkhead modify NAME -s FILE` sends it anew, and so does PUT /api/v1/artifacts/{sha256}"
+            )),
+            StorageError::BadModel { .. } => Self::new(&BAD_REQUEST, told),
             StorageError::WrongDigest { .. } => Self::new(&ARTIFACT_MISMATCH, told),
             StorageError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, told),
             StorageError::Io { source, .. } => Self::internal(&format!("{told}: {source}")),
@@ -397,6 +407,10 @@ impl From<StorageError> for Problem {
                 )
             }
             StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),
+            StorageError::DatabaseDamaged { .. }
+            | StorageError::DatabaseLost { .. }
+            | StorageError::DatabaseChanged { .. }
+            | StorageError::DatabaseThere { .. } => Self::internal(&told),
             StorageError::Record { source, .. } => Self::internal(&format!("{told}: {source}")),
         }
     }

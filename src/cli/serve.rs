@@ -23,6 +23,9 @@ pub(super) struct ServeArgs {
     /// Where services, their files and the admin token are kept
     #[arg(long, value_name = "DIR", env = "BULKHEAD_DATA", default_value = "./bulkhead-data")]
     data: PathBuf,
+    /// Begin with a new database, without any service, where the one in DIR is gone and its files are still there
+    #[arg(long)]
+    new_database: bool,
     /// Forward requests for names that are no services here, as this file says (see `bulkhead gateway --help`)
     #[arg(long, value_name = "FILE", env = "BULKHEAD_GATEWAY")]
     gateway: Option<PathBuf>,
@@ -40,6 +43,7 @@ impl ServeArgs {
         connections.failed_logins = self.max_failed_logins_per_address;
         Ok(ServeOptions {
             data: self.data,
+            new_database: self.new_database,
             listen: self.listener.listen,
             advertise: self.listener.advertise,
             admin: self.listener.admin,

@@ -1,8 +1,9 @@
 //! `Content-MD5`: whether a body is the one its sender hashed.
 //!
 //! EAS's SDKs write the hash in hexadecimal and sign the header's text. One drops leading zeros, because it prints a
-//! number; one signs the hash of the compressed body and sends the body as it was. Everybody else writes base64
-//! (RFC 1864).
+//! number; the same one, told to compress, signs the hash of the body's Snappy form and sends the body as it was. Encoders
+//! of Snappy are free to choose their bytes, so such a hash says nothing of the body that came: it neither proves that the
+//! body is the sender's nor that it is another. Everybody else writes base64 (RFC 1864), and means the body that is sent.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,15 +21,21 @@ const BASE64_LENGTH: usize = 24;
 
 /// The hash that a body is said to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claim([u8; LENGTH]);
+pub(super) struct Claim {
+    hash: [u8; LENGTH],
+    /// Written as SDKs do.
+    is_hexadecimal: bool,
+}
 
 /// What the hash is one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hashed {
     /// The body as it was sent.
     Body,
-    /// What the body becomes when it is compressed with Snappy, which it was not.
+    /// The form that our Snappy encoder makes of the body. The body itself came plain.
     ItsSnappy,
+    /// Something else: most likely the form that another Snappy encoder makes of the body.
+    Unknown,
 }
 
 impl Claim {
@@ -49,33 +56,39 @@ impl Claim {
         if text.len() == BASE64_LENGTH && text.ends_with(b"==") {
             let mut bytes = [0; LENGTH + 2];
             let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
-            return bytes[..length].try_into().ok().map(Self);
+            let hash = bytes[..length].try_into().ok()?;
+            return Some(Self { hash, is_hexadecimal: false });
         }
         if text.is_empty() || text.len() > HEX_LENGTH {
             return None;
         }
-        let mut bytes = [0; LENGTH];
+        let mut hash = [0; LENGTH];
         // From the end: leading zeros may be missing.
         for (place, digit) in text.iter().rev().enumerate() {
             let value = char::from(*digit).to_digit(16)? as u8;
-            bytes[LENGTH - 1 - place / 2] |= value << (4 * (place % 2));
+            hash[LENGTH - 1 - place / 2] |= value << (4 * (place % 2));
         }
-        Some(Self(bytes))
+        Some(Self { hash, is_hexadecimal: true })
     }
 
     /// Checks a body as it was received. Only a signature can have been made over a form that was not sent.
     pub(super) fn check(self, body: &[u8], is_signed: bool) -> Result<Hashed, Refusal> {
         let found = md5(body);
-        if found == self.0 {
+        if found == self.hash {
             return Ok(Hashed::Body);
         }
-        if is_signed && snappy(body).is_some_and(|compressed| md5(&compressed) == self.0) {
-            return Ok(Hashed::ItsSnappy);
+        if is_signed && self.is_hexadecimal {
+            let is_ours = snappy(body).is_some_and(|compressed| md5(&compressed) == self.hash);
+            return Ok(if is_ours { Hashed::ItsSnappy } else { Hashed::Unknown });
         }
         let hex = crate::storage::hex;
         Err(Refusal::BadBody(
-            format!("the body's MD5 is {}, Content-MD5 says {}: it was changed on its way", hex(&found), hex(&self.0))
-                .into(),
+            format!(
+                "the body's MD5 is {}, Content-MD5 says {}: it was changed on its way",
+                hex(&found),
+                hex(&self.hash)
+            )
+            .into(),
         ))
     }
 }
@@ -100,7 +113,7 @@ mod tests {
     fn hexadecimal_base64_and_missing_zeros_are_the_same_claim() {
         for claim in [HELLO, &HELLO.to_uppercase(), "XUFAKrxLKna5cZ2REBfFkg=="] {
             assert_eq!(check(claim, b"hello", false), Some(Hashed::Body), "{claim}");
-            assert_eq!(check(claim, b"hellp", true), None, "{claim}");
+            assert_eq!(check(claim, b"hellp", false), None, "{claim}");
         }
         // As the Java SDK writes the hash of this body, and as the others do.
         for claim in ["ff85a33ee8c8aa4f59a843d5199909f", "0ff85a33ee8c8aa4f59a843d5199909f"] {
@@ -125,10 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_hash_may_be_that_of_the_snappy_form() {
+    fn a_signed_hash_in_hexadecimal_may_be_that_of_another_form() {
         let body = b"hello hello hello hello hello";
         let claim = crate::storage::hex(&md5(&snappy(body).unwrap()));
         assert_eq!(check(&claim, body, true), Some(Hashed::ItsSnappy));
         assert_eq!(check(&claim, body, false), None);
+        assert_eq!(check(HELLO, body, true), Some(Hashed::Unknown), "another encoder's");
+        assert_eq!(check("XUFAKrxLKna5cZ2REBfFkg==", body, true), None, "no SDK writes base64");
     }
 }

@@ -27,6 +27,8 @@ const BRIEF_OUTPUT: usize = 256 << 10;
 pub(super) struct Packing {
     /// In the order in which they were applied; filled from the front.
     codings: [Option<Coding>; MAX_CODINGS],
+    /// The codings are what the service's file says, not the request.
+    is_assumed: bool,
     claim: Option<Claim>,
 }
 
@@ -42,12 +44,13 @@ impl Packing {
     /// What the headers say, and for those that say nothing the service; `None` for a body that came as it is.
     pub(super) fn of(headers: &HeaderMap, decompressor: Option<Decompressor>) -> Result<Option<Self>, Refusal> {
         let claim = Claim::of(headers)?;
-        let codings = match headers.contains_key(CONTENT_ENCODING) {
-            true => listed(headers)?,
-            false => [decompressor.map(Coding::from), None, None],
+        let is_assumed = !headers.contains_key(CONTENT_ENCODING);
+        let codings = match is_assumed {
+            false => listed(headers)?,
+            true => [decompressor.map(Coding::from), None, None],
         };
         let is_plain = claim.is_none() && codings[0].is_none();
-        Ok((!is_plain).then_some(Self { codings, claim }))
+        Ok((!is_plain).then_some(Self { codings, is_assumed, claim }))
     }
 
     /// The body as the processor is to see it, with headers that go with it.
@@ -88,11 +91,13 @@ impl Packing {
         limit: usize,
         effort: &Effort<'_>,
     ) -> Option<Result<Option<Vec<u8>>, Refusal>> {
-        match self.claim.map(|claim| claim.check(body, is_signed)) {
+        // Whoever signed the hash of another form sent the plain one, whatever the service's file says of its callers.
+        let may_be_plain = match self.claim.map(|claim| claim.check(body, is_signed)) {
             Some(Err(refusal)) => return Some(Err(refusal)),
             Some(Ok(Hashed::ItsSnappy)) => return Some(Ok(None)),
-            Some(Ok(Hashed::Body)) | None => {}
-        }
+            Some(Ok(Hashed::Unknown)) => self.is_assumed,
+            Some(Ok(Hashed::Body)) | None => false,
+        };
         let mut unpacked: Option<Vec<u8>> = None;
         for coding in self.codings.iter().rev().flatten() {
             let packed = unpacked.as_deref().unwrap_or(body);
@@ -103,6 +108,7 @@ impl Packing {
             match decode(*coding, packed, limit, effort) {
                 Ok(plain) => unpacked = Some(plain),
                 Err(Fault::TooLarge) => return Some(Err(Refusal::DecodedTooLarge { limit })),
+                Err(Fault::Corrupt { .. }) if may_be_plain => return Some(Ok(None)),
                 Err(corrupt @ Fault::Corrupt { .. }) => {
                     return Some(Err(Refusal::BadBody(format!("the body is {corrupt}").into())));
                 }

@@ -44,11 +44,24 @@ impl<'a> Route<'a> {
         }
         match UPSTREAMS.iter().find_map(|prefix| path.strip_prefix(prefix)) {
             None => Err(Refusal::NotFound),
-            Some(service) if service.is_empty() || service.contains('/') => Err(Refusal::NotFound),
-            Some(_) if !matches!(*method, Method::GET | Method::HEAD) => not_allowed("GET, HEAD"),
-            Some(service) => Ok(Self::Upstreams { service }),
+            Some(name) => match first_name(name) {
+                "" => Err(Refusal::NotFound),
+                _ if !matches!(*method, Method::GET | Method::HEAD) => not_allowed("GET, HEAD"),
+                service => Ok(Self::Upstreams { service }),
+            },
         }
     }
+}
+
+/// The service in a name that has a path of the service's behind it: Go's and Java's SDK ask for `svc/v1` where their
+/// user has said so, and some encode the slash. No service has either in its name.
+fn first_name(name: &str) -> &str {
+    let end = name.bytes().enumerate().position(|(at, byte)| match byte {
+        b'/' => true,
+        b'%' => name.as_bytes().get(at + 1..at + 3).is_some_and(|code| code.eq_ignore_ascii_case(b"2f")),
+        _ => false,
+    });
+    &name[..end.unwrap_or(name.len())]
 }
 
 /// The request target as sent, which is what SDKs sign.
@@ -98,8 +111,13 @@ mod tests {
             }
             let refused = Route::of(&Method::POST, &uri).unwrap_err();
             assert!(matches!(refused, Refusal::MethodNotAllowed { allow } if allow == "GET, HEAD"));
-            for more in ["", "/", "echo/", "echo/v1"] {
+            for more in ["echo/", "echo/v1", "echo/v1/x", "echo%2Fv1", "echo%2fv1/x", "echo//"] {
                 let uri: Uri = format!("{prefix}{more}").parse().unwrap();
+                let route = Route::of(&Method::GET, &uri).ok();
+                assert_eq!(route, Some(Route::Upstreams { service: "echo" }), "{uri}");
+            }
+            for nothing in ["", "/", "/echo", "%2Fecho"] {
+                let uri: Uri = format!("{prefix}{nothing}").parse().unwrap();
                 assert!(matches!(Route::of(&Method::GET, &uri), Err(Refusal::NotFound)), "{uri}");
             }
         }

@@ -11,8 +11,8 @@ use super::{Registry, blocking, image};
 use crate::config::ServiceFile;
 use crate::failpoint;
 use crate::policy::Policy;
-use crate::sandbox::Settings;
-use crate::storage::Record;
+use crate::sandbox::{CompileError, PrepareError, Settings};
+use crate::storage::{Record, StorageError};
 
 impl Registry {
     /// Compiles, initialises and warms up what `record` makes current.
@@ -59,7 +59,9 @@ impl Registry {
         let settings = Settings { image, ..guest_settings(file.spec(), model_dir) };
         let (name, metrics) = (service.name().to_owned(), Arc::clone(service.metrics()));
         let sink = Arc::new(LogSink { service: name, version: record.version, metrics });
-        let prepared = self.sandbox.prepare(&wasm, record.processor.sha256.as_str(), settings, sink).await?;
+        let sha256 = record.processor.sha256.as_str();
+        let prepared = self.sandbox.prepare(&wasm, sha256, settings, sink).await;
+        let prepared = prepared.map_err(|error| of_preparing(error, sha256))?;
         failpoint::reach("deploy.compiled");
         let ready = image::make_ready(&self.sandbox, &self.lanes, prepared, progress).await?;
         let (metrics, lanes) = (Arc::clone(service.metrics()), Arc::clone(&self.lanes));
@@ -110,5 +112,18 @@ impl Registry {
             return Ok(record.clone());
         }
         Ok(record.with_version(&self.history(&record.name).await?.version(number)?))
+    }
+}
+
+/// A processor that is not the one that was uploaded is no fault of its author's.
+fn of_preparing(error: PrepareError, sha256: &str) -> ChangeError {
+    match error {
+        PrepareError::Compile(CompileError::Changed(found)) => StorageError::Damaged {
+            part: "the processor".into(),
+            sha256: sha256.to_owned(),
+            reason: format!("its bytes hash to {found}"),
+        }
+        .into(),
+        other => other.into(),
     }
 }

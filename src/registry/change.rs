@@ -90,7 +90,7 @@ pub enum ChangeError {
         number: u64,
         kept: Vec<u64>,
     },
-    /// A file of an earlier version is gone: which.
+    /// A file of an earlier version is gone or damaged: which.
     VersionIncomplete {
         number: u64,
         missing: String,
@@ -191,7 +191,7 @@ impl ChangeError {
                 format!("there is no version {number}, or it is not kept any more; {}", told_kept(kept))
             }
             Self::VersionIncomplete { number, missing, kept } => {
-                format!("version {number} cannot be brought up: {missing} is gone; {}", told_kept(kept))
+                format!("version {number} cannot be brought up: {missing} is gone or damaged; {}", told_kept(kept))
             }
             Self::CanaryUnderWay(CanaryRecord { version, weight }) => {
                 format!("version {version} is a canary with {weight} % of the requests, and there is one at a time")

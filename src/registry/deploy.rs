@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::block_in_place;
+
 use super::change::{Change, ChangeError, Files, Progress, Report, Step};
 use super::groups::USUAL_WEIGHT;
 use super::order::{Order, Turn};
@@ -139,12 +141,12 @@ impl Registry {
             previous_token,
             processor: match change.processor {
                 Some(digest) => self.artifact(digest)?,
-                None => old.processor.clone(),
+                None => self.artifact(old.processor.sha256.clone())?,
             },
             model: change.model.unwrap_or_else(|| old.model.clone()),
             warm_up: match change.warm_up {
                 Some(warm_up) => self.present(warm_up)?,
-                None => old.warm_up.clone(),
+                None => self.present(old.warm_up.clone())?,
             },
             traffic_state,
             mirror,
@@ -235,7 +237,7 @@ impl Registry {
         let running = state.phase.serving().and_then(|serving| at_work(serving, number));
         let version = match &running {
             Some(_) => history.version(number)?,
-            None => history.whole_version(number, &self.storage)?,
+            None => block_in_place(|| history.whole_version(number, &self.storage))?,
         };
         let record = Record { canary: None, updated_at: now(), ..tokens::after_return(old, &version)? };
         let _files = self.unnamed_files.read().await;
@@ -252,16 +254,17 @@ impl Registry {
         Ok(())
     }
 
+    /// A record names no file that is not there, or not whole.
     fn artifact(&self, sha256: Digest) -> Result<Artifact, ChangeError> {
-        let path = self.storage.artifact(&sha256)?;
+        let path = block_in_place(|| self.storage.whole_artifact(&sha256, "the processor"))?;
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         Ok(Artifact { sha256, bytes })
     }
 
-    /// A record names no file that is not there.
+    /// The same of warm-up data.
     fn present(&self, sha256: Option<Digest>) -> Result<Option<Digest>, ChangeError> {
         if let Some(sha256) = &sha256 {
-            self.storage.artifact(sha256)?;
+            block_in_place(|| self.storage.whole_artifact(sha256, "the warm-up data"))?;
         }
         Ok(sha256)
     }

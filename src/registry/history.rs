@@ -38,10 +38,10 @@ impl History {
         found.ok_or_else(|| ChangeError::NoSuchVersion { number, kept: self.numbers() })
     }
 
-    /// The version of that number, all of whose files are there.
+    /// The version of that number, all of whose files are there and whole. May block.
     pub(super) fn whole_version(&self, number: u64, storage: &Storage) -> Result<VersionRecord, ChangeError> {
         let version = self.version(number)?;
-        let is_gone = |sha256: &Digest| storage.artifact(sha256).is_err();
+        let is_gone = |sha256: &Digest| storage.whole_artifact(sha256, "it").is_err();
         let gone = |what: String, sha256: &Digest| ChangeError::VersionIncomplete {
             number,
             missing: format!("{what} ({})", sha256.as_str()),

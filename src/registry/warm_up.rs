@@ -55,7 +55,7 @@ impl Registry {
         progress(Report::Begun(Step::WarmUp));
         let storage = Arc::clone(&self.storage);
         let bytes = blocking(move || {
-            let path = storage.artifact(&sha256)?;
+            let path = storage.whole_artifact(&sha256, "the warm-up data")?;
             std::fs::read(&path).map_err(|source| StorageError::Io { what: format!("read {}", path.display()), source })
         })
         .await?;

@@ -54,6 +54,8 @@ pub enum CompileError {
     Refused(String),
     /// The child was stopped at one of its limits, or died.
     Stopped(String),
+    /// The file is not the one that was uploaded: what its bytes hash to instead.
+    Changed(String),
     Io(io::Error),
 }
 
@@ -62,6 +64,9 @@ impl std::fmt::Display for CompileError {
         match self {
             Self::Refused(reason) => write!(f, "not a usable component: {reason}"),
             Self::Stopped(reason) => write!(f, "compilation was stopped: {reason}"),
+            Self::Changed(found) => {
+                write!(f, "the component has changed since it was uploaded: its bytes hash to {found}")
+            }
             Self::Io(_) => f.write_str("compilation could not be carried out"),
         }
     }
@@ -71,7 +76,7 @@ impl std::error::Error for CompileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::Refused(_) | Self::Stopped(_) => None,
+            Self::Refused(_) | Self::Stopped(_) | Self::Changed(_) => None,
         }
     }
 }
@@ -105,6 +110,8 @@ pub(super) struct Code {
 #[derive(Clone, Copy)]
 pub(super) struct Draft<'a> {
     pub(super) wasm: &'a Path,
+    /// The SHA-256 of the bytes of `wasm`.
+    pub(super) sha256: &'a str,
     /// What its guest shows: see [`super::state`].
     pub(super) state: &'a Path,
     pub(super) functions: Option<&'a Path>,
@@ -134,6 +141,7 @@ impl Compiler {
         if let Some(found) = place.load(engine).await? {
             return Ok(code(found, None));
         }
+        kept::check_upload(wasm, sha256).await?;
         check_kind(wasm)?;
         let _turn = self.turn.acquire().await.map_err(io::Error::other)?;
         // Somebody may have made the same while this one waited.
@@ -176,6 +184,7 @@ impl Compiler {
             Image::Never(reason) => return Err(reason),
             Image::Absent => {}
         }
+        kept::check_upload(draft.wasm, draft.sha256).await.map_err(|error| error.to_string())?;
         let fresh = place.fresh().map_err(|error| on_disk(&error))?;
         let mut args = vec!["--input".as_ref(), draft.wasm.as_os_str(), "--output".as_ref(), fresh.as_os_str()];
         args.extend::<[&OsStr; 2]>(["--state".as_ref(), draft.state.as_os_str()]);

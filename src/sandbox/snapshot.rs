@@ -41,6 +41,8 @@ pub enum Snapshot {
 /// A snapshot that is still to be taken.
 pub struct Draft {
     pub(super) wasm: PathBuf,
+    /// The SHA-256 of the bytes of `wasm`.
+    pub(super) sha256: String,
     pub(super) name: String,
     pub(super) metering: Metering,
     pub(super) functions: Option<TempPath>,
@@ -72,13 +74,14 @@ impl Sandbox {
     }
 
     async fn carry_out(&self, draft: Draft, guest: Guest, program: &Program) -> Result<Arc<Program>, String> {
-        let Draft { wasm, name, metering, functions } = draft;
+        let Draft { wasm, sha256, name, metering, functions } = draft;
         let running = self.running(metering).map_err(|error| error.to_string())?;
         let file =
             self.compiler.state_file(&running.engine, metering, &name).map_err(|error| compile::on_disk(&error))?;
         let file = spawn_read(guest, file).await?;
         failpoint::reach("snapshot.taken");
-        let draft = compile::Draft { wasm: &wasm, state: &file, functions: functions.as_deref(), name: &name };
+        let functions = functions.as_deref();
+        let draft = compile::Draft { wasm: &wasm, sha256: &sha256, state: &file, functions, name: &name };
         let image = self.compiler.make_image(&running.engine, metering, draft).await?;
         let (settings, sink) = (Arc::clone(program.settings()), Arc::clone(program.sink()));
         let linked = Program::link(running, metering, image, settings, sink, true);

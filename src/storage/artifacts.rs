@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -64,6 +65,9 @@ pub fn hex(bytes: &[u8]) -> String {
 /// What the names of unfinished uploads begin with.
 const UNFINISHED: &str = ".upload-";
 
+/// The mode of every file that is named by what it holds, and of what model directories are made of.
+pub(super) const READ_ONLY: u32 = 0o444;
+
 /// An artifact on its way in. Dropped unfinished, it leaves nothing behind.
 pub struct Upload {
     file: NamedTempFile,
@@ -97,7 +101,10 @@ impl Upload {
         if found != expected.as_str() {
             return Err(StorageError::WrongDigest { expected: expected.as_str().to_owned(), found });
         }
-        self.file.as_file().sync_all().doing(|| "sync an upload".into())?;
+        let file = self.file.as_file();
+        // Whoever writes to it from now on does it on purpose.
+        file.set_permissions(fs::Permissions::from_mode(READ_ONLY)).doing(|| "make an upload read-only".into())?;
+        file.sync_all().doing(|| "sync an upload".into())?;
         failpoint::reach("upload.synced");
         let dir = self.file.path().parent().map(Path::to_owned).unwrap_or_default();
         self.file.persist(dir.join(&found)).map_err(|e| e.error).doing(|| format!("keep artifact {found}"))?;
@@ -109,18 +116,22 @@ impl Upload {
 /// Removes what an earlier process did not finish to receive.
 pub(super) fn remove_unfinished(dir: &Path) -> Result<(), StorageError> {
     for (name, path) in entries(dir)? {
-        if name.starts_with(UNFINISHED) {
+        if name.starts_with(UNFINISHED) && !path.is_dir() {
             fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
         }
     }
     Ok(())
 }
 
-/// Removes artifacts that no version names, and unfinished uploads, once they are older than `grace`.
+/// Removes artifacts that no version names, and unfinished uploads, once they are older than `grace`. What is neither is
+/// somebody else's, and stays.
 pub(super) fn sweep(dir: &Path, versions: &[VersionRecord], grace: Duration) -> Result<(), StorageError> {
     let named: HashSet<&str> = versions.iter().flat_map(VersionRecord::digests).map(Digest::as_str).collect();
     let now = SystemTime::now();
-    for (name, path) in entries(dir)? {
+    let is_ours = |(name, path): &(String, PathBuf)| {
+        (Digest::parse(name).is_some() || name.starts_with(UNFINISHED)) && !path.is_dir()
+    };
+    for (name, path) in entries(dir)?.into_iter().filter(is_ours) {
         let age = fs::metadata(&path).and_then(|m| m.modified()).ok().and_then(|at| now.duration_since(at).ok());
         if !named.contains(name.as_str()) && age.is_some_and(|age| age > grace) {
             fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
@@ -133,8 +144,8 @@ pub(super) fn sweep(dir: &Path, versions: &[VersionRecord], grace: Duration) -> 
 pub(super) fn sweep_compiled(dir: &Path, versions: &[VersionRecord], image: ImageName) -> Result<(), StorageError> {
     let processors = versions.iter().map(|version| version.processor.sha256.as_str().to_owned());
     let named: HashSet<String> = processors.chain(versions.iter().filter_map(image)).collect();
-    for (_, engine) in entries(dir)? {
-        for (name, path) in entries(&engine)? {
+    for engine in engines(dir)? {
+        for (name, path) in entries(&engine)?.into_iter().filter(|(_, path)| !path.is_dir()) {
             let of = name.split('.').next().unwrap_or_default();
             if !named.contains(of) {
                 fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
@@ -142,6 +153,28 @@ pub(super) fn sweep_compiled(dir: &Path, versions: &[VersionRecord], image: Imag
         }
     }
     Ok(())
+}
+
+/// A file of services that lies in the data directory: an artifact, a model or machine code. What somebody did not finish
+/// to make does not count.
+pub(super) fn any_left(data: &Path) -> Result<Option<PathBuf>, StorageError> {
+    let is_whole = |(name, _): &(String, PathBuf)| !name.starts_with('.');
+    for dir in ["artifacts", "models"] {
+        if let Some((_, path)) = entries(&data.join(dir))?.into_iter().find(is_whole) {
+            return Ok(Some(path));
+        }
+    }
+    for engine in engines(&data.join("compiled"))? {
+        if let Some((_, path)) = entries(&engine)?.into_iter().find(is_whole) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// The directories with machine code, one for each engine.
+fn engines(compiled: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    Ok(entries(compiled)?.into_iter().map(|(_, path)| path).filter(|path| path.is_dir()).collect())
 }
 
 pub(super) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {

@@ -89,31 +89,15 @@ pub struct Artifact {
 
 /// One file of a model directory, or a directory in it that holds nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "AnyModelFile", into = "AnyModelFile")]
+#[serde(try_from = "ListedFile")]
 pub struct ModelFile {
     /// Relative to the model directory, and inside it.
     pub path: String,
     /// Of a directory, the hash of nothing.
     pub sha256: Digest,
     pub size: u64,
-    pub directory: bool,
-}
-
-/// One file of a model directory, or a directory in it that holds nothing.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "ModelFile")]
-struct AnyModelFile {
-    /// Relative to the model directory, and inside it.
-    path: String,
-    /// Required of a file; a directory has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<Digest>,
-    /// Required of a file; a directory has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
-    /// Marks an empty directory. Directories that hold files come with their files.
     #[serde(default, skip_serializing_if = "is_false")]
-    directory: bool,
+    pub directory: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -121,27 +105,43 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-impl From<ModelFile> for AnyModelFile {
-    fn from(ModelFile { path, sha256, size, directory }: ModelFile) -> Self {
-        let (sha256, size) = if directory { (None, None) } else { (Some(sha256), Some(size)) };
-        Self { path, sha256, size, directory }
+/// One file of a model directory, or a directory in it that holds nothing.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ListedModelFile")]
+pub struct ListedFile {
+    /// Relative to the model directory: names separated by single slashes.
+    pub(super) path: String,
+    /// Of a file, always there.
+    sha256: Option<Digest>,
+    /// Of a file, always there.
+    size: Option<u64>,
+    /// True for an empty directory. Directories that hold files come with their files.
+    #[serde(default)]
+    pub(super) directory: bool,
+}
+
+impl TryFrom<ListedFile> for ModelFile {
+    type Error = String;
+
+    fn try_from(listed: ListedFile) -> Result<Self, Self::Error> {
+        if !models::is_inside(&listed.path) {
+            return Err(format!("model path {:?} does not stay inside the model directory", listed.path));
+        }
+        listed.judged()
     }
 }
 
-impl TryFrom<AnyModelFile> for ModelFile {
-    type Error = String;
-
-    fn try_from(any: AnyModelFile) -> Result<Self, Self::Error> {
-        if !models::is_inside(&any.path) {
-            return Err(format!("model path {:?} does not stay inside the model directory", any.path));
+impl ListedFile {
+    /// For who has judged its path.
+    pub(super) fn judged(self) -> Result<ModelFile, String> {
+        let Self { path, sha256, size, directory } = self;
+        if directory {
+            return Ok(ModelFile { path, sha256: Digest::of(b""), size: 0, directory });
         }
-        let missing = |key: &str| format!("model path {:?} has no `{key}`; only a directory has none", any.path);
-        let (sha256, size) = if any.directory {
-            (Digest::of(b""), 0)
-        } else {
-            (any.sha256.ok_or_else(|| missing("sha256"))?, any.size.ok_or_else(|| missing("size"))?)
-        };
-        Ok(Self { path: any.path, sha256, size, directory: any.directory })
+        let missing = |key: &str| format!("model path {path:?} has no `{key}`; only a directory has none");
+        let sha256 = sha256.ok_or_else(|| missing("sha256"))?;
+        let size = size.ok_or_else(|| missing("size"))?;
+        Ok(ModelFile { path, sha256, size, directory })
     }
 }
 
@@ -226,7 +226,6 @@ mod tests {
         let read = serde_json::from_value::<ModelFile>(directory).unwrap();
         assert!(read.directory && read.size == 0);
         let kept = serde_json::to_value(&read).unwrap();
-        assert_eq!(kept, serde_json::json!({"path": "logs", "directory": true}));
         assert_eq!(serde_json::from_value::<ModelFile>(kept).unwrap(), read);
         let file = serde_json::json!({"path": "logs", "size": 1});
         let error = serde_json::from_value::<ModelFile>(file).unwrap_err();

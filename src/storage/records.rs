@@ -1,21 +1,21 @@
 //! Which services exist, one record each, and the versions that each of them has had: two tables of one database, so
 //! that a change of both is one transaction.
 
+use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use serde::de::DeserializeOwned;
 
-use super::StorageError;
 use super::audit::{self, Entry};
+use super::database::{Absent, OpenDatabase};
 use super::record::{Record, VersionRecord};
+use super::verified::Inode;
+use super::{Doing, StorageError};
 use crate::failpoint;
-
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Service name → record as JSON.
 const SERVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("services");
@@ -28,8 +28,26 @@ pub const VERSIONS_KEPT: usize = 10;
 
 pub(super) struct Records {
     path: PathBuf,
+    /// Tells the file from another one that may take its place.
+    inode: Inode,
+    slot: Mutex<Slot>,
+}
+
+/// The database between two uses.
+struct Slot {
     /// `None` after a failure of the disk, until it is opened anew.
-    database: Mutex<Option<Database>>,
+    database: Option<OpenDatabase>,
+    /// Bytes of the file when it was last used. It never shrinks between two uses.
+    length: u64,
+}
+
+/// The outcome of an opening.
+pub(super) enum Opened {
+    There(Records),
+    /// There was none, and now there is.
+    New(Records),
+    /// There is none, and a new one was not wanted; completes the sentence that begins with the file's name.
+    Lost(&'static str),
 }
 
 /// A change, and its entry in the audit log.
@@ -112,15 +130,42 @@ fn forget_old(versions: &mut redb::Table<'_, (&str, u64), &[u8]>, record: &Recor
 }
 
 impl Records {
-    pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
-        let records = Self { path: path.to_owned(), database: Mutex::default() };
+    /// Opens the database; where there is none, and there never was, makes one.
+    pub(super) fn open(path: &Path, may_begin: bool) -> Result<Opened, StorageError> {
+        let absent = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is missing"),
+            // What a crash in the middle of the first start leaves.
+            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Some("is empty"),
+            Ok(_) => None,
+            Err(error) => return Err(error).doing(|| format!("open {}", path.display())),
+        };
+        if let Some(state) = absent.filter(|_| !may_begin) {
+            return Ok(Opened::Lost(state));
+        }
+        let database = OpenDatabase::open(path, absent.map_or(Absent::Fail, |_| Absent::Create))?;
+        let metadata = fs::metadata(path).doing(|| format!("open {}", path.display()))?;
+        let slot = Slot { database: Some(database), length: metadata.len() };
+        let records = Self { path: path.to_owned(), inode: Inode::from(&metadata), slot: Mutex::new(slot) };
+        let is_new = absent.is_some() || records.is_blank()?;
+        if is_new && !may_begin {
+            return Ok(Opened::Lost("has no tables"));
+        }
         // The tables are there from the first start on.
         records.transact(|transaction| {
             transaction.open_table(SERVICES)?;
             transaction.open_table(VERSIONS)?;
             audit::make(transaction)
         })?;
-        Ok(records)
+        Ok(if is_new { Opened::New(records) } else { Opened::There(records) })
+    }
+
+    /// True for a file in which no first start has come as far as its first transaction.
+    fn is_blank(&self) -> Result<bool, StorageError> {
+        self.with(|database| match database.begin_read()?.open_table(SERVICES) {
+            Ok(_) => Ok(false),
+            Err(TableError::TableDoesNotExist(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        })
     }
 
     pub(super) fn all(&self) -> Result<Vec<Record>, StorageError> {
@@ -233,19 +278,32 @@ impl Records {
     }
 
     /// Works with the database. One that the disk has failed refuses everything from then on, and what it holds in
-    /// memory is not what is on disk: it is closed, and opened anew when it is next needed, as after a crash.
+    /// memory is not what is on disk: it is closed, and opened anew when it is next needed, as after a crash. One that
+    /// has vanished, or whose place another file has taken, is an error for as long as that is so.
     pub(super) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StorageError> {
-        let failed = |error: redb::Error| StorageError::Database(Box::new(error));
-        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = match slot.take() {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_file(slot.length)?;
+        let database = match slot.database.take() {
             Some(database) => database,
-            None => open(&self.path).map_err(|error| failed(error.into()))?,
+            None => OpenDatabase::open(&self.path, Absent::Fail)?,
         };
-        let outcome = work(&database);
-        if !matches!(outcome, Err(redb::Error::Io(_) | redb::Error::PreviousIo)) {
-            *slot = Some(database);
+        let (outcome, database) = database.work(&self.path, work);
+        let length = fs::metadata(&self.path).map_or(slot.length, |metadata| metadata.len());
+        *slot = Slot { database, length };
+        outcome
+    }
+
+    /// Sees to it that the file is still the one that was opened. What is written to a file that has lost its name, or
+    /// its end, is lost with it.
+    fn check_file(&self, length: u64) -> Result<(), StorageError> {
+        let changed = |how| Err(StorageError::DatabaseChanged { path: self.path.clone(), how });
+        match fs::metadata(&self.path) {
+            Ok(now) if Inode::from(&now) != self.inode => changed("was replaced"),
+            Ok(now) if now.len() < length => changed("was cut off"),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => changed("was moved away"),
+            Err(error) => Err(error).doing(|| format!("open {}", self.path.display())),
         }
-        outcome.map_err(failed)
     }
 }
 
@@ -254,20 +312,6 @@ fn read_all<T: DeserializeOwned>(rows: Vec<(String, Vec<u8>)>) -> Result<Vec<T>,
         serde_json::from_slice(&json).map_err(|source| StorageError::Record { service, source })
     };
     rows.into_iter().map(read).collect()
-}
-
-/// Opens the database. A host that was killed while it started a compiler leaves its lock to the child until that has
-/// become the compiler or has died, so a lock is not taken for another host's at once.
-fn open(path: &Path) -> Result<Database, redb::DatabaseError> {
-    let end = Instant::now() + LOCK_PATIENCE;
-    loop {
-        match Database::create(path) {
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) if Instant::now() < end => {
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            opened => return opened,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -301,6 +345,13 @@ mod tests {
         }
     }
 
+    fn open(path: &Path) -> Records {
+        match Records::open(path, true).unwrap() {
+            Opened::There(records) | Opened::New(records) => records,
+            Opened::Lost(state) => panic!("it {state}"),
+        }
+    }
+
     fn entry() -> Entry {
         Entry {
             number: 0,
@@ -322,7 +373,7 @@ mod tests {
     fn every_change_has_an_entry_whose_number_is_the_revision() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
-        let records = Records::open(&path).unwrap();
+        let records = open(&path);
         assert_eq!(records.put(&record("a", 1), None, &entry()).unwrap(), 1);
         assert_eq!(records.put(&record("b", 1), None, &Entry { service: "b".into(), ..entry() }).unwrap(), 2);
         assert_eq!(records.note(&Entry { outcome: "internal".into(), ..entry() }).unwrap(), 3);
@@ -333,7 +384,7 @@ mod tests {
             "a name that comes back is another service"
         );
         drop(records);
-        let records = Records::open(&path).unwrap();
+        let records = open(&path);
         assert_eq!(records.all().unwrap().iter().map(|record| record.revision).collect::<Vec<_>>(), [5, 2]);
         let numbers = |service, before, limit| -> Vec<u64> {
             records.entries(service, before, limit).unwrap().iter().map(|entry| entry.number).collect()
@@ -347,7 +398,7 @@ mod tests {
     #[test]
     fn the_audit_log_forgets_its_oldest_entries_and_no_number_comes_back() {
         let dir = tempfile::tempdir().unwrap();
-        let records = Records::open(&dir.path().join("db")).unwrap();
+        let records = open(&dir.path().join("db"));
         let last = audit::ENTRIES_KEPT + 2;
         records
             .transact(|transaction| {
@@ -364,13 +415,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
         {
-            let records = Records::open(&path).unwrap();
+            let records = open(&path);
             records.put(&record("a", 1), None, &entry()).unwrap();
             records.put(&record("b", 1), None, &entry()).unwrap();
             records.put(&record("a", 2), None, &entry()).unwrap();
             records.remove("b", &entry()).unwrap();
         }
-        let all = Records::open(&path).unwrap().all().unwrap();
+        let all = open(&path).all().unwrap();
         assert_eq!(all.iter().map(|r| (r.name.as_str(), r.version)).collect::<Vec<_>>(), [("a", 2)]);
     }
 
@@ -386,7 +437,7 @@ mod tests {
     #[test]
     fn the_last_versions_are_kept_and_those_at_work_whatever_their_age() {
         let dir = tempfile::tempdir().unwrap();
-        let records = Records::open(&dir.path().join("db")).unwrap();
+        let records = open(&dir.path().join("db"));
         let put = |record: &Record, number| {
             let version = VersionRecord { number, ..record.to_version("new".into()) };
             records.put(record, Some(&version), &entry()).unwrap();

@@ -40,6 +40,31 @@ fn a_service_is_where_the_client_reached_the_host_as_long_as_it_runs() {
     assert_eq!(listed(&mut client, "echo"), item("echo", host.data, 100));
 }
 
+/// A name may have a path of the service's behind it. Python's SDK cuts it off before it asks, Go's and Java's do not.
+#[test]
+fn who_asks_for_a_path_of_a_service_is_told_where_the_service_is() {
+    let host = TestHost::start();
+    host.deploy("echo", "echo", json!({"metadata": {"group": "all"}}));
+    let mut client = host.client();
+    for path in PATHS {
+        for (asked, name) in [
+            ("echo/v1", "echo"),
+            ("echo/v1/x?internal=true", "echo"),
+            ("echo/", "echo"),
+            ("echo%2Fv1", "echo"),
+            ("echo%2fv1%2Fx", "echo"),
+            ("all.echo/v1", "all.echo"),
+            ("all/v1", "all"),
+        ] {
+            let response = client.send("GET", &format!("{path}{asked}"), &[], b"");
+            assert_eq!(response.status, 200, "{path}{asked}");
+            let listing = response.json();
+            assert_eq!(listing["correlative"], json!([name]), "{asked}");
+            assert_eq!(listing["endpoints"]["items"], item(name, host.data, 100), "{asked}");
+        }
+    }
+}
+
 #[test]
 fn a_group_is_where_its_members_are() {
     let host = TestHost::start();
@@ -65,9 +90,10 @@ fn who_asks_wrongly_is_told() {
         let nobody = client.send("GET", &format!("{path}nobody"), &[], b"");
         let problem = nobody.assert_problem(404, "service_not_found");
         assert!(problem["detail"].as_str().unwrap().contains("nobody"), "{problem}");
-        for more in ["", "echo/", "echo/v1"] {
-            client.send("GET", &format!("{path}{more}"), &[], b"").assert_problem(404, "not_found");
+        for nothing in ["", "/", "/echo"] {
+            client.send("GET", &format!("{path}{nothing}"), &[], b"").assert_problem(404, "not_found");
         }
+        client.send("GET", &format!("{path}nobody/v1"), &[], b"").assert_problem(404, "service_not_found");
         let posted = client.send("POST", &format!("{path}echo"), &[], b"x");
         posted.assert_problem(405, "method_not_allowed");
         assert_eq!(posted.header("allow"), Some("GET, HEAD"));

@@ -182,6 +182,19 @@ impl TestHost {
         Self::start_in(dir, &[], failpoints, "info")
     }
 
+    /// The same with further arguments, which the next restart does not have.
+    pub(crate) fn restart_with_args(mut self, args: &[&str]) -> Self {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("it can be killed");
+            process.wait().expect("it ends");
+        }
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"));
+        drop(self);
+        let host = Self::start_in(dir, args, "", "info");
+        host.wait_until_ready();
+        host
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }

@@ -46,6 +46,7 @@ mod snapshots;
 mod soak;
 mod spent;
 mod startup;
+mod storage;
 mod tokens;
 mod toolchains;
 mod tour;

@@ -10,7 +10,7 @@ use crate::figures;
 use crate::host::{TestHost, binary};
 
 /// Starts a host that must not start; answers with its exit code and what it said.
-fn refused(data: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
+pub(crate) fn refused(data: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
     let mut command = Command::new(binary());
     command.arg("serve").arg("--data").arg(data).envs(env.iter().copied());
     for (option, free) in [("--listen", "127.0.0.1:0"), ("--admin", "127.0.0.1:0")] {

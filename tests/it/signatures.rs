@@ -152,7 +152,7 @@ fn a_body_is_the_one_that_was_hashed() {
         assert_eq!(host.signed(&md5(body).to_uppercase(), body).body, body);
         assert_eq!(host.signed(&STANDARD.encode(Md5::digest(body)), body).body, body);
         // The signature is right; the body was changed on its way. The connection is whole, and goes on.
-        let response = host.signed(&md5(b"another"), body);
+        let response = host.signed(&STANDARD.encode(Md5::digest(b"another")), body);
         let problem = response.assert_problem(400, "bad_request");
         assert!(problem["detail"].as_str().unwrap().contains(&md5(body)), "{problem}");
         assert!(!response.closes());
@@ -182,6 +182,79 @@ fn the_java_sdk_is_let_in_with_what_is_odd_about_it() {
         assert_eq!(host.signed(&snappy_hash, &body).body, body);
         // Only the signature can tell that this is what was meant.
         host.send("/api/predict/echo", "tok", &snappy_hash, &body).assert_problem(400, "bad_request");
+    }
+}
+
+/// A valid Snappy form that our encoder does not choose: one literal for each byte.
+fn another_snappy(body: &[u8]) -> Vec<u8> {
+    let mut form = Vec::new();
+    let mut length = body.len();
+    while length >= 128 {
+        form.push(length as u8 | 128);
+        length >>= 7;
+    }
+    form.push(length as u8);
+    form.extend(body.iter().flat_map(|byte| [0, *byte]));
+    assert_eq!(snap::raw::Decoder::new().decompress_vec(&form).unwrap(), body);
+    form
+}
+
+/// The Java SDK has a Snappy of its own, which chooses other bytes than ours: a signed hash in hexadecimal that is not the
+/// body's proves nothing.
+#[test]
+fn a_signed_hash_of_another_encoders_snappy_is_let_in() {
+    let host = Signing::start();
+    host.0.deploy("unpacks", "echo", json!({"token": "tok", "metadata": {"rpc": {"decompressor": "snappy"}}}));
+    let unpacks = "/api/predict/unpacks";
+    for body in [b"{\"row\": 1, \"row\": 2}".repeat(5), b"{\"row\": 1}\n".repeat(100), b"x".to_vec()] {
+        let hash = md5(&another_snappy(&body));
+        for hash in [hash.as_str(), hash.trim_start_matches('0'), &hash.to_uppercase()] {
+            assert_eq!(host.signed(hash, &body).body, body);
+            // The body is plain, whatever the service says of its callers.
+            assert_eq!(host.send(unpacks, &signature("tok", hash, unpacks), hash, &body).body, body);
+            host.send("/api/predict/echo", "tok", hash, &body).assert_problem(400, "bad_request");
+            // A signature over another hash is none over this one.
+            let other = signature("tok", &md5(b"other"), "/api/predict/echo");
+            host.send("/api/predict/echo", &other, hash, &body).assert_problem(401, "unauthorized");
+        }
+        // A body that was packed is unpacked all the same.
+        let packed = snap::raw::Encoder::new().compress_vec(&body).unwrap();
+        let plain = md5(&body);
+        assert_eq!(host.send(unpacks, &signature("tok", &plain, unpacks), &plain, &packed).body, body);
+        let base64 = STANDARD.encode(Md5::digest(another_snappy(&body)));
+        host.signed(&base64, &body).assert_problem(400, "bad_request");
+    }
+}
+
+/// The Python SDK signs the path as its user wrote it, and its HTTP library encodes it: these are pairs of both.
+#[test]
+fn a_path_that_was_signed_before_it_was_encoded_is_let_in() {
+    let host = Signing::start();
+    let hash = md5(b"x");
+    for (signed, sent) in [
+        ("/api/predict/echo/a b", "/api/predict/echo/a%20b"),
+        ("/api/predict/echo/größe/模型", "/api/predict/echo/gr%C3%B6%C3%9Fe/%E6%A8%A1%E5%9E%8B"),
+        ("/api/predict/echo/100%", "/api/predict/echo/100%25"),
+        ("/api/predict/echo/a b?q=c d", "/api/predict/echo/a%20b?q=c%20d"),
+        ("/api/predict/echo?q=\"ü\"", "/api/predict/echo?q=%22%C3%BC%22"),
+    ] {
+        assert_eq!(host.send(sent, &signature("tok", &hash, signed), &hash, b"x").status, 200, "{sent}");
+        host.send(sent, &signature("tik", &hash, signed), &hash, b"x").assert_problem(401, "unauthorized");
+        assert_eq!(host.send(sent, &signature("tok", &hash, sent), &hash, b"x").status, 200, "{sent}, signed as sent");
+    }
+    // A signature that was overheard is not good for another target with the same decoded text.
+    for (signed, sent) in [
+        ("/api/predict/echo/a/b", "/api/predict/echo/a%2Fb"),
+        ("/api/predict/echo/a?x=1", "/api/predict/echo/a%3Fx=1"),
+        ("/api/predict/echo/a b?x=1", "/api/predict/echo/a%20b%3Fx=1"),
+        ("/api/predict/echo/ab", "/api/predict/echo/%61b"),
+        ("/api/predict/echo/../x y", "/api/predict/echo/%2E%2E/x%20y"),
+        ("/api/predict/echo/ö", "/api/predict/echo/%c3%b6"),
+        ("/api/predict/echo/a%20b", "/api/predict/echo/a%2520b"),
+        ("/api/predict/echo/a b", "/api/predict/echo/a+b"),
+    ] {
+        let answer = host.send(sent, &signature("tok", &hash, signed), &hash, b"x");
+        answer.assert_problem(401, "unauthorized");
     }
 }
 

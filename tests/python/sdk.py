@@ -87,6 +87,14 @@ def bodies(host):
         assert client.predict(StringRequest(body)).response_data == sent, f"{len(sent)} bytes"
 
 
+@case("a sub-path that needs percent-encoding is signed before it is encoded")
+def unencoded_path(host):
+    for path in ["a b", "größe", "模型/v1", "100%", "a b(1)!'*", "x?q=a b", "plain"]:
+        client = STRING.client(host, "echo")
+        client.set_service_name(f"echo/{path}")
+        assert client.predict(StringRequest("hello")).response_data == b"hello", path
+
+
 @case("many clients call at once, each many times")
 def threads(host):
     wrong = []

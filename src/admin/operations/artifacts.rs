@@ -21,14 +21,16 @@ pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/artifacts/{sha256}", "getArtifact", |asked| Box::pin(async move { find(&asked) }))
         .says(
             "Whether a file is there",
-            "One that is, is kept for an hour more, as if it had just been uploaded, so that it can be deployed.",
+            "One that is, is kept for an hour more, as if it had just been uploaded, so that it can be deployed. One whose \
+             bytes have changed on the host's disk counts as missing.",
         )
         .answers(&[Answer::ok("It is there.", &[Content::json::<Artifact>()])])
         .refuses(&[&NOT_FOUND]),
     Operation::put("/api/v1/artifacts/{sha256}", "putArtifact", |asked| Box::pin(put(asked)))
         .says(
             "Upload a file",
-            "At most 64 MiB. A file that no service names is removed an hour after somebody last asked for it.",
+            "At most 64 MiB. A file that no service names is removed an hour after somebody last asked for it. One whose \
+             bytes have changed on the host's disk is replaced.",
         )
         .takes(&[Content::Bytes])
         .answers(&[
@@ -40,7 +42,7 @@ pub(super) static ROWS: &[Operation] = &[
 
 fn find(asked: &Asked) -> Result<Reply, Problem> {
     let sha256 = digest(asked)?;
-    if !asked.admin.storage.renew(&sha256) {
+    if !tokio::task::block_in_place(|| asked.admin.storage.renew(&sha256)) {
         return Err(Problem::artifact_not_found());
     }
     json_reply(StatusCode::OK, &Artifact { sha256 })
@@ -48,7 +50,7 @@ fn find(asked: &Asked) -> Result<Reply, Problem> {
 
 async fn put(asked: Asked) -> Result<Reply, Problem> {
     let sha256 = digest(&asked)?;
-    if asked.admin.storage.renew(&sha256) {
+    if tokio::task::block_in_place(|| asked.admin.storage.renew(&sha256)) {
         return json_reply(StatusCode::OK, &Artifact { sha256 });
     }
     // Neither a length nor chunks: the body was forgotten.

@@ -6,8 +6,8 @@ use crate::admin::Reply;
 use crate::admin::api::json_reply;
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::{
-    ARTIFACT_MISSING, INSTANCE_NOT_FOUND, INVALID_SERVICE_FILE, NOT_RUNNING, PROCESSOR_REFUSED, Problem,
-    SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    ARTIFACT_DAMAGED, ARTIFACT_MISSING, INSTANCE_NOT_FOUND, INVALID_SERVICE_FILE, NOT_RUNNING, PROCESSOR_REFUSED,
+    Problem, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::view::{Changed, InstanceList};
 
@@ -32,6 +32,7 @@ pub(super) static ROWS: &[Operation] = &[
             &NOT_RUNNING,
             &PROCESSOR_REFUSED,
             &INVALID_SERVICE_FILE,
+            &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
             &VERSION_NOT_FOUND,
         ]),

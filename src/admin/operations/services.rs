@@ -8,8 +8,8 @@ use crate::admin::api::{empty_reply, json_body, json_reply};
 use crate::admin::deploy::{CreateBody, Deploy, Event, ModifyBody};
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::{
-    ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, MIRROR_REFUSED, NAME_TAKEN, NOT_RUNNING,
-    PROCESSOR_REFUSED, Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, MIRROR_REFUSED,
+    NAME_TAKEN, NOT_RUNNING, PROCESSOR_REFUSED, Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::view::{Changed, Deployed, Description, ServiceList};
@@ -48,6 +48,7 @@ pub(super) static ROWS: &[Operation] = &[
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
             &SERVICE_EXISTS,
+            &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
             &NAME_TAKEN,
             &MIRROR_REFUSED,
@@ -77,6 +78,7 @@ pub(super) static ROWS: &[Operation] = &[
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
             &SERVICE_NOT_FOUND,
+            &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
             &CANARY_UNDER_WAY,
             &CANARY_TOKEN,
@@ -104,6 +106,7 @@ pub(super) static ROWS: &[Operation] = &[
             &SERVICE_NOT_FOUND,
             &PROCESSOR_REFUSED,
             &INVALID_SERVICE_FILE,
+            &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
             &VERSION_NOT_FOUND,
         ]),

@@ -51,6 +51,8 @@ pub(super) enum ArchiveError {
     Special(String),
     Encrypted(String),
     Twice(String),
+    /// A file where there is a directory, or below a file.
+    Clash(String),
     TooMuch(TooMuch),
     /// This machine cannot store the unpacked file.
     Disk(PathBuf, io::Error),
@@ -65,6 +67,12 @@ impl Display for ArchiveError {
             Self::Special(path) => write!(f, "`{path}` is neither a file nor a directory"),
             Self::Encrypted(path) => write!(f, "`{path}` is encrypted; pack it without a password"),
             Self::Twice(path) => write!(f, "`{path}` is in it twice"),
+            Self::Clash(path) => {
+                write!(
+                    f,
+                    "`{path}` clashes with another entry: they have one name here, or one lies in the other, a file"
+                )
+            }
             Self::TooMuch(limit) => limit.fmt(f),
             Self::Disk(path, _) => write!(f, "cannot unpack to `{}`", path.display()),
         }
@@ -190,9 +198,13 @@ impl Unpacking<'_> {
         let to = path.below(self.target);
         let disk = |cause| ArchiveError::Disk(to.clone(), cause);
         let folder = to.parent().unwrap_or(self.target);
-        fs::create_dir_all(folder).map_err(disk)?;
+        let clash_or_disk = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => ArchiveError::Clash(path.to_string()),
+            _ => disk(cause),
+        };
+        fs::create_dir_all(folder).map_err(clash_or_disk)?;
         // `create_new`: on a file system that ignores case, `a` must not overwrite `A`.
-        let mut file = File::create_new(&to).map_err(disk)?;
+        let mut file = File::create_new(&to).map_err(clash_or_disk)?;
         let mut buffer = vec![0; 64 * 1024];
         let mut written = 0;
         loop {

@@ -3,8 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-/// The host's file systems stop at 255 bytes a name; a whole path needs no more than this.
-const MAX_LENGTH: usize = 1024;
+use crate::storage::judge_model_path;
 
 /// A path that stays below the directory it is joined to: `/`-separated names, none of them empty, `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,15 +22,12 @@ impl Display for BadPath {
 }
 
 impl RelativePath {
-    /// Takes a name as archives write it: `./a/b` and `a//b` are `a/b`.
+    /// Takes a name as archives write it: `./a/b` and `a//b` are `a/b`. What comes of it is a path that the server takes
+    /// too.
     pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
         let bad = |why| Err(BadPath { path: text.to_owned(), why });
         if text.starts_with('/') {
             return bad("is an absolute path; use one inside the directory");
-        }
-        // A backslash separates directories elsewhere, and U+FFFD stands for bytes that were no text.
-        if text.contains(['\\', '\u{fffd}']) || text.chars().any(char::is_control) {
-            return bad("has a backslash, a control character or bytes that are not UTF-8");
         }
         let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
         if names.contains(&"..") {
@@ -41,10 +37,10 @@ impl RelativePath {
             return bad("names no file");
         }
         let path = names.join("/");
-        if path.len() > MAX_LENGTH {
-            return bad("is longer than 1024 bytes");
+        match judge_model_path(&path) {
+            Ok(()) => Ok(Self(path)),
+            Err(why) => bad(why),
         }
-        Ok(Self(path))
     }
 
     pub fn as_str(&self) -> &str {
@@ -98,7 +94,9 @@ mod tests {
         {
             assert!(RelativePath::parse(text).is_err(), "{text:?}");
         }
-        assert!(RelativePath::parse(&"a/".repeat(600)).is_err());
+        for text in [&"a/".repeat(600), &"a/".repeat(65), &"n".repeat(256)] {
+            assert!(RelativePath::parse(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

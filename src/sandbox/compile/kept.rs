@@ -176,6 +176,13 @@ impl Place {
     }
 }
 
+/// Checks that an upload hashes to its name, since what is made of it is kept under that name.
+pub(super) async fn check_upload(wasm: &Path, sha256: &str) -> Result<(), CompileError> {
+    let wasm = wasm.to_owned();
+    let found = unblock(move || hash_file(&wasm)).await?;
+    if found == sha256 { Ok(()) } else { Err(CompileError::Changed(found)) }
+}
+
 #[expect(
     unsafe_code,
     reason = "mapping compiled code runs it; only files that our own child wrote and whose hash matches come here"

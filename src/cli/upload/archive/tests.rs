@@ -191,6 +191,19 @@ fn the_same_path_twice_is_refused() {
 }
 
 #[test]
+fn a_file_that_is_a_directory_of_another_is_refused() {
+    for (first, second, named) in [("a", "a/b", "a/b"), ("a/b", "a", "a"), ("a/b", "a/b/c", "a/b/c")] {
+        for (bytes, format) in [
+            (tar_of(&[file(first, b"1"), file(second, b"2")]), Format::Tar),
+            (zip_of(&[(first, b"1"), (second, b"2")], 0o644), Format::Zip),
+        ] {
+            let error = unpacked(&bytes, format).unwrap_err();
+            assert!(matches!(&error, ArchiveError::Clash(name) if name == named), "{first} {second}: {error}");
+        }
+    }
+}
+
+#[test]
 fn what_breaks_off_is_refused() {
     let tar = tar_of(&[file("a", &[7; 700])]);
     for cut in [100, 600, 1000] {

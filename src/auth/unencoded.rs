@@ -1,0 +1,161 @@
+//! The text that a client signed which percent-encodes its target after it has signed it.
+//!
+//! The Python SDK signs `/api/predict/svc/größe v1` and leaves the encoding to its HTTP library, which sends
+//! `/api/predict/svc/gr%C3%B6%C3%9Fe%20v1`; the Go SDK does the same. So a signature that does not match the target as it
+//! was sent may match the text that it was encoded from.
+//!
+//! This lets nobody in who was kept out before. A text is taken for what was signed only if one of those libraries makes
+//! exactly this target of it, and each makes one target of one text. A signature that was overheard is therefore good for
+//! the target that its client sent, as ever, and not for another one with the same decoded text: `%2F` and `%3F` stay
+//! apart from `/` and `?`, `%41` from `A`, `%c3` from `%C3`, because none of the libraries writes a target in that way.
+
+/// Characters of a path that a library leaves as they are, besides letters, digits and `-._~`.
+type Kept = &'static [u8];
+
+/// Python's urllib3 and Go's net/url.
+const PATHS: [Kept; 2] = [b"/:@!$&'()*+,;=", b"/:@$&+,;="];
+/// The same of a query. Go sends one as it was given.
+const QUERY: Kept = b"/:@!$&'()*+,;=?";
+
+/// The text that `target` was encoded from; `None` where it is not what an SDK's HTTP library writes, or nothing in it was
+/// encoded.
+pub(super) fn unencoded(target: &str) -> Option<Vec<u8>> {
+    if !target.contains('%') {
+        return None;
+    }
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let mut text = PATHS.iter().find_map(|kept| before(path, kept))?;
+    if let Some(query) = query {
+        text.push(b'?');
+        text.extend(before(query, QUERY)?);
+    }
+    (text != target.as_bytes()).then_some(text)
+}
+
+/// The text of which a library that keeps these characters makes `part`.
+fn before(part: &str, kept: Kept) -> Option<Vec<u8>> {
+    let text = decode(part.as_bytes())?;
+    // These would have ended the part.
+    let is_one_part = !text.contains(&b'#') && (kept.contains(&b'?') || !text.contains(&b'?'));
+    let is_text = is_one_part && str::from_utf8(&text).is_ok();
+    (is_text && encode(&text, kept) == part.as_bytes()).then_some(text)
+}
+
+/// `None` where a `%` is not followed by two hexadecimal digits.
+fn decode(part: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(part.len());
+    let mut rest = part.iter();
+    while let Some(byte) = rest.next() {
+        text.push(match byte {
+            b'%' => digit(*rest.next()?)? << 4 | digit(*rest.next()?)?,
+            _ => *byte,
+        });
+    }
+    Some(text)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+/// As the libraries do: a text in which every `%` begins an encoded byte keeps them.
+fn encode(text: &[u8], kept: Kept) -> Vec<u8> {
+    let is_encoded = |at: usize| matches!(text.get(at + 1..at + 3), Some([a, b]) if digit(*a).and(digit(*b)).is_some());
+    let percents = || text.iter().enumerate().filter(|(_, byte)| **byte == b'%').map(|(at, _)| at);
+    let keeps_percent = percents().all(is_encoded);
+    let mut part = Vec::with_capacity(text.len());
+    for byte in text {
+        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || kept.contains(byte);
+        if is_plain || (*byte == b'%' && keeps_percent) {
+            part.push(*byte);
+        } else {
+            part.push(b'%');
+            part.extend([byte >> 4, byte & 15].map(|digit| b"0123456789ABCDEF"[usize::from(digit)]));
+        }
+    }
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(target: &str) -> Option<String> {
+        unencoded(target).map(|text| String::from_utf8(text).unwrap())
+    }
+
+    /// The pairs come from urllib3 2.8; the last one follows Go.
+    #[test]
+    fn what_an_sdk_sends_leads_to_what_it_signed() {
+        for (signed, sent) in [
+            ("/api/predict/svc/a b", "/api/predict/svc/a%20b"),
+            ("/api/predict/svc/größe", "/api/predict/svc/gr%C3%B6%C3%9Fe"),
+            ("/api/predict/svc/模型/v1", "/api/predict/svc/%E6%A8%A1%E5%9E%8B/v1"),
+            ("/api/predict/svc/100%", "/api/predict/svc/100%25"),
+            ("/api/predict/svc/100% 50%20", "/api/predict/svc/100%25%2050%2520"),
+            ("/api/predict/svc/a b(1)!'*", "/api/predict/svc/a%20b(1)!'*"),
+            ("/api/predict/svc/[x]|\"<>^`{}\\", "/api/predict/svc/%5Bx%5D%7C%22%3C%3E%5E%60%7B%7D%5C"),
+            ("/api/predict/svc/a b?q=c d&e=/?", "/api/predict/svc/a%20b?q=c%20d&e=/?"),
+            ("/api/predict/svc?q=ü", "/api/predict/svc?q=%C3%BC"),
+            ("/api/predict/svc/a b(1)!'*", "/api/predict/svc/a%20b%281%29%21%27%2A"),
+        ] {
+            assert_eq!(text(sent).as_deref(), Some(signed), "{sent}");
+        }
+    }
+
+    /// Each would make a signature of one target good for another one.
+    #[test]
+    fn what_no_library_writes_is_no_other_spelling_of_a_target() {
+        for sent in [
+            "/api/predict/svc/a/b",
+            "/api/predict/svc/a%2Fb",
+            "/api/predict/svc/a%2fb",
+            "/api/predict/svc%2Fa%20b",
+            "/api/predict/svc/a%3Fx=1",
+            "/api/predict/svc/a%20b%3Fx=1",
+            "/api/predict/svc/a%20b%23x",
+            "/api/predict/svc/a?x=%20%23",
+            "/api/predict/svc/%2E%2E/x%20y",
+            "/api/predict/svc/%41%20",
+            "/api/predict/s%76c/a%20b",
+            "/api/predict/svc/gr%c3%b6%c3%9fe",
+            "/api/predict/svc/a%2541",
+            "/api/predict/svc/a%20b%2541",
+            "/api/predict/svc/%FF",
+            "/api/predict/svc/100%",
+            "/api/predict/svc/%2",
+            "/api/predict/svc/%zz%20",
+            "/api/predict/svc/a%3Ab%20",
+            "/api/predict/svc/a%20b(1)%21",
+            "/api/predict/svc?q=%26%20",
+        ] {
+            assert_eq!(text(sent), None, "{sent}");
+        }
+    }
+
+    #[test]
+    fn no_two_targets_of_one_library_come_of_one_text() {
+        let pieces = ["a", "%", "%2", "%20", "%25", "%2F", "/", "?", " ", "ö", "%C3%B6", "(", "%28", "+", "2", "0"];
+        let mut targets: std::collections::HashMap<Vec<u8>, Vec<String>> = std::collections::HashMap::new();
+        for a in pieces {
+            for b in pieces {
+                for c in pieces {
+                    let sent = format!("/{a}{b}{c}");
+                    if let Some(text) = unencoded(&sent) {
+                        targets.entry(text).or_default().push(sent);
+                    }
+                }
+            }
+        }
+        assert!(targets.len() > 100, "{}", targets.len());
+        for (text, sent) in targets {
+            let text = String::from_utf8(text).unwrap();
+            // Two, where the two libraries differ: in nothing but which of `!'()*` they encode.
+            let plain = |sent: &String| sent.replace("%28", "(");
+            assert!(sent.iter().all(|one| plain(one) == plain(&sent[0])), "{text:?}: {sent:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The database's file: opened with every page checked, and without letting a damaged one bring the host down.
+//!
+//! The library that reads the file trusts one that was closed well. A file that was changed since by somebody else, or by
+//! a failing disk, may make it panic. So the checksum of every page is compared at each opening, and a panic inside the
+//! library becomes an error like any other.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use redb::{Database, DatabaseError};
+
+use super::StorageError;
+
+/// Time that a lock may still be held by a child of a host that was killed: the child has the lock until it has become
+/// the compiler, or has died.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The way in which an opening treats a file that is missing or empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    Create,
+    Fail,
+}
+
+/// An open database.
+pub(super) struct OpenDatabase(Database);
+
+impl OpenDatabase {
+    /// Opens the file and compares the checksum of every page.
+    ///
+    /// # Errors
+    /// A file that is damaged, cannot be read, or is open in another process.
+    pub(super) fn open(path: &Path, absent: Absent) -> Result<Self, StorageError> {
+        let opened = again_while_locked(|| contained(|| open(path, absent)));
+        let opened = opened.map_err(|panic| damaged(path, panic))?;
+        opened.map(Self).map_err(|error| of_opening(path, error))
+    }
+
+    /// Hands the database back for further use, unless the work failed: then what the library has in memory may not be
+    /// what is on disk, and the next who needs the database opens it anew.
+    pub(super) fn work<T>(
+        self,
+        path: &Path,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> (Result<T, StorageError>, Option<Self>) {
+        let outcome = match contained(|| work(&self.0)) {
+            Ok(Ok(value)) => return (Ok(value), Some(self)),
+            Ok(Err(redb::Error::Corrupted(reason))) => damaged(path, reason),
+            Ok(Err(error)) => StorageError::Database(Box::new(error)),
+            Err(panic) => damaged(path, panic),
+        };
+        // Closing writes, and may stumble over the same damage.
+        let _ = contained(|| drop(self));
+        (Err(outcome), None)
+    }
+}
+
+fn open(path: &Path, absent: Absent) -> Result<Database, DatabaseError> {
+    let mut builder = Database::builder();
+    builder.set_check_integrity_on_open(true);
+    match absent {
+        Absent::Create => builder.create(path),
+        Absent::Fail => builder.open(path),
+    }
+}
+
+type Opened = Result<Result<Database, DatabaseError>, String>;
+
+/// Tries again for a while where another process has the file.
+fn again_while_locked(open: impl Fn() -> Opened) -> Opened {
+    let end = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match open() {
+            Ok(Err(DatabaseError::DatabaseAlreadyOpen)) if Instant::now() < end => std::thread::sleep(LOCK_PAUSE),
+            opened => return opened,
+        }
+    }
+}
+
+fn of_opening(path: &Path, error: DatabaseError) -> StorageError {
+    match error {
+        DatabaseError::Storage(redb::StorageError::Corrupted(reason)) => damaged(path, reason),
+        DatabaseError::Storage(redb::StorageError::Io(source)) => match source.kind() {
+            // The file ends too early, or begins with something else.
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                damaged(path, source.to_string())
+            }
+            _ => cannot_open(path, source),
+        },
+        DatabaseError::UpgradeRequired(format) => {
+            damaged(path, format!("it says that it has version {format} of the file format, which no host has written"))
+        }
+        DatabaseError::RepairAborted => damaged(path, "it cannot be repaired".into()),
+        other => StorageError::Database(Box::new(other.into())),
+    }
+}
+
+fn damaged(path: &Path, reason: String) -> StorageError {
+    StorageError::DatabaseDamaged { path: path.to_owned(), reason }
+}
+
+fn cannot_open(path: &Path, source: io::Error) -> StorageError {
+    StorageError::Io { what: format!("open {}", path.display()), source }
+}
+
+thread_local! {
+    /// Set while a panic of this thread is going to be told as an error.
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work`, and answers what it panicked with where it did. Such a panic is not printed.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !CONTAINED.get() {
+                print(info);
+            }
+        }));
+    });
+    let before = CONTAINED.replace(true);
+    // Whatever the work has left half done is dropped by whoever hears of the panic.
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    CONTAINED.set(before);
+    outcome.map_err(|panic| said(panic.as_ref()))
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("its pages contradict each other").to_owned()
+}
