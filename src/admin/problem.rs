@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::{Reply, conditions};
 use crate::auth::TooManyFailures;
 use crate::config::Mistakes;
+use crate::quoted::Quoted;
 use crate::registry::ChangeError;
 use crate::storage::{Entry, StorageError};
 
@@ -148,7 +149,8 @@ impl Problem {
     }
 
     pub(super) fn not_found(path: &str) -> Self {
-        Self::new(&NOT_FOUND, format!("there is nothing at {path}")).with_hint("/openapi.json lists all paths")
+        Self::new(&NOT_FOUND, format!("there is nothing at {}", Quoted(path)))
+            .with_hint("/openapi.json lists all paths")
     }
 
     pub(super) fn artifact_not_found() -> Self {

@@ -12,6 +12,7 @@ use crate::config;
 use crate::gateway::{Failure, Reset};
 use crate::incoming::Broken;
 use crate::policy::{Limit, Limited};
+use crate::quoted::Quoted;
 use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
 use crate::sandbox::{Failed, Fault};
 
@@ -55,6 +56,7 @@ pub(super) enum Refusal {
     DecodedTooLarge {
         limit: usize,
     },
+    /// `given` is fit to be shown; the bytes of a header are not.
     CodingUnknown {
         given: String,
     },
@@ -155,7 +157,7 @@ impl Refusal {
             Self::ProcessorException { detail, .. } | Self::FuelExhausted { detail, .. } => detail.into(),
             Self::ProcessorStatus { message, .. } => message.into(),
             Self::Unauthorized(why) => why.to_string().into(),
-            Self::ServiceNotFound(name) => format!("there is no service {name:?}").into(),
+            Self::ServiceNotFound(name) => format!("there is no service {}", Quoted(name)).into(),
             Self::NotFound => "there is nothing at this path; services are at /api/predict/<service>".into(),
             Self::MethodNotAllowed { allow } => format!("the methods here are {allow}").into(),
             Self::DeadlineExceeded { limit } => {
@@ -169,7 +171,7 @@ impl Refusal {
                 format!("the body is larger than {limit} bytes once it is decoded (sandbox.max_request_bytes)").into()
             }
             Self::CodingUnknown { given } => {
-                format!("{given:?} in Content-Encoding is not known; Accept-Encoding lists what is").into()
+                format!("{given} in Content-Encoding is not known; Accept-Encoding lists what is").into()
             }
             Self::TooManyCodings { most } => format!("Content-Encoding names more than {most} codings").into(),
             Self::HeadersTooLarge => "the headers are more than 100 or larger than 32 KiB".into(),
