@@ -130,7 +130,10 @@ pub(super) const KEYS: &[Key] = &[
         .means("Whether long answers of text are compressed for clients that ask for it."),
     Key::used("sandbox.methods", Words { of: METHODS, least: 1 })
         .default("[\"GET\", \"POST\"]", "what EAS clients send")
-        .means("The HTTP methods that the service answers; others are 405."),
+        .means(
+            "The HTTP methods that the service answers; others are 405. GET brings HEAD along, for which the processor is \
+             called with GET; only where HEAD is listed too does it see HEAD.",
+        ),
     Key::later("sandbox.allow_hosts", Hosts)
         .default("[]", "a guest reaches nothing it was not given")
         .means("The hosts that the processor may call over HTTP."),

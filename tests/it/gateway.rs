@@ -3,7 +3,7 @@
 mod combined;
 mod endings;
 mod envoy;
-mod fake;
+pub(crate) mod fake;
 mod health;
 mod limits;
 mod refusals;
@@ -23,7 +23,7 @@ const PATH: &str = "/api/predict/s";
 
 /// A file with one cluster of these hosts, whose keys these are, and `*` leading to it. Nobody is checked or left out unless
 /// a test says so.
-fn config(upstreams: &[SocketAddr], keys: Value) -> Value {
+pub(crate) fn config(upstreams: &[SocketAddr], keys: Value) -> Value {
     let upstreams: Vec<String> = upstreams.iter().map(SocketAddr::to_string).collect();
     let mut cluster = json!({
         "upstreams": upstreams,

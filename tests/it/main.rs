@@ -23,6 +23,7 @@ mod faults;
 mod figures;
 mod gateway;
 mod groups;
+mod head;
 mod host;
 mod hostile;
 mod hostile_http;
