@@ -7,13 +7,16 @@
 mod addresses;
 mod arrival;
 mod aside;
+mod authority;
 mod body;
 mod compress;
 mod connection;
+mod date;
 mod digest;
 mod drain;
 mod exchange;
 mod handle;
+mod head;
 pub(crate) mod http1;
 mod http2;
 mod io_threads;
@@ -27,6 +30,7 @@ mod reply;
 mod route;
 mod services;
 mod stall;
+mod target;
 mod unread;
 
 use std::net::SocketAddr;

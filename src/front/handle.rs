@@ -21,7 +21,7 @@ use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
 use super::exchange::{Exchange, Ledger};
-use super::http1::HeadFault;
+use super::head::HeadFault;
 use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
 use super::refusal::{Connection, Refusal};

@@ -30,13 +30,12 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use self::head::{Head, Scan, Scanner};
-pub(super) use self::head::{HeadFault, MAX_HEADERS, expectation};
 use self::intake::Shared;
 use self::outlet::{Outlet, Terms, Unsent};
-pub(super) use self::request_line::{MAX_TARGET, judge_method};
 use super::arrival::{Arrival, Ends};
 use super::drain::Drain;
 use super::handle::Line;
+use super::head::HeadFault;
 use crate::incoming::Incoming;
 use crate::limit::poll_limit;
 
@@ -208,7 +207,7 @@ impl<'a> Connection<'a> {
         match head.and_then(|head| Head::read(&head)) {
             Ok(Head { method, uri, headers, body, is_old, keep_alive, expects_leave }) => {
                 let body = self.intake.begin(body, expects_leave);
-                let terms = Terms { is_head, is_old, keep_alive };
+                let terms = Terms { is_head: method == Method::HEAD, is_old, keep_alive };
                 (Arrival { method, uri, headers, body, fault: None, at, ends }, terms)
             }
             Err(fault) => {

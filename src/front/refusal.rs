@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::http1::HeadFault;
+use super::head::HeadFault;
 use crate::auth::{TooManyFailures, Unauthorized};
 use crate::config;
 use crate::gateway::{Failure, Reset};
@@ -307,6 +307,8 @@ impl From<HeadFault> for Refusal {
     fn from(fault: HeadFault) -> Self {
         match fault {
             HeadFault::Malformed(why) => Self::BadRequest(why.into()),
+            HeadFault::TargetByte(bad) => Self::BadRequest(bad.to_string().into()),
+            HeadFault::Authority(bad) => Self::BadRequest(bad.to_string().into()),
             HeadFault::VersionNotSupported => Self::VersionNotSupported,
             HeadFault::NotImplemented(what) => Self::NotImplemented(what),
             HeadFault::TargetTooLong => Self::TargetTooLong,

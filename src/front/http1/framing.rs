@@ -1,7 +1,7 @@
 //! Finds a body's data among what frames it: RFC 9112 §6 and §7.1.
 
 use super::head::BodyLength;
-use super::request_line::is_token;
+use crate::front::head::is_token;
 
 /// Where in a body the bytes stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
