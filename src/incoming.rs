@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
@@ -46,11 +46,6 @@ impl Incoming {
         Self::Whole(Bytes::new())
     }
 
-    /// A stream of HTTP/2. A body that breaks off there was reset by the client.
-    pub fn of_stream(body: hyper::body::Incoming) -> Self {
-        if body.is_end_stream() { Self::empty() } else { Self::Arriving(Box::pin(Stream(body))) }
-    }
-
     /// As [`Arriving::poll_append`].
     pub async fn append(&mut self, whole: &mut BytesMut) -> Result<bool, Broken> {
         match self {
@@ -86,41 +81,6 @@ impl Body for Incoming {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Arriving(arriving) => arriving.size_hint(),
-        }
-    }
-}
-
-/// A body of HTTP/2, whose pieces h2 keeps.
-struct Stream(hyper::body::Incoming);
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(|_| Broken::CutOff)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-impl Arriving for Stream {
-    fn poll_append(mut self: Pin<&mut Self>, cx: &mut Context<'_>, whole: &mut BytesMut) -> Poll<Result<bool, Broken>> {
-        match ready!(self.as_mut().poll_frame(cx)).transpose()? {
-            // Trailers are passed over.
-            Some(frame) => {
-                if let Some(piece) = frame.data_ref() {
-                    whole.extend_from_slice(piece);
-                }
-                Poll::Ready(Ok(!self.is_end_stream()))
-            }
-            None => Poll::Ready(Ok(false)),
         }
     }
 }

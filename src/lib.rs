@@ -41,6 +41,7 @@ pub mod failpoint;
 pub mod fuzz;
 mod limit;
 pub mod local;
+mod quoted;
 pub mod serve;
 pub mod shutdown;
 mod threads;

@@ -10,9 +10,9 @@ use super::operations::MAX_ARTIFACT;
 use super::{Reply, conditions};
 use crate::auth::Denied;
 use crate::config::Mistakes;
-use crate::front::http1::HeadFault;
-use crate::front::{Content, of_a_head};
+use crate::front::{Content, HeadFault, of_a_head};
 use crate::incoming::Broken;
+use crate::quoted::Quoted;
 use crate::registry::ChangeError;
 use crate::storage::{Entry, StorageError};
 
@@ -201,7 +201,7 @@ impl Problem {
     }
 
     pub(super) fn not_found(path: &str) -> Self {
-        let problem = Self::new(&NOT_FOUND, format!("there is nothing at {path}"));
+        let problem = Self::new(&NOT_FOUND, format!("there is nothing at {}", Quoted(path)));
         if path.starts_with("/api/predict/") {
             return problem
                 .with_hint("this is the admin listener; services are called at the data listener (--listen)");

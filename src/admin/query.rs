@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::operation::{Accepts, Parameter};
 use super::problem::Problem;
+use crate::quoted::Quoted;
 
 /// How much goes on a page of a list. The most keeps an answer below a MiB.
 pub(super) const LIMIT: Parameter = Parameter::whole("limit", "The most that goes on a page.", 1, 1000, 100);
@@ -27,13 +28,16 @@ impl Query {
             let Some(parameter) = accepted.iter().find(|parameter| parameter.name == name) else {
                 let names: Vec<_> = accepted.iter().map(|parameter| parameter.name).collect();
                 let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                return Err(Problem::bad_request(format!("no parameter {name:?} is accepted here; accepted: {known}")));
+                return Err(Problem::bad_request(format!(
+                    "no parameter {} is accepted here; accepted: {known}",
+                    Quoted(name)
+                )));
             };
             if given.iter().any(|(known, _)| *known == name) {
-                return Err(Problem::bad_request(format!("the parameter {name:?} stands twice in the query")));
+                return Err(Problem::bad_request(format!("the parameter {} stands twice in the query", Quoted(name))));
             }
             if let Some(expected) = parameter.refuse(&value) {
-                return Err(Problem::bad_request(format!("{name} is {value:?}; accepted is {expected}")));
+                return Err(Problem::bad_request(format!("{name} is {}; accepted is {expected}", Quoted(value))));
             }
             given.push((name, value));
         }
@@ -47,7 +51,9 @@ impl Query {
     /// A value with a grammar of its own; `expected` says which.
     pub(super) fn parsed<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
         let parse = |value: &str| {
-            value.parse().map_err(|_| Problem::bad_request(format!("{name} is {value:?}; accepted is {expected}")))
+            value
+                .parse()
+                .map_err(|_| Problem::bad_request(format!("{name} is {}; accepted is {expected}", Quoted(value))))
         };
         self.text(name).map(parse).transpose()
     }

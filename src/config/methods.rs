@@ -8,11 +8,22 @@ pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DE
 pub struct Methods(u8);
 
 impl Methods {
-    /// Whether the service answers this method; names are compared exactly, as HTTP has it.
+    /// Says if the service answers this method. Names are compared exactly, as HTTP has it. A service that answers GET also
+    /// answers HEAD (RFC 9110 §9.1).
     pub fn accepts(self, method: &str) -> bool {
+        self.lists(method) || (method == "HEAD" && self.lists("GET"))
+    }
+
+    /// Says if a processor is called with GET for this method. It is for HEAD, unless the service lists HEAD itself.
+    pub fn takes_for_get(self, method: &str) -> bool {
+        method == "HEAD" && !self.lists("HEAD")
+    }
+
+    fn lists(self, method: &str) -> bool {
         METHODS.iter().position(|known| *known == method).is_some_and(|at| self.0 & (1 << at) != 0)
     }
 
+    /// All methods that are answered.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         METHODS.iter().copied().filter(move |name| self.accepts(name))
     }
@@ -35,6 +46,24 @@ mod tests {
         let methods = Methods::of(["POST", "GET"].into_iter());
         assert!(methods.accepts("GET") && methods.accepts("POST"));
         assert!(!methods.accepts("get") && !methods.accepts("PUT") && !methods.accepts("BREW"));
-        assert_eq!(methods.names().collect::<Vec<_>>(), ["GET", "POST"]);
+        assert_eq!(methods.names().collect::<Vec<_>>(), ["GET", "HEAD", "POST"]);
+    }
+
+    #[test]
+    fn head_is_answered_wherever_get_is_and_the_processor_is_told_of_it_where_it_is_listed() {
+        for (listed, accepts, takes_for_get) in [
+            (&["GET"][..], true, true),
+            (&["GET", "HEAD"], true, false),
+            (&["HEAD"], true, false),
+            (&["POST"], false, true),
+        ] {
+            let methods = Methods::of(listed.iter().copied());
+            assert_eq!(
+                (methods.accepts("HEAD"), methods.takes_for_get("HEAD")),
+                (accepts, takes_for_get),
+                "{listed:?}"
+            );
+            assert!(!methods.takes_for_get("GET") && !methods.takes_for_get("POST"));
+        }
     }
 }

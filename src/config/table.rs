@@ -135,7 +135,10 @@ pub(super) const KEYS: &[Key] = &[
         .means("A client that closes its sending side after its request: `leave` takes it for gone, stops its work and counts 499; `answer` answers it, and then only a reset or a failed write is leaving."),
     Key::used("sandbox.methods", Words { of: METHODS, least: 1 })
         .default("[\"GET\", \"POST\"]", "what EAS clients send")
-        .means("The HTTP methods that the service answers; others are 405."),
+        .means(
+            "The HTTP methods that the service answers; others are 405. GET brings HEAD along, for which the processor is \
+             called with GET; only where HEAD is listed too does it see HEAD.",
+        ),
     Key::later("sandbox.allow_hosts", Hosts)
         .default("[]", "a guest reaches nothing it was not given")
         .means("The hosts that the processor may call over HTTP."),

@@ -55,7 +55,7 @@ fn two_keys_are_enough_and_every_other_has_a_default() {
     assert_eq!((sandbox.trap_status, sandbox.fuel_status), (400, 400));
     assert_eq!(sandbox.initialize_timeout, Duration::from_secs(30));
     assert_eq!((sandbox.max_request_bytes, sandbox.max_response_bytes), (16 << 20, 16 << 20));
-    assert_eq!(sandbox.methods.names().collect::<Vec<_>>(), ["GET", "POST"]);
+    assert_eq!(sandbox.methods.names().collect::<Vec<_>>(), ["GET", "HEAD", "POST"]);
     assert_eq!(sandbox.allow_hosts, [""; 0]);
     assert_eq!(sandbox.log_bytes_per_request, 65536);
     assert_eq!(sandbox.expose, Expose { timing: true, fuel: false, stack: false });
@@ -118,7 +118,7 @@ fn every_key_says_what_it_is_for() {
     assert_eq!(sandbox.max_requests_per_instance.map(u32::from), Some(1000));
     assert_eq!((sandbox.trap_status, sandbox.fuel_status), (500, 503));
     assert_eq!((sandbox.max_request_bytes, sandbox.max_response_bytes), (1 << 30, 1));
-    assert_eq!(sandbox.methods.names().collect::<Vec<_>>(), ["GET", "DELETE"]);
+    assert_eq!(sandbox.methods.names().collect::<Vec<_>>(), ["GET", "HEAD", "DELETE"]);
     assert_eq!(sandbox.allow_hosts, ["api.example.com"]);
     assert_eq!(sandbox.log_bytes_per_request, 0);
     assert_eq!(sandbox.expose, Expose { timing: false, fuel: true, stack: true });

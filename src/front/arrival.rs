@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, Method, Uri};
 
-use super::http1::HeadFault;
+use super::head::HeadFault;
 use crate::incoming::Incoming;
 
 pub(crate) struct Arrival {

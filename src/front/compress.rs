@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use http::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, ETAG, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::aside::Aside;
 use crate::call::Answer;
@@ -27,7 +27,7 @@ const HASHES: [HeaderName; 4] = [
 /// What a client has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// There is nothing to choose: the service compresses nothing, or there will be no body.
+    /// There is nothing to choose: the service compresses nothing.
     Nothing,
     /// The answer as it is; another client might be given another form.
     Plain,
@@ -35,8 +35,10 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    pub(super) fn of(method: &Method, headers: &HeaderMap, service_compresses: bool) -> Self {
-        if !service_compresses || *method == Method::HEAD {
+    /// HEAD asks for what GET would ask for: its answer has the headers of the same form, length included, though the
+    /// body stays here (RFC 9110 §9.3.2).
+    pub(super) fn of(headers: &HeaderMap, service_compresses: bool) -> Self {
+        if !service_compresses {
             return Self::Nothing;
         }
         negotiate(headers).map_or(Self::Plain, Self::Coded)

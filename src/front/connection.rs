@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Method;
-use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -19,12 +17,11 @@ use tokio::time::{Instant, timeout_at};
 use super::addresses::Addresses;
 use super::arrival::Ends;
 use super::drain::Drain;
-use super::handle::{ClientGone, Line};
+use super::handle::Line;
 use super::http1::{Connection, Patience};
-use super::http2::{self, Paced, Socket, Streams};
+use super::http2;
 use super::io_threads::IoThreads;
 use super::linger::Lingering;
-use super::rules::Rules;
 use super::turned_away::{self, Why};
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
@@ -156,57 +153,28 @@ impl Listening {
         let _open = Open::count(&self.open);
         // Answers are written whole; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
-        let mut early = Vec::new();
+        let (mut early, mut patience) = (Vec::new(), self.limits.patience);
         if self.limits.http2 {
             let last = drain.first_request_is_overdue();
-            let opening = http2::open(&mut stream, self.limits.patience.head, last).await;
+            let opening = http2::open(&mut stream, patience, last).await;
             let Ok(opening) = opening else { return };
             if opening.is_http2 {
-                return self.http2(stream, opening.read, ends, drain).await;
+                return http2::serve(&self, stream, opening.read, ends, drain).await;
             }
             early = opening.read;
+            if opening.is_late {
+                patience.head = Duration::ZERO;
+            }
         }
         let parts = (stream, early.as_slice());
-        let connection = Connection::new(
-            &self.line,
-            &self.lingering,
-            parts,
-            ends,
-            self.limits.patience,
-            self.limits.requests,
-            drain.clone(),
-        );
+        let connection =
+            Connection::new(&self.line, &self.lingering, parts, ends, patience, self.limits.requests, drain.clone());
         // It sees by itself that the drain has begun; where it rests, it has to be woken for that.
-        until(drain.begun(), || drain.has_begun(), pin!(connection.serve()), |_| ()).await;
-    }
-
-    async fn http2(self: &Arc<Self>, stream: TcpStream, early: Vec<u8>, ends: Ends, drain: Drain) {
-        let io = Socket::new(stream, early, self.limits.patience.write);
-        let service = service_fn(|request| {
-            let listening = Arc::clone(self);
-            async move {
-                let (fault, is_head) = (http2::judge(&request), request.method() == Method::HEAD);
-                // A stream has an end of its own, and what is refused of it is the protocol's to take.
-                let rules = Rules::default();
-                let reply = listening.line.handle(http2::arrival(request, fault, ends), &rules).await?;
-                Ok::<_, ClientGone>(reply.into_response(is_head).map(Paced::new))
-            }
-        });
-        let streams = Streams::new(self.limits);
-        let connection = pin!(http2::builder(streams.clone()).serve_connection(io, service));
-        let last = async {
-            tokio::select! {
-                () = drain.begun() => {}
-                () = streams.over() => {}
-            }
-        };
-        if let Err(error) = until(last, || true, connection, |connection| connection.graceful_shutdown()).await {
-            tracing::debug!(%error, "connection ended");
-        }
+        until(drain.begun(), || drain.has_begun(), pin!(connection.serve())).await;
     }
 }
 
-/// Serves a connection to its end; once `last` has come, `finish` lets it end with what it is answering.
+/// Serves a connection to its end. It is woken once `last` has come, so that it ends where it rests.
 ///
 /// Once `last` has been left waiting, this task is woken when it comes, and it is asked again only where it
 /// `may_have_come`: to ask is to wait anew, which costs more than such a look each time the connection is woken.
@@ -214,7 +182,6 @@ async fn until<C: Future>(
     last: impl Future<Output = ()>,
     may_have_come: impl Fn() -> bool,
     mut connection: Pin<&mut C>,
-    finish: impl FnOnce(Pin<&mut C>),
 ) -> C::Output {
     let mut last = pin!(last);
     let mut is_waiting = false;
@@ -230,10 +197,7 @@ async fn until<C: Future>(
     });
     match ended.await {
         Some(ended) => ended,
-        None => {
-            finish(connection.as_mut());
-            connection.await
-        }
+        None => connection.await,
     }
 }
 
@@ -370,6 +334,38 @@ mod tests {
         for http2 in [false, true] {
             let (client, connection) = connect(http2, watch::channel(true).1);
             connection.await;
+            assert_eq!(said(client), "");
+        }
+    }
+
+    /// An empty line in front of a request is passed over, however it arrives, and hides no HEAD: an answer with a body would
+    /// be taken for the next answer.
+    #[tokio::test]
+    async fn head_behind_an_empty_line_in_two_packets_gets_no_body() {
+        let (_tell, told) = watch::channel(false);
+        let (mut client, connection) = connect(false, told);
+        let mut connection = pin!(connection);
+        client.write_all(b"\r").unwrap();
+        for _ in 0..10 {
+            let is_over = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
+            assert!(!is_over);
+            tokio::task::yield_now().await;
+        }
+        client.write_all(b"\nHEAD /nobody HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+        connection.await;
+        let said = said(client);
+        assert!(is_last_answer(&said) && said.ends_with("\r\n\r\n"), "{said}");
+    }
+
+    /// The clock stands still but for time-outs.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_has_ten_seconds_whichever_protocols_are_spoken() {
+        for http2 in [false, true] {
+            let (_tell, told) = watch::channel(false);
+            let (client, connection) = connect(http2, told);
+            let since = Instant::now();
+            connection.await;
+            assert_eq!(since.elapsed().as_secs(), 10, "{http2}");
             assert_eq!(said(client), "");
         }
     }

@@ -55,6 +55,8 @@ pub(super) struct Account<L: Deref<Target = Ledger>> {
     memory: usize,
     /// It is a copy of a request for another service.
     mirrored: bool,
+    /// It is a HEAD request, and its processor is called with GET.
+    calls_with_get: bool,
     settled: bool,
 }
 
@@ -114,6 +116,7 @@ impl<'a> Exchange<'a> {
             fuel: None,
             memory: 0,
             mirrored: false,
+            calls_with_get: false,
             settled: false,
         }
     }
@@ -138,14 +141,21 @@ impl<'a> Exchange<'a> {
             fuel: self.fuel,
             memory: self.memory,
             mirrored: self.mirrored,
+            calls_with_get: self.calls_with_get,
             settled,
         }
     }
 }
 
 impl<L: Deref<Target = Ledger>> Account<L> {
+    /// The method of the request, whatever its processor is called with.
     pub(super) fn method(&self) -> &Method {
-        self.subject.method()
+        if self.calls_with_get { &Method::HEAD } else { self.subject.method() }
+    }
+
+    /// A HEAD request is answered as GET would be: its processor is called with that.
+    pub(super) fn calls_with_get(&mut self) {
+        self.calls_with_get = true;
     }
 
     pub(super) fn uri(&self) -> &Uri {
@@ -220,6 +230,7 @@ impl<L: Deref<Target = Ledger>> Account<L> {
             Subject::Request { method, uri } => (mem::take(method), mem::take(uri)),
             Subject::Call(before) => (before.method.clone(), before.uri.clone()),
         };
+        let method = if self.calls_with_get { Method::GET } else { method };
         let (request_id, spent) = (self.request_id, Spent::default());
         let call = Arc::new(Call { method, uri, path_start, headers, body, request_id, deadline, spent });
         self.subject = Subject::Call(Arc::clone(&call));

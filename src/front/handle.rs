@@ -21,7 +21,8 @@ use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
 use super::exchange::{Exchange, Ledger};
-use super::http1::{self, HeadFault};
+use super::head::HeadFault;
+use super::http1;
 use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
 use super::refusal::{Connection, Refusal};
@@ -206,7 +207,7 @@ impl Line {
             headers.remove(AUTHORIZATION);
         }
         remove_the_hosts(&mut headers);
-        let wanted = Wanted::of(exchange.method(), &headers, sandbox.compress_responses);
+        let wanted = Wanted::of(&headers, sandbox.compress_responses);
         if let (Some(mirror), Some(registry)) = (mirror, &self.services.local)
             && let Some(place) = mirror.place(service.metrics())
         {
@@ -215,6 +216,9 @@ impl Line {
             let copied = Copied { request_id, method, uri, path_start, headers, body };
             let (registry, ledger) = (Arc::clone(registry), Arc::clone(&self.ledger));
             copied.send(mirror.target.clone(), place, registry, ledger, Arc::clone(service.metrics()));
+        }
+        if sandbox.methods.takes_for_get(exchange.method().as_str()) {
+            exchange.calls_with_get();
         }
         let call = exchange.runs(path_start, headers, body, deadline);
         let run =

@@ -31,15 +31,13 @@ use http::{HeaderMap, Method, Uri};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-pub(crate) use self::head::HeadFault;
 use self::head::{Head, Scan, Scanner};
-pub(super) use self::head::{MAX_HEADERS, expectation};
 use self::intake::Shared;
 use self::outlet::{Outlet, Terms, Unsent};
-pub(super) use self::request_line::{MAX_TARGET, judge_method};
 pub(crate) use self::service::{Outgoing, Service};
 use super::arrival::{Arrival, Ends};
 use super::drain::{Drain, FIRST_REQUEST};
+use super::head::HeadFault;
 use super::linger::Lingering;
 use crate::incoming::Incoming;
 use crate::limit::poll_limit;
@@ -246,7 +244,7 @@ impl<'a, S: Service> Connection<'a, S> {
         match head.and_then(|head| Head::read(&head)) {
             Ok(Head { method, uri, headers, body, is_old, keep_alive, expects_leave }) => {
                 let body = self.intake.begin(body, expects_leave);
-                let terms = Terms { is_head, is_old, keep_alive };
+                let terms = Terms { is_head: method == Method::HEAD, is_old, keep_alive };
                 (Arrival { method, uri, headers, body, fault: None, at, ends }, terms)
             }
             Err(fault) => {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::http1::{HeadFault, MAX_TARGET, judge_method};
+use super::head::{HeadFault, judge_method};
 use super::refusal::Refusal;
+use super::target::MAX_TARGET;
 use crate::config;
 use crate::sandbox::Failed;
 

@@ -83,6 +83,9 @@ async fn answer(
     let deadline = exchange.arrived() + rpc.keepalive;
     let ticket = version.admit(deadline).await.map_err(|why| Refusal::not_admitted(why, rpc))?;
     let began = exchange.admitted(ticket.has_waited());
+    if sandbox.methods.takes_for_get(exchange.method().as_str()) {
+        exchange.calls_with_get();
+    }
     let call = exchange.runs(path_start, headers, body, deadline);
     let run = version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
     exchange.ran(&run);

@@ -15,6 +15,7 @@ use super::digest::{CONTENT_MD5, Claim, Hashed};
 use super::refusal::Refusal;
 use crate::coding::{Coding, Effort, Fault, decode};
 use crate::config::Decompressor;
+use crate::quoted::Quoted;
 
 /// Codings over one another; nobody has a use for more than one.
 const MAX_CODINGS: usize = 3;
@@ -126,8 +127,7 @@ fn listed(headers: &HeaderMap) -> Result<[Option<Coding>; MAX_CODINGS], Refusal>
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     for name in names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")) {
-        let coding = Coding::named(name)
-            .ok_or_else(|| Refusal::CodingUnknown { given: String::from_utf8_lossy(name).into_owned() })?;
+        let coding = Coding::named(name).ok_or_else(|| Refusal::CodingUnknown { given: Quoted(name).to_string() })?;
         *places.next().ok_or(Refusal::TooManyCodings { most: MAX_CODINGS })? = Some(coding);
     }
     Ok(codings)
@@ -180,6 +180,10 @@ mod tests {
         let refusal = packing(&["gzip, br"], None).unwrap_err();
         assert_eq!(refusal.row().status, 415);
         assert!(refusal.detail().contains("\"br\""), "{}", refusal.detail());
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_bytes(&[&b"\xe9\t\""[..], &[b'x'; 9000]].concat()).unwrap());
+        let detail = Packing::of(&headers, None).unwrap_err().detail().into_owned();
+        assert!(detail.starts_with(r#""\xe9\t\"xxx"#) && detail.len() < 300, "{detail}");
         assert_eq!(packing(&["gzip, gzip", "gzip, gzip"], None).unwrap_err().row().status, 415);
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::http1::HeadFault;
+use super::head::HeadFault;
 use crate::auth::{Denied, Unauthorized};
 use crate::config;
 use crate::gateway::{Failure, Reset};
 use crate::incoming::Broken;
 use crate::policy::{Limit, Limited};
+use crate::quoted::Quoted;
 use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
 use crate::sandbox::{Failed, Fault};
 
@@ -55,6 +56,7 @@ pub(super) enum Refusal {
     DecodedTooLarge {
         limit: usize,
     },
+    /// `given` is fit to be shown; the bytes of a header are not.
     CodingUnknown {
         given: String,
     },
@@ -155,7 +157,7 @@ impl Refusal {
             Self::ProcessorException { detail, .. } | Self::FuelExhausted { detail, .. } => detail.into(),
             Self::ProcessorStatus { message, .. } => message.into(),
             Self::Unauthorized(why) => why.to_string().into(),
-            Self::ServiceNotFound(name) => format!("there is no service {name:?}").into(),
+            Self::ServiceNotFound(name) => format!("there is no service {}", Quoted(name)).into(),
             Self::NotFound => "there is nothing at this path; this is the data listener: services are at \
                                /api/predict/<service>, and the admin API is at the admin listener (--admin)"
                 .into(),
@@ -171,7 +173,7 @@ impl Refusal {
                 format!("the body is larger than {limit} bytes once it is decoded (sandbox.max_request_bytes)").into()
             }
             Self::CodingUnknown { given } => {
-                format!("{given:?} in Content-Encoding is not known; Accept-Encoding lists what is").into()
+                format!("{given} in Content-Encoding is not known; Accept-Encoding lists what is").into()
             }
             Self::TooManyCodings { most } => format!("Content-Encoding names more than {most} codings").into(),
             Self::HeadersTooLarge => "the headers are more than 100 or larger than 32 KiB".into(),
@@ -311,6 +313,8 @@ impl From<HeadFault> for Refusal {
     fn from(fault: HeadFault) -> Self {
         match fault {
             HeadFault::Malformed(why) => Self::BadRequest(why.into()),
+            HeadFault::TargetByte(bad) => Self::BadRequest(bad.to_string().into()),
+            HeadFault::Authority(bad) => Self::BadRequest(bad.to_string().into()),
             HeadFault::VersionNotSupported => Self::VersionNotSupported,
             HeadFault::NotImplemented(what) => Self::NotImplemented(what),
             HeadFault::TargetTooLong => Self::TargetTooLong,

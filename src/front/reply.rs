@@ -2,9 +2,8 @@
 //!
 //! The host's own headers stand apart from the others until they are written. Most answers have no others, and need no map.
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 
 use super::exchange::Times;
@@ -87,27 +86,6 @@ impl Reply {
         if let (true, Some(fuel)) = (expose.fuel, fuel) {
             write(&FUEL, itoa::Buffer::new().format(*fuel).as_bytes());
         }
-    }
-
-    /// As HTTP/2 sends it; to HEAD without its body, which hyper sees to in HTTP/1 only.
-    pub(super) fn into_response(mut self, is_head: bool) -> Response<Content> {
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + 8);
-        self.each_header(|name, value| {
-            if let Ok(value) = HeaderValue::from_bytes(value) {
-                headers.append(name, value);
-            }
-        });
-        if is_head {
-            let length = self.content.len();
-            self.content = Content::Whole(Bytes::new());
-            if length > 0 {
-                headers.insert(CONTENT_LENGTH, length.into());
-            }
-        }
-        let mut response = Response::new(self.content);
-        *response.status_mut() = self.status;
-        *response.headers_mut() = headers;
-        response
     }
 }
 

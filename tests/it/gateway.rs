@@ -4,7 +4,7 @@ mod combined;
 mod early;
 mod endings;
 mod envoy;
-mod fake;
+pub(crate) mod fake;
 mod health;
 mod limits;
 mod refusals;

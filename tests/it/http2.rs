@@ -1,5 +1,6 @@
 //! HTTP/2: off unless switched on; on, the same answers under the same limits, and no flood of cheap frames.
 
+mod heads;
 mod malformed;
 mod raw;
 mod streams;

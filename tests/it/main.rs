@@ -25,6 +25,7 @@ mod figures;
 mod gateway;
 mod groups;
 mod half_close;
+mod head;
 mod host;
 mod hostile;
 mod hostile_http;

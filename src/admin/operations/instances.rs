@@ -10,6 +10,7 @@ use crate::admin::problem::{
     Problem, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::view::{Changed, InstanceList};
+use crate::quoted::Quoted;
 
 const WITHOUT_A_GAP: &str = "Requests go to the old one until the new one is ready, and the old one ends with what it has \
     begun. It is no change of the service: the tag stays.";
@@ -57,9 +58,9 @@ async fn restart(asked: Asked) -> Result<Reply, Problem> {
 
 async fn restart_instance(asked: Asked) -> Result<Reply, Problem> {
     let index = asked.place("index");
-    let index = index
-        .parse()
-        .map_err(|_| Problem::bad_request(format!("instances have numbers, from 0 on, and {index:?} is none")))?;
+    let index = index.parse().map_err(|_| {
+        Problem::bad_request(format!("instances have numbers, from 0 on, and {} is none", Quoted(index)))
+    })?;
     let restarted = asked.admin.registry.restart_instance(asked.name()?.as_str(), asked.order(), index).await?;
     Changed::reply(&restarted)
 }

@@ -1,7 +1,7 @@
 //! Finds a body's data among what frames it: RFC 9112 §6 and §7.1.
 
 use super::head::BodyLength;
-use super::request_line::is_token;
+use crate::front::head::is_token;
 
 /// Where in a body the bytes stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,13 @@ pub(super) enum Chunk {
         digits: u8,
         size: u64,
     },
+    /// In the white space that may stand before an extension.
+    Space {
+        size: u64,
+    },
     Extension {
         size: u64,
+        quoting: Quoting,
     },
     SizeEnd {
         size: u64,
@@ -41,6 +46,29 @@ pub(super) enum Chunk {
     Trailer,
     TrailerLf,
     LastLf,
+}
+
+/// The place in, or outside of, a quoted string of an extension (RFC 9110 §5.6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quoting {
+    Outside,
+    Inside,
+    /// Behind a backslash, which makes any character a part of the string.
+    Escaped,
+}
+
+impl Quoting {
+    /// The place behind `byte`; `None` where that may not stand.
+    fn step(self, byte: u8) -> Option<Self> {
+        let is_text = matches!(byte, b'\t' | b' '..=b'~');
+        match (self, byte) {
+            (Self::Outside, b'"') => Some(Self::Inside),
+            (Self::Outside, _) => is_text.then_some(Self::Outside),
+            (Self::Inside, b'"') => Some(Self::Outside),
+            (Self::Inside, b'\\') => Some(Self::Escaped),
+            (Self::Inside | Self::Escaped, _) => (is_text || !byte.is_ascii()).then_some(Self::Inside),
+        }
+    }
 }
 
 const MAX_SIZE_DIGITS: u8 = 16;
@@ -67,8 +95,7 @@ impl Framing {
             }
             match chunk.step(*byte) {
                 Step::To(next) => {
-                    *extras +=
-                        usize::from(matches!(next, Chunk::Extension { .. } | Chunk::TrailerName | Chunk::Trailer));
+                    *extras += usize::from(next.is_extra());
                     *chunk = next;
                     if *extras > MAX_EXTRAS {
                         *self = Self::Broken;
@@ -115,6 +142,11 @@ enum Step {
 }
 
 impl Chunk {
+    /// True if the byte that led here belongs to an extension or a trailer.
+    fn is_extra(self) -> bool {
+        matches!(self, Self::Space { .. } | Self::Extension { .. } | Self::TrailerName | Self::Trailer)
+    }
+
     fn step(self, byte: u8) -> Step {
         let next = match (self, byte) {
             (Self::Size { digits, size }, byte) if byte.is_ascii_hexdigit() => {
@@ -125,10 +157,18 @@ impl Chunk {
                 Self::Size { digits: digits + 1, size: size << 4 | u64::from(digit) }
             }
             (Self::Size { digits: 1.., size }, b'\r') => Self::SizeEnd { size },
-            (Self::Size { digits: 1.., size }, b';') => Self::Extension { size },
-            (Self::Extension { size }, b'\r') => Self::SizeEnd { size },
-            (Self::Extension { .. } | Self::Trailer, b'\n') => return Step::Broken,
-            (Self::Extension { .. } | Self::Trailer, byte) if byte != b'\r' => self,
+            (Self::Size { digits: 1.., size } | Self::Space { size }, b';') => {
+                Self::Extension { size, quoting: Quoting::Outside }
+            }
+            // Only an extension may follow: a size with nothing but space behind it is read in two ways.
+            (Self::Size { digits: 1.., size } | Self::Space { size }, b' ' | b'\t') => Self::Space { size },
+            (Self::Extension { size, quoting: Quoting::Outside }, b'\r') => Self::SizeEnd { size },
+            (Self::Extension { size, quoting }, byte) => match quoting.step(byte) {
+                Some(quoting) => Self::Extension { size, quoting },
+                None => return Step::Broken,
+            },
+            (Self::Trailer, b'\n') => return Step::Broken,
+            (Self::Trailer, byte) if byte != b'\r' => self,
             (Self::SizeEnd { size: 0 }, b'\n') => Self::Line,
             (Self::SizeEnd { size }, b'\n') => Self::Data { left: size },
             (Self::DataCr, b'\r') => Self::DataLf,
@@ -184,6 +224,27 @@ mod tests {
     }
 
     #[test]
+    fn extensions_are_passed_over_with_the_space_before_them() {
+        for extension in [
+            ";x",
+            ";",
+            " ;x=y",
+            "\t ;\tx = y ; z",
+            ";x=\"a;b\"",
+            ";x=\"a\\\"b;\\\\\";y",
+            ";x=\"\t é\\é\"",
+            " ; x=\"0\\r\" ",
+        ] {
+            let body = format!("4{extension}\r\nWiki\r\n0{extension}\r\n\r\n");
+            for step in 1..=body.len() {
+                let mut framing = chunked();
+                let read = read(&mut framing, body.as_bytes(), step);
+                assert_eq!((read, framing), ((b"Wiki".to_vec(), body.len()), Framing::Ended), "{body:?} {step}");
+            }
+        }
+    }
+
+    #[test]
     fn malformed_chunks_are_noticed() {
         for bad in [
             "4\nWiki\r\n0\r\n\r\n",
@@ -194,6 +255,17 @@ mod tests {
             " 4\r\n",
             "\r\n",
             "4 \r\n",
+            "4 ;a\nb\r\n",
+            "4 \t\r\n",
+            "4 x\r\n",
+            "4\x0b;x\r\n",
+            "4;a\rb\r\n",
+            "4;a=\"b\r\n",
+            "4;a=\"b\\\r\n",
+            "4;a=\"b\nc\"\r\n",
+            "4;a=\0\r\n",
+            "4;a=\x7f\r\n",
+            "4;é\r\n",
             "4;a\nb\r\n",
             "10000000000000000\r\n",
             "0\r\nTrailer: x\n",
@@ -212,6 +284,7 @@ mod tests {
         let long = "x".repeat(MAX_EXTRAS);
         for (body, end) in [
             (format!("1;{long}"), Framing::Broken),
+            (format!("1{}", " ".repeat(MAX_EXTRAS + 1)), Framing::Broken),
             (format!("0\r\nx:{long}"), Framing::Broken),
             (format!("0\r\nx:{}\r\n\r\n", &long[2..]), Framing::Ended),
             (format!("1;{}\r\na\r\n0\r\n{}", &long[..MAX_EXTRAS / 2], &long[MAX_EXTRAS / 2..]), Framing::Broken),

@@ -5,7 +5,8 @@ use http::HeaderName;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 
 use super::framing::Framing;
-use super::head::{Head, MAX_HEAD, Scan, Scanner};
+use super::head::{Head, Scan, Scanner};
+use crate::front::head::MAX_HEAD;
 
 /// The first byte says how the others are cut into pieces. However they are cut, they are judged alike; a head that is let
 /// through can be read in one way only, and its body ends in one place.
@@ -30,6 +31,8 @@ pub fn request_guard(bytes: &[u8]) {
     let (lengths, codings) = (count(CONTENT_LENGTH), count(TRANSFER_ENCODING));
     assert!(lengths + codings <= 1, "two lengths were let through");
     assert!(head.is_old || count(HOST) == 1, "no host, or two of them, were let through");
+    let target = crate::front::route::target(&head.uri);
+    assert!(head.uri.authority().is_none() && (target.starts_with('/') || target == "*"), "{target} is no path");
 
     let rest = &bytes[len..];
     let whole = data(Framing::from(head.body), [rest].into_iter());

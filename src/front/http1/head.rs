@@ -7,15 +7,18 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use httparse::Header;
 
-use super::request_line::{self, MAX_TARGET, is_token};
+use super::request_line;
+use crate::front::authority::{self, Named};
 use crate::front::body::content_length;
+use crate::front::head::{
+    HeadFault, MAX_HEAD, MAX_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, is_token, judge_expectation,
+};
+use crate::front::target::{MAX_TARGET, Target};
 
-/// Bytes of the whole head.
-pub(super) const MAX_HEAD: usize = 32 << 10;
-pub(in crate::front) const MAX_HEADERS: usize = 100;
 /// The longest method token and version around the target.
 const REQUEST_LINE_SLACK: usize = 64;
 
@@ -40,19 +43,6 @@ pub(super) struct Head {
     pub(super) keep_alive: bool,
     /// The client waits for leave to send the body.
     pub(super) expects_leave: bool,
-}
-
-/// What is wrong with a head. The connection is closed after each: where the next request begins is in doubt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadFault {
-    Malformed(&'static str),
-    VersionNotSupported,
-    NotImplemented(&'static str),
-    TargetTooLong,
-    HeadTooLarge,
-    ExpectationUnknown,
-    /// The head was not complete in time.
-    Slow,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -130,7 +120,7 @@ impl Head {
         match request.parse_with_uninit_headers(head, &mut slots) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
             Ok(_) => return Err(HeadFault::Malformed("the head ends before its end")),
-            Err(httparse::Error::Token) => return Err(request_line::NO_URI),
+            Err(httparse::Error::Token) => return Err(NO_URI),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::HeadTooLarge),
             Err(_) => return Err(HeadFault::Malformed("a header line is not `name: value`")),
         }
@@ -142,16 +132,33 @@ impl Head {
             seen.note(header, is_old)?;
             headers.append(name(header)?, value(head, header)?);
         }
-        seen.check_host(target, is_old)?;
+        seen.check_host(is_old)?;
         Ok(Self {
-            method: Method::from_bytes(method.as_bytes()).map_err(|_| request_line::SHAPE)?,
-            uri: Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| request_line::NO_URI)?,
+            method: Method::from_bytes(method.as_bytes()).map_err(|_| NO_METHOD)?,
+            uri: uri(head, method, target, &mut headers)?,
             headers,
             body: seen.body_length(is_old)?,
             is_old,
             keep_alive: seen.keep_alive,
             expects_leave: seen.expects_leave,
         })
+    }
+}
+
+const NO_URI: HeadFault = HeadFault::Malformed("the request target is not a URI");
+
+/// Path and query of the target. The authority of an absolute one takes the place of `Host` (RFC 9112 §3.2.2).
+fn uri(head: &Bytes, method: &str, target: &str, headers: &mut HeaderMap) -> Result<Uri, HeadFault> {
+    let Target::Absolute { authority, path } = Target::of(method.as_bytes(), target.as_bytes())? else {
+        return Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| NO_URI);
+    };
+    let host = HeaderValue::from_maybe_shared(head.slice_ref(&target.as_bytes()[authority..path]));
+    headers.insert(HOST, host.map_err(|_| NO_URI)?);
+    match &target.as_bytes()[path..] {
+        [] => Ok(Uri::from_static("/")),
+        // An empty path means the same as a slash, and nobody behind us need know that (RFC 9110 §4.2.3).
+        query @ [b'?', ..] => Uri::from_maybe_shared(Bytes::from([b"/", query].concat())).map_err(|_| NO_URI),
+        path => Uri::from_maybe_shared(head.slice_ref(path)).map_err(|_| NO_URI),
     }
 }
 
@@ -183,7 +190,7 @@ impl<'a> Seen<'a> {
             // HTTP/1.0 has no expectations: there the header says nothing.
             6 if name.eq_ignore_ascii_case("expect") && !old => {
                 self.expects_leave = true;
-                expectation(value)
+                judge_expectation(value)
             }
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.note_connection(value, old);
@@ -198,7 +205,7 @@ impl<'a> Seen<'a> {
     fn note_host(&mut self, value: &'a [u8]) -> Result<(), HeadFault> {
         match self.host.replace(value) {
             None => Ok(()),
-            Some(_) => Err(HeadFault::Malformed("there are two Host headers")),
+            Some(_) => Err(TWO_HOSTS),
         }
     }
 
@@ -206,7 +213,7 @@ impl<'a> Seen<'a> {
         let length = content_length(value).ok_or(HeadFault::Malformed("Content-Length is not a number"))?;
         match self.length.replace(length) {
             None => Ok(()),
-            Some(_) => Err(HeadFault::Malformed("there are two Content-Length headers")),
+            Some(_) => Err(TWO_LENGTHS),
         }
     }
 
@@ -227,20 +234,11 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn check_host(&self, target: &str, old: bool) -> Result<(), HeadFault> {
-        let Some(host) = self.host else {
-            return if old { Ok(()) } else { Err(HeadFault::Malformed("there is no Host header")) };
-        };
-        let well_formed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(b);
-        if host.is_empty() || !host.iter().all(well_formed) {
-            return Err(HeadFault::Malformed("the Host header is not a host"));
-        }
-        let Some(rest) = target.strip_prefix("http://") else { return Ok(()) };
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        if authority.as_bytes().eq_ignore_ascii_case(host) {
-            Ok(())
-        } else {
-            Err(HeadFault::Malformed("the request target and the Host header name different hosts"))
+    fn check_host(&self, old: bool) -> Result<(), HeadFault> {
+        match self.host {
+            Some(host) => authority::judge(host, Named::Host),
+            None if old => Ok(()),
+            None => Err(NO_HOST),
         }
     }
 
@@ -253,10 +251,6 @@ impl<'a> Seen<'a> {
             (false, Some(length)) => Ok(BodyLength::Exactly(length)),
         }
     }
-}
-
-pub(in crate::front) fn expectation(value: &[u8]) -> Result<(), HeadFault> {
-    if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
 }
 
 /// Only `chunked` is spoken. Another coding before it is one we do not know; any other ending is no request at all.
@@ -386,23 +380,44 @@ mod tests {
 
     #[test]
     fn there_is_one_host() {
-        for bad in ["", "Host: a\r\nHost: a\r\n", "Host:\r\n", "Host: a/b@c\r\n", "Host: a b\r\n"] {
+        for bad in ["", "Host: a\r\nHost: a\r\n"] {
             assert!(is_malformed(&read(&format!("GET / HTTP/1.1\r\n{bad}\r\n"))), "{bad:?}");
         }
-        assert!(is_malformed(&read("GET http://evil/x HTTP/1.1\r\nHost: a\r\n\r\n")));
+        for bad in ["", "a/b@c", "a b", "u@a", "a:b"] {
+            let refused = read(&format!("GET http://a/ HTTP/1.1\r\nHost: {bad}\r\n\r\n"));
+            assert!(matches!(refused, Err(HeadFault::Authority(_))), "{bad:?}: also beside an absolute target");
+        }
+        assert!(is_malformed(&read("GET http://a/ HTTP/1.1\r\n\r\n")));
         assert!(read("GET / HTTP/1.0\r\n\r\n").is_ok());
         assert!(read("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n").is_ok());
     }
 
     #[test]
-    fn a_target_is_a_uri() {
-        let read = |target: &str| read(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        for bad in ["/<", "/?\"", "http://", "http://a:b:c/", "http://[/"] {
-            assert!(is_malformed(&read(bad)), "{bad}");
+    fn an_absolute_target_is_its_path_and_its_authority_is_the_host() {
+        for (target, path) in [
+            ("http://b:80/x?y", "/x?y"),
+            ("HTTP://b:80/x?y", "/x?y"),
+            ("https://b:80/", "/"),
+            ("http://b:80", "/"),
+            ("http://b:80?y=/", "/?y=/"),
+        ] {
+            for lines in ["HTTP/1.1\r\nHost: a\r\nx: y\r\n", "HTTP/1.1\r\nx: y\r\nhost: b\r\n", "HTTP/1.0\r\n"] {
+                let head = read(&format!("GET {target} {lines}\r\n")).unwrap();
+                assert_eq!((head.uri.to_string().as_str(), head.uri.authority()), (path, None), "{target} {lines:?}");
+                let hosts: Vec<_> = head.headers.get_all(HOST).iter().collect();
+                assert_eq!(hosts, ["b:80"], "{target} {lines:?}");
+            }
         }
-        for fine in ["/", "/a/%zz?b=-._~!$'()*;:@&=+,c", "http://a/x"] {
-            assert_eq!(read(fine).unwrap().uri, fine);
+    }
+
+    #[test]
+    fn a_target_is_kept_as_it_was_sent() {
+        for fine in ["/", "/a/%zz?b=-._~!$'()*;:@&=+,c", "/é?日本", "/{\"a\"}|[1]\\^", "/?`", "*"] {
+            let head = read(&format!("OPTIONS {fine} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
+            assert_eq!(head.uri.path_and_query().unwrap().as_str(), fine);
         }
+        let refused = read("GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(matches!(refused, Err(HeadFault::TargetByte(_))));
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Writes replies to a connection of HTTP/1: RFC 9112 §4 and §6.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
@@ -18,6 +17,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use super::intake::Shared;
 use super::service::Outgoing;
+use crate::front::date;
 use crate::front::relayed::Content;
 use crate::front::stall::Stall;
 
@@ -258,7 +258,7 @@ fn write_head(
     }
     if !has_date {
         out.extend_from_slice(b"date: ");
-        push_now(out);
+        date::with(|now| out.extend_from_slice(now.as_bytes()));
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
@@ -273,21 +273,6 @@ fn header(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
 
 fn length_header(out: &mut Vec<u8>, length: u64) {
     header(out, &CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
-}
-
-/// The date as RFC 9110 §5.6.7 has it; written once a second and kept.
-fn push_now(out: &mut Vec<u8>) {
-    thread_local! {
-        static KEPT: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-    }
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    KEPT.with_borrow_mut(|(kept, text)| {
-        if *kept != second || text.is_empty() {
-            (*kept, *text) = (second, httpdate::fmt_http_date(now));
-        }
-        out.extend_from_slice(text.as_bytes());
-    });
 }
 
 #[cfg(test)]

@@ -1,23 +1,19 @@
-//! The socket of a connection of HTTP/2 as hyper gets it: the client's frames are watched on their way.
+//! The socket of a connection of HTTP/2 as h2 gets it: the client's frames are watched on their way.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::frames::Frames;
 use crate::front::stall::Stall;
 
-/// Read at once.
-const PIECE: usize = 8 << 10;
-
-pub(in crate::front) struct Socket {
+pub(super) struct Socket {
     stream: TcpStream,
-    /// What was read before anybody knew what it was.
+    /// Bytes that were read before anybody knew what they were.
     early: Vec<u8>,
     frames: Frames,
     stall: Stall,
@@ -25,34 +21,27 @@ pub(in crate::front) struct Socket {
 
 impl Socket {
     /// A client that takes nothing for `write_patience` is cut off.
-    pub(in crate::front) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
         Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
     }
 }
 
-impl hyper::rt::Read for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.early.is_empty() {
-            let count = self.early.len().min(cursor.remaining());
-            cursor.put_slice(&self.early[..count]);
+            let count = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early[..count]);
             self.early.drain(..count);
             return Poll::Ready(Ok(()));
         }
-        let mut piece = [0; PIECE];
-        let room = cursor.remaining().min(PIECE);
-        let mut buffer = ReadBuf::new(&mut piece[..room]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        self.frames.see(buffer.filled())?;
-        cursor.put_slice(buffer.filled());
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.frames.see(&buffer.filled()[before..])?;
         Poll::Ready(Ok(()))
     }
 }
 
-impl hyper::rt::Write for Socket {
+impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.stall.watch(cx, written)

@@ -33,10 +33,19 @@ pub(super) fn rows() -> Vec<Row> {
     ] {
         rows.push(bad("C1", chunks.as_bytes()));
     }
-    // White space behind a size is what some took for part of an extension and others for an error: it is an error.
-    rows.push(bad("C2", b"3 \r\nabc\r\n0\r\n\r\n"));
-    rows.push(bad("C2", b"3\t;x\r\nabc\r\n0\r\n\r\n"));
+    // White space is allowed before an extension and around its parts (RFC 9112 §7.1.1), and nowhere else: what some take
+    // for the end of a size and others for an error is an error.
+    for bad_space in ["3 ", "3\t", "3 x", " 3;x", "3\x0b;x", "3 \x0c;x"] {
+        rows.push(bad("C2", format!("{bad_space}\r\nabc\r\n0\r\n\r\n").as_bytes()));
+    }
+    for extension in [" ;x=y", "\t;x", " \t ; x = y ;z", "; x=\"a;b\"", ";x=\"a\\\"b\"", ";x=\"\t\"\t"] {
+        rows.push(fine("C2", format!("3{extension}\r\nabc\r\n0{extension}\r\n\r\n").as_bytes()));
+    }
     rows.push(fine("C3", b"3;a=b;c=\"d\"\r\nabc\r\n0;x\r\n\r\n"));
+    for quoted in ["3;a=\"b", "3;a=\"b\\", "3;a=\"b\nc\"", "3;a=\"b\rc\"", "3;a=\x01", "3 ;a=\x7f"] {
+        rows.push(bad("C3", format!("{quoted}\r\nabc\r\n0\r\n\r\n").as_bytes()));
+    }
+    rows.push(bad("C3", format!("3{};x\r\nabc\r\n0\r\n\r\n", " ".repeat(20 << 10)).as_bytes()));
     rows.push(bad("C3", b"3;a\nb\r\nabc\r\n0\r\n\r\n"));
     rows.push(bad("C3", b"3;a\rb\r\nabc\r\n0\r\n\r\n"));
     rows.push(bad("C3", format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(20 << 10)).as_bytes()));

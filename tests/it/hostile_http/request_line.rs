@@ -1,6 +1,6 @@
 //! Group V: request lines and versions.
 
-use super::{GET_ONLY, OPEN, Row, refused, turned_down, understood, understood_once};
+use super::{GET_ONLY, LOCKED, OPEN, Row, refused, turned_down, understood, understood_once};
 
 pub(super) fn rows() -> Vec<Row> {
     let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
@@ -42,20 +42,58 @@ fn hosts() -> Vec<Row> {
         "Host: a b\r\n",
         "Host: a,b\r\nhost: c\r\n",
         "Host: user@a\r\n",
+        "Host: a:b\r\n",
+        "Host: a:65536\r\n",
+        "Host: a:80:80\r\n",
+        "Host: [::1\r\n",
+        "Host: [a]\r\n",
+        "Host: :80\r\n",
     ] {
         rows.push(refused("V7", 400, "bad_request", with(bad)));
     }
     for fine in ["Host: a\r\n", "hOsT:a:80\r\n", "Host: [::1]:8080\r\n"] {
         rows.push(understood("V7", b"", with(fine)));
     }
-    let absolute = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    rows.push(refused("V8", 400, "bad_request", absolute("http://evil/x", "a")));
-    rows.push(refused("V8", 400, "bad_request", absolute(&format!("http://evil{OPEN}"), "a")));
-    rows.push(refused("V8", 400, "bad_request", absolute(&format!("http://a@b{OPEN}"), "b")));
-    rows.push(refused("V8", 400, "bad_request", absolute(&format!("https://a{OPEN}"), "a")));
-    rows.push(refused("V8", 400, "bad_request", absolute("http://", "a")));
-    rows.push(refused("V8", 400, "bad_request", absolute(&format!("http://a:b:c{OPEN}"), "a:b:c")));
-    rows.push(understood("V8", b"", absolute(&format!("http://A:80{OPEN}"), "a:80")));
+    rows.extend(absolute_targets());
+    rows
+}
+
+/// A client that takes the host for a proxy sends a whole URL, whose authority counts and not `Host` (RFC 9112 §3.2.2).
+/// `Host` has to be there and well-formed all the same.
+fn absolute_targets() -> Vec<Row> {
+    let absolute = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\n{host}\r\n");
+    let mut rows = Vec::new();
+    for origin in
+        ["http://a", "http://A:80", "HTTP://a", "hTtP://other", "https://a", "HTTPS://a:443", "http://[::1]:1"]
+    {
+        for host in ["Host: a\r\n", "Host: elsewhere:80\r\n"] {
+            rows.push(understood("V8", b"", absolute(&format!("{origin}{OPEN}"), host)));
+        }
+    }
+    rows.push(understood("V8", b"", absolute(&format!("http://a{OPEN}?x=http://b/"), "Host: a\r\n")));
+    for nothing in ["http://a", "http://a/", "http://a?x", "http://evil/x"] {
+        rows.push(turned_down("V8", 404, "not_found", absolute(nothing, "Host: a\r\n")));
+    }
+    for bad in [
+        "http://",
+        "http://:80",
+        "http://u@a",
+        "http://u:p@a",
+        "https://a@",
+        "http://a:b",
+        "http://a:b:c",
+        "ftp://a",
+        "http:",
+        "//",
+    ] {
+        let (status, code) = if bad == "//" { (404, "not_found") } else { (400, "bad_request") };
+        let row = if bad == "//" { turned_down } else { refused };
+        rows.push(row("V8", status, code, absolute(&format!("{bad}{OPEN}"), "Host: a\r\n")));
+    }
+    for host in ["", "Host:\r\n", "Host: a@b\r\n", "Host: a\r\nHost: a\r\n"] {
+        rows.push(refused("V8", 400, "bad_request", absolute(&format!("http://a{OPEN}"), host)));
+    }
+    rows.push(understood_once("V8", b"", format!("GET http://a{OPEN} HTTP/1.0\r\n\r\n")));
     rows
 }
 
@@ -77,8 +115,10 @@ fn methods() -> Vec<Row> {
             format!("POST {GET_ONLY} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"),
         ),
         understood("V15", b"", line(&format!("GET {GET_ONLY} HTTP/1.1"))),
+        // Where GET is answered, so is HEAD.
+        understood("V15", b"", line(&format!("HEAD {GET_ONLY} HTTP/1.1"))),
         // Refusals of HEAD have no body on the wire either.
-        turned_down("V15", 405, "method_not_allowed", line(&format!("HEAD {GET_ONLY} HTTP/1.1"))),
+        turned_down("V15", 401, "unauthorized", line(&format!("HEAD {LOCKED} HTTP/1.1"))),
         turned_down("V15", 404, "not_found", line("HEAD / HTTP/1.1")),
         understood("V15", b"", line(&format!("HEAD {OPEN} HTTP/1.1"))),
         refused("V7", 400, "bad_request", "HEAD / HTTP/1.1\r\n\r\n"),
@@ -101,7 +141,11 @@ fn targets() -> Vec<Row> {
     for line in ["GET  / HTTP/1.1", "GET\t/ HTTP/1.1", "GET /  HTTP/1.1", "GET /a b HTTP/1.1", " GET / HTTP/1.1"] {
         rows.push(refused("V16", 400, "bad_request", format!("{line}\r\nHost: a\r\n\r\n")));
     }
-    for bad in [b"/\0".as_slice(), b"/\x7f", b"/\x0b", "/é".as_bytes(), b"/\xff", b"/a#b", b"/?a#b"] {
+    // UTF-8 is accepted as it is in both protocols; Latin-1 and cut characters are not.
+    for fine in ["/é", "?q=é", "/日本?x=日本"] {
+        rows.push(understood("V17", b"", get(format!("{OPEN}{fine}").as_bytes())));
+    }
+    for bad in [b"/\0".as_slice(), b"/\x7f", b"/\x0b", b"/\xe9", b"/\xff", b"/?\xc3", b"/a#b", b"/?a#b"] {
         let id = if bad.contains(&b'#') || !bad.is_ascii() { "V17" } else { "V16" };
         rows.push(refused(id, 400, "bad_request", get(bad)));
     }

@@ -1,7 +1,5 @@
 //! What is no request ends its stream or its connection, and what HTTP/1 refuses is refused alike.
 
-use bytes::Bytes;
-use h2::client::SendRequest;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -11,7 +9,7 @@ use super::raw::{
 };
 use super::{ask, call, connect, post};
 use crate::figures;
-use crate::host::{Deployed, TestHost};
+use crate::host::TestHost;
 
 /// What a request is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,19 +98,7 @@ async fn what_http1_refuses_is_refused_alike() {
         crowded.headers_mut().insert(name, "y".parse().unwrap());
     }
     refused(crowded, 431, "headers_too_large").await;
-    large_heads(&client, &echo).await;
     assert_eq!(post(&client, &echo, b"after all that").await, (200, b"after all that".to_vec()));
-}
-
-/// h2 answers these itself: a status and no body.
-async fn large_heads(client: &SendRequest<Bytes>, echo: &Deployed) {
-    let with = |size: usize| {
-        let mut request = call(echo);
-        request.headers_mut().insert("x-large", "y".repeat(size).parse().unwrap());
-        request
-    };
-    assert_eq!(ask(client, with(15 << 10)).await.0, 200);
-    assert_eq!(ask(client, with(17 << 10)).await, (431, Vec::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,3 +137,15 @@ fn a_connection_that_has_not_said_what_it_speaks_ends_with_the_drain() {
     assert!(host.end().success());
     assert!(told.elapsed() < patience, "nobody is waited for");
 }
+
+/// Half a preface is the beginning of a head, which has five seconds in all.
+#[test]
+fn half_a_preface_is_408_when_the_time_of_a_head_is_over() {
+    let host = TestHost::start_with(&["--http2"], "");
+    let mut client = host.client();
+    let began = std::time::Instant::now();
+    client.write(&PREFACE[..8]);
+    client.read("GET").assert_problem(408, "deadline_exceeded");
+    let waited = began.elapsed();
+    assert!((5..10).contains(&waited.as_secs()), "{waited:?}");
+}

@@ -1,0 +1,42 @@
+//! The date of an answer, as RFC 9110 §5.6.7 has it.
+
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+/// Hands over the present date, which each thread writes once a second and keeps.
+pub(super) fn with<T>(use_it: impl FnOnce(&HeaderValue) -> T) -> T {
+    thread_local! {
+        static KEPT: RefCell<(u64, HeaderValue)> = const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    KEPT.with_borrow_mut(|(kept, text)| {
+        if *kept != second
+            && let Ok(date) = HeaderValue::from_maybe_shared(Bytes::from(httpdate::fmt_http_date(now)))
+        {
+            (*kept, *text) = (second, date);
+        }
+        use_it(text)
+    })
+}
+
+pub(super) fn now() -> HeaderValue {
+    with(HeaderValue::clone)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_date_is_that_of_the_clock() {
+        let date = httpdate::parse_http_date(now().to_str().unwrap()).unwrap();
+        let apart = SystemTime::now().duration_since(date).unwrap_or_else(|error| error.duration());
+        assert!(apart < Duration::from_secs(5), "{date:?}");
+    }
+}

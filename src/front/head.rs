@@ -1,0 +1,80 @@
+//! The rules for the head of a request that hold in HTTP/1 and HTTP/2 alike, and the faults that break them.
+//!
+//! `http1` and `http2` read heads in their own ways and ask here for the verdict, so the same request gets the same answer
+//! over both. Sources: RFC 9110 §7.2, §9.1, §10.1.1; RFC 9112 §3; RFC 9113 §8.3.1.
+
+use super::authority::BadAuthority;
+use super::target::BadByte;
+
+/// Bytes of the whole head.
+pub(super) const MAX_HEAD: usize = 32 << 10;
+/// Header lines, `Host` included.
+pub(super) const MAX_HEADERS: usize = 100;
+
+/// The fault of a head. The connection is closed after each: where the next request begins is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadFault {
+    Malformed(&'static str),
+    /// The target has a byte that must be percent-encoded.
+    TargetByte(BadByte),
+    /// The request does not say well for which host it is.
+    Authority(BadAuthority),
+    VersionNotSupported,
+    NotImplemented(&'static str),
+    TargetTooLong,
+    HeadTooLarge,
+    ExpectationUnknown,
+    /// The head was not complete in time.
+    Slow,
+}
+
+pub(super) const NO_METHOD: HeadFault = HeadFault::Malformed("the method is not a token");
+pub(super) const NO_HOST: HeadFault = HeadFault::Malformed("there is no Host header");
+pub(super) const TWO_HOSTS: HeadFault = HeadFault::Malformed("there are two Host headers");
+pub(super) const TWO_LENGTHS: HeadFault = HeadFault::Malformed("there are two Content-Length headers");
+
+pub(super) fn judge_method(method: &[u8]) -> Result<(), HeadFault> {
+    match method {
+        b"GET" | b"HEAD" | b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"OPTIONS" | b"TRACE" => Ok(()),
+        b"CONNECT" => Err(HeadFault::NotImplemented("CONNECT is not offered")),
+        method if !method.is_empty() && method.iter().all(|b| is_token(*b)) => {
+            Err(HeadFault::NotImplemented("the method is not known"))
+        }
+        _ => Err(NO_METHOD),
+    }
+}
+
+/// Judges the value of an `Expect` header.
+pub(super) fn judge_expectation(value: &[u8]) -> Result<(), HeadFault> {
+    if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
+}
+
+pub(super) fn is_token(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_known_or_not_offered_or_no_tokens() {
+        for known in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
+            assert_eq!(judge_method(known.as_bytes()), Ok(()));
+        }
+        for unknown in ["CONNECT", "FROB", "get", "PRI"] {
+            assert!(matches!(judge_method(unknown.as_bytes()), Err(HeadFault::NotImplemented(_))), "{unknown}");
+        }
+        for bad in ["", "G=\":<>(e)", "G\t", "é"] {
+            assert_eq!(judge_method(bad.as_bytes()), Err(NO_METHOD), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_expectation_is_known() {
+        assert_eq!(judge_expectation(b"100-Continue"), Ok(()));
+        for bad in [&b""[..], b"200-ok", b"100-continue, x"] {
+            assert_eq!(judge_expectation(bad), Err(HeadFault::ExpectationUnknown));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One stream: its request on its way through the line, and its answer on its way to the client.
+//!
+//! The socket shows no stall of one stream: a client that opens no window for it goes on reading frames of the others. So
+//! nothing is handed to h2 that the windows do not let through, and a stream whose client opens none for too long is
+//! dropped, which resets it (RFC 9113 §5.4.2) and leaves the others alone.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use hyper::body::Body;
+use tokio::time::timeout;
+
+use super::body::Leave;
+use super::head::Received;
+use crate::front::date;
+use crate::front::handle::Line;
+use crate::front::relayed::{Content, Relayed};
+use crate::front::reply::Reply;
+use crate::front::rules::Rules;
+
+/// Answers a request. A client that takes nothing of its answer for `patience` is given up.
+pub(super) async fn answer(line: &Line, request: Received, mut respond: SendResponse<Bytes>, patience: Duration) {
+    let Received { arrival, is_head, mut leave } = request;
+    // A stream says itself where its request ends, and what is left of a refused one is h2's to take away.
+    let rules = Rules::default();
+    let reply = {
+        let mut handling = pin!(line.handle(arrival, &rules));
+        poll_fn(|cx| {
+            if let Poll::Ready(reply) = handling.as_mut().poll(cx) {
+                return Poll::Ready(reply.ok());
+            }
+            if is_asked_for(&mut leave, cx) {
+                let _ = respond.send_informational(interim(StatusCode::CONTINUE));
+            }
+            // The client has taken its request back, or the connection is gone.
+            respond.poll_reset(cx).map(|_| None)
+        })
+        .await
+    };
+    let Some(reply) = reply else { return };
+    let (head, content) = response(*reply, is_head);
+    let is_empty = match &content {
+        Content::Whole(bytes) => bytes.is_empty(),
+        Content::Coming(relayed) => relayed.is_end_stream(),
+    };
+    let Ok(stream) = respond.send_response(head, is_empty) else { return };
+    if is_empty {
+        return;
+    }
+    let mut outlet = Outlet { stream, patience };
+    match content {
+        Content::Whole(bytes) => {
+            outlet.send(bytes, true).await;
+        }
+        Content::Coming(relayed) => outlet.relay(*relayed).await,
+    }
+}
+
+/// True once, when the body is first read.
+fn is_asked_for(leave: &mut Option<Leave>, cx: &mut Context<'_>) -> bool {
+    let Some(asked) = leave else { return false };
+    let Poll::Ready(asked) = Pin::new(asked).poll(cx) else { return false };
+    *leave = None;
+    asked.is_ok()
+}
+
+fn interim(status: StatusCode) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    response
+}
+
+/// The head and the body of a reply; to HEAD there is no body, whatever its head says of one.
+fn response(reply: Reply, is_head: bool) -> (Response<()>, Content) {
+    let mut headers = HeaderMap::with_capacity(reply.headers.len() + 8);
+    reply.each_header(|name, value| {
+        // What becomes of a connection of HTTP/2 is said in frames.
+        if *name != CONNECTION
+            && let Ok(value) = HeaderValue::from_bytes(value)
+        {
+            headers.append(name, value);
+        }
+    });
+    let length = reply.content.length().filter(|length| *length > 0);
+    // What an upstream says of the length to HEAD is among the headers.
+    if let (Some(length), false) = (length, headers.contains_key(CONTENT_LENGTH)) {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    if !headers.contains_key(DATE) {
+        headers.insert(DATE, date::now());
+    }
+    let mut response = Response::new(());
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = headers;
+    (response, if is_head { Content::Whole(Bytes::new()) } else { reply.content })
+}
+
+/// The body of an answer on its way out.
+struct Outlet {
+    stream: SendStream<Bytes>,
+    patience: Duration,
+}
+
+impl Outlet {
+    /// Sends `bytes` as the windows let them through; false when nobody takes them.
+    async fn send(&mut self, mut bytes: Bytes, is_last: bool) -> bool {
+        while !bytes.is_empty() {
+            self.stream.reserve_capacity(bytes.len());
+            let Ok(Some(room)) = timeout(self.patience, poll_fn(|cx| self.poll_room(cx))).await else { return false };
+            let piece = bytes.split_to(room.min(bytes.len()));
+            if self.stream.send_data(piece, is_last && bytes.is_empty()).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Bytes that the windows have room for, at least one; `None` once the stream is over.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        loop {
+            match self.stream.capacity() {
+                0 => {}
+                room => return Poll::Ready(Some(room)),
+            }
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Passes on an upstream's answer as it comes. However long the next piece takes is not the client's to answer for.
+    async fn relay(&mut self, mut relayed: Relayed) {
+        loop {
+            let next = poll_fn(|cx| match Pin::new(&mut relayed).poll_frame(cx) {
+                Poll::Ready(next) => Poll::Ready(Some(next)),
+                Poll::Pending => self.stream.poll_reset(cx).map(|_| None),
+            });
+            match next.await {
+                Some(Some(Ok(frame))) => {
+                    // Trailers go no further than here (RFC 9110 §6.5.1).
+                    let Ok(piece) = frame.into_data() else { continue };
+                    let is_last = relayed.is_end_stream() && !piece.is_empty();
+                    if !self.send(piece, is_last).await || is_last {
+                        return;
+                    }
+                }
+                Some(Some(Err(_))) => return self.stream.send_reset(Reason::INTERNAL_ERROR),
+                Some(None) => {
+                    let _ = self.stream.send_data(Bytes::new(), true);
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+}
