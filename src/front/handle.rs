@@ -12,9 +12,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, EXPECT};
+use http::header::{CACHE_CONTROL, EXPECT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::arrival::{Arrival, Ends};
 use super::aside::Aside;
@@ -31,7 +31,7 @@ use super::reply::{About, REQUEST_ID, Reply};
 use super::route::{Route, target};
 use super::services::{Destination, Owner, Services};
 use crate::auth::{Attempts, Caller};
-use crate::call::{Answer, RequestId};
+use crate::call::{Answer, Headers, RequestId};
 use crate::config::Expose;
 use crate::discovery::{self, Upstream};
 use crate::failpoint;
@@ -128,7 +128,7 @@ impl Line {
 
     async fn answer(
         &self,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         fault: Option<HeadFault>,
         ends: Ends,
         exchange: &mut Exchange<'_>,
@@ -174,6 +174,7 @@ impl Line {
         };
         let body = body::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive).await?;
         exchange.received(body.len());
+        let mut headers = Headers::from(headers);
         let body = match packing {
             None => body,
             Some(packing) => {
@@ -187,11 +188,9 @@ impl Line {
         let ticket = version.admit(deadline).await.map_err(|why| Refusal::not_admitted(why, rpc))?;
         let began = exchange.admitted(ticket.has_waited());
         if !caller.is_anybody() {
-            // It was for the host; a processor has no business with its callers' secrets.
-            headers.remove(AUTHORIZATION);
+            headers.withhold_authorization();
         }
-        remove_the_hosts(&mut headers);
-        let wanted = Wanted::of(exchange.method(), &headers, sandbox.compress_responses);
+        let wanted = Wanted::of(exchange.method(), headers.received(), sandbox.compress_responses);
         if let (Some(mirror), Some(registry)) = (mirror, &self.services.local)
             && let Some(place) = mirror.place(service.metrics())
         {
@@ -278,15 +277,6 @@ impl Line {
             self.attempts.failed(peer);
             why.into()
         })
-    }
-}
-
-/// Takes out what a processor would believe to be the host's own word.
-fn remove_the_hosts(headers: &mut HeaderMap) {
-    let is_ours = |name: &&HeaderName| name.as_str().starts_with("x-bulkhead-");
-    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
-    for name in ours {
-        headers.remove(name);
     }
 }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::{Method, Uri};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::exchange::{Exchange, Ledger};
 use super::refusal::Refusal;
-use crate::call::{Answer, RequestId};
+use crate::call::{Answer, Headers, RequestId};
 use crate::registry::{Chosen, Registry, Version};
 use crate::telemetry::ServiceMetrics;
 
@@ -22,7 +22,7 @@ pub(super) struct Copied {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) path_start: usize,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Headers,
     pub(super) body: Bytes,
 }
 
@@ -69,7 +69,7 @@ async fn answer(
     version: &Version,
     exchange: &mut Exchange<'_>,
     path_start: usize,
-    headers: HeaderMap,
+    headers: Headers,
     body: Bytes,
 ) -> Result<Box<Answer>, Refusal> {
     let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
