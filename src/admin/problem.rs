@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::{Reply, conditions};
 use crate::auth::TooManyFailures;
 use crate::config::Mistakes;
+use crate::problem::ErrorMember;
 use crate::registry::ChangeError;
 use crate::storage::{Entry, StorageError};
 
@@ -211,6 +212,8 @@ impl Problem {
             body.insert("etag".into(), conditions::tag(overtaken.0).into());
             body.insert("last_change".into(), serde_json::to_value(&overtaken.1).unwrap_or_default());
         }
+        let error = ErrorMember::new(self.kind.status, self.kind.code, &self.detail);
+        body.insert("error".into(), serde_json::to_value(error).unwrap_or_default());
         Value::Object(body)
     }
 

@@ -47,9 +47,11 @@ impl Drop for Entered {
 /// Says why the connection ends, as far as that costs nothing: what does not fit into a new socket is not said.
 pub(super) fn turn_away(stream: &TcpStream) {
     const WORDS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-        connection: close\r\ncontent-length: 144\r\n\r\n\
+        connection: close\r\ncontent-length: 256\r\n\r\n\
         {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
-        \"detail\":\"this address has too many connections\",\"code\":\"too_many_connections\"}";
+        \"detail\":\"this address has too many connections\",\"code\":\"too_many_connections\",\
+        \"error\":{\"message\":\"this address has too many connections\",\"type\":\"server_error\",\
+        \"code\":\"too_many_connections\"}}";
     let _ = rustix::io::write(stream, WORDS);
 }
 
@@ -91,6 +93,6 @@ mod tests {
         std::io::Read::read_to_string(&mut client, &mut told).unwrap();
         let (head, body) = told.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}", body.len())), "{} {head}", body.len());
-        assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], "too_many_connections");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["error"]["code"], "too_many_connections");
     }
 }

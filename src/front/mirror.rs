@@ -27,7 +27,8 @@ pub(super) struct Copied {
 }
 
 impl Copied {
-    /// Sends it in a task of its own. Where the target does not run or has no room, `source` is told that it was dropped.
+    /// Sends it in a task of its own. `source` is told that it was sent, or that it was dropped because the target does not run or has
+    /// no room.
     pub(super) fn send(
         self,
         target: Box<str>,
@@ -46,6 +47,7 @@ impl Copied {
             };
             let (request_id, method, uri) = (self.request_id, self.method, self.uri);
             let mut exchange = Exchange::begin(&ledger, request_id, method, uri, Instant::now());
+            source.mirror_sent();
             exchange.mirrors(service);
             exchange.answered_by(version.number, account);
             exchange.received(self.body.len());
