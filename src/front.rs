@@ -10,6 +10,7 @@ mod aside;
 mod body;
 mod compress;
 mod connection;
+mod cors;
 mod digest;
 mod drain;
 mod exchange;

@@ -20,6 +20,7 @@ use super::arrival::{Arrival, Ends};
 use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
+use super::cors::CrossOrigin;
 use super::exchange::{Exchange, Ledger};
 use super::http1::HeadFault;
 use super::mirror::Copied;
@@ -65,6 +66,7 @@ impl std::error::Error for ClientGone {}
 /// What the inner function finds out on its way and the outer one needs in any case.
 struct Found {
     expose: Option<Expose>,
+    cors: Option<Box<CrossOrigin>>,
     /// The body, for as long as nobody has asked for it.
     unread: Option<Incoming>,
     expects_continue: bool,
@@ -73,8 +75,18 @@ struct Found {
 /// Where an answer comes from.
 enum Outcome {
     Answered(Box<Answer>),
+    /// The host's, to a browser that asks what the pages of an origin may do.
+    Preflight(Box<HeaderMap>),
     /// An upstream's, of which the head is here.
     Forwarded(Box<gateway::Outbound>, Entered),
+}
+
+impl Found {
+    /// Reads away what nobody has asked for; true if another request can follow it.
+    async fn discard(&mut self) -> bool {
+        let Some(unread) = self.unread.take() else { return true };
+        Box::pin(body::discard(unread, self.expects_continue)).await
+    }
 }
 
 impl Line {
@@ -86,14 +98,14 @@ impl Line {
         let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, at);
 
         let expects_continue = headers.contains_key(EXPECT);
-        let mut found = Found { expose: None, unread: Some(body), expects_continue };
+        let mut found = Found { expose: None, cors: None, unread: Some(body), expects_continue };
         let outcome = {
             let answering = pin!(self.answer(headers, fault, ends, &mut exchange, &mut found));
             caught(answering).await
         };
         let outcome = outcome.unwrap_or_else(|panic| Err(Refusal::Internal { cause: panic_message(&*panic) }));
         let times = exchange.times();
-        let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose };
+        let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose, cors: found.cors.take() };
         let reply = match outcome {
             Ok(Outcome::Forwarded(answer, entered)) => {
                 let (status, account) = (answer.parts.status.as_u16(), exchange.detach(Arc::clone(&self.ledger)));
@@ -106,6 +118,11 @@ impl Line {
                 exchange.settle(times, status, code, "", size);
                 render::answer(*answer, about)
             }
+            Ok(Outcome::Preflight(headers)) => {
+                let reply = render::preflight(*headers, about, found.discard().await);
+                exchange.settle(times, reply.status.as_u16(), "", "", 0);
+                reply
+            }
             Err(refusal) => {
                 let row = refusal.row();
                 if matches!(refusal, Refusal::ClientClosed) {
@@ -113,9 +130,7 @@ impl Line {
                     return Err(ClientGone);
                 }
                 let can_go_on = match found.unread {
-                    Some(unread) if row.connection == Connection::Keep => {
-                        Box::pin(body::discard(unread, found.expects_continue)).await
-                    }
+                    Some(_) if row.connection == Connection::Keep => found.discard().await,
                     _ => !exchange.is_unfinished(),
                 };
                 let reply = render::refusal(&refusal, about, can_go_on);
@@ -151,7 +166,13 @@ impl Line {
             }
         };
         exchange.belongs_to(Owner::Service(service.clone()));
-        let Chosen { version, account, mirror } = state.choose().map_err(Refusal::from_phase)?;
+        let chosen = state.choose();
+        let cors = chosen.as_ref().map_or_else(|_| state.cors(), |chosen| chosen.version.spec.sandbox().cors.as_ref());
+        found.cors = cors.map(|rules| CrossOrigin::of(rules, &headers));
+        if let Some(answer) = found.cors.as_ref().and_then(|cors| cors.preflight(exchange.method(), &headers)) {
+            return Ok(Outcome::Preflight(Box::new(answer)));
+        }
+        let Chosen { version, account, mirror } = chosen.map_err(Refusal::from_phase)?;
         exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
