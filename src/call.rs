@@ -12,6 +12,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
+pub use self::headers::Headers;
+
+mod headers;
+
 /// One request to a processor, received whole.
 #[derive(Debug)]
 pub struct Call {
@@ -19,7 +23,7 @@ pub struct Call {
     pub uri: Uri,
     /// Where in the URI's path the part after the service's name begins.
     pub path_start: usize,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub body: Bytes,
     pub request_id: RequestId,
     /// The moment at which the caller gets 408, whatever the call is doing.
@@ -34,7 +38,7 @@ impl Call {
     }
 
     pub fn content_type(&self) -> Option<&str> {
-        self.headers.get(http::header::CONTENT_TYPE)?.to_str().ok()
+        self.headers.received().get(http::header::CONTENT_TYPE)?.to_str().ok()
     }
 }
 
@@ -208,7 +212,7 @@ mod tests {
             method: Method::POST,
             uri: Uri::from_static(uri),
             path_start,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             body: Bytes::new(),
             request_id: RequestId::generate(),
             deadline: Instant::now(),

@@ -1,11 +1,13 @@
 //! Content codings: what bodies are compressed with, and how that is undone and done.
 //!
-//! Decoders are fed by strangers. They are safe Rust throughout, what comes out of them is bounded while it comes out,
-//! and long work looks at the clock on its way. Nothing here knows HTTP beyond the names.
+//! Decoders are fed by strangers. They are safe Rust, but for zstd, where only the reference library in C refuses all that
+//! others refuse. What comes out of them is bounded while it comes out, and long work looks at the clock on its way. Nothing
+//! here knows HTTP beyond the names.
 
 mod decode;
 mod effort;
 mod encode;
+mod form;
 
 pub use self::decode::{Fault, decode};
 pub use self::effort::Effort;
@@ -44,8 +46,13 @@ impl Coding {
         }
     }
 
-    /// From a header; names are compared without regard to case (RFC 9110 §8.4.1).
+    /// The coding of this name in a header.
     pub fn named(name: &[u8]) -> Option<Self> {
+        Self::known(name).map(|(_, coding)| coding)
+    }
+
+    /// The same, with the name as we write it. Names are compared without regard to case (RFC 9110 §8.4.1).
+    pub fn known(name: &[u8]) -> Option<(&'static str, Self)> {
         const NAMES: [(&str, Coding); 8] = [
             ("gzip", Coding::Gzip),
             ("x-gzip", Coding::Gzip),
@@ -56,6 +63,6 @@ impl Coding {
             ("x-snappy", Coding::Snappy),
             ("lz4", Coding::Lz4),
         ];
-        NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|(_, coding)| *coding)
+        NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).copied()
     }
 }

@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+mod cors;
 mod excerpt;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -34,6 +35,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use cors::{Cors, Origins};
 pub use gateway::{
     ANY_SERVICE, Authority, ClusterSpec, Ejection, GatewaySpec, HealthCheck, RouteSpec, UpstreamSpec, gateway_schema,
 };

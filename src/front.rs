@@ -11,6 +11,7 @@ mod authority;
 mod body;
 mod compress;
 mod connection;
+mod cors;
 mod date;
 mod digest;
 mod drain;

@@ -7,7 +7,7 @@
 //! ```text
 //! cli → serve → front, admin → registry, auth → admission → sandbox
 //!                            → gateway
-//! floor: config, call, coding, discovery, policy, storage, telemetry, shutdown, failpoint
+//! floor: config, call, coding, discovery, policy, problem, storage, telemetry, shutdown, failpoint
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -41,6 +41,7 @@ pub mod failpoint;
 pub mod fuzz;
 mod limit;
 pub mod local;
+mod problem;
 mod quoted;
 pub mod serve;
 pub mod shutdown;

@@ -134,7 +134,7 @@ fn to_call(file: &ServiceFile, request: LocalRequest, deadline: Instant) -> Resu
         method,
         uri,
         path_start: prefix.len(),
-        headers,
+        headers: headers.into(),
         body: Bytes::from(request.body),
         request_id: RequestId::generate(),
         deadline,

@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use zstd_safe::{CLEVEL_DEFAULT, compress, compress_bound, get_error_name};
 
 /// How request bodies are compressed.
 ///
@@ -36,7 +36,12 @@ impl Compressor {
                 encoder.write_all(body).and_then(|()| encoder.finish()).map_err(|error| failed(&error))?
             }
             Self::Snappy => snap::raw::Encoder::new().compress_vec(body).map_err(|error| failed(&error))?,
-            Self::Zstd => compress_to_vec(body, CompressionLevel::Fastest),
+            // With its content size, which some receivers need.
+            Self::Zstd => {
+                let mut compressed = Vec::with_capacity(compress_bound(body.len()));
+                compress(&mut compressed, body, CLEVEL_DEFAULT).map_err(|code| failed(&get_error_name(code)))?;
+                compressed
+            }
             Self::Lz4Frame => {
                 let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
                 encoder.write_all(body).map_err(|error| failed(&error))?;
@@ -63,7 +68,13 @@ mod tests {
             Compressor::Gzip => all(&mut flate2::read::GzDecoder::new(body)),
             Compressor::Zlib => all(&mut flate2::read::ZlibDecoder::new(body)),
             Compressor::Snappy => snap::raw::Decoder::new().decompress_vec(body).unwrap(),
-            Compressor::Zstd => all(&mut ruzstd::decoding::StreamingDecoder::new(body).unwrap()),
+            // As receivers do that decode in one go.
+            Compressor::Zstd => {
+                let size = zstd_safe::get_frame_content_size(body).unwrap().expect("the frame tells its content size");
+                let mut plain = Vec::with_capacity(usize::try_from(size).unwrap());
+                zstd_safe::decompress(&mut plain, body).unwrap();
+                plain
+            }
             Compressor::Lz4Frame => all(&mut lz4_flex::frame::FrameDecoder::new(body)),
             Compressor::Lz4Block => lz4_flex::block::decompress(body, length).unwrap(),
         }

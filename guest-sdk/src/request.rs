@@ -27,7 +27,8 @@ impl Request {
         self.call.header(name)
     }
 
-    /// All headers, in the order they came.
+    /// All headers, in the order they came; those of one name stand together, where the first of them came. Without
+    /// `Authorization` (but in public services) and what said how the body was packed.
     #[must_use]
     pub fn headers(&self) -> Vec<(String, String)> {
         self.call.headers()

@@ -40,6 +40,17 @@ struct Problem {
     /// The latest change of such a service; null where it is not known any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_change: Option<Entry>,
+    /// The same for clients of OpenAI's API.
+    error: ErrorMember,
+}
+
+// The shape of `crate::problem::ErrorMember`.
+#[derive(Serialize, JsonSchema)]
+struct ErrorMember {
+    message: String,
+    /// `invalid_request_error`, `authentication_error`, `rate_limit_error` or `server_error`.
+    r#type: String,
+    code: String,
 }
 
 /// One mistake in a service file.

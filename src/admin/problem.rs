@@ -12,6 +12,7 @@ use crate::auth::Denied;
 use crate::config::Mistakes;
 use crate::front::{Content, HeadFault, of_a_head};
 use crate::incoming::Broken;
+use crate::problem::ErrorMember;
 use crate::quoted::Quoted;
 use crate::registry::ChangeError;
 use crate::storage::{Entry, StorageError};
@@ -273,6 +274,8 @@ impl Problem {
             body.insert("etag".into(), conditions::tag(overtaken.0).into());
             body.insert("last_change".into(), serde_json::to_value(&overtaken.1).unwrap_or_default());
         }
+        let error = ErrorMember::new(self.kind.status, self.kind.code, &self.detail);
+        body.insert("error".into(), serde_json::to_value(error).unwrap_or_default());
         Value::Object(body)
     }
 

@@ -4,9 +4,8 @@ use std::fmt;
 use std::io::Read;
 
 use flate2::{Decompress, FlushDecompress, Status};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::{Coding, Effort};
+use super::{Coding, Effort, form};
 
 /// Bytes made at a time.
 const PIECE: usize = 32 << 10;
@@ -14,8 +13,6 @@ const PIECE: usize = 32 << 10;
 const USUAL_RATIO: usize = 8;
 /// A stream may consist of many small ones, each of which costs as much as this many bytes.
 const STREAM_COST: usize = 4 << 10;
-/// What every decoder of zstd must be ready for (RFC 9659 §3); a body that may be larger may look back farther.
-const ZSTD_WINDOW: usize = 8 << 20;
 
 /// Why a body has not been decoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +21,6 @@ pub enum Fault {
     TooLarge,
     /// It is not what its coding says.
     Corrupt {
-        coding: Coding,
         /// How many bytes of it made sense, where the decoder knows.
         at: Option<usize>,
         why: String,
@@ -39,8 +35,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge => f.write_str("the body is larger than the limit once it is decoded"),
-            Self::Corrupt { coding, at: Some(at), why } => write!(f, "not valid {} at byte {at}: {why}", coding.name()),
-            Self::Corrupt { coding, at: None, why } => write!(f, "not valid {}: {why}", coding.name()),
+            Self::Corrupt { at: Some(at), why } => write!(f, "the coding is broken at byte {at}: {why}"),
+            Self::Corrupt { at: None, why } => write!(f, "the coding is broken: {why}"),
             Self::Outgrown | Self::Stopped => f.write_str("it took too long"),
         }
     }
@@ -53,19 +49,19 @@ impl std::error::Error for Fault {}
 /// # Errors
 /// Where it would be larger, is not of this coding or breaks off, or costs more than `effort`.
 pub fn decode(coding: Coding, coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<Vec<u8>, Fault> {
-    let usual = coded.len().saturating_mul(USUAL_RATIO);
-    let mut output = Output { bytes: Vec::new(), usual, limit, effort };
-    match coding {
-        Coding::Gzip => inflate(coding, coded, || Decompress::new_gzip(15), &mut output)?,
+    let mut output = Output::new(coded.len(), limit, effort);
+    let decoded = match coding {
+        Coding::Gzip => inflate(coding, coded, || Decompress::new_gzip(15), &mut output),
         Coding::Deflate => {
-            let has_header = has_zlib_header(coded);
-            inflate(coding, coded, || Decompress::new(has_header), &mut output)?;
+            let has_header = form::has_zlib_header(coded);
+            inflate(coding, coded, || Decompress::new(has_header), &mut output)
         }
-        Coding::Zstd => zstd(coded, &mut output)?,
-        Coding::Snappy => return snappy(coded, limit, effort),
-        Coding::Lz4 if begins_as_lz4_frame(coded) => lz4_frames(coded, &mut output)?,
-        Coding::Lz4 => return lz4_block(coded, limit, effort),
-    }
+        Coding::Zstd => zstd::decode(coded, &mut output),
+        Coding::Snappy => snappy(coded, &mut output),
+        Coding::Lz4 if begins_as_lz4_frame(coded) => lz4_frames(coded, &mut output),
+        Coding::Lz4 => lz4_block(coded, &mut output),
+    };
+    decoded.map_err(|fault| form::explain(fault, coding, coded, limit, effort))?;
     output.bytes.shrink_to_fit();
     Ok(output.bytes)
 }
@@ -79,7 +75,11 @@ struct Output<'a> {
     effort: &'a Effort<'a>,
 }
 
-impl Output<'_> {
+impl<'a> Output<'a> {
+    fn new(coded: usize, limit: usize, effort: &'a Effort<'a>) -> Self {
+        Self { bytes: Vec::new(), usual: coded.saturating_mul(USUAL_RATIO), limit, effort }
+    }
+
     fn take(&mut self, piece: &[u8]) -> Result<(), Fault> {
         let length = self.bytes.len() + piece.len();
         if length > self.limit {
@@ -109,9 +109,9 @@ impl<'a> Source<'a> {
         Self { whole: coded.len(), rest: coded, is_cut_off: false }
     }
 
-    fn corrupt(&self, coding: Coding, why: impl fmt::Display) -> Fault {
+    fn corrupt(&self, why: impl fmt::Display) -> Fault {
         let why = if self.is_cut_off { CUT_OFF.to_owned() } else { why.to_string() };
-        Fault::Corrupt { coding, at: Some(self.whole - self.rest.len()), why }
+        Fault::Corrupt { at: Some(self.whole - self.rest.len()), why }
     }
 }
 
@@ -124,13 +124,13 @@ impl Read for Source<'_> {
     }
 }
 
-/// Every stream of `coded`, one after the other: gzip may have several, zlib has one.
+/// Every stream of `coded`, one after the other: gzip may have several, zlib has one. Zeros at the end of gzip are padding,
+/// as tapes and block devices leave it, and are passed over as by gzip itself.
 fn inflate(coding: Coding, coded: &[u8], start: impl Fn() -> Decompress, output: &mut Output<'_>) -> Result<(), Fault> {
     let mut rest = coded;
     let mut piece = [0; PIECE];
-    let corrupt = |rest: &[u8], why: &str| {
-        Err(Fault::Corrupt { coding, at: Some(coded.len() - rest.len()), why: why.to_owned() })
-    };
+    let corrupt =
+        |rest: &[u8], why: &str| Err(Fault::Corrupt { at: Some(coded.len() - rest.len()), why: why.to_owned() });
     loop {
         output.effort.spend(STREAM_COST)?;
         let mut stream = start();
@@ -148,7 +148,8 @@ fn inflate(coding: Coding, coded: &[u8], start: impl Fn() -> Decompress, output:
                 Err(error) => return corrupt(rest, error.message().unwrap_or("the data is malformed")),
             }
         }
-        if rest.is_empty() {
+        let is_padding = coding == Coding::Gzip && rest.iter().all(|byte| *byte == 0);
+        if rest.is_empty() || is_padding {
             return Ok(());
         }
         if coding != Coding::Gzip {
@@ -157,12 +158,7 @@ fn inflate(coding: Coding, coded: &[u8], start: impl Fn() -> Decompress, output:
     }
 }
 
-/// RFC 1950 §2.2: the method is 8, and the two bytes are a multiple of 31.
-fn has_zlib_header(coded: &[u8]) -> bool {
-    matches!(coded, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
-}
-
-/// What is to be passed over at the front: RFC 8878 §3.1.2, and the same in LZ4.
+/// What follows a frame at the front that is to be passed over: RFC 8878 §3.1.2, and the same in LZ4.
 fn skippable(coded: &[u8]) -> Option<&[u8]> {
     let (magic, rest) = coded.split_first_chunk::<4>()?;
     let is_skippable = u32::from_le_bytes(*magic) & 0xffff_fff0 == 0x184d_2a50;
@@ -170,67 +166,29 @@ fn skippable(coded: &[u8]) -> Option<&[u8]> {
     rest.get(usize::try_from(u32::from_le_bytes(*length)).ok()?..)
 }
 
-fn zstd(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
-    let mut source = Source::new(coded);
-    let mut decoder = FrameDecoder::new();
-    decoder.set_max_window_size(output.limit.max(ZSTD_WINDOW) as u64);
-    let mut piece = [0; PIECE];
-    if coded.is_empty() {
-        return Err(source.corrupt(Coding::Zstd, CUT_OFF));
-    }
-    while !source.rest.is_empty() {
-        output.effort.spend(STREAM_COST)?;
-        if let Some(rest) = skippable(source.rest) {
-            source.rest = rest;
-            continue;
-        }
-        decoder.reset(&mut source).map_err(|error| source.corrupt(Coding::Zstd, error))?;
-        loop {
-            if !decoder.is_finished() {
-                let step = decoder.decode_blocks(&mut source, BlockDecodingStrategy::UptoBlocks(1));
-                step.map_err(|error| source.corrupt(Coding::Zstd, error))?;
-            }
-            while let Ok(made @ 1..) = decoder.read(&mut piece) {
-                output.take(&piece[..made])?;
-            }
-            if decoder.is_finished() {
-                break;
-            }
-            // Blocks without content make no progress that is paid for elsewhere.
-            output.effort.spend(1)?;
-        }
-        let (told, found) = (decoder.get_checksum_from_data(), decoder.get_calculated_checksum());
-        if told.is_some() && told != found {
-            return Err(source.corrupt(Coding::Zstd, "its checksum is wrong"));
-        }
-    }
-    Ok(())
-}
-
-fn snappy(coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<Vec<u8>, Fault> {
+fn snappy(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
     let corrupt = |error: snap::Error| {
         // Its name is said already.
         let why = error.to_string().trim_start_matches("snappy: ").to_owned();
-        Fault::Corrupt { coding: Coding::Snappy, at: None, why }
+        Fault::Corrupt { at: None, why }
     };
     let length = snap::raw::decompress_len(coded).map_err(corrupt)?;
     // Its length comes first, so that a bomb gives itself away.
-    if length > limit {
+    if length > output.limit {
         return Err(Fault::TooLarge);
     }
-    effort.spend(length)?;
-    snap::raw::Decoder::new().decompress_vec(coded).map_err(corrupt)
+    output.effort.spend(length)?;
+    output.bytes = snap::raw::Decoder::new().decompress_vec(coded).map_err(corrupt)?;
+    Ok(())
 }
 
-/// 0x184D2204 in little endian, from the description of the LZ4 frame format.
-const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// No byte of an LZ4 block stands for more than this many: 255 more of a match.
-const LZ4_MOST: usize = 255;
+pub(super) const LZ4_MOST: usize = 255;
 
 /// A block cannot begin so: as a block, the magic number copies from before the beginning.
 fn begins_as_lz4_frame(coded: &[u8]) -> bool {
-    let is_cut_off = !coded.is_empty() && LZ4_MAGIC.starts_with(coded);
-    coded.starts_with(&LZ4_MAGIC) || is_cut_off || skippable(coded).is_some()
+    let is_cut_off = !coded.is_empty() && form::LZ4_FRAME.starts_with(coded);
+    coded.starts_with(form::LZ4_FRAME) || is_cut_off || skippable(coded).is_some()
 }
 
 fn lz4_frames(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
@@ -246,36 +204,37 @@ fn lz4_frames(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
             match decoder.read(&mut piece) {
                 Ok(0) => break,
                 Ok(made) => output.take(&piece[..made])?,
-                Err(error) => return Err(decoder.get_ref().corrupt(Coding::Lz4, error)),
+                Err(error) => return Err(decoder.get_ref().corrupt(error)),
             }
         }
         // The decoder takes the end of its input for the end of the frame, also where the frame's own is missing.
         if decoder.get_ref().is_cut_off {
-            return Err(decoder.get_ref().corrupt(Coding::Lz4, CUT_OFF));
+            return Err(decoder.get_ref().corrupt(CUT_OFF));
         }
     }
     Ok(())
 }
 
-fn lz4_block(coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<Vec<u8>, Fault> {
-    let corrupt = |why: String| Fault::Corrupt { coding: Coding::Lz4, at: None, why };
+fn lz4_block(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
+    let corrupt = |why: String| Fault::Corrupt { at: None, why };
     if coded.is_empty() {
         return Err(corrupt(CUT_OFF.to_owned()));
     }
     // A block does not say how long it was. Zeroed room that is never written to is never there.
-    let room = coded.len().saturating_mul(LZ4_MOST).min(limit);
-    effort.spend(room)?;
-    let mut output = vec![0; room];
-    match lz4_flex::block::decompress_into(coded, &mut output) {
+    let room = coded.len().saturating_mul(LZ4_MOST).min(output.limit);
+    output.effort.spend(room)?;
+    output.bytes = vec![0; room];
+    match lz4_flex::block::decompress_into(coded, &mut output.bytes) {
         Ok(length) => {
-            output.truncate(length);
-            output.shrink_to_fit();
-            Ok(output)
+            output.bytes.truncate(length);
+            Ok(())
         }
-        Err(lz4_flex::block::DecompressError::OutputTooSmall { .. }) if room == limit => Err(Fault::TooLarge),
+        Err(lz4_flex::block::DecompressError::OutputTooSmall { .. }) if room == output.limit => Err(Fault::TooLarge),
         Err(error) => Err(corrupt(error.to_string())),
     }
 }
+
+mod zstd;
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,12 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
+use zstd_safe::{CCtx, CParameter, compress_bound};
 
 use super::Coding;
+
+/// The fastest of the levels that compress as zstd is known for.
+const ZSTD_LEVEL: i32 = 1;
 
 /// `plain` in this coding; `None` where that cannot be, as for more than Snappy's 4 GiB.
 pub fn encode(coding: Coding, plain: &[u8]) -> Option<Vec<u8>> {
@@ -14,10 +18,7 @@ pub fn encode(coding: Coding, plain: &[u8]) -> Option<Vec<u8>> {
     match coding {
         Coding::Gzip => finish(GzEncoder::new(room, Compression::fast()), plain, GzEncoder::finish),
         Coding::Deflate => finish(ZlibEncoder::new(room, Compression::fast()), plain, ZlibEncoder::finish),
-        Coding::Zstd => {
-            let fastest = ruzstd::encoding::CompressionLevel::Fastest;
-            Some(ruzstd::encoding::compress_to_vec(plain, fastest))
-        }
+        Coding::Zstd => zstd(plain),
         Coding::Snappy => snappy(plain),
         Coding::Lz4 => finish(lz4_flex::frame::FrameEncoder::new(room), plain, |encoder| {
             encoder.finish().map_err(std::io::Error::from)
@@ -28,6 +29,18 @@ pub fn encode(coding: Coding, plain: &[u8]) -> Option<Vec<u8>> {
 /// Raw Snappy. Its bytes are those that most encoders make, but the format leaves them a choice.
 pub fn snappy(plain: &[u8]) -> Option<Vec<u8>> {
     snap::raw::Encoder::new().compress_vec(plain).ok()
+}
+
+/// One frame with its content size, without which some receivers do not know how much room to make, and with a checksum.
+fn zstd(plain: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = CCtx::try_create()?;
+    encoder.set_parameter(CParameter::CompressionLevel(ZSTD_LEVEL)).ok()?;
+    encoder.set_parameter(CParameter::ContentSizeFlag(true)).ok()?;
+    encoder.set_parameter(CParameter::ChecksumFlag(true)).ok()?;
+    let mut coded = Vec::with_capacity(compress_bound(plain.len()));
+    encoder.compress2(&mut coded, plain).ok()?;
+    coded.shrink_to_fit();
+    Some(coded)
 }
 
 fn finish<E: Write>(mut encoder: E, plain: &[u8], end: impl FnOnce(E) -> std::io::Result<Vec<u8>>) -> Option<Vec<u8>> {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{items, mistakes::Mistakes, name::ServiceName, token::Token};
+use super::{cors, items, mistakes::Mistakes, name::ServiceName, token::Token};
 
 /// The kinds of values. Numbers and booleans may come as strings, because they do in EAS files.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,10 @@ pub(super) enum Kind {
     /// The `processor_envs`.
     Variables,
     Hosts,
+    /// The origins of web pages, or `*`.
+    Origins,
+    /// Names of headers, or `*`.
+    HeaderNames,
     /// Whatever is valid JSON; keys inside are the user's own.
     Any,
 }
@@ -67,6 +71,14 @@ impl Kind {
                     .map(|list| items::unique(path, list, mistakes));
             }
             Self::Hosts => return self.list(path, value, 0, mistakes, items::host),
+            Self::Origins => {
+                let list = self.list(path, value, 1, mistakes, cors::origin);
+                return list.map(|list| cors::list(path, list, mistakes));
+            }
+            Self::HeaderNames => {
+                let list = self.list(path, value, 0, mistakes, cors::header_name);
+                return list.map(|list| cors::list(path, list, mistakes));
+            }
             Self::Any => Some(value.clone()),
         };
         if read.is_none() {
@@ -91,6 +103,8 @@ impl Kind {
             Self::Entry => "a relative path without `..`".to_owned(),
             Self::Variables => "a list of {\"name\": …, \"value\": …}".to_owned(),
             Self::Hosts => "a list of host names".to_owned(),
+            Self::Origins => "a list of at least one origin such as https://app.example.com, or [\"*\"]".to_owned(),
+            Self::HeaderNames => "a list of names of headers, or [\"*\"]".to_owned(),
             Self::Any => "any JSON value".to_owned(),
         }
     }

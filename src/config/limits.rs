@@ -1,6 +1,7 @@
 //! What must hold between keys, and the README's table of limits.
 
 use super::{
+    cors,
     keys::{KEYS, Table},
     kind::Kind,
     mistakes::Mistakes,
@@ -28,6 +29,7 @@ pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     if settings.flag("metadata.rpc.batching") {
         batching(settings, mistakes);
     }
+    cors::check(settings, mistakes);
     for policy in ["rate_limit", "concurrency_limit"].map(|name| format!("networking.gateway_policy.{name}")) {
         let limit = format!("{policy}.limit");
         if settings.flag(&format!("{policy}.enable")) && settings.given(&limit).is_none() && !mistakes.at(&limit) {

@@ -105,6 +105,8 @@ fn shape(kind: Kind) -> Value {
         Kind::Location => json!({ "type": text, "pattern": "\\S" }),
         Kind::Entry => json!({ "type": text, "pattern": "^[^/\\\\]" }),
         Kind::Hosts => json!({ "type": list, "items": { "type": "string" } }),
+        Kind::Origins => json!({ "type": list, "items": { "type": "string" }, "minItems": 1 }),
+        Kind::HeaderNames => json!({ "type": list, "items": { "type": "string" } }),
         Kind::Any => json!({}),
         Kind::Variables => json!({
             "type": list,

@@ -1,12 +1,13 @@
 //! What a service is, settled: types that say what a key means, and the one constructor that makes them.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    cors::Cors,
     kind::UNLIMITED,
     limits,
     methods::Methods,
@@ -125,6 +126,8 @@ pub struct Sandbox {
     pub allow_hosts: Vec<String>,
     pub log_bytes_per_request: usize,
     pub expose: Expose,
+    /// Shared with the answers that say so.
+    pub cors: Option<Arc<Cors>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,6 +360,7 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
         allow_hosts: words("sandbox.allow_hosts"),
         log_bytes_per_request: settings.small("sandbox.log_bytes_per_request"),
         expose: Expose { timing: exposes(TIMING), fuel: exposes(FUEL), stack: exposes(STACK) },
+        cors: Cors::of(settings),
     }
 }
 

@@ -3,7 +3,10 @@
 
 use super::{
     keys::Key,
-    kind::Kind::{self, Any, Entry, Flag, Fuel, Hosts, Integer, Location, Name, Token, Variables, Word, Words},
+    kind::Kind::{
+        self, Any, Entry, Flag, Fuel, HeaderNames, Hosts, Integer, Location, Name, Origins, Token, Variables, Word,
+        Words,
+    },
     methods::METHODS,
 };
 
@@ -149,6 +152,19 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("sandbox.expose", Words { of: &[TIMING, FUEL, STACK], least: 0 })
         .default("[\"timing\"]", "timing explains a slow answer; fuel and stack tell strangers about the code")
         .means("What answers may show to callers: `timing`, `fuel`, `stack`."),
+    Key::used("sandbox.cors.origins", Origins)
+        .means("The origins of web pages that browsers let call the service, such as `https://app.example.com`, or `[\"*\"]` for all; without it none is."),
+    Key::used("sandbox.cors.methods", Words { of: METHODS, least: 1 })
+        .means("The methods that such pages may use; those of `sandbox.methods` unless given."),
+    Key::used("sandbox.cors.headers", HeaderNames)
+        .default("[\"*\"]", "the origins decide who may ask; SDKs in pages send headers of their own")
+        .means("The request headers that such pages may set, or `[\"*\"]` for all, `Authorization` among them."),
+    Key::used("sandbox.cors.credentials", Flag)
+        .default("false", "a page sends its token itself, in `Authorization`")
+        .means("Whether such pages may have the browser send its cookies along; then the origins must be listed."),
+    Key::used("sandbox.cors.max_age_s", whole(0, 86_400, "s"))
+        .default("600", "a page asks every ten minutes, and a change of these keys is seen as soon")
+        .means("For how many seconds a browser may remember the answer to its preflight request."),
     // Known to EAS, outside `metadata`.
     Key::used("runtime.enable_crash_block", Flag)
         .default("false", "as in EAS")

@@ -59,6 +59,7 @@ fn two_keys_are_enough_and_every_other_has_a_default() {
     assert_eq!(sandbox.allow_hosts, [""; 0]);
     assert_eq!(sandbox.log_bytes_per_request, 65536);
     assert_eq!(sandbox.expose, Expose { timing: true, fuel: false, stack: false });
+    assert_eq!(sandbox.cors, None, "pages of other origins are let in by who says so");
 
     assert_eq!(file.normalised(), with(json!({})), "defaults are not written into the file");
     assert_eq!((file.ignored(), file.not_yet()), (vec![], vec![]));

@@ -24,6 +24,9 @@ const HASHES: [HeaderName; 4] = [
     HeaderName::from_static("repr-digest"),
 ];
 
+/// Without it the Java SDK's `setDecompressor(LZ4)` hands on the bytes as they came.
+const LZ4_LENGTH: HeaderName = HeaderName::from_static("x-lz4-original-length");
+
 /// What a client has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -60,6 +63,9 @@ pub(super) async fn compress(answer: &mut Answer, wanted: Wanted, deadline: Inst
     let Some(coded) = coded.filter(|coded| coded.len() < answer.body.len()) else { return };
     let headers = &mut answer.headers;
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    if coding == Coding::Lz4 {
+        headers.insert(LZ4_LENGTH, answer.body.len().into());
+    }
     headers.remove(ACCEPT_RANGES);
     weaken(headers);
     answer.body = coded.into();

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::{Method, Uri};
 
 use super::refusal::Refusal;
 use super::services::Owner;
-use crate::call::{Batched, Call, RequestId, Spent};
+use crate::call::{Batched, Call, Headers, RequestId, Spent};
 use crate::gateway::{Trip, Upstream};
 use crate::registry::Account as ByVersion;
 use crate::sandbox::Run;
@@ -225,7 +225,7 @@ impl<L: Deref<Target = Ledger>> Account<L> {
     }
 
     /// The request becomes a call, and the call begins.
-    pub(super) fn runs(&mut self, path_start: usize, headers: HeaderMap, body: Bytes, deadline: Instant) -> Arc<Call> {
+    pub(super) fn runs(&mut self, path_start: usize, headers: Headers, body: Bytes, deadline: Instant) -> Arc<Call> {
         let (method, uri) = match &mut self.subject {
             Subject::Request { method, uri } => (mem::take(method), mem::take(uri)),
             Subject::Call(before) => (before.method.clone(), before.uri.clone()),

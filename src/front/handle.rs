@@ -12,14 +12,15 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, EXPECT};
+use http::header::{CACHE_CONTROL, EXPECT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::arrival::{Arrival, Ends};
 use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
+use super::cors::CrossOrigin;
 use super::exchange::{Exchange, Ledger};
 use super::head::HeadFault;
 use super::http1;
@@ -33,7 +34,7 @@ use super::route::{Route, target};
 use super::rules::Rules;
 use super::services::{Destination, Owner, Services};
 use crate::auth::{Attempts, Caller};
-use crate::call::{Answer, RequestId};
+use crate::call::{Answer, Headers, RequestId};
 use crate::config::Expose;
 use crate::discovery::{self, Upstream};
 use crate::failpoint;
@@ -69,6 +70,7 @@ struct Found<'a> {
     /// The rules of the service, for the connection.
     rules: &'a Rules,
     expose: Option<Expose>,
+    cors: Option<Box<CrossOrigin>>,
     /// The body, for as long as nobody has asked for it.
     unread: Option<Incoming>,
     expects_continue: bool,
@@ -77,6 +79,8 @@ struct Found<'a> {
 /// Where an answer comes from.
 enum Outcome {
     Answered(Box<Answer>),
+    /// The host's, to a browser that asks what the pages of an origin may do.
+    Preflight(Box<HeaderMap>),
     /// An upstream's, of which the head is here.
     Forwarded(Box<gateway::Outbound>, Entered),
 }
@@ -90,6 +94,14 @@ impl http1::Service for Line {
     }
 }
 
+impl Found<'_> {
+    /// Reads away what nobody has asked for; true if another request can follow it.
+    async fn discard(&mut self) -> bool {
+        let Some(unread) = self.unread.take() else { return true };
+        Box::pin(body::discard(unread, self.expects_continue)).await
+    }
+}
+
 impl Line {
     /// The reply, unless the client has left and nobody is there to read it. `rules` are the connection's: those of the
     /// service are set there as soon as it is known.
@@ -100,14 +112,14 @@ impl Line {
         let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, at);
 
         let expects_continue = headers.contains_key(EXPECT);
-        let mut found = Found { rules, expose: None, unread: Some(body), expects_continue };
+        let mut found = Found { rules, expose: None, cors: None, unread: Some(body), expects_continue };
         let outcome = {
             let answering = pin!(self.answer(headers, fault, ends, &mut exchange, &mut found));
             caught(answering).await
         };
         let outcome = outcome.unwrap_or_else(|panic| Err(Refusal::Internal { cause: panic_message(&*panic) }));
         let times = exchange.times();
-        let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose };
+        let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose, cors: found.cors.take() };
         let reply = match outcome {
             Ok(Outcome::Forwarded(answer, entered)) => {
                 let (status, account) = (answer.parts.status.as_u16(), exchange.detach(Arc::clone(&self.ledger)));
@@ -120,6 +132,11 @@ impl Line {
                 exchange.settle(times, status, code, "", size);
                 render::answer(*answer, about)
             }
+            Ok(Outcome::Preflight(headers)) => {
+                let reply = render::preflight(*headers, about, found.discard().await);
+                exchange.settle(times, reply.status.as_u16(), "", "", 0);
+                reply
+            }
             Err(refusal) => {
                 let row = refusal.row();
                 if matches!(refusal, Refusal::ClientClosed) {
@@ -127,9 +144,7 @@ impl Line {
                     return Err(ClientGone);
                 }
                 let can_go_on = match found.unread {
-                    Some(unread) if row.connection == Connection::Keep => {
-                        Box::pin(body::discard(unread, found.expects_continue)).await
-                    }
+                    Some(_) if row.connection == Connection::Keep => found.discard().await,
                     _ => !exchange.is_unfinished(),
                 };
                 let reply = render::refusal(&refusal, about, can_go_on);
@@ -142,7 +157,7 @@ impl Line {
 
     async fn answer(
         &self,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         fault: Option<HeadFault>,
         ends: Ends,
         exchange: &mut Exchange<'_>,
@@ -165,7 +180,13 @@ impl Line {
             }
         };
         exchange.belongs_to(Owner::Service(service.clone()));
-        let Chosen { version, account, mirror } = state.choose().map_err(Refusal::from_phase)?;
+        let chosen = state.choose();
+        let cors = chosen.as_ref().map_or_else(|_| state.cors(), |chosen| chosen.version.spec.sandbox().cors.as_ref());
+        found.cors = cors.map(|rules| CrossOrigin::of(rules, &headers));
+        if let Some(answer) = found.cors.as_ref().and_then(|cors| cors.preflight(exchange.method(), &headers)) {
+            return Ok(Outcome::Preflight(Box::new(answer)));
+        }
+        let Chosen { version, account, mirror } = chosen.map_err(Refusal::from_phase)?;
         exchange.answered_by(version.number, account);
         let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
         found.expose = Some(sandbox.expose);
@@ -190,6 +211,7 @@ impl Line {
         };
         let body = body::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive).await?;
         exchange.received(body.len());
+        let mut headers = Headers::from(headers);
         let body = match packing {
             None => body,
             Some(packing) => {
@@ -203,11 +225,9 @@ impl Line {
         let ticket = version.admit(deadline).await.map_err(|why| Refusal::not_admitted(why, rpc))?;
         let began = exchange.admitted(ticket.has_waited());
         if !caller.is_anybody() {
-            // It was for the host; a processor has no business with its callers' secrets.
-            headers.remove(AUTHORIZATION);
+            headers.withhold_authorization();
         }
-        remove_the_hosts(&mut headers);
-        let wanted = Wanted::of(&headers, sandbox.compress_responses);
+        let wanted = Wanted::of(headers.received(), sandbox.compress_responses);
         if let (Some(mirror), Some(registry)) = (mirror, &self.services.local)
             && let Some(place) = mirror.place(service.metrics())
         {
@@ -293,15 +313,6 @@ impl Line {
         let authenticated =
             self.attempts.bound(peer, state.token_strength(), || state.authenticate(headers, target(uri)));
         authenticated.map_err(Refusal::from)
-    }
-}
-
-/// Takes out what a processor would believe to be the host's own word.
-fn remove_the_hosts(headers: &mut HeaderMap) {
-    let is_ours = |name: &&HeaderName| name.as_str().starts_with("x-bulkhead-");
-    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
-    for name in ours {
-        headers.remove(name);
     }
 }
 

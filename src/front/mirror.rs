@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::{Method, Uri};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::exchange::{Exchange, Ledger};
 use super::refusal::Refusal;
-use crate::call::{Answer, RequestId};
+use crate::call::{Answer, Headers, RequestId};
 use crate::registry::{Chosen, Registry, Version};
 use crate::telemetry::ServiceMetrics;
 
@@ -22,12 +22,13 @@ pub(super) struct Copied {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) path_start: usize,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Headers,
     pub(super) body: Bytes,
 }
 
 impl Copied {
-    /// Sends it in a task of its own. Where the target does not run or has no room, `source` is told that it was dropped.
+    /// Sends it in a task of its own. `source` is told that it was sent, or that it was dropped because the target does not run or has
+    /// no room.
     pub(super) fn send(
         self,
         target: Box<str>,
@@ -46,6 +47,7 @@ impl Copied {
             };
             let (request_id, method, uri) = (self.request_id, self.method, self.uri);
             let mut exchange = Exchange::begin(&ledger, request_id, method, uri, Instant::now());
+            source.mirror_sent();
             exchange.mirrors(service);
             exchange.answered_by(version.number, account);
             exchange.received(self.body.len());
@@ -69,7 +71,7 @@ async fn answer(
     version: &Version,
     exchange: &mut Exchange<'_>,
     path_start: usize,
-    headers: HeaderMap,
+    headers: Headers,
     body: Bytes,
 ) -> Result<Box<Answer>, Refusal> {
     let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());

@@ -7,12 +7,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 
 use super::aside::Aside;
-use super::digest::{CONTENT_MD5, Claim, Hashed};
+use super::digest::{Claim, Hashed};
 use super::refusal::Refusal;
+use crate::call::Headers;
 use crate::coding::{Coding, Effort, Fault, decode};
 use crate::config::Decompressor;
 use crate::quoted::Quoted;
@@ -27,11 +28,14 @@ const BRIEF_OUTPUT: usize = 256 << 10;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Packing {
     /// In the order in which they were applied; filled from the front.
-    codings: [Option<Coding>; MAX_CODINGS],
-    /// The codings are what the service's file says, not the request.
-    is_assumed: bool,
+    codings: [Option<Named>; MAX_CODINGS],
     claim: Option<Claim>,
+    /// `Content-Encoding` was sent, whatever it names.
+    is_told: bool,
 }
+
+/// A coding by the name that the request or the service file has for it, which errors repeat.
+type Named = (&'static str, Coding);
 
 /// Bounds of unpacking.
 #[derive(Clone, Copy)]
@@ -45,13 +49,13 @@ impl Packing {
     /// What the headers say, and for those that say nothing the service; `None` for a body that came as it is.
     pub(super) fn of(headers: &HeaderMap, decompressor: Option<Decompressor>) -> Result<Option<Self>, Refusal> {
         let claim = Claim::of(headers)?;
-        let is_assumed = !headers.contains_key(CONTENT_ENCODING);
-        let codings = match is_assumed {
-            false => listed(headers)?,
-            true => [decompressor.map(Coding::from), None, None],
+        let is_told = headers.contains_key(CONTENT_ENCODING);
+        let codings = match is_told {
+            true => listed(headers)?,
+            false => [decompressor.map(Decompressor::named), None, None],
         };
-        let is_plain = claim.is_none() && codings[0].is_none();
-        Ok((!is_plain).then_some(Self { codings, is_assumed, claim }))
+        let is_plain = claim.is_none() && codings[0].is_none() && !is_told;
+        Ok((!is_plain).then_some(Self { codings, claim, is_told }))
     }
 
     /// The body as the processor is to see it, with headers that go with it.
@@ -60,9 +64,10 @@ impl Packing {
         body: Bytes,
         is_signed: bool,
         bounds: Bounds,
-        headers: &mut HeaderMap,
+        headers: &mut Headers,
         aside: &Aside,
     ) -> Result<Bytes, Refusal> {
+        let is_told = self.is_told;
         let briefly = (body.len() <= BRIEF_INPUT)
             .then(|| self.unpack(&body, is_signed, bounds.bytes, &Effort::brief(BRIEF_OUTPUT)))
             .flatten();
@@ -75,12 +80,16 @@ impl Packing {
                 aside.run(bounds.deadline, work).await.flatten().ok_or(overdue)?
             }
         };
-        // Nothing to undo, or nothing that was done.
-        let Some(unpacked) = unpacked? else { return Ok(body) };
-        headers.remove(CONTENT_ENCODING);
-        headers.remove(TRANSFER_ENCODING);
-        headers.remove(CONTENT_MD5);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(unpacked.len()));
+        let Some(unpacked) = unpacked? else {
+            // Nothing to undo, or nothing that was done, whatever the header says.
+            match is_told {
+                true if body.is_empty() => headers.unpacked(0),
+                true => headers.withhold_encoding(),
+                false => {}
+            }
+            return Ok(body);
+        };
+        headers.unpacked(unpacked.len());
         Ok(unpacked.into())
     }
 
@@ -96,11 +105,11 @@ impl Packing {
         let may_be_plain = match self.claim.map(|claim| claim.check(body, is_signed)) {
             Some(Err(refusal)) => return Some(Err(refusal)),
             Some(Ok(Hashed::ItsSnappy)) => return Some(Ok(None)),
-            Some(Ok(Hashed::Unknown)) => self.is_assumed,
+            Some(Ok(Hashed::Unknown)) => !self.is_told,
             Some(Ok(Hashed::Body)) | None => false,
         };
         let mut unpacked: Option<Vec<u8>> = None;
-        for coding in self.codings.iter().rev().flatten() {
+        for (name, coding) in self.codings.iter().rev().flatten() {
             let packed = unpacked.as_deref().unwrap_or(body);
             // What was not sent was not compressed either.
             if packed.is_empty() {
@@ -110,8 +119,9 @@ impl Packing {
                 Ok(plain) => unpacked = Some(plain),
                 Err(Fault::TooLarge) => return Some(Err(Refusal::DecodedTooLarge { limit })),
                 Err(Fault::Corrupt { .. }) if may_be_plain => return Some(Ok(None)),
-                Err(corrupt @ Fault::Corrupt { .. }) => {
-                    return Some(Err(Refusal::BadBody(format!("the body is {corrupt}").into())));
+                Err(Fault::Corrupt { at, why }) => {
+                    let place = at.map(|at| format!(" at byte {at}")).unwrap_or_default();
+                    return Some(Err(Refusal::BadBody(format!("the body is not valid {name}{place}: {why}").into())));
                 }
                 Err(Fault::Outgrown | Fault::Stopped) => return None,
             }
@@ -121,32 +131,35 @@ impl Packing {
 }
 
 /// The codings of `Content-Encoding`, whose values are one list (RFC 9110 §8.4). `identity` is none.
-fn listed(headers: &HeaderMap) -> Result<[Option<Coding>; MAX_CODINGS], Refusal> {
+fn listed(headers: &HeaderMap) -> Result<[Option<Named>; MAX_CODINGS], Refusal> {
     let mut codings = [None; MAX_CODINGS];
     let mut places = codings.iter_mut();
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     for name in names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")) {
-        let coding = Coding::named(name).ok_or_else(|| Refusal::CodingUnknown { given: Quoted(name).to_string() })?;
+        let coding = Coding::known(name).ok_or_else(|| Refusal::CodingUnknown { given: Quoted(name).to_string() })?;
         *places.next().ok_or(Refusal::TooManyCodings { most: MAX_CODINGS })? = Some(coding);
     }
     Ok(codings)
 }
 
-impl From<Decompressor> for Coding {
-    fn from(decompressor: Decompressor) -> Self {
-        match decompressor {
-            Decompressor::Zlib => Self::Deflate,
-            Decompressor::Gzip => Self::Gzip,
-            Decompressor::Snappy => Self::Snappy,
-            Decompressor::Zstd => Self::Zstd,
-            Decompressor::Lz4 => Self::Lz4,
+impl Decompressor {
+    /// The coding, by the name that service files have for it.
+    const fn named(self) -> Named {
+        match self {
+            Self::Zlib => ("zlib", Coding::Deflate),
+            Self::Gzip => ("gzip", Coding::Gzip),
+            Self::Snappy => ("snappy", Coding::Snappy),
+            Self::Zstd => ("zstd", Coding::Zstd),
+            Self::Lz4 => ("lz4", Coding::Lz4),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn packing(values: &[&'static str], decompressor: Option<Decompressor>) -> Result<Option<Packing>, Refusal> {
@@ -159,7 +172,8 @@ mod tests {
 
     fn codings(values: &[&'static str], decompressor: Option<Decompressor>) -> Vec<Coding> {
         let packing = packing(values, decompressor).unwrap();
-        packing.map(|packing| packing.codings.into_iter().flatten().collect()).unwrap_or_default()
+        let codings = packing.map(|packing| packing.codings).unwrap_or_default();
+        codings.into_iter().flatten().map(|(_, coding)| coding).collect()
     }
 
     #[test]

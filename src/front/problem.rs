@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use super::exchange::Times;
 use super::refusal::{Refusal, title};
 use super::reply::About;
+use crate::problem::ErrorMember;
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -28,6 +29,7 @@ struct Problem<'a> {
     /// The guest's frames, innermost first.
     #[serde(skip_serializing_if = "Option::is_none")]
     stack: Option<Vec<&'a str>>,
+    error: ErrorMember<'a>,
 }
 
 #[derive(Serialize)]
@@ -55,16 +57,18 @@ pub(super) fn body(refusal: &Refusal, about: &About) -> Bytes {
         Refusal::ProcessorException { stack, .. } if about.expose.is_some_and(|expose| expose.stack) => stack.as_str(),
         _ => "",
     };
+    let detail = refusal.detail();
     let problem = Problem {
         r#type: "about:blank",
         title: title(status),
         status: row.status,
-        detail: &refusal.detail(),
+        detail: &detail,
         code: row.code,
         request_id: about.request_id.as_str(),
         hint: refusal.hint(),
         spent_ms: is_of_time.then_some(SpentMs { receive, queue, run }),
         stack: (!stack.is_empty()).then(|| stack.lines().collect()),
+        error: ErrorMember::new(row.status, row.code, &detail),
     };
     // Text and numbers always become JSON.
     serde_json::to_vec(&problem).unwrap_or_default().into()

@@ -27,6 +27,15 @@ pub(super) fn answer(answer: Answer, about: About) -> Box<Reply> {
     Box::new(Reply { status, reason: None, headers, written: Some(written), about, content })
 }
 
+/// The answer to a preflight request, which has no body.
+pub(super) fn preflight(mut headers: HeaderMap, about: About, can_go_on: bool) -> Box<Reply> {
+    if !can_go_on {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let content = Content::Whole(Bytes::new());
+    Box::new(Reply { status: StatusCode::NO_CONTENT, reason: None, headers, written: None, about, content })
+}
+
 /// An upstream's answer, as it is.
 pub(super) fn forwarded(mut parts: Parts, body: Relayed, about: About) -> Box<Reply> {
     let reason = parts.extensions.remove();

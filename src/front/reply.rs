@@ -6,6 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 
+use super::cors::CrossOrigin;
 use super::exchange::Times;
 use super::http1::Outgoing;
 use super::refusal::title;
@@ -46,6 +47,8 @@ pub(super) struct About {
     pub(super) times: Times,
     pub(super) fuel: Option<u64>,
     pub(super) expose: Option<Expose>,
+    /// Where pages of other origins may call the service.
+    pub(super) cors: Option<Box<CrossOrigin>>,
 }
 
 impl Reply {
@@ -59,8 +62,14 @@ impl Reply {
 
     /// Every header but those that frame the message.
     pub(super) fn each_header(&self, mut write: impl FnMut(&HeaderName, &[u8])) {
+        let About { request_id, times, fuel, expose, cors } = &self.about;
         for (name, value) in &self.headers {
-            write(name, value.as_bytes());
+            if cors.is_none() || !CrossOrigin::is_ours(name) {
+                write(name, value.as_bytes());
+            }
+        }
+        if let Some(cors) = cors {
+            cors.each_header(&mut write);
         }
         if let Some(written) = &self.written {
             write(&CONTENT_TYPE, written.content_type.as_bytes());
@@ -71,7 +80,6 @@ impl Reply {
                 }
             }
         }
-        let About { request_id, times, fuel, expose } = &self.about;
         write(&REQUEST_ID, request_id.as_str().as_bytes());
         let Some(expose) = expose else { return };
         if expose.timing {

@@ -25,7 +25,7 @@ impl Why {
             Self::Draining => ("the host is ending, and all its connections are taken", "draining"),
         };
         let body = format!(
-            r#"{{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"{detail}","code":"{code}"}}"#
+            r#"{{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"{detail}","code":"{code}","error":{{"message":"{detail}","type":"server_error","code":"{code}"}}}}"#
         );
         let length = body.len();
         format!(
@@ -80,7 +80,8 @@ mod tests {
                 client.read_to_string(&mut said).unwrap();
                 let (head, body) = said.split_once("\r\n\r\n").unwrap();
                 assert!(head.contains(&format!("content-length: {}", body.len())), "{} {head}", body.len());
-                assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], code);
+                let problem = serde_json::from_str::<serde_json::Value>(body).unwrap();
+                assert_eq!((&problem["code"], &problem["error"]["code"]), (&code.into(), &code.into()));
             }
             drop(clients);
             lingering.over().await;

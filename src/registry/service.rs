@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::mirror::{COPIES_UNDER_WAY, Mirror};
 use super::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
-use crate::config::Strength;
+use crate::config::{Cors, ServiceFile, Strength};
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
 use crate::threads::{Held, Spread};
@@ -31,6 +31,8 @@ pub struct State {
     mirror: Option<Arc<Mirror>>,
     /// Those of the record, ready to be compared; `None` for a public service.
     tokens: Option<Arc<Tokens>>,
+    /// As the record's file says, for answers while no version is at work.
+    cors: Option<Arc<Cors>>,
 }
 
 /// A service and what it was when it was looked at.
@@ -78,7 +80,19 @@ impl State {
     fn new(record: Record, phase: Phase, copies: &Arc<Semaphore>) -> Self {
         let mirror = record.mirror.as_ref().map(|mirror| Arc::new(Mirror::new(mirror, Arc::clone(copies))));
         let tokens = record.token.clone().map(|token| Arc::new(Tokens::new(token, record.previous_token.clone())));
-        Self { record: Arc::new(record), phase, mirror, tokens }
+        let cors = ServiceFile::from_value(&record.file).ok().and_then(|file| file.spec().sandbox().cors.clone());
+        Self { record: Arc::new(record), phase, mirror, tokens, cors }
+    }
+
+    /// The same in another phase.
+    fn in_phase(&self, phase: Phase) -> Self {
+        let (record, tokens, mirror) = (Arc::clone(&self.record), self.tokens.clone(), self.mirror.clone());
+        Self { record, phase, mirror, tokens, cors: self.cors.clone() }
+    }
+
+    /// What browsers are told of other pages' requests while no version is at work.
+    pub fn cors(&self) -> Option<&Arc<Cors>> {
+        self.cors.as_ref()
     }
 
     /// The version whose turn it is to answer, and that goes on answering for whoever holds it.
@@ -145,19 +159,15 @@ impl Service {
 
     /// A service that is being brought up may change its tokens meanwhile, so each goes on from what the other left.
     pub(super) fn enter(&self, phase: &Phase) {
-        let old = self.state.rcu(|state| {
-            let (record, tokens, mirror) = (Arc::clone(&state.record), state.tokens.clone(), state.mirror.clone());
-            State { record, phase: phase.clone(), mirror, tokens }
-        });
+        let old = self.state.rcu(|state| state.in_phase(phase.clone()));
         retire_all_but(phase, &old.phase);
     }
 
     /// The start of the host has come to this service. Whoever has changed its phase meanwhile knew better.
     pub(super) fn come_up(&self, phase: &Phase) {
         self.state.rcu(|state| {
-            let (record, tokens, mirror) = (Arc::clone(&state.record), state.tokens.clone(), state.mirror.clone());
-            let phase = if matches!(state.phase, Phase::Starting) { phase } else { &state.phase }.clone();
-            State { record, phase, mirror, tokens }
+            let phase = if matches!(state.phase, Phase::Starting) { phase } else { &state.phase };
+            state.in_phase(phase.clone())
         });
     }
 

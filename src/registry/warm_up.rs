@@ -157,7 +157,7 @@ impl Request {
             // The processor sees what follows the service's name: nothing.
             uri: Uri::from_static("/"),
             path_start: 1,
-            headers,
+            headers: headers.into(),
             body: self.body.clone(),
             request_id: RequestId::generate(),
             deadline: end.min(Instant::now() + spec.rpc().keepalive * PATIENCE),

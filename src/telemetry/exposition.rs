@@ -62,6 +62,9 @@ pub struct HostNumbers {
     pub log_lines_lost: u64,
 }
 
+/// Codes of requests that were answered: with 200, and with a status that a processor or an upstream has chosen.
+const ANSWERS: [&str; 3] = ["", "processor_status", "upstream_status"];
+
 struct View {
     services: Vec<Seen>,
     upstreams: Vec<UpstreamSeen>,
@@ -113,13 +116,8 @@ impl View {
         let accepted = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.accepted);
         self.counter(encoder, "requests_accepted", "requests that came in", accepted)?;
         let fuel = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.fuel);
-        self.counter(encoder, "fuel", "fuel burnt by processors", fuel)?;
-        self.counter(
-            encoder,
-            "initialize_failures",
-            "guests that could not be made to replace others",
-            of(|m| &m.initialize_failures),
-        )?;
+        self.counter(encoder, "fuel", "fuel burnt by requests", fuel)?;
+        self.counter(encoder, "initialize_failures", "guests that could not be made", of(|m| &m.initialize_failures))?;
         self.counter(
             encoder,
             "log_dropped",
@@ -131,6 +129,8 @@ impl View {
         self.counter(encoder, "requests_mirrored", help, of(|m| &m.mirrored))?;
         let help = "copies of requests dropped because their target had no room, or because too many were under way";
         self.counter(encoder, "mirror_dropped", help, of(|m| &m.mirror_dropped))?;
+        let help = "copies of this service's requests that were sent to another service";
+        self.counter(encoder, "mirror_sent", help, of(|m| &m.mirror_sent))?;
 
         let help = "requests by the status they ended with; 499 means the client left first";
         let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
@@ -144,7 +144,7 @@ impl View {
                 family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
-        let help = "requests since a canary began, by the version that answered and the status";
+        let help = "requests since a canary began, by the version whose turn it was and the status";
         let mut family = encoder.encode_descriptor("version_requests", help, None, MetricType::Counter)?;
         for seen in &self.services {
             for (version, status, count) in &seen.by_version {
@@ -153,12 +153,13 @@ impl View {
                 family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
             }
         }
-        self.counts(encoder, "refusals", "requests that got no answer of a processor, by code", "code", |m| {
+        let help = "requests that got no answer of a processor or an upstream, by code";
+        self.counts(encoder, "refusals", help, "code", |m| {
             let mut by_code = BTreeMap::new();
             for ((_, code), count) in m.ended() {
                 *by_code.entry(code).or_default() += count;
             }
-            by_code.remove("");
+            by_code.retain(|code, _| !ANSWERS.contains(code));
             by_code
         })?;
         let help = "guests given up and replaced, by fault";
@@ -203,9 +204,9 @@ impl View {
     fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Which = fn(&Frequent) -> &Histogram;
         let phases: [(&str, &str, Which); 3] = [
-            ("request_receive", "from the first byte of a request to the last", |m| &m.receive),
-            ("request_queue", "waiting for a worker", |m| &m.queue),
-            ("request_run", "in the processor", |m| &m.run),
+            ("request_receive", "from the first byte of a request until its body is there and decoded", |m| &m.receive),
+            ("request_queue", "waiting for a worker, or at a gateway for a connection to an upstream", |m| &m.queue),
+            ("request_run", "in the processor, or at a gateway with the upstream", |m| &m.run),
         ];
         for (name, help, histogram) in phases {
             let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
@@ -225,7 +226,7 @@ impl View {
 
     /// Services that do not batch have none.
     fn batches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "requests that were answered together";
+        let help = "how many requests a batch has";
         let mut family = encoder.encode_descriptor("batch_size", help, None, MetricType::Histogram)?;
         for seen in &self.services {
             let snapshot = seen.metrics.batches.snapshot();
@@ -275,14 +276,21 @@ mod tests {
     #[test]
     fn exposition_counts_every_outcome_under_its_status() {
         let metrics = Arc::new(ServiceMetrics::default());
-        for (status, code) in [(200, None), (200, None), (499, Some("client_closed")), (450, Some("queue_full"))] {
+        for (status, code) in [
+            (200, None),
+            (200, None),
+            (499, Some("client_closed")),
+            (450, Some("queue_full")),
+            (422, Some("processor_status")),
+        ] {
             metrics.accepted();
             metrics.settled(status, code);
         }
+        metrics.mirror_sent();
         metrics.restarted("panic");
         metrics.recycled("memory");
         metrics.initialize_failed();
-        assert_eq!(metrics.account(), (4, 4));
+        assert_eq!(metrics.account(), (5, 5));
         metrics.ran(Duration::from_millis(2), Some(7));
         let seen = Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)], by_version: vec![(2, 200, 3)] };
         let text = |format| {
@@ -303,11 +311,12 @@ mod tests {
         }
         assert!(openmetrics.ends_with("\n# EOF\n") && !plain.contains("# EOF") && !plain.contains("# UNIT"));
         for line in [
-            "bulkhead_requests_accepted_total{service=\"echo\"} 4",
+            "bulkhead_requests_accepted_total{service=\"echo\"} 5",
             "bulkhead_requests_total{service=\"echo\",status=\"200\"} 2",
             "bulkhead_requests_total{service=\"echo\",status=\"450\"} 1",
             "bulkhead_requests_total{service=\"echo\",status=\"499\"} 1",
             "bulkhead_refusals_total{service=\"echo\",code=\"queue_full\"} 1",
+            "bulkhead_mirror_sent_total{service=\"echo\"} 1",
             "bulkhead_instance_restarts_total{service=\"echo\",fault=\"panic\"} 1",
             "bulkhead_guests_recycled_total{service=\"echo\",reason=\"memory\"} 1",
             "bulkhead_initialize_failures_total{service=\"echo\"} 1",
@@ -322,5 +331,6 @@ mod tests {
         ] {
             assert!(text.iter().any(|found| found == line), "no line {line} in\n{plain}");
         }
+        assert!(!plain.contains("processor_status"), "a status of the processor's choice is an answer:\n{plain}");
     }
 }

@@ -19,6 +19,7 @@ pub struct ServiceMetrics {
     pub(super) log_dropped: AtomicU64,
     pub(super) batches: Sizes,
     pub(super) mirrored: AtomicU64,
+    pub(super) mirror_sent: AtomicU64,
     pub(super) mirror_dropped: AtomicU64,
 }
 
@@ -76,6 +77,11 @@ impl ServiceMetrics {
     /// A request is a copy of one for another service; it is accepted besides.
     pub fn mirrored(&self) {
         self.mirrored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A copy of a request was sent to another service.
+    pub fn mirror_sent(&self) {
+        self.mirror_sent.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A copy of a request could not be sent on.

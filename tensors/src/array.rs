@@ -2,6 +2,8 @@
 
 use std::mem::take;
 
+use half::{bf16, f16};
+
 use crate::element::Data;
 use crate::error::TensorError;
 use crate::proto::tensorflow::{ArrayDataType as Type, ArrayProto, ArrayShape};
@@ -52,31 +54,33 @@ fn read(mut array: ArrayProto, message: &'static str) -> Result<Tensor, TensorEr
     let (field, data) = match dtype {
         Type::DtInvalid => return Err(TensorError::NoType),
         Type::DtFloat => ("float_val", Data::F32(take(&mut array.float_val))),
+        // The SDKs have no lists for these: they send them as wider floats, and complex numbers as pairs.
+        Type::DtHalf => ("float_val", Data::F16(narrow_floats(&take(&mut array.float_val), name, f16::from_f32)?)),
+        Type::DtBfloat16 => {
+            ("float_val", Data::Bf16(narrow_floats(&take(&mut array.float_val), name, bf16::from_f32)?))
+        }
+        Type::DtComplex64 => ("float_val", Data::Complex64(pairs(&take(&mut array.float_val), name)?)),
         Type::DtDouble => ("double_val", Data::F64(take(&mut array.double_val))),
-        Type::DtInt8 => ("int_val", Data::I8(narrow(take(&mut array.int_val), name)?)),
-        Type::DtUint8 => ("int_val", Data::U8(narrow(take(&mut array.int_val), name)?)),
-        Type::DtInt16 => ("int_val", Data::I16(narrow(take(&mut array.int_val), name)?)),
-        Type::DtUint16 => ("int_val", Data::U16(narrow(take(&mut array.int_val), name)?)),
-        Type::DtInt32 => ("int_val", Data::I32(take(&mut array.int_val))),
+        Type::DtComplex128 => ("double_val", Data::Complex128(pairs(&take(&mut array.double_val), name)?)),
+        Type::DtInt8 | Type::DtQint8 => ("int_val", Data::I8(narrow(take(&mut array.int_val), name)?)),
+        Type::DtUint8 | Type::DtQuint8 => ("int_val", Data::U8(narrow(take(&mut array.int_val), name)?)),
+        Type::DtInt16 | Type::DtQint16 => ("int_val", Data::I16(narrow(take(&mut array.int_val), name)?)),
+        Type::DtUint16 | Type::DtQuint16 => ("int_val", Data::U16(narrow(take(&mut array.int_val), name)?)),
+        Type::DtInt32 | Type::DtQint32 => ("int_val", Data::I32(take(&mut array.int_val))),
         Type::DtInt64 => ("int64_val", Data::I64(take(&mut array.int64_val))),
         Type::DtString => ("string_val", Data::Bytes(take(&mut array.string_val))),
         Type::DtBool => ("bool_val", Data::Bool(take(&mut array.bool_val))),
-        Type::DtComplex64
-        | Type::DtComplex128
-        | Type::DtBfloat16
-        | Type::DtHalf
-        | Type::DtQint8
-        | Type::DtQuint8
-        | Type::DtQint16
-        | Type::DtQuint16
-        | Type::DtQint32
-        | Type::DtResource
-        | Type::DtVariant => return Err(unsupported(name, message)),
+        Type::DtResource | Type::DtVariant => return Err(unsupported(name, message)),
     };
     if let Some((found, count)) = filled(&array) {
         return Err(TensorError::WrongField { type_name: name, field, found, count });
     }
-    Tensor::of_wire(array.array_shape.map(|shape| shape.dim).unwrap_or_default(), data)
+    let tensor = Tensor::of_wire(array.array_shape.map(|shape| shape.dim).unwrap_or_default(), data)?;
+    if is_quantized(dtype) { tensor.into_quantized() } else { Ok(tensor) }
+}
+
+fn is_quantized(dtype: Type) -> bool {
+    matches!(dtype, Type::DtQint8 | Type::DtQuint8 | Type::DtQint16 | Type::DtQuint16 | Type::DtQint32)
 }
 
 /// A list that has elements, and how many.
@@ -93,24 +97,52 @@ fn filled(array: &ArrayProto) -> Option<(&'static str, usize)> {
 }
 
 fn narrow<T: TryFrom<i32>>(values: Vec<i32>, type_name: &'static str) -> Result<Vec<T>, TensorError> {
-    let narrowed = values
-        .into_iter()
-        .enumerate()
-        .map(|(index, value)| T::try_from(value).map_err(|_| TensorError::OutOfRange { type_name, index, value }));
+    let narrowed = values.into_iter().enumerate().map(|(index, value)| {
+        T::try_from(value).map_err(|_| TensorError::OutOfRange { type_name, index, value: value.into() })
+    });
     narrowed.collect()
 }
 
+/// Rounds floats to a narrower type. A number that would become infinite does not fit.
+fn narrow_floats<T: Copy + Into<f32>>(
+    values: &[f32],
+    type_name: &'static str,
+    round: fn(f32) -> T,
+) -> Result<Vec<T>, TensorError> {
+    let narrowed = values.iter().enumerate().map(|(index, value)| match round(*value) {
+        narrow if narrow.into().is_infinite() && value.is_finite() => {
+            Err(TensorError::OutOfRange { type_name, index, value: f64::from(*value) })
+        }
+        narrow => Ok(narrow),
+    });
+    narrowed.collect()
+}
+
+/// Joins real and imaginary parts, which follow each other.
+fn pairs<T: Copy>(values: &[T], type_name: &'static str) -> Result<Vec<[T; 2]>, TensorError> {
+    match values.as_chunks() {
+        (pairs, []) => Ok(pairs.to_vec()),
+        _ => Err(TensorError::HalfPair { type_name, numbers: values.len() }),
+    }
+}
+
 fn write(tensor: Tensor, message: &'static str) -> Result<ArrayProto, TensorError> {
+    let is_quantized = tensor.is_quantized();
+    let either = |plain, quantized| if is_quantized { quantized } else { plain };
     let (dim, data) = tensor.into_parts();
     let mut array = ArrayProto { array_shape: Some(ArrayShape { dim }), ..ArrayProto::default() };
     let dtype = match data {
         Data::F32(values) => (array.float_val = values, Type::DtFloat).1,
+        Data::F16(values) => (array.float_val = values.into_iter().map(f32::from).collect(), Type::DtHalf).1,
+        Data::Bf16(values) => (array.float_val = values.into_iter().map(f32::from).collect(), Type::DtBfloat16).1,
+        Data::Complex64(values) => (array.float_val = values.into_flattened(), Type::DtComplex64).1,
         Data::F64(values) => (array.double_val = values, Type::DtDouble).1,
-        Data::I8(values) => (array.int_val = widen(values), Type::DtInt8).1,
-        Data::U8(values) => (array.int_val = widen(values), Type::DtUint8).1,
-        Data::I16(values) => (array.int_val = widen(values), Type::DtInt16).1,
-        Data::U16(values) => (array.int_val = widen(values), Type::DtUint16).1,
-        Data::I32(values) => (array.int_val = values, Type::DtInt32).1,
+        Data::Complex128(values) => (array.double_val = values.into_flattened(), Type::DtComplex128).1,
+        Data::I8(values) => (array.int_val = widen(values), either(Type::DtInt8, Type::DtQint8)).1,
+        Data::U8(values) => (array.int_val = widen(values), either(Type::DtUint8, Type::DtQuint8)).1,
+        Data::I16(values) => (array.int_val = widen(values), either(Type::DtInt16, Type::DtQint16)).1,
+        Data::U16(values) => (array.int_val = widen(values), either(Type::DtUint16, Type::DtQuint16)).1,
+        Data::I32(values) => (array.int_val = values, either(Type::DtInt32, Type::DtQint32)).1,
         Data::I64(values) => (array.int64_val = values, Type::DtInt64).1,
         Data::Bytes(values) => (array.string_val = values, Type::DtString).1,
         Data::Bool(values) => (array.bool_val = values, Type::DtBool).1,
@@ -157,6 +189,15 @@ mod tests {
             Tensor::vector(vec![i32::MIN, i32::MAX]),
             Tensor::vector(vec![i64::MIN, i64::MAX]),
             Tensor::vector(vec![Vec::new(), vec![0xff]]),
+            Tensor::vector(vec![f16::MIN, f16::from_f32(0.5), f16::INFINITY]),
+            Tensor::vector(vec![bf16::MAX, bf16::from_f32(0.5), bf16::NEG_INFINITY]),
+            Tensor::vector(vec![[1.0_f32, -1.0], [0.0, f32::MAX]]),
+            Tensor::vector(vec![[1.0_f64, -1.0], [0.0, f64::MAX]]),
+            Tensor::vector(vec![i8::MIN, i8::MAX]).into_quantized().unwrap(),
+            Tensor::vector(vec![0, u8::MAX]).into_quantized().unwrap(),
+            Tensor::vector(vec![i16::MIN, i16::MAX]).into_quantized().unwrap(),
+            Tensor::vector(vec![0, u16::MAX]).into_quantized().unwrap(),
+            Tensor::vector(vec![i32::MIN, i32::MAX]).into_quantized().unwrap(),
             Tensor::new(&[0, 3], Vec::<f32>::new()).unwrap(),
             Tensor::scalar(1_i32),
         ];
@@ -185,7 +226,9 @@ mod tests {
     #[test]
     fn types_that_are_none_or_cannot_be_sent_are_named() {
         assert_eq!(refused(array(Type::DtInvalid, &[])), "it does not say of which type its elements are");
-        assert_eq!(refused(array(Type::DtHalf, &[])), "there is no place for DT_HALF in TensorFlow messages");
+        for (dtype, name) in [(Type::DtResource, "DT_RESOURCE"), (Type::DtVariant, "DT_VARIANT")] {
+            assert_eq!(refused(array(dtype, &[])), format!("there is no place for {name} in TensorFlow messages"));
+        }
         let unknown = ArrayProto { dtype: 77, ..ArrayProto::default() };
         assert_eq!(refused(unknown), "its type is 77, which stands for none");
         let truths = torch::ArrayProto { dtype: Type::DtBool.into(), ..torch::ArrayProto::default() };
@@ -198,6 +241,36 @@ mod tests {
         assert_eq!(refused(wide), "element 1 is 300, which no DT_UINT8 can be");
         let negative = ArrayProto { int_val: vec![-1], ..array(Type::DtUint16, &[1]) };
         assert_eq!(refused(negative), "element 0 is -1, which no DT_UINT16 can be");
+        let quantized = ArrayProto { int_val: vec![128], ..array(Type::DtQint8, &[1]) };
+        assert_eq!(refused(quantized), "element 0 is 128, which no DT_QINT8 can be");
+        let large = ArrayProto { float_val: vec![0.0, 70_000.0], ..array(Type::DtHalf, &[2]) };
+        assert_eq!(refused(large), "element 1 is 70000, which no DT_HALF can be");
+    }
+
+    /// The Python SDK puts quantised integers into `int_val`, the Java SDK half-precision and complex numbers into
+    /// `float_val` and `double_val`.
+    #[test]
+    fn elements_are_read_from_where_the_sdks_put_them() {
+        let signed = [Type::DtInt8, Type::DtQint8, Type::DtInt16, Type::DtQint16, Type::DtInt32, Type::DtQint32];
+        let unsigned = [Type::DtUint8, Type::DtQuint8, Type::DtUint16, Type::DtQuint16];
+        for dtype in signed.into_iter().chain(unsigned) {
+            let sent = ArrayProto { int_val: vec![1, 2, 3], ..array(dtype, &[3]) };
+            let tensor = read_tensorflow(sent.clone()).unwrap();
+            assert_eq!(*tensor.to_f32().unwrap(), [1.0, 2.0, 3.0], "{dtype:?}");
+            assert_eq!(tensor.is_quantized(), dtype.as_str_name().starts_with("DT_Q"), "{dtype:?}");
+            assert_eq!(write_tensorflow(tensor), Ok(sent), "{dtype:?}");
+        }
+        for dtype in [Type::DtHalf, Type::DtBfloat16] {
+            let sent = ArrayProto { float_val: vec![0.5, -2.0], ..array(dtype, &[2]) };
+            let tensor = read_tensorflow(sent.clone()).unwrap();
+            assert_eq!(*tensor.to_f32().unwrap(), [0.5, -2.0], "{dtype:?}");
+            assert_eq!(write_tensorflow(tensor), Ok(sent), "{dtype:?}");
+        }
+        let complex = ArrayProto { float_val: vec![1.0, 2.0, 3.0, 4.0], ..array(Type::DtComplex64, &[2]) };
+        let tensor = read_tensorflow(complex).unwrap();
+        assert_eq!(tensor.elements::<[f32; 2]>().unwrap(), [[1.0, 2.0], [3.0, 4.0]]);
+        let complex = ArrayProto { double_val: vec![1.0, 2.0, 3.0], ..array(Type::DtComplex128, &[2]) };
+        assert_eq!(refused(complex), "it has 3 numbers, not a multiple of the 2 of a DT_COMPLEX128");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use half::{bf16, f16};
+
 /// A type that the elements of a tensor can have.
 pub trait Element: Sized + private::Sealed {
     const TYPE: ElementType;
@@ -112,6 +114,14 @@ elements! {
     U32(u32) = "u32",
     I64(i64) = "i64",
     U64(u64) = "u64",
+    /// Half precision, IEEE 754's binary16.
+    F16(f16) = "f16",
+    /// Half precision with the exponent of `f32`.
+    Bf16(bf16) = "bf16",
+    /// Complex numbers, each a real and an imaginary part.
+    Complex64([f32; 2]) = "complex64",
+    /// Complex numbers, each a real and an imaginary part.
+    Complex128([f64; 2]) = "complex128",
     Bool(bool) = "bool",
     /// Strings, which need not be text.
     Bytes(Vec<u8>) = "bytes",

@@ -42,7 +42,16 @@ pub enum TensorError {
     OutOfRange {
         type_name: &'static str,
         index: usize,
-        value: i32,
+        value: f64,
+    },
+    /// The real part of a complex number has no imaginary part behind it.
+    HalfPair {
+        type_name: &'static str,
+        numbers: usize,
+    },
+    /// Elements of this type are never quantised.
+    NotQuantizable {
+        found: ElementType,
     },
     /// The bytes end in the middle of an element.
     Ragged {
@@ -76,6 +85,12 @@ impl fmt::Display for TensorError {
             ),
             Self::OutOfRange { type_name, index, value } => {
                 write!(f, "element {index} is {value}, which no {type_name} can be")
+            }
+            Self::HalfPair { type_name, numbers } => {
+                write!(f, "it has {}, not a multiple of the 2 of a {type_name}", count(*numbers, "number"))
+            }
+            Self::NotQuantizable { found } => {
+                write!(f, "its elements are {found}; i8, u8, i16, u16 and i32 can be quantised")
             }
             Self::Ragged { type_name, size, bytes } => {
                 write!(f, "its raw_data has {}, not a multiple of the {size} of a {type_name}", count(*bytes, "byte"))

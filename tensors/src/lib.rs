@@ -9,6 +9,7 @@ mod element;
 mod error;
 pub mod onnx;
 mod proto;
+mod signature;
 mod tensor;
 pub mod tensorflow;
 pub mod torch;
@@ -17,5 +18,7 @@ pub use crate::{
     any::AnyRequest,
     element::{Data, Element, ElementType},
     error::{Error, TensorError},
+    signature::Signature,
     tensor::Tensor,
 };
+pub use half::{bf16, f16};

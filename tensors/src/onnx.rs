@@ -1,5 +1,6 @@
 //! What EAS's ONNX processor (HIE) takes and gives: named tensors in order, their elements as raw bytes.
 
+use half::{bf16, f16};
 use prost::Message as _;
 
 use crate::element::Data;
@@ -57,7 +58,7 @@ impl Message {
     }
 
     /// # Errors
-    /// When a tensor's elements are strings or booleans.
+    /// When a tensor's elements are strings, which have no place among raw bytes.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
         let tensors = self.tensors.into_iter().map(|(name, tensor)| match write(&tensor) {
             Ok((data_type, raw_data)) => {
@@ -81,7 +82,18 @@ fn read(tensor: TensorProto) -> Result<Tensor, TensorError> {
     let (name, raw) = (data_type.as_str_name(), tensor.raw_data);
     let data = match data_type {
         DataType::Undefined => return Err(TensorError::NoType),
-        DataType::Float16 => return Err(TensorError::UnsupportedType { name: name.to_owned(), message: ONNX }),
+        DataType::String => return Err(TensorError::UnsupportedType { name: name.to_owned(), message: ONNX }),
+        DataType::Float16 => Data::F16(numbers(&raw, f16::from_le_bytes, name)?),
+        DataType::Bfloat16 => Data::Bf16(numbers(&raw, bf16::from_le_bytes, name)?),
+        DataType::Complex64 => {
+            let part = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
+            Data::Complex64(numbers(&raw, |bytes: [u8; 8]| halves(&bytes).map(part), name)?)
+        }
+        DataType::Complex128 => {
+            let part = |bytes: &[u8; 8]| f64::from_le_bytes(*bytes);
+            Data::Complex128(numbers(&raw, |bytes: [u8; 16]| halves(&bytes).map(part), name)?)
+        }
+        DataType::Bool => Data::Bool(truths(&raw, name)?),
         DataType::Float => Data::F32(numbers(&raw, f32::from_le_bytes, name)?),
         DataType::Double => Data::F64(numbers(&raw, f64::from_le_bytes, name)?),
         DataType::Int8 => Data::I8(numbers(&raw, i8::from_le_bytes, name)?),
@@ -107,6 +119,22 @@ fn numbers<T, const SIZE: usize>(
     }
 }
 
+/// The two numbers that a complex one is made of.
+fn halves<const HALF: usize>(bytes: &[u8]) -> [&[u8; HALF]; 2] {
+    let (chunks, _) = bytes.as_chunks();
+    [&chunks[0], &chunks[1]]
+}
+
+/// A byte for each, 0 or 1.
+fn truths(raw: &[u8], type_name: &'static str) -> Result<Vec<bool>, TensorError> {
+    let truths = raw.iter().enumerate().map(|(index, byte)| match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(TensorError::OutOfRange { type_name, index, value: f64::from(*other) }),
+    });
+    truths.collect()
+}
+
 fn write(tensor: &Tensor) -> Result<(DataType, Vec<u8>), TensorError> {
     Ok(match tensor.data() {
         Data::F32(numbers) => (DataType::Float, numbers.iter().flat_map(|x| x.to_le_bytes()).collect()),
@@ -119,7 +147,16 @@ fn write(tensor: &Tensor) -> Result<(DataType, Vec<u8>), TensorError> {
         Data::U32(numbers) => (DataType::Uint32, numbers.iter().flat_map(|x| x.to_le_bytes()).collect()),
         Data::I64(numbers) => (DataType::Int64, numbers.iter().flat_map(|x| x.to_le_bytes()).collect()),
         Data::U64(numbers) => (DataType::Uint64, numbers.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        Data::Bool(_) | Data::Bytes(_) => {
+        Data::F16(numbers) => (DataType::Float16, numbers.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        Data::Bf16(numbers) => (DataType::Bfloat16, numbers.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        Data::Complex64(pairs) => {
+            (DataType::Complex64, pairs.as_flattened().iter().flat_map(|x| x.to_le_bytes()).collect())
+        }
+        Data::Complex128(pairs) => {
+            (DataType::Complex128, pairs.as_flattened().iter().flat_map(|x| x.to_le_bytes()).collect())
+        }
+        Data::Bool(truths) => (DataType::Bool, truths.iter().map(|truth| u8::from(*truth)).collect()),
+        Data::Bytes(_) => {
             let name = tensor.element_type().to_string();
             return Err(TensorError::UnsupportedType { name, message: ONNX });
         }
@@ -151,10 +188,29 @@ mod tests {
             .with("h", Tensor::vector(vec![0, u32::MAX]))
             .with("i", Tensor::vector(vec![i64::MIN, i64::MAX]))
             .with("j", Tensor::vector(vec![0, u64::MAX]))
+            .with("k", Tensor::vector(vec![f16::from_f32(0.5), f16::MIN, f16::NEG_INFINITY]))
+            .with("l", Tensor::vector(vec![bf16::from_f32(0.5), bf16::MAX]))
+            .with("m", Tensor::vector(vec![[0.5_f32, -1.0], [f32::MIN, 0.0]]))
+            .with("n", Tensor::vector(vec![[0.5_f64, -1.0], [f64::MIN, 0.0]]))
+            .with("o", Tensor::vector(vec![true, false]))
             .with("", Tensor::new(&[0, 3], Vec::<f32>::new()).unwrap());
         assert_eq!(Message::decode(&message.clone().encode().unwrap()), Ok(message));
-        let truth = Message::default().with("t", Tensor::scalar(true)).encode().unwrap_err();
-        assert_eq!(truth.to_string(), "tensor \"t\": there is no place for bool in ONNX messages");
+        let words = Message::default().with("t", Tensor::scalar(b"a".to_vec())).encode().unwrap_err();
+        assert_eq!(words.to_string(), "tensor \"t\": there is no place for bytes in ONNX messages");
+    }
+
+    /// Bytes as `numpy.float16`, `ml_dtypes.bfloat16`, `numpy.complex64` and `numpy.bool_` have them.
+    #[test]
+    fn raw_bytes_are_read_as_numpy_writes_them() {
+        let of = |data_type: DataType, raw: &[u8]| {
+            let tensor = TensorProto { raw_data: raw.to_vec(), ..tensor(data_type, &[2], 0) };
+            read(tensor).unwrap()
+        };
+        assert_eq!(*of(DataType::Float16, b"\x00\x38\x00\xc0").to_f32().unwrap(), [0.5, -2.0]);
+        assert_eq!(*of(DataType::Bfloat16, b"\x00\x3f\x00\xc0").to_f32().unwrap(), [0.5, -2.0]);
+        let complex = of(DataType::Complex64, b"\0\0\x80\x3f\0\0\0\xc0\0\0\0\0\0\0\0\x3f");
+        assert_eq!(complex.elements::<[f32; 2]>().unwrap(), [[1.0, -2.0], [0.0, 0.5]]);
+        assert_eq!(of(DataType::Bool, b"\x01\x00").elements::<bool>().unwrap(), [true, false]);
     }
 
     #[test]
@@ -168,9 +224,12 @@ mod tests {
             "tensors[0] \"x\": its shape [2, 2] has room for 4 elements, but it has 3"
         );
         assert!(refused(tensor(DataType::Undefined, &[], 0)).ends_with("does not say of which type its elements are"));
-        assert!(refused(tensor(DataType::Float16, &[1], 2)).contains("no place for FLOAT16 in ONNX messages"));
-        let unknown = TensorProto { data_type: 8, ..tensor(DataType::Float, &[1], 4) };
-        assert!(refused(unknown).contains("its type is 8, which stands for none"));
+        assert!(refused(tensor(DataType::String, &[1], 2)).contains("no place for STRING in ONNX messages"));
+        assert!(refused(tensor(DataType::Float16, &[1], 3)).contains("3 bytes, not a multiple of the 2 of a FLOAT16"));
+        let truth = TensorProto { raw_data: vec![7], ..tensor(DataType::Bool, &[1], 0) };
+        assert!(refused(truth).ends_with("element 0 is 7, which no BOOL can be"));
+        let unknown = TensorProto { data_type: 99, ..tensor(DataType::Float, &[1], 4) };
+        assert!(refused(unknown).contains("its type is 99, which stands for none"));
         let nameless = TensorProto { name: String::new(), ..tensor(DataType::Float, &[-4], 4) };
         assert_eq!(refused(nameless), "tensors[0]: dimension 0 of its shape is -4");
     }

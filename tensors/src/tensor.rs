@@ -8,6 +8,8 @@ use crate::error::{Error, TensorError};
 pub struct Tensor {
     shape: Vec<usize>,
     data: Data,
+    /// The integers stand for numbers that the model knows how to get from them.
+    is_quantized: bool,
 }
 
 impl Tensor {
@@ -26,7 +28,7 @@ impl Tensor {
     pub fn of_data(shape: Vec<usize>, data: Data) -> Result<Self, TensorError> {
         let room = shape.iter().try_fold(1_usize, |room, dim| room.checked_mul(*dim));
         match room {
-            Some(room) if room == data.len() => Ok(Self { shape, data }),
+            Some(room) if room == data.len() => Ok(Self { shape, data, is_quantized: false }),
             Some(room) => Err(TensorError::Shape { shape, room, elements: data.len() }),
             None => {
                 let dims = shape.into_iter().map(|dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
@@ -49,13 +51,32 @@ impl Tensor {
     /// A tensor of one dimension.
     #[must_use]
     pub fn vector<T: Element>(elements: Vec<T>) -> Self {
-        Self { shape: vec![elements.len()], data: T::wrap(elements) }
+        Self { shape: vec![elements.len()], data: T::wrap(elements), is_quantized: false }
     }
 
     /// A tensor of no dimension and one element.
     #[must_use]
     pub fn scalar<T: Element>(element: T) -> Self {
-        Self { shape: Vec::new(), data: T::wrap(vec![element]) }
+        Self { shape: Vec::new(), data: T::wrap(vec![element]), is_quantized: false }
+    }
+
+    /// The same integers, marked as quantised: in TensorFlow and Torch messages their type is `DT_QINT8` and the like.
+    ///
+    /// # Errors
+    /// When the elements are of a type that has no quantised one beside it.
+    pub fn into_quantized(self) -> Result<Self, TensorError> {
+        match self.element_type() {
+            ElementType::I8 | ElementType::U8 | ElementType::I16 | ElementType::U16 | ElementType::I32 => {
+                Ok(Self { is_quantized: true, ..self })
+            }
+            found => Err(TensorError::NotQuantizable { found }),
+        }
+    }
+
+    /// True where the message said so. Scale and zero point are not in messages: the model has them.
+    #[must_use]
+    pub fn is_quantized(&self) -> bool {
+        self.is_quantized
     }
 
     #[must_use]
@@ -89,14 +110,17 @@ impl Tensor {
         T::take(self.data).map_err(|data| wrong_type::<T>(data.element_type()))
     }
 
-    /// The elements as `f32`, whatever numbers they are; those that `f32` cannot hold exactly are rounded.
+    /// The elements as `f32`, whatever real numbers they are; those that `f32` cannot hold exactly are rounded. Quantised
+    /// integers come as they are.
     ///
     /// # Errors
-    /// When they are strings or booleans.
+    /// When they are strings, booleans or complex numbers.
     pub fn to_f32(&self) -> Result<Cow<'_, [f32]>, TensorError> {
         Ok(match &self.data {
             Data::F32(elements) => Cow::Borrowed(elements),
             Data::F64(elements) => elements.iter().map(|x| *x as f32).collect(),
+            Data::F16(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
+            Data::Bf16(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
             Data::I8(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
             Data::U8(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
             Data::I16(elements) => elements.iter().map(|x| f32::from(*x)).collect(),
@@ -105,8 +129,8 @@ impl Tensor {
             Data::U32(elements) => elements.iter().map(|x| *x as f32).collect(),
             Data::I64(elements) => elements.iter().map(|x| *x as f32).collect(),
             Data::U64(elements) => elements.iter().map(|x| *x as f32).collect(),
-            Data::Bool(_) | Data::Bytes(_) => {
-                return Err(TensorError::WrongType { wanted: "numbers", found: self.element_type() });
+            Data::Bool(_) | Data::Bytes(_) | Data::Complex64(_) | Data::Complex128(_) => {
+                return Err(TensorError::WrongType { wanted: "real numbers", found: self.element_type() });
             }
         })
     }
@@ -163,7 +187,7 @@ mod tests {
         assert_eq!(*tensor.to_f32().unwrap(), [0.5]);
         assert_eq!(tensor.into_elements::<f64>().unwrap(), [0.5]);
         let words = Tensor::vector(vec![b"a".to_vec()]);
-        assert_eq!(words.to_f32().unwrap_err().to_string(), "its elements are bytes, not numbers");
+        assert_eq!(words.to_f32().unwrap_err().to_string(), "its elements are bytes, not real numbers");
         assert_eq!(Tensor::scalar(true).shape(), &[0_usize; 0]);
     }
 
@@ -180,9 +204,23 @@ mod tests {
             Tensor::scalar(3_u64),
             Tensor::scalar(3_f32),
             Tensor::scalar(3_f64),
+            Tensor::scalar(half::f16::from_f32(3.0)),
+            Tensor::scalar(half::bf16::from_f32(3.0)),
+            Tensor::scalar(3_u8).into_quantized().unwrap(),
         ];
         for number in numbers {
             assert_eq!(*number.to_f32().unwrap(), [3.0], "{number:?}");
         }
+        assert!(Tensor::scalar([3_f32, 0.0]).to_f32().is_err(), "a complex number is no float");
+    }
+
+    #[test]
+    fn integers_of_up_to_32_bits_can_be_quantised() {
+        let tensor = Tensor::vector(vec![1_i8, 2]);
+        assert!(!tensor.is_quantized());
+        let quantized = tensor.clone().into_quantized().unwrap();
+        assert!(quantized.is_quantized() && quantized != tensor, "a message says which of the two it is");
+        let error = Tensor::scalar(1_i64).into_quantized().unwrap_err();
+        assert_eq!(error.to_string(), "its elements are i64; i8, u8, i16, u16 and i32 can be quantised");
     }
 }

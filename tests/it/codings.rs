@@ -51,6 +51,8 @@ fn a_service_undoes_what_its_file_or_the_request_names() {
             assert_eq!(post(&mut client, &service, "gzip", &coded(Coding::Gzip, &body)).body, body, "{name}");
             assert_eq!(post(&mut client, &service, "identity", &body).body, body, "{name}");
             assert_eq!(client.post(&service, b"").status, 200, "{name}: nothing was not compressed");
+            let padded = [&coded(Coding::Gzip, &body)[..], &[0; 1000]].concat();
+            assert_eq!(post(&mut client, &service, "gzip", &padded).body, body, "zeros behind gzip are padding");
         }
         let block = lz4_flex::block::compress(&body);
         let lz4 = Deployed { path: "/api/predict/lz4".into(), token: "t".into() };
@@ -92,6 +94,67 @@ fn a_processor_sees_a_body_that_was_never_compressed() {
     let sight = client.read("POST").json();
     assert!(!sight["headers"].to_string().contains("transfer-encoding"), "{sight}");
     assert!(sight["headers"].to_string().contains(&format!("[\"content-length\",\"{}\"]", deed.len())), "{sight}");
+}
+
+/// Headers in the order in which a processor is given them.
+fn seen(response: &Response) -> Vec<(String, String)> {
+    serde_json::from_value(response.json()["headers"].clone()).unwrap_or_else(|_| panic!("{}", response.text()))
+}
+
+#[test]
+fn a_processor_does_not_see_a_coding_that_nothing_was_in() {
+    let host = TestHost::start();
+    let faults = host.deploy("faults", "faults", json!({"token": "t", "sandbox": {"methods": ["GET", "POST"]}}));
+    let unpacking = host.deploy("unpacking", "faults", json!({"token": "t", "metadata.rpc.decompressor": "gzip"}));
+    let mut client = host.client();
+    for service in [&faults, &unpacking] {
+        for encoding in ["gzip", "zstd, gzip", "identity"] {
+            let headers = [("authorization", "t"), ("content-encoding", encoding)];
+            let path = format!("{}?do=inspect", service.path);
+            let response = client.send("POST", &path, &headers, b"");
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert!(!response.text().contains("content-encoding"), "{encoding}: {}", response.text());
+            let chunked = format!(
+                "POST {path} HTTP/1.1\r\nhost: t\r\nauthorization: t\r\ncontent-encoding: {encoding}\r\n\
+                 transfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+            );
+            client.write(chunked.as_bytes());
+            let response = client.read("POST");
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert!(!response.text().contains("content-encoding"), "{encoding}: {}", response.text());
+        }
+    }
+    // One that is in no coding is passed on as it is.
+    let deed = br#"{"do": "inspect"}"#;
+    let headers = [("authorization", "t"), ("content-encoding", "identity")];
+    let response = client.send("POST", &faults.path, &headers, deed);
+    assert_eq!(response.json()["body_bytes"], deed.len());
+    assert!(seen(&response).iter().all(|(name, _)| name != "content-encoding"), "{}", response.text());
+}
+
+/// To take a header out of the map put the last one into its place.
+#[test]
+fn a_processor_sees_headers_in_the_order_of_their_arrival() {
+    let host = TestHost::start();
+    let faults = host.deploy("faults", "faults", json!({"token": "t"}));
+    let body = coded(Coding::Gzip, br#"{"do": "inspect"}"#);
+    let length = body.len().to_string();
+    let headers = [
+        ("x-first", "1"),
+        ("authorization", "t"),
+        ("x-second", "2"),
+        ("x-bulkhead-fuel", "7"),
+        ("content-encoding", "gzip"),
+        ("x-third", "3"),
+        ("x-fourth", "4"),
+        ("content-type", "application/json"),
+        ("x-fifth", "5"),
+    ];
+    let response = host.client().send("POST", &faults.path, &headers, &body);
+    let seen = seen(&response);
+    let names: Vec<&str> = seen.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "host").collect();
+    let mine: Vec<&str> = names.iter().copied().filter(|name| *name != "content-length").collect();
+    assert_eq!(mine, ["x-first", "x-second", "x-third", "x-fourth", "content-type", "x-fifth"], "{length} {seen:?}");
 }
 
 /// The most memory that the host has had so far, in bytes.
@@ -154,6 +217,58 @@ fn what_breaks_off_or_makes_no_sense_is_400_and_says_where() {
     let cut = &coded(Coding::Gzip, &rows(1000))[..1000];
     let problem = post(&mut client, &echo, "gzip", cut).assert_problem(400, "bad_request");
     assert_eq!(problem["detail"], "the body is not valid gzip at byte 1000: it breaks off");
+}
+
+#[test]
+fn what_is_in_another_form_is_400_and_says_which_is_accepted_under_the_name_that_was_given() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut client = host.client();
+    let text = rows(3);
+    let sized = |plain: &[u8]| lz4_flex::block::compress_prepend_size(plain);
+    let lz4 = "accepted is LZ4 frames, or one LZ4 block without a size before it";
+    let cases = [
+        (
+            "snappy",
+            b"\xff\x06\0\0sNaPpY\0\x07\0\0abcdefg".to_vec(),
+            "it looks like framed Snappy; accepted is raw Snappy",
+        ),
+        ("x-snappy", b"\x82SNAPPY\0\0\0\0\x01".to_vec(), "SnappyOutputStream (xerial); accepted is raw Snappy"),
+        ("lz4", sized(&text), &*format!("it looks like an LZ4 block with its size before it; {lz4}")),
+        ("lz4", sized(&rows(40_000)), &*format!("it looks like an LZ4 block with its size before it; {lz4}")),
+        ("zlib", coded(Coding::Gzip, &text), "it looks like gzip; accepted is zlib (RFC 1950)"),
+        ("gzip", text.clone(), "it looks like text that is not compressed; accepted is gzip (RFC 1952)"),
+    ];
+    for (name, body, told) in &cases {
+        let problem = post(&mut client, &echo, name, body).assert_problem(400, "bad_request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with(&format!("the body is not valid {name}")) && detail.contains(told), "{detail}");
+    }
+    // The operator's word for it, where the request has none.
+    let zlib = host.deploy("zlib", "echo", decompressing("zlib"));
+    let cut = &coded(Coding::Deflate, &rows(1000))[..1000];
+    let problem = client.post(&zlib, cut).assert_problem(400, "bad_request");
+    assert_eq!(problem["detail"], "the body is not valid zlib at byte 1000: it breaks off");
+}
+
+/// The Java SDK asks zstd's frame for its content size before it decodes it, and LZ4's header for the length of the plain
+/// body; without them it hands on what came as if that were the answer.
+#[test]
+fn answers_tell_how_long_they_are_once_they_are_decoded() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let mut client = host.client();
+    for body in [rows(60), rows(40_000)] {
+        let zstd = ask(&mut client, &echo, Some("zstd"), "application/json", &body);
+        // The magic number, and a descriptor that is followed by a size (RFC 8878 §3.1.1.1.1).
+        assert_eq!(zstd.body[..4], [0x28, 0xb5, 0x2f, 0xfd]);
+        assert_ne!(zstd.body[4] & 0b1110_0000, 0, "there is a content size");
+        let lz4 = ask(&mut client, &echo, Some("lz4"), "application/json", &body);
+        assert_eq!(lz4.header("x-lz4-original-length"), Some(&*body.len().to_string()));
+        assert_eq!(lz4.body[..4], [0x04, 0x22, 0x4d, 0x18], "a frame, which it knows by its first bytes");
+        let gzip = ask(&mut client, &echo, Some("gzip"), "application/json", &body);
+        assert_eq!(gzip.header("x-lz4-original-length"), None);
+    }
 }
 
 #[test]

@@ -228,6 +228,10 @@ impl Response {
         assert_eq!(problem["title"], self.reason, "{text}");
         assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{text}");
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{text}");
+        // Clients of OpenAI's API show this one and nothing else.
+        let error = &problem["error"];
+        assert_eq!((&error["message"], &error["code"]), (&problem["detail"], &problem["code"]), "{text}");
+        assert!(error["type"].as_str().is_some_and(|kind| kind.ends_with("_error")), "{text}");
         problem
     }
 

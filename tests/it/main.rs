@@ -12,6 +12,7 @@ mod clock;
 mod codings;
 mod connections;
 mod control;
+mod cors;
 mod crash_block;
 mod crowd;
 mod deploys;

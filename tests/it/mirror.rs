@@ -52,6 +52,8 @@ fn copies_count_as_the_targets_requests_and_are_marked() {
     host.wait_for("the copies to be answered", || ended(&host, "shadow", 200) + dropped(&host, "source") == 20);
     assert_eq!((ended(&host, "source", 200), copies(&host, "shadow")), (20, ended(&host, "shadow", 200)));
     assert_eq!(copies(&host, "source"), 0);
+    let sent = |name: &str| host.metric(&format!("bulkhead_mirror_sent_total{{service=\"{name}\"}}"));
+    assert_eq!((sent("source"), sent("shadow")), (copies(&host, "shadow"), 0), "the source says where they came from");
     // What is asked for is in the body, and the copy has the body.
     let decline = br#"{"do":"status","status":422,"message":"no"}"#;
     send(&host, &source, 1, decline, 422);

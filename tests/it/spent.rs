@@ -59,7 +59,7 @@ async fn stopped_after_a_slice(program: &Arc<Program>) -> Spent {
         method: Method::POST,
         uri: Uri::from_static("/"),
         path_start: 1,
-        headers: HeaderMap::new(),
+        headers: HeaderMap::new().into(),
         body: Bytes::from_static(br#"{"do":"loop"}"#),
         request_id: RequestId::generate(),
         deadline: Instant::now() + Duration::from_secs(20),

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What the input is called where inputs have names. A single input may have any name.
-const INPUT: &str = "images";
+pub const INPUT: &str = "images";
 const SIDE: usize = 8;
 
 /// Pictures, and the form of the answer.
@@ -188,7 +188,7 @@ mod tests {
             "inputs[0]: it has not the shape of pictures: [64], [8, 8], [n, 64], [n, 8, 8] or [n, 1, 8, 8]; its shape is [2, 63]"
         );
         let words = Tensor::new(&[64], vec![b"7".to_vec(); 64]).unwrap();
-        assert_eq!(refused(&with(words), 400), "inputs[0]: its elements are bytes, not numbers");
+        assert_eq!(refused(&with(words), 400), "inputs[0]: its elements are bytes, not real numbers");
         let dark = Tensor::new(&[1, 64], vec![17_u8; 64]).unwrap();
         assert!(refused(&with(dark), 422).starts_with("inputs[0][0][0] is 17, not between 0 and 16; "));
         let both = torch::Request::default().with_input(images(&[64])).with_input(images(&[64]));

@@ -196,6 +196,59 @@ fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
             "sandbox.expose[0]",
             "found \"secrets\", expected one of timing, fuel, stack",
         ),
+        // Pages of other origins.
+        (
+            json!({"sandbox.cors": {"origins": ["https://a.example/"]}}),
+            "sandbox.cors.origins[0]",
+            "found \"https://a.example/\", expected \"*\", \"null\", or a scheme, a host in small letters",
+        ),
+        (
+            json!({"sandbox.cors": {"origins": "https://a.example"}}),
+            "sandbox.cors.origins",
+            "found \"https://a.example\", expected a list of at least one origin",
+        ),
+        (json!({"sandbox.cors": {"origins": []}}), "sandbox.cors.origins", "found a list of 0, expected a list of at"),
+        (
+            json!({"sandbox.cors": {"origins": ["*", "https://a.example"]}}),
+            "sandbox.cors.origins",
+            "expected either \"*\" alone or a list without it",
+        ),
+        (
+            json!({"sandbox.cors": {"origins": vec!["https://a.example"; 101]}}),
+            "sandbox.cors.origins",
+            "found a list of 101, expected at most 100",
+        ),
+        (
+            json!({"sandbox.cors": {"origins": ["*"], "credentials": true}}),
+            "sandbox.cors.credentials",
+            "true, while sandbox.cors.origins is \"*\": browsers refuse that",
+        ),
+        (
+            json!({"sandbox.cors": {"origins": ["https://a.example", "null"], "credentials": true}}),
+            "sandbox.cors.credentials",
+            "has \"null\", which any page can make its frames be",
+        ),
+        (
+            json!({"sandbox.cors": {"origins": ["*"], "headers": ["content type"]}}),
+            "sandbox.cors.headers[0]",
+            "found \"content type\", expected the name of a header",
+        ),
+        (
+            json!({"sandbox.cors": {"origins": ["*"], "methods": ["PUT"]}}),
+            "sandbox.cors.methods",
+            "found PUT, which is not among sandbox.methods: GET, POST",
+        ),
+        (
+            json!({"sandbox.cors": {"origins": ["*"], "max_age_s": 86_401}}),
+            "sandbox.cors.max_age_s",
+            "from 0 to 86400 (s)",
+        ),
+        (
+            json!({"sandbox.cors": {"credentials": true}}),
+            "sandbox.cors.credentials",
+            "given without sandbox.cors.origins",
+        ),
+        (json!({"sandbox.cors": {"origin": ["*"]}}), "sandbox.cors.origin", "did you mean sandbox.cors.origins?"),
         // Two spellings that disagree.
         (
             json!({"metadata": {"rpc": {"keepalive": 5}, "rpc.keepalive": 6}}),

@@ -301,6 +301,7 @@ mod tests {
                 times: Times { end: Instant::now(), receive: none, queue: none, run: none },
                 fuel: None,
                 expose: None,
+                cors: None,
             },
             content: Content::Whole(Bytes::from_static(body.as_bytes())),
         }

@@ -11,11 +11,13 @@ pub struct ArrayProto {
     pub dtype: i32,
     #[prost(message, optional, tag = "2")]
     pub array_shape: ::core::option::Option<ArrayShape>,
+    /// Also DT_HALF and DT_BFLOAT16, and DT_COMPLEX64 as pairs.
     #[prost(float, repeated, tag = "3")]
     pub float_val: ::prost::alloc::vec::Vec<f32>,
+    /// Also DT_COMPLEX128 as pairs.
     #[prost(double, repeated, tag = "4")]
     pub double_val: ::prost::alloc::vec::Vec<f64>,
-    /// All integers of at most 32 bits.
+    /// All integers of at most 32 bits, quantised ones as well.
     #[prost(int32, repeated, tag = "5")]
     pub int_val: ::prost::alloc::vec::Vec<i32>,
     #[prost(bytes = "vec", repeated, tag = "6")]
@@ -46,7 +48,7 @@ pub struct PredictResponse {
         ArrayProto,
     >,
 }
-/// The types of elements. Those without a list in ArrayProto cannot be sent.
+/// The types of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ArrayDataType {

@@ -14,6 +14,7 @@ pub struct TensorProto {
 }
 /// Nested message and enum types in `TensorProto`.
 pub mod tensor_proto {
+    /// The numbers are those of ONNX. EAS's own definition leaves out 8, 9 and those from 14 on.
     #[derive(
         Clone,
         Copy,
@@ -35,10 +36,15 @@ pub mod tensor_proto {
         Int16 = 5,
         Int32 = 6,
         Int64 = 7,
+        String = 8,
+        Bool = 9,
         Float16 = 10,
         Double = 11,
         Uint32 = 12,
         Uint64 = 13,
+        Complex64 = 14,
+        Complex128 = 15,
+        Bfloat16 = 16,
     }
     impl DataType {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -55,10 +61,15 @@ pub mod tensor_proto {
                 Self::Int16 => "INT16",
                 Self::Int32 => "INT32",
                 Self::Int64 => "INT64",
+                Self::String => "STRING",
+                Self::Bool => "BOOL",
                 Self::Float16 => "FLOAT16",
                 Self::Double => "DOUBLE",
                 Self::Uint32 => "UINT32",
                 Self::Uint64 => "UINT64",
+                Self::Complex64 => "COMPLEX64",
+                Self::Complex128 => "COMPLEX128",
+                Self::Bfloat16 => "BFLOAT16",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -72,10 +83,15 @@ pub mod tensor_proto {
                 "INT16" => Some(Self::Int16),
                 "INT32" => Some(Self::Int32),
                 "INT64" => Some(Self::Int64),
+                "STRING" => Some(Self::String),
+                "BOOL" => Some(Self::Bool),
                 "FLOAT16" => Some(Self::Float16),
                 "DOUBLE" => Some(Self::Double),
                 "UINT32" => Some(Self::Uint32),
                 "UINT64" => Some(Self::Uint64),
+                "COMPLEX64" => Some(Self::Complex64),
+                "COMPLEX128" => Some(Self::Complex128),
+                "BFLOAT16" => Some(Self::Bfloat16),
                 _ => None,
             }
         }

@@ -124,7 +124,7 @@ fn call(method: http::Method) -> Arc<Call> {
         method,
         uri: "/".parse().unwrap(),
         path_start: 0,
-        headers: http::HeaderMap::new(),
+        headers: http::HeaderMap::new().into(),
         body: bytes::Bytes::new(),
         request_id: RequestId::generate(),
         deadline: Instant::now() + Duration::from_secs(60),

@@ -88,3 +88,14 @@ fn tensors_get_the_same_answer_as_json() {
     let response = torch::Response::decode(&digits.process(Request::post(request)).unwrap().body).unwrap();
     assert_eq!(response.output(0).unwrap().elements::<i64>().unwrap(), labels);
 }
+
+#[test]
+fn a_get_without_a_body_is_answered_with_the_description() {
+    let mut digits = Digits::initialize(&model("digits.onnx")).unwrap();
+    let response = digits.process(Request::get()).unwrap();
+    assert_eq!(response.content_type.as_deref(), Some("application/json"));
+    let described: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!(described["inputs"][0], json!({ "name": "images", "shape": [-1, 64], "type": "DT_FLOAT" }));
+    let error = digits.process(Request::post("")).unwrap_err();
+    assert!(error.message().starts_with("the body is empty"), "a POST asks for digits: {error}");
+}

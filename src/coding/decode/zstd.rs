@@ -1,0 +1,211 @@
+//! Undoes zstd with the reference library, which alone decides what a valid frame is: it checks content sizes, checksums and
+//! reserved bits, and every byte that it gives out is one that other receivers get as well.
+
+use zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge;
+use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name, get_frame_content_size, is_error_kind};
+
+use super::{CUT_OFF, Fault, Output, PIECE, STREAM_COST};
+
+/// How far back every decoder must let a frame look (RFC 9659 §3). A body that may be larger may look back farther.
+const LEAST_WINDOW: usize = 8 << 20;
+/// The widest window that the library takes.
+const MOST_WINDOW_LOG: u32 = 31;
+
+/// Every frame of `coded`, one after the other.
+pub(super) fn decode(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
+    let corrupt = |at: usize, why: &str| Fault::Corrupt { at: Some(at), why: why.to_owned() };
+    let Some(mut decoder) = DCtx::try_create() else { return Err(corrupt(0, "there is no memory for a decoder")) };
+    // The window is allocated as large as a frame says, so it is bounded before.
+    let window_log = output.limit.max(LEAST_WINDOW).next_power_of_two().trailing_zeros().min(MOST_WINDOW_LOG);
+    let setting = decoder.set_parameter(DParameter::WindowLogMax(window_log));
+    setting.map_err(|code| corrupt(0, get_error_name(code)))?;
+
+    let mut piece = [0; PIECE];
+    // Where the current frame begins, how far it has been read, and what has come out of those before it.
+    let (mut frame, mut at, mut before) = (0, 0, 0);
+    // What the library asks for next: a header, or a block with the header of the one behind it. Given no more than that, it
+    // can be told where a fault lies, and does no more at once than the effort pays for.
+    let mut wanted = 1;
+    output.effort.spend(STREAM_COST)?;
+    loop {
+        let end = coded.len().min(at + wanted);
+        let mut input = InBuffer::around(&coded[at..end]);
+        let mut room = OutBuffer::around(&mut piece[..]);
+        let step = decoder.decompress_stream(&mut room, &mut input);
+        let (read, made) = (input.pos(), room.pos());
+        let next = step.map_err(|code| {
+            let is_wide = is_error_kind(code, ZSTD_error_frameParameter_windowTooLarge);
+            match get_frame_content_size(&coded[frame..]) {
+                Ok(Some(size)) if is_wide && size > output.limit as u64 => Fault::TooLarge,
+                _ if is_wide => corrupt(frame, &format!("it looks back more than {} bytes", 1_u64 << window_log)),
+                _ => corrupt(at, get_error_name(code)),
+            }
+        })?;
+        at += read;
+        output.take(&piece[..made])?;
+        if next == 0 {
+            // Two faults that the library passes over when it is fed in pieces, and not in one go.
+            if has_hollow_block(&coded[frame..at]) {
+                return Err(corrupt(frame, "it has a compressed block of no bytes"));
+            }
+            if let Ok(Some(size)) = get_frame_content_size(&coded[frame..])
+                && size != (output.bytes.len() - before) as u64
+            {
+                return Err(corrupt(frame, "its content size is not that of its content"));
+            }
+            if at == coded.len() {
+                return Ok(());
+            }
+            output.effort.spend(STREAM_COST)?;
+            (frame, wanted, before) = (at, 1, output.bytes.len());
+        } else {
+            if read == 0 && made == 0 {
+                return Err(corrupt(at, CUT_OFF));
+            }
+            // Blocks without content make no progress that is paid for elsewhere.
+            output.effort.spend(1)?;
+            wanted = next;
+        }
+    }
+}
+
+/// Looks through the blocks of a frame that has been read (RFC 8878 §3.1.1) for a compressed one of no bytes.
+fn has_hollow_block(frame: &[u8]) -> bool {
+    const COMPRESSED: u32 = 2;
+    const RLE: u32 = 1;
+    let (true, Some(descriptor)) = (frame.starts_with(&zstd_safe::MAGICNUMBER.to_le_bytes()), frame.get(4)) else {
+        return false;
+    };
+    let is_single = descriptor >> 5 & 1;
+    let dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let size = [usize::from(is_single), 2, 4, 8][usize::from(descriptor >> 6)];
+    let mut rest = frame.get(5 + usize::from(1 - is_single) + dictionary + size..).unwrap_or_default();
+    while let [one, two, three, blocks @ ..] = rest {
+        let header = u32::from_le_bytes([*one, *two, *three, 0]);
+        let (is_last, kind, size) = (header & 1 == 1, header >> 1 & 3, header >> 3);
+        if kind == COMPRESSED && size == 0 {
+            return true;
+        }
+        let bytes = if kind == RLE { 1 } else { size as usize };
+        rest = if is_last { &[] } else { blocks.get(bytes..).unwrap_or_default() };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Effort, Fault, decode};
+    use crate::coding::{Coding, encode};
+
+    const LIMIT: usize = 1 << 20;
+
+    fn decoded(coded: &[u8]) -> Result<Vec<u8>, Fault> {
+        decode(Coding::Zstd, coded, LIMIT, &Effort::brief(usize::MAX))
+    }
+
+    /// What the library makes of whole frames in one go.
+    fn reference(coded: &[u8]) -> Option<Vec<u8>> {
+        let mut plain = Vec::with_capacity(LIMIT);
+        zstd_safe::decompress(&mut plain, coded).ok().map(|_| plain)
+    }
+
+    fn bodies(random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
+        let text = (0..40).flat_map(|row| format!("{{\"row\": {row}, \"score\": 0.{row}}}\n").into_bytes()).collect();
+        vec![b"hello".to_vec(), text, vec![7; 3000], (0..500).map(|_| random.u8(..)).collect(), Vec::new()]
+    }
+
+    /// Frames with a checksum and without, with a content size and without.
+    fn frames(body: &[u8]) -> Vec<Vec<u8>> {
+        let switches = [(true, true), (true, false), (false, true), (false, false)];
+        let frame = |(checksum, size): (bool, bool)| {
+            let mut encoder = zstd_safe::CCtx::create();
+            encoder.set_parameter(zstd_safe::CParameter::ChecksumFlag(checksum)).unwrap();
+            encoder.set_parameter(zstd_safe::CParameter::ContentSizeFlag(size)).unwrap();
+            let mut coded = Vec::with_capacity(zstd_safe::compress_bound(body.len()));
+            encoder.compress2(&mut coded, body).unwrap();
+            coded
+        };
+        switches.into_iter().map(frame).collect()
+    }
+
+    /// A decoder that was lenient let one damaged frame in fifty through, some of them as other bytes than they are for
+    /// everybody else.
+    #[test]
+    fn damaged_frames_are_refused_or_what_the_reference_makes_of_them() {
+        let mut random = fastrand::Rng::with_seed(0x5a73_7464);
+        let frames: Vec<Vec<u8>> = bodies(&mut random).iter().flat_map(|body| frames(body)).collect();
+        let (mut refused, mut whole) = (0, 0);
+        for _ in 0..40_000 {
+            let mut coded = frames[random.usize(..frames.len())].clone();
+            if random.u8(..8) == 0 {
+                coded.extend_from_slice(&frames[random.usize(..frames.len())]);
+            }
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..coded.len());
+                match random.u8(..8) {
+                    0 => coded.truncate(at.max(1)),
+                    // The library takes nothing at all for no frames, which no body is.
+                    1 if coded.len() > 1 => drop(coded.remove(at)),
+                    2 => coded.insert(at, random.u8(..)),
+                    _ => coded[at] ^= 1 << random.u8(..8),
+                }
+            }
+            match (decoded(&coded), reference(&coded)) {
+                (Ok(ours), Some(theirs)) if ours == theirs => whole += 1,
+                // In one go the library looks neither at the width of a window nor at what a block may come to.
+                (Err(Fault::Corrupt { .. } | Fault::TooLarge), _) => refused += 1,
+                (ours, theirs) => panic!("{coded:?} is {ours:?}, and {theirs:?} for the reference"),
+            }
+        }
+        assert!(refused > 30_000 && whole > 100, "{refused} and {whole}: both ends are seen");
+    }
+
+    #[test]
+    fn a_false_content_size_a_reserved_bit_and_a_dictionary_are_refused() {
+        let whole = encode(Coding::Zstd, b"hello").unwrap();
+        // Magic number, descriptor (one segment, a size of one byte, a checksum), size.
+        assert_eq!(whole[4..6], [0b0010_0100, 5]);
+        for size in [0, 4, 6, 255] {
+            let mut wrong = whole.clone();
+            wrong[5] = size;
+            assert!(matches!(decoded(&wrong), Err(Fault::Corrupt { .. })), "{size}");
+        }
+        let mut reserved = whole.clone();
+        reserved[4] |= 0b1000;
+        assert!(matches!(decoded(&reserved), Err(Fault::Corrupt { .. })));
+        let mut dictionary = whole;
+        dictionary[4] |= 1;
+        dictionary.insert(5, 9);
+        assert!(matches!(decoded(&dictionary), Err(Fault::Corrupt { .. })));
+    }
+
+    /// The room for a window is made before anything is decoded into it.
+    #[test]
+    fn a_window_is_no_wider_than_a_body_may_be() {
+        // A frame of one empty block, whose window is 1 KiB << exponent.
+        let frame = |exponent: u8| [&[0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3], &[1, 0, 0][..]].concat();
+        assert_eq!(decoded(&frame(13)), Ok(Vec::new()), "8 MiB are taken of everybody");
+        let told = decoded(&frame(14)).unwrap_err().to_string();
+        assert_eq!(told, "the coding is broken at byte 0: it looks back more than 8388608 bytes");
+        let told = decode(Coding::Zstd, &frame(14), 16 << 20, &Effort::brief(usize::MAX));
+        assert_eq!(told, Ok(Vec::new()), "a larger body may look back farther");
+        // One segment of 4 GiB says itself that it is too large.
+        let segment = [&[0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000, 255, 255, 255, 255], &[1, 0, 0][..]].concat();
+        assert_eq!(decoded(&segment), Err(Fault::TooLarge));
+    }
+
+    #[test]
+    fn answers_tell_their_content_size() {
+        for size in [0, 1, 300, 70_000, 3 << 20] {
+            let coded = encode(Coding::Zstd, &vec![b'x'; size]).unwrap();
+            assert_eq!(zstd_safe::get_frame_content_size(&coded).unwrap(), Some(size as u64));
+        }
+    }
+
+    #[test]
+    fn empty_blocks_are_work() {
+        let empty = [&[0x28, 0xb5, 0x2f, 0xfd, 0, 0][..], &[0, 0, 0].repeat(10_000), &[1, 0, 0]].concat();
+        assert_eq!(decoded(&empty), Ok(Vec::new()));
+        assert_eq!(decode(Coding::Zstd, &empty, LIMIT, &Effort::brief(9000)), Err(Fault::Outgrown));
+    }
+}
