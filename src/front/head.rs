@@ -6,10 +6,17 @@
 use super::authority::BadAuthority;
 use super::target::BadByte;
 
-/// Bytes of the whole head.
+/// Bytes of the whole head, as a client may send it.
 pub(super) const MAX_HEAD: usize = 32 << 10;
-/// Header lines, `Host` included.
+/// Header lines that a client may send, `Host` included.
 pub(super) const MAX_HEADERS: usize = 100;
+/// Room for the lines that gateways add: `Via`, `X-Forwarded-For`, `X-Request-Id`, and where the client had none, `Host` and
+/// the framing. A head with `Via` may be larger by this much, so that the host takes whatever the gateway before it took.
+const GATEWAYS_BYTES: usize = 1 << 10;
+const GATEWAYS_HEADERS: usize = 8;
+/// Bounds of any head, through a gateway or not.
+pub(super) const MOST_BYTES: usize = MAX_HEAD + GATEWAYS_BYTES;
+pub(super) const MOST_HEADERS: usize = MAX_HEADERS + GATEWAYS_HEADERS;
 
 /// The fault of a head. The connection is closed after each: where the next request begins is in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +49,12 @@ pub(super) fn judge_method(method: &[u8]) -> Result<(), HeadFault> {
         }
         _ => Err(NO_METHOD),
     }
+}
+
+/// Judges the size of a head, written as HTTP/1 writes it. `has_via` is true for one that has come through a gateway.
+pub(super) fn judge_size(bytes: usize, headers: usize, has_via: bool) -> Result<(), HeadFault> {
+    let (most_bytes, most_headers) = if has_via { (MOST_BYTES, MOST_HEADERS) } else { (MAX_HEAD, MAX_HEADERS) };
+    if bytes > most_bytes || headers > most_headers { Err(HeadFault::HeadTooLarge) } else { Ok(()) }
 }
 
 /// Judges the value of an `Expect` header.

@@ -39,7 +39,7 @@ use super::unread::has_unread;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
 const MAX_STREAMS: u32 = 100;
-/// Beyond this h2 answers a header list by itself, with 431 and no body. Ours is [`MAX_HEAD`](super::head::MAX_HEAD); there
+/// Beyond this h2 answers a header list by itself, with 431 and no body. Ours is [`MOST_BYTES`](super::head::MOST_BYTES); there
 /// is room above it, so that whoever is somewhat over it is told so.
 const MAX_HEADER_LIST: u32 = 128 << 10;
 /// Bytes that a client may send ahead, of one request and of all together.

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 
 use super::framing::Framing;
 use super::head::{Head, Scan, Scanner};
-use crate::front::head::MAX_HEAD;
+use crate::front::head::MOST_BYTES;
 
 /// The first byte says how the others are cut into pieces. However they are cut, they are judged alike; a head that is let
 /// through can be read in one way only, and its body ends in one place.
@@ -22,7 +22,7 @@ pub fn request_guard(bytes: &[u8]) {
     }
     let Scan::Complete(len) = whole else { return };
     let text = &bytes[..len];
-    assert!(len <= MAX_HEAD && text.ends_with(b"\r\n\r\n"));
+    assert!(len <= MOST_BYTES && text.ends_with(b"\r\n\r\n"));
     for (at, _) in text.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
         assert_eq!(text[at - 1], b'\r', "a bare line feed was let through");
     }

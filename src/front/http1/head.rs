@@ -15,7 +15,8 @@ use super::request_line;
 use crate::front::authority::{self, Named};
 use crate::front::body::content_length;
 use crate::front::head::{
-    HeadFault, MAX_HEAD, MAX_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, is_token, judge_expectation,
+    HeadFault, MOST_BYTES, MOST_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, is_token, judge_expectation,
+    judge_size,
 };
 use crate::front::target::{MAX_TARGET, Target};
 
@@ -86,7 +87,7 @@ impl Scanner {
                     self.has_begun = true;
                     request_line::judge(line)?;
                 }
-                (true, true) if self.line > MAX_HEAD => return Err(HeadFault::HeadTooLarge),
+                (true, true) if self.line > MOST_BYTES => return Err(HeadFault::HeadTooLarge),
                 (true, true) => return Ok(Some(self.line)),
             }
         }
@@ -104,7 +105,7 @@ impl Scanner {
                 return Err(HeadFault::TargetTooLong);
             }
         }
-        if bytes.len() > MAX_HEAD {
+        if bytes.len() > MOST_BYTES {
             return Err(HeadFault::HeadTooLarge);
         }
         Ok(())
@@ -115,7 +116,7 @@ impl Head {
     /// Reads a complete head; the values of its headers are parts of `head`.
     pub(super) fn read(head: &Bytes) -> Result<Self, HeadFault> {
         // Left unfilled: to clear all of them would cost as much as to parse an ordinary head.
-        let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut slots = [const { MaybeUninit::uninit() }; MOST_HEADERS];
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(head, &mut slots) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
@@ -133,6 +134,7 @@ impl Head {
             headers.append(name(header)?, value(head, header)?);
         }
         seen.check_host(is_old)?;
+        judge_size(head.len(), headers.len(), seen.via)?;
         Ok(Self {
             method: Method::from_bytes(method.as_bytes()).map_err(|_| NO_METHOD)?,
             uri: uri(head, method, target, &mut headers)?,
@@ -179,6 +181,8 @@ struct Seen<'a> {
     chunked: bool,
     keep_alive: bool,
     expects_leave: bool,
+    /// It has come through a gateway.
+    via: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -186,6 +190,10 @@ impl<'a> Seen<'a> {
         let (name, value) = (header.name, header.value);
         // The length tells most headers apart before a letter is compared.
         match name.len() {
+            3 if name.eq_ignore_ascii_case("via") => {
+                self.via = true;
+                Ok(())
+            }
             4 if name.eq_ignore_ascii_case("host") => self.note_host(value),
             // HTTP/1.0 has no expectations: there the header says nothing.
             6 if name.eq_ignore_ascii_case("expect") && !old => {
@@ -272,6 +280,7 @@ fn transfer_encoding(value: &[u8]) -> Result<(), HeadFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::front::head::{MAX_HEAD, MAX_HEADERS};
 
     fn scan(text: &str) -> Scan {
         Scanner::default().scan(text.as_bytes())
@@ -431,6 +440,26 @@ mod tests {
         assert_eq!(body("Expect: 200-ok\r\n"), Err(HeadFault::ExpectationUnknown));
     }
 
+    /// Otherwise a request of the largest size would be refused behind a gateway, which adds lines of its own.
+    #[test]
+    fn what_a_gateway_has_passed_on_may_be_larger_by_what_gateways_add() {
+        let lines = |count: usize, via: &str| body(&format!("{}{via}", "x: y\r\n".repeat(count)));
+        let via = "Via: 1.1 bulkhead-00000000\r\n";
+        assert_eq!(lines(MAX_HEADERS - 1, ""), Ok(BodyLength::None));
+        assert_eq!(lines(MAX_HEADERS, ""), Err(HeadFault::HeadTooLarge));
+        assert_eq!(lines(MOST_HEADERS - 2, via), Ok(BodyLength::None));
+        assert_eq!(lines(MOST_HEADERS - 1, via), Err(HeadFault::HeadTooLarge));
+        let of_bytes = |bytes: usize, via: &str| {
+            let before = format!("GET / HTTP/1.1\r\nHost: a\r\n{via}x: ");
+            let value = "a".repeat(bytes - before.len() - "\r\n\r\n".len());
+            read(&format!("{before}{value}\r\n\r\n")).map(|head| head.body)
+        };
+        assert_eq!(of_bytes(MAX_HEAD, ""), Ok(BodyLength::None));
+        assert_eq!(of_bytes(MAX_HEAD + 1, ""), Err(HeadFault::HeadTooLarge));
+        assert_eq!(of_bytes(MOST_BYTES, via), Ok(BodyLength::None));
+        assert_eq!(of_bytes(MOST_BYTES + 1, via), Err(HeadFault::HeadTooLarge));
+    }
+
     #[test]
     fn sizes_are_bounded_before_the_head_is_complete() {
         let long = "a".repeat(MAX_TARGET + REQUEST_LINE_SLACK + 1);
@@ -438,10 +467,11 @@ mod tests {
         let exact = "a".repeat(MAX_TARGET);
         assert_eq!(scan(&format!("GET /{exact} HTTP/1.1\r\n")), Scan::Refused(HeadFault::TargetTooLong));
         assert_eq!(scan(&format!("GET /{} HTTP/1.1\r\n", &exact[1..])), Scan::Partial);
-        let large = "a".repeat(MAX_HEAD);
+        let large = "a".repeat(MOST_BYTES);
         assert_eq!(scan(&format!("GET / HTTP/1.1\r\nx: {large}")), Scan::Refused(HeadFault::HeadTooLarge));
         assert_eq!(body(&"x: y\r\n".repeat(100)), Err(HeadFault::HeadTooLarge));
         assert_eq!(body(&"x: y\r\n".repeat(99)), Ok(BodyLength::None));
+        assert_eq!(body(&format!("x: {}\r\n", "a".repeat(MAX_HEAD))), Err(HeadFault::HeadTooLarge));
         assert!(matches!(scan("\x16\x03\x01"), Scan::Refused(HeadFault::Malformed(_))));
     }
 }

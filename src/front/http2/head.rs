@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use h2::RecvStream;
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, VIA};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
@@ -14,9 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use super::body::{self, Leave};
 use crate::front::arrival::{Arrival, Ends};
 use crate::front::authority::{self, Named};
-use crate::front::head::{
-    HeadFault, MAX_HEAD, MAX_HEADERS, NO_HOST, TWO_HOSTS, TWO_LENGTHS, judge_expectation, judge_method,
-};
+use crate::front::head::{HeadFault, NO_HOST, TWO_HOSTS, TWO_LENGTHS, judge_expectation, judge_method, judge_size};
 use crate::front::target::{MAX_TARGET, Target};
 
 /// Bytes around method and target in the request line, and in each header line around its name and value.
@@ -64,7 +62,8 @@ impl Reader {
         Target::of(method.as_bytes(), target.as_bytes())?;
         join_cookies(&mut parts.headers);
         self.judge_host(&parts.uri, &mut parts.headers)?;
-        judge_size(method, target, &parts.headers)?;
+        let headers = &parts.headers;
+        judge_size(size(method, target, headers), headers.len(), headers.contains_key(VIA))?;
         if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
             return Err(TWO_LENGTHS);
         }
@@ -109,13 +108,10 @@ impl Reader {
     }
 }
 
-/// The head as HTTP/1 would have it may be as large as there.
-fn judge_size(method: &str, target: &str, headers: &HeaderMap) -> Result<(), HeadFault> {
+/// Bytes of the head as HTTP/1 would have it.
+fn size(method: &str, target: &str, headers: &HeaderMap) -> usize {
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_LINE);
-    if headers.len() > MAX_HEADERS || method.len() + target.len() + REQUEST_LINE + lines.sum::<usize>() > MAX_HEAD {
-        return Err(HeadFault::HeadTooLarge);
-    }
-    Ok(())
+    method.len() + target.len() + REQUEST_LINE + lines.sum::<usize>()
 }
 
 /// Clients of HTTP/2 may send each cookie in a field of its own; anybody behind us expects one header (RFC 9113 §8.2.3).
@@ -141,6 +137,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::front::head::{MAX_HEAD, MAX_HEADERS};
 
     fn judged(uri: &str, headers: &[(&'static str, &str)]) -> Result<HeaderMap, HeadFault> {
         judged_as(Method::GET, uri, headers)

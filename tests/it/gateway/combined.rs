@@ -31,6 +31,59 @@ fn a_host_behind_the_gateway_answers_as_if_it_were_in_front() {
     assert!(gateway.log().contains(&format!("upstream={}", host.data)), "{}", gateway.log());
 }
 
+/// A processor that asks for the header gets all of it in one line, and what the gateway itself has seen is at its end.
+#[test]
+fn a_processor_sees_where_a_forwarded_request_came_from() {
+    let host = TestHost::start();
+    let faults = host.deploy("faults", "faults", json!({"token": "t"}));
+    let gateway = gateway(&[host.data], json!({}));
+    let forged = [("authorization", "t"), ("x-forwarded-for", "1.2.3.4"), ("X-Forwarded-For", "5.6.7.8")];
+    let seen = gateway.client().send("POST", &faults.path, &forged, br#"{"do":"inspect"}"#).json();
+    let headers = seen["headers"].as_array().unwrap();
+    let lines: Vec<_> =
+        headers.iter().filter(|header| header[0] == "x-forwarded-for").map(|header| &header[1]).collect();
+    assert_eq!(lines, ["1.2.3.4, 5.6.7.8, 127.0.0.1"], "{seen}");
+}
+
+/// What the gateway adds does not count against what the client may send: both refuse and let through the same.
+#[test]
+fn a_request_may_be_as_large_before_the_gateway_as_before_the_host() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({"generate_token": false}));
+    let first = gateway(&[host.data], json!({}));
+    let second = gateway(&[first.data], json!({}));
+    let with_lines =
+        |lines: usize, line: &str| format!("GET {} HTTP/1.1\r\nhost: a\r\n{}\r\n", echo.path, line.repeat(lines - 1));
+    let with_bytes = |bytes: usize| {
+        let before = format!("GET {} HTTP/1.1\r\nhost: a\r\nx: ", echo.path);
+        format!("{before}{}\r\n\r\n", "y".repeat(bytes - before.len() - 4))
+    };
+    let most_lines = |lines: usize| {
+        // Nearly as large as may be, and it grows where a space is put behind each colon.
+        let line = format!("x:{}\r\n", "y".repeat((32 << 10) / lines - 6));
+        with_lines(lines, &line)
+    };
+    let forwarded_before = "X-Forwarded-For: 1.2.3.4, 5.6.7.8\r\n";
+    for (request, status) in [
+        (with_lines(98, "x: y\r\n"), 200),
+        (with_lines(99, "x: y\r\n"), 200),
+        (with_lines(100, "x: y\r\n"), 200),
+        (with_lines(101, "x: y\r\n"), 431),
+        (with_lines(100, forwarded_before), 200),
+        (with_lines(101, forwarded_before), 431),
+        (with_bytes(32 << 10), 200),
+        (with_bytes((32 << 10) + 1), 431),
+        (most_lines(100), 200),
+    ] {
+        for front in [&host, &first, &second] {
+            let mut client = front.client();
+            client.write(request.as_bytes());
+            let response = client.read("GET");
+            assert_eq!(response.status, status, "{} lines, {} bytes", request.lines().count() - 2, request.len());
+        }
+    }
+}
+
 #[test]
 fn a_client_that_leaves_is_499_in_both_accounts() {
     let host = TestHost::start();
@@ -73,6 +126,59 @@ fn a_host_answers_for_its_own_services_and_forwards_the_rest() {
     assert_eq!(host.call_admin("DELETE", "/api/v1/services/ours", b"").status, 200);
     client.post(&ours, b"x").assert_problem(404, "service_not_found");
     assert_eq!(host.metric("bulkhead_requests_total{service=\"*\",status=\"404\"}"), 2, "the next host's 404");
+}
+
+/// Early answers, with which the host behind closes its connection: the stream has the answer, and others go on.
+#[test]
+fn http2_clients_see_answers_that_come_before_their_bodies_were_sent() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({"token": "t"}));
+    let gateway = TestHost::start_gateway(&config(&[host.data], json!({})), &["--http2"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(gateway.data).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        for round in 0..20 {
+            let token = if round % 2 == 0 { "wrong" } else { "t" };
+            let uri = format!("http://test{}", echo.path);
+            let request = http::Request::post(uri).header("authorization", token).body(()).unwrap();
+            sender = sender.ready().await.unwrap();
+            let (response, mut sending) = sender.send_request(request, false).unwrap();
+            let upload = tokio::spawn(async move {
+                let mut left = if round % 2 == 0 { 12 << 20 } else { 100_000 };
+                while left > 0 {
+                    sending.reserve_capacity(left);
+                    // The stream may end before its body does.
+                    let Some(Ok(room)) = std::future::poll_fn(|cx| sending.poll_capacity(cx)).await else { return };
+                    let piece = bytes::Bytes::from(vec![b'x'; room.min(left)]);
+                    left -= piece.len();
+                    if sending.send_data(piece, left == 0).is_err() {
+                        return;
+                    }
+                }
+            });
+            let (head, mut incoming) = response.await.unwrap().into_parts();
+            let mut whole = Vec::new();
+            while let Some(piece) = incoming.data().await {
+                let piece = piece.unwrap();
+                incoming.flow_control().release_capacity(piece.len()).unwrap();
+                whole.extend_from_slice(&piece);
+            }
+            upload.await.unwrap();
+            let text = String::from_utf8_lossy(&whole);
+            if round % 2 == 0 {
+                assert!(head.status == 401 && text.contains("unauthorized"), "{} {text}", head.status);
+            } else {
+                assert_eq!((head.status.as_u16(), whole.len()), (200, 100_000));
+            }
+        }
+    });
+    let termination = format!(
+        "bulkhead_upstream_failures_total{{cluster=\"c\",upstream=\"{}\",reason=\"connection_termination\"}}",
+        host.data
+    );
+    assert_eq!(gateway.metric(&termination), 0);
 }
 
 /// Signatures cover the target's bytes; they hold behind the gateway.
