@@ -34,7 +34,7 @@ pub use self::relay::{CutOff, Relay};
 use self::table::Table;
 pub use self::upstream::Upstream;
 pub use self::view::{ClusterView, GatewayView, RouteView, UpstreamState, UpstreamView};
-use crate::config::GatewaySpec;
+use crate::config::{GatewaySpec, HalfClose};
 use crate::policy::{Entered, Limited, Policy};
 use crate::telemetry::{Seen, ServiceMetrics};
 use crate::threads::Held;
@@ -56,6 +56,7 @@ pub struct Route {
     service: Box<str>,
     cluster: Arc<cluster::Cluster>,
     policy: Policy,
+    half_close: HalfClose,
     metrics: Arc<ServiceMetrics>,
     via: Box<str>,
 }
@@ -129,6 +130,11 @@ impl Route {
         let now = Instant::now();
         let usable = self.cluster.upstreams().iter().filter(|upstream| upstream.health.is_available(now));
         usable.map(|upstream| upstream.address().parse().ok()).collect()
+    }
+
+    /// The meaning of a client's end of input after its request.
+    pub fn half_close(&self) -> HalfClose {
+        self.half_close
     }
 
     /// Looked at before anything is done for a request: whether it may come at all.

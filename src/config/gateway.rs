@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use serde_json::{Map, Value};
 
 use super::{
-    GatewayPolicy, json,
+    GatewayPolicy, HalfClose, json,
     keys::{self, Place, Table},
     kind::Kind,
     limits,
@@ -19,6 +19,7 @@ use super::{
     name::ServiceName,
     reader::{Given, Null, join},
     settings::Settings,
+    table::ANSWER,
 };
 
 mod schema;
@@ -101,6 +102,8 @@ pub struct RouteSpec {
     /// The name of a cluster that there is.
     pub cluster: String,
     pub policy: GatewayPolicy,
+    /// Says what a client means that closes its sending side after its request.
+    pub half_close: HalfClose,
 }
 
 /// A host and a port. The host may be a name, which is looked up for each new connection.
@@ -330,8 +333,8 @@ impl RouteSpec {
             );
         }
         let mut own = Mistakes::default();
-        let (cluster, policy) = match value {
-            Value::String(cluster) => (Some(cluster.clone()), GatewayPolicy::default()),
+        let (cluster, policy, half_close) = match value {
+            Value::String(cluster) => (Some(cluster.clone()), GatewayPolicy::default(), HalfClose::Leave),
             other => {
                 let given =
                     Given::of(ROUTE, other, Null::Absent, "{\"cluster\": \"ml\", \"rate_limit\": 100}", &mut own);
@@ -340,7 +343,9 @@ impl RouteSpec {
                 let limit = |path| NonZeroU32::new(settings.small(path));
                 let policy =
                     GatewayPolicy { rate_limit: limit("rate_limit"), concurrency_limit: limit("concurrency_limit") };
-                (settings.text("cluster"), policy)
+                let answers = settings.text("half_close").as_deref() == Some(ANSWER);
+                let half_close = if answers { HalfClose::Answer } else { HalfClose::Leave };
+                (settings.text("cluster"), policy, half_close)
             }
         };
         if let Some(cluster) = &cluster
@@ -352,7 +357,7 @@ impl RouteSpec {
             own.add(place, format!("found {found}, expected one of the clusters: {}", names.join(", ")));
         }
         mistakes.absorb(&path, own);
-        Some(Self { service: service.to_owned(), cluster: cluster?, policy })
+        Some(Self { service: service.to_owned(), cluster: cluster?, policy, half_close })
     }
 }
 

@@ -258,6 +258,7 @@ impl Line {
         exchange: &mut Exchange<'_>,
         found: &mut Found<'_>,
     ) -> Result<Outcome, Refusal> {
+        found.rules.set_half_close(route.half_close());
         let entered = route.enter()?;
         let inbound = Inbound {
             method: exchange.method().clone(),

@@ -43,6 +43,7 @@ impl Table {
                 service: service.into(),
                 cluster: Arc::clone(cluster),
                 policy: Policy::of(route.policy, old.map(|old| &old.policy)),
+                half_close: route.half_close,
                 metrics: account(service),
                 via: via.into(),
             }));

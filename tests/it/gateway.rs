@@ -5,6 +5,7 @@ mod early;
 mod endings;
 mod envoy;
 pub(crate) mod fake;
+mod half_close;
 mod health;
 mod limits;
 mod refusals;

@@ -2,7 +2,8 @@
 
 use crate::config::{
     keys::{Key, Table},
-    kind::Kind::{self, Any, Integer, Location},
+    kind::Kind::{self, Any, Integer, Location, Word},
+    table::{ANSWER, LEAVE},
 };
 
 const fn whole(least: u64, most: u64, unit: &'static str) -> Kind {
@@ -88,6 +89,9 @@ pub(super) const ROUTE: Table = &[
         .default("0", "hosts have queues of their own")
         .means("Requests for the service under way at once; 0 is no limit.")
         .at_limit("429 `rate_limited`"),
+    Key::used("half_close", Word(&[LEAVE, ANSWER]))
+        .default("\"leave\"", "a client that closes its sending side looks the same as one that has gone, whose work is to stop at once")
+        .means("A client that closes its sending side after its request: `leave` takes it for gone, ends its request and counts 499; `answer` answers it, and then only a reset or a failed write is leaving."),
 ];
 
 #[cfg(test)]

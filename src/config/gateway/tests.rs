@@ -13,7 +13,7 @@ fn a_short_file_is_enough() {
     assert_eq!((cluster.request_timeout, cluster.keep_alive), (Duration::from_secs(15), Duration::from_secs(30)));
     assert_eq!(cluster.health_check.as_ref().unwrap().path, None);
     assert_eq!(cluster.ejection.unwrap().consecutive_failures.get(), 5);
-    assert_eq!(spec.routes()[0].policy, GatewayPolicy::default());
+    assert_eq!((spec.routes()[0].policy, spec.routes()[0].half_close), (GatewayPolicy::default(), HalfClose::Leave));
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn every_key_has_its_effect() {
             },
             "bare": {"upstreams": ["a:1"], "health_check": {"interval_ms": 0}, "ejection": {"consecutive_failures": 0}}
         },
-        "routes": {"a": "ml", "g.b": {"cluster": "bare", "rate_limit": 15, "concurrency_limit": 16}}
+        "routes": {"a": "ml", "g.b": {"cluster": "bare", "rate_limit": 15, "concurrency_limit": 16, "half_close": "answer"}}
     }"#;
     let spec = GatewaySpec::parse(text).unwrap();
     let [ml, bare] = spec.clusters() else { panic!("{spec:?}") };
@@ -46,6 +46,7 @@ fn every_key_has_its_effect() {
     assert_eq!((ejection.consecutive_failures.get(), ejection.max_share), (11, 14));
     assert_eq!((ejection.time, ejection.max_time), (ms(12), ms(13)));
     assert_eq!((&bare.health_check, bare.ejection), (&None, None));
+    assert_eq!((spec.routes()[0].half_close, spec.routes()[1].half_close), (HalfClose::Leave, HalfClose::Answer));
     let limits = spec.routes()[1].policy;
     assert_eq!(
         (limits.rate_limit.map(NonZeroU32::get), limits.concurrency_limit.map(NonZeroU32::get)),
@@ -63,7 +64,7 @@ fn all_mistakes_are_named_at_once() {
                 "Big": {"upstreams": [], "health_check": {"path": "readyz", "intervall_ms": 1}, "ejection": {"time_ms": 400000}},
                 "none": {}, "text": 5
             },
-            "routes": {"a": "lm", "b.c.d": "ml", "e": {"cluster": "x", "rate": 1, "rate_limit": "lots"}, "f": {}, "g": 1}
+            "routes": {"a": "lm", "b.c.d": "ml", "e": {"cluster": "x", "rate": 1, "rate_limit": "lots", "half_close": "no"}, "f": {}, "g": 1}
         }"#,
     );
     for line in [
@@ -87,6 +88,7 @@ fn all_mistakes_are_named_at_once() {
         "routes.e.cluster: found \"x\", expected one of the clusters",
         "routes.e.rate: unknown key; did you mean rate_limit?",
         "routes.e.rate_limit: found \"lots\", expected an integer from 0 to",
+        "routes.e.half_close: found \"no\", expected one of leave, answer",
         "routes.f.cluster: missing, expected",
         "routes.g: found 1, expected an object such as",
     ] {
