@@ -164,6 +164,11 @@ impl Peer {
         self.unread.drain(..count).collect()
     }
 
+    /// Takes one byte, and leaves the rest in the socket.
+    pub(crate) fn read_byte(&mut self) {
+        self.stream.read_exact(&mut [0]).expect("the gateway says something");
+    }
+
     /// Says something; nobody need listen.
     pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
