@@ -185,10 +185,10 @@ pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: 
             News::Request(request, respond) => {
                 let open = streams.begin();
                 let request = reader.read(request);
-                let listening = Arc::clone(listening);
+                let (listening, drain) = (Arc::clone(listening), drain.clone());
                 tokio::spawn(async move {
                     let _open = open;
-                    stream::answer(&listening.line, request, respond, patience.write).await;
+                    stream::answer(&listening, request, respond, &drain).await;
                 });
             }
             News::Last => {

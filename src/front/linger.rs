@@ -75,12 +75,23 @@ impl Lingering {
     /// Reads away from a connection whose sending side is closed. `accepted` is the largest body that the service takes
     /// which the last request was for: who sends twice as much still sees the answer.
     pub(super) async fn read_away(&self, stream: &TcpStream, accepted: usize, drain: &Drain) {
+        self.discard(accepted, drain, |left, cx| poll_discard(stream, left, cx)).await;
+    }
+
+    /// Reads away with `poll`, which takes what has come off the bytes that are left, and is ready at the end of the input
+    /// or when none are left.
+    pub(super) async fn discard(
+        &self,
+        accepted: usize,
+        drain: &Drain,
+        poll: impl FnMut(&mut u64, &mut Context<'_>) -> Poll<()>,
+    ) {
         let place = self.place();
         let bounds = match place {
             Some(_) => Bounds { bytes: FULL.bytes.max(2 * accepted as u64), ..FULL },
             None => SHORT,
         };
-        bounds.read_away(stream, drain).await;
+        bounds.discard(drain, poll).await;
     }
 
     /// Waits until every place has been given back.
@@ -91,17 +102,21 @@ impl Lingering {
 
 impl Bounds {
     async fn read_away(self, stream: &TcpStream, drain: &Drain) {
-        let _ = timeout(self.time, self.keep_reading(stream, drain)).await;
+        self.discard(drain, |left, cx| poll_discard(stream, left, cx)).await;
     }
 
-    async fn keep_reading(self, stream: &TcpStream, drain: &Drain) {
+    async fn discard(self, drain: &Drain, poll: impl FnMut(&mut u64, &mut Context<'_>) -> Poll<()>) {
+        let _ = timeout(self.time, self.keep_reading(drain, poll)).await;
+    }
+
+    async fn keep_reading(self, drain: &Drain, mut poll: impl FnMut(&mut u64, &mut Context<'_>) -> Poll<()>) {
         let mut left = self.bytes;
         loop {
             let (before, is_draining) = (left, drain.has_begun());
             let window = if is_draining { self.window.min(DRAIN_WINDOW) } else { self.window };
             let is_over = tokio::select! {
                 biased;
-                () = poll_fn(|cx| poll_discard(stream, &mut left, cx)) => return,
+                () = poll_fn(|cx| poll(&mut left, cx)) => return,
                 () = sleep(window) => true,
                 () = drain.begun(), if !is_draining => false,
             };

@@ -111,5 +111,6 @@ fn a_half_closed_client_has_left_where_the_service_says_so() {
     assert!(client.is_closed(), "the other service's client has left");
     let left = "bulkhead_requests_total{service=\"leaves\",status=\"499\"}";
     host.wait_for("the 499", || host.metric(left) == 1);
-    assert_eq!(host.metric("bulkhead_workers_busy{service=\"leaves\",instance=\"0\"}"), 0);
+    let busy = "bulkhead_workers_busy{service=\"leaves\",instance=\"0\"}";
+    host.wait_for("its worker to be free", || host.metric(busy) == 0);
 }

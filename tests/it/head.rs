@@ -6,9 +6,10 @@ use crate::gateway::config;
 use crate::host::{Deployed, TestHost};
 use crate::http::Response;
 
-/// The headers that say something of the answer; the others are each request's own.
+/// The headers that say something of the answer; the others are each request's own. A connection is kept over a refusal
+/// where the rest of the body comes soon enough.
 fn about(response: &Response) -> Vec<String> {
-    let own = ["date", "x-request-id", "server-timing", "x-bulkhead-fuel"];
+    let own = ["date", "x-request-id", "server-timing", "x-bulkhead-fuel", "connection", "keep-alive"];
     let mut names: Vec<&str> = response.names().filter(|name| !own.contains(name)).collect();
     names.sort_unstable();
     names.dedup();

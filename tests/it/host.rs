@@ -226,7 +226,7 @@ impl TestHost {
     }
 
     pub(crate) fn upload_bytes(&self, bytes: &[u8]) -> String {
-        let sha256 = bulkhead::storage::hex(&Sha256::digest(bytes));
+        let sha256 = hash(bytes);
         let answer = self.call_admin("PUT", &format!("/api/v1/artifacts/{sha256}"), bytes);
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
         sha256
@@ -367,6 +367,11 @@ impl Drop for TestHost {
 /// The host under test: the one built with the tests, or another, such as a release build.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("BULKHEAD_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_bulkhead").into(), PathBuf::from)
+}
+
+/// The name of an artifact with these bytes.
+pub(crate) fn hash(bytes: &[u8]) -> String {
+    bulkhead::storage::hex(&Sha256::digest(bytes))
 }
 
 /// SIGTERM, as an operator sends it.

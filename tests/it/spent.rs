@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use serde_json::json;
 
-use crate::host::{TestHost, binary};
+use crate::host::{TestHost, binary, hash};
 
 struct Nowhere;
 
@@ -40,7 +40,9 @@ fn settings() -> Settings {
 async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::new(binary(), dir.path().into(), Capacity { guests: 2, memory: 64 << 20 });
-    let program = sandbox.prepare(&bulkhead_artifacts::guest("faults"), "f", settings(), Arc::new(Nowhere)).await;
+    let guest = bulkhead_artifacts::guest("faults");
+    let sha256 = hash(&std::fs::read(&guest).unwrap());
+    let program = sandbox.prepare(&guest, &sha256, settings(), Arc::new(Nowhere)).await;
     let program = program.unwrap().program;
     let first = stopped_after_a_slice(&program).await;
     assert!(first.fuel() > Some(10_000), "{first:?}");

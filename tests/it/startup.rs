@@ -41,5 +41,5 @@ fn a_start_that_compiles_tells_how_far_it_is() {
     drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
     host.wait_until_ready();
     assert!(message("held") == (json!("running"), json!("")) && message("other") == (json!("running"), json!("")));
-    assert!(host.log().contains("the services have been brought up"), "{}", host.log());
+    host.wait_for("the line that says so", || host.log().contains("the services have been brought up"));
 }

@@ -1,6 +1,7 @@
 //! The body of a request as it comes in over a stream.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -13,17 +14,66 @@ use crate::incoming::{Arriving, Broken, Incoming};
 /// A request for `100 Continue`, which comes when somebody first wants the body.
 pub(super) type Leave = oneshot::Receiver<()>;
 
-/// The body, and where its client waits for leave to send it, what tells of the wish for it.
-pub(super) fn incoming(stream: RecvStream, length: Option<u64>, expects_leave: bool) -> (Incoming, Option<Leave>) {
+/// The input of a stream, for the body that is made of it and for whoever reads the rest of a refused one away.
+///
+/// A stream that is dropped with input missing is reset. Some clients then throw away the answer that came before (curl
+/// 7.88), although a reset with NO_ERROR says no more than that nothing further is wanted (RFC 9113 §8.1).
+#[derive(Clone)]
+pub(super) struct Input(Arc<Mutex<RecvStream>>);
+
+impl Input {
+    /// True if all of it has been taken.
+    pub(super) fn has_ended(&self) -> bool {
+        self.with(|stream| stream.is_end_stream())
+    }
+
+    /// The next data; `None` at the end. What is taken is in nobody's way any more: the client may send as much again.
+    fn poll_data(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
+        self.with(|stream| {
+            let data = ready!(stream.poll_data(cx));
+            if let Some(Ok(data)) = &data {
+                let _ = stream.flow_control().release_capacity(data.len());
+            }
+            Poll::Ready(data)
+        })
+    }
+
+    /// Throws away what comes; ready at the end, or when `left` bytes have come.
+    pub(super) fn poll_discard(&self, left: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(Ok(data)) = ready!(self.poll_data(cx)) {
+            *left = left.saturating_sub(data.len() as u64);
+            if *left == 0 {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut RecvStream) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The body of a request whose stream is not over yet.
+pub(super) struct Coming {
+    pub(super) input: Input,
+    /// Ready when the body is first wanted, where the client waits for leave to send it.
+    pub(super) leave: Option<Leave>,
+}
+
+/// The body of a request, and what is left of its stream.
+pub(super) fn incoming(stream: RecvStream, length: Option<u64>, expects_leave: bool) -> (Incoming, Option<Coming>) {
     if stream.is_end_stream() {
         return (Incoming::empty(), None);
     }
+    let input = Input(Arc::new(Mutex::new(stream)));
     let (ask, leave) = if expects_leave { Some(oneshot::channel()).unzip() } else { (None, None) };
-    (Incoming::Arriving(Box::pin(Streamed { stream, left: length, ask })), leave)
+    let body = Streamed { input: input.clone(), left: length, ask };
+    (Incoming::Arriving(Box::pin(body)), Some(Coming { input, leave }))
 }
 
 struct Streamed {
-    stream: RecvStream,
+    input: Input,
     /// Bytes that are still to come, where the client has said how many there are. h2 holds it to that.
     left: Option<u64>,
     ask: Option<oneshot::Sender<()>>,
@@ -35,14 +85,12 @@ impl Streamed {
             let _ = ask.send(());
         }
         // Trailers are passed over.
-        let piece = match ready!(self.stream.poll_data(cx)) {
+        let piece = match ready!(self.input.poll_data(cx)) {
             None => return Poll::Ready(None),
             // Reset by the client, or ended by h2 because it is not as long as was said.
             Some(Err(_)) => return Poll::Ready(Some(Err(Broken::CutOff))),
             Some(Ok(piece)) => piece,
         };
-        // It is in nobody's way any more: the client may send as much again.
-        let _ = self.stream.flow_control().release_capacity(piece.len());
         self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
         Poll::Ready(Some(Ok(piece)))
     }
@@ -57,7 +105,7 @@ impl Body for Streamed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.input.has_ended()
     }
 
     fn size_hint(&self) -> SizeHint {

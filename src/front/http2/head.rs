@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
-use super::body::{self, Leave};
+use super::body::{self, Coming};
 use crate::front::arrival::{Arrival, Ends};
 use crate::front::authority::{self, Named};
 use crate::front::head::{HeadFault, NO_HOST, TWO_HOSTS, TWO_LENGTHS, judge_expectation, judge_method, judge_size};
@@ -32,7 +32,8 @@ pub(super) struct Reader {
 pub(super) struct Received {
     pub(super) arrival: Arrival,
     pub(super) is_head: bool,
-    pub(super) leave: Option<Leave>,
+    /// Its stream, where more is to come.
+    pub(super) coming: Option<Coming>,
 }
 
 impl Reader {
@@ -45,11 +46,11 @@ impl Reader {
         let (mut parts, stream) = request.into_parts();
         let fault = self.judge(&mut parts).err();
         let Parts { method, uri, headers, .. } = parts;
-        let (body, leave) = body::incoming(stream, length(&headers), headers.contains_key(EXPECT));
+        let (body, coming) = body::incoming(stream, length(&headers), headers.contains_key(EXPECT));
         let uri = Uri::from(uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")));
         let is_head = method == Method::HEAD;
         let arrival = Arrival { method, uri, headers, body, fault, at: Instant::now(), ends: self.ends };
-        Received { arrival, is_head, leave }
+        Received { arrival, is_head, coming }
     }
 
     fn judge(&mut self, parts: &mut Parts) -> Result<(), HeadFault> {

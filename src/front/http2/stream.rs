@@ -17,21 +17,25 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Body;
 use tokio::time::timeout;
 
-use super::body::Leave;
+use super::body::{Coming, Leave};
 use super::head::Received;
+use crate::front::connection::Listening;
 use crate::front::date;
-use crate::front::handle::Line;
+use crate::front::drain::Drain;
 use crate::front::relayed::{Content, Relayed};
 use crate::front::reply::Reply;
 use crate::front::rules::Rules;
 
-/// Answers a request. A client that takes nothing of its answer for `patience` is given up.
-pub(super) async fn answer(line: &Line, request: Received, mut respond: SendResponse<Bytes>, patience: Duration) {
-    let Received { arrival, is_head, mut leave } = request;
-    // A stream says itself where its request ends, and what is left of a refused one is h2's to take away.
+/// Answers a request, and reads away what its client still sends after a refusal. A client that takes nothing of its answer
+/// is given up.
+pub(super) async fn answer(listening: &Listening, request: Received, mut respond: SendResponse<Bytes>, drain: &Drain) {
+    let Received { arrival, is_head, coming } = request;
+    let (input, leave) = coming.map(|Coming { input, leave }| (input, leave)).unzip();
+    let mut leave: Option<Leave> = leave.flatten();
+    // A stream says itself where its request ends.
     let rules = Rules::default();
     let reply = {
-        let mut handling = pin!(line.handle(arrival, &rules));
+        let mut handling = pin!(listening.line.handle(arrival, &rules));
         poll_fn(|cx| {
             if let Poll::Ready(reply) = handling.as_mut().poll(cx) {
                 return Poll::Ready(reply.ok());
@@ -45,7 +49,17 @@ pub(super) async fn answer(line: &Line, request: Received, mut respond: SendResp
         .await
     };
     let Some(reply) = reply else { return };
-    let (head, content) = response(*reply, is_head);
+    send(*reply, is_head, &mut respond, listening.limits.patience.write).await;
+    if let Some(input) = input.filter(|input| !input.has_ended()) {
+        let reading =
+            listening.lingering.discard(rules.accepted_bytes(), drain, |left, cx| input.poll_discard(left, cx));
+        // In a box, so that streams which end otherwise do not carry the room for it.
+        Box::pin(reading).await;
+    }
+}
+
+async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, patience: Duration) {
+    let (head, content) = response(reply, is_head);
     let is_empty = match &content {
         Content::Whole(bytes) => bytes.is_empty(),
         Content::Coming(relayed) => relayed.is_end_stream(),

@@ -83,8 +83,8 @@ fn an_upstreams_refusal_is_passed_on_although_it_has_reset_the_connection() {
                 let response = send(&mut gateway.client(), &whole);
                 let text = if status == 429 { "" } else { "why?" };
                 assert_eq!((response.status, response.text().as_str()), (status, text), "round {round} after {read}");
-                // Nobody will read the rest.
-                let is_told = answer.contains("connection: close") || answer.starts_with("HTTP/1.0");
+                // Nobody will read the rest. The one that is not reset reads on, and may have had all of it by then.
+                let is_told = can_be_reset && (answer.contains("connection: close") || answer.starts_with("HTTP/1.0"));
                 assert!(!is_told || response.closes(), "{response:?}");
             }
             assert_not_charged(&gateway);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapshot, svc, try_deploy};
 use crate::figures::must;
-use crate::host::{TestHost, binary};
+use crate::host::{TestHost, binary, hash};
 use crate::uploads::children;
 
 fn reason(host: &TestHost) -> String {
@@ -138,8 +138,9 @@ impl LineSink for Silent {
 async fn a_pool_without_room_makes_no_guest_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::new(binary(), dir.path().join("compiled"), Capacity { guests: 1, memory: 16 << 20 });
-    let wasm = dir.path().join("x.wasm");
-    std::fs::write(&wasm, counter("", "")).unwrap();
+    let (wasm, bytes) = (dir.path().join("x.wasm"), counter("", ""));
+    std::fs::write(&wasm, &bytes).unwrap();
+    let sha256 = hash(&bytes);
     let settings = Settings {
         fuel: Some(u64::MAX / 2),
         memory_limit: 16 << 20,
@@ -154,7 +155,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
         batching: false,
         image: Some("image".into()),
     };
-    let prepared = sandbox.prepare(&wasm, "wasm", settings.clone(), Arc::new(Silent)).await.expect("a processor");
+    let prepared = sandbox.prepare(&wasm, &sha256, settings.clone(), Arc::new(Silent)).await.expect("a processor");
     let Snapshot::Possible(draft) = prepared.snapshot else { panic!("it hides its state") };
     assert!(prepared.program.instantiate_at_once().is_none(), "it must be initialised first");
     let first = prepared.program.instantiate().await.expect("there is room");
@@ -171,7 +172,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     assert!(refused.contains("the host has room for 1, and 0 of it are free"), "{refused}");
     drop(room);
     assert!(image.reserve(1).is_ok());
-    let again = sandbox.prepare(&wasm, "wasm", settings, Arc::new(Silent)).await.expect("a processor");
+    let again = sandbox.prepare(&wasm, &sha256, settings, Arc::new(Silent)).await.expect("a processor");
     assert!(matches!(again.snapshot, Snapshot::Taken));
 }
 

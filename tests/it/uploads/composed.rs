@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::sizes::peak_kib;
 use crate::figures::must;
-use crate::host::{Deployed, TestHost, binary};
+use crate::host::{Deployed, TestHost, binary, hash};
 
 /// MiB that the host may grow by for any upload.
 const MOST_GROWN: u64 = 64;
@@ -131,8 +131,9 @@ async fn what_the_host_promises_room_for_it_holds() {
         ("36 instances", &*instances, 3),
     ] {
         let wasm = dir.path().join("x.wasm");
-        std::fs::write(&wasm, composed(further)).unwrap();
-        let prepared = sandbox.prepare(&wasm, what, settings(), Arc::new(Silent)).await;
+        let bytes = composed(further);
+        std::fs::write(&wasm, &bytes).unwrap();
+        let prepared = sandbox.prepare(&wasm, &hash(&bytes), settings(), Arc::new(Silent)).await;
         let program = prepared.unwrap_or_else(|error| panic!("{what}: {error}")).program;
         let fitting = (PLACES / places) as usize;
         let refused = program.reserve(fitting + 1).expect_err("there is no room for one more").to_string();
