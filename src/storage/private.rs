@@ -2,7 +2,9 @@
 //!
 //! The directory, and what lies directly in it, belongs to the user that the host runs as and is open to nobody else: it
 //! holds tokens in the clear, and code that is run. What others could get at is closed to them, with a line in the log.
-//! What belongs to somebody else is refused: its owner could open it again at any moment.
+//! What belongs to somebody else is refused: its owner could open it again at any moment. So is a directory that others use
+//! and that holds no data of a host, such as `/tmp`, and a link from the data directory to what others may use: closing
+//! or emptying those would take them from others.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -17,12 +19,13 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// Closes the data directory and what lies directly in it. Whatever is not there is passed over.
 pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
+    refuse_foreign(dir).doing(|| format!("use {}", dir.display()))?;
     close_one(dir)?;
     for name in ["artifacts", "models", "admin.token", "bulkhead.redb"] {
-        close_one(&dir.join(name))?;
+        close_part(&dir.join(name))?;
     }
     let compiled = dir.join("compiled");
-    if close_one(&compiled)? == Before::Writable {
+    if close_part(&compiled)? == Before::Writable {
         // It holds machine code, and its hashes beside it. It is made again.
         tracing::warn!(path = %compiled.display(), "others could change the compiled code; it is thrown away");
         empty(&compiled).doing(|| format!("empty {}", compiled.display()))?;
@@ -36,6 +39,35 @@ enum Before {
     Closed,
     Readable,
     Writable,
+}
+
+/// Refuses a directory that others use, and that is no data directory: it holds something, and no database.
+fn refuse_foreign(dir: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(dir)?;
+    let is_open = metadata.mode() & OTHERS != 0;
+    if !is_open || dir.join("bulkhead.redb").exists() {
+        return Ok(());
+    }
+    // A new volume has a directory of its file system in it.
+    let mut names = fs::read_dir(dir)?.flatten().map(|entry| entry.file_name());
+    let Some(found) = names.find(|name| name != "lost+found") else { return Ok(()) };
+    let why = format!(
+        "it holds {found:?} and no database of bulkhead, and other users may use it; name a directory with --data that is \
+         bulkhead's alone: one that does not exist yet is made"
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+/// As [`close_one`], for a part of the data directory. What a link leads to is somebody else's, and stays as it is.
+fn close_part(path: &Path) -> Result<Before, StorageError> {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    match fs::metadata(path) {
+        Ok(target) if is_link && target.mode() & OTHERS != 0 => {
+            let why = "it is a link to what other users may use; close that to others, or remove the link";
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, why)).doing(|| format!("use {}", path.display()))
+        }
+        _ => close_one(path),
+    }
 }
 
 fn close_one(path: &Path) -> Result<Before, StorageError> {
@@ -131,9 +163,37 @@ mod tests {
         fs::create_dir_all(compiled.join("engine")).unwrap();
         fs::write(compiled.join("engine/code"), "x").unwrap();
         fs::write(compiled.join("stray"), "x").unwrap();
+        fs::write(dir.path().join("bulkhead.redb"), "x").unwrap();
         open_to_all(&compiled, 0o770);
         close(dir.path()).unwrap();
         assert_eq!((mode(&compiled), fs::read_dir(&compiled).unwrap().count()), (0o700, 0));
+    }
+
+    /// `compiled` was a link to `/tmp`, which was emptied.
+    #[test]
+    fn what_others_use_is_neither_closed_nor_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shared, data) = (dir.path().join("shared"), dir.path().join("data"));
+        for made in [&shared, &data] {
+            fs::create_dir(made).unwrap();
+        }
+        fs::write(shared.join("theirs"), "x").unwrap();
+        open_to_all(&shared, 0o1777);
+        for part in ["compiled", "artifacts", "models"] {
+            let link = data.join(part);
+            std::os::unix::fs::symlink(&shared, &link).unwrap();
+            open_to_all(&data, 0o700);
+            let refused = close(&data).unwrap_err().to_string();
+            assert!(refused.contains(part), "{refused}");
+            fs::remove_file(&link).unwrap();
+        }
+        let refused = std::error::Error::source(&close(&shared).unwrap_err()).unwrap().to_string();
+        assert!(refused.contains("theirs") && refused.contains("--data"), "{refused}");
+        assert_eq!((mode(&shared), fs::read_dir(&shared).unwrap().count()), (0o1777, 1));
+        fs::remove_file(shared.join("theirs")).unwrap();
+        fs::create_dir(shared.join("lost+found")).unwrap();
+        close(&shared).unwrap();
+        assert_eq!(mode(&shared), 0o1700, "a new volume is nobody else's");
     }
 
     #[test]
