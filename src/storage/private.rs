@@ -1,8 +1,8 @@
-//! Keeps what lies in the data directory from other users of the machine.
+//! Protects the data directory from other users of the machine.
 //!
-//! The directory, and what lies directly in it, belongs to the user that the host runs as and is open to nobody else: it
-//! holds tokens in the clear, and code that is run. What others could get at is closed to them, with a line in the log.
-//! What belongs to somebody else is refused: its owner could open it again at any moment.
+//! The directory and its parts must belong to the user that the host runs as, and be closed to all others: they hold
+//! tokens in the clear, and machine code. A part that others could access is closed to them, with a line in the log. A
+//! part that belongs to another user is refused: its owner could open it again at any moment.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -11,11 +11,11 @@ use std::path::Path;
 
 use super::{Doing, StorageError};
 
-/// The bits of a mode that let others in: the group and everybody.
+/// The mode bits for the group and for everybody.
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Closes the data directory and what lies directly in it. Whatever is not there is passed over.
+/// Closes the data directory and its parts to other users. Missing parts are skipped.
 pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
     close_one(dir)?;
     for name in ["artifacts", "models", "admin.token", "bulkhead.redb"] {
@@ -23,14 +23,14 @@ pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
     }
     let compiled = dir.join("compiled");
     if close_one(&compiled)? == Before::Writable {
-        // It holds machine code, and its hashes beside it. It is made again.
+        // The directory holds machine code and its hashes, so neither can be trusted. It is compiled again.
         tracing::warn!(path = %compiled.display(), "others could change the compiled code; it is thrown away");
         empty(&compiled).doing(|| format!("empty {}", compiled.display()))?;
     }
     Ok(())
 }
 
-/// The access that others had until now.
+/// The access that others had before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Closed,
@@ -42,7 +42,7 @@ fn close_one(path: &Path) -> Result<Before, StorageError> {
     let what = || format!("use {}", path.display());
     let us = rustix::process::geteuid().as_raw();
     match fs::symlink_metadata(path) {
-        // systemd puts a link of root's where the directory of a service without a user of its own is looked for.
+        // For a service with `DynamicUser`, systemd puts a symbolic link that belongs to root in the directory's place.
         Ok(link) if link.is_symlink() && link.uid() == 0 => {}
         Ok(metadata) => check_owner(&metadata, us).doing(what)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Before::Closed),

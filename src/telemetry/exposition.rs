@@ -62,7 +62,7 @@ pub struct HostNumbers {
     pub log_lines_lost: u64,
 }
 
-/// Codes of requests that were answered: with 200, and with a status that a processor or an upstream has chosen.
+/// Codes of requests that were answered and not refused: by 200, or by a status that a processor or an upstream chose.
 const ANSWERS: [&str; 3] = ["", "processor_status", "upstream_status"];
 
 struct View {

@@ -89,7 +89,7 @@ fn a_service_file_is_tested_without_a_server() {
     assert_eq!(answers[0]["body"], answers[2]["body"], "after the panic the guest is a new one");
 }
 
-/// Otherwise a processor would be found good that its host never gets to ask.
+/// Otherwise `test` would pass for a processor that a host never calls.
 #[test]
 fn a_test_without_a_server_holds_the_limits_of_a_host() {
     let dir = tempfile::tempdir().unwrap();

@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 
 use crate::incoming::{Arriving, Broken, Incoming};
 
-/// A request for `100 Continue`, which comes when somebody first wants the body.
+/// Receives one message when the body is first read: send `100 Continue` now.
 pub(super) type Leave = oneshot::Receiver<()>;
 
-/// The body, and where its client waits for leave to send it, what tells of the wish for it.
+/// The body; and, if its client waits for `100 Continue`, the receiver that says when to send it.
 pub(super) fn incoming(stream: RecvStream, length: Option<u64>, expects_leave: bool) -> (Incoming, Option<Leave>) {
     if stream.is_end_stream() {
         return (Incoming::empty(), None);
@@ -24,7 +24,7 @@ pub(super) fn incoming(stream: RecvStream, length: Option<u64>, expects_leave: b
 
 struct Streamed {
     stream: RecvStream,
-    /// Bytes that are still to come, where the client has said how many there are. h2 holds it to that.
+    /// Bytes that are still to come, if the client declared a length. h2 enforces it.
     left: Option<u64>,
     ask: Option<oneshot::Sender<()>>,
 }
@@ -37,11 +37,11 @@ impl Streamed {
         // Trailers are passed over.
         let piece = match ready!(self.stream.poll_data(cx)) {
             None => return Poll::Ready(None),
-            // Reset by the client, or ended by h2 because it is not as long as was said.
+            // Reset by the client, or by h2 because its length is not the declared one.
             Some(Err(_)) => return Poll::Ready(Some(Err(Broken::CutOff))),
             Some(Ok(piece)) => piece,
         };
-        // It is in nobody's way any more: the client may send as much again.
+        // Opens the window again: the client may send as much as was just read.
         let _ = self.stream.flow_control().release_capacity(piece.len());
         self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
         Poll::Ready(Some(Ok(piece)))

@@ -81,7 +81,7 @@ impl Program {
         }
     }
 
-    /// Why the program cannot be run on this machine, if so.
+    /// The reason why the program cannot run on this machine; `None` if it can.
     pub(super) fn is_missing(self) -> Option<String> {
         let runs = |program: &str, argument: &str| says(program, argument).is_some();
         match self {
