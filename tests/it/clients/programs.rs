@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use super::plan::{Body, Framing, Plan, Session, Want};
 
-/// One client's account of one request.
+/// The outcome of one request, as a client reports it.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) client: String,
