@@ -68,8 +68,8 @@ impl std::fmt::Display for Unauthorized {
 
 /// Checks a request's `Authorization` against the service's tokens; a service without any is open to all.
 ///
-/// `target` is the request target as sent, undecoded, with its query: that is what SDKs sign, or the text that it was
-/// encoded from, see [`unencoded`].
+/// `target` is the request target as sent, undecoded, with its query. SDKs sign it, or the text that it was encoded
+/// from: see [`unencoded`].
 ///
 /// # Errors
 /// Why the caller is turned away.
@@ -107,8 +107,8 @@ fn strip_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     head.eq_ignore_ascii_case(scheme).then(|| rest.trim_ascii())
 }
 
-/// A new token: 240 random bits that fit into a header, a URL and a command line. It begins and ends with a letter or a
-/// digit, so that no program takes it for an option and a double click marks it whole.
+/// A new token: 240 random bits, in characters that are safe in a header, a URL and a command line. It begins and ends
+/// with a letter or a digit, so that no program takes it for an option and a double click selects all of it.
 ///
 /// # Errors
 /// When the operating system has no randomness to give.
@@ -118,7 +118,7 @@ pub fn generate_token() -> Result<Token, getrandom::Error> {
         let mut bits = [0; 30];
         getrandom::fill(&mut bits)?;
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits);
-        // One in sixteen does not: another is drawn.
+        // One text in sixteen does not; then another is drawn.
         let is_plain = |text: &str| text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric);
         if is_plain(&text) {
             return Ok(Token::parse(&text).unwrap_or_else(|_| unreachable!("the alphabet of base64 is visible ASCII")));

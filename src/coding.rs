@@ -1,8 +1,8 @@
 //! Content codings: what bodies are compressed with, and how that is undone and done.
 //!
-//! Decoders are fed by strangers. They are safe Rust, but for zstd, where only the reference library in C refuses all that
-//! others refuse. What comes out of them is bounded while it comes out, and long work looks at the clock on its way. Nothing
-//! here knows HTTP beyond the names.
+//! Decoders get input from strangers. They are safe Rust, except for zstd: there only the reference library, in C,
+//! refuses every frame that other receivers refuse. Output is bounded while it is produced, and long work checks the
+//! deadline. Nothing here knows HTTP beyond the names.
 
 mod decode;
 mod effort;
@@ -51,7 +51,7 @@ impl Coding {
         Self::known(name).map(|(_, coding)| coding)
     }
 
-    /// The same, with the name as we write it. Names are compared without regard to case (RFC 9110 §8.4.1).
+    /// The same, with its canonical name. Names are compared without regard to case (RFC 9110 §8.4.1).
     pub fn known(name: &[u8]) -> Option<(&'static str, Self)> {
         const NAMES: [(&str, Coding); 8] = [
             ("gzip", Coding::Gzip),

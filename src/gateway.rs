@@ -132,7 +132,7 @@ impl Route {
         usable.map(|upstream| upstream.address().parse().ok()).collect()
     }
 
-    /// The meaning of a client's end of input after its request.
+    /// The meaning of a client's closing its sending side after its request.
     pub fn half_close(&self) -> HalfClose {
         self.half_close
     }

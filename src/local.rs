@@ -1,6 +1,7 @@
 //! Runs a service file once, on this machine, without a server: what `bulkhead test` does.
 //!
-//! The same sandbox, and the same limits on requests and answers, only without queue, network and data directory.
+//! The sandbox and the limits on requests and answers are the same; there is no queue, no network and no data
+//! directory.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,7 @@ use crate::front::local::{self as verdicts, Verdict};
 use crate::registry::guest_settings;
 use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox};
 
-/// Before a service's name in the path of a request.
+/// The path before a service's name.
 const PREDICT: &str = "/api/predict";
 
 /// Calls the processor with each request in turn, in one guest for as long as it stays whole.

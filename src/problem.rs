@@ -1,10 +1,10 @@
-//! The member of every problem document by which clients of OpenAI's API show a refusal.
+//! The `error` member of every problem document, from which clients of OpenAI's API read a refusal.
 //!
-//! They look for `error.message` and know nothing of RFC 9457, which lets a document have members of its own (§3.2).
+//! Those clients look for `error.message` and do not know RFC 9457, which allows extension members (§3.2).
 
 use serde::Serialize;
 
-/// The same refusal as the document around it tells.
+/// The same refusal as in the document around it.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorMember<'a> {
     message: &'a str,
@@ -18,11 +18,11 @@ impl<'a> ErrorMember<'a> {
     }
 }
 
-/// Whose turn it is to act, in the words of those clients.
+/// The type of a refusal in OpenAI's terms: it tells who has to act.
 fn sort(status: u16, code: &str) -> &'static str {
     match (status, code) {
         (_, "queue_full" | "rate_limited") => "rate_limit_error",
-        // The service chooses the statuses of its own faults, and a caller cannot mend them.
+        // The service sets the statuses of its own faults, and a caller cannot fix them.
         (_, "processor_exception" | "fuel_exhausted") | (500.., _) => "server_error",
         (401, _) => "authentication_error",
         _ => "invalid_request_error",

@@ -1,14 +1,14 @@
-//! Text of a client, fit for an answer and a log line: printable ASCII within quotation marks, and not much of it.
+//! Client input, made safe for an answer and a log line: printable ASCII in quotation marks, shortened.
 //!
-//! Whatever a stranger sent can be shown in this form: it cannot end a line or a string, move a terminal's cursor, pass
-//! for something that the host says, or fill a log.
+//! Any input can be shown in this form: it cannot end a line or a string, control a terminal, look like the host's own
+//! words, or fill a log.
 
 use std::fmt;
 
-/// Bytes that are shown; a name that somebody meant is shorter.
+/// Most bytes that are shown; real names are shorter.
 const SHOWN: usize = 64;
 
-/// Shows bytes as `"text"`; others than printable ASCII as `\xe9`, and of a long text its beginning and its length.
+/// Shows bytes as `"text"`; a byte that is not printable ASCII as `\xe9`; a long text by its beginning and its length.
 pub(crate) struct Quoted<T>(pub(crate) T);
 
 impl<T: AsRef<[u8]>> fmt::Display for Quoted<T> {

@@ -48,8 +48,8 @@ pub use self::snapshot::{Draft, NotTaken, Snapshot};
 /// How much room the host keeps for guests.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Guests over all services, metered and unmetered ones each; a guest reserves address space, not memory. One of
-    /// several memories counts as so many.
+    /// Most guests over all services, for metered and for unmetered ones each. A guest reserves address space, not
+    /// memory. A guest with several memories counts as several.
     pub guests: u32,
     /// The largest memory limit a service may set, in bytes.
     pub memory: usize,

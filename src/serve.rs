@@ -37,7 +37,7 @@ const BACKLOG: u32 = 1024;
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     pub data: PathBuf,
-    /// Begin with a new database, where the one of `data` is gone.
+    /// Start with a new database if the one in `data` is gone.
     pub new_database: bool,
     pub listen: SocketAddr,
     /// Where clients reach `listen`, if not at the address that they connect to.
@@ -81,7 +81,7 @@ pub fn run(options: ServeOptions) -> Result<()> {
     Ok(())
 }
 
-/// Opens the data directory, or says which process has it.
+/// Opens the data directory; the error names the process that uses it, if one does.
 fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
     let open = if new_database { Storage::begin_anew } else { Storage::open };
     let storage = open(data).map_err(|error| match error.is_in_use() {

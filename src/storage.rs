@@ -12,12 +12,12 @@
 //! ```
 //!
 //! A crash at any moment leaves the old record or the new one: a record is written only after every file it names is on
-//! disk. A file that is named by a hash gets its name once it is whole, is read-only from then on, and is never opened
-//! for writing; where its bytes have changed all the same, it counts as missing (see [`verified`]). What a crash may leave
-//! besides is files that no version names; they are swept away at the next start. Without its database a directory with
-//! files of services in it is not used, so that a lost database does not take them along. The directory is the host's
-//! alone (mode 0700, see [`private`]): tokens are in it in the clear, because the signature scheme of EAS clients needs the
-//! secret itself to verify.
+//! disk. A file that is named by a hash gets its name once it is complete, is read-only from then on, and is never
+//! opened for writing. If its bytes have changed nevertheless, it is damaged and is not used (see [`verified`]). A
+//! crash may also leave files that no version names; the next start removes them. A directory that has files of
+//! services but no database is not used, so that these files are not removed after the database was lost. The directory
+//! is the host's alone (mode 0700, see [`private`]): it has tokens in the clear, because verifying the signatures of
+//! EAS clients needs the secret itself.
 
 mod artifacts;
 mod audit;
@@ -61,12 +61,12 @@ pub enum StorageError {
         source: io::Error,
     },
     Database(Box<redb::Error>),
-    /// The database's file is not as it was written.
+    /// The database's file is damaged.
     DatabaseDamaged {
         path: PathBuf,
         reason: String,
     },
-    /// There is no database beside files that one must have named.
+    /// The database is gone, but files of services are still there.
     DatabaseLost {
         path: PathBuf,
         /// Completes the sentence that begins with the path.
@@ -74,13 +74,13 @@ pub enum StorageError {
         /// One of the files.
         beside: PathBuf,
     },
-    /// Somebody has changed the database's file while it was open.
+    /// The database's file was moved, replaced or cut off while it was open.
     DatabaseChanged {
         path: PathBuf,
         /// Completes the sentence that begins with the path.
         how: &'static str,
     },
-    /// A new database was asked for where there is one.
+    /// A new database was asked for, but there is one.
     DatabaseThere {
         path: PathBuf,
     },
@@ -98,14 +98,14 @@ pub enum StorageError {
     Missing {
         sha256: String,
     },
-    /// A file that a record names does not hold what its name says any more.
+    /// A file that a record names no longer hashes to its name.
     Damaged {
-        /// The file's part in the service.
+        /// The role of the file in the service.
         part: String,
         sha256: String,
         reason: String,
     },
-    /// Files that cannot lie in one directory.
+    /// Model files that cannot be placed in one directory.
     BadModel {
         reason: String,
     },
@@ -388,11 +388,11 @@ impl Storage {
         if path.is_file() { Ok(path) } else { Err(StorageError::Missing { sha256: digest.as_str().to_owned() }) }
     }
 
-    /// The same of one that holds what its name says. Reads the file where that is not known from before, so this is for
-    /// threads that may block.
+    /// The same for an artifact that hashes to its name. May read the whole file, so it must be called from a thread
+    /// that may block.
     ///
     /// # Errors
-    /// A file that is gone or damaged; `part` is its name in the error.
+    /// A file that is gone or damaged; `part` is its role in the error.
     pub fn whole_artifact(&self, digest: &Digest, part: &str) -> Result<PathBuf, StorageError> {
         let path = self.artifact(digest)?;
         match self.verified.check(&path, digest) {
@@ -404,8 +404,8 @@ impl Storage {
         }
     }
 
-    /// Looks for an artifact that somebody means to deploy, and keeps it as if it had just been uploaded. One that is
-    /// damaged counts as missing, so that it is uploaded again. May block.
+    /// Returns true if an artifact is there, and keeps it as if it had just been uploaded. A damaged one counts as
+    /// missing, so that it is uploaded again. May block.
     pub fn renew(&self, digest: &Digest) -> bool {
         let path = match self.whole_artifact(digest, "a file") {
             Ok(path) => path,
@@ -415,7 +415,7 @@ impl Storage {
                 return false;
             }
         };
-        // One that cannot be touched is there all the same, for as long as it is.
+        // A failure is ignored: the artifact is there, even if its time stays old.
         let touch = || fs::File::open(&path)?.set_modified(SystemTime::now());
         let _ = self.verified.keeping(&path, touch);
         true
@@ -426,7 +426,7 @@ impl Storage {
         Upload::begin(&self.dir.join("artifacts"), limit)
     }
 
-    /// The directory that holds a service's model; `None` where it has none. Every file in it holds what the list says.
+    /// The directory with a service's model, its files checked against the list; `None` for a service without a model.
     /// May block, as [`Storage::whole_artifact`].
     pub fn model_dir(&self, files: &[ModelFile]) -> Result<Option<PathBuf>, StorageError> {
         models::assemble(self, files)

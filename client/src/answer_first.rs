@@ -1,8 +1,8 @@
-//! A connection on which an answer that has arrived counts for more than a write that failed.
+//! A connection that reports an answer which has arrived rather than a failed write.
 //!
-//! A server may refuse a request before it has read all of it, and close. What is written then fails, while the answer
-//! lies in the socket: the system keeps what has arrived also after a reset. hyper gives a request up at the first error,
-//! so it is told of none: what is written after a failure goes nowhere, and reading shows whether there was an answer.
+//! A server may refuse a request before it has read all of it, and close. Writes then fail although the answer is in
+//! the socket: the system keeps received bytes even after a reset. hyper gives up a request at the first error, so
+//! failed writes are hidden from it: further writes are dropped, and reading shows whether there was an answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,7 +20,7 @@ impl<S> AnswerFirst<S> {
         Self { stream, write_failed: false }
     }
 
-    /// What writing so many bytes came to, as hyper is to see it.
+    /// The result of writing `bytes`, as hyper is to see it.
     fn wrote(&mut self, cx: &Context<'_>, bytes: usize, written: io::Result<usize>) -> io::Result<usize> {
         written.or_else(|_| {
             self.write_failed = true;
@@ -67,7 +67,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for AnswerFirst<S> {
         if self.write_failed {
             return Poll::Ready(Ok(()));
         }
-        // A stream that keeps what is written to it, as TLS does, fails here.
+        // A buffered stream, such as TLS, fails here.
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         Poll::Ready(self.wrote(cx, 0, flushed.map(|()| 0)).map(drop))
     }

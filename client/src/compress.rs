@@ -36,7 +36,7 @@ impl Compressor {
                 encoder.write_all(body).and_then(|()| encoder.finish()).map_err(|error| failed(&error))?
             }
             Self::Snappy => snap::raw::Encoder::new().compress_vec(body).map_err(|error| failed(&error))?,
-            // With its content size, which some receivers need.
+            // The frame has its content size, which some receivers need.
             Self::Zstd => {
                 let mut compressed = Vec::with_capacity(compress_bound(body.len()));
                 compress(&mut compressed, body, CLEVEL_DEFAULT).map_err(|code| failed(&get_error_name(code)))?;
@@ -68,7 +68,7 @@ mod tests {
             Compressor::Gzip => all(&mut flate2::read::GzDecoder::new(body)),
             Compressor::Zlib => all(&mut flate2::read::ZlibDecoder::new(body)),
             Compressor::Snappy => snap::raw::Decoder::new().decompress_vec(body).unwrap(),
-            // As receivers do that decode in one go.
+            // As receivers that decode all at once.
             Compressor::Zstd => {
                 let size = zstd_safe::get_frame_content_size(body).unwrap().expect("the frame tells its content size");
                 let mut plain = Vec::with_capacity(usize::try_from(size).unwrap());

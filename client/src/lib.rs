@@ -33,8 +33,8 @@
 //!   service that does not run (503). The SDKs also repeat what timed out, and so have one request done up to six times.
 //!   Whoever wants that names the [`Condition`]s.
 //! - Between tries there is a pause, longer each time and random in part.
-//! - An answer that came while the request was still being sent is read, also where the server has closed the connection
-//!   by then: a refused body shows as its status, never as a broken pipe.
+//! - An answer that comes while the request is still being sent is read, even if the server has closed the connection
+//!   by then: a refused body is reported as its status, not as a broken pipe.
 //! - Errors carry what the server said as fields: its stable `code`, its sentence, the request id of its log.
 //!
 //! As there, success is exactly status 200, and every try has [five seconds](ClientBuilder::timeout) in all.

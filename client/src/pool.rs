@@ -26,8 +26,8 @@ use crate::error::{Error, Fault};
 /// is just being closed is lost, and nobody knows whether it was processed.
 const REST: Duration = Duration::from_secs(15);
 
-/// How long a connection may take to be ready for another request once its answer has been read. Nearly all are at once;
-/// one whose server answered without reading the whole request may never be, and is closed.
+/// Longest time until a connection is ready for another request after its answer has been read. Nearly all are ready at
+/// once. One whose server answered without reading the whole request may never be, and is closed.
 const READY: Duration = Duration::from_millis(250);
 
 pub(crate) struct Pool {

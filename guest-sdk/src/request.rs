@@ -27,8 +27,9 @@ impl Request {
         self.call.header(name)
     }
 
-    /// All headers, in the order they came; those of one name stand together, where the first of them came. Without
-    /// `Authorization` (but in public services) and what said how the body was packed.
+    /// All headers, in the order they came; those with the same name are together, in the place of the first.
+    /// `Authorization` is left out, except in public services, and so are the headers that described a compressed body,
+    /// once it is decoded.
     #[must_use]
     pub fn headers(&self) -> Vec<(String, String)> {
         self.call.headers()

@@ -24,7 +24,8 @@ use crate::registry::{Condition, Operator, Order, Registry};
 
 /// Bytes of a JSON body.
 const MAX_JSON: usize = 4 << 20;
-/// Without a byte of a body that is still to come: an operator whose machine is gone does not keep a connection.
+/// Most time without a byte of a body that is still to come, so that a client whose machine is gone does not keep a
+/// connection.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who the client says it is, for the audit log.
@@ -174,7 +175,7 @@ pub(super) async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Problem>
     loop {
         let next = tokio::time::timeout(BODY_PATIENCE, body.frame()).await;
         let Some(frame) = next.map_err(|_| Problem::body_too_slow(BODY_PATIENCE))? else { return Ok(None) };
-        // What is no data is a trailer, and means nothing here.
+        // A frame without data is a trailer, and is ignored.
         if let Ok(piece) = frame?.into_data() {
             return Ok(Some(piece));
         }
@@ -216,7 +217,7 @@ mod tests {
     use super::*;
     use crate::incoming::{Arriving, Broken};
 
-    /// A body of which these pieces come, and then nothing.
+    /// A body that stalls after these pieces.
     struct Stalled(Vec<&'static [u8]>);
 
     impl Body for Stalled {

@@ -1,5 +1,5 @@
-//! Takes operators' connections, and serves each in a task of its own, with the same reader and writer of HTTP/1 as the
-//! data listener.
+//! Accepts operators' connections, and serves each in a task of its own, with the HTTP/1 reader and writer of the data
+//! listener.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use super::seats::{MOST_CONNECTIONS, Seat, Seats};
 use crate::front::http1::{Connection, Outgoing, Service};
 use crate::front::{Arrival, ClientGone, Content, Drain, Ends, Lingering, Patience, Rules};
 
-/// After the system has refused a connection, as when all descriptors are in use: trying at once would spin.
+/// Pause after a failed accept, for example when all descriptors are in use: an immediate retry would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers the requests of operators.
 pub(super) trait Answers: Send + Sync + 'static {
-    /// Answers a request, whatever is wrong with it. `seat` is that of its connection.
+    /// Answers a request, also one with a fault. `seat` is the place of its connection.
     fn answer(self: Arc<Self>, arrival: Arrival, seat: &Seat) -> impl Future<Output = Reply> + Send;
 }
 
-/// Serves operators until `end` turns true. A connection that finds none free takes the place of an older one.
+/// Serves operators until `end` turns true. If all places are taken, a new connection replaces an older one.
 pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut end: watch::Receiver<bool>) {
     let (mut seats, mut sessions) = (Seats::default(), JoinSet::new());
     let (drain, lingering) = (Drain::new(end.clone()), Arc::new(Lingering::new(MOST_CONNECTIONS)));
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers everything with more than sockets hold.
+    /// Answers everything with more than socket buffers hold.
     struct Much;
 
     impl Answers for Much {
@@ -151,8 +151,8 @@ mod tests {
         (client, served)
     }
 
-    /// Connections that pipelined requests and read nothing were kept for as long as their clients liked. Time runs on by
-    /// itself where nothing else happens.
+    /// Connections that pipelined requests and read nothing used to be kept as long as their clients wanted. The paused
+    /// clock moves on when all tasks are idle.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up() {
         let (mut client, served) = connect().await;

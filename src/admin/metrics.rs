@@ -1,7 +1,7 @@
 //! `/metrics`, in the format that a scraper asks for: the text format of Prometheus, or OpenMetrics.
 //!
-//! OpenMetrics is for whoever names it. Everybody else, who names nothing, anything, or something unknown, gets the text
-//! format: a scraper always gets metrics.
+//! OpenMetrics is sent only if `Accept` names it. Without `Accept`, with a wildcard, or with an unknown type the text
+//! format is sent, so that a scraper always gets metrics.
 
 use http::header::{ACCEPT, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,7 +13,7 @@ use crate::telemetry::{HostNumbers, MetricsFormat, Seen, UpstreamSeen, expositio
 
 pub(super) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// The draft that some scrapers still ask for; what is written here is the same in both.
+/// A draft version that some scrapers still ask for. The text written here is valid in both versions.
 const OPENMETRICS_DRAFT: &str = "application/openmetrics-text; version=0.0.1; charset=utf-8";
 
 /// Answers a scraper that sent `headers`.
@@ -45,7 +45,7 @@ fn negotiate(headers: &HeaderMap) -> &'static str {
     best.map_or(TEXT, |range| range.content_type)
 }
 
-/// An item of `Accept` that one of the formats fits.
+/// An item of `Accept` that matches one of the formats.
 struct Range {
     content_type: &'static str,
     /// In thousandths.
@@ -55,7 +55,7 @@ struct Range {
 }
 
 impl Range {
-    /// `None` for what no format fits, and for what is refused by its weight.
+    /// `None` for an item that matches no format, and for one with weight 0.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let media_type = parts.next()?.to_ascii_lowercase();
@@ -66,7 +66,7 @@ impl Range {
             match name.trim() {
                 name if name.eq_ignore_ascii_case("version") => version = Some(value),
                 name if name.eq_ignore_ascii_case("q") => weight = thousandths(value)?,
-                // The character set is UTF-8 for all; names that would need escaping there are none.
+                // The character set is always UTF-8, and no name needs escaping.
                 _ => {}
             }
         }

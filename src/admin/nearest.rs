@@ -3,11 +3,12 @@
 use super::Admin;
 use super::problem::Problem;
 
-/// Characters of a name that was asked for, as far as it is repeated.
+/// Most characters of a requested name that are repeated in the answer.
 const REPEATED: usize = 64;
 
 impl Admin {
-    /// A refusal that says which service there is none of, and which there is instead.
+    /// Adds to a refusal for a missing service the name that was asked for, and the most similar name of a service that
+    /// exists.
     pub(super) fn with_nearest(&self, asked: &str, problem: Problem) -> Problem {
         if !problem.is_about_a_missing_service() || asked.is_empty() {
             return problem;
@@ -21,7 +22,7 @@ impl Admin {
     }
 }
 
-/// The known name that is like `asked` as a slip of the pen would have it, or begins with it.
+/// The known name nearest to `asked`: within a few typing mistakes, or with the one as the beginning of the other.
 fn nearest<'n>(asked: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let asked: String = asked.chars().take(REPEATED).map(|c| c.to_ascii_lowercase()).collect();
     let longest_slip = 1 + asked.len() / 4;

@@ -35,7 +35,7 @@ impl Admin {
         self.registry.is_settled() && self.gateway.as_ref().is_none_or(|gateway| gateway.is_settled())
     }
 
-    /// The progress of a host that is not ready yet, as `/readyz` tells it.
+    /// The progress of a host that is not ready yet, for `/readyz`.
     pub(super) fn progress(&self) -> String {
         match self.registry.is_settled() {
             true => "the upstreams of the gateway are being checked".to_owned(),

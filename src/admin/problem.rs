@@ -100,7 +100,7 @@ pub(super) static STORAGE_FULL: Kind = kind(507, "storage_full", "The disk of th
 /// What whoever needs the token can always be told.
 pub(super) static OF_EVERY_OPERATION: &[&Kind] =
     &[&BAD_REQUEST, &UNAUTHORIZED, &METHOD_NOT_ALLOWED, &RATE_LIMITED, &INTERNAL];
-/// The kinds of refusal of a head, which come before it is known what is asked for.
+/// The kinds of refusal for a faulty head, which precede routing.
 static OF_A_HEAD: &[&Kind] = &[
     &BAD_REQUEST,
     &DEADLINE_EXCEEDED,
@@ -156,12 +156,12 @@ impl Problem {
         *self.kind == SERVICE_NOT_FOUND
     }
 
-    /// With the name of the service that there is none of.
+    /// Names the missing service in the detail.
     pub(super) fn naming(self, service: &str) -> Self {
         Self { detail: format!("there is no service {service:?}"), ..self }
     }
 
-    /// With the name of a service that may have been meant.
+    /// Suggests a service that may have been meant.
     pub(super) fn or_meant(self, nearest: &str) -> Self {
         self.with_hint(format!("did you mean {nearest:?}?"))
     }
@@ -179,8 +179,8 @@ impl Problem {
         &self.detail
     }
 
-    /// The reason in one sentence, for the log and the audit log. It names the keys of a service file that are wrong, and
-    /// none of their values.
+    /// The reason in one sentence, for the log and the audit log. It names wrong keys of a service file, never their
+    /// values.
     pub(super) fn reason(&self) -> String {
         let errors = self.more.errors.as_ref().and_then(Value::as_array);
         let places: Vec<&str> = errors
@@ -316,7 +316,7 @@ impl From<HeadFault> for Problem {
     fn from(fault: HeadFault) -> Self {
         let (status, code, detail) = of_a_head(fault);
         if code == BODY_TOO_LARGE.code {
-            // The limit that callers are told is a service's.
+            // The front's sentence speaks of a service's limit, so it is replaced.
             return Self::body_too_large(usize::try_from(MAX_ARTIFACT).unwrap_or(usize::MAX));
         }
         let is_it = |kind: &&&Kind| (kind.status, kind.code) == (status, code);

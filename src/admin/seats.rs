@@ -1,8 +1,9 @@
-//! The places for connections to an admin listener, and who has to leave when all are taken.
+//! The places for connections to an admin listener, and the choice of the connection to close when all are taken.
 //!
-//! A new connection always gets a place: otherwise strangers who connect and do nothing would keep operators, probes and
-//! scrapers out. Room is made by closing the oldest connection of the address that has the most. A connection over which
-//! the admin token has been shown is spared; so many are spared that some places always remain for the others.
+//! A new connection always gets a place: otherwise strangers who connect and do nothing would keep operators, probes
+//! and scrapers out. The oldest connection of the address with the most connections is closed for it. Connections over
+//! which the admin token has been shown are spared, up to [`MOST_SPARED`], so that some places always remain for
+//! clients without a token.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,9 +17,9 @@ use crate::auth::origin;
 
 /// Connections at once; operators are few.
 pub(super) const MOST_CONNECTIONS: usize = 256;
-/// Connections that are spared at once. The rest is left to probes and scrapers, which have no token.
+/// Most connections that are spared. The other places are for probes and scrapers, which have no token.
 const MOST_SPARED: usize = 192;
-/// A line in the log tells at most this often that connections are closed to make room.
+/// Least time between two log lines about connections that were closed to make room.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The open connections, oldest first.
@@ -62,7 +63,7 @@ impl Seats {
         self.taken.retain(|taken| taken.task.id() != task);
     }
 
-    /// Has one connection closed. Its place is free once its task has ended.
+    /// Aborts the task of one connection. Its place is free once the task has ended.
     pub(super) fn make_room(&mut self) {
         let Some(index) = next_to_leave(&self.known()) else { return };
         let closed = self.taken.remove(index);
@@ -83,7 +84,7 @@ impl Seats {
     }
 }
 
-/// The index of the connection that has to leave.
+/// The index of the connection to close.
 fn next_to_leave(connections: &[(IpAddr, bool)]) -> Option<usize> {
     let mut spared = 0;
     let mut by_address: HashMap<IpAddr, (usize, usize)> = HashMap::new();

@@ -277,7 +277,7 @@ impl Admin {
 }
 
 impl Admin {
-    /// The one thing that an operator should know of a service first; empty where there is none.
+    /// The most important fact about a service for an operator; empty if there is none.
     fn message(&self, state: &State, seen: &[InstanceSeen]) -> String {
         let serving = match &state.phase {
             Phase::Failed(reason) => return reason.clone(),

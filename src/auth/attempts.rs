@@ -1,10 +1,11 @@
 //! Bounds how many wrong tokens one address may try in a second, so that a weak token cannot be guessed at line rate.
 //!
-//! - A token that somebody chose may be weak. Over the bound an address is refused before anything is compared: a right
-//!   token would otherwise still be told from a wrong one. An address that has shown a right token in the last minutes has
-//!   a reserve of failures, so that others who share it do not lock its owner out. In the long run the bound is the same.
-//! - A token that nobody can guess needs no protection, so the right one is let in at any time. Wrong ones over the bound
-//!   are told to wait.
+//! - A token that a person chose may be weak. An address over the bound is refused before its token is compared: the
+//!   answer would otherwise tell a right token from a wrong one. An address that has shown a right token within the
+//!   last five minutes has a reserve of failures, so that others who share the address do not lock its owner out. In
+//!   the long run the bound is the same.
+//! - A token that cannot be guessed needs no protection, so the right one is always accepted. Wrong ones over the bound
+//!   are refused with a time to wait.
 //!
 //! A request without a token guesses nothing and is not counted. The bound is off for callers unless it is set: where a
 //! gateway is in front, all of them have its address.
@@ -18,14 +19,13 @@ use std::time::{Duration, Instant};
 use super::Unauthorized;
 use crate::config::Strength;
 
-/// The time in which as many failures may come at once as the bound allows for it.
+/// The time whose failures, by the bound, may come all at once.
 const WINDOW: Duration = Duration::from_secs(1);
-/// The same for an address that has shown a right token, and how long that is remembered of it.
+/// The same for an address that has shown a right token; also the time for which that is remembered.
 const TRUSTED_WINDOW: Duration = Duration::from_secs(300);
-/// A right token is noted again only after this time: most requests change nothing.
+/// A right token is noted again only after this time, so that most requests write nothing.
 const RENEWED_AFTER: Duration = Duration::from_secs(60);
-/// Addresses remembered at once, of each kind. Whoever has more than these to attack from is not stopped by counting
-/// addresses.
+/// Most addresses remembered, in each of the two maps. An attacker with more addresses is not stopped by counting them.
 const MOST_ADDRESSES: usize = 10_000;
 
 /// The failed attempts of each address.
@@ -49,7 +49,7 @@ pub struct TooManyFailures {
     pub retry_after: Duration,
 }
 
-/// The reason for which somebody is not let in.
+/// The reason why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     Unauthorized(Unauthorized),
@@ -110,7 +110,7 @@ impl Attempts {
 }
 
 impl Known {
-    /// Says whether the address may fail once more; each failure takes `pause` to be worked off.
+    /// Checks that the address may fail once more. Each failure takes `pause` to be worked off.
     fn check(&self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), TooManyFailures> {
         let Some(worked_off) = self.failing.get(&address) else { return Ok(()) };
         let window = if self.is_trusted(address, now) { TRUSTED_WINDOW } else { WINDOW };
@@ -145,7 +145,7 @@ impl Known {
     }
 }
 
-/// Says whether there is room for `address`, after what `is_over` has been forgotten if there was none.
+/// Returns true if there is room for `address`. If the map is full, entries that are over are removed first.
 fn make_room<T>(all: &mut HashMap<IpAddr, T>, address: IpAddr, is_over: impl Fn(&T) -> bool) -> bool {
     if all.len() >= MOST_ADDRESSES && !all.contains_key(&address) {
         all.retain(|_, entry| !is_over(entry));
@@ -208,7 +208,7 @@ mod tests {
         Err(Denied::TooManyFailures(TooManyFailures { retry_after: Duration::from_millis(millis) }))
     }
 
-    /// In whole milliseconds, rounded up: a third of a second is none.
+    /// Rounds up to whole milliseconds, because a third of a second is not a whole number of them.
     fn rounded(outcome: Result<(), Denied>) -> Result<(), Denied> {
         match outcome {
             Err(Denied::TooManyFailures(TooManyFailures { retry_after })) => {

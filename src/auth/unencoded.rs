@@ -1,24 +1,24 @@
-//! The text that a client signed which percent-encodes its target after it has signed it.
+//! Recovers the signed text for clients that sign their target first and percent-encode it afterwards.
 //!
 //! The Python SDK signs `/api/predict/svc/größe v1` and leaves the encoding to its HTTP library, which sends
 //! `/api/predict/svc/gr%C3%B6%C3%9Fe%20v1`; the Go SDK does the same. So a signature that does not match the target as it
 //! was sent may match the text that it was encoded from.
 //!
-//! This lets nobody in who was kept out before. A text is taken for what was signed only if one of those libraries makes
-//! exactly this target of it, and each makes one target of one text. A signature that was overheard is therefore good for
-//! the target that its client sent, as ever, and not for another one with the same decoded text: `%2F` and `%3F` stay
-//! apart from `/` and `?`, `%41` from `A`, `%c3` from `%C3`, because none of the libraries writes a target in that way.
+//! A stolen signature gains nothing by this. A text is accepted only if one of those libraries encodes it to exactly
+//! this target, and each library encodes a text in one way. So a signature is valid for the target that its client
+//! sent, and not for another target with the same decoded text: `%2F` and `%3F` stay different from `/` and `?`, `%41`
+//! from `A`, `%c3` from `%C3`, because none of the libraries writes a target in that way.
 
 /// Characters of a path that a library leaves as they are, besides letters, digits and `-._~`.
 type Kept = &'static [u8];
 
 /// Python's urllib3 and Go's net/url.
 const PATHS: [Kept; 2] = [b"/:@!$&'()*+,;=", b"/:@$&+,;="];
-/// The same of a query. Go sends one as it was given.
+/// The same for a query. Go sends a query as it was given.
 const QUERY: Kept = b"/:@!$&'()*+,;=?";
 
-/// The text that `target` was encoded from; `None` where it is not what an SDK's HTTP library writes, or nothing in it was
-/// encoded.
+/// The text that `target` was encoded from; `None` if no SDK's HTTP library writes such a target, or if nothing in it
+/// is encoded.
 pub(super) fn unencoded(target: &str) -> Option<Vec<u8>> {
     if !target.contains('%') {
         return None;
@@ -35,10 +35,10 @@ pub(super) fn unencoded(target: &str) -> Option<Vec<u8>> {
     (text != target.as_bytes()).then_some(text)
 }
 
-/// The text of which a library that keeps these characters makes `part`.
+/// The text that a library which keeps these characters encodes to `part`.
 fn before(part: &str, kept: Kept) -> Option<Vec<u8>> {
     let text = decode(part.as_bytes())?;
-    // These would have ended the part.
+    // The library would have ended the part at these characters.
     let is_one_part = !text.contains(&b'#') && (kept.contains(&b'?') || !text.contains(&b'?'));
     let is_text = is_one_part && str::from_utf8(&text).is_ok();
     (is_text && encode(&text, kept) == part.as_bytes()).then_some(text)
@@ -61,7 +61,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
-/// As the libraries do: a text in which every `%` begins an encoded byte keeps them.
+/// Encodes as the libraries do: if every `%` in the text begins an encoded byte, they are kept.
 fn encode(text: &[u8], kept: Kept) -> Vec<u8> {
     let is_encoded = |at: usize| matches!(text.get(at + 1..at + 3), Some([a, b]) if digit(*a).and(digit(*b)).is_some());
     let percents = || text.iter().enumerate().filter(|(_, byte)| **byte == b'%').map(|(at, _)| at);

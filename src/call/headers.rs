@@ -6,18 +6,18 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENC
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-/// Begins the names that only the host may use: a processor would believe them to be the host's own word.
+/// The prefix of names that only the host may use: a processor would trust them as the host's.
 const OURS: &str = "x-bulkhead-";
 
-/// The headers of a request, in the order of their arrival, without those that are not for a processor.
+/// The headers of a request, in the order of their arrival; those that are not for a processor are hidden.
 ///
-/// What is withheld stays in the map and is passed over by those who read it: to take an entry out of a [`HeaderMap`] puts
-/// the last one into its place, and processors see the order.
+/// Hidden headers stay in the map and are skipped when it is read: removing an entry from a [`HeaderMap`] moves the
+/// last one into its place, and processors see the order.
 #[derive(Clone, Default)]
 pub struct Headers {
     all: HeaderMap,
     withholds_authorization: bool,
-    /// Headers that said how the body was packed, once it is not any more.
+    /// Headers that described the encoded body, hidden once the body is decoded.
     packing: &'static [HeaderName],
 }
 
@@ -27,18 +27,18 @@ impl Headers {
         &self.all
     }
 
-    /// `Authorization` was for the host; a processor has no business with its callers' secrets.
+    /// Hides `Authorization`, which was for the host: a processor must not see its callers' secrets.
     pub fn withhold_authorization(&mut self) {
         self.withholds_authorization = true;
     }
 
-    /// The body is in no coding: `Content-Encoding` named none, or there was nothing that one could have been applied to.
+    /// Hides `Content-Encoding`: it named no coding, or the body is not encoded.
     pub fn withhold_encoding(&mut self) {
         static ENCODING: [HeaderName; 1] = [CONTENT_ENCODING];
         self.packing = &ENCODING;
     }
 
-    /// The body was unpacked, and has this length now.
+    /// Notes that the body was decoded, and its new length.
     pub fn unpacked(&mut self, length: usize) {
         static PACKING: [HeaderName; 3] = [CONTENT_ENCODING, TRANSFER_ENCODING, CONTENT_MD5];
         self.packing = &PACKING;
@@ -50,7 +50,7 @@ impl Headers {
         if self.withholds(name) { None } else { self.all.get(name) }
     }
 
-    /// All of them. Those of one name stand together, where the first of them came.
+    /// All headers that a processor sees. Those with the same name are together, in the place of the first.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.all.iter().filter(|(name, _)| !self.withholds(name.as_str()))
     }

@@ -170,7 +170,7 @@ fn compile(directory: &Path, package: &Package, debug: bool) -> Result<PathBuf> 
     component?.ok_or_else(|| anyhow!("cargo built `{}` but named no .wasm file", package.name))
 }
 
-/// Has cargo draw as if it wrote to the terminal itself, where what it says is passed on to one.
+/// Makes cargo use colours and a progress bar if its output is passed on to a terminal.
 fn draw(command: &mut Command) {
     let stderr = io::stderr();
     if !stderr.is_terminal() {

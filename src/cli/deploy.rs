@@ -86,7 +86,7 @@ struct Deployed {
     /// None where the service is open to everybody.
     token: Option<String>,
     version: u64,
-    /// Nothing had to be done.
+    /// True if nothing had to be changed.
     #[serde(default, skip_serializing)]
     unchanged: bool,
 }

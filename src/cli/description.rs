@@ -1,4 +1,4 @@
-//! The description of a service that `desc` shows.
+//! The output of `desc`.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +84,7 @@ struct Instance {
 }
 
 impl Description {
-    /// First the fields that EAS's `desc` has, under its names, then ours.
+    /// Prints the fields of EAS's `desc` first, under its names, then Bulkhead's own.
     pub(super) fn show(self, screen: &mut Screen) -> Result<(), Failure> {
         let nothing = || NOTHING.to_owned();
         let (group, weight) = part(self.group, self.weight, &self.traffic_state);

@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     Refused = 3,
     Unreachable = 4,
     NotFound = 5,
-    /// As shells have it for a process that Ctrl-C ended: 128 and the number of the signal.
+    /// The shells' code for a process that Ctrl-C ended: 128 plus the number of the signal.
     Interrupted = 130,
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C while a server is at work: the command ends, what the server has begun goes on, and that is said.
+//! Ctrl-C while a server works on a request: the command ends and says that the server goes on.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -7,14 +7,14 @@ use serde_json::json;
 use super::failure::Exit;
 use super::screen::Screen;
 
-/// The text that is printed when the process is interrupted; none while no request is under way.
+/// The text to print on an interrupt; `None` while no request is under way.
 static UNDER_WAY: Mutex<Option<String>> = Mutex::new(None);
 
-/// Says for as long as it lives what becomes of a request that a server has been sent.
+/// While it lives, an interrupt prints what happens to the request that was sent.
 pub(super) struct UnderWay(());
 
 impl UnderWay {
-    /// `what` goes on, and `bulkhead desc NAME` shows it.
+    /// Prepares the text: `what` goes on, and `bulkhead desc NAME` shows it.
     pub(super) fn say(what: &str, service: &str, screen: &Screen) -> Self {
         let text = format!("interrupted; {what} goes on: `bulkhead desc {service}` shows it");
         let text = match screen.is_json() {
@@ -33,12 +33,12 @@ impl Drop for UnderWay {
     }
 }
 
-/// Waits for interrupts on a thread of its own. Where that cannot be had, they end the process as ever.
+/// Waits for interrupts on a thread of its own. Without that thread, an interrupt ends the process as usual.
 fn listen() {
     static LISTENS: OnceLock<()> = OnceLock::new();
     LISTENS.get_or_init(|| {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        // Made here: from now on interrupts are caught.
+        // Created before the thread starts, so that interrupts are caught from now on.
         let interrupt = {
             let _inside = runtime.enter();
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())

@@ -1,4 +1,4 @@
-//! The kind of a file that was given where a file of JSON is read.
+//! Recognises binary files that were given in place of a JSON file.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,15 +6,15 @@ use std::path::Path;
 
 use super::failure::Failure;
 
-/// Bytes of a file that tell what it is; a tar archive says so behind its first file's name.
+/// Bytes at the start of a file that identify it; a tar archive has its mark after the name of its first file.
 const HEAD: usize = 512;
-/// No file of settings comes near this.
+/// Most bytes that are read; no settings file is nearly as large.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// A file that a person writes, as text. `role` is what it was to be, such as `the service file`.
+/// Reads a JSON file as text. `role` is the name of the expected file, such as `the service file`.
 ///
 /// # Errors
-/// When it cannot be read, or is something else: what it is, and what to do with it.
+/// If the file cannot be read, or is of another kind; the error names the kind and the file to pass instead.
 pub(super) fn read_text(path: &Path, role: &str) -> Result<String, Failure> {
     let shown = path.display();
     let cannot = |error| Failure::Failed(anyhow::Error::new(error).context(format!("cannot read {role} `{shown}`")));
@@ -43,7 +43,7 @@ fn instead(role: &str) -> String {
 
 pub(super) const SERVICE_FILE: &str = "the service file";
 
-/// The name of a file's kind, for the kinds of binary files that people work with here.
+/// The kind of a binary file, for the kinds that users have at hand.
 fn kind(head: &[u8], path: &Path) -> Option<&'static str> {
     let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
     match head {
@@ -56,7 +56,7 @@ fn kind(head: &[u8], path: &Path) -> Option<&'static str> {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("a zstd archive"),
         [0x7f, b'E', b'L', b'F', ..] => Some("a program of this machine"),
         _ if head.get(257..262) == Some(b"ustar") => Some("a tar archive"),
-        // The format has no mark of its own: a model begins with the number of its version.
+        // The format has no magic number: a model begins with its version field.
         [8, _, ..] if is_onnx => Some("an ONNX model"),
         _ => None,
     }

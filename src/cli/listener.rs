@@ -12,11 +12,11 @@ use crate::serve::{AccessLog, LogFormat};
 
 #[derive(Args, Debug)]
 pub(super) struct ListenerArgs {
-    /// The address that callers of services connect to: an IP address or a host name, and a port; port 0 takes a free one
+    /// The address on which services are called: an IP address or a host name, and a port; port 0 picks a free port
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(super) listen: SocketAddr,
-    /// Where clients reach --listen, told to SDKs that ask (direct mode); needed behind address translation. A host name
-    /// is looked up once, at the start [default: the address that the client connected to]
+    /// The address at which clients reach --listen, sent to SDKs in direct mode; needed behind address translation. A
+    /// host name is looked up once, at the start [default: the address that the client connected to]
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADVERTISE", value_parser = advertised)]
     pub(super) advertise: Option<SocketAddr>,
     /// Where the admin API, health and metrics are
@@ -27,7 +27,8 @@ pub(super) struct ListenerArgs {
     /// Threads for callers' connections, each of which stays on one of them [default: by the number of cores]
     #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) io_threads: Option<u16>,
-    /// How long running requests may go on after SIGTERM; connections that wait to be accepted are answered first
+    /// Longest time that running requests may go on after SIGTERM; connections that wait to be accepted are answered
+    /// first
     #[arg(long, value_name = "TIME", env = "BULKHEAD_GRACE", default_value = "30", value_parser = time)]
     pub(super) grace: Duration,
     /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or half the file descriptors
@@ -45,8 +46,8 @@ pub(super) struct ListenerArgs {
     /// From the first byte of a request's head to its last; then 408
     #[arg(long, value_name = "TIME", env = "BULKHEAD_HEAD_TIMEOUT", default_value = "5", value_parser = time)]
     head_timeout: Duration,
-    /// How long a connection may rest between requests; then it is closed. A new one is given 10 s at most. Answers promise
-    /// clients a second less, in `Keep-Alive`
+    /// Longest idle time of a connection between requests; then it is closed. A new one must send something within 10
+    /// s. Answers promise one second less, in `Keep-Alive`
     #[arg(long, value_name = "TIME", env = "BULKHEAD_IDLE_TIMEOUT", default_value = "75", value_parser = time)]
     idle_timeout: Duration,
     /// How long a client may take nothing of its answer; then it is cut off, or in HTTP/2 that one stream is reset
@@ -59,7 +60,7 @@ pub(super) struct ListenerArgs {
     #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = log_format())]
     pub(super) log_format: LogFormat,
-    /// The requests that get a line in the log: all, failures (status 400 and above), off, or a share such as 1%, which is
+    /// The requests that get a log line: all, failures (status 400 and above), off, or a share such as 1%, which means
     /// every failure and one in a hundred of the others
     #[arg(long, value_name = "WHICH", env = "BULKHEAD_ACCESS_LOG", default_value = "all")]
     pub(super) access_log: AccessLog,
@@ -85,7 +86,7 @@ impl ListenerArgs {
     }
 }
 
-/// An address and a port; a host name is looked up.
+/// Parses an address and a port; a host name is looked up.
 fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -106,7 +107,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         return Err(format!("{host:?} is not an IPv6 address in brackets; {expected}"));
     }
     let found = (host, port).to_socket_addrs().map_err(|error| format!("{host:?} cannot be looked up: {error}"))?;
-    // Of several addresses, the one that clients which know only IPv4 find as well.
+    // IPv4 is preferred, so that clients which look up only IPv4 addresses find it too.
     let least = found.min_by_key(SocketAddr::is_ipv6);
     least.ok_or_else(|| format!("{host:?} has no address"))
 }

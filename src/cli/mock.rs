@@ -87,13 +87,13 @@ impl Mock {
         Self::refusing_early(|_| None, answer)
     }
 
-    /// One that may answer when it has read only so many bytes of a request's body; it resets the connection then.
+    /// A mock that may answer after it has read only so many bytes of a request's body; it then resets the connection.
     pub(super) fn refusing_early(
         early: impl Fn(&Seen) -> Option<(usize, Reply)> + Send + Sync + 'static,
         answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // It takes little ahead, so that whoever has much to send must wait until it reads.
+        // A small buffer, so that a client with a large body must wait until it is read.
         SockRef::from(&listener).set_recv_buffer_size(64 << 10).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -135,7 +135,7 @@ fn serve(
             }
             reader.read_exact(&mut vec![0; read]).ok()?;
             log.lock().unwrap().push(request.clone());
-            // What waits for its turn to be sent would be lost with the reset.
+            // Bytes that are still buffered would be lost with the reset.
             connection.set_nodelay(true).ok()?;
             write(connection, &request, &reply)?;
             return SockRef::from(connection).set_linger(Some(Duration::ZERO)).ok();

@@ -23,14 +23,16 @@ pub(super) struct ServeArgs {
     /// Where services, their files and the admin token are kept
     #[arg(long, value_name = "DIR", env = "BULKHEAD_DATA", default_value = "./bulkhead-data")]
     data: PathBuf,
-    /// Begin with a new database, without any service, where the one in DIR is gone and its files are still there
+    /// Start with a new, empty database if the one in DIR is gone but files of services are still there; it knows none
+    /// of the services
     #[arg(long)]
     new_database: bool,
     /// Forward requests for names that are no services here, as this file says (see `bulkhead gateway --help`)
     #[arg(long, value_name = "FILE", env = "BULKHEAD_GATEWAY")]
     gateway: Option<PathBuf>,
-    /// Wrong tokens a second from one address; over that it gets 429, and if the token is one that could be guessed, for the
-    /// right one too [default: no such limit, since a gateway in front is one address; the admin listener always allows 10]
+    /// Wrong tokens a second that one address may send; over that they get 429. If the service's token could be
+    /// guessed, the right one gets 429 as well [default: no limit, since all callers behind a gateway have one address;
+    /// the admin listener always allows 10]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_FAILED_LOGINS_PER_ADDRESS")]
     max_failed_logins_per_address: Option<NonZeroU32>,
     #[command(flatten)]

@@ -79,7 +79,7 @@ pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure
             answer.show(screen)?;
         }
     }
-    // As `invoke` would end with the first of them that is no success.
+    // The exit code that `invoke` would have for the first call without success.
     let ends = answers.iter().map(|answer| Exit::of_status(answer.status));
     Ok(ends.into_iter().find(|exit| *exit != Exit::Ok).unwrap_or(Exit::Ok))
 }

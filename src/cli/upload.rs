@@ -43,7 +43,7 @@ pub struct ModelFile {
 #[derive(Debug)]
 pub(crate) struct Model {
     files: Vec<ModelFile>,
-    /// Those that hold nothing; all others come with their files.
+    /// Empty directories; all others are made for their files.
     empty_directories: Vec<RelativePath>,
     entry: Option<String>,
 }
@@ -124,7 +124,7 @@ impl Upload {
         self.model.as_ref().map_or(&[], |model| &model.files)
     }
 
-    /// Directories of the model that hold nothing.
+    /// Empty directories of the model.
     pub fn empty_directories(&self) -> &[RelativePath] {
         self.model.as_ref().map_or(&[], |model| &model.empty_directories)
     }
@@ -222,7 +222,7 @@ fn text<'a>(file: &'a Value, key: &str) -> Result<Option<&'a str>> {
 }
 
 impl Model {
-    /// The list of what the model's directory holds, as the server takes it.
+    /// The list of files and empty directories, in the form that the server takes.
     fn manifest(&self) -> Value {
         let files = self.files.iter();
         let files = files

@@ -1,11 +1,11 @@
-//! Command lines that cannot be understood, and what is said about them.
+//! The messages for command lines that cannot be parsed.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde_json::json;
 
 use super::failure::Exit;
 
-/// Words of other tools, and the commands here that do what they do there.
+/// Command names of other tools, and the commands here that do the same.
 const ELSEWHERE: [(&[&str], &str); 12] = [
     (&["get", "ps", "services", "status"], "list"),
     (&["describe", "show", "inspect", "info"], "desc"),
@@ -21,8 +21,8 @@ const ELSEWHERE: [(&[&str], &str); 12] = [
     (&["instances", "pods"], "workers"),
 ];
 
-/// Help and version are answers and go to standard output; everything else that clap says is about wrong usage. Where the
-/// command line asks for JSON, so is that.
+/// Prints a clap error. Help and version are answers and go to standard output; everything else is wrong usage, and is
+/// printed as JSON if the command line asks for that.
 pub(super) fn explain(error: clap::Error) -> Exit {
     let error = with_suggestion(error);
     if !error.use_stderr() {
@@ -39,21 +39,21 @@ pub(super) fn explain(error: clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// As any failure is printed for scripts.
+/// The error in the form that every failure has with `--json`.
 pub(super) fn as_json(error: &clap::Error) -> serde_json::Value {
     let text = error.render().to_string();
     let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
     json!({ "error": { "exit": Exit::Usage as u8, "message": message } })
 }
 
-/// Names the command that is called otherwise elsewhere. Of words that no other tool has, clap suggests what is written
-/// like them.
+/// Suggests the command that another tool calls by the given name. For other words, clap suggests the most similar
+/// command.
 pub(super) fn with_suggestion(mut error: clap::Error) -> clap::Error {
     let asked = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(asked)) if error.kind() == ErrorKind::InvalidSubcommand => asked.as_str(),
         _ => return error,
     };
-    // Clap goes by the letters, and for `get` would suggest `test`.
+    // Clap compares spelling, and for `get` would suggest `test`.
     let meant = ELSEWHERE.iter().find(|(words, _)| words.contains(&asked)).map(|(_, command)| *command);
     if let Some(command) = meant {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![command.to_owned()]));

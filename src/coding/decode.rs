@@ -124,8 +124,8 @@ impl Read for Source<'_> {
     }
 }
 
-/// Every stream of `coded`, one after the other: gzip may have several, zlib has one. Zeros at the end of gzip are padding,
-/// as tapes and block devices leave it, and are passed over as by gzip itself.
+/// Decodes every stream of `coded` in turn: gzip may have several, zlib has one. Zeros at the end of gzip are padding
+/// from tapes and block devices, and are ignored, as by gzip itself.
 fn inflate(coding: Coding, coded: &[u8], start: impl Fn() -> Decompress, output: &mut Output<'_>) -> Result<(), Fault> {
     let mut rest = coded;
     let mut piece = [0; PIECE];
@@ -158,7 +158,7 @@ fn inflate(coding: Coding, coded: &[u8], start: impl Fn() -> Decompress, output:
     }
 }
 
-/// What follows a frame at the front that is to be passed over: RFC 8878 §3.1.2, and the same in LZ4.
+/// The input after a skippable frame at its start (RFC 8878 §3.1.2, and the same in LZ4); `None` if there is none.
 fn skippable(coded: &[u8]) -> Option<&[u8]> {
     let (magic, rest) = coded.split_first_chunk::<4>()?;
     let is_skippable = u32::from_le_bytes(*magic) & 0xffff_fff0 == 0x184d_2a50;

@@ -8,7 +8,7 @@ use zstd_safe::{CCtx, CParameter, compress_bound};
 
 use super::Coding;
 
-/// The fastest of the levels that compress as zstd is known for.
+/// The fastest regular compression level.
 const ZSTD_LEVEL: i32 = 1;
 
 /// `plain` in this coding; `None` where that cannot be, as for more than Snappy's 4 GiB.
@@ -31,7 +31,7 @@ pub fn snappy(plain: &[u8]) -> Option<Vec<u8>> {
     snap::raw::Encoder::new().compress_vec(plain).ok()
 }
 
-/// One frame with its content size, without which some receivers do not know how much room to make, and with a checksum.
+/// One frame with a checksum and with its content size, which some receivers need to allocate their buffer.
 fn zstd(plain: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = CCtx::try_create()?;
     encoder.set_parameter(CParameter::CompressionLevel(ZSTD_LEVEL)).ok()?;

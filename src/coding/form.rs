@@ -1,6 +1,6 @@
-//! Recognises what a body that cannot be decoded is instead, for the sentence that its sender gets.
+//! Recognises the actual form of a body that cannot be decoded, for the error that its sender gets.
 //!
-//! Snappy and LZ4 go by the same name in several wrappings that do not understand each other, and senders mix codings up.
+//! Snappy and LZ4 each have several incompatible container formats under one name, and senders mix up codings.
 
 use super::decode::LZ4_MOST;
 use super::{Coding, Effort, Fault};
@@ -8,7 +8,7 @@ use super::{Coding, Effort, Fault};
 /// 0x184D2204 in little endian, from the description of the LZ4 frame format.
 pub(super) const LZ4_FRAME: &[u8] = b"\x04\x22\x4d\x18";
 
-/// What the first bytes stand for, and the coding that takes them.
+/// Magic numbers, the name of each form, and the coding that accepts it.
 const MARKS: [(&[u8], &str, Option<Coding>); 10] = [
     (b"\x1f\x8b", "gzip", Some(Coding::Gzip)),
     (b"\x28\xb5\x2f\xfd", "a zstd frame", Some(Coding::Zstd)),
@@ -22,16 +22,16 @@ const MARKS: [(&[u8], &str, Option<Coding>); 10] = [
     (b"PK\x03\x04", "a zip archive", None),
 ];
 
-/// How much of a body is looked at for being text.
+/// Bytes of a body that are checked for being text.
 const GLANCE: usize = 64;
 
-/// The same fault, told with the form that was found where that is another one, and with the one that is accepted.
+/// Adds to a fault the form that was recognised, if it is another one, and the form that is accepted.
 ///
-/// Only the sender of a broken body pays for the look, out of its own `effort`.
+/// The check is paid from the `effort` of the broken body alone.
 pub(super) fn explain(fault: Fault, coding: Coding, coded: &[u8], limit: usize, effort: &Effort<'_>) -> Fault {
     let (at, why) = match fault {
         Fault::Corrupt { at, why } => (at, Some(why)),
-        // Of raw Snappy and raw LZ4 anything may be the beginning, and what is no size may look like a large one.
+        // Raw Snappy and raw LZ4 have no magic number, so the first bytes of another form may look like a large size.
         Fault::TooLarge if matches!(coding, Coding::Snappy | Coding::Lz4) => (None, None),
         other => return other,
     };
@@ -57,7 +57,7 @@ pub(super) fn explain(fault: Fault, coding: Coding, coded: &[u8], limit: usize, 
     }
 }
 
-/// The forms that a coding is decoded from.
+/// The accepted forms of a coding.
 const fn accepted(coding: Coding) -> &'static str {
     match coding {
         Coding::Gzip => "gzip (RFC 1952)",
@@ -70,7 +70,7 @@ const fn accepted(coding: Coding) -> &'static str {
 
 fn mark(coded: &[u8]) -> Option<(&'static str, Option<Coding>)> {
     let marked = MARKS.iter().find(|(mark, ..)| coded.starts_with(mark)).map(|(_, name, coding)| (*name, *coding));
-    // Other first bytes are valid as well, but hardly anybody sends them, and text does.
+    // Other first bytes are valid too, but rare in zlib, and text may begin with them.
     marked
         .or_else(|| (coded.first() == Some(&0x78) && has_zlib_header(coded)).then_some(("zlib", Some(Coding::Deflate))))
 }
@@ -80,8 +80,8 @@ pub(super) fn has_zlib_header(coded: &[u8]) -> bool {
     matches!(coded, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
 }
 
-/// Tries the block behind the size that Python's `lz4.block` and `lz4_flex`'s `compress_prepend_size` write before it, in the
-/// byte order of either of those or of Hadoop.
+/// True if a block follows a size, as Python's `lz4.block` and `lz4_flex`'s `compress_prepend_size` write it
+/// (little-endian), or Hadoop (big-endian).
 fn has_size_before_it(coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<bool, Fault> {
     let Some((size, block)) = coded.split_first_chunk::<4>() else { return Ok(false) };
     for size in [u32::from_le_bytes(*size), u32::from_be_bytes(*size)] {
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(told(Coding::Gzip, &cut[..cut.len() - 1]), "it breaks off");
         let noise = [0x9c, 0x01, 0xfe, 0x80, 0x00, 0x77];
         assert!(told(Coding::Gzip, &noise).ends_with("; accepted is gzip (RFC 1952)"));
-        // What no form can be made out of may still be a bomb.
+        // Without a recognised form, a large size is still too large.
         let bomb = encode(Coding::Snappy, &vec![0; 2 << 20]).unwrap();
         assert_eq!(decode(Coding::Snappy, &bomb, 1 << 20, &Effort::brief(usize::MAX)), Err(Fault::TooLarge));
         let xerial = xerial_snappy(TEXT);

@@ -1,5 +1,5 @@
-//! `sandbox.cors`: the pages of other origins that browsers let use a service, by the rules of the Fetch standard (section
-//! "HTTP-network fetch", CORS protocol).
+//! `sandbox.cors`: the web pages of other origins that may call a service, by the rules of the Fetch standard (section
+//! "CORS protocol").
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use serde_json::Value;
 
 use super::{kind::Kind, mistakes::Mistakes, settings::Settings};
 
-/// Every page, or in the list of headers every header.
+/// Every origin; in the list of headers, every header.
 pub(super) const ANY: &str = "*";
-/// The origin of pages that have none of their own: files, and frames in a sandbox.
+/// The origin of pages without one of their own: local files, sandboxed frames.
 const NULL: &str = "null";
 const ORIGINS: &str = "sandbox.cors.origins";
-/// The longest list, and the longest word in it: what is listed is a header of answers.
+/// Most items of a list, and most bytes of an item: the list becomes a response header.
 const MOST: usize = 100;
 const LONGEST: usize = 256;
 
-/// Ready to be said: the values are those of answers' headers.
+/// The settings, as values of response headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
     pub origins: Origins,
     pub methods: HeaderValue,
     /// Headers that pages may send; `None` for whichever they ask for.
     pub headers: Option<HeaderValue>,
-    /// Pages may have the browser send its cookies along.
+    /// True if pages may send credentials, such as cookies.
     pub credentials: bool,
-    /// Seconds for which a browser need not ask again.
+    /// Seconds for which a browser may cache the answer to a preflight request.
     pub max_age: HeaderValue,
 }
 
@@ -37,7 +37,7 @@ pub enum Origins {
 }
 
 impl Cors {
-    /// From settings without mistakes; `None` where the service is not for other pages.
+    /// Reads settings without mistakes; `None` for a service without `sandbox.cors.origins`.
     pub(super) fn of(settings: &Settings<'_>) -> Option<Arc<Self>> {
         let origins = words(settings.given(ORIGINS)?);
         let methods = settings.given("sandbox.cors.methods").unwrap_or_else(|| settings.list("sandbox.methods").into());
@@ -55,7 +55,7 @@ impl Cors {
     }
 }
 
-/// What must hold between its keys.
+/// Checks the keys against each other.
 pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     let Some(origins) = settings.given(ORIGINS) else {
         for key in ["methods", "headers", "credentials", "max_age_s"].map(|name| format!("sandbox.cors.{name}")) {
@@ -86,7 +86,7 @@ pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-/// A list that can be a header. `*` says all there is to say, so it stands alone.
+/// Checks the length of a list, and that `*` stands alone.
 pub(super) fn list(path: &str, list: Value, mistakes: &mut Mistakes) -> Value {
     let items = list.as_array().map_or(&[][..], Vec::as_slice);
     if items.len() > MOST {
@@ -98,7 +98,7 @@ pub(super) fn list(path: &str, list: Value, mistakes: &mut Mistakes) -> Value {
     list
 }
 
-/// One of `origins`, written as browsers write it: they compare byte by byte.
+/// Checks one of `origins`. It must be written as browsers write it, because they compare byte by byte.
 pub(super) fn origin(path: &str, item: &Value, mistakes: &mut Mistakes) -> Option<Value> {
     let text = item.as_str().unwrap_or_default();
     if text == ANY || text == NULL || text.len() <= LONGEST && is_origin(text) {
@@ -132,7 +132,7 @@ fn is_port(scheme: &str, port: &str) -> bool {
     !is_usual && port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port)
 }
 
-/// One of `headers`: a name, or `*`, which is a name as well.
+/// Checks one of `headers`: a name, or `*`, which is a valid name too.
 pub(super) fn header_name(path: &str, item: &Value, mistakes: &mut Mistakes) -> Option<Value> {
     let is_name = |name: &&str| name.len() <= LONGEST && http::HeaderName::from_bytes(name.as_bytes()).is_ok();
     let name = item.as_str().filter(is_name);

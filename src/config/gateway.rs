@@ -102,7 +102,7 @@ pub struct RouteSpec {
     /// The name of a cluster that there is.
     pub cluster: String,
     pub policy: GatewayPolicy,
-    /// Says what a client means that closes its sending side after its request.
+    /// The meaning of a client's closing its sending side after its request.
     pub half_close: HalfClose,
 }
 

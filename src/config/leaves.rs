@@ -1,5 +1,5 @@
-//! The settings of a service file that are other than the defaults, by their dotted paths: what two files have to differ
-//! in to mean different services.
+//! The settings of a service file that differ from the defaults, by their dotted paths. Two files mean the same service
+//! if these are equal.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::keys::{Place, find};
 
-/// The settings of a file in its canonical form. A key that is given with its default is as good as left out.
+/// Collects the settings of a file in its canonical form. A key with its default value is left out.
 pub fn leaves(file: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     collect(file, "", &mut found);
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(file(json!({"metadata": {"instance": 1, "rpc": {"keepalive": "5000"}}})), plain);
         assert_eq!(file(json!({"metadata.rpc.worker_threads": 5, "sandbox": {}})), plain);
         assert_ne!(file(json!({"metadata": {"instance": 2}})), plain);
-        // What the processor is given is its own, whatever is in it.
+        // `model_config` belongs to the processor: its keys have no defaults here.
         assert_ne!(file(json!({"model_config": {"instance": 1}})), plain);
     }
 }

@@ -8,13 +8,13 @@ pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DE
 pub struct Methods(u8);
 
 impl Methods {
-    /// Says if the service answers this method. Names are compared exactly, as HTTP has it. A service that answers GET also
+    /// True if the service answers this method. Names are case-sensitive, as in HTTP. A service that answers GET also
     /// answers HEAD (RFC 9110 §9.1).
     pub fn accepts(self, method: &str) -> bool {
         self.lists(method) || (method == "HEAD" && self.lists("GET"))
     }
 
-    /// Says if a processor is called with GET for this method. It is for HEAD, unless the service lists HEAD itself.
+    /// True if a processor is called with GET for this method: for HEAD, unless the service lists HEAD itself.
     pub fn takes_for_get(self, method: &str) -> bool {
         method == "HEAD" && !self.lists("HEAD")
     }

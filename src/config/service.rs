@@ -120,13 +120,13 @@ pub struct Sandbox {
     pub max_response_bytes: usize,
     /// For clients that ask for it.
     pub compress_responses: bool,
-    /// Says what a client means that closes its sending side after its request.
+    /// The meaning of a client's closing its sending side after its request.
     pub half_close: HalfClose,
     pub methods: Methods,
     pub allow_hosts: Vec<String>,
     pub log_bytes_per_request: usize,
     pub expose: Expose,
-    /// Shared with the answers that say so.
+    /// Shared with the answers that carry the headers.
     pub cors: Option<Arc<Cors>>,
 }
 
@@ -143,8 +143,8 @@ pub enum Isolation {
     Fresh,
 }
 
-/// The meaning of a client's end of input after a whole request. On the wire, a client that only has nothing more to send
-/// looks like one that has closed its connection (RFC 9112 §9.6).
+/// The meaning of a client's closing its sending side after a whole request. On the wire, such a client looks the same
+/// as one that has closed its connection (RFC 9112 §9.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HalfClose {
     /// The client has left: its work is stopped.

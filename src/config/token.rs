@@ -20,7 +20,7 @@ pub enum TokenPolicy {
     Public,
 }
 
-/// The strength of a token against somebody who can try many.
+/// The strength of a token against guessing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
     Guessable,
@@ -40,8 +40,8 @@ impl Token {
         if good { Ok(Self(text.into())) } else { Err(BadToken) }
     }
 
-    /// A token of 32 characters, of which 10 differ, holds 128 bits if it was drawn at random. What is shorter may be a
-    /// word.
+    /// Judges the strength. A token of 32 characters with 10 different ones holds 128 bits if it was drawn at random; a
+    /// shorter one may be a word.
     pub fn strength(&self) -> Strength {
         const LEAST: usize = 32;
         const LEAST_DIFFERENT: u32 = 10;

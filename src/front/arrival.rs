@@ -13,7 +13,7 @@ pub(crate) struct Arrival {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Incoming,
-    /// What is wrong with its head, of which nothing else is believed then.
+    /// The fault of its head, if any; nothing else in the head is trusted then.
     pub(crate) fault: Option<HeadFault>,
     /// When its first byte came.
     pub(crate) at: Instant,

@@ -1,6 +1,6 @@
-//! The authority of a request, the host that it is for: RFC 3986 §3.2, RFC 9110 §4.2 and §7.2.
+//! The authority of a request, which names the host that the request is for: RFC 3986 §3.2, RFC 9110 §4.2 and §7.2.
 //!
-//! It stands in `Host`, in a target that is a whole URL, or in `:authority`, and is judged alike everywhere.
+//! It stands in `Host`, in an absolute-form target, or in `:authority`. The rules are the same in all three places.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -15,7 +15,7 @@ pub(super) enum Named {
     PseudoHeader,
 }
 
-/// An authority that is none, and why.
+/// An invalid authority: its place, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadAuthority {
     named: Named,
@@ -34,7 +34,7 @@ impl fmt::Display for BadAuthority {
     }
 }
 
-/// `host [ ":" port ]`, without user information: that belongs to no request (RFC 9110 §4.2.4).
+/// Checks for `host [ ":" port ]`. User information is refused: a request must not carry it (RFC 9110 §4.2.4).
 pub(super) fn judge(authority: &[u8], named: Named) -> Result<(), HeadFault> {
     let bad = |why| Err(HeadFault::Authority(BadAuthority { named, why }));
     if authority.contains(&b'@') {
@@ -62,7 +62,7 @@ pub(super) fn judge(authority: &[u8], named: Named) -> Result<(), HeadFault> {
     Ok(())
 }
 
-/// Compares two authorities that were judged. A missing port is the default one of the scheme.
+/// Compares two valid authorities. A missing port means the default port of the scheme.
 pub(super) fn is_same(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
     if one.eq_ignore_ascii_case(other) {
         return true;
@@ -75,7 +75,7 @@ pub(super) fn is_same(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
     host.eq_ignore_ascii_case(other_host) && number(port) == number(other_port)
 }
 
-/// Host and port.
+/// Splits an authority into host and port.
 fn split(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     // An address in brackets has colons of its own.
     let from = authority.iter().rposition(|b| *b == b']').map_or(0, |end| end + 1);
@@ -85,7 +85,7 @@ fn split(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// An address, as the case may be with the zone that is good on the client's side alone (RFC 6874).
+/// Accepts an IPv6 address with or without a zone. The zone means something on the client's machine only (RFC 6874).
 fn is_ipv6(address: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(address) else { return false };
     let (address, zone) = text.split_once('%').unwrap_or((text, ""));

@@ -17,8 +17,8 @@ const DISCARD_TIME: Duration = Duration::from_millis(20);
 /// A body of unknown length begins with this much room.
 const FIRST_ROOM: usize = 16 << 10;
 
-/// Reads a declared length, of which there may be any number of digits (RFC 9112 §6.2). One that no number here can hold is
-/// the largest: it is over every limit.
+/// Parses a declared length, which may have any number of digits (RFC 9112 §6.2). A value that does not fit into `u64`
+/// becomes `u64::MAX`: it is over every limit.
 pub(super) fn content_length(value: &[u8]) -> Option<u64> {
     let add = |length: u64, digit: &u8| {
         digit.is_ascii_digit().then(|| length.saturating_mul(10).saturating_add(u64::from(digit - b'0')))

@@ -24,13 +24,13 @@ const HASHES: [HeaderName; 4] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-/// Without it the Java SDK's `setDecompressor(LZ4)` hands on the bytes as they came.
+/// The length of the plain body. Without this header the Java SDK's `setDecompressor(LZ4)` does not decompress.
 const LZ4_LENGTH: HeaderName = HeaderName::from_static("x-lz4-original-length");
 
 /// What a client has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// There is nothing to choose: the service compresses nothing.
+    /// Compression is off for the service, so there is nothing to negotiate.
     Nothing,
     /// The answer as it is; another client might be given another form.
     Plain,
@@ -38,8 +38,8 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// HEAD asks for what GET would ask for: its answer has the headers of the same form, length included, though the
-    /// body stays here (RFC 9110 §9.3.2).
+    /// Negotiates for HEAD as for GET: the answer to HEAD has the headers of the compressed form, its length included,
+    /// and no body (RFC 9110 §9.3.2).
     pub(super) fn of(headers: &HeaderMap, service_compresses: bool) -> Self {
         if !service_compresses {
             return Self::Nothing;

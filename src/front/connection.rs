@@ -27,7 +27,8 @@ use super::turned_away::{self, Why};
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Wait, in the drain, for places for connections that have not been accepted yet; those at rest end in that time.
+/// Time that the drain waits for free places for connections which the listener has not accepted yet. Idle connections
+/// end within that time and free theirs.
 const BACKLOG_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Clients that never close would otherwise stay with the host they first found, however many are added beside it.
@@ -76,7 +77,7 @@ pub(super) struct Listening {
     pub(super) lingering: Lingering,
 }
 
-/// What a new connection is given of its listener's surroundings.
+/// The parts of the host that every new connection needs.
 struct Host {
     bound: Option<SocketAddr>,
     threads: Arc<IoThreads>,
@@ -84,7 +85,8 @@ struct Host {
 }
 
 impl Listening {
-    /// Serves until the drain begins, and then whoever waits to be accepted; returns when every connection has ended.
+    /// Serves until the drain begins, then serves the connections in the backlog. Returns when every connection has
+    /// ended.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, threads: Arc<IoThreads>, drain: Drain) {
         let mut begun = pin!(drain.begun());
         let places = Arc::new(Semaphore::new(self.limits.total));
@@ -112,7 +114,7 @@ impl Listening {
         self.lingering.over().await;
     }
 
-    /// Serves a connection that has been accepted, if its address may have one more.
+    /// Serves an accepted connection, unless its address already has as many as it may.
     fn begin(self: &Arc<Self>, (stream, peer): (TcpStream, SocketAddr), place: OwnedSemaphorePermit, host: &Host) {
         let Some(from) = self.addresses.enter(peer.ip(), self.limits.per_address) else {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -127,11 +129,12 @@ impl Listening {
         });
     }
 
-    /// Accepts who has connected before the listener closes: the system would reset them, with their requests. Places are
-    /// waited for as long as connections at rest take to end; whoever finds none then is told so.
+    /// Accepts the connections in the backlog before the listener closes: otherwise the system would reset them, and
+    /// their requests would be lost. Waits for free places for [`BACKLOG_PATIENCE`]; a connection that gets none is
+    /// answered 503.
     async fn empty_backlog(self: &Arc<Self>, listener: TcpListener, places: &Arc<Semaphore>, host: &Host) {
         let wait_until = Instant::now() + BACKLOG_PATIENCE;
-        // The runtime may not know yet of the last ones; the system does.
+        // The runtime may not have seen the last connections yet; the system has.
         let Ok(listener) = listener.into_std() else { return };
         loop {
             let (stream, peer) = match listener.accept().and_then(|(stream, peer)| Ok((nonblocking(stream)?, peer))) {
@@ -174,7 +177,7 @@ impl Listening {
     }
 }
 
-/// Serves a connection to its end. It is woken once `last` has come, so that it ends where it rests.
+/// Serves a connection to its end. It is woken when `last` is ready, so that it ends if it is idle.
 ///
 /// Once `last` has been left waiting, this task is woken when it comes, and it is asked again only where it
 /// `may_have_come`: to ask is to wait anew, which costs more than such a look each time the connection is woken.
@@ -227,13 +230,13 @@ fn turn_away(stream: TcpStream, why: Why, lingering: &Lingering, host: &Host) {
     turned_away::turn_away(stream, why, lingering, &host.threads, &host.drain);
 }
 
-/// A socket from the system, for the runtime.
+/// Turns a socket of the standard library into one of the runtime.
 fn nonblocking(stream: std::net::TcpStream) -> io::Result<TcpStream> {
     stream.set_nonblocking(true)?;
     TcpStream::from_std(stream)
 }
 
-/// Says that no connection could be accepted, and pauses where trying at once would spin.
+/// Logs a failed accept, and pauses where an immediate retry would spin.
 async fn not_accepted(error: &io::Error) {
     tracing::warn!(%error, "no connection could be accepted");
     if !is_the_clients_doing(error) {
@@ -300,7 +303,7 @@ mod tests {
         assert!(!poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await, "it is over");
     }
 
-    /// A client that has just connected takes a close without a word for a fault.
+    /// A client that has just connected takes a close without an answer for a fault.
     #[tokio::test]
     async fn the_first_request_of_a_connection_may_still_come_in_the_drain() {
         for http2 in [false, true] {
@@ -357,7 +360,7 @@ mod tests {
         assert!(is_last_answer(&said) && said.ends_with("\r\n\r\n"), "{said}");
     }
 
-    /// The clock stands still but for time-outs.
+    /// The clock is paused and moves only for time-outs.
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_says_nothing_has_ten_seconds_whichever_protocols_are_spoken() {
         for http2 in [false, true] {

@@ -1,8 +1,8 @@
-//! Cross-origin requests: what a browser is told of the pages that may call a service, by the Fetch standard (section
-//! "CORS protocol").
+//! Cross-origin requests: the headers that tell a browser which pages may call a service, as the Fetch standard has
+//! them (section "CORS protocol").
 //!
-//! A service without `sandbox.cors` has none of this. The preflight is answered before the caller is authenticated, because
-//! browsers send it without the page's headers, the token among them.
+//! A service without `sandbox.cors` sends none of these headers. A preflight request is answered before authentication,
+//! because browsers send it without the page's headers, and so without the token.
 
 use std::sync::Arc;
 
@@ -16,10 +16,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::config::{Cors, Origins};
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
-/// Headers of answers that a page may read: the host's own by name, because `*` stands for none where a page sends cookies.
+/// Response headers that a page may read. The host's own are named, because `*` matches nothing in a request with
+/// credentials.
 const EXPOSED: &[u8] = b"x-request-id, retry-after, server-timing, x-bulkhead-fuel, www-authenticate, allow, *";
 
-/// The rules of a service, and what they say of one request's origin.
+/// The CORS rules of a service, applied to the origin of one request.
 pub(super) struct CrossOrigin {
     rules: Arc<Cors>,
     /// `Access-Control-Allow-Origin`; `None` for an origin that is not listed, and for a request without one.
@@ -58,9 +59,9 @@ impl CrossOrigin {
         Some(answer)
     }
 
-    /// What every answer of the service says, refusals included.
+    /// Writes the CORS headers that every answer of the service has, refusals included.
     pub(super) fn each_header(&self, mut write: impl FnMut(&HeaderName, &[u8])) {
-        // Where all origins get the same answer, caches need not keep them apart.
+        // With `*` the answer is the same for all origins, so caches need no `Vary`.
         if self.rules.origins != Origins::Any {
             write(&VARY, b"origin");
         }
@@ -72,7 +73,8 @@ impl CrossOrigin {
         write(&ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
 
-    /// A processor's own word on this is left out: browsers refuse an answer that has two.
+    /// True for the headers that the host sets itself. A processor's own are dropped: browsers refuse an answer with
+    /// two values.
     pub(super) fn is_ours(name: &HeaderName) -> bool {
         *name == ACCESS_CONTROL_ALLOW_ORIGIN || *name == ACCESS_CONTROL_ALLOW_CREDENTIALS
     }
@@ -84,7 +86,7 @@ fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
     values.next().filter(|_| values.next().is_none())
 }
 
-/// A list of header names and nothing else is said back.
+/// Only a list of header names is echoed, nothing else.
 fn are_names(list: &HeaderValue) -> bool {
     let is_name = |name: &[u8]| HeaderName::from_bytes(name.trim_ascii()).is_ok();
     list.as_bytes().split(|byte| *byte == b',').all(is_name)
@@ -104,7 +106,7 @@ mod tests {
         lines.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
-    /// What is said to a request, without what may be read.
+    /// The headers of an answer, without `Access-Control-Expose-Headers`.
     fn said(cors: &CrossOrigin) -> Vec<(String, String)> {
         let mut said = Vec::new();
         cors.each_header(|name, value| said.push((name.to_string(), String::from_utf8(value.to_vec()).unwrap())));
@@ -167,7 +169,7 @@ mod tests {
         ]);
         assert_eq!(answer, expected);
 
-        // `*` would not stand for Authorization, so what was asked for is said back.
+        // `*` would not include Authorization, so the requested names are echoed.
         let open = rules(&serde_json::json!({ "origins": ["*"] }));
         let answer = CrossOrigin::of(&open, &asks).preflight(&Method::OPTIONS, &asks).unwrap();
         assert_eq!(answer[ACCESS_CONTROL_ALLOW_HEADERS], "authorization,x-mine");

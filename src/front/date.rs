@@ -1,4 +1,4 @@
-//! The date of an answer, as RFC 9110 §5.6.7 has it.
+//! The `Date` header of answers, in the format of RFC 9110 §5.6.7.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::HeaderValue;
 
-/// Hands over the present date, which each thread writes once a second and keeps.
+/// Passes the current date to `use_it`. Each thread formats the date once a second and keeps it.
 pub(super) fn with<T>(use_it: impl FnOnce(&HeaderValue) -> T) -> T {
     thread_local! {
         static KEPT: RefCell<(u64, HeaderValue)> = const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };

@@ -1,9 +1,10 @@
 //! `Content-MD5`: whether a body is the one its sender hashed.
 //!
-//! EAS's SDKs write the hash in hexadecimal and sign the header's text. One drops leading zeros, because it prints a
-//! number; the same one, told to compress, signs the hash of the body's Snappy form and sends the body as it was. Encoders
-//! of Snappy are free to choose their bytes, so such a hash says nothing of the body that came: it neither proves that the
-//! body is the sender's nor that it is another. Everybody else writes base64 (RFC 1864), and means the body that is sent.
+//! EAS's SDKs write the hash in hexadecimal and sign the header's text. The Java SDK drops leading zeros, because it
+//! prints a number. Told to compress, it also signs the hash of the body's Snappy form and then sends the body plain.
+//! Snappy encoders may produce different bytes for the same input, so such a hash proves nothing about the body,
+//! neither that it is intact nor that it was changed. All other clients write base64 (RFC 1864), and hash the body that
+//! they send.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +24,7 @@ const BASE64_LENGTH: usize = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     hash: [u8; LENGTH],
-    /// Written as SDKs do.
+    /// It was sent in hexadecimal, as the SDKs do.
     is_hexadecimal: bool,
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Wait, in the drain, for the first request of a connection: it may be on its way, and its client would take a close
-/// for a fault, where on a used connection it would send the request again elsewhere.
+/// Time that the drain waits for the first request of a connection. The request may be on its way, and its client would
+/// take a close for a fault; on a connection that was used before, clients send the request again elsewhere.
 pub(super) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
-/// Whether the drain has begun, and when it does. Asking is one look at a shared number.
+/// Tells that the drain has begun. Asking costs one read of a shared number.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain(watch::Receiver<bool>);
 
@@ -33,7 +33,7 @@ impl Drain {
         let _ = told.wait_for(|begun| *begun).await;
     }
 
-    /// Ready once it has begun and a connection without a request has had its time to send one.
+    /// Ready once the drain has begun and [`FIRST_REQUEST`] has passed.
     pub(super) async fn first_request_is_overdue(&self) {
         self.begun().await;
         tokio::time::sleep(FIRST_REQUEST).await;

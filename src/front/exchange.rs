@@ -148,12 +148,12 @@ impl<'a> Exchange<'a> {
 }
 
 impl<L: Deref<Target = Ledger>> Account<L> {
-    /// The method of the request, whatever its processor is called with.
+    /// The method of the request. The processor may be called with another one.
     pub(super) fn method(&self) -> &Method {
         if self.calls_with_get { &Method::HEAD } else { self.subject.method() }
     }
 
-    /// A HEAD request is answered as GET would be: its processor is called with that.
+    /// Makes this HEAD request call its processor with GET.
     pub(super) fn calls_with_get(&mut self) {
         self.calls_with_get = true;
     }

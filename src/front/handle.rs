@@ -65,9 +65,9 @@ impl std::fmt::Display for ClientGone {
 
 impl std::error::Error for ClientGone {}
 
-/// What the inner function finds out on its way and the outer one needs in any case.
+/// Facts that `handle` needs even when `answer` fails.
 struct Found<'a> {
-    /// The rules of the service, for the connection.
+    /// The connection's rules, which are set once the service is known.
     rules: &'a Rules,
     expose: Option<Expose>,
     cors: Option<Box<CrossOrigin>>,
@@ -79,7 +79,7 @@ struct Found<'a> {
 /// Where an answer comes from.
 enum Outcome {
     Answered(Box<Answer>),
-    /// The host's, to a browser that asks what the pages of an origin may do.
+    /// The host's own answer to a preflight request.
     Preflight(Box<HeaderMap>),
     /// An upstream's, of which the head is here.
     Forwarded(Box<gateway::Outbound>, Entered),
@@ -95,7 +95,7 @@ impl http1::Service for Line {
 }
 
 impl Found<'_> {
-    /// Reads away what nobody has asked for; true if another request can follow it.
+    /// Reads away the unread body; true if another request can follow on the connection.
     async fn discard(&mut self) -> bool {
         let Some(unread) = self.unread.take() else { return true };
         Box::pin(body::discard(unread, self.expects_continue)).await
@@ -103,8 +103,8 @@ impl Found<'_> {
 }
 
 impl Line {
-    /// The reply, unless the client has left and nobody is there to read it. `rules` are the connection's: those of the
-    /// service are set there as soon as it is known.
+    /// Answers a request; fails only if the client has left. `rules` belong to the connection: the service's values are
+    /// set there as soon as the service is known.
     pub(super) async fn handle(&self, arrival: Arrival, rules: &Rules) -> Result<Box<Reply>, ClientGone> {
         let Arrival { method, uri, headers, body, fault, at, ends } = arrival;
         let given_id = headers.get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));

@@ -1,30 +1,31 @@
 //! The rules for the head of a request that hold in HTTP/1 and HTTP/2 alike, and the faults that break them.
 //!
-//! `http1` and `http2` read heads in their own ways and ask here for the verdict, so the same request gets the same answer
-//! over both. Sources: RFC 9110 §7.2, §9.1, §10.1.1; RFC 9112 §3; RFC 9113 §8.3.1.
+//! `http1` and `http2` parse heads in their own ways and call the same checks here, so the same request gets the same
+//! answer over both. Sources: RFC 9110 §7.2, §9.1, §10.1.1; RFC 9112 §3; RFC 9113 §8.3.1.
 
 use super::authority::BadAuthority;
 use super::target::BadByte;
 
-/// Bytes of the whole head, as a client may send it.
+/// Most bytes of a head that a client may send.
 pub(super) const MAX_HEAD: usize = 32 << 10;
-/// Header lines that a client may send, `Host` included.
+/// Most header lines that a client may send, `Host` included.
 pub(super) const MAX_HEADERS: usize = 100;
-/// Room for the lines that gateways add: `Via`, `X-Forwarded-For`, `X-Request-Id`, and where the client had none, `Host` and
-/// the framing. A head with `Via` may be larger by this much, so that the host takes whatever the gateway before it took.
+/// Room for the lines that gateways add: `Via`, `X-Forwarded-For`, `X-Request-Id`, and `Host` and the framing where the
+/// client sent none. A head with `Via` may be larger by this much, so that a host accepts every head that its gateway
+/// accepted.
 const GATEWAYS_BYTES: usize = 1 << 10;
 const GATEWAYS_HEADERS: usize = 8;
-/// Bounds of any head, through a gateway or not.
+/// Upper bounds for every head, with `Via` or without.
 pub(super) const MOST_BYTES: usize = MAX_HEAD + GATEWAYS_BYTES;
 pub(super) const MOST_HEADERS: usize = MAX_HEADERS + GATEWAYS_HEADERS;
 
-/// The fault of a head. The connection is closed after each: where the next request begins is in doubt.
+/// A fault in the head of a request. It closes the connection, because the start of the next request is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadFault {
     Malformed(&'static str),
     /// The target has a byte that must be percent-encoded.
     TargetByte(BadByte),
-    /// The request does not say well for which host it is.
+    /// The authority of the request is invalid.
     Authority(BadAuthority),
     VersionNotSupported,
     NotImplemented(&'static str),
@@ -51,13 +52,14 @@ pub(super) fn judge_method(method: &[u8]) -> Result<(), HeadFault> {
     }
 }
 
-/// Judges the size of a head, written as HTTP/1 writes it. `has_via` is true for one that has come through a gateway.
+/// Checks the size of a head in the form that HTTP/1 gives it. `has_via` is true for a head that came through a
+/// gateway.
 pub(super) fn judge_size(bytes: usize, headers: usize, has_via: bool) -> Result<(), HeadFault> {
     let (most_bytes, most_headers) = if has_via { (MOST_BYTES, MOST_HEADERS) } else { (MAX_HEAD, MAX_HEADERS) };
     if bytes > most_bytes || headers > most_headers { Err(HeadFault::HeadTooLarge) } else { Ok(()) }
 }
 
-/// Judges the value of an `Expect` header.
+/// Checks the value of an `Expect` header.
 pub(super) fn judge_expectation(value: &[u8]) -> Result<(), HeadFault> {
     if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
 }

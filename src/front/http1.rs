@@ -69,15 +69,15 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// The rest that answers promise in `Keep-Alive`, in seconds: shorter by a second than the true one, so that a client
-    /// closes first and sends no request into a connection that is being closed. None where no whole second is left: some
-    /// clients take 0 for ever.
+    /// The idle time that answers promise in `Keep-Alive`, in seconds: one second less than the real limit, so that a
+    /// client closes first and sends no request into a connection that is being closed. `None` if that leaves no whole
+    /// second: some clients read 0 as "for ever".
     fn promised(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.idle.saturating_sub(Duration::from_secs(1)).as_secs())
     }
 }
 
-/// Empty lines before a request (RFC 9112 §2.2). Some clients end a body with one that is not part of it.
+/// Most empty lines before a request (RFC 9112 §2.2). Some clients send an empty line after a body, beyond its length.
 const MAX_EMPTY_LINES: usize = 64;
 const TOO_MANY_EMPTY_LINES: HeadFault = HeadFault::Malformed("more than 64 empty lines stand before the request line");
 
@@ -96,7 +96,7 @@ pub(crate) struct Connection<'a, S> {
     timer: Pin<Box<Sleep>>,
     /// When the connection is closed if nothing more comes.
     idle_until: Instant,
-    /// How long the drain waits for a request to begin.
+    /// Time that the drain waits for a request to begin.
     drain_patience: Duration,
     /// A head was refused: nothing that came with it is read any more.
     has_refused: bool,
@@ -189,7 +189,8 @@ impl<'a, S: Service> Connection<'a, S> {
             loop {
                 let mut intake = self.intake.lock();
                 let ahead = intake.ahead();
-                // An empty line begins no request, and so asks for no answer; the line feed may come in a later packet.
+                // An empty line is not the start of a request and gets no answer. Its line feed may come in a later
+                // packet.
                 while first_byte.is_none() && ahead.starts_with(b"\r\n") && empty_lines < MAX_EMPTY_LINES {
                     ahead.advance(2);
                     empty_lines += 1;
@@ -257,8 +258,7 @@ impl<'a, S: Service> Connection<'a, S> {
         }
     }
 
-    /// Ends the connection from this side; input that nobody wants is read away until the client closes or a bound is
-    /// reached.
+    /// Closes the sending side. Unread input is read away until the client closes or a bound is reached.
     async fn farewell(mut self) {
         if self.outlet.close().await.is_err() {
             return;
@@ -267,7 +267,7 @@ impl<'a, S: Service> Connection<'a, S> {
         if has_unread {
             let accepted = self.intake.rules().accepted_bytes();
             let reading = self.lingering.read_away(self.outlet.stream(), accepted, &self.drain);
-            // In a box, so that connections which end otherwise do not carry the room for it.
+            // Boxed, so that connections which end in another way do not reserve the memory for it.
             Box::pin(reading).await;
         }
     }

@@ -1,11 +1,12 @@
 //! HTTP/2, where the operator has switched it on, for connections that begin with its preface (RFC 9113 §3.4).
 //!
-//! Each stream is a request like any other and takes the same line. h2 speaks the protocol and itself bounds streams,
-//! header lists, continuation frames and bursts of resets; what it would answer without end is counted in [`frames`].
-//! [`head`] judges requests by the rules of HTTP/1, [`stream`] answers them.
+//! Each stream is a request like any other and goes through the same handler. h2 speaks the protocol, and bounds
+//! streams, header lists, continuation frames and bursts of resets itself. Frames that it would answer without a limit
+//! are counted in [`frames`]. [`head`] checks requests by the rules of HTTP/1, [`stream`] answers them.
 //!
-//! hyper's server, which is made of h2 too, would not do: it cannot send an interim response (`100 Continue`), takes a body
-//! that its client has reset for a complete one, and does not show that a single stream has stalled.
+//! hyper's server, which also uses h2, is not used, for three reasons: it cannot send an interim response (`100
+//! Continue`), it takes a body that its client has reset for a complete one, and it does not show that a single stream
+//! has stalled.
 
 mod body;
 mod frames;
@@ -39,8 +40,9 @@ use super::unread::has_unread;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
 const MAX_STREAMS: u32 = 100;
-/// Beyond this h2 answers a header list by itself, with 431 and no body. Ours is [`MOST_BYTES`](super::head::MOST_BYTES); there
-/// is room above it, so that whoever is somewhat over it is told so.
+/// Above this size h2 itself refuses a header list, with 431 and no body. The host's own limit is
+/// [`MOST_BYTES`](super::head::MOST_BYTES). This one is larger, so that most header lists that are too large get the
+/// host's answer with its sentence.
 const MAX_HEADER_LIST: u32 = 128 << 10;
 /// Bytes that a client may send ahead, of one request and of all together.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -54,7 +56,7 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Every switch of the protocol that differs from h2's own.
+/// All settings that differ from h2's defaults.
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder
@@ -70,15 +72,15 @@ fn builder() -> Builder {
 /// The beginning of a connection, and the protocol that it speaks.
 pub(super) struct Opening {
     pub(super) is_http2: bool,
-    /// Bytes that had to be read to know.
+    /// Bytes that were read to find that out.
     pub(super) read: Vec<u8>,
-    /// The client stopped in the middle of the preface, and its time for a head is over.
+    /// The client stopped in the middle of the preface until the head time-out.
     pub(super) is_late: bool,
 }
 
-/// Reads no further than the first byte that differs from the preface. A client that sends no byte at all within
-/// `patience.silent` gets no answer. One that stops in the middle for `patience.head`, or is there when the host begins to
-/// `drain`, is left to HTTP/1, which has an answer for both.
+/// Reads up to the first byte that differs from the preface. A client that sends no byte within `patience.silent` gets
+/// no answer. A client that stops in the middle for `patience.head`, or until `drain` is ready, is handed to HTTP/1,
+/// which has an answer for both cases.
 ///
 /// # Errors
 /// The client has sent nothing, or the socket fails.
@@ -93,7 +95,7 @@ pub(super) async fn open(
     let begun = within(silent, drain.as_mut(), read_preface(stream, &mut read, 1)).await?;
     match begun {
         Wait::Done => {}
-        // The runtime has not told of it yet. HTTP/1 reads it.
+        // Input has come that the runtime has not reported yet. HTTP/1 reads it.
         _ if has_unread(stream) => return Ok(Opening { is_http2: false, read, is_late: false }),
         Wait::Drained | Wait::TooLong => return Err(io::ErrorKind::TimedOut.into()),
     }
@@ -101,7 +103,7 @@ pub(super) async fn open(
     Ok(Opening { is_http2: read == PREFACE, read, is_late: rest == Wait::TooLong })
 }
 
-/// Reads until `length` bytes are here, or one that is not of the preface, or the end.
+/// Reads until there are `length` bytes, a byte that is not of the preface, or the end of the stream.
 async fn read_preface(stream: &mut TcpStream, read: &mut Vec<u8>, length: usize) -> io::Result<()> {
     while read.len() < length && PREFACE.starts_with(read) {
         let room = (PREFACE.len() - read.len()) as u64;
@@ -112,7 +114,7 @@ async fn read_preface(stream: &mut TcpStream, read: &mut Vec<u8>, length: usize)
     Ok(())
 }
 
-/// Result of a wait that has a limit.
+/// The result of a wait with a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     Done,
@@ -204,7 +206,7 @@ pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: 
     }
 }
 
-/// Asks now and then whether the client is there; ends when it does not answer.
+/// Pings the client at intervals; ends when it does not answer.
 async fn unanswered_ping(ping_pong: Option<PingPong>) {
     let Some(mut ping_pong) = ping_pong else { return std::future::pending().await };
     loop {

@@ -1,9 +1,9 @@
 //! Reads away what a client still sends after its last answer.
 //!
-//! A socket that is closed with input unread is reset, and a reset overtakes the answer: the client finds its connection
-//! broken instead of the status. So the host closes its sending side first, and then reads until the client has closed its
-//! own (RFC 9112 §9.6). Most client libraries read an answer only after they have sent their whole body, so a short read is
-//! not enough. The system throws the bytes away without handing them over; nothing is kept.
+//! Closing a socket with unread input resets the connection, and the reset can destroy the answer before the client has
+//! read it. So the host closes its sending side first, and then reads until the client has closed its own (RFC 9112
+//! §9.6). Most client libraries read an answer only after they have sent their whole body, so a short read is not
+//! enough. The system discards the bytes without copying them; nothing is kept.
 
 use std::future::poll_fn;
 use std::io;
@@ -21,36 +21,36 @@ use tokio::time::{sleep, timeout};
 
 use super::drain::Drain;
 
-/// Share of a listener's connections that may be read away in full at the same moment: one in so many.
+/// The share of a listener's connections that may be read away with full bounds at the same time: one in `SHARE`.
 const SHARE: usize = 4;
-/// Bytes that one call to the system takes at most.
+/// Most bytes that one system call discards.
 const PIECE: usize = 128 << 10;
-/// Bytes after which other connections of the thread have their turn.
+/// Bytes after which this task yields to other connections of its thread.
 const TURN: usize = 1 << 20;
 
-/// Bounds of reading away from one connection; the first one that is reached ends it.
+/// Bounds on reading away from one connection; the first one reached ends it.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     bytes: u64,
     time: Duration,
-    /// The client sends at least `pace` bytes in each window; one that rests or drips is let go after the first.
+    /// The client must send at least `pace` bytes in each window; otherwise reading ends with that window.
     window: Duration,
     pace: u64,
 }
 
-/// Bounds of a connection that has a place. Time and window are nginx's (`lingering_time`, `lingering_timeout`). The bytes are
-/// four times the body that a service accepts by default, and the pace is that of a modem.
+/// Bounds of a connection that has a place. Time and window are nginx's (`lingering_time`, `lingering_timeout`). The
+/// bytes are four times the largest body that a service accepts by default; the pace is about that of a modem.
 const FULL: Bounds =
     Bounds { bytes: 64 << 20, time: Duration::from_secs(30), window: Duration::from_secs(5), pace: 32 << 10 };
 
-/// Bounds of a connection without a place: enough for what is in the socket's buffer or just behind it.
+/// Bounds of a connection without a place: enough for input that is in the socket's buffer or about to arrive.
 const SHORT: Bounds =
     Bounds { bytes: 256 << 10, time: Duration::from_secs(1), window: Duration::from_secs(1), pace: 1 };
 
-/// Window in the drain: a client that rests or drips must not hold up the host's end.
+/// The window during a drain: a slow client must not delay the host's end.
 const DRAIN_WINDOW: Duration = Duration::from_secs(1);
 
-/// The places of connections that are read away in full. Such a connection counts among the open ones all the while.
+/// The places for connections that are read away with full bounds. Such a connection still counts as open.
 pub(crate) struct Lingering {
     places: Arc<Semaphore>,
     count: u32,
@@ -60,7 +60,7 @@ pub(crate) struct Lingering {
 pub(super) struct Place(#[expect(dead_code, reason = "it is held, and given back by drop")] OwnedSemaphorePermit);
 
 impl Lingering {
-    /// For a listener with so many connections.
+    /// The places for a listener with at most `connections`.
     pub(crate) fn new(connections: usize) -> Self {
         let count = (connections / SHARE).clamp(1, Semaphore::MAX_PERMITS);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -72,8 +72,8 @@ impl Lingering {
         Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
     }
 
-    /// Reads away from a connection whose sending side is closed. `accepted` is the largest body that the service takes
-    /// which the last request was for: who sends twice as much still sees the answer.
+    /// Reads away from a connection whose sending side is closed. `accepted` is the largest body that the service of
+    /// the last request takes: a client that sends twice as much still sees the answer.
     pub(super) async fn read_away(&self, stream: &TcpStream, accepted: usize, drain: &Drain) {
         self.discard(accepted, drain, |left, cx| poll_discard(stream, left, cx)).await;
     }
@@ -153,18 +153,20 @@ fn poll_discard(stream: &TcpStream, left: &mut u64, cx: &mut Context<'_>) -> Pol
     }
 }
 
-/// Takes bytes out of the socket. With `MSG_TRUNC`, Linux does not copy them (`man 7 tcp`); other systems do, into the room.
+/// Discards bytes of the socket. With `MSG_TRUNC`, Linux does not copy them (`man 7 tcp`); other systems copy them into
+/// `room`.
 fn discard(stream: &TcpStream) -> io::Result<usize> {
     let mut room = [MaybeUninit::uninit(); PIECE];
     SockRef::from(stream).recv_with_flags(&mut room, libc::MSG_TRUNC)
 }
 
-/// Reads away from a connection that was refused as such: it has no share in the connections, and so the short bounds.
+/// Reads away, with the short bounds, from a connection that was refused before its first request: it does not count
+/// among the open connections.
 pub(super) async fn read_away_shortly(_place: Place, stream: &TcpStream, drain: &Drain) {
     SHORT.read_away(stream, drain).await;
 }
 
-/// Closes the sending side of a connection, and takes what has come by now. Nothing is waited for.
+/// Closes the sending side of a connection, and discards what has come so far. Does not wait.
 pub(super) fn finish(stream: &TcpStream) {
     let _ = SockRef::from(stream).shutdown(Shutdown::Write);
     let mut left = SHORT.bytes;
@@ -279,7 +281,8 @@ mod tests {
         }
     }
 
-    /// Without a place only little is read: the others are no way to hold more connections than there are places.
+    /// Without a place only little is read, so that clients cannot hold more connections this way than there are
+    /// places.
     #[tokio::test]
     async fn without_a_place_the_bounds_are_short() {
         let ((client, stream), (_tell, drain)) = (pair().await, drain());

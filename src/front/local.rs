@@ -1,4 +1,4 @@
-//! The front's verdicts for a call that comes over no network: `bulkhead test` answers as a host would.
+//! The front's checks for a call without a network, so that `bulkhead test` gives the same statuses as a host.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::target::MAX_TARGET;
 use crate::config;
 use crate::sandbox::Failed;
 
-/// A refusal of the status contract.
+/// A refusal: its status and its sentence.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) status: u16,
@@ -21,7 +21,7 @@ impl From<Refusal> for Verdict {
     }
 }
 
-/// Judges a request by what a host looks at before it runs the processor, in the same order.
+/// Checks a request as a host does before it runs the processor, in the same order.
 pub(crate) fn judge(method: &str, target: &str, body: usize, sandbox: &config::Sandbox) -> Result<(), Verdict> {
     judge_method(method.as_bytes()).map_err(Refusal::from)?;
     if target.len() > MAX_TARGET {
@@ -36,12 +36,12 @@ pub(crate) fn judge(method: &str, target: &str, body: usize, sandbox: &config::S
     Ok(())
 }
 
-/// How a processor's fault is told.
+/// The refusal for a processor's fault.
 pub(crate) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Verdict {
     Refusal::failed(failed, sandbox).into()
 }
 
-/// A call that took longer than its service's `keepalive`.
+/// The refusal for a call that took longer than its service's `keepalive`.
 pub(crate) fn overdue(keepalive: Duration) -> Verdict {
     Refusal::DeadlineExceeded { limit: keepalive }.into()
 }

@@ -27,7 +27,7 @@ pub(super) struct Copied {
 }
 
 impl Copied {
-    /// Sends it in a task of its own. `source` is told that it was sent, or that it was dropped because the target does not run or has
+    /// Sends the copy in a task of its own. `source` counts it as sent, or as dropped if the target does not run or has
     /// no room.
     pub(super) fn send(
         self,

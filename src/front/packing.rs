@@ -30,11 +30,11 @@ pub(super) struct Packing {
     /// In the order in which they were applied; filled from the front.
     codings: [Option<Named>; MAX_CODINGS],
     claim: Option<Claim>,
-    /// `Content-Encoding` was sent, whatever it names.
+    /// True if `Content-Encoding` was sent, even as `identity`.
     is_told: bool,
 }
 
-/// A coding by the name that the request or the service file has for it, which errors repeat.
+/// A coding, and the name that the request or the service file uses for it, for errors.
 type Named = (&'static str, Coding);
 
 /// Bounds of unpacking.
@@ -81,7 +81,7 @@ impl Packing {
             }
         };
         let Some(unpacked) = unpacked? else {
-            // Nothing to undo, or nothing that was done, whatever the header says.
+            // Nothing was decoded: the header named no coding, or the body came plain.
             match is_told {
                 true if body.is_empty() => headers.unpacked(0),
                 true => headers.withhold_encoding(),
@@ -101,7 +101,8 @@ impl Packing {
         limit: usize,
         effort: &Effort<'_>,
     ) -> Option<Result<Option<Vec<u8>>, Refusal>> {
-        // Whoever signed the hash of another form sent the plain one, whatever the service's file says of its callers.
+        // A client that signed the hash of the Snappy form sends the body plain, even if the service file names a
+        // decompressor.
         let may_be_plain = match self.claim.map(|claim| claim.check(body, is_signed)) {
             Some(Err(refusal)) => return Some(Err(refusal)),
             Some(Ok(Hashed::ItsSnappy)) => return Some(Ok(None)),
@@ -144,7 +145,7 @@ fn listed(headers: &HeaderMap) -> Result<[Option<Named>; MAX_CODINGS], Refusal> 
 }
 
 impl Decompressor {
-    /// The coding, by the name that service files have for it.
+    /// The coding, with its name in service files.
     const fn named(self) -> Named {
         match self {
             Self::Zlib => ("zlib", Coding::Deflate),

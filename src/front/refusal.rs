@@ -56,7 +56,7 @@ pub(super) enum Refusal {
     DecodedTooLarge {
         limit: usize,
     },
-    /// `given` is fit to be shown; the bytes of a header are not.
+    /// `given` is already escaped: raw bytes of a header must not be shown.
     CodingUnknown {
         given: String,
     },
@@ -325,7 +325,7 @@ impl From<HeadFault> for Refusal {
     }
 }
 
-/// The answer to a faulty head, at any listener: its status, its code, and a sentence.
+/// The answer to a faulty head at any listener: status, code and sentence.
 pub(crate) fn of_a_head(fault: HeadFault) -> (u16, &'static str, String) {
     let refusal = Refusal::from(fault);
     let Row { status, code, .. } = refusal.row();

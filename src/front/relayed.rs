@@ -63,7 +63,7 @@ impl Relayed {
 
     fn settle_broken(&mut self, why: CutOff) {
         if why == CutOff::ClientGone {
-            // The account ends with this value, and takes it for that by itself.
+            // The account is settled when this value is dropped, and then counts the client as gone.
             return;
         }
         let row = Refusal::BadGateway { detail: String::new() }.row();

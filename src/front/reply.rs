@@ -47,7 +47,7 @@ pub(super) struct About {
     pub(super) times: Times,
     pub(super) fuel: Option<u64>,
     pub(super) expose: Option<Expose>,
-    /// Where pages of other origins may call the service.
+    /// The CORS headers; `None` for a service without `sandbox.cors`.
     pub(super) cors: Option<Box<CrossOrigin>>,
 }
 

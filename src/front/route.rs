@@ -53,8 +53,8 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The service in a name that has a path of the service's behind it: Go's and Java's SDK ask for `svc/v1` where their
-/// user has said so, and some encode the slash. No service has either in its name.
+/// The service name before the first slash, plain or as `%2F`: the Go and the Java SDK ask for `svc/v1` if their user
+/// configured that, and some encode the slash. No service name has either.
 fn first_name(name: &str) -> &str {
     let end = name.bytes().enumerate().position(|(at, byte)| match byte {
         b'/' => true,

@@ -1,14 +1,14 @@
-//! The rules of a service that hold on the connection of its request.
+//! The settings of a service that its request's connection must follow.
 //!
-//! A connection does not know which service a request is for; the line finds it out, and sets the service's rules here. The
-//! connection looks at them whenever it has to decide. Until the service is known, the host's own rules hold.
+//! A connection does not know which service a request is for. The handler finds it out and sets the service's rules
+//! here; the connection reads them whenever it needs them. Until the service is known, the host's defaults apply.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use crate::config::HalfClose;
 
-/// The rules for the present request of a connection. The line and the connection look at them in one task, which a runtime
-/// may send to another thread; hence the atomics.
+/// The rules for the current request of a connection. They are atomics only because the runtime may move the task to
+/// another thread; nothing reads them concurrently.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     answers_half_closed: AtomicBool,
@@ -16,13 +16,13 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// A request begins, of which nothing is known.
+    /// Resets the rules to the defaults, for a new request.
     pub(super) fn reset(&self) {
         self.set_half_close(HalfClose::Leave);
         self.set_accepted_bytes(0);
     }
 
-    /// Sets what the client means by closing its sending side after its request.
+    /// Sets the meaning of a client's closing its sending side after its request.
     pub(super) fn set_half_close(&self, half_close: HalfClose) {
         self.answers_half_closed.store(half_close == HalfClose::Answer, Relaxed);
     }

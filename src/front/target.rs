@@ -1,15 +1,16 @@
-//! The target of a request: its form, and the bytes that it may have (RFC 9112 §3.2, RFC 9113 §8.3.1).
+//! The target of a request: its form, and the bytes that are allowed in it (RFC 9112 §3.2, RFC 9113 §8.3.1).
 //!
-//! A target may have the bytes of a URI, and beside them those that clients commonly send as they are and that nobody reads
-//! in two ways: UTF-8, `[`, `]`, `\`, `^`, `|`, `{`, `}`, in a path also `"`, in a query also a backtick. This is what
-//! [`http::Uri`] takes, which carries the target from here on, but for `#`: that one it would drop, with all behind it.
+//! Allowed are the bytes of a URI, and those that clients commonly send unencoded and that all parsers read alike:
+//! UTF-8, `[`, `]`, `\`, `^`, `|`, `{`, `}`, in a path also `"`, in a query also a backtick. [`http::Uri`], which
+//! carries the target from here on, accepts the same bytes, and `#` too: it would drop `#` and what follows, so that is
+//! refused here.
 
 use std::fmt;
 
 use super::authority::{self, Named};
 use super::head::HeadFault;
 
-/// Bytes of a target, as in the table of limits.
+/// Most bytes of a target.
 pub(super) const MAX_TARGET: usize = 8 << 10;
 
 const NO_FORM: HeadFault =
@@ -21,14 +22,14 @@ const NO_OPTIONS: HeadFault = HeadFault::Malformed("the request target `*` goes 
 pub(super) enum Target {
     /// A path with its query.
     Origin,
-    /// A whole URL, as clients send it to a proxy; its authority stands at `authority` and its path begins at `path`.
+    /// A whole URL, as clients send it to a proxy. Its authority begins at `authority`, its path at `path`.
     Absolute { authority: usize, path: usize },
     /// `*`, the host as a whole.
     Asterisk,
 }
 
 impl Target {
-    /// Recognises the form. Of the bytes, only those of an authority have been judged then.
+    /// Recognises the form. Of the bytes, this checks only those of an authority.
     pub(super) fn of(method: &[u8], target: &[u8]) -> Result<Self, HeadFault> {
         match target {
             [b'/', ..] => Ok(Self::Origin),
@@ -51,7 +52,7 @@ impl Target {
         Ok(Self::Absolute { authority, path })
     }
 
-    /// Judges the bytes of path and query.
+    /// Checks the bytes of path and query.
     pub(super) fn judge_bytes(self, target: &[u8]) -> Result<(), HeadFault> {
         let path = match self {
             Self::Origin => 0,
@@ -77,11 +78,11 @@ impl Target {
     }
 }
 
-/// A byte that a target may not have as it is.
+/// A byte that must be percent-encoded in a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadByte {
     byte: u8,
-    /// Its place, counted from 0.
+    /// Its position, counted from 0.
     at: usize,
     part: Part,
 }
@@ -119,7 +120,7 @@ impl fmt::Display for BadByte {
     }
 }
 
-/// For each byte the parts that may have it.
+/// For each byte, the parts in which it is allowed.
 const TAKEN: [u8; 256] = {
     let (path, query) = (Part::Path.bit(), Part::Query.bit());
     let mut taken = [0; 256];

@@ -1,4 +1,4 @@
-//! Connections that are refused as such, before a request of theirs is read.
+//! Connections that are refused before a request is read from them.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use super::drain::Drain;
 use super::io_threads::IoThreads;
 use super::linger::{self, Lingering};
 
-/// Why a connection is refused.
+/// The reason for refusing a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Why {
-    /// Its address has as many as it may.
+    /// Its address has as many connections as it may.
     TooMany,
-    /// The host ends, and all its connections are taken.
+    /// The host is draining, and no place is free.
     Draining,
 }
 
@@ -35,8 +35,8 @@ impl Why {
     }
 }
 
-/// Says why the connection ends, as far as that costs nothing: what does not fit into a new socket is not said. A request
-/// that is under way is read away, shortly and while there is a place for it, so that the words are not lost.
+/// Writes the answer without waiting: what does not fit into the empty socket is not sent. If a place is free, input is
+/// read away with the short bounds, so that the answer is not lost.
 pub(super) fn turn_away(stream: TcpStream, why: Why, lingering: &Lingering, threads: &Arc<IoThreads>, drain: &Drain) {
     let _ = rustix::io::write(&stream, why.words().as_bytes());
     linger::finish(&stream);

@@ -208,7 +208,7 @@ async fn attempt(
     };
     let (mut parts, incoming) = response.into_parts();
     let now = Instant::now();
-    // Nobody reads the rest of the request then.
+    // The upstream reads no more of the request then.
     let is_last = trip.is_unfinished() && (headers::closes(&parts) || !lease.link().takes_more());
     if let Err(failure) = headers::inbound(&mut parts, &method) {
         cluster.failed(upstream, failure, now);

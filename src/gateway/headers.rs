@@ -53,8 +53,8 @@ pub(super) fn outbound(headers: &mut HeaderMap, origin: &Origin<'_>) -> Result<(
     Ok(())
 }
 
-/// Puts one more item behind those of a list. Several lines of it become one, in their order (RFC 9110 §5.3): many who
-/// read such a header look at the first line only.
+/// Appends an item to a list header. Several lines of it become one, in their order (RFC 9110 §5.3), because many
+/// programs read only the first line.
 fn append(headers: &mut HeaderMap, name: HeaderName, item: &str) {
     let mut line = Vec::new();
     for value in headers.get_all(&name).iter().filter(|value| !value.is_empty()) {
@@ -91,7 +91,7 @@ pub(super) fn expects_leave(headers: &HeaderMap) -> bool {
     headers.contains_key(EXPECT)
 }
 
-/// Whether an upstream says of an answer that it is the connection's last (RFC 9112 §9.3).
+/// True if the upstream closes the connection after this answer (RFC 9112 §9.3).
 pub(super) fn closes(parts: &Parts) -> bool {
     let lists = |word: &[u8]| {
         let mut items = parts.headers.get_all(CONNECTION).iter().flat_map(list);
@@ -213,7 +213,7 @@ mod tests {
         );
     }
 
-    /// Who reads such a header often looks at its first line only, and would see what the client has written there.
+    /// Many programs read only the first line of such a header, and would see what the client has written there.
     #[test]
     fn a_list_is_one_line_whose_last_item_is_the_gateways_own() {
         let lines = sent(&[

@@ -79,7 +79,7 @@ impl Link {
         self.poll_drive(cx).is_pending() && self.sender.is_ready() && self.takes_more()
     }
 
-    /// Whether the upstream still takes what is sent to it, as far as is known.
+    /// True unless a write to the upstream has failed.
     pub(super) fn takes_more(&self) -> bool {
         !self.progress.has_write_failed()
     }
@@ -149,8 +149,8 @@ fn failure_of(error: &hyper::Error) -> Failure {
     Failure::reset(if error.is_parse() || is_endless { Reset::ProtocolError } else { Reset::ConnectionTermination })
 }
 
-/// When the wait for an answer is over: its time begins when the request has been sent whole. It is over at once when the
-/// rest of the request will not come.
+/// The limit of the wait for an answer. Its time begins when the whole request has been sent. The wait ends at once if
+/// the rest of the request will not come.
 struct Limit {
     patience: Patience,
     /// A body that is still coming, and how much of it had come when it was looked at last.

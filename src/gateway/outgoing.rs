@@ -1,7 +1,7 @@
 //! The body of a request on its way to an upstream: passed on as it comes, or whole, which can be sent again.
 //!
-//! A body that breaks off is no error for hyper, which would throw away an answer that is on its way. It is noted in
-//! [`Upload`], and nothing more is sent; whoever waits for the answer decides what follows from it.
+//! A body that breaks off is not reported to hyper as an error: hyper would drop an answer that is on its way. It is
+//! noted in [`Upload`] instead, and nothing more is sent; the code that waits for the answer decides what to do.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -58,7 +58,7 @@ impl Upload {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Why the rest of the body will not come.
+    /// The reason why the rest of the body will not come, if it will not.
     pub(super) fn broken(&self) -> Option<Broken> {
         self.broken.get().copied()
     }

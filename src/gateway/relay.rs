@@ -18,7 +18,7 @@ use crate::incoming::Broken;
 
 pub struct Relay {
     incoming: Incoming,
-    /// The rest of the request, where the answer came before its end.
+    /// The rest of the request, if the answer came before its end.
     upload: Option<Arc<Upload>>,
     /// The connection, for as long as there is more to come over it.
     lease: Option<Lease>,
@@ -105,8 +105,8 @@ impl Relay {
         Poll::Pending
     }
 
-    /// Whether the client has left before its request was complete. What has come of the answer by then still goes out: who
-    /// has seen the head of a refusal may have stopped sending on purpose (RFC 9112 §9.3).
+    /// True if the client left before its request was complete. The part of the answer that is here still goes out: a
+    /// client that has seen the head of a refusal may have stopped sending on purpose (RFC 9112 §9.3).
     fn has_client_left(&self) -> bool {
         self.upload.as_ref().is_some_and(|upload| upload.broken() == Some(Broken::CutOff))
     }

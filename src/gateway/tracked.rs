@@ -1,9 +1,9 @@
-//! The socket to an upstream as hyper gets it: it tells whether a byte of a request has left, lets no head grow without
-//! end, and hides from hyper that writing has failed for as long as there is something to read.
+//! The socket to an upstream, as hyper gets it. It tells whether a byte of a request has left, bounds the size of a
+//! head, and hides a failed write from hyper while there is something to read.
 //!
-//! An upstream may refuse a request before it has read all of it, and close. What is written then fails, while the answer
-//! lies in the socket: the system keeps what has arrived also after a reset. hyper gives a request up at the first error,
-//! so a write that fails stays pending until the end of what can be read has been seen.
+//! An upstream may refuse a request before it has read all of it, and close. Writes then fail although the answer is in
+//! the socket: the system keeps received bytes even after a reset. hyper gives up a request at the first error, so a
+//! failed write stays pending until all input has been read.
 
 use std::io;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ pub(super) struct Progress {
     awaits_answer: AtomicBool,
     /// A write has failed: the upstream takes no more.
     write_failed: AtomicBool,
-    /// The end of what can be read has been seen.
+    /// The end of the input has been read, or reading has failed.
     read_ended: AtomicBool,
 }
 
@@ -53,12 +53,12 @@ impl Progress {
         self.written.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether the upstream takes no more of a request.
+    /// True if the upstream takes no more of a request.
     pub(super) fn has_write_failed(&self) -> bool {
         self.write_failed.load(Ordering::Relaxed)
     }
 
-    /// What a write came to, as hyper is to see it.
+    /// The result of a write, as hyper is to see it.
     fn wrote(&self, cx: &Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(count)) => {

@@ -115,7 +115,7 @@ impl Registry {
     }
 }
 
-/// A processor that is not the one that was uploaded is no fault of its author's.
+/// If the file has changed since its upload, the fault is the disk's and not the author's.
 fn of_preparing(error: PrepareError, sha256: &str) -> ChangeError {
     match error {
         PrepareError::Compile(CompileError::Changed(found)) => StorageError::Damaged {

@@ -70,7 +70,7 @@ pub enum ChangeError {
         revision: u64,
         last: Option<Box<Entry>>,
     },
-    /// There is a service of that name. `as_asked`: it is just what was to be created.
+    /// There is a service of that name. `as_asked` is true if it has the settings and files that were asked for.
     Exists {
         as_asked: bool,
     },
@@ -90,7 +90,7 @@ pub enum ChangeError {
         number: u64,
         kept: Vec<u64>,
     },
-    /// A file of an earlier version is gone or damaged: which.
+    /// A file of an earlier version is gone or damaged: `missing` names it.
     VersionIncomplete {
         number: u64,
         missing: String,

@@ -157,7 +157,7 @@ impl Registry {
         if beside.is_some() && !tokens::are_the_same(&record, old) {
             return Err(ChangeError::CanaryToken);
         }
-        // A service that could not be brought up is tried again, whatever is asked for.
+        // A service that could not be brought up is always started again.
         if matches!(state.phase, Phase::Running(_) | Phase::Stopped) {
             match Effect::of(old, &record) {
                 Effect::Nothing => {
@@ -254,14 +254,14 @@ impl Registry {
         Ok(())
     }
 
-    /// A record names no file that is not there, or not whole.
+    /// Looks up the processor's file. A record must name only files that are present and intact.
     fn artifact(&self, sha256: Digest) -> Result<Artifact, ChangeError> {
         let path = block_in_place(|| self.storage.whole_artifact(&sha256, "the processor"))?;
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         Ok(Artifact { sha256, bytes })
     }
 
-    /// The same of warm-up data.
+    /// The same for warm-up data.
     fn present(&self, sha256: Option<Digest>) -> Result<Option<Digest>, ChangeError> {
         if let Some(sha256) = &sha256 {
             block_in_place(|| self.storage.whole_artifact(sha256, "the warm-up data"))?;

@@ -1,7 +1,6 @@
 //! The effect of a change on a service: a new version, a new record of the same version, or nothing.
 //!
-//! Ten versions are kept, so one that differs from the one before in nothing that can be gone back to would only push out
-//! another.
+//! Only ten versions are kept. A version without a difference would push out another one.
 
 use serde_json::Value;
 
@@ -13,16 +12,16 @@ use super::tokens::are_the_same;
 use crate::config::{self, ServiceFile};
 use crate::storage::{Entry, ModelFile, Record};
 
-/// Keys of a service file that no guest depends on: the token, which belongs to the service and not to a version, and
-/// the places where its operator keeps the files, whose contents count.
+/// Keys of a service file that no guest depends on: the token, which belongs to the service and not to a version; and
+/// the paths of the files on the operator's machine, because only their contents count.
 const OF_NO_VERSION: [&str; 4] = ["token", "processor_path", "model_path", "warm_up_data_path"];
 
 /// The effect of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Everything was so already.
+    /// The service already was as asked.
     Nothing,
-    /// The record has changed, and the version at work goes on.
+    /// The record has changed; the running version stays.
     SameVersion,
     NewVersion,
 }
@@ -42,15 +41,15 @@ impl Effect {
 }
 
 impl Registry {
-    /// Writes down that a change was asked for and everything was so already. The service's revision stays.
+    /// Adds an audit entry for a change without effect. The service's revision stays the same.
     pub(super) async fn note_unchanged(&self, service: &Service, turn: &Turn<'_>) {
         let entry = turn.entry(service.name(), Some(&service.state().record));
         self.note(Entry { outcome: Entry::UNCHANGED.to_owned(), ..entry }).await;
     }
 }
 
-/// True if a service that exists has the settings and files that somebody wants to create it with. A token that the host
-/// has generated is not compared.
+/// True if an existing service has the settings and files of a create request. A token that the host generated is not
+/// compared.
 pub(super) fn is_as_asked(record: &Record, file: &ServiceFile, files: &Files) -> bool {
     let keys = differing(&record.file, &file.normalised());
     keys.iter().all(|key| OF_NO_VERSION.contains(&key.as_str()) && key != "token")

@@ -1,4 +1,4 @@
-//! The last fault of an instance: how it came to lose the latest of its guests.
+//! The last fault of an instance: the reason why it lost its latest guest.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -64,23 +64,23 @@ impl Loss {
     }
 }
 
-/// Counts and notes the guest that a call costs, also when the call's future is dropped.
+/// Counts and records the loss of a call's guest, also if the call's future is dropped.
 pub(super) struct Interrupted<'a> {
     pub(super) metrics: &'a ServiceMetrics,
     pub(super) faults: &'a Faults,
     /// The request that is being answered, or the first of a batch.
     pub(super) request_id: RequestId,
-    /// `None` where the guest is whole, or its end has been noted elsewhere.
+    /// `None` if the guest is intact, or its loss has been recorded elsewhere.
     pub(super) loss: Option<Loss>,
 }
 
 impl<'a> Interrupted<'a> {
-    /// A call that begins. If its future is dropped, that is because its client left.
+    /// Begins a call. If its future is dropped, the client has left.
     pub(super) fn new(metrics: &'a ServiceMetrics, faults: &'a Faults, request_id: RequestId) -> Self {
         Self { metrics, faults, request_id, loss: Some(Loss::CLIENT_CLOSED) }
     }
 
-    /// There was no guest to lose: none could be made.
+    /// Records that no guest could be made, so none was lost.
     pub(super) fn never_began(&mut self, error: &InitializeError) {
         self.loss = None;
         self.metrics.initialize_failed();

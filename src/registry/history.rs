@@ -38,7 +38,7 @@ impl History {
         found.ok_or_else(|| ChangeError::NoSuchVersion { number, kept: self.numbers() })
     }
 
-    /// The version of that number, all of whose files are there and whole. May block.
+    /// The version of that number, if all its files are present and intact. May block.
     pub(super) fn whole_version(&self, number: u64, storage: &Storage) -> Result<VersionRecord, ChangeError> {
         let version = self.version(number)?;
         let is_gone = |sha256: &Digest| storage.whole_artifact(sha256, "it").is_err();

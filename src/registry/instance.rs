@@ -59,7 +59,7 @@ pub struct InstanceStatus {
     pub trouble: Option<Trouble>,
     /// Guests that were not replaced.
     pub crashes: Vec<Crash>,
-    /// The loss of the latest guest; `None` where none has been lost since the instance was brought up.
+    /// The latest loss of a guest; `None` if there has been none since the instance was brought up.
     pub last_fault: Option<LastFault>,
 }
 

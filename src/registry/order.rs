@@ -20,7 +20,7 @@ use crate::storage::{Entry, Record, VersionRecord};
 const MOST_CHANGED: usize = 64;
 /// Characters of such a name.
 const LONGEST_NAME: usize = 128;
-/// Bytes of a reason for a refusal; a compiler's complaint may be longer, and its client has been told all of it.
+/// Most bytes of a reason in the audit log. A compiler's error may be longer; the client got all of it.
 const LONGEST_REASON: usize = 1024;
 
 /// What an operator asks for.
@@ -79,7 +79,7 @@ impl Order {
         }
     }
 
-    /// Its entry where it was refused: with which code, and why.
+    /// The audit entry for a refusal: its code and its reason.
     pub fn refused(&self, service: &str, code: &str, reason: &str) -> Entry {
         let end = reason.floor_char_boundary(LONGEST_REASON);
         Entry { reason: Some(reason[..end].to_owned()), ..self.entry(service, code) }

@@ -31,7 +31,7 @@ pub struct State {
     mirror: Option<Arc<Mirror>>,
     /// Those of the record, ready to be compared; `None` for a public service.
     tokens: Option<Arc<Tokens>>,
-    /// As the record's file says, for answers while no version is at work.
+    /// The record's CORS settings, for answers while no version runs.
     cors: Option<Arc<Cors>>,
 }
 
@@ -84,13 +84,13 @@ impl State {
         Self { record: Arc::new(record), phase, mirror, tokens, cors }
     }
 
-    /// The same in another phase.
+    /// The same state in another phase.
     fn in_phase(&self, phase: Phase) -> Self {
         let (record, tokens, mirror) = (Arc::clone(&self.record), self.tokens.clone(), self.mirror.clone());
         Self { record, phase, mirror, tokens, cors: self.cors.clone() }
     }
 
-    /// What browsers are told of other pages' requests while no version is at work.
+    /// The CORS settings to use while no version runs.
     pub fn cors(&self) -> Option<&Arc<Cors>> {
         self.cors.as_ref()
     }
@@ -110,7 +110,7 @@ impl State {
         self.tokens.is_none()
     }
 
-    /// The strength of its tokens. Where there is none, there is nothing to guess.
+    /// The strength of its tokens. Without a token there is nothing to guess.
     pub fn token_strength(&self) -> Strength {
         self.tokens.as_ref().map_or(Strength::Unguessable, |tokens| tokens.strength())
     }

@@ -1,8 +1,8 @@
-//! The start of the host: how many of its services done, and what keeps the others.
+//! The start of the host: counts the services that are done, and keeps the current step of each of the others.
 //!
-//! With the machine code of all processors on disk it takes no time. Without it, as in a copy of a data directory that
-//! lacks `compiled/`, every processor is compiled anew, one after the other; the progress is told in the log, by `desc` and
-//! by `/readyz`.
+//! With the machine code of all processors on disk, the start is quick. Without it, as in a copy of a data directory
+//! that lacks `compiled/`, every processor is compiled again, one after the other. The log, `desc` and `/readyz` show
+//! the progress.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,9 +12,9 @@ use tokio::time::{Interval, interval_at};
 
 use super::change::{Report, Step};
 
-/// Time between two lines of the log about a start that goes on.
+/// Time between two log lines about a start that is not finished.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Services that such a line names.
+/// Most services that such a line names.
 const NAMED: usize = 5;
 
 /// The progress of a host's start.
@@ -24,13 +24,13 @@ pub struct Startup(Mutex<State>);
 #[derive(Default)]
 struct State {
     total: usize,
-    /// Brought up, or found impossible to.
+    /// Services that were brought up, or have failed.
     done: usize,
-    /// The present step of each service that is being brought up.
+    /// The current step of each service that is being brought up.
     steps: BTreeMap<Box<str>, Step>,
 }
 
-/// Logs how the start goes on for as long as it does.
+/// Logs the progress of the start until its end.
 pub(super) struct Watch<'a> {
     startup: &'a Startup,
     began: Instant,
@@ -42,7 +42,7 @@ impl Startup {
         Self(Mutex::new(State { total, ..State::default() }))
     }
 
-    /// A service that is brought up now reports this.
+    /// Notes a report of a service that is being brought up.
     pub(super) fn hear(&self, service: &str, report: &Report) {
         if let Report::Begun(step) = report {
             self.state().steps.insert(service.into(), *step);
@@ -55,13 +55,13 @@ impl Startup {
         state.done += 1;
     }
 
-    /// In words: `3 of 12 services done`.
+    /// The progress in words: `3 of 12 services done`.
     pub fn progress(&self) -> String {
         let state = self.state();
         format!("{} of {} services done", state.done, state.total)
     }
 
-    /// The same for an operator who asks about one that is not: `compiling; 3 of 12 services done`.
+    /// The same for a service that is not done yet: `compiling; 3 of 12 services done`.
     pub fn progress_of(&self, service: &str) -> String {
         let step = self.state().steps.get(service).copied();
         format!("{}; {}", step.map_or("waiting for its turn", doing), self.progress())
@@ -81,7 +81,7 @@ impl Startup {
 }
 
 impl Watch<'_> {
-    /// Waits until it is time for a line, and writes it.
+    /// Waits until the next log line is due, and writes it.
     pub(super) async fn tick(&mut self) {
         self.ticks.tick().await;
         let State { total, done, ref steps } = *self.startup.state();

@@ -244,7 +244,7 @@ impl Version {
                 None
             }
             Ok(run) if run.left_the_guest_whole() => None,
-            // Nothing takes its place, so it is noted and not counted.
+            // The guest is not replaced, so its loss is recorded and not counted as a restart.
             Ok(Run { result: Err(failed), .. }) if self.blocks(&failed.fault) => {
                 instance.faults.note(request_id, Loss::of(failed));
                 None

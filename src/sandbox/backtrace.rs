@@ -1,25 +1,25 @@
-//! The frames of a guest that has failed: as text, and as evidence of a recursion that found no end.
+//! The stack frames of a failed guest: as text, and as evidence of endless recursion.
 //!
-//! A guest has two stacks. The engine bounds the one that calls lie on. The other, for variables that have an address, is
-//! a part of the guest's own memory; its compiler puts it at the very beginning, growing down, so that what goes beyond
-//! it leaves the memory: an address just below zero, which wraps to just below 4 GiB. The engine calls that an access
-//! out of bounds, which is true and explains nothing.
+//! A guest has two stacks. The engine bounds the call stack. The other stack holds variables whose address is taken,
+//! and is a part of the guest's linear memory: most compilers put it at the beginning of the memory, growing down. If
+//! it overflows, the address goes below zero and wraps to just below 4 GiB. The engine reports an access out of bounds,
+//! which does not tell the author the cause.
 
 use wasmtime::{FrameInfo, WasmBacktrace};
 
 use super::engine::MAX_FRAMES;
 
-/// Bytes of a function's name that are looked at. Names are the guest's, and one may have a hundred thousand.
+/// Most bytes of a function's name that are demangled. The guest chooses the name, which may be very long.
 const MAX_NAME: usize = 500;
-/// The same of a name as it is shown.
+/// Most bytes of a name that are shown.
 const MAX_SHOWN: usize = 300;
-/// Bytes below and above the end of a 32-bit memory where a stack that went below zero is met: as large as one frame of
-/// it may be.
+/// Distance from the 4 GiB boundary within which an access may be a stack overflow: the size of the largest frame that
+/// is expected.
 const LARGEST_FRAME: u64 = 16 << 20;
-/// Times that a function is among the innermost frames where it recurses.
+/// A function that occurs this often among the innermost frames counts as recursive.
 const RECURS: usize = 3;
 
-/// The guest's frames at the point of failure, innermost first, one a line; empty where the engine kept none.
+/// The guest's frames at the point of failure, innermost first, one a line; empty if the engine kept none.
 pub(super) fn stack(error: &wasmtime::Error) -> String {
     let frames: Vec<String> = frames(error).iter().map(name).collect();
     frames.join("\n")
@@ -30,7 +30,7 @@ pub(super) fn innermost(error: &wasmtime::Error) -> Option<String> {
     frames(error).first().map(name)
 }
 
-/// The innermost of the functions that occur again and again among the frames, where there are more than are kept.
+/// The innermost recursive function; `None` unless there are as many frames as the engine keeps.
 pub(super) fn repeated(error: &wasmtime::Error) -> Option<String> {
     let frames = frames(error);
     if frames.len() < MAX_FRAMES {
@@ -43,14 +43,14 @@ pub(super) fn repeated(error: &wasmtime::Error) -> Option<String> {
     frames.iter().find(recurs).map(name)
 }
 
-/// The place of an access out of bounds.
+/// The position of an access out of bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Just below the beginning of memory, where a stack that ran out ends up. A pointer that is a little less than null
-    /// is there as well: only the frames tell them apart.
+    /// Just below the beginning of memory, where a stack overflow ends up. A pointer slightly below null ends up there
+    /// as well; only the frames tell the two apart.
     BelowMemory,
     Elsewhere,
-    /// The engine does not tell: it was an instruction that fills or copies many bytes.
+    /// Not reported by the engine: the instruction fills or copies many bytes.
     Unknown,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn place(error: &wasmtime::Error) -> Place {
     }
 }
 
-/// The address that was out of bounds. The engine tells it in words alone.
+/// The address that was out of bounds. The engine reports it only in the text of its error.
 fn fault_address(error: &wasmtime::Error) -> Option<u64> {
     error.chain().find_map(|cause| {
         let text = cause.to_string();
@@ -78,7 +78,7 @@ fn frames(error: &wasmtime::Error) -> &[FrameInfo] {
 
 fn name(frame: &FrameInfo) -> String {
     let Some(name) = frame.func_name() else { return format!("function {}", frame.func_index()) };
-    // Taking a name apart may make it longer than it was, so it is bounded before and after.
+    // Demangling may make a name longer, so its length is bounded before and after.
     if name.len() > MAX_NAME {
         return shown(name);
     }

@@ -54,7 +54,7 @@ pub enum CompileError {
     Refused(String),
     /// The child was stopped at one of its limits, or died.
     Stopped(String),
-    /// The file is not the one that was uploaded: what its bytes hash to instead.
+    /// The file has changed since its upload; holds the hash of its bytes now.
     Changed(String),
     Io(io::Error),
 }
@@ -247,8 +247,8 @@ impl Compiler {
     }
 }
 
-/// Says in words for everybody why the child did not come to its end. What it said itself is for the log: it may speak of
-/// the machine that the host was built on.
+/// The reason why the child failed, in words for the uploader. The child's own output goes to the log only: it may
+/// contain paths of the machine that built the host.
 fn stopped(status: ExitStatus, complaint: &str) -> String {
     if let Some(limit) = status.signal().and_then(|signal| confine::limit_of(signal, complaint)) {
         tracing::warn!(%status, complaint, limit, "compilation stopped at a limit");
@@ -261,7 +261,7 @@ fn stopped(status: ExitStatus, complaint: &str) -> String {
     "the compiler cannot cope with it and broke down; the host's log says more".into()
 }
 
-/// The same text without control characters, which a name in a component may hold.
+/// Escapes control characters, which a name in a component may contain.
 fn printable(text: &str) -> String {
     text.chars().flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] }).collect()
 }
@@ -301,7 +301,7 @@ fn check_kind(wasm: &Path) -> Result<(), CompileError> {
 mod tests {
     use super::*;
 
-    /// The words of a child that breaks down name files of the machine that it was built on.
+    /// The output of a crashed child contains paths of the machine that built it.
     #[test]
     fn how_a_child_ended_is_told_in_plain_words() {
         let raw =

@@ -21,7 +21,7 @@ const GUEST_STACK: usize = 512 << 10;
 /// The host's share of the same stack: host functions run on it too.
 const HOST_STACK_MARGIN: usize = (2 << 20) - GUEST_STACK;
 
-/// Frames of a guest that are kept when it fails. A few are what an author needs; more is cost on every trap.
+/// Frames that are kept when a guest fails. An author needs a few; more would make every trap more expensive.
 pub(super) const MAX_FRAMES: usize = 16;
 
 /// Which check compiled code carries. One kind per engine, because carrying both costs compute twice.

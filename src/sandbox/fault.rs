@@ -23,10 +23,10 @@ pub enum Fault {
     Trap {
         reason: String,
     },
-    /// Calls went deeper than there is room for; the function is the one that recurses, where that is known.
+    /// A stack overflow; `function` is the recursive function, if it is known.
     StackOverflow {
         function: Option<String>,
-        /// The other thing that it may have been.
+        /// Another possible cause, if the overflow is not certain.
         or_else: Option<&'static str>,
     },
     /// The guest ended itself after memory was refused; the limit is in bytes.
@@ -144,7 +144,7 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
     Fault::Trap { reason: error.root_cause().to_string() }
 }
 
-/// A stack in the guest's memory that ran out, if that is what an access out of bounds at `place` was.
+/// A stack overflow in the guest's memory, if the access out of bounds at `place` looks like one.
 fn exhausted(error: &wasmtime::Error, place: Place) -> Option<Fault> {
     let or_else = match place {
         Place::BelowMemory => None,

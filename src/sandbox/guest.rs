@@ -195,7 +195,7 @@ pub struct BatchRun {
 }
 
 impl BatchRun {
-    /// What the guest failed of and must not be used after, if it did.
+    /// The failure after which the guest must not be used, if there was one.
     pub fn failed(&self) -> Option<&Failed> {
         match &self.results {
             Ok(results) => results.iter().find_map(spoilt_by),
@@ -204,13 +204,12 @@ impl BatchRun {
     }
 }
 
-/// The failure that spoilt the guest which gave this answer, if one did.
+/// The failure after which the guest must not be used, if this answer is one.
 fn spoilt_by(answered: &Answered) -> Option<&Failed> {
     answered.as_ref().err().map(AsRef::as_ref).filter(|failed| failed.fault.spoils())
 }
 
-/// Puts the faults of a batch into the log. One that all its requests share is of none in particular, unless there is
-/// only one.
+/// Logs the faults of a batch. A fault that all requests share has no request id, unless there is only one request.
 fn tell_of_faults(lines: &Lines, calls: &[Arc<Call>], results: &Result<Vec<Answered>, Box<Failed>>) {
     let tell = |request, failed: &Failed| lines.fault(request, &failed.fault, &failed.stack);
     match (results, calls) {

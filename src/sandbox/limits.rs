@@ -2,17 +2,17 @@
 
 /// Elements in all tables of a guest together.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
-/// Core instances in a guest: its modules and the adapters around and between them. CPython has 16.
+/// Core instances in a guest: its modules, and the adapters around and between them. CPython has 16.
 pub(super) const MAX_INSTANCES: usize = 100;
 /// Tables in a guest.
 pub(super) const MAX_TABLES: usize = 32;
-/// Memories in a guest: one for each program that was composed into it.
+/// Memories in a guest: one for each program in a composed component.
 pub(super) const MAX_MEMORIES: usize = 16;
-/// Bytes that the host itself holds for the instances of one guest: their functions, globals, tables of imports. They are
-/// no part of the guest's memory limit.
+/// Bytes of host memory for the instances of one guest: their functions, globals and import tables. They do not count
+/// against the guest's memory limit.
 pub(super) const MAX_INSTANCE_BYTES: usize = 1 << 20;
-/// Bytes of the description of compiled code, which the host decodes: types, names, instances. Decoded it takes up to
-/// twenty times as much. CPython has 0.6 MiB, so that two of them fit.
+/// Bytes of the description of compiled code, which the host decodes: types, names, instances. Decoded, it takes up to
+/// twenty times as much. CPython has 0.6 MiB, so a component with two of them fits.
 pub(super) const MAX_DESCRIPTION: usize = 2 << 20;
 /// Handles a guest may have open at once.
 pub(super) const MAX_HANDLES: usize = 1024;

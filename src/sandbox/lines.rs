@@ -51,8 +51,8 @@ pub trait LineSink: Send + Sync + 'static {
     fn line(&self, request: Option<RequestId>, level: Level, text: &str);
     /// `count` lines of one request were dropped because it had used up its bytes.
     fn dropped(&self, request: Option<RequestId>, count: u64);
-    /// The guest failed and is not used again. `stack` has its frames, innermost first, one a line; it is empty where there
-    /// are none. `request` is `None` outside of requests, and where several failed together.
+    /// Reports that the guest failed and is not used again. `stack` has its frames, innermost first, one a line; it is
+    /// empty if there are none. `request` is `None` outside of requests, and if several requests failed together.
     fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str);
 }
 
@@ -109,8 +109,8 @@ impl Lines {
         }
     }
 
-    /// Tells of a fault of the guest, after all that the guest has said. It is the host's word and takes none of the
-    /// request's bytes.
+    /// Reports a fault of the guest, after the guest's own lines. The line is the host's, and does not count against
+    /// the request's log bytes.
     pub(super) fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str) {
         self.finish(&mut self.state());
         self.sink.fault(request, fault, stack);

@@ -1,14 +1,14 @@
-//! The needs of one guest: what it takes of an engine's pool.
+//! The resources that one guest takes from an engine's pool.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Core instances that come with a place in the pool. The pool only counts them, so this is what most guests stay below.
+/// Core instances for each place in the pool. The pool only counts them, so this covers most guests.
 pub(super) const CORE_INSTANCES_PER_PLACE: u32 = 16;
-/// Tables that come with a place in the pool, which reserves address space for each.
+/// Tables for each place in the pool, which reserves address space for every table.
 pub(super) const TABLES_PER_PLACE: u32 = 3;
 
-/// Counts of what one guest is made of, the adapters between its components included.
+/// The counts for one guest, the adapters between its components included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     pub(super) core_instances: u32,
@@ -17,7 +17,7 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    /// Places of the pool that hold one such guest. A place has one memory, and its share of all else.
+    /// Places of the pool for one such guest. A place has one memory, and a share of everything else.
     pub(super) fn places(self) -> usize {
         let core_instances = self.core_instances.div_ceil(CORE_INSTANCES_PER_PLACE);
         let tables = self.tables.div_ceil(TABLES_PER_PLACE);

@@ -66,7 +66,7 @@ pub struct Settings {
 pub struct Program {
     engine: Engine,
     rooms: Rooms,
-    /// Places of the pool that one of its guests takes.
+    /// The resources that each of its guests takes from the pool.
     needs: Needs,
     /// Kept so that other programs of the same code find it.
     _code: Arc<Component>,

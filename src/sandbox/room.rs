@@ -6,12 +6,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::needs::Needs;
 
-/// Places beyond those that services reserve: for guests of which a snapshot is taken, and those whose memory is still
+/// Places beyond those that services reserve: for guests that are being snapshotted, and guests whose memory is still
 /// being cleared.
 pub(super) const SPARE: u32 = 256;
 
-/// Counts the places that the pool has, and those that are spoken for. A guest takes one, or more where it has several
-/// memories, or many instances or tables.
+/// Counts the places of the pool, and those that are reserved. A guest takes one; with several memories, or many
+/// instances or tables, it takes more.
 #[derive(Clone, Debug)]
 pub(super) struct Rooms {
     free: Arc<Semaphore>,

@@ -29,7 +29,7 @@ impl Digest {
         (text.len() == 64 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
     }
 
-    /// That of these bytes.
+    /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(hex(&Sha256::digest(bytes)))
     }
@@ -65,7 +65,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// What the names of unfinished uploads begin with.
 const UNFINISHED: &str = ".upload-";
 
-/// The mode of every file that is named by what it holds, and of what model directories are made of.
+/// The mode of every artifact, and of the files in model directories.
 pub(super) const READ_ONLY: u32 = 0o444;
 
 /// An artifact on its way in. Dropped unfinished, it leaves nothing behind.
@@ -102,7 +102,7 @@ impl Upload {
             return Err(StorageError::WrongDigest { expected: expected.as_str().to_owned(), found });
         }
         let file = self.file.as_file();
-        // Whoever writes to it from now on does it on purpose.
+        // Read-only, so that nothing writes to it by mistake.
         file.set_permissions(fs::Permissions::from_mode(READ_ONLY)).doing(|| "make an upload read-only".into())?;
         file.sync_all().doing(|| "sync an upload".into())?;
         failpoint::reach("upload.synced");
@@ -123,8 +123,8 @@ pub(super) fn remove_unfinished(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Removes artifacts that no version names, and unfinished uploads, once they are older than `grace`. What is neither is
-/// somebody else's, and stays.
+/// Removes artifacts that no version names, and unfinished uploads, once they are older than `grace`. Other files are
+/// not the host's, and stay.
 pub(super) fn sweep(dir: &Path, versions: &[VersionRecord], grace: Duration) -> Result<(), StorageError> {
     let named: HashSet<&str> = versions.iter().flat_map(VersionRecord::digests).map(Digest::as_str).collect();
     let now = SystemTime::now();
@@ -155,8 +155,8 @@ pub(super) fn sweep_compiled(dir: &Path, versions: &[VersionRecord], image: Imag
     Ok(())
 }
 
-/// A file of services that lies in the data directory: an artifact, a model or machine code. What somebody did not finish
-/// to make does not count.
+/// Finds a file of a service in the data directory: an artifact, a model or machine code. Unfinished files do not
+/// count.
 pub(super) fn any_left(data: &Path) -> Result<Option<PathBuf>, StorageError> {
     let is_whole = |(name, _): &(String, PathBuf)| !name.starts_with('.');
     for dir in ["artifacts", "models"] {

@@ -1,8 +1,8 @@
-//! The database's file: opened with every page checked, and without letting a damaged one bring the host down.
+//! The database's file: every page is checked when it is opened, and a damaged file does not crash the host.
 //!
-//! The library that reads the file trusts one that was closed well. A file that was changed since by somebody else, or by
-//! a failing disk, may make it panic. So the checksum of every page is compared at each opening, and a panic inside the
-//! library becomes an error like any other.
+//! The library trusts a file that was closed cleanly. If another program or a failing disk has changed the file since,
+//! the library may panic. So the checksum of every page is compared at each opening, and a panic inside the library
+//! becomes an error.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,12 +16,12 @@ use redb::{Database, DatabaseError};
 
 use super::StorageError;
 
-/// Time that a lock may still be held by a child of a host that was killed: the child has the lock until it has become
-/// the compiler, or has died.
+/// Time to wait for the file's lock. After a host was killed, its child may hold the lock for a moment, until it has
+/// become the compiler or has died.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// The way in which an opening treats a file that is missing or empty.
+/// The treatment of a file that is missing or empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
     Create,
@@ -42,8 +42,8 @@ impl OpenDatabase {
         opened.map(Self).map_err(|error| of_opening(path, error))
     }
 
-    /// Hands the database back for further use, unless the work failed: then what the library has in memory may not be
-    /// what is on disk, and the next who needs the database opens it anew.
+    /// Does `work`, and hands the database back for further use unless it failed. After a failure the library's memory
+    /// may differ from the disk, so the next user opens the database again.
     pub(super) fn work<T>(
         self,
         path: &Path,
@@ -55,7 +55,7 @@ impl OpenDatabase {
             Ok(Err(error)) => StorageError::Database(Box::new(error)),
             Err(panic) => damaged(path, panic),
         };
-        // Closing writes, and may stumble over the same damage.
+        // Closing writes to the file, and may fail on the same damage.
         let _ = contained(|| drop(self));
         (Err(outcome), None)
     }
@@ -72,7 +72,7 @@ fn open(path: &Path, absent: Absent) -> Result<Database, DatabaseError> {
 
 type Opened = Result<Result<Database, DatabaseError>, String>;
 
-/// Tries again for a while where another process has the file.
+/// Retries for a while if another process has the file open.
 fn again_while_locked(open: impl Fn() -> Opened) -> Opened {
     let end = Instant::now() + LOCK_PATIENCE;
     loop {
@@ -110,11 +110,11 @@ fn cannot_open(path: &Path, source: io::Error) -> StorageError {
 }
 
 thread_local! {
-    /// Set while a panic of this thread is going to be told as an error.
+    /// True while a panic of this thread will be turned into an error.
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work`, and answers what it panicked with where it did. Such a panic is not printed.
+/// Does `work`; a panic in it becomes an error with the panic's message, and is not printed.
 fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -126,7 +126,7 @@ fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         }));
     });
     let before = CONTAINED.replace(true);
-    // Whatever the work has left half done is dropped by whoever hears of the panic.
+    // The caller drops whatever the work has left in an inconsistent state.
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     CONTAINED.set(before);
     outcome.map_err(|panic| said(panic.as_ref()))

@@ -1,18 +1,19 @@
-//! The process that uses a data directory, for whoever finds it in use.
+//! The process that uses a data directory, for the error message of a second process.
 //!
-//! The database's lock decides who may use the directory, and cannot say who does; so the host writes that down.
+//! The database's lock decides which process may use the directory, but does not tell which one does; so the host
+//! writes its process id to a file.
 
 use std::fs;
 use std::path::Path;
 
 const NAME: &str = "bulkhead.pid";
 
-/// Writes down that this process uses the directory. It is told for help alone, so nothing depends on its success.
+/// Writes this process's id to the directory. It is only for an error message, so a failure is ignored.
 pub fn note_holder(data: &Path) {
     let _ = fs::write(data.join(NAME), format!("{}\n", std::process::id()));
 }
 
-/// The process that uses the directory, as far as it is known and there still is one of that number.
+/// The process id in the directory, if there is one and such a process exists.
 pub fn holder(data: &Path) -> Option<u32> {
     let pid: u32 = fs::read_to_string(data.join(NAME)).ok()?.trim().parse().ok()?;
     Path::new("/proc").join(pid.to_string()).exists().then_some(pid)

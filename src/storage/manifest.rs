@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::model_path::{ACCEPTED, judge, names};
 use super::record::{ListedFile, ModelFile};
 
-/// Mistakes that an error names.
+/// Most mistakes that an error names.
 const TOLD: usize = 8;
-/// Characters of a path that an error shows.
+/// Most characters of a path that an error shows.
 const SHOWN: usize = 120;
 
 /// A list of files that can lie in one directory: each path is that of one file, and no file is a directory of others.
@@ -50,7 +50,7 @@ fn bad_paths(paths: &[&str]) -> Vec<String> {
     paths.iter().enumerate().filter_map(told).collect()
 }
 
-/// Entries of the same file, and files that are directories of others.
+/// Finds entries with the same path, and files that other entries use as a directory.
 fn clashes(listed: &[ListedFile]) -> Vec<String> {
     let mut mistakes = Vec::new();
     let mut files: BTreeMap<Vec<&str>, usize> = BTreeMap::new();
@@ -65,7 +65,7 @@ fn clashes(listed: &[ListedFile]) -> Vec<String> {
             None => drop(files.insert(names, index)),
         }
     }
-    // What lies in a directory follows its name at once.
+    // In this order, the contents of a directory come directly after it.
     let mut open: Option<(&Vec<&str>, usize)> = None;
     for (names, index) in &files {
         match open {

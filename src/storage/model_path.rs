@@ -1,20 +1,20 @@
-//! Paths of model files: one judge for uploads here and for files that the command line gathers.
+//! The rules for paths of model files, shared by the server and the command line.
 
-/// Bytes of a name: file systems stop there.
+/// Most bytes of a name, as in most file systems.
 const LONGEST_NAME: usize = 255;
-/// Bytes of a path. With the data directory before it, it stays below the 4096 that the kernel takes.
+/// Most bytes of a path. With the data directory before it, a path stays below the kernel's 4096.
 const LONGEST_PATH: usize = 1024;
-/// Names in a path: whoever walks a tree keeps a directory open for each.
+/// Most names in a path: programs that walk a tree keep a directory open for each.
 const MOST_NAMES: usize = 64;
 
 /// The accepted paths in words, for messages.
 pub(super) const ACCEPTED: &str = "names separated by single slashes, at most 64 of them, each of 1 to 255 bytes and all \
     together at most 1024, without `.`, `..`, backslashes, control characters and U+FFFD";
 
-/// Judges the path of a model file, relative to the model directory.
+/// Checks the path of a model file, relative to the model directory.
 ///
 /// # Errors
-/// The fault, as the rest of a sentence that begins with the path.
+/// The fault, as the end of a sentence that begins with the path.
 pub(crate) fn judge(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("is empty");
@@ -25,7 +25,7 @@ pub(crate) fn judge(path: &str) -> Result<(), &'static str> {
     if path.ends_with('/') {
         return Err("names a directory: it ends with a slash");
     }
-    // A backslash separates directories elsewhere, and U+FFFD stands for bytes that were no text.
+    // Other systems separate directories with a backslash; U+FFFD replaces bytes that were not UTF-8.
     if path.contains('\\') {
         return Err("has a backslash");
     }
@@ -50,7 +50,7 @@ pub(crate) fn judge(path: &str) -> Result<(), &'static str> {
     if path.split('/').count() > MOST_NAMES { Err("has more than 64 names") } else { Ok(()) }
 }
 
-/// The names of a path, whatever stands between them: paths with the same names are one file.
+/// The names of a path, without empty ones and `.`: paths with the same names are one file.
 pub(super) fn names(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|name| !matches!(*name, "" | "."))
 }

@@ -13,7 +13,7 @@ use super::record::{ModelFile, VersionRecord};
 use super::{Doing, Storage, StorageError, Verdict, sync_dir};
 use crate::failpoint;
 
-/// The beginning of the names of directories that are being made, or that another one has replaced.
+/// The prefix of directories that are being made, or that another one has replaced.
 const UNFINISHED: &str = ".model-";
 
 /// Names a directory by its list of files, so services with the same model share one.
@@ -30,8 +30,8 @@ fn name(files: &[ModelFile]) -> String {
     hex(&hasher.finalize())
 }
 
-/// The model's directory, made now if it is not there, and made anew if its files are not those of the list. It gets its
-/// name only when it is complete.
+/// Returns the model's directory. Makes it if it is missing, and makes it again if its files are not those of the list.
+/// A directory gets its final name only when it is complete.
 pub(super) fn assemble(storage: &Storage, files: &[ModelFile]) -> Result<Option<PathBuf>, StorageError> {
     if files.is_empty() {
         return Ok(None);
@@ -75,7 +75,7 @@ pub(super) fn assemble(storage: &Storage, files: &[ModelFile]) -> Result<Option<
     Ok(Some(dir))
 }
 
-/// The first file of the directory that does not hold what the list says, and why.
+/// The first file of the directory that differs from the list, and the difference.
 fn first_damage(storage: &Storage, dir: &Path, files: &[ModelFile]) -> Option<String> {
     let lost = files.iter().find(|file| file.directory && !dir.join(&file.path).is_dir());
     if let Some(lost) = lost {
@@ -89,15 +89,15 @@ fn first_damage(storage: &Storage, dir: &Path, files: &[ModelFile]) -> Option<St
     })
 }
 
-/// Puts a file into a model directory. A link costs nothing, and nobody writes through it: artifacts are read-only, and a
-/// name that is taken is an error. Where the file system has no links a copy serves.
+/// Puts a file into a model directory, as a hard link. Nothing writes through the link: artifacts are read-only, and an
+/// existing name is an error. On a file system without hard links, the file is copied.
 fn place(storage: &Storage, from: &Path, to: &Path) -> io::Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent)?;
     }
     failpoint::is_full("model.place")?;
     let link = || {
-        // One that an earlier version of the host has kept may still be open to writing.
+        // An artifact that an earlier version of the host has stored may still be writable.
         let _ = fs::set_permissions(from, fs::Permissions::from_mode(READ_ONLY));
         fs::hard_link(from, to)
     };
@@ -107,14 +107,14 @@ fn place(storage: &Storage, from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies to a file that is not there yet; by reference where the file system can.
+/// Copies to a new file; by reference if the file system supports it.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut copy = File::options().write(true).create_new(true).mode(READ_ONLY).open(to)?;
     io::copy(&mut File::open(from)?, &mut copy)?;
     Ok(())
 }
 
-/// Tells faults of the list, which its sender can mend, from those of the disk.
+/// Separates faults of the list, which its sender can fix, from those of the disk.
 fn of_placing(file: &ModelFile, source: io::Error) -> StorageError {
     use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
     match source.kind() {
@@ -126,8 +126,8 @@ fn of_placing(file: &ModelFile, source: io::Error) -> StorageError {
     }
 }
 
-/// Puts the fresh directory in the place of one that is damaged, in one step where the file system can. The old one is
-/// left to the next sweep: a guest may be reading what is whole of it.
+/// Replaces a damaged directory by the fresh one, atomically if the file system supports it. The old one stays until
+/// the next sweep: a guest may still be reading its intact files.
 fn take_over(fresh: &Path, dir: &Path) -> Result<(), StorageError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     if renameat_with(CWD, fresh, CWD, dir, RenameFlags::EXCHANGE).is_ok() {
@@ -138,7 +138,7 @@ fn take_over(fresh: &Path, dir: &Path) -> Result<(), StorageError> {
     moved.doing(|| format!("keep model directory {}", dir.display()))
 }
 
-/// Removes directories that no version's list names. What is no model directory of ours stays.
+/// Removes model directories that no version needs. Other files and directories stay.
 pub(super) fn sweep(models: &Path, versions: &[VersionRecord]) -> Result<(), StorageError> {
     let named: HashSet<String> = versions.iter().map(|version| name(&version.model)).collect();
     let is_ours = |entry: &str| Digest::parse(entry).is_some() || entry.starts_with(UNFINISHED);
@@ -150,8 +150,8 @@ pub(super) fn sweep(models: &Path, versions: &[VersionRecord]) -> Result<(), Sto
     Ok(())
 }
 
-/// Checks that a recorded path stays inside its directory: relative, of plain names only. What is recorded from now on has
-/// met [`super::model_path`], which is stricter.
+/// Checks that a recorded path stays inside its directory: relative, of plain names only. New paths have passed
+/// [`super::model_path`], which is stricter; older records have not.
 pub(super) fn is_inside(path: &str) -> bool {
     let plain = |component: Component<'_>| matches!(component, Component::Normal(_));
     !path.is_empty() && path.len() <= 1024 && !path.contains(['\0', '\\']) && Path::new(path).components().all(plain)
@@ -187,7 +187,7 @@ mod tests {
         ModelFile { path: path.into(), sha256: Digest::of(b""), size: 0, directory: true }
     }
 
-    /// Puts other bytes into a file, through whatever names it has.
+    /// Changes the bytes of a file, under all its names.
     fn rot(path: &Path) {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(path, "rot").unwrap();

@@ -1,10 +1,10 @@
-//! Keeps what lies in the data directory from other users of the machine.
+//! Protects the data directory from other users of the machine.
 //!
-//! The directory, and what lies directly in it, belongs to the user that the host runs as and is open to nobody else: it
-//! holds tokens in the clear, and code that is run. What others could get at is closed to them, with a line in the log.
-//! What belongs to somebody else is refused: its owner could open it again at any moment. So is a directory that others use
-//! and that holds no data of a host, such as `/tmp`, and a link from the data directory to what others may use: closing
-//! or emptying those would take them from others.
+//! The directory and its parts must belong to the user that the host runs as, and be closed to all others: they hold
+//! tokens in the clear, and machine code. A part that others could access is closed to them, with a line in the log. A
+//! part of another owner is refused, because its owner could open it again at any moment. Refused as well are a directory
+//! that others use and that holds no data of a host, such as `/tmp`, and a link from the data directory to what others may
+//! use: closing or emptying those would take them from others.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -13,11 +13,11 @@ use std::path::Path;
 
 use super::{Doing, StorageError};
 
-/// The bits of a mode that let others in: the group and everybody.
+/// The mode bits for the group and for everybody.
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Closes the data directory and what lies directly in it. Whatever is not there is passed over.
+/// Closes the data directory and its parts to other users. Missing parts are skipped.
 pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
     refuse_foreign(dir).doing(|| format!("use {}", dir.display()))?;
     close_one(dir)?;
@@ -33,7 +33,7 @@ pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The access that others had until now.
+/// The access that others had before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Closed,
@@ -74,7 +74,7 @@ fn close_one(path: &Path) -> Result<Before, StorageError> {
     let what = || format!("use {}", path.display());
     let us = rustix::process::geteuid().as_raw();
     match fs::symlink_metadata(path) {
-        // systemd puts a link of root's where the directory of a service without a user of its own is looked for.
+        // For a service with `DynamicUser`, systemd puts a symbolic link that belongs to root in the directory's place.
         Ok(link) if link.is_symlink() && link.uid() == 0 => {}
         Ok(metadata) => check_owner(&metadata, us).doing(what)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Before::Closed),

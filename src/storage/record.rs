@@ -132,7 +132,7 @@ impl TryFrom<ListedFile> for ModelFile {
 }
 
 impl ListedFile {
-    /// For who has judged its path.
+    /// Converts an entry whose path was checked before.
     pub(super) fn judged(self) -> Result<ModelFile, String> {
         let Self { path, sha256, size, directory } = self;
         if directory {

@@ -28,7 +28,7 @@ pub const VERSIONS_KEPT: usize = 10;
 
 pub(super) struct Records {
     path: PathBuf,
-    /// Tells the file from another one that may take its place.
+    /// Identifies the file, in case another one replaces it.
     inode: Inode,
     slot: Mutex<Slot>,
 }
@@ -46,7 +46,7 @@ pub(super) enum Opened {
     There(Records),
     /// There was none, and now there is.
     New(Records),
-    /// There is none, and a new one was not wanted; completes the sentence that begins with the file's name.
+    /// There is none, and a new one must not be made; completes the sentence that begins with the file's path.
     Lost(&'static str),
 }
 
@@ -130,11 +130,11 @@ fn forget_old(versions: &mut redb::Table<'_, (&str, u64), &[u8]>, record: &Recor
 }
 
 impl Records {
-    /// Opens the database; where there is none, and there never was, makes one.
+    /// Opens the database. If there is none, makes one, but only if `may_begin` is true.
     pub(super) fn open(path: &Path, may_begin: bool) -> Result<Opened, StorageError> {
         let absent = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is missing"),
-            // What a crash in the middle of the first start leaves.
+            // A crash during the first start leaves an empty file.
             Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Some("is empty"),
             Ok(_) => None,
             Err(error) => return Err(error).doing(|| format!("open {}", path.display())),
@@ -159,7 +159,7 @@ impl Records {
         Ok(if is_new { Opened::New(records) } else { Opened::There(records) })
     }
 
-    /// True for a file in which no first start has come as far as its first transaction.
+    /// True if the file has no tables: the first start ended before its first transaction.
     fn is_blank(&self) -> Result<bool, StorageError> {
         self.with(|database| match database.begin_read()?.open_table(SERVICES) {
             Ok(_) => Ok(false),
@@ -293,8 +293,8 @@ impl Records {
         outcome
     }
 
-    /// Sees to it that the file is still the one that was opened. What is written to a file that has lost its name, or
-    /// its end, is lost with it.
+    /// Checks that the file is still the one that was opened. Data written to a file that was deleted, replaced or cut
+    /// off would be lost.
     fn check_file(&self, length: u64) -> Result<(), StorageError> {
         let changed = |how| Err(StorageError::DatabaseChanged { path: self.path.clone(), how });
         match fs::metadata(&self.path) {

@@ -1,8 +1,8 @@
-//! A memory of the files that were found to hold what their names say, so that each is read once per process.
+//! Remembers the hashes of files, so that each file is read only once per process.
 //!
-//! A file is read when it is first used after a start, and again when anything about it has changed: its inode, size,
-//! or times. A file that we link or touch ourselves stays known. What a failing disk does to a file that is known shows
-//! after the next start.
+//! A file is read when it is first used after a start, and again when its inode, size or times have changed. A file
+//! that the host itself links or touches stays known. If a failing disk changes a known file, that is noticed after the
+//! next start.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -16,9 +16,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::artifacts::{Digest, hex};
 
-/// Files that are remembered. Beyond that all are forgotten and read again: a host with so many has other worries.
+/// Most files that are remembered. Beyond that, all are forgotten and read again.
 const MOST: usize = 65_536;
-/// A file that was changed so recently may be changed again without its times showing it: they tick with the kernel.
+/// A file that was changed within this time may change again without a change of its times, because the kernel's clock
+/// for them is coarse.
 const TICK: Duration = Duration::from_millis(20);
 
 /// The outcome of a check.
@@ -30,7 +31,7 @@ pub(super) enum Verdict {
     Damaged(String),
 }
 
-/// A file of one file system, whatever its names.
+/// Identifies a file independently of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inode {
     device: u64,
@@ -76,8 +77,8 @@ struct Read {
     stamp: Stamp,
 }
 
-/// A place for what is known of one file. Held while it is read, so that those who want the same file at once read it
-/// once.
+/// The known hash of one file. The lock is held while the file is read, so that it is read once even if several need it
+/// at the same time.
 type Place = Arc<Mutex<Option<Read>>>;
 
 #[derive(Default)]
@@ -109,7 +110,7 @@ impl Verified {
         Ok(sha256)
     }
 
-    /// Does what changes a file's times and not its bytes, such as giving it another name: what is known of it stays known.
+    /// Does `work` that changes a file's times but not its bytes, such as linking it. The file stays known.
     pub(super) fn keeping<T>(&self, path: &Path, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let before = fs::symlink_metadata(path)?;
         let place = self.place((&before).into());
@@ -138,7 +139,7 @@ fn lock(place: &Place) -> MutexGuard<'_, Option<Read>> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens a plain file for reading. A pipe would be waited for without end, a link may lead anywhere.
+/// Opens a regular file for reading. Opening a pipe could block forever, and a symbolic link may lead anywhere.
 fn open(path: &Path) -> io::Result<File> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a plain file"));

@@ -62,7 +62,8 @@ pub struct HostNumbers {
     pub log_lines_lost: u64,
 }
 
-/// Codes of requests that were answered: with 200, and with a status that a processor or an upstream has chosen.
+/// Codes of requests that were answered and not refused. The empty code is that of 200, and of the 204 to a preflight
+/// request; the others are those of a status that a processor or an upstream chose.
 const ANSWERS: [&str; 3] = ["", "processor_status", "upstream_status"];
 
 struct View {

@@ -1,4 +1,4 @@
-//! The fields of an event in a line of text: `key=value`, in quotes only where a value would not be one word.
+//! The fields of an event in a line of text: `key=value`, with quotes only if the value is not one word.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::debug_fn;
 
-/// Writes the message as it is, and fields as lines about requests have them.
+/// Writes the message as it is, and fields in the format of the request lines.
 pub(super) fn text() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     let write = debug_fn(|writer, field, value| match field.name() {
         "message" => write!(writer, "{value:?}"),
@@ -15,7 +15,7 @@ pub(super) fn text() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     write.delimited(" ")
 }
 
-/// A value as it is written: without quotes where it is one word, whichever way it came to be formatted.
+/// A value in its written form: without quotes if it is one word, however it was formatted.
 fn written(value: &dyn Debug) -> String {
     let debugged = format!("{value:?}");
     let bare = debugged.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&debugged);

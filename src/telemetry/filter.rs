@@ -1,7 +1,7 @@
 //! The choice of log lines by target and level: `BULKHEAD_LOG`.
 //!
-//! A level alone is that of Bulkhead's own targets. Libraries say nothing below a warning unless they are named: what
-//! they have to tell is for those who work on them.
+//! A level without a target applies to Bulkhead's own targets. Libraries log warnings and errors only, unless they are
+//! named: their other lines are for their developers.
 
 use std::str::FromStr;
 
@@ -9,22 +9,22 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-/// The host itself, what processors say, and one line per request.
+/// The targets of the host itself, of processors, and of the request lines.
 const OURS: [&str; 3] = ["bulkhead", "processor", REQUEST];
 const REQUEST: &str = "request";
-/// Libraries that do not know of events: see [`super::library`].
+/// The target of libraries that use the `log` crate: see [`super::library`].
 pub(super) const LIBRARY: &str = "library";
 
 /// The lines that are wanted.
 #[derive(Clone)]
 pub(super) struct Filter {
     wanted: Targets,
-    /// The most that is wanted of any library.
+    /// The most detailed level that is wanted of any library.
     of_libraries: LevelFilter,
 }
 
 impl Filter {
-    /// The choice that the environment makes; `info` where `BULKHEAD_LOG` is not set.
+    /// Reads `BULKHEAD_LOG`; `info` if it is not set.
     pub(super) fn from_env() -> Result<Self, String> {
         match std::env::var("BULKHEAD_LOG") {
             Ok(text) => Self::parse(&text).map_err(|why| format!("BULKHEAD_LOG={text:?}: {why}")),
@@ -33,8 +33,8 @@ impl Filter {
         }
     }
 
-    /// Levels, each alone or of a target, with commas between: `info,request=off`. Of two for the same target the last
-    /// one counts.
+    /// Parses levels with or without a target, separated by commas: `info,request=off`. The last level for a target
+    /// counts.
     fn parse(text: &str) -> Result<Self, String> {
         let mut own = LevelFilter::INFO;
         let mut named: Vec<(&str, LevelFilter)> = Vec::new();
@@ -53,12 +53,12 @@ impl Filter {
         Ok(Self { wanted: wanted.with_targets(named), of_libraries })
     }
 
-    /// For events. Those of [`LIBRARY`] have been looked at before they were made.
+    /// Filters events. Those of [`LIBRARY`] were filtered before they were made.
     pub(super) fn targets(&self) -> Targets {
         self.wanted.clone().with_target(LIBRARY, self.of_libraries)
     }
 
-    /// True if requests get lines at all.
+    /// True if request lines are written at all.
     pub(super) fn lets_requests_through(&self) -> bool {
         self.wants(REQUEST, Level::INFO)
     }

@@ -1,6 +1,7 @@
-//! Records of libraries that write to the `log` crate, such as the engine, as events of the target `library`.
+//! Turns records of libraries that use the `log` crate, such as the engine, into events with the target `library`.
 //!
-//! Made by hand, because the usual bridge adds the paths of source files on the machine that built the host.
+//! The usual bridge (`tracing-log`) is not used, because it adds paths of source files on the machine that built the
+//! host.
 
 use log::{Metadata, Record, set_boxed_logger, set_max_level};
 use tracing::Level;
@@ -9,7 +10,7 @@ use super::filter::{Filter, LIBRARY};
 
 struct Libraries(Filter);
 
-/// Takes the records of all libraries of this process, as far as `filter` wants them.
+/// Passes on the records of all libraries of this process that `filter` accepts.
 pub(super) fn listen(filter: Filter) {
     let most = filter.of_libraries().into_level().map_or(log::LevelFilter::Off, |level| match level {
         Level::ERROR => log::LevelFilter::Error,
@@ -18,7 +19,7 @@ pub(super) fn listen(filter: Filter) {
         Level::DEBUG => log::LevelFilter::Debug,
         Level::TRACE => log::LevelFilter::Trace,
     });
-    // Somebody listens already where there is a second host in one process.
+    // A logger is set already if a second host runs in this process.
     if set_boxed_logger(Box::new(Libraries(filter))).is_ok() {
         set_max_level(most);
     }
@@ -34,7 +35,7 @@ impl log::Log for Libraries {
             return;
         }
         let (library, text) = (record.target(), record.args());
-        // The level of an event is fixed where it is written, hence one line each.
+        // The level of an event must be a constant, hence one line for each.
         match record.level() {
             log::Level::Error => tracing::error!(target: LIBRARY, library, "{text}"),
             log::Level::Warn => tracing::warn!(target: LIBRARY, library, "{text}"),

@@ -110,7 +110,7 @@ impl Gathered {
 }
 
 impl LogWriter {
-    /// Says what became of a request, unless requests of its outcome get no line.
+    /// Writes the line of a request, if requests with its outcome get one.
     pub fn request(&self, entry: &Entry<'_>) {
         if !self.access.wants(entry.status) {
             return;
@@ -189,8 +189,8 @@ impl Drop for LogThread {
     }
 }
 
-/// Sends events of the whole process to standard error, as far as `BULKHEAD_LOG` asks for them: see [`Filter`]. Requests
-/// get the lines that `access` gives them, unless `BULKHEAD_LOG` switches them off.
+/// Sends the events of the process that `BULKHEAD_LOG` selects to standard error: see [`Filter`]. `access` selects the
+/// requests that get a line, unless `BULKHEAD_LOG` switches request lines off.
 ///
 /// # Errors
 /// When the thread cannot be started, or `BULKHEAD_LOG` is not understood.

@@ -1,9 +1,9 @@
 //! Metrics in the text format of Prometheus, version 0.0.4, made of the OpenMetrics text.
 //!
-//! The samples are the same. In the older format a counter's family has the name of its samples, `…_total`; there are no
+//! The samples are the same. In the older format, a counter's family is named like its samples, `…_total`; there are no
 //! units and no end mark; and quotation marks in a help text are not escaped.
 
-/// Rewrites the lines about families; `openmetrics` is what the encoder has written.
+/// Rewrites the lines about metric families; `openmetrics` is the encoder's output.
 pub(super) fn plain(openmetrics: &str) -> String {
     let mut out = String::with_capacity(openmetrics.len());
     let mut help = None;

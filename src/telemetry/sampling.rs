@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The first status of those that tell of a failure.
+/// The lowest status that counts as a failure.
 const FIRST_FAILURE: u16 = 400;
 /// A share of all requests, in millionths.
 const WHOLE: u32 = 1_000_000;
@@ -16,7 +16,7 @@ pub enum AccessLog {
     /// Those whose status is 400 or more; 499, a client that left, is one of them.
     Failures,
     Off,
-    /// Every failure, and of the others this many in a million, drawn at random.
+    /// Every failure, and a random share of the others.
     Share(u32),
 }
 

@@ -44,7 +44,7 @@ pub enum TensorError {
         index: usize,
         value: f64,
     },
-    /// The real part of a complex number has no imaginary part behind it.
+    /// The number of floats is odd, so a complex number lacks its imaginary part.
     HalfPair {
         type_name: &'static str,
         numbers: usize,

@@ -58,7 +58,7 @@ impl Message {
     }
 
     /// # Errors
-    /// When a tensor's elements are strings, which have no place among raw bytes.
+    /// A tensor of strings, which `raw_data` cannot hold.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
         let tensors = self.tensors.into_iter().map(|(name, tensor)| match write(&tensor) {
             Ok((data_type, raw_data)) => {

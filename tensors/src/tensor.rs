@@ -8,7 +8,7 @@ use crate::error::{Error, TensorError};
 pub struct Tensor {
     shape: Vec<usize>,
     data: Data,
-    /// The integers stand for numbers that the model knows how to get from them.
+    /// True if the integers are quantised: the model knows how to convert them.
     is_quantized: bool,
 }
 
@@ -60,10 +60,10 @@ impl Tensor {
         Self { shape: Vec::new(), data: T::wrap(vec![element]), is_quantized: false }
     }
 
-    /// The same integers, marked as quantised: in TensorFlow and Torch messages their type is `DT_QINT8` and the like.
+    /// Marks the integers as quantised: in TensorFlow and Torch messages their type becomes `DT_QINT8` and the like.
     ///
     /// # Errors
-    /// When the elements are of a type that has no quantised one beside it.
+    /// Elements of a type without a quantised counterpart.
     pub fn into_quantized(self) -> Result<Self, TensorError> {
         match self.element_type() {
             ElementType::I8 | ElementType::U8 | ElementType::I16 | ElementType::U16 | ElementType::I32 => {
@@ -73,7 +73,8 @@ impl Tensor {
         }
     }
 
-    /// True where the message said so. Scale and zero point are not in messages: the model has them.
+    /// True if the message marks the elements as quantised. Scale and zero point are not in messages: the model has
+    /// them.
     #[must_use]
     pub fn is_quantized(&self) -> bool {
         self.is_quantized
@@ -110,11 +111,11 @@ impl Tensor {
         T::take(self.data).map_err(|data| wrong_type::<T>(data.element_type()))
     }
 
-    /// The elements as `f32`, whatever real numbers they are; those that `f32` cannot hold exactly are rounded. Quantised
-    /// integers come as they are.
+    /// Real elements of any type as `f32`; values that `f32` cannot hold exactly are rounded. Quantised integers are
+    /// not scaled.
     ///
     /// # Errors
-    /// When they are strings, booleans or complex numbers.
+    /// Strings, booleans or complex numbers.
     pub fn to_f32(&self) -> Result<Cow<'_, [f32]>, TensorError> {
         Ok(match &self.data {
             Data::F32(elements) => Cow::Borrowed(elements),

@@ -89,7 +89,7 @@ fn a_service_file_is_tested_without_a_server() {
     assert_eq!(answers[0]["body"], answers[2]["body"], "after the panic the guest is a new one");
 }
 
-/// Otherwise a processor would be found good that its host never gets to ask.
+/// Otherwise `test` would pass for a processor that a host never calls.
 #[test]
 fn a_test_without_a_server_holds_the_limits_of_a_host() {
     let dir = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn a_test_without_a_server_holds_the_limits_of_a_host() {
     }
 }
 
-/// Larger than what lies between, so that the host's refusal comes while the body is still being sent.
+/// Larger than all socket buffers together, so that the host refuses while the body is still being sent.
 #[test]
 fn a_body_over_the_limit_is_told_as_that() {
     let host = TestHost::start();
@@ -233,7 +233,7 @@ fn a_name_that_is_none_is_repeated_with_the_nearest() {
     let steps = [("accept", "application/x-ndjson")];
     let told = host.ask_admin("PUT", "/api/v1/services/scorr", &steps, b"{\"spec\": {}}").text();
     assert!(told.contains("did you mean \\\"scorer\\\"?"), "{told}");
-    // Strangers are not told which services there are.
+    // Callers without the admin token are not told which services exist.
     let stranger = host.client().send("POST", "/api/predict/scorr", &[], b"x");
     assert!(stranger.status == 404 && !stranger.text().contains("scorer"), "{}", stranger.text());
     let nothing_like_it = bulkhead(Some(&host), &["desc", "zebra"]);
@@ -315,7 +315,7 @@ fn a_host_listens_at_a_name() {
     assert!(host.data.ip().is_loopback() && host.admin.ip().is_loopback());
 }
 
-/// A deploy goes on when its client leaves, and whoever presses Ctrl-C is told so.
+/// A deploy goes on when its client leaves, and Ctrl-C says so.
 #[test]
 fn ctrl_c_says_that_the_deploy_goes_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -329,7 +329,7 @@ fn ctrl_c_says_that_the_deploy_goes_on() {
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
     };
     let create = start(&["create", text(&file), "--json"]);
-    // Said just before the host is held.
+    // Printed just before the failpoint stops the host.
     host.wait_for("the deploy to be under way", || host.log().contains("processor compiled"));
     let pid = rustix::process::Pid::from_raw(i32::try_from(create.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -345,7 +345,7 @@ fn ctrl_c_says_that_the_deploy_goes_on() {
     assert_eq!(ok(Some(&host), &["invoke", "mine", "-d", "it is there"]), "it is there");
 }
 
-/// A pipeline that tests a processor before it is deployed must not have to know two tables of exit codes.
+/// `test` and `invoke` have the same exit codes, so that a pipeline needs only one table.
 #[test]
 fn test_ends_as_invoke_does() {
     let host = TestHost::start();

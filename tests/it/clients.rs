@@ -140,7 +140,7 @@ impl Drop for Spinners {
     }
 }
 
-/// Runs every program with the plan, and tells for each client how many of the right answers it was given.
+/// Runs every program with the plan, and prints for each client how many answers were right.
 fn run(figure: &str, address: SocketAddr, plan: &Plan, speaks_http2: bool) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = plan.write(dir.path(), address);

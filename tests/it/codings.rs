@@ -132,7 +132,7 @@ fn a_processor_does_not_see_a_coding_that_nothing_was_in() {
     assert!(seen(&response).iter().all(|(name, _)| name != "content-encoding"), "{}", response.text());
 }
 
-/// To take a header out of the map put the last one into its place.
+/// Removing a header from the map moved the last one into its place.
 #[test]
 fn a_processor_sees_headers_in_the_order_of_their_arrival() {
     let host = TestHost::start();
@@ -244,7 +244,7 @@ fn what_is_in_another_form_is_400_and_says_which_is_accepted_under_the_name_that
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.starts_with(&format!("the body is not valid {name}")) && detail.contains(told), "{detail}");
     }
-    // The operator's word for it, where the request has none.
+    // The decompressor of the service file, because the request names no coding.
     let zlib = host.deploy("zlib", "echo", decompressing("zlib"));
     let cut = &coded(Coding::Deflate, &rows(1000))[..1000];
     let problem = client.post(&zlib, cut).assert_problem(400, "bad_request");

@@ -16,7 +16,7 @@ fn cors(more: Value) -> Value {
     json!({"token": "t", "sandbox": {"cors": cors}})
 }
 
-/// What a browser sends before a page's own request.
+/// The preflight request that a browser sends before a page's own request.
 fn preflight(client: &mut Client, service: &Deployed, origin: &str) -> Response {
     let headers = [
         ("origin", origin),
@@ -74,7 +74,7 @@ fn answers_and_refusals_can_be_read_by_the_page() {
         assert_eq!((other.status, other.header(ALLOWED)), (status, None), "{}", other.text());
         assert!(other.all("vary").contains(&"origin"), "a cache must not show it to the page");
     }
-    // The page is told why there is nobody to answer, too.
+    // The page may read why the service does not answer, too.
     assert_eq!(host.call_admin("POST", "/api/v1/services/page/stop", b"").status, 200);
     let stopped = post(&mut client, &service, "t", PAGE, own);
     assert_eq!((stopped.status, stopped.header(ALLOWED)), (503, Some(PAGE)), "{}", stopped.text());

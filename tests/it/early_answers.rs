@@ -26,7 +26,7 @@ enum ClientOrder {
 struct Early {
     status: u16,
     code: &'static str,
-    /// With `LENGTH` where the body's length is to stand.
+    /// `LENGTH` is replaced by the body's length.
     head: String,
 }
 

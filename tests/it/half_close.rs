@@ -13,7 +13,7 @@ const BUSY: &str = "bulkhead_workers_busy{service=\"faults\",instance=\"0\"}";
 const QUEUED: &str = "bulkhead_queue_depth{service=\"faults\",instance=\"0\"}";
 const LEFT: &str = "bulkhead_requests_total{service=\"faults\",status=\"499\"}";
 
-/// One worker, and nobody's deadline comes before the test's end.
+/// One worker, and deadlines later than the end of the test.
 fn deploy(host: &TestHost, half_close: &str) -> Deployed {
     let keys: Value = json!({
         "metadata": {"rpc": {"worker_threads": 1, "keepalive": 60_000}},

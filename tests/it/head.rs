@@ -46,7 +46,7 @@ fn head_says_what_get_would_have_said() {
             }
         }
     }
-    // So that the comparison is of something.
+    // So that the comparison is not empty.
     let coded = ask(&host, "HEAD", &echo, &[("accept-encoding", "gzip"), ("content-type", "text/plain")], &long);
     assert_eq!((coded.header("content-encoding"), coded.header("vary")), (Some("gzip"), Some("accept-encoding")));
     assert!(coded.header("content-length").unwrap().parse::<usize>().unwrap() < 200);

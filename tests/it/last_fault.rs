@@ -34,7 +34,7 @@ fn a_guest_that_was_replaced_leaves_word_of_why() {
     ] {
         client.send("POST", &service.path, &[("authorization", &service.token), ("x-request-id", id)], body.as_bytes());
         if kind == "deadline_exceeded" {
-            // That answer closes its connection.
+            // This answer closes its connection.
             client = host.client();
         }
         host.wait_for("the fault to be noted", || instance(&host)["last_fault"]["request_id"] == id);
@@ -51,7 +51,7 @@ fn a_guest_that_was_replaced_leaves_word_of_why() {
     client.send("POST", &service.path, &[("authorization", &service.token), ("x-request-id", "r-422")], declined);
     assert_eq!(instance(&host)["last_fault"]["request_id"], "r-late");
 
-    // A new instance has no past.
+    // A new instance has no last fault.
     bulkhead(&host, &["dw", "svc", "0"]);
     assert_eq!(instance(&host)["last_fault"], Value::Null);
 }

@@ -10,10 +10,10 @@ use crate::gateway::config;
 use crate::host::TestHost;
 use crate::http::{Client, Response, request};
 
-/// More than an admin listener has places.
+/// More connections than an admin listener accepts.
 const CROWD: usize = 300;
 
-/// A gateway before nobody.
+/// A gateway without an upstream that works.
 fn gateway() -> TestHost {
     TestHost::start_gateway(&config(&["127.0.0.1:9".parse().unwrap()], json!({})), &[])
 }
@@ -171,7 +171,7 @@ fn head_is_answered_wherever_get_is() {
     }
 }
 
-/// OpenMetrics was sent to scrapers that had asked for the text format.
+/// OpenMetrics used to be sent to scrapers that had asked for the text format.
 #[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     let (host, gateway) = (TestHost::start(), gateway());
@@ -193,7 +193,7 @@ fn metrics_come_in_the_format_that_is_asked_for() {
     }
 }
 
-/// Others at an operator's address who had no token, or a wrong one, locked the operator out.
+/// Clients without a token, or with a wrong one, used to lock out an operator with the same address.
 #[test]
 fn an_operator_is_not_locked_out_by_others_at_the_same_address() {
     let host = TestHost::start();

@@ -104,7 +104,7 @@ fn what_is_on_disk_is_the_hosts_alone() {
     }
 }
 
-/// A directory that was there before, and open to all, was used as it was.
+/// An existing directory that was open to all used to be used unchanged.
 #[test]
 fn what_others_could_get_at_in_the_data_directory_is_closed_to_them() {
     use std::os::unix::fs::PermissionsExt;
@@ -127,7 +127,7 @@ fn what_others_could_get_at_in_the_data_directory_is_closed_to_them() {
     }
 }
 
-/// Its owner could open such a directory again, at any moment.
+/// The other user could open the directory again at any moment.
 #[test]
 fn a_data_directory_of_another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {

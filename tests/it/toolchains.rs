@@ -81,7 +81,7 @@ fn quickjs() {
     echoes("quickjs", &component);
 }
 
-/// Its functions are asynchronous, which is said with the switch that makes them others.
+/// Its functions are asynchronous; the refusal names the tool's switch for synchronous ones.
 #[test]
 fn quickjs_without_its_switch() {
     let Some(component) = made("quickjs-async") else { return };

@@ -1,4 +1,4 @@
-//! Guests of other tool chains than Rust's, each made by the tool that its authors use: see `tests/toolchains`.
+//! Builds guests with tool chains other than Rust's, each with the tool that authors use: see `tests/toolchains`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use bulkhead_artifacts::root;
 use crate::setup::Python;
 use crate::{cargo, stage};
 
-/// Guests that need Node, each with the features that it is made without, or the arguments.
+/// Guests that need Node, each with the features that are disabled, or with arguments.
 const STARLINGMONKEY: [(&str, &[&str]); 2] =
     [("starlingmonkey", &["http", "fetch-event"]), ("starlingmonkey-http", &[])];
 const QUICKJS: [(&str, &[&str]); 2] = [("quickjs", &["--sync"]), ("quickjs-async", &[])];
@@ -71,7 +71,7 @@ pub(crate) fn guests(python: &Python) -> Result<Guests> {
 }
 
 impl Guests {
-    /// Makes a guest with the command that `command` gives for its file, unless it was made of the same sources before.
+    /// Builds a guest with the command that `command` returns, unless it was built from the same sources before.
     fn make(
         &mut self,
         name: &str,
@@ -100,7 +100,7 @@ impl Guests {
         if !made.status.success() {
             return Err(format!("its tool failed: {}", String::from_utf8_lossy(&made.stderr).trim()));
         }
-        // Written last, so that what broke off half-way is made anew.
+        // Written last, so that an interrupted build is repeated.
         fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
     ];
     let mut percentiles = Vec::new();
     for (what, times, class, course) in kinds_of_latency {
-        // Successes have their place even if there were none.
+        // The section of the successes is there even if there were none.
         if times.is_empty() && what != "successes" {
             continue;
         }
@@ -108,7 +108,7 @@ fn head(report: &Report<'_>, now: SystemTime) -> String {
     )
 }
 
-/// Each kind of end with its number and a word for what it was, which colour and pattern say as well.
+/// A row for each kind of outcome: a word for it, which its colour shows too, and its count.
 fn kinds(report: &Report<'_>) -> String {
     if report.sent() == 0 {
         return NOTHING.to_owned();

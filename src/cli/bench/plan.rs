@@ -35,7 +35,7 @@ pub(super) struct Plan {
     pub(super) warm_up: Duration,
     pub(super) stop: Stop,
     pub(super) timeout: Duration,
-    /// The share of requests that may fail; `None` where it is enough that one succeeds.
+    /// The largest share of requests that may fail; `None` if one success is enough.
     pub(super) fail_above: Option<f64>,
 }
 

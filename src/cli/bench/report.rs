@@ -46,12 +46,12 @@ impl Report<'_> {
         matches!(self.plan.pace, Pace::Open { .. })
     }
 
-    /// Requests that were due: those that were sent, and those that could not be.
+    /// Requests that were due: sent ones, and those that could not be sent.
     fn due(&self) -> u64 {
         self.sent() + self.tally.unsent
     }
 
-    /// The share of them that was not answered with success.
+    /// The share of the due requests that did not succeed.
     fn failed_share(&self) -> f64 {
         let failed = self.due() - self.tally.answered.len();
         failed as f64 / self.due().max(1) as f64
@@ -63,7 +63,7 @@ impl Report<'_> {
         self.tally.answered.is_empty() || too_many
     }
 
-    /// 0 unless the run is a failure; else what the requests that failed mostly met.
+    /// The exit code: success, or the most frequent kind of failure.
     pub(super) fn exit(&self) -> Exit {
         if !self.has_failed() {
             return Exit::Ok;
@@ -205,13 +205,13 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// The most buckets of a histogram, which is as many as can be taken in.
+/// Most buckets of a histogram; more would be hard to read.
 const MAX_BUCKETS: usize = 24;
-/// Buckets of each power of ten: as many as leave no more than [`MAX_BUCKETS`].
+/// Buckets for each power of ten, finest first: the first that needs at most [`MAX_BUCKETS`] is used.
 const STEPS: [u32; 4] = [20, 10, 5, 3];
 
-/// Upper bounds, and how many lie between each and the one before: from the first that is needed to the last. Each
-/// bucket is as many times as wide as the one before, and they are the finer the closer the times lie together.
+/// Upper bounds of the buckets and their counts, from the first bucket that is needed to the last. The scale is
+/// logarithmic; the closer together the times are, the finer it is.
 pub(super) fn buckets(times: &Times) -> Vec<(Duration, u64)> {
     if times.is_empty() {
         return Vec::new();
@@ -234,7 +234,7 @@ fn bounds(least: u64, most: u64, steps: u32) -> Vec<u64> {
     let bound = |index: i32| {
         let (power, step) = (index.div_euclid(steps as i32), index.rem_euclid(steps as i32));
         let within = match (steps, step) {
-            // 1, 2, 5: what people would choose.
+            // The usual steps: 1, 2, 5.
             (3, 1) => 2.0,
             (3, 2) => 5.0,
             _ => 10_f64.powf(f64::from(step) / f64::from(steps)),
@@ -374,7 +374,7 @@ mod tests {
         assert!(buckets.len() <= MAX_BUCKETS, "{buckets:?}");
     }
 
-    /// Times of one service mostly lie within a power of ten; in one bucket they would say nothing.
+    /// Times of one service mostly lie within a power of ten, and one bucket for all of them would show nothing.
     #[test]
     fn times_that_lie_together_are_told_apart() {
         let mut times = tally(&[]).answered;

@@ -49,7 +49,7 @@ pub(super) struct Slot {
     pub(super) faults: u64,
     /// Of the successes, to two digits.
     pub(super) times: SlotTimes,
-    /// Of all other answers; in a box, since most stretches of most runs have none.
+    /// Of all other answers; boxed, because most slots have none.
     pub(super) refused_times: Option<Box<SlotTimes>>,
 }
 

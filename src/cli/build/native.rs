@@ -1,15 +1,15 @@
-//! Finds out of what cargo says that a dependency is written in C, which needs more than Rust to become WebAssembly, and
-//! names the way out: most such crates have a feature, or a sibling, that is Rust throughout.
+//! Recognises in cargo's output that a dependency is written in C, which Rust alone cannot compile to WebAssembly, and
+//! names an alternative: most such crates have a feature, or a similar crate, that is pure Rust.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::TARGET;
 
-/// Words of cargo for a build script that failed; the crate and its version follow.
+/// Cargo's message for a failed build script; the crate and its version follow.
 const FAILED: &str = "failed to run custom build command for `";
-/// Bytes of a line that are looked at.
+/// Most bytes of a line that are kept.
 const MOST_OF_A_LINE: usize = 4 << 10;
-/// Words of the programs that compile C for build scripts.
+/// Words in the output of programs that compile C for build scripts.
 const C_WORDS: [&str; 9] = [
     "cc-rs",
     "failed to find tool",
@@ -22,7 +22,7 @@ const C_WORDS: [&str; 9] = [
     "./configure",
 ];
 
-/// Crates that compile C or C++ or look for a library of it, and what does without.
+/// Crates that compile C or C++, or look for a C library, each with an alternative that does not.
 const WITHOUT_C: [(&[&str], &str); 14] = [
     (&["onig_sys", "esaxx-rs"], "`tokenizers` with default-features = false and features = [\"fancy-regex\"]"),
     (&["zstd-sys"], "`ruzstd` in place of `zstd`"),
@@ -43,7 +43,7 @@ const WITHOUT_C: [(&[&str], &str); 14] = [
     (&["pcre2-sys", "hyperscan-sys", "re2-sys"], "`regex` or `fancy-regex`"),
 ];
 
-/// The facts that cargo's words told of a build that failed.
+/// The facts about a failed build, taken from cargo's output.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
     /// The crate whose build script failed first.
@@ -52,7 +52,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Passes on to `to` what cargo says, byte by byte as it comes, and listens.
+    /// Copies cargo's output to `to` as it comes, and reads it.
     pub(super) fn pass_on(from: impl Read, mut to: impl Write) -> io::Result<Self> {
         let (mut from, mut heard, mut line) = (BufReader::new(from), Self::default(), Vec::new());
         loop {
@@ -65,7 +65,7 @@ impl Heard {
             to.write_all(bytes)?;
             to.flush()?;
             for byte in bytes {
-                // A drawn progress bar goes back to the beginning of its line.
+                // A progress bar returns to the beginning of its line.
                 if matches!(byte, b'\n' | b'\r') {
                     heard.listen(&line);
                     line.clear();
@@ -87,7 +87,7 @@ impl Heard {
         self.spoke_of_c |= C_WORDS.iter().any(|word| line.contains(word));
     }
 
-    /// Says why cargo could not build `package`, as far as that is known.
+    /// The reason why cargo could not build `package`, as far as it is known.
     pub(super) fn explain(&self, package: &str) -> String {
         let Some(script) = &self.script else {
             return format!("cargo could not build `{package}`; it says why above");
@@ -116,7 +116,7 @@ impl Heard {
 mod tests {
     use super::*;
 
-    /// As cargo 1.95 and cc 1.2 say it where there is no clang.
+    /// The output of cargo 1.95 and cc 1.2 without clang.
     const NO_CLANG: &str = "   Compiling onig_sys v69.9.1\n\
         \x1b[1m\x1b[91merror\x1b[0m: failed to run custom build command for `onig_sys v69.9.1`\n\n\
         Caused by:\n  process didn't exit successfully: `/t/build/onig_sys-1/build-script-build` (exit status: 1)\n\

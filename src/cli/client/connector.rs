@@ -1,8 +1,8 @@
-//! Connections to servers, on which an answer that has arrived counts for more than a write that failed.
+//! Connections to servers that report an answer which has arrived rather than a failed write.
 //!
-//! A server may refuse a request before it has read all of it, and close: a body over the limit, a full disk. What is
-//! written then fails, while the answer lies in the socket: the system keeps what has arrived also after a reset. So what
-//! is written after a failure goes nowhere, and reading shows whether there was an answer.
+//! A server may refuse a request before it has read all of it, and close, for example because of its size or a full
+//! disk. Writes then fail although the answer is in the socket: the system keeps received bytes even after a reset. So
+//! after a failed write, further writes are dropped, and reading shows whether there was an answer.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
-/// What ureq makes connections with by itself, and between TCP and TLS what hides that writing has failed.
+/// An agent with ureq's default connectors, and [`AnswerFirst`] between TCP and TLS.
 pub(crate) fn agent(config: Config) -> Agent {
     watched_agent(config).0
 }
 
-/// The same, and the knowledge whether a server has stopped taking what is sent to it.
+/// The same agent, with a flag that tells when a server has stopped taking what is sent.
 pub(crate) fn watched_agent(config: Config) -> (Agent, Taking) {
     let taking = Taking::default();
     let connector =
@@ -31,12 +31,12 @@ pub(crate) fn watched_agent(config: Config) -> (Agent, Taking) {
     (Agent::with_parts(config, connector, DefaultResolver::default()), taking)
 }
 
-/// Tells whether a server takes what is sent to it, of the connection that was used last.
+/// Tells whether the server still takes what is sent on the connection that was used last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Taking(Arc<AtomicBool>);
 
 impl Taking {
-    /// `content` for as long as the server takes it, and then as many zeros, which are quicker to be had: they go nowhere.
+    /// Reads `content` while the server takes it, and afterwards zeros, which cost no reading: they are not sent.
     pub(crate) fn only_while<'a>(&self, content: &'a mut dyn Read) -> impl Read + use<'a> {
         self.0.store(false, Ordering::Relaxed);
         Content { content, taking: self.clone() }
@@ -119,7 +119,7 @@ impl<T: Transport> Transport for Connection<T> {
     }
 }
 
-/// Whether the server has closed the connection.
+/// True if the error means that the server has closed the connection.
 pub(super) fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)

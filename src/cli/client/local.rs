@@ -1,4 +1,4 @@
-//! A server on this machine: its token, and the moment in which it comes up.
+//! A server on this machine: finds its token, and waits while it starts.
 
 use std::io::ErrorKind;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,12 +10,12 @@ use ureq::http::Uri;
 
 /// The directory in which `bulkhead serve` keeps its data unless it is told otherwise.
 const DATA: &str = "bulkhead-data";
-/// The time that a server which has just been started is given to listen.
+/// Time that a server which has just been started gets to listen.
 const START: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The data directory of the server that was started here or in a directory above, as a project's own directory lies
-/// below the one that its server was started in.
+/// The data directory of a server that was started here or in a directory above: a project is often a subdirectory of
+/// the directory that its server was started in.
 pub(super) fn data_directory() -> Option<PathBuf> {
     find_from(&std::env::current_dir().ok()?)
 }
@@ -24,8 +24,8 @@ fn find_from(here: &Path) -> Option<PathBuf> {
     here.ancestors().map(|directory| directory.join(DATA)).find(|data| data.join("admin.token").is_file())
 }
 
-/// Waits a moment for somebody to listen at `url`, as in `bulkhead serve & bulkhead list`. Whoever asks then is told
-/// what is wrong, if anything is.
+/// Waits briefly until a server listens at `url`, as in `bulkhead serve & bulkhead list`. Errors are left to the
+/// request that follows.
 pub(super) fn wait_for(url: &str) {
     let Ok(uri) = url.parse::<Uri>() else { return };
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
@@ -58,7 +58,7 @@ mod tests {
         };
         make(root.path());
         assert_eq!(find_from(&project), Some(root.path().join(DATA)));
-        // One that was never a server's is passed over.
+        // A directory that was never a server's is skipped.
         fs::create_dir(project.join(DATA)).unwrap();
         assert_eq!(find_from(&project), Some(root.path().join(DATA)));
         make(&project);

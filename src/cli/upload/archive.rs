@@ -51,7 +51,7 @@ pub(super) enum ArchiveError {
     Special(String),
     Encrypted(String),
     Twice(String),
-    /// A file where there is a directory, or below a file.
+    /// An entry that cannot be made, because another entry has its name or is a file above it.
     Clash(String),
     TooMuch(TooMuch),
     /// This machine cannot store the unpacked file.
@@ -159,10 +159,10 @@ impl Unpacking<'_> {
         Ok(self.files)
     }
 
-    /// Makes a directory, which may stay empty.
+    /// Makes a directory, which may be empty.
     fn directory(&mut self, name: &str) -> Result<(), ArchiveError> {
         self.budget.entry().map_err(ArchiveError::TooMuch)?;
-        // Archives of a directory often begin with that directory itself.
+        // An archive of a directory often begins with an entry for the directory itself.
         if name.split('/').all(|part| part.is_empty() || part == ".") && !name.starts_with('/') {
             return Ok(());
         }

@@ -32,7 +32,7 @@ pub(super) struct Gatherer<'a> {
 struct Tree {
     root: PathBuf,
     files: Vec<RelativePath>,
-    /// Directories that hold nothing.
+    /// Empty directories.
     empty: Vec<RelativePath>,
     single: bool,
 }
@@ -134,7 +134,7 @@ impl<'a> Gatherer<'a> {
         let files = archive::unpack(archive, format, &root, &mut Budget::default());
         spinner.finish_and_clear();
         let files = files?;
-        // What was unpacked is looked at as any other directory; only the order of its files is the archive's.
+        // The unpacked directory is walked like any other; only the order of the files is the archive's.
         let Tree { root, empty, .. } = Tree::walk(root)?;
         Ok(Tree { root, files, empty, single: false })
     }

@@ -22,8 +22,8 @@ impl Display for BadPath {
 }
 
 impl RelativePath {
-    /// Takes a name as archives write it: `./a/b` and `a//b` are `a/b`. What comes of it is a path that the server takes
-    /// too.
+    /// Parses a name as archives write it: `./a/b` and `a//b` become `a/b`. The result is a path that the server
+    /// accepts.
     pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
         let bad = |why| Err(BadPath { path: text.to_owned(), why });
         if text.starts_with('/') {

@@ -1,12 +1,12 @@
-//! Undoes zstd with the reference library, which alone decides what a valid frame is: it checks content sizes, checksums and
-//! reserved bits, and every byte that it gives out is one that other receivers get as well.
+//! Decodes zstd with the reference library, which alone decides which frames are valid: it checks content sizes,
+//! checksums and reserved bits, and its output is the same as other receivers'.
 
 use zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge;
 use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name, get_frame_content_size, is_error_kind};
 
 use super::{CUT_OFF, Fault, Output, PIECE, STREAM_COST};
 
-/// How far back every decoder must let a frame look (RFC 9659 §3). A body that may be larger may look back farther.
+/// The window that every decoder must support (RFC 9659 §3). If a larger body is allowed, a larger window is too.
 const LEAST_WINDOW: usize = 8 << 20;
 /// The widest window that the library takes.
 const MOST_WINDOW_LOG: u32 = 31;
@@ -15,16 +15,16 @@ const MOST_WINDOW_LOG: u32 = 31;
 pub(super) fn decode(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
     let corrupt = |at: usize, why: &str| Fault::Corrupt { at: Some(at), why: why.to_owned() };
     let Some(mut decoder) = DCtx::try_create() else { return Err(corrupt(0, "there is no memory for a decoder")) };
-    // The window is allocated as large as a frame says, so it is bounded before.
+    // The library allocates the window that a frame declares, so its size is bounded first.
     let window_log = output.limit.max(LEAST_WINDOW).next_power_of_two().trailing_zeros().min(MOST_WINDOW_LOG);
     let setting = decoder.set_parameter(DParameter::WindowLogMax(window_log));
     setting.map_err(|code| corrupt(0, get_error_name(code)))?;
 
     let mut piece = [0; PIECE];
-    // Where the current frame begins, how far it has been read, and what has come out of those before it.
+    // The start of the current frame, the position in the input, and the output of the frames before.
     let (mut frame, mut at, mut before) = (0, 0, 0);
-    // What the library asks for next: a header, or a block with the header of the one behind it. Given no more than that, it
-    // can be told where a fault lies, and does no more at once than the effort pays for.
+    // The bytes that the library asks for next: a header, or a block with the header of the next one. It gets no more
+    // than that, so that the position of a fault is known and each step does no more work than was paid for.
     let mut wanted = 1;
     output.effort.spend(STREAM_COST)?;
     loop {
@@ -44,7 +44,8 @@ pub(super) fn decode(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault>
         at += read;
         output.take(&piece[..made])?;
         if next == 0 {
-            // Two faults that the library passes over when it is fed in pieces, and not in one go.
+            // Two faults that the library misses when it gets the input in pieces, and refuses when it gets all at
+            // once.
             if has_hollow_block(&coded[frame..at]) {
                 return Err(corrupt(frame, "it has a compressed block of no bytes"));
             }
@@ -62,14 +63,14 @@ pub(super) fn decode(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault>
             if read == 0 && made == 0 {
                 return Err(corrupt(at, CUT_OFF));
             }
-            // Blocks without content make no progress that is paid for elsewhere.
+            // Empty blocks produce no output, so their work is counted here.
             output.effort.spend(1)?;
             wanted = next;
         }
     }
 }
 
-/// Looks through the blocks of a frame that has been read (RFC 8878 §3.1.1) for a compressed one of no bytes.
+/// True if a frame that was read has a compressed block of zero bytes (RFC 8878 §3.1.1).
 fn has_hollow_block(frame: &[u8]) -> bool {
     const COMPRESSED: u32 = 2;
     const RLE: u32 = 1;
@@ -103,7 +104,7 @@ mod tests {
         decode(Coding::Zstd, coded, LIMIT, &Effort::brief(usize::MAX))
     }
 
-    /// What the library makes of whole frames in one go.
+    /// The result of the library for whole frames at once.
     fn reference(coded: &[u8]) -> Option<Vec<u8>> {
         let mut plain = Vec::with_capacity(LIMIT);
         zstd_safe::decompress(&mut plain, coded).ok().map(|_| plain)
@@ -128,8 +129,8 @@ mod tests {
         switches.into_iter().map(frame).collect()
     }
 
-    /// A decoder that was lenient let one damaged frame in fifty through, some of them as other bytes than they are for
-    /// everybody else.
+    /// An earlier, lenient decoder accepted one damaged frame in fifty, some of them with other output than the
+    /// reference's.
     #[test]
     fn damaged_frames_are_refused_or_what_the_reference_makes_of_them() {
         let mut random = fastrand::Rng::with_seed(0x5a73_7464);
@@ -144,7 +145,7 @@ mod tests {
                 let at = random.usize(..coded.len());
                 match random.u8(..8) {
                     0 => coded.truncate(at.max(1)),
-                    // The library takes nothing at all for no frames, which no body is.
+                    // The library accepts empty input as no frames; an empty body does not occur here.
                     1 if coded.len() > 1 => drop(coded.remove(at)),
                     2 => coded.insert(at, random.u8(..)),
                     _ => coded[at] ^= 1 << random.u8(..8),
@@ -152,7 +153,7 @@ mod tests {
             }
             match (decoded(&coded), reference(&coded)) {
                 (Ok(ours), Some(theirs)) if ours == theirs => whole += 1,
-                // In one go the library looks neither at the width of a window nor at what a block may come to.
+                // Decoding at once, the library checks neither the window's size nor that of a block's output.
                 (Err(Fault::Corrupt { .. } | Fault::TooLarge), _) => refused += 1,
                 (ours, theirs) => panic!("{coded:?} is {ours:?}, and {theirs:?} for the reference"),
             }
@@ -179,7 +180,7 @@ mod tests {
         assert!(matches!(decoded(&dictionary), Err(Fault::Corrupt { .. })));
     }
 
-    /// The room for a window is made before anything is decoded into it.
+    /// The window is allocated before anything is decoded into it.
     #[test]
     fn a_window_is_no_wider_than_a_body_may_be() {
         // A frame of one empty block, whose window is 1 KiB << exponent.

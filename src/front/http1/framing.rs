@@ -24,7 +24,7 @@ pub(super) enum Chunk {
         digits: u8,
         size: u64,
     },
-    /// In the white space that may stand before an extension.
+    /// In the white space before an extension.
     Space {
         size: u64,
     },
@@ -48,17 +48,17 @@ pub(super) enum Chunk {
     LastLf,
 }
 
-/// The place in, or outside of, a quoted string of an extension (RFC 9110 §5.6.4).
+/// The position relative to a quoted string of an extension (RFC 9110 §5.6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quoting {
     Outside,
     Inside,
-    /// Behind a backslash, which makes any character a part of the string.
+    /// After a backslash, which makes the next character a part of the string.
     Escaped,
 }
 
 impl Quoting {
-    /// The place behind `byte`; `None` where that may not stand.
+    /// The position after `byte`; `None` if `byte` is not allowed there.
     fn step(self, byte: u8) -> Option<Self> {
         let is_text = matches!(byte, b'\t' | b' '..=b'~');
         match (self, byte) {
@@ -160,7 +160,7 @@ impl Chunk {
             (Self::Size { digits: 1.., size } | Self::Space { size }, b';') => {
                 Self::Extension { size, quoting: Quoting::Outside }
             }
-            // Only an extension may follow: a size with nothing but space behind it is read in two ways.
+            // Only an extension may follow: parsers disagree about a size with only white space after it.
             (Self::Size { digits: 1.., size } | Self::Space { size }, b' ' | b'\t') => Self::Space { size },
             (Self::Extension { size, quoting: Quoting::Outside }, b'\r') => Self::SizeEnd { size },
             (Self::Extension { size, quoting }, byte) => match quoting.step(byte) {

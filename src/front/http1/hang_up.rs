@@ -1,9 +1,9 @@
-//! Notices that a client has left where reading does not tell: while bytes which it sent before are still unread, or after
-//! its stream has ended.
+//! Notices that a client has left where a read does not show it: while earlier input is still unread, or after the end
+//! of its stream.
 //!
-//! The system knows at once (`EPOLLRDHUP`, `EPOLLERR`) and says so through a second registration of the same socket: the
-//! readiness of the first is how the stream knows that there is something to read, and waiting for the next event would
-//! forget it.
+//! The system reports it at once (`EPOLLRDHUP`, `EPOLLERR`) through a second registration of the same socket. The first
+//! registration cannot be used: waiting for its next event would clear the readiness by which the stream knows that
+//! there is something to read.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,16 +11,16 @@ use std::os::fd::AsFd;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// The sign of a client's having left.
+/// The event that counts as the client's leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// The end of its stream, or a broken connection.
+    /// The end of its stream, or a reset.
     End,
-    /// A broken connection alone.
+    /// Only a reset.
     Reset,
 }
 
-/// Ends when the client of `stream` has left, as `sign` tells. Must be called within the runtime.
+/// Ends when the client of `stream` has left, as defined by `sign`. Must be called within the runtime.
 pub(super) fn watch(stream: &TcpStream, sign: Sign) -> io::Result<impl Future<Output = ()> + Send + use<>> {
     let second = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
     Ok(has_left(TcpStream::from_std(second)?, sign))

@@ -149,7 +149,7 @@ impl Head {
 
 const NO_URI: HeadFault = HeadFault::Malformed("the request target is not a URI");
 
-/// Path and query of the target. The authority of an absolute one takes the place of `Host` (RFC 9112 §3.2.2).
+/// Path and query of the target. The authority of an absolute-form target replaces `Host` (RFC 9112 §3.2.2).
 fn uri(head: &Bytes, method: &str, target: &str, headers: &mut HeaderMap) -> Result<Uri, HeadFault> {
     let Target::Absolute { authority, path } = Target::of(method.as_bytes(), target.as_bytes())? else {
         return Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| NO_URI);
@@ -158,7 +158,8 @@ fn uri(head: &Bytes, method: &str, target: &str, headers: &mut HeaderMap) -> Res
     headers.insert(HOST, host.map_err(|_| NO_URI)?);
     match &target.as_bytes()[path..] {
         [] => Ok(Uri::from_static("/")),
-        // An empty path means the same as a slash, and nobody behind us need know that (RFC 9110 §4.2.3).
+        // An empty path is the same as a slash; normalised here, so that nothing after this needs to know (RFC 9110
+        // §4.2.3).
         query @ [b'?', ..] => Uri::from_maybe_shared(Bytes::from([b"/", query].concat())).map_err(|_| NO_URI),
         path => Uri::from_maybe_shared(head.slice_ref(path)).map_err(|_| NO_URI),
     }
@@ -181,7 +182,7 @@ struct Seen<'a> {
     chunked: bool,
     keep_alive: bool,
     expects_leave: bool,
-    /// It has come through a gateway.
+    /// The request has `Via`: it came through a gateway.
     via: bool,
 }
 
@@ -371,7 +372,7 @@ mod tests {
         ] {
             assert!(is_malformed(&body(bad)), "{bad:?}: {:?}", body(bad));
         }
-        // What is too long is for the service to say; a number of any length is a number.
+        // The limit is the service's; a number may have any number of digits.
         for (long, length) in [
             ("18446744073709551612", u64::MAX - 3),
             ("18446744073709551613", u64::MAX - 2),

@@ -43,7 +43,8 @@ pub(super) struct Intake {
     requests: u64,
     /// What is to be said before the body is read.
     leave: &'static [u8],
-    /// Set while more than enough has come early, or the stream has ended and its end is not leaving.
+    /// Set while reading cannot show that the client has left: too much input waits already, or the stream has ended
+    /// and half-closed clients are answered.
     hang_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -53,7 +54,7 @@ pub(super) struct Shared(Arc<Parts>);
 
 struct Parts {
     intake: Mutex<Intake>,
-    /// Beside the lock, so that the line can set them at no cost.
+    /// Outside the lock, so that the handler can set them without taking it.
     rules: Rules,
 }
 
@@ -66,13 +67,13 @@ impl Shared {
         Self(Arc::new(Parts { intake, rules: Rules::default() }))
     }
 
-    /// The rules of the present request's service.
+    /// The rules of the service that the current request is for.
     pub(super) fn rules(&self) -> &Rules {
         &self.0.rules
     }
 
-    /// Ready when the client has left while a request is answered. Before its body has been taken, that is for whoever takes
-    /// it to notice.
+    /// Ready when the client has left while its request is being answered. Pending until the body has been read: the
+    /// reader of the body notices it before.
     pub(super) fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_hang_up(self.rules().answers_half_closed(), cx)
     }
@@ -130,8 +131,9 @@ impl Intake {
         has_unread(self.stream.as_ref())
     }
 
-    /// Watches for the client's leaving. The end of the stream is that, unless half-closed clients are answered: then it is a
-    /// reset, since a client that has only closed its sending side and one that has closed look alike.
+    /// Watches for the client's leaving. The end of the stream counts as leaving, unless half-closed clients are
+    /// answered: then only a reset does, because a client that has closed its sending side looks the same as one that
+    /// has closed its connection.
     fn poll_hang_up(&mut self, answers_half_closed: bool, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_between_requests() {
             return Poll::Pending;
@@ -157,8 +159,7 @@ impl Intake {
         self.hang_up.as_mut().map_or(Poll::Pending, |hang_up| hang_up.as_mut().poll(cx))
     }
 
-    /// No further request is read: what has come of one is dropped. True if the client may not have sent all it has to
-    /// send, or has sent more than was asked for.
+    /// Reads no further request, and drops what has come of one. True if input is unread or may still come.
     pub(super) fn end(&mut self) -> bool {
         let has_unread = !self.is_between_requests() || !self.ahead.is_empty() || self.has_unread();
         self.requests = 0;

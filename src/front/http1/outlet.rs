@@ -30,7 +30,7 @@ const CLOSE: &[u8] = b"close";
 pub(super) struct Outlet {
     stream: OwnedWriteHalf,
     stall: Stall,
-    /// The rest that is promised to clients, in seconds.
+    /// The idle time that answers promise, in seconds.
     promised: Option<NonZeroU64>,
     /// Written and not yet sent.
     unsent: Vec<u8>,
@@ -68,8 +68,8 @@ enum Delimited {
 }
 
 impl Outlet {
-    /// A client that takes nothing for `patience` is given up. `promised` is how long the connection is kept without a
-    /// request, in seconds, as answers say.
+    /// A client that takes nothing for `patience` is disconnected. `promised` is the idle time that answers promise, in
+    /// seconds.
     pub(super) fn new(stream: OwnedWriteHalf, patience: Duration, promised: Option<NonZeroU64>) -> Self {
         Self { stream, stall: Stall::new(patience), promised, unsent: Vec::new() }
     }
@@ -85,7 +85,7 @@ impl Outlet {
         let delimited = delimited(&reply, terms);
         terms.keep_alive &= delimited != Delimited::Closing && !closes(reply.headers());
         if let Content::Coming(_) = reply.content() {
-            // An answer that comes before the end of its request leaves a rest which nobody will read.
+            // If the answer comes before the end of its request, nobody will read the rest of the request.
             terms.keep_alive &= intake.lock().is_between_requests();
         }
         self.unsent.clear();
@@ -247,7 +247,7 @@ fn write_head(
     match promised {
         _ if !terms.keep_alive => header(out, &CONNECTION, CLOSE),
         Some(seconds) => {
-            // `Keep-Alive` is for this connection alone and has to be named as such (RFC 9110 §7.6.1). Java's
+            // `Keep-Alive` is a hop-by-hop header and must be announced in `Connection` (RFC 9110 §7.6.1). Java's
             // HttpURLConnection reads it only then.
             out.extend_from_slice(b"connection: keep-alive\r\nkeep-alive: timeout=");
             out.extend_from_slice(itoa::Buffer::new().format(seconds.get()).as_bytes());

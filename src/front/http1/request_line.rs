@@ -5,7 +5,8 @@ use crate::front::target::{MAX_TARGET, Target};
 
 pub(super) const SHAPE: HeadFault = HeadFault::Malformed("the request line is not `METHOD target HTTP/1.1`");
 
-/// `METHOD SP target SP HTTP/d.d`. A space between the outer two is a part of the target, where it is refused by its place.
+/// Checks `METHOD SP target SP HTTP/d.d`. A further space between the first and the last counts as part of the target,
+/// so that its refusal names its place.
 pub(super) fn judge(line: &[u8]) -> Result<(), HeadFault> {
     let Some((first, last)) = memchr::memchr(b' ', line).zip(memchr::memrchr(b' ', line)) else { return Err(SHAPE) };
     if first == last {

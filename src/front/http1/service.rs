@@ -1,5 +1,5 @@
-//! The two sides of a connection of HTTP/1 that differ from listener to listener: what answers its requests, and the
-//! replies that it is given to send.
+//! The two parts of an HTTP/1 connection that differ from listener to listener: the service that answers its requests,
+//! and the replies to send.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -13,18 +13,18 @@ use crate::front::rules::Rules;
 /// Answers the requests of a connection, one after the other.
 pub(crate) trait Service: Sync {
     type Reply: Outgoing;
-    /// True if a reply may begin while the body of its request is still being read, as a forwarded one may. If false, a
-    /// body that has not been read whole when the reply begins is not read any more, and the connection is closed.
+    /// True if a reply may begin while the body of its request is still being read, as a forwarded reply may. If false,
+    /// the rest of a body that is unread when the reply begins is not read, and the connection is closed.
     const REPLIES_EARLY: bool;
 
-    /// Answers one request, and sets the `rules` that its connection has to follow. The connection is ended without a word
-    /// for [`ClientGone`].
+    /// Answers one request, and sets the `rules` that its connection has to follow. [`ClientGone`] ends the connection
+    /// without an answer.
     fn answer(&self, arrival: Arrival, rules: &Rules) -> impl Future<Output = Result<Self::Reply, ClientGone>> + Send;
 }
 
 /// A reply that can be sent.
 pub(crate) trait Outgoing: Send {
-    /// The body of a reply that is still coming.
+    /// The type of a body that is streamed.
     type Stream: Body<Data = Bytes> + Send + Unpin;
 
     fn status(&self) -> StatusCode;
@@ -32,7 +32,7 @@ pub(crate) trait Outgoing: Send {
     /// The phrase that names the status.
     fn reason(&self) -> &[u8];
 
-    /// The headers that may hold `Connection`.
+    /// The headers in which `Connection` is looked for.
     fn headers(&self) -> &HeaderMap;
 
     /// Passes every header to `write` but those that frame the message.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::incoming::{Arriving, Broken, Incoming};
 
-/// A request for `100 Continue`, which comes when somebody first wants the body.
+/// Receives one message when the body is first read: send `100 Continue` now.
 pub(super) type Leave = oneshot::Receiver<()>;
 
 /// The input of a stream, for the body that is made of it and for whoever reads the rest of a refused one away.
@@ -74,7 +74,7 @@ pub(super) fn incoming(stream: RecvStream, length: Option<u64>, expects_leave: b
 
 struct Streamed {
     input: Input,
-    /// Bytes that are still to come, where the client has said how many there are. h2 holds it to that.
+    /// Bytes that are still to come, if the client declared a length. h2 enforces it.
     left: Option<u64>,
     ask: Option<oneshot::Sender<()>>,
 }
@@ -87,7 +87,7 @@ impl Streamed {
         // Trailers are passed over.
         let piece = match ready!(self.input.poll_data(cx)) {
             None => return Poll::Ready(None),
-            // Reset by the client, or ended by h2 because it is not as long as was said.
+            // Reset by the client, or by h2 because its length is not the declared one.
             Some(Err(_)) => return Poll::Ready(Some(Err(Broken::CutOff))),
             Some(Ok(piece)) => piece,
         };

@@ -1,7 +1,7 @@
-//! Reads the head of a stream's request by the rules of HTTP/1, and gives it the form that HTTP/1 gives it.
+//! Checks the head of a stream's request by the rules of HTTP/1, and gives it the form that it has in HTTP/1.
 //!
-//! h2 has parsed it, and refuses by itself what no field may hold. A target with a fragment never gets here: h2 drops `#`
-//! and what follows it, so that nobody behind it can read that in another way.
+//! h2 has parsed it before, and itself refuses bytes that no field may have. A target with a fragment does not get
+//! here: h2 drops `#` and what follows.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ const HEADER_LINE: usize = ": \r\n".len();
 /// Reads the requests of one connection.
 pub(super) struct Reader {
     ends: Ends,
-    /// The host of the request before: most connections are for one.
+    /// The host of the previous request, kept because most connections use one host.
     host: HeaderValue,
 }
 
@@ -41,7 +41,7 @@ impl Reader {
         Self { ends, host: HeaderValue::from_static("") }
     }
 
-    /// The request of a stream, which begins now.
+    /// Reads the request of a stream. Its time begins now.
     pub(super) fn read(&mut self, request: Request<RecvStream>) -> Received {
         let (mut parts, stream) = request.into_parts();
         let fault = self.judge(&mut parts).err();
@@ -59,7 +59,7 @@ impl Reader {
         if target.len() > MAX_TARGET {
             return Err(HeadFault::TargetTooLong);
         }
-        // Its bytes have passed as those of a URI.
+        // Its bytes were checked when h2 parsed the URI.
         Target::of(method.as_bytes(), target.as_bytes())?;
         join_cookies(&mut parts.headers);
         self.judge_host(&parts.uri, &mut parts.headers)?;
@@ -71,7 +71,7 @@ impl Reader {
         parts.headers.get_all(EXPECT).iter().try_for_each(|value| judge_expectation(value.as_bytes()))
     }
 
-    /// `:authority` becomes `Host`; beside it a `Host` may only say the same (RFC 9113 §8.3.1).
+    /// Turns `:authority` into `Host`. If both were sent, they must be the same (RFC 9113 §8.3.1).
     fn judge_host(&mut self, uri: &Uri, headers: &mut HeaderMap) -> Result<(), HeadFault> {
         let default_port: &[u8] = match uri.scheme_str() {
             None | Some("http") => b"80",
@@ -109,13 +109,14 @@ impl Reader {
     }
 }
 
-/// Bytes of the head as HTTP/1 would have it.
+/// Bytes of the head in the form of HTTP/1.
 fn size(method: &str, target: &str, headers: &HeaderMap) -> usize {
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_LINE);
     method.len() + target.len() + REQUEST_LINE + lines.sum::<usize>()
 }
 
-/// Clients of HTTP/2 may send each cookie in a field of its own; anybody behind us expects one header (RFC 9113 §8.2.3).
+/// Joins cookies: clients of HTTP/2 may send each in a field of its own, processors and upstreams expect one header
+/// (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(COOKIE).iter();
     let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else { return };
@@ -130,7 +131,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The length that the client says its body has.
+/// The declared length of the body.
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

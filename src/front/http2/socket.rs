@@ -1,4 +1,4 @@
-//! The socket of a connection of HTTP/2 as h2 gets it: the client's frames are watched on their way.
+//! The socket of an HTTP/2 connection, as h2 gets it. The client's frames are counted as they come in.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::front::stall::Stall;
 
 pub(super) struct Socket {
     stream: TcpStream,
-    /// Bytes that were read before anybody knew what they were.
+    /// Bytes that were read to find out the protocol.
     early: Vec<u8>,
     frames: Frames,
     stall: Stall,

@@ -1,8 +1,8 @@
-//! One stream: its request on its way through the line, and its answer on its way to the client.
+//! One stream: handles its request and sends its answer.
 //!
-//! The socket shows no stall of one stream: a client that opens no window for it goes on reading frames of the others. So
-//! nothing is handed to h2 that the windows do not let through, and a stream whose client opens none for too long is
-//! dropped, which resets it (RFC 9113 §5.4.2) and leaves the others alone.
+//! The socket does not show that one stream has stalled: a client that opens no window for it may still read frames of
+//! the others. So only as much is handed to h2 as the windows allow, and a stream whose window stays closed for too
+//! long is dropped. That resets this stream (RFC 9113 §5.4.2) and no other.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -43,7 +43,7 @@ pub(super) async fn answer(listening: &Listening, request: Received, mut respond
             if is_asked_for(&mut leave, cx) {
                 let _ = respond.send_informational(interim(StatusCode::CONTINUE));
             }
-            // The client has taken its request back, or the connection is gone.
+            // The client has reset the stream, or the connection is gone.
             respond.poll_reset(cx).map(|_| None)
         })
         .await
@@ -77,7 +77,7 @@ async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, pa
     }
 }
 
-/// True once, when the body is first read.
+/// Tells that the body is read for the first time; true only once.
 fn is_asked_for(leave: &mut Option<Leave>, cx: &mut Context<'_>) -> bool {
     let Some(asked) = leave else { return false };
     let Poll::Ready(asked) = Pin::new(asked).poll(cx) else { return false };
@@ -91,11 +91,11 @@ fn interim(status: StatusCode) -> Response<()> {
     response
 }
 
-/// The head and the body of a reply; to HEAD there is no body, whatever its head says of one.
+/// The head and the body of a reply. A reply to HEAD has no body, whatever its `Content-Length`.
 fn response(reply: Reply, is_head: bool) -> (Response<()>, Content) {
     let mut headers = HeaderMap::with_capacity(reply.headers.len() + 8);
     reply.each_header(|name, value| {
-        // What becomes of a connection of HTTP/2 is said in frames.
+        // HTTP/2 has frames for what `Connection` says (RFC 9113 §8.2.2).
         if *name != CONNECTION
             && let Ok(value) = HeaderValue::from_bytes(value)
         {
@@ -103,7 +103,7 @@ fn response(reply: Reply, is_head: bool) -> (Response<()>, Content) {
         }
     });
     let length = reply.content.length().filter(|length| *length > 0);
-    // What an upstream says of the length to HEAD is among the headers.
+    // For HEAD, the length that an upstream gives is among the headers.
     if let (Some(length), false) = (length, headers.contains_key(CONTENT_LENGTH)) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
@@ -123,7 +123,7 @@ struct Outlet {
 }
 
 impl Outlet {
-    /// Sends `bytes` as the windows let them through; false when nobody takes them.
+    /// Sends `bytes` as the windows allow; false if the client does not take them.
     async fn send(&mut self, mut bytes: Bytes, is_last: bool) -> bool {
         while !bytes.is_empty() {
             self.stream.reserve_capacity(bytes.len());
@@ -136,7 +136,7 @@ impl Outlet {
         true
     }
 
-    /// Bytes that the windows have room for, at least one; `None` once the stream is over.
+    /// Bytes that the windows allow, at least one; `None` once the stream has ended.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         loop {
             match self.stream.capacity() {
@@ -150,7 +150,7 @@ impl Outlet {
         }
     }
 
-    /// Passes on an upstream's answer as it comes. However long the next piece takes is not the client's to answer for.
+    /// Passes on an upstream's answer as it comes. The wait for the upstream does not count as a stall of the client.
     async fn relay(&mut self, mut relayed: Relayed) {
         loop {
             let next = poll_fn(|cx| match Pin::new(&mut relayed).poll_frame(cx) {

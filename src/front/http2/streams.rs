@@ -1,4 +1,4 @@
-//! The streams of one connection in number: how many are open, and how many there have been.
+//! Counts the streams of one connection: those that are open, and all that there have been.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ impl Streams {
         Self(Arc::new(Shared { limits, begun, open, enough }))
     }
 
-    /// A stream has begun; it is open for as long as what is returned lives.
+    /// Counts a new stream. It is open until the returned value is dropped.
     pub(super) fn begin(&self) -> Open {
         if self.0.begun.fetch_add(1, Ordering::Relaxed) + 1 == self.0.limits.requests {
             self.0.enough.notify_one();

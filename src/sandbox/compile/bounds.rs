@@ -1,8 +1,8 @@
-//! The bounds on what is compiled, and the count that is held against each.
+//! The bounds on components that are compiled, and the checks against them.
 //!
-//! Each lies well above what compilers of honest guests make, and well below where it begins to hurt. The largest counts
-//! seen are noted; they were taken over the guests of every tool chain that `cargo xtask setup` installs: see
-//! `tests/it/toolchains`.
+//! Each bound is far above the output of real tool chains, and far below the sizes that make the compiler slow. The
+//! comments give the largest counts seen in the guests of every tool chain that `cargo xtask setup` installs: see
+//! `tests/it/toolchains.rs`.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use wasmparser::BinaryReaderError;
 
 use crate::sandbox::limits::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
 
-/// A count that is bounded: its name, and the most that is accepted.
+/// A bound: the name of the count, and the largest value that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
     name: &'static str,
     most: u64,
-    /// Counting ends at the bound, so there may be more than was counted.
+    /// True if counting stops at the bound, so that the real number may be higher.
     is_cut: bool,
 }
 
@@ -40,10 +40,10 @@ pub(super) const TYPES: Bound = bound("types", 10_000);
 pub(super) const IMPORTS: Bound = bound("imports", 5_000);
 pub(super) const EXPORTS: Bound = bound("exports", 10_000);
 pub(super) const GLOBALS: Bound = bound("globals", 10_000);
-/// Wizer cuts the memory that it keeps into at most 10,000 segments, and components of StarlingMonkey have all of them.
+/// Wizer writes a memory as at most 10,000 segments, and components of StarlingMonkey have that many.
 pub(super) const DATA: Bound = bound("data segments", 40_000);
 pub(super) const SEGMENTS: Bound = bound("element segments", 10_000);
-/// Each function that a segment names takes 32 bytes of the host in every guest, whether a table holds it or not.
+/// Each function in a segment takes 32 bytes of the host's memory for every guest, in a table or not.
 pub(super) const ELEMENT_ITEMS: Bound = bound("items of element segments", 25_000);
 pub(super) const MEMORIES: Bound = bound("memories in one module", MAX_MEMORIES as u64);
 pub(super) const TABLES: Bound = bound("tables in one module", 4);
@@ -54,15 +54,15 @@ pub(super) const DEPTH: Bound = bound("components inside each other", 8);
 pub(super) const ITEMS: Bound = bound("types, instances, aliases and functions of components", 20_000);
 pub(super) const SIGNATURES: Bound = bound("parameters and results of function types", 200_000);
 pub(super) const CUSTOM: Bound = bound("bytes of custom sections", 32 << 20);
-// Of one guest, each definition as often as it is instantiated. Seen: 4 component instances, 14 core instances (CPython),
-// 2 memories (QuickJS), 2 tables.
+// Of one guest; each definition counts as often as it is instantiated. Seen: 4 component instances, 14 core instances
+// (CPython), 2 memories (QuickJS), 2 tables.
 pub(super) const COMPONENT_INSTANCES: Bound = cut("component instances in one guest", 1_000);
 pub(super) const CORE_INSTANCES: Bound = cut("core instances in one guest", MAX_INSTANCES as u64);
 pub(super) const GUEST_MEMORIES: Bound = cut("memories in one guest", MAX_MEMORIES as u64);
 pub(super) const GUEST_TABLES: Bound = cut("tables in one guest", MAX_TABLES as u64);
 pub(super) const STEPS: Bound = cut("items of components, counted once for each instance", 1_000_000);
 
-/// The reason why a file is not compiled, in words for its author.
+/// The reason for refusing a file, in words for its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal(pub(super) String);
 
@@ -78,7 +78,7 @@ impl From<BinaryReaderError> for Refusal {
     }
 }
 
-/// Adds to a count, as far as its bound allows.
+/// Adds to a count and checks it against its bound.
 pub(super) fn add(count: &mut u64, more: u64, bound: Bound) -> Result<(), Refusal> {
     *count = count.saturating_add(more);
     at_most(*count, bound)

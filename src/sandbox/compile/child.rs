@@ -19,7 +19,7 @@ use crate::sandbox::state;
 pub(super) const REFUSED: u8 = 3;
 /// The same for a disk that is full.
 pub(super) const DISK_FULL: u8 = 4;
-/// The same for a flaw of the compiler's: what it said is for the host's log alone.
+/// The compiler panicked, which is a bug of its own. Its output goes to the host's log only.
 pub(super) const PANICKED: u8 = 5;
 
 /// What the child is asked to do: the arguments of the hidden subcommand `compile`.
@@ -61,7 +61,7 @@ pub fn compile_child(args: &CompileArgs) -> ExitCode {
         Ok(Err(Failure::Refused(reason))) => (REFUSED, reason),
         Ok(Err(Failure::DiskFull)) => (DISK_FULL, "the disk is full".to_owned()),
         Ok(Err(Failure::Own(reason))) => (1, reason),
-        // The hook has said what it was.
+        // The panic hook has printed the panic.
         Err(_) => return ExitCode::from(PANICKED),
     };
     eprintln!("{reason}");
@@ -133,7 +133,7 @@ fn compile_upload(engine: &Engine, wasm: &[u8]) -> Result<Compiled, Failure> {
     }
 }
 
-/// Machine code that the host can map, and what a guest of it needs.
+/// Machine code that the host can map, and the needs of its guests.
 fn compiled(engine: &Engine, wasm: &[u8]) -> Result<(Vec<u8>, Needs), String> {
     let code = engine.precompile_component(wasm).map_err(|error| {
         let refusal = format!("{error:#}");

@@ -31,12 +31,12 @@ pub(super) fn limit(parent: Option<i32>) -> io::Result<()> {
     for (resource, limit) in [(Resource::As, MEMORY), (Resource::Fsize, FILE), (Resource::Core, 0)] {
         setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     }
-    // At the first of the two comes a signal that tells of it, so that a kill without one has another cause.
+    // At the first limit the system sends SIGXCPU, so a SIGKILL without it has another cause.
     let cpu = Rlimit { current: Some(CPU_SECONDS), maximum: Some(CPU_SECONDS + 2) };
     Ok(setrlimit(Resource::Cpu, cpu)?)
 }
 
-/// The limit that a child had reached which died of `signal`, where it is one. `said` is what it wrote before.
+/// The limit that made a child die of `signal`, if it was one. `said` is the child's output.
 pub(super) fn limit_of(signal: i32, said: &str) -> Option<String> {
     match Signal::from_named_raw(signal)? {
         Signal::XCPU => Some(format!("it took more than {CPU_SECONDS} s of processor time")),
@@ -50,7 +50,7 @@ pub(super) fn limit_of(signal: i32, said: &str) -> Option<String> {
     }
 }
 
-/// Tells whether a child's words say that it got no more memory.
+/// True if a child's output says that it got no more memory.
 pub(super) fn is_out_of_memory(said: &str) -> bool {
     ["memory allocation of", "Cannot allocate memory", "out of memory"].iter().any(|words| said.contains(words))
 }

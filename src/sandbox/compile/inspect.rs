@@ -208,7 +208,7 @@ mod tests {
     use super::super::bounds::peaks;
     use super::*;
 
-    /// Guests of other tool chains are looked at where `cargo xtask setup` has made them: see `tests/toolchains`.
+    /// Guests of other tool chains are checked if `cargo xtask setup` has built them: see `tests/toolchains`.
     #[test]
     fn honest_guests_stay_well_below_every_bound() {
         let examples = ["digits", "echo", "faults", "json-score"].map(bulkhead_artifacts::guest);
@@ -220,7 +220,7 @@ mod tests {
         for path in examples.into_iter().chain(made).chain([committed]) {
             match inspect(&std::fs::read(&path).unwrap()) {
                 Ok(()) => {}
-                // What it imports is another matter than how large it is.
+                // Imports are not what this test is about.
                 Err(refusal) => assert!(refusal.0.contains("not offered"), "{}: {refusal}", path.display()),
             }
         }
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_definition_counts_wherever_it_is_taken_from() {
-        // Handed on as an argument, exported and aliased, and taken from two levels around.
+        // Passed as an argument; exported and aliased; captured from two levels around.
         let many = |how: &str| format!("{how} ").repeat(101);
         let imported = format!(
             r#"(component (core module $m)

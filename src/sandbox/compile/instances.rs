@@ -1,9 +1,9 @@
-//! Counts what one guest of a component is made of, multiplied out.
+//! Counts the instances, memories and tables of one guest of a component.
 //!
-//! A component may instantiate another one twice, which instantiates a third one twice: a file of a kilobyte can ask for
-//! millions of instances, and the compiler writes each of them out. So they are counted before it begins. The count
-//! follows the definitions as instantiation would, without running anything, and stops at the first bound that is passed:
-//! it costs no more than what is accepted. A file that is not valid is left to the compiler, which says what is wrong.
+//! A component may instantiate another one twice, which instantiates a third one twice, and so on: a file of a kilobyte
+//! can ask for millions of instances, and the compiler generates code for each. So they are counted first. The count
+//! follows the definitions as instantiation would, runs nothing, and stops at the first bound that is exceeded, so its
+//! cost is bounded too. An invalid file is left to the compiler, which says what is wrong.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,17 +15,17 @@ use wasmparser::{
 
 use super::bounds::{self, Refusal, add};
 
-/// Checks that one guest of the component in `wasm` is made of no more instances, memories and tables than are accepted.
+/// Checks that one guest of the component in `wasm` has no more instances, memories and tables than are accepted.
 ///
 /// # Errors
-/// Names what there is too much of, how much was counted, and the bound.
+/// Returns the name of the exceeded count, its value, and the bound.
 pub(super) fn count(wasm: &[u8]) -> Result<(), Refusal> {
     let outermost = Rc::new(definition(wasm)?);
     let mut totals = Totals::default();
     totals.instantiate(&outermost, &HashMap::new(), &[]).map(drop)
 }
 
-/// Counts of what has been instantiated so far.
+/// The counts so far.
 #[derive(Default)]
 struct Totals {
     components: u64,
@@ -35,20 +35,21 @@ struct Totals {
     steps: u64,
 }
 
-/// A component as it is written: its steps, in the order of the file.
+/// A component's definition: its steps, in the order of the file.
 #[derive(Default)]
 struct Definition<'a> {
     steps: Vec<Step<'a>>,
-    /// The modules and components that it takes from the ones around it.
+    /// The modules and components that it captures from the components around it.
     captures: Vec<Capture>,
 }
 
-/// A step that adds a module, a component or an instance to those that later steps refer to by number, or makes one.
+/// One step of a definition: it adds a module, component or instance to the index spaces, instantiates one, or exports
+/// one.
 enum Step<'a> {
     Module(Module),
     Component(Rc<Definition<'a>>),
     Captured(Kind, usize),
-    /// Another number for an item of the same component.
+    /// A second index for an item of the same component.
     Again(Kind, u32),
     Import(Kind, &'a str),
     CoreInstance(u32),
@@ -73,14 +74,14 @@ struct Named<'a> {
     index: u32,
 }
 
-/// An item of the surrounding component: its own, or one that it has captured itself.
+/// The source of a captured item: the surrounding component's own, or one that it has captured itself.
 #[derive(Clone, Copy)]
 enum Capture {
     Own(Kind, u32),
     Captured(usize),
 }
 
-/// Memories and tables that an instance of a module adds.
+/// The memories and tables that one instance of a module adds.
 #[derive(Clone, Copy, Default)]
 struct Module {
     memories: u64,
@@ -90,16 +91,16 @@ struct Module {
 #[derive(Clone)]
 enum Item<'a> {
     Module(Module),
-    /// A definition, and what it has captured.
+    /// A definition, and the items that it has captured.
     Component(Rc<Definition<'a>>, Rc<[Item<'a>]>),
     Instance(Rc<Exports<'a>>),
-    /// An item of the host's, or of a file that is not valid.
+    /// An import from the host, or an item of an invalid file.
     Unknown,
 }
 
 type Exports<'a> = HashMap<&'a str, Item<'a>>;
 
-/// The numbered items of a component while it is instantiated.
+/// The index spaces of a component while it is instantiated.
 #[derive(Default)]
 struct Space<'a> {
     modules: Vec<Item<'a>>,
@@ -108,7 +109,7 @@ struct Space<'a> {
 }
 
 impl Step<'_> {
-    /// Cost of following the step: its items.
+    /// The cost of the step, in items.
     fn cost(&self) -> u64 {
         match self {
             Self::Instance(_, named) | Self::Bundle(named) => 1 + named.len() as u64,
@@ -153,7 +154,7 @@ impl<'a> Space<'a> {
 }
 
 impl Totals {
-    /// Counts an instance of `definition`; answers what it exports.
+    /// Counts an instance of `definition`; returns its exports.
     fn instantiate<'a>(
         &mut self,
         definition: &Rc<Definition<'a>>,
@@ -219,7 +220,7 @@ impl Totals {
 
 /// Reads the steps of a component and of those inside it.
 fn definition(wasm: &[u8]) -> Result<Definition<'_>, Refusal> {
-    // The definitions that the parser is inside of, outermost first; a module inside them has none.
+    // The definitions that are open in the parser, outermost first. A module has no definition of its own.
     let mut open: Vec<Definition<'_>> = Vec::new();
     let mut module: Option<Module> = None;
     for payload in Parser::new(0).parse_all(wasm) {
@@ -251,7 +252,7 @@ fn definition(wasm: &[u8]) -> Result<Definition<'_>, Refusal> {
 }
 
 impl Module {
-    /// Counts a part of a module; answers whether that was its end.
+    /// Counts a section of a module; returns true at its end.
     fn see(&mut self, payload: &Payload<'_>) -> Result<bool, Refusal> {
         match payload {
             Payload::MemorySection(section) => self.memories += u64::from(section.count()),
@@ -328,8 +329,8 @@ fn see<'a>(open: &mut [Definition<'a>], payload: Payload<'a>) -> Result<(), Refu
     Ok(())
 }
 
-/// Has `definition` capture an item of the component `count` levels around it, and each one between them as well.
-/// Answers the place of it among the captures.
+/// Makes `definition`, and each component in between, capture an item of the component `count` levels around it.
+/// Returns its index among the captures.
 fn capture(
     definition: &mut Definition<'_>,
     around: &mut [Definition<'_>],

@@ -41,15 +41,15 @@ pub(in crate::sandbox) enum Image {
 pub(super) struct Found {
     pub(super) component: Arc<Component>,
     pub(super) needs: Needs,
-    /// The reason why it does not show its state, where it does not.
+    /// The reason why it does not expose its state, if it does not.
     pub(super) hidden: Option<String>,
 }
 
-/// State of the cache under a name.
+/// The state of one cache entry.
 enum Kept {
     There(Found),
     Absent,
-    /// It is whole, and the engine does not take it.
+    /// The file is intact, but the engine does not accept it.
     Unusable(String),
 }
 
@@ -176,7 +176,7 @@ impl Place {
     }
 }
 
-/// Checks that an upload hashes to its name, since what is made of it is kept under that name.
+/// Checks that an upload hashes to its name, because the compiled code is kept under that name.
 pub(super) async fn check_upload(wasm: &Path, sha256: &str) -> Result<(), CompileError> {
     let wasm = wasm.to_owned();
     let found = unblock(move || hash_file(&wasm)).await?;

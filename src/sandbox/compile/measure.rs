@@ -1,7 +1,7 @@
-//! Measures compiled code before the host maps it: what a guest of it takes of the pool, and how large a description of
-//! it the host would read into its own memory.
+//! Measures compiled code before the host maps it: the resources that one guest takes from the pool, and the size of
+//! the description that the host would decode into its own memory.
 //!
-//! The compiler adds adapters of its own between components, so only its result tells how many instances a guest has.
+//! The compiler adds adapters between components, so only its output shows how many instances a guest has.
 
 use wasmtime_environ::component::{
     Component, ComponentArtifacts, GlobalInitializer, InstantiateModule, VMComponentOffsets,
@@ -13,13 +13,13 @@ use wasmtime_environ::{HostPtr, Module, VMOffsets};
 use crate::sandbox::limits::{MAX_DESCRIPTION, MAX_INSTANCE_BYTES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use crate::sandbox::needs::Needs;
 
-/// Bytes that the engine allocates beside the context of an instance; a generous estimate.
+/// Bytes that the engine allocates for an instance besides its context; a generous estimate.
 const BESIDE_CONTEXT: usize = 1024;
 
-/// Reads what a guest of this code needs.
+/// Reads the needs of one guest of this code.
 ///
 /// # Errors
-/// Says what is larger than the pool, or the host, has room for.
+/// Returns the name of the size that is over its bound.
 pub(super) fn measure(code: &[u8]) -> Result<Needs, String> {
     let description = description(code)?;
     if description.len() > MAX_DESCRIPTION {
@@ -37,7 +37,7 @@ pub(super) fn measure(code: &[u8]) -> Result<Needs, String> {
     counted.settle(component)
 }
 
-/// The part of the file that the host decodes.
+/// The section of the file that the host decodes.
 fn description(code: &[u8]) -> Result<&[u8], String> {
     let found = object::read::elf::ElfFile64::<object::Endianness>::parse(code).and_then(|file| {
         let section = file.section_by_name(ELF_WASMTIME_INFO);
@@ -46,7 +46,7 @@ fn description(code: &[u8]) -> Result<&[u8], String> {
     found.ok().flatten().ok_or_else(|| "its machine code has no description".to_owned())
 }
 
-/// The modules that are instantiated, in order, and `None` for each that is not known before.
+/// The modules that are instantiated, in order; `None` for a module that is imported.
 fn instantiated(component: &Component) -> impl Iterator<Item = Option<wasmtime_environ::StaticModuleIndex>> {
     component.initializers.iter().filter_map(|initializer| match initializer {
         GlobalInitializer::InstantiateModule(InstantiateModule::Static(module, _), _) => Some(Some(*module)),

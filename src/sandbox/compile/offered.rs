@@ -44,7 +44,7 @@ pub(super) fn is_offered(import: &str) -> bool {
     version.starts_with("0.2.") && WASI.contains(&interface)
 }
 
-/// Says why a component may have an import that is not offered, and how its author gets rid of it.
+/// The likely reason for an import that is not offered, and the way to remove it, for the author.
 pub(super) fn cure(import: &str) -> &'static str {
     let (interface, version) = import.split_once('@').unwrap_or((import, ""));
     let is_of = |package: &str| interface.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
@@ -73,7 +73,7 @@ pub(super) fn cure(import: &str) -> &'static str {
      the component's world, or compose the component with one that exports it"
 }
 
-/// Says what to do about an extension of WebAssembly that is not offered, where the compiler's `refusal` tells of one.
+/// The way to build without a WebAssembly extension that is not offered, if the compiler's `refusal` names one.
 pub(super) fn extension_cure(refusal: &str) -> Option<&'static str> {
     const CURES: [(&str, &str); 5] = [
         (

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use super::plan::{Body, Framing, Plan, Session, Want};
 
-/// One client's account of one request.
+/// The outcome of one request, as a client reports it.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) client: String,
@@ -81,7 +81,7 @@ impl Program {
         }
     }
 
-    /// Why the program cannot be run on this machine, if so.
+    /// The reason why the program cannot run on this machine; `None` if it can.
     pub(super) fn is_missing(self) -> Option<String> {
         let runs = |program: &str, argument: &str| says(program, argument).is_some();
         match self {

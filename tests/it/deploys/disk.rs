@@ -28,7 +28,7 @@ fn an_upload_on_a_full_disk_is_refused_and_leaves_nothing() {
     must("deploys.full.upload", "507 storage_full, nothing left", "507", true);
 }
 
-/// The CLI still sends when the host answers and closes.
+/// The CLI is still sending when the host answers and closes.
 #[test]
 fn the_cli_tells_of_a_full_disk_in_the_middle_of_an_upload() {
     let host = TestHost::start_with(&[], "upload.write=full");

@@ -45,7 +45,8 @@ fn a_processor_sees_where_a_forwarded_request_came_from() {
     assert_eq!(lines, ["1.2.3.4, 5.6.7.8, 127.0.0.1"], "{seen}");
 }
 
-/// What the gateway adds does not count against what the client may send: both refuse and let through the same.
+/// Headers that the gateway adds do not count against the client's limits: gateway and host accept and refuse the same
+/// requests.
 #[test]
 fn a_request_may_be_as_large_before_the_gateway_as_before_the_host() {
     let host = TestHost::start();

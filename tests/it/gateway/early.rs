@@ -151,7 +151,7 @@ fn a_reset_without_an_answer_is_a_failure_of_the_upstream() {
     assert_eq!(gateway.metric(&line), 1);
 }
 
-/// What a client does to its own request is not its upstream's fault, whenever it does it.
+/// A client that breaks its own request off is never counted against the upstream.
 #[test]
 fn a_client_that_breaks_its_request_off_charges_nobody() {
     let fake = Fake::start(|mut peer| {

@@ -213,7 +213,7 @@ impl Leave {
     }
 }
 
-/// One worker, and nobody's deadline comes before the test's end.
+/// One worker, and deadlines later than the end of the test.
 fn patient(host: &TestHost) -> Deployed {
     host.deploy("faults", "faults", json!({"metadata": {"rpc": {"worker_threads": 1, "keepalive": 60_000}}}))
 }

@@ -68,7 +68,7 @@ async fn an_upstream_gets_the_host_and_one_cookie_header() {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Answered(u16),
-    /// By h2, which found no request in it.
+    /// Refused by h2, which found no request in it.
     Reset,
 }
 

@@ -52,7 +52,7 @@ fn a_data_directory_that_has_lost_its_database_is_refused_and_nothing_is_swept_a
         }
         assert_eq!(count(&host), there, "nothing is swept away");
     }
-    // With its database back everything is as it was.
+    // With the database restored, all services are there again.
     fs::write(&database, &kept).unwrap();
     let host = host.kill_and_restart();
     assert_eq!(host.call_admin("GET", "/api/v1/services/echo", b"").json()["state"], "running");
@@ -199,7 +199,7 @@ fn a_damaged_database_is_named_and_never_brings_the_host_down() {
     assert!(shown > 1, "{shown} damages were told");
 }
 
-/// A change that is written to a file without a name is lost with the file, so none is accepted then.
+/// A change that is written to a deleted file is lost, so none is accepted then.
 #[test]
 fn a_database_that_is_moved_away_or_cut_while_the_host_runs_takes_no_change() {
     let host = TestHost::start();

@@ -1,4 +1,4 @@
-//! The programs that `tests/it/clients.rs` runs and that a machine may lack.
+//! The programs that `tests/it/clients.rs` runs and that may be missing on a machine.
 
 use std::process::{Command, Stdio};
 
