@@ -75,11 +75,7 @@ impl std::fmt::Display for Unauthorized {
 /// Why the caller is turned away.
 pub fn authenticate(tokens: Option<&Tokens>, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
     let Some(tokens) = tokens else { return Ok(Caller(Proof::Nothing)) };
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let value = given.next().ok_or(Unauthorized::Missing)?.as_bytes();
-    if given.next().is_some() {
-        return Err(Unauthorized::Ambiguous);
-    }
+    let value = authorization(headers)?;
     if let Some(text) = strip_scheme(value, b"EAS") {
         let signature = Signature::parse(text).ok_or(Unauthorized::MalformedSignature)?;
         let is_of = |target: &[u8]| tokens.has_signed(|key| key.made(&signature, headers, target));
@@ -93,6 +89,20 @@ pub fn authenticate(tokens: Option<&Tokens>, headers: &HeaderMap, target: &str) 
         return Err(Unauthorized::Malformed);
     }
     if tokens.accept(candidate) { Ok(Caller(Proof::Token)) } else { Err(Unauthorized::WrongToken) }
+}
+
+/// Returns the token of `Authorization: Bearer <token>`, the only form for operators.
+///
+/// # Errors
+/// Why the operator is turned away.
+pub fn bearer_token(headers: &HeaderMap) -> Result<&[u8], Unauthorized> {
+    strip_scheme(authorization(headers)?, b"Bearer").ok_or(Unauthorized::Malformed)
+}
+
+fn authorization(headers: &HeaderMap) -> Result<&[u8], Unauthorized> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let value = given.next().ok_or(Unauthorized::Missing)?;
+    if given.next().is_some() { Err(Unauthorized::Ambiguous) } else { Ok(value.as_bytes()) }
 }
 
 /// Compares in a time that depends only on the lengths.
@@ -131,6 +141,26 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    /// Operators' requests were refused where callers' were not, and the other way round.
+    #[test]
+    fn an_operators_token_is_read_as_a_callers_is() {
+        let read = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer_token(&headers).map(<[u8]>::to_vec)
+        };
+        for right in ["Bearer secret", "bearer secret", "BEARER  secret"] {
+            assert_eq!(read(&[right]), Ok(b"secret".to_vec()), "{right}");
+        }
+        assert_eq!(read(&[]), Err(Unauthorized::Missing));
+        assert_eq!(read(&["Bearer secret", "Bearer secret"]), Err(Unauthorized::Ambiguous));
+        for malformed in ["secret", "Bearersecret", "EAS secret"] {
+            assert_eq!(read(&[malformed]), Err(Unauthorized::Malformed), "{malformed}");
+        }
+    }
     use crate::config::Strength;
 
     fn check(values: &[&str]) -> Result<(), Unauthorized> {

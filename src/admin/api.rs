@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use schemars::JsonSchema;
@@ -146,8 +146,7 @@ fn find(method: &Method, path: &str) -> Result<(&'static Operation, Captures), P
 
 fn authorize(admin: &Admin, peer: IpAddr, headers: &HeaderMap) -> Result<(), Problem> {
     let authenticate = || {
-        let given = headers.get(AUTHORIZATION).ok_or(Unauthorized::Missing)?;
-        let token = given.as_bytes().strip_prefix(b"Bearer ").ok_or(Unauthorized::Malformed)?;
+        let token = auth::bearer_token(headers)?;
         if auth::is_token(&admin.token, token) { Ok(()) } else { Err(Unauthorized::WrongToken) }
     };
     Ok(admin.attempts.bound(peer, admin.token.strength(), authenticate)?)

@@ -48,7 +48,7 @@ impl GatewayAdmin {
         }
         let path = arrival.uri.path();
         if !["/healthz", "/readyz", "/metrics", "/api/v1/upstreams"].contains(&path) {
-            return Err(Problem::not_found(path));
+            return Err(Problem::not_found_at_a_gateway(path));
         }
         if !matches!(arrival.method, Method::GET | Method::HEAD) {
             return Err(Problem::method_not_allowed("GET, HEAD"));

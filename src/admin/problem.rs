@@ -210,6 +210,14 @@ impl Problem {
         problem.with_hint("/openapi.json lists all paths")
     }
 
+    /// A gateway has few paths, and no document that lists them.
+    pub(super) fn not_found_at_a_gateway(path: &str) -> Self {
+        Self::new(&NOT_FOUND, format!("there is nothing at {}", Quoted(path))).with_hint(
+            "this is the admin listener of a gateway: it has /healthz, /readyz, /metrics and /api/v1/upstreams; services \
+             are deployed at a host",
+        )
+    }
+
     pub(super) fn artifact_not_found() -> Self {
         Self::new(&NOT_FOUND, "there is no such artifact")
     }

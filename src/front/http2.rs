@@ -50,6 +50,9 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of an answer that wait to be written.
 const MAX_UNSENT: usize = 64 << 10;
 const MAX_LOCAL_RESETS: usize = 128;
+/// Requests that a client has taken back before they were accepted. [`frames`] counts all that are taken back, and has the
+/// smaller bound.
+const MAX_PENDING_RESETS: usize = 128;
 /// A client that answers no ping for so long is gone.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
@@ -65,7 +68,8 @@ fn builder() -> Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(MAX_UNSENT)
-        .max_local_error_reset_streams(Some(MAX_LOCAL_RESETS));
+        .max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS);
     builder
 }
 

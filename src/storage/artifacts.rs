@@ -172,9 +172,14 @@ pub(super) fn any_left(data: &Path) -> Result<Option<PathBuf>, StorageError> {
     Ok(None)
 }
 
-/// The directories with machine code, one for each engine.
+/// The directories with machine code, one for each engine: `fuel-<hash>` and `epoch-<hash>`. Others are not the host's.
 fn engines(compiled: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    Ok(entries(compiled)?.into_iter().map(|(_, path)| path).filter(|path| path.is_dir()).collect())
+    let is_engine = |(name, path): &(String, PathBuf)| {
+        let of_engine = name.strip_prefix("fuel-").or_else(|| name.strip_prefix("epoch-"));
+        of_engine.is_some_and(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            && fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+    };
+    Ok(entries(compiled)?.into_iter().filter(is_engine).map(|(_, path)| path).collect())
 }
 
 pub(super) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {

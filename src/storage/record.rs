@@ -136,6 +136,11 @@ impl ListedFile {
     pub(super) fn judged(self) -> Result<ModelFile, String> {
         let Self { path, sha256, size, directory } = self;
         if directory {
+            if sha256.is_some_and(|sha256| sha256 != Digest::of(b"")) || size.is_some_and(|size| size > 0) {
+                return Err(format!(
+                    "model path {path:?} is a directory, and has a `sha256` or `size` as only a file has"
+                ));
+            }
             return Ok(ModelFile { path, sha256: Digest::of(b""), size: 0, directory });
         }
         let missing = |key: &str| format!("model path {path:?} has no `{key}`; only a directory has none");
@@ -227,6 +232,12 @@ mod tests {
         assert!(read.directory && read.size == 0);
         let kept = serde_json::to_value(&read).unwrap();
         assert_eq!(serde_json::from_value::<ModelFile>(kept).unwrap(), read);
+        for of_a_file in [serde_json::json!({"size": 1}), serde_json::json!({"sha256": Digest::of(b"x")})] {
+            let mut both = serde_json::json!({"path": "logs", "directory": true});
+            both.as_object_mut().unwrap().extend(of_a_file.as_object().unwrap().clone());
+            let error = serde_json::from_value::<ModelFile>(both).unwrap_err();
+            assert!(error.to_string().contains("is a directory"), "{error}");
+        }
         let file = serde_json::json!({"path": "logs", "size": 1});
         let error = serde_json::from_value::<ModelFile>(file).unwrap_err();
         assert!(error.to_string().contains("has no `sha256`"), "{error}");

@@ -1,7 +1,8 @@
-// The HTTP clients of Node: `fetch` and `http`. See README.md for the plan and for what is printed.
+// The HTTP clients of Node: `fetch`, `http`, and with a second argument `http2` instead of them. See README.md for the plan and for what is printed.
 
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import http2 from 'node:http2';
 import { Readable } from 'node:stream';
 
 const PIECE = 64 << 10;
@@ -59,6 +60,20 @@ function withHttp(agent, { method, url, framing, body, headers }) {
   });
 }
 
+function withHttp2(client, { method, url, framing, body, headers }) {
+  return new Promise((resolve, reject) => {
+    const request = client.request({ ':method': method, ':path': new URL(url).pathname, ...headers });
+    const texts = [];
+    let status;
+    request.on('response', (head) => (status = head[':status']));
+    request.on('data', (data) => texts.push(data));
+    request.on('error', reject);
+    request.on('end', () => resolve([status ?? 'error', codeOf(Buffer.concat(texts).toString())]));
+    if (framing === 'none') request.end();
+    else Readable.from(pieces(body)).pipe(request);
+  });
+}
+
 async function run(client, session, send) {
   for (const request of session) {
     try {
@@ -69,7 +84,15 @@ async function run(client, session, send) {
   }
 }
 
-for (const session of readPlan(process.argv[2])) {
+const [plan, speaksHttp2] = process.argv.slice(2);
+for (const session of readPlan(plan)) {
+  if (speaksHttp2) {
+    const client = http2.connect(session[0].url);
+    client.on('error', () => {});
+    await run('node http2', session, (request) => withHttp2(client, request));
+    client.close();
+    continue;
+  }
   await run('node fetch', session, withFetch);
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   await run('node http', session, (request) => withHttp(agent, request));

@@ -26,6 +26,13 @@ const REFUSED: [usize; 4] = [300 << 10, 16 << 20, 2 << 20, 12 << 20];
 /// More than a service accepts unless its file says otherwise.
 const TOO_LARGE: usize = 20_000_000;
 
+/// The services of which a worker is kept busy.
+const BUSY: [&str; 2] = ["full", "limited"];
+
+fn busy_workers(host: &TestHost, service: &str) -> u64 {
+    host.metric(&format!("bulkhead_workers_busy{{service=\"{service}\",instance=\"0\"}}"))
+}
+
 /// A host with a service for every kind of refusal.
 struct Stage {
     host: TestHost,
@@ -35,7 +42,7 @@ struct Stage {
     full: Deployed,
     limited: Deployed,
     /// Occupy the only worker of `full` and the only place of `limited`.
-    _busy: [Client; 2],
+    busy: [Client; 2],
 }
 
 impl Stage {
@@ -57,11 +64,15 @@ impl Stage {
             client.write(&request("POST", &service.path, &[("authorization", &service.token)], br#"{"do":"loop"}"#));
             client
         });
-        for name in ["full", "limited"] {
-            let workers = format!("bulkhead_workers_busy{{service=\"{name}\",instance=\"0\"}}");
-            host.wait_for("its worker to run", || host.metric(&workers) == 1);
-        }
-        Self { host, echo, faults, get_only, full, limited, _busy: busy }
+        BUSY.iter().for_each(|name| host.wait_for("its worker to run", || busy_workers(&host, name) == 1));
+        Self { host, echo, faults, get_only, full, limited, busy }
+    }
+
+    /// Lets the clients go that keep services busy, so that the host's account is complete.
+    fn end(self) {
+        let Self { host, busy, .. } = self;
+        drop(busy);
+        BUSY.iter().for_each(|name| host.wait_for("its worker to be free", || busy_workers(&host, name) == 0));
     }
 
     /// Every refusal that leaves a body unread, in every size and framing.
@@ -178,6 +189,7 @@ fn every_client_sees_every_refusal_of_a_host() {
     for _ in 0..rounds(1, 10) {
         run("clients.host", stage.host.data, &plan, true);
     }
+    stage.end();
 }
 
 #[test]
@@ -194,4 +206,5 @@ fn every_client_sees_every_refusal_through_a_gateway() {
     }
     let ejected = format!("bulkhead_upstream_healthy{{cluster=\"c\",upstream=\"{}\"}}", stage.host.data);
     assert_eq!(gateway.metric(&ejected), 1, "refusals are not charged to the host that gave them");
+    stage.end();
 }

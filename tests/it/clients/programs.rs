@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::plan::{Body, Framing, Plan, Session, Want};
+use super::plan::{Body, Framing, Plan, Request, Session, Want};
 
 /// The outcome of one request, as a client reports it.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
     Node,
+    NodeHttp2,
     Java,
     Python,
     Go,
@@ -64,7 +65,7 @@ impl Program {
         let mut all =
             vec![Self::Node, Self::Java, Self::Python, Self::Go, Self::Curl(Curl::Plain), Self::Curl(Curl::Unasked)];
         if speaks_http2 {
-            all.push(Self::Curl(Curl::Http2));
+            all.extend([Self::NodeHttp2, Self::Curl(Curl::Http2)]);
         }
         all
     }
@@ -72,6 +73,7 @@ impl Program {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Node => "node",
+            Self::NodeHttp2 => "node, HTTP/2",
             Self::Java => "java",
             Self::Python => "python",
             Self::Go => "go",
@@ -85,7 +87,7 @@ impl Program {
     pub(super) fn is_missing(self) -> Option<String> {
         let runs = |program: &str, argument: &str| says(program, argument).is_some();
         match self {
-            Self::Node => (!runs("node", "--version")).then(|| "there is no node".to_owned()),
+            Self::Node | Self::NodeHttp2 => (!runs("node", "--version")).then(|| "there is no node".to_owned()),
             // A runtime without a compiler cannot run a source file.
             Self::Java => (!runs("javac", "-version")).then(|| "there is no JDK".to_owned()),
             Self::Python => python().is_none().then(|| "BULKHEAD_PYTHON names no Python with the clients".to_owned()),
@@ -105,7 +107,7 @@ impl Program {
             Self::Curl(how) => {
                 return plan.sessions.iter().flat_map(|session| curl(how, session, file, address)).collect();
             }
-            Self::Node => with("node".as_ref(), &script("node.mjs")),
+            Self::Node | Self::NodeHttp2 => with("node".as_ref(), &script("node.mjs")),
             Self::Java => with("java".as_ref(), &script("Clients.java")),
             Self::Go => {
                 let mut command = Command::new(go().expect("it was looked for"));
@@ -117,7 +119,8 @@ impl Program {
             }
             Self::Python => with(&python().expect("it was looked for"), &script("clients.py")),
         };
-        let Output { status, stdout, stderr } = sent(command, file);
+        let Output { status, stdout, stderr } =
+            sent(command, file, if self == Self::NodeHttp2 { &["http2"] } else { &[] });
         let told = String::from_utf8(stdout).expect("text");
         assert!(status.success(), "{self:?} ended with {status}: {}\n{told}", String::from_utf8_lossy(&stderr));
         told.lines().map(Outcome::parse).collect()
@@ -130,8 +133,8 @@ fn with(program: &Path, script: &Path) -> Command {
     command
 }
 
-fn sent(mut command: Command, file: &Path) -> Output {
-    command.arg(file).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+fn sent(mut command: Command, file: &Path, further: &[&str]) -> Output {
+    command.arg(file).args(further).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// The Python whose packages are those of `tests/python/requirements.txt`; `cargo xtask test` names it.
@@ -150,12 +153,26 @@ fn says(program: &str, argument: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Sends a session with one curl, so that its requests may share a connection.
+/// Sends a session with one curl, so that its requests may share a connection. curl 7.88 cannot use a connection of HTTP/2
+/// with prior knowledge twice, whatever the server, so there each request has a curl of its own.
 fn curl(how: Curl, session: &Session, file: &Path, address: SocketAddr) -> Vec<Outcome> {
+    let together = if how == Curl::Http2 { 1 } else { session.requests.len() };
+    let chunks = session.requests.chunks(together).enumerate();
+    chunks.flat_map(|(at, requests)| one_curl(how, session, at * together, requests, file, address)).collect()
+}
+
+fn one_curl(
+    how: Curl,
+    session: &Session,
+    first: usize,
+    requests: &[Request],
+    file: &Path,
+    address: SocketAddr,
+) -> Vec<Outcome> {
     let dir = file.parent().expect("a directory");
-    let answers: Vec<PathBuf> = (0..session.requests.len()).map(|index| dir.join(format!("answer-{index}"))).collect();
+    let answers: Vec<PathBuf> = (0..requests.len()).map(|index| dir.join(format!("answer-{index}"))).collect();
     let mut command = Command::new("curl");
-    for (index, (request, answer)) in session.requests.iter().zip(&answers).enumerate() {
+    for (index, (request, answer)) in requests.iter().zip(&answers).enumerate() {
         let _ = std::fs::remove_file(answer);
         if index > 0 {
             command.arg("--next");
@@ -201,7 +218,8 @@ fn curl(how: Curl, session: &Session, file: &Path, address: SocketAddr) -> Vec<O
                 "0" => (status.to_owned(), code_in(answer)),
                 _ => ("error".to_owned(), format!("({exit}) {message}, status {status}")),
             };
-            Outcome { client: Program::Curl(how).name().to_owned(), session: session.name.clone(), index, status, code }
+            let (client, session) = (Program::Curl(how).name().to_owned(), session.name.clone());
+            Outcome { client, session, index: first + index, status, code }
         })
         .collect()
 }
