@@ -86,13 +86,18 @@ async fn call(
     let sandbox = file.spec().sandbox();
     let keepalive = file.spec().rpc().keepalive;
     let started = Instant::now();
-    let call = Arc::new(to_call(file, request, started + keepalive)?);
+    let mut call = to_call(file, request, started + keepalive)?;
     let target = format!("{PREDICT}{}", call.uri);
     if let Err(Verdict { status, detail }) = verdicts::judge(call.method.as_str(), &target, call.body.len(), sandbox) {
         let (body, run) = (detail.into_bytes(), started.elapsed());
         let answer = LocalAnswer { status, content_type: None, body, logs: Vec::new(), fuel: None, run };
         return Ok((answer, Some(guest)));
     }
+    // As a host calls it.
+    if sandbox.methods.takes_for_get(call.method.as_str()) {
+        call.method = Method::GET;
+    }
+    let call = Arc::new(call);
     let work = Box::pin(async move {
         let run = guest.run(call, started).await;
         let whole = run.left_the_guest_whole() && guest.worn().is_none();

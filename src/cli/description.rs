@@ -125,7 +125,8 @@ impl Description {
             rows.push(("Group", group));
         }
         rows.push(("Processor", format!("{digest}…, {} bytes", self.processor.bytes)));
-        rows.push(("Model", format!("{} files", self.model.len())));
+        let files = self.model.iter().filter(|file| file["directory"] != true).count();
+        rows.push(("Model", format!("{files} {}", if files == 1 { "file" } else { "files" })));
         if let Some(mirror) = self.mirror {
             rows.push(("Mirror", mirror.told()));
         }

@@ -14,9 +14,11 @@ static UNDER_WAY: Mutex<Option<String>> = Mutex::new(None);
 pub(super) struct UnderWay(());
 
 impl UnderWay {
-    /// Prepares the text: `what` goes on, and `bulkhead desc NAME` shows it.
+    /// Prepares the text: `what` goes on, and `bulkhead desc NAME` shows it, or `bulkhead audit NAME` a refusal.
     pub(super) fn say(what: &str, service: &str, screen: &Screen) -> Self {
-        let text = format!("interrupted; {what} goes on: `bulkhead desc {service}` shows it");
+        let text = format!(
+            "interrupted; {what} goes on: `bulkhead desc {service}` shows it, and `bulkhead audit {service}` if it is refused"
+        );
         let text = match screen.is_json() {
             true => json!({ "error": { "exit": Exit::Interrupted as u8, "message": text } }).to_string(),
             false => format!("\n{text}"),

@@ -89,6 +89,20 @@ fn a_service_file_is_tested_without_a_server() {
     assert_eq!(answers[0]["body"], answers[2]["body"], "after the panic the guest is a new one");
 }
 
+/// A host calls the processor with GET for HEAD where the service does not list HEAD.
+#[test]
+fn a_test_without_a_server_calls_the_processor_as_a_host_does() {
+    let dir = tempfile::tempdir().unwrap();
+    for (methods, seen) in [(json!(["GET", "POST"]), "GET"), (json!(["GET", "HEAD"]), "HEAD")] {
+        let file = project(dir.path(), "faults", "faults", json!({"sandbox": {"methods": methods}}));
+        let args = ["--json", "test", text(&file), "-d", r#"{"do":"inspect"}"#, "-X", "HEAD"];
+        let output = bulkhead(None, &args);
+        let answers: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let sight: Value = serde_json::from_str(answers[0]["body"].as_str().unwrap()).unwrap();
+        assert_eq!(sight["method"], seen, "{answers}");
+    }
+}
+
 /// Otherwise `test` would pass for a processor that a host never calls.
 #[test]
 fn a_test_without_a_server_holds_the_limits_of_a_host() {
