@@ -16,6 +16,9 @@ use super::{Doing, StorageError};
 /// The mode bits for the group and for everybody.
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
+/// Names in a directory that is to become a data directory: the host's own, of which an operator may have put the token
+/// there, and the one that a new file system has.
+const EXPECTED: [&str; 6] = ["admin.token", "artifacts", "bulkhead.pid", "compiled", "lost+found", "models"];
 
 /// Closes the data directory and its parts to other users. Missing parts are skipped.
 pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
@@ -48,9 +51,8 @@ fn refuse_foreign(dir: &Path) -> io::Result<()> {
     if !is_open || dir.join("bulkhead.redb").exists() {
         return Ok(());
     }
-    // A new volume has a directory of its file system in it.
     let mut names = fs::read_dir(dir)?.flatten().map(|entry| entry.file_name());
-    let Some(found) = names.find(|name| name != "lost+found") else { return Ok(()) };
+    let Some(found) = names.find(|name| !EXPECTED.iter().any(|expected| name == expected)) else { return Ok(()) };
     let why = format!(
         "it holds {found:?} and no database of bulkhead, and other users may use it; name a directory with --data that is \
          bulkhead's alone: one that does not exist yet is made"
