@@ -94,7 +94,7 @@ pub fn authenticate(tokens: Option<&Tokens>, headers: &HeaderMap, target: &str) 
 /// Returns the token of `Authorization: Bearer <token>`, the only form for operators.
 ///
 /// # Errors
-/// Why the operator is turned away.
+/// The reason for which the operator is turned away.
 pub fn bearer_token(headers: &HeaderMap) -> Result<&[u8], Unauthorized> {
     strip_scheme(authorization(headers)?, b"Bearer").ok_or(Unauthorized::Malformed)
 }

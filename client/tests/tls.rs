@@ -90,7 +90,7 @@ async fn an_answer_counts_for_more_than_a_write_that_failed() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let stream = listener.accept().await?.0;
-        // What waits for its turn to be sent would be lost with the reset.
+        // Bytes that are not sent yet would be lost with the reset.
         stream.set_nodelay(true)?;
         let mut stream = acceptor().accept(stream).await?;
         stream.read_u8().await?;

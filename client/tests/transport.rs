@@ -86,7 +86,7 @@ async fn serve(mut stream: TcpStream, deeds: &[Deed], requests: Arc<Mutex<Vec<St
         if let Refuse(answer, _) | Ignore(answer) = deed {
             let head = read_head(&mut stream).await?;
             requests.lock().unwrap().push(head);
-            // What waits for its turn to be sent would be lost with the reset.
+            // Bytes that are not sent yet would be lost with the reset.
             stream.set_nodelay(true)?;
             stream.write_all(answer.as_bytes()).await?;
             match deed {

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn openmetrics_is_for_whoever_names_it_and_text_for_everybody_else() {
-        // What Prometheus 2.0, 2.45 and 3.0 send.
+        // The values that Prometheus 2.0, 2.45 and 3.0 send.
         let before_openmetrics = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,\
              text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
         let with_openmetrics = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\

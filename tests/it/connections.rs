@@ -92,7 +92,7 @@ fn a_kept_connection_says_how_long_it_may_rest() {
         assert_eq!(old.read("POST").header("keep-alive"), said);
     }
 
-    // Where no whole second is left, nothing is said: some clients take 0 for ever.
+    // Nothing is sent if no whole second is left: some clients take 0 to mean for ever.
     let hasty = TestHost::start_with(&["--idle-timeout", "1900ms"], "");
     let response = hasty.client().send("GET", "/nothing", &[], b"");
     assert_eq!((response.header("connection"), response.header("keep-alive")), (None, None));

@@ -199,7 +199,7 @@ mod tests {
         ] {
             assert!(page.contains(right), "{right}");
         }
-        // What came of a request is said by a word as well as by its colour.
+        // The outcome of a request is shown by a word as well as by its colour.
         for outcome in ["<b>✓ success</b>", "<b>✗ refusal</b>", "<b>! fault</b>"] {
             assert!(page.contains(outcome), "{outcome}");
         }
