@@ -22,6 +22,8 @@ type Frames<'a> = Box<dyn Fn(u32) -> Vec<u8> + 'a>;
 
 async fn connect(host: &TestHost) -> SendRequest<Bytes> {
     let stream = tokio::net::TcpStream::connect(host.data).await.unwrap();
+    // As clients of HTTP/2 do: a window is small, and a wait for an acknowledgement at each would take most of the time.
+    stream.set_nodelay(true).unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     client
