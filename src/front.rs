@@ -1,8 +1,7 @@
 //! HTTP in, HTTP out: the data listener.
 //!
 //! `connection` takes sockets and `io_threads` serves them; `http1` and `http2` make an [`arrival`] of what comes over one
-//! and send the `reply`; `handle` is the line a request walks in between; `refusal` is the table of everything that can end
-//! it early; `exchange` keeps its account.
+//! and send the `reply`; `handle` is the line a request walks in between.
 
 mod addresses;
 mod arrival;
@@ -15,7 +14,6 @@ mod cors;
 mod date;
 mod digest;
 mod drain;
-mod exchange;
 mod handle;
 mod head;
 pub(crate) mod http1;
@@ -26,7 +24,6 @@ pub(crate) mod local;
 mod mirror;
 mod packing;
 mod problem;
-mod refusal;
 mod relayed;
 mod render;
 mod reply;
@@ -51,19 +48,18 @@ use self::aside::Aside;
 pub use self::connection::ConnectionLimits;
 use self::connection::Listening;
 pub(crate) use self::drain::Drain;
-use self::exchange::Ledger;
 pub(crate) use self::handle::ClientGone;
 use self::handle::Line;
-pub(crate) use self::head::HeadFault;
+pub(crate) use self::head::{HeadFault, of_a_head};
 pub use self::http1::Patience;
 pub use self::io_threads::IoThreads;
 pub(crate) use self::linger::Lingering;
-pub(crate) use self::refusal::of_a_head;
 pub(crate) use self::relayed::Content;
 pub(crate) use self::rules::Rules;
 pub use self::services::Services;
 use crate::admission::Lanes;
 use crate::auth::Attempts;
+use crate::outcome::Ledger;
 use crate::telemetry::{LogWriter, ServiceMetrics};
 
 /// The data listener's state, shared by all its connections. Cloning gives another handle.

@@ -8,8 +8,8 @@ use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
-use super::refusal::Refusal;
 use crate::incoming::Incoming;
+use crate::refusal::Refusal;
 
 /// A refused request's body is read away up to here, so that its connection can go on.
 const MAX_DISCARD: u64 = 64 << 10;

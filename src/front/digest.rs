@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 use md5::{Digest, Md5};
 
-use super::refusal::Refusal;
 use crate::coding::snappy;
+use crate::refusal::Refusal;
 
 pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 

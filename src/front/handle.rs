@@ -21,18 +21,16 @@ use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
 use super::cors::CrossOrigin;
-use super::exchange::{Exchange, Ledger};
 use super::head::HeadFault;
 use super::http1;
 use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
-use super::refusal::{Connection, Refusal};
 use super::relayed::Relayed;
 use super::render;
 use super::reply::{About, REQUEST_ID, Reply};
 use super::route::{Route, target};
 use super::rules::Rules;
-use super::services::{Destination, Owner, Services};
+use super::services::{Destination, Services};
 use crate::auth::{Attempts, Caller};
 use crate::call::{Answer, Headers, RequestId};
 use crate::config::Expose;
@@ -40,7 +38,9 @@ use crate::discovery::{self, Upstream};
 use crate::failpoint;
 use crate::gateway::{self, Inbound};
 use crate::incoming::Incoming;
+use crate::outcome::{Admitted, Exchange, Input, Ledger, Owner};
 use crate::policy::Entered;
+use crate::refusal::{Connection, Refusal};
 use crate::registry::{Chosen, Looked, NotAdmitted, State, Unresolved};
 
 /// What the line needs.
@@ -222,8 +222,7 @@ impl Line {
             }
         };
 
-        let ticket = version.admit(deadline).await.map_err(|why| Refusal::not_admitted(why, rpc))?;
-        let began = exchange.admitted(ticket.has_waited());
+        let admitted = Admitted::wait(&version, deadline, exchange).await?;
         if !caller.is_anybody() {
             headers.withhold_authorization();
         }
@@ -232,19 +231,12 @@ impl Line {
             && let Some(place) = mirror.place(service.metrics())
         {
             let (method, uri) = (exchange.method().clone(), exchange.uri().clone());
-            let (request_id, headers, body) = (exchange.request_id, headers.clone(), body.clone());
-            let copied = Copied { request_id, method, uri, path_start, headers, body };
+            let input = Input { path_start, headers: headers.clone(), body: body.clone() };
+            let copied = Copied { request_id: exchange.request_id(), method, uri, input };
             let (registry, ledger) = (Arc::clone(registry), Arc::clone(&self.ledger));
             copied.send(mirror.target.clone(), place, registry, ledger, Arc::clone(service.metrics()));
         }
-        if sandbox.methods.takes_for_get(exchange.method().as_str()) {
-            exchange.calls_with_get();
-        }
-        let call = exchange.runs(path_start, headers, body, deadline);
-        let run =
-            version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
-        exchange.ran(&run);
-        let mut answer = run.result.map_err(|failed| Refusal::failed(*failed, sandbox))?;
+        let mut answer = admitted.run(Input { path_start, headers, body }, exchange).await?;
         compress(&mut answer, wanted, deadline, &self.aside).await;
         Ok(Outcome::Answered(answer))
     }
@@ -266,7 +258,7 @@ impl Line {
             headers,
             body: &mut found.unread,
             peer,
-            request_id: exchange.request_id,
+            request_id: exchange.request_id(),
         };
         match route.forward(inbound, exchange.forwards()).await {
             Ok(answer) => Ok(Outcome::Forwarded(Box::new(answer), entered)),

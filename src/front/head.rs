@@ -5,6 +5,7 @@
 
 use super::authority::BadAuthority;
 use super::target::BadByte;
+use crate::refusal::Refusal;
 
 /// Most bytes of a head that a client may send.
 pub(super) const MAX_HEAD: usize = 32 << 10;
@@ -34,6 +35,29 @@ pub(crate) enum HeadFault {
     ExpectationUnknown,
     /// The head was not complete in time.
     Slow,
+}
+
+impl From<HeadFault> for Refusal {
+    fn from(fault: HeadFault) -> Self {
+        match fault {
+            HeadFault::Malformed(why) => Self::BadRequest(why.into()),
+            HeadFault::TargetByte(bad) => Self::BadRequest(bad.to_string().into()),
+            HeadFault::Authority(bad) => Self::BadRequest(bad.to_string().into()),
+            HeadFault::VersionNotSupported => Self::VersionNotSupported,
+            HeadFault::NotImplemented(what) => Self::NotImplemented(what),
+            HeadFault::TargetTooLong => Self::TargetTooLong,
+            HeadFault::HeadTooLarge => Self::HeadersTooLarge,
+            HeadFault::ExpectationUnknown => Self::ExpectationUnknown,
+            HeadFault::Slow => Self::SlowHead,
+        }
+    }
+}
+
+/// The answer to a faulty head at any listener: status, code and sentence.
+pub(crate) fn of_a_head(fault: HeadFault) -> (u16, &'static str, String) {
+    let refusal = Refusal::from(fault);
+    let row = refusal.row();
+    (row.status, row.code, refusal.detail().into_owned())
 }
 
 pub(super) const NO_METHOD: HeadFault = HeadFault::Malformed("the method is not a token");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::head::{HeadFault, judge_method};
-use super::refusal::Refusal;
 use super::target::MAX_TARGET;
 use crate::config;
+use crate::refusal::Refusal;
 use crate::sandbox::Failed;
 
 /// A refusal: its status and its sentence.

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::{Method, Uri};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::exchange::{Exchange, Ledger};
-use super::refusal::Refusal;
-use crate::call::{Answer, Headers, RequestId};
+use crate::call::{Answer, RequestId};
+use crate::outcome::{Exchange, Input, Ledger, dispatch};
+use crate::refusal::Refusal;
 use crate::registry::{Chosen, Registry, Version};
 use crate::telemetry::ServiceMetrics;
 
@@ -21,9 +20,7 @@ pub(super) struct Copied {
     pub(super) request_id: RequestId,
     pub(super) method: Method,
     pub(super) uri: Uri,
-    pub(super) path_start: usize,
-    pub(super) headers: Headers,
-    pub(super) body: Bytes,
+    pub(super) input: Input,
 }
 
 impl Copied {
@@ -50,8 +47,8 @@ impl Copied {
             source.mirror_sent();
             exchange.mirrors(service);
             exchange.answered_by(version.number, account);
-            exchange.received(self.body.len());
-            match answer(&version, &mut exchange, self.path_start, self.headers, self.body).await {
+            exchange.received(self.input.body.len());
+            match answer(&version, &mut exchange, self.input).await {
                 Ok(answer) => {
                     let (status, size) = (answer.status.as_u16(), answer.body.len());
                     let code = if status == 200 { "" } else { "processor_status" };
@@ -67,29 +64,15 @@ impl Copied {
 }
 
 /// The part of the line that is left once somebody else has received the request.
-async fn answer(
-    version: &Version,
-    exchange: &mut Exchange<'_>,
-    path_start: usize,
-    headers: Headers,
-    body: Bytes,
-) -> Result<Box<Answer>, Refusal> {
+async fn answer(version: &Version, exchange: &mut Exchange<'_>, input: Input) -> Result<Box<Answer>, Refusal> {
     let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
     if !sandbox.methods.accepts(exchange.method().as_str()) {
-        return Err(Refusal::MethodNotAllowed { allow: sandbox.methods.names().collect::<Vec<_>>().join(", ") });
+        return Err(Refusal::method_not_allowed(sandbox.methods));
     }
     let _entered = version.enter()?;
-    if body.len() > sandbox.max_request_bytes {
+    if input.body.len() > sandbox.max_request_bytes {
         return Err(Refusal::BodyTooLarge { limit: sandbox.max_request_bytes });
     }
     let deadline = exchange.arrived() + rpc.keepalive;
-    let ticket = version.admit(deadline).await.map_err(|why| Refusal::not_admitted(why, rpc))?;
-    let began = exchange.admitted(ticket.has_waited());
-    if sandbox.methods.takes_for_get(exchange.method().as_str()) {
-        exchange.calls_with_get();
-    }
-    let call = exchange.runs(path_start, headers, body, deadline);
-    let run = version.run(ticket, call, began).await.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
-    exchange.ran(&run);
-    run.result.map_err(|failed| Refusal::failed(*failed, sandbox))
+    dispatch(version, deadline, input, exchange).await
 }

@@ -12,11 +12,11 @@ use http::header::CONTENT_ENCODING;
 
 use super::aside::Aside;
 use super::digest::{Claim, Hashed};
-use super::refusal::Refusal;
 use crate::call::Headers;
 use crate::coding::{Coding, Effort, Fault, decode};
 use crate::config::Decompressor;
 use crate::quoted::Quoted;
+use crate::refusal::Refusal;
 
 /// Codings over one another; nobody has a use for more than one.
 const MAX_CODINGS: usize = 3;

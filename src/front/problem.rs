@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::{Serialize, Serializer};
 
-use super::exchange::Times;
-use super::refusal::{Refusal, title};
 use super::reply::About;
+use crate::outcome::Times;
 use crate::problem::ErrorMember;
+use crate::refusal::{Refusal, title};
 
 #[derive(Serialize)]
 struct Problem<'a> {

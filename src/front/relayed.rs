@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::exchange::Detached;
-use super::refusal::Refusal;
 use crate::gateway::{CutOff, Relay};
+use crate::outcome::Detached;
 use crate::policy::Entered;
+use crate::refusal::Refusal;
 
 pub(crate) enum Content<S = Relayed> {
     Whole(Bytes),

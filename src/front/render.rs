@@ -6,11 +6,11 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::problem;
-use super::refusal::{Connection, Refusal};
 use super::relayed::{Content, Relayed};
 use super::reply::{About, REQUEST_ID, Reply, Written};
 use crate::call::Answer;
 use crate::policy::Limited;
+use crate::refusal::{Connection, Refusal};
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// A test holds it against [`Coding::ALL`](crate::coding::Coding::ALL).

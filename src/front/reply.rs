@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 
 use super::cors::CrossOrigin;
-use super::exchange::Times;
 use super::http1::Outgoing;
-use super::refusal::title;
 use super::relayed::{Content, Relayed};
 use crate::call::RequestId;
 use crate::config::Expose;
+use crate::outcome::Times;
+use crate::refusal::title;
 use crate::telemetry::push_ms;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

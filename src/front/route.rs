@@ -2,7 +2,7 @@
 
 use http::{Method, Uri};
 
-use super::refusal::Refusal;
+use crate::refusal::Refusal;
 
 const PREDICT: &str = "/api/predict/";
 /// What services can be made to answer.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::gateway::{Gateway, Route};
-use crate::registry::{Looked, Registry, Service, Unresolved};
-use crate::telemetry::ServiceMetrics;
+use crate::registry::{Looked, Registry, Unresolved};
 use crate::threads::Held;
 
 /// What this process answers for. One of the two is there, or both: then its own services come first.
@@ -20,13 +19,6 @@ pub(super) enum Destination {
     Route(Held<Route>),
 }
 
-/// Who answers a request, and in whose account it is.
-#[derive(Clone)]
-pub(super) enum Owner {
-    Service(Held<Service>),
-    Route(Held<Route>),
-}
-
 impl Services {
     pub(super) fn find(&self, name: &str) -> Result<Destination, Unresolved> {
         let here = self.local.as_ref().map_or(Err(Unresolved::Unknown), |local| local.resolve(name));
@@ -36,22 +28,6 @@ impl Services {
                 elsewhere.find(name).map(Destination::Route).ok_or(Unresolved::Unknown)
             }
             (Err(why), _) => Err(why),
-        }
-    }
-}
-
-impl Owner {
-    pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Service(service) => service.name(),
-            Self::Route(route) => route.service(),
-        }
-    }
-
-    pub(super) fn metrics(&self) -> &Arc<ServiceMetrics> {
-        match self {
-            Self::Service(service) => service.metrics(),
-            Self::Route(route) => route.metrics(),
         }
     }
 }

@@ -284,8 +284,8 @@ mod tests {
 
     use super::*;
     use crate::call::RequestId;
-    use crate::front::exchange::Times;
     use crate::front::reply::{About, Reply, Written};
+    use crate::outcome::Times;
 
     const PLAIN: Terms = Terms { is_head: false, is_old: false, keep_alive: true };
 

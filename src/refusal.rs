@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::head::HeadFault;
 use crate::auth::{Denied, Unauthorized};
 use crate::config;
-use crate::gateway::{Failure, Reset};
 use crate::incoming::Broken;
 use crate::policy::{Limit, Limited};
 use crate::quoted::Quoted;
-use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
 use crate::sandbox::{Failed, Fault};
 
 /// Why a request gets no answer of a processor's own making.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     BadRequest(Cow<'static, str>),
     /// The request is well-formed, and its body is not what the headers say of it.
     BadBody(Cow<'static, str>),
@@ -90,7 +87,9 @@ pub(super) enum Refusal {
     UpstreamFailed {
         detail: String,
     },
-    GatewayTimeout,
+    GatewayTimeout {
+        detail: String,
+    },
     NotReady,
     /// The host ended before the request did. Nobody is told: the connection is cut.
     Draining,
@@ -101,21 +100,21 @@ pub(super) enum Refusal {
 
 /// One row of the status contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) status: u16,
+pub(crate) struct Row {
+    pub(crate) status: u16,
     /// Stable: in the body, the log and the metrics.
-    pub(super) code: &'static str,
-    pub(super) connection: Connection,
+    pub(crate) code: &'static str,
+    pub(crate) connection: Connection,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Connection {
+pub(crate) enum Connection {
     Keep,
     Close,
 }
 
 impl Refusal {
-    pub(super) fn row(&self) -> Row {
+    pub(crate) fn row(&self) -> Row {
         use Connection::{Close, Keep};
         let (status, code, connection) = match self {
             Self::BadRequest(_) => (400, "bad_request", Close),
@@ -140,7 +139,7 @@ impl Refusal {
             Self::NotImplemented(_) => (501, "not_implemented", Close),
             Self::BadGateway { .. } => (502, "bad_gateway", Keep),
             Self::UpstreamFailed { .. } => (503, "upstream_failed", Keep),
-            Self::GatewayTimeout => (504, "gateway_timeout", Keep),
+            Self::GatewayTimeout { .. } => (504, "gateway_timeout", Keep),
             Self::NoHealthyUpstream { .. } => (503, "no_healthy_upstream", Keep),
             Self::NotReady => (503, "not_ready", Keep),
             Self::Draining => (503, "draining", Close),
@@ -151,7 +150,7 @@ impl Refusal {
     }
 
     /// What the caller may know, in one sentence.
-    pub(super) fn detail(&self) -> Cow<'_, str> {
+    pub(crate) fn detail(&self) -> Cow<'_, str> {
         match self {
             Self::BadRequest(detail) | Self::BadBody(detail) => detail.as_ref().into(),
             Self::ProcessorException { detail, .. } | Self::FuelExhausted { detail, .. } => detail.into(),
@@ -195,10 +194,10 @@ impl Refusal {
             Self::ClientClosed => "the client closed the connection".into(),
             Self::Internal { .. } => "the host failed; its log knows why under this request id".into(),
             Self::NotImplemented(what) => (*what).into(),
-            Self::NoHealthyUpstream { detail } | Self::BadGateway { detail } | Self::UpstreamFailed { detail } => {
-                detail.into()
-            }
-            Self::GatewayTimeout => Failure::TimedOut.to_string().into(),
+            Self::NoHealthyUpstream { detail }
+            | Self::BadGateway { detail }
+            | Self::UpstreamFailed { detail }
+            | Self::GatewayTimeout { detail } => detail.into(),
             Self::NotReady => "the host has just started and is bringing this service up".into(),
             Self::Draining => "the host ended before the request did".into(),
             Self::Retired => {
@@ -211,7 +210,7 @@ impl Refusal {
     }
 
     /// What would help, where that is known.
-    pub(super) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::QueueFull { .. } => {
                 Some("retry with a pause, or raise metadata.rpc.worker_threads or metadata.instance")
@@ -225,7 +224,7 @@ impl Refusal {
     }
 
     /// For the log alone.
-    pub(super) fn cause(&self) -> Cow<'_, str> {
+    pub(crate) fn cause(&self) -> Cow<'_, str> {
         match self {
             Self::Internal { cause } => cause.into(),
             Self::ClientClosed => "".into(),
@@ -233,12 +232,12 @@ impl Refusal {
         }
     }
 
-    pub(super) fn method_not_allowed(accepted: config::Methods) -> Self {
+    pub(crate) fn method_not_allowed(accepted: config::Methods) -> Self {
         Self::MethodNotAllowed { allow: accepted.names().collect::<Vec<_>>().join(", ") }
     }
 
     /// How the processor's fault is told under the service's settings.
-    pub(super) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Self {
+    pub(crate) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Self {
         let Failed { fault, stack } = failed;
         let exception = |detail| Self::ProcessorException { status: sandbox.trap_status, detail, stack };
         match fault {
@@ -255,81 +254,6 @@ impl Refusal {
             | Fault::BadAnswer { .. }) => exception(fault.to_string()),
         }
     }
-
-    /// Why a service that exists does not answer.
-    pub(super) fn from_phase(phase: &Phase) -> Self {
-        match phase {
-            Phase::Starting | Phase::Running(_) => Self::NotReady,
-            Phase::Stopped => Self::NoHealthyUpstream { detail: "no healthy upstream: the service is stopped".into() },
-            Phase::Failed(_) => {
-                Self::NoHealthyUpstream { detail: "no healthy upstream: the service could not be brought up".into() }
-            }
-        }
-    }
-
-    /// Why a name leads to no service.
-    pub(super) fn unresolved(why: Unresolved, name: &str) -> Self {
-        match why {
-            Unresolved::Unknown => Self::ServiceNotFound(name.to_owned()),
-            Unresolved::Starting => Self::NotReady,
-            Unresolved::NobodyRuns => Self::NoHealthyUpstream {
-                detail: "no healthy upstream: no service of the group runs and takes part".into(),
-            },
-        }
-    }
-
-    /// Why a call gets no worker.
-    pub(super) fn not_admitted(why: NotAdmitted, rpc: &config::Rpc) -> Self {
-        match why {
-            NotAdmitted::QueueFull => Self::QueueFull { max_queue: rpc.max_queue_size },
-            NotAdmitted::NoWorker => Self::no_worker(),
-            NotAdmitted::Blocked => Self::NoHealthyUpstream {
-                detail: "no healthy upstream: every guest of the service has crashed and is kept to be looked at \
-                         (runtime.enable_crash_block); its owner restarts it"
-                    .into(),
-            },
-            NotAdmitted::Overdue => Self::DeadlineExceeded { limit: rpc.keepalive },
-            NotAdmitted::Retired => Self::Retired,
-        }
-    }
-
-    fn no_worker() -> Self {
-        Self::NoHealthyUpstream {
-            detail: "no healthy upstream: the service's guests fail to start again; its owner is told why".into(),
-        }
-    }
-
-    pub(super) fn stopped(stopped: &Stopped, limit: Duration) -> Self {
-        match stopped {
-            Stopped::Retired => Self::Retired,
-            Stopped::NoWorker => Self::no_worker(),
-            Stopped::Overdue => Self::DeadlineExceeded { limit },
-            Stopped::NoGuest(error) => Self::Internal { cause: error.to_string() },
-        }
-    }
-}
-
-impl From<HeadFault> for Refusal {
-    fn from(fault: HeadFault) -> Self {
-        match fault {
-            HeadFault::Malformed(why) => Self::BadRequest(why.into()),
-            HeadFault::TargetByte(bad) => Self::BadRequest(bad.to_string().into()),
-            HeadFault::Authority(bad) => Self::BadRequest(bad.to_string().into()),
-            HeadFault::VersionNotSupported => Self::VersionNotSupported,
-            HeadFault::NotImplemented(what) => Self::NotImplemented(what),
-            HeadFault::TargetTooLong => Self::TargetTooLong,
-            HeadFault::HeadTooLarge => Self::HeadersTooLarge,
-            HeadFault::ExpectationUnknown => Self::ExpectationUnknown,
-            HeadFault::Slow => Self::SlowHead,
-        }
-    }
-}
-
-/// The answer to a faulty head at any listener: status, code and sentence.
-pub(crate) fn of_a_head(fault: HeadFault) -> (u16, &'static str, String) {
-    let refusal = Refusal::from(fault);
-    let Row { status, code, .. } = refusal.row();
-    (status, code, refusal.detail().into_owned())
 }
 
 impl From<Broken> for Refusal {
@@ -337,24 +261,6 @@ impl From<Broken> for Refusal {
         match broken {
             Broken::CutOff => Self::ClientClosed,
             Broken::Malformed => Self::BadRequest(broken.to_string().into()),
-        }
-    }
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        let detail = failure.to_string();
-        match failure {
-            Failure::NoHealthyUpstream => Self::NoHealthyUpstream { detail },
-            Failure::Reset { reason: Reset::ProtocolError, .. } | Failure::Circle => Self::BadGateway { detail },
-            Failure::Reset {
-                reason:
-                    Reset::ConnectionFailure | Reset::ConnectionTimeout | Reset::ConnectionTermination | Reset::Overflow,
-                ..
-            } => Self::UpstreamFailed { detail },
-            Failure::TimedOut => Self::GatewayTimeout,
-            Failure::Stalled => Self::SlowHead,
-            Failure::Request(broken) => broken.into(),
         }
     }
 }
@@ -375,7 +281,7 @@ impl From<Limited> for Refusal {
 }
 
 /// The reason phrase and the problem's title.
-pub(super) fn title(status: StatusCode) -> &'static str {
+pub(crate) fn title(status: StatusCode) -> &'static str {
     match status.as_u16() {
         450 => "Queue Full",
         499 => "Client Closed Request",
@@ -422,7 +328,7 @@ mod tests {
             (Refusal::NoHealthyUpstream { detail: String::new() }, 503, "no_healthy_upstream", Keep),
             (Refusal::BadGateway { detail: String::new() }, 502, "bad_gateway", Keep),
             (Refusal::UpstreamFailed { detail: String::new() }, 503, "upstream_failed", Keep),
-            (Refusal::GatewayTimeout, 504, "gateway_timeout", Keep),
+            (Refusal::GatewayTimeout { detail: String::new() }, 504, "gateway_timeout", Keep),
             (Refusal::NotReady, 503, "not_ready", Keep),
             (Refusal::Draining, 503, "draining", Close),
             (Refusal::Retired, 503, "draining", Keep),

@@ -1,0 +1,314 @@
+//! The account of one request: what it was, when what happened, and how it ended.
+//!
+//! Every request that begins here ends here, exactly once: settled with an answer, or, if it is dropped before, with 499
+//! because the client left, or with 503 because the host did. So what was accepted is always the sum of the outcomes.
+
+use std::mem;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use http::{Method, Uri};
+
+use super::dispatch::Input;
+use super::owner::Owner;
+use crate::call::{Batched, Call, RequestId, Spent};
+use crate::gateway::{Trip, Upstream};
+use crate::refusal::Refusal;
+use crate::registry::Account as ByVersion;
+use crate::sandbox::Run;
+use crate::telemetry::{Entry as LogEntry, LogWriter, ServiceMetrics};
+
+/// Where requests are counted and logged.
+pub(crate) struct Ledger {
+    pub(crate) log: LogWriter,
+    /// Requests that named no service that exists.
+    pub(crate) nobody: Arc<ServiceMetrics>,
+    /// The host is ending: requests dropped from here on end with 503 and not with 499.
+    pub(crate) ending: AtomicBool,
+}
+
+/// The account of a request while it is being answered.
+pub(crate) type Exchange<'a> = Account<&'a Ledger>;
+/// The account of a request whose answer outlives its handler.
+pub(crate) type Detached = Account<Arc<Ledger>>;
+
+/// The account of one request. Dropping it before it is settled settles it.
+pub(crate) struct Account<L: Deref<Target = Ledger>> {
+    ledger: L,
+    entry: Entry,
+    settled: bool,
+}
+
+/// The facts of one request.
+struct Entry {
+    request_id: RequestId,
+    subject: Subject,
+    owner: Option<Owner>,
+    version: u64,
+    /// The version's own count of outcomes.
+    by_version: Option<Arc<ByVersion>>,
+    /// The progress of a forwarded request.
+    trip: Option<Box<Trip>>,
+    arrived: Instant,
+    received: Option<Instant>,
+    admitted: Option<Instant>,
+    ended: Option<Instant>,
+    bytes_in: usize,
+    /// The call has begun and has not ended by itself.
+    running: bool,
+    fuel: Option<u64>,
+    memory: usize,
+    /// It is a copy of a request for another service.
+    mirrored: bool,
+    /// It is a HEAD request, and its processor is called with GET.
+    calls_with_get: bool,
+}
+
+/// The request as it came, and once it has been admitted, the call that was made of it.
+enum Subject {
+    Request { method: Method, uri: Uri },
+    Call(Arc<Call>),
+}
+
+impl Subject {
+    fn method(&self) -> &Method {
+        match self {
+            Self::Request { method, .. } => method,
+            Self::Call(call) => &call.method,
+        }
+    }
+
+    fn uri(&self) -> &Uri {
+        match self {
+            Self::Request { uri, .. } => uri,
+            Self::Call(call) => &call.uri,
+        }
+    }
+}
+
+impl Entry {
+    fn new(request_id: RequestId, method: Method, uri: Uri, arrived: Instant) -> Self {
+        Self {
+            request_id,
+            subject: Subject::Request { method, uri },
+            owner: None,
+            version: 0,
+            by_version: None,
+            trip: None,
+            arrived,
+            received: None,
+            admitted: None,
+            ended: None,
+            bytes_in: 0,
+            running: false,
+            fuel: None,
+            memory: 0,
+            mirrored: false,
+            calls_with_get: false,
+        }
+    }
+
+    /// When the call began; of a forwarded request, when it had a connection.
+    fn began(&self) -> Option<Instant> {
+        self.admitted.or_else(|| self.trip.as_ref()?.connected).or_else(|| Some(self.batch()?.began))
+    }
+
+    fn batch(&self) -> Option<Batched> {
+        match &self.subject {
+            Subject::Call(call) => call.spent.batch(),
+            Subject::Request { .. } => None,
+        }
+    }
+
+    fn received_at(&self) -> Option<Instant> {
+        self.received.or_else(|| self.trip.as_ref()?.opened)
+    }
+}
+
+/// How long each stage took; the last one reached runs until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) end: Instant,
+    pub(crate) receive: Duration,
+    pub(crate) queue: Duration,
+    pub(crate) run: Duration,
+}
+
+impl<'a> Exchange<'a> {
+    pub(crate) fn begin(ledger: &'a Ledger, request_id: RequestId, method: Method, uri: Uri, arrived: Instant) -> Self {
+        Self { ledger, entry: Entry::new(request_id, method, uri, arrived), settled: false }
+    }
+
+    /// Hands the account on; what is noted here afterwards counts nowhere.
+    pub(crate) fn detach(&mut self, ledger: Arc<Ledger>) -> Detached {
+        let settled = mem::replace(&mut self.settled, true);
+        let left = Entry::new(self.entry.request_id, Method::default(), Uri::default(), self.entry.arrived);
+        Account { ledger, entry: mem::replace(&mut self.entry, left), settled }
+    }
+}
+
+impl<L: Deref<Target = Ledger>> Account<L> {
+    /// The method of the request. The processor may be called with another one.
+    pub(crate) fn method(&self) -> &Method {
+        if self.entry.calls_with_get { &Method::HEAD } else { self.entry.subject.method() }
+    }
+
+    /// Makes this HEAD request call its processor with GET.
+    pub(crate) fn calls_with_get(&mut self) {
+        self.entry.calls_with_get = true;
+    }
+
+    pub(crate) fn request_id(&self) -> RequestId {
+        self.entry.request_id
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        self.entry.subject.uri()
+    }
+
+    pub(crate) fn arrived(&self) -> Instant {
+        self.entry.arrived
+    }
+
+    /// The request is for this service or route: from here on it is in its account.
+    pub(crate) fn belongs_to(&mut self, owner: Owner) {
+        owner.metrics().accepted();
+        self.entry.owner = Some(owner);
+    }
+
+    /// The request is a copy of one for another service: it is in this one's account, and marked.
+    pub(crate) fn mirrors(&mut self, service: Arc<crate::registry::Service>) {
+        self.entry.mirrored = true;
+        service.metrics().mirrored();
+        self.belongs_to(Owner::Service(service.into()));
+    }
+
+    /// The request goes to an upstream; how far it comes is noted here.
+    pub(crate) fn forwards(&mut self) -> &mut Trip {
+        self.entry.trip.get_or_insert_default()
+    }
+
+    /// Whether the client has more of a forwarded request to send.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.entry.trip.as_ref().is_some_and(|trip| trip.is_unfinished())
+    }
+
+    pub(crate) fn answered_by(&mut self, version: u64, account: Option<Arc<ByVersion>>) {
+        self.entry.version = version;
+        self.entry.by_version = account;
+    }
+
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.entry.bytes_in = bytes;
+        self.entry.received = Some(Instant::now());
+    }
+
+    /// The body is what the processor is to see: to unpack it was a part of receiving it.
+    pub(crate) fn unpacked(&mut self) {
+        self.entry.received = Some(Instant::now());
+    }
+
+    /// A worker is there; since when. One that was idle costs no look at the clock. Where the call is still to wait for a
+    /// batch, it is known only afterwards whether `waited`.
+    pub(crate) fn admitted(&mut self, waited: Option<bool>) -> Instant {
+        let at = self.entry.received.filter(|_| waited == Some(false)).unwrap_or_else(Instant::now);
+        self.entry.admitted = waited.map(|_| at);
+        at
+    }
+
+    /// The request becomes a call, and the call begins.
+    pub(crate) fn runs(&mut self, input: Input, deadline: Instant) -> Arc<Call> {
+        let Input { path_start, headers, body } = input;
+        let (method, uri) = match &mut self.entry.subject {
+            Subject::Request { method, uri } => (mem::take(method), mem::take(uri)),
+            Subject::Call(before) => (before.method.clone(), before.uri.clone()),
+        };
+        let method = if self.entry.calls_with_get { Method::GET } else { method };
+        let (request_id, spent) = (self.entry.request_id, Spent::default());
+        let call = Arc::new(Call { method, uri, path_start, headers, body, request_id, deadline, spent });
+        self.entry.subject = Subject::Call(Arc::clone(&call));
+        self.entry.running = true;
+        call
+    }
+
+    pub(crate) fn ran(&mut self, run: &Run) {
+        self.entry.ended = Some(run.ended);
+        self.entry.running = false;
+        self.entry.fuel = run.fuel;
+        self.entry.memory = run.memory;
+    }
+
+    pub(crate) fn fuel(&self) -> Option<u64> {
+        self.entry.fuel
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        let end = self.entry.ended.unwrap_or_else(Instant::now);
+        let received = self.entry.received_at().unwrap_or(end);
+        let admitted = self.entry.began().unwrap_or(end);
+        Times { end, receive: received - self.entry.arrived, queue: admitted - received, run: end - admitted }
+    }
+
+    /// The request has ended with this status.
+    pub(crate) fn settle(&mut self, times: Times, status: u16, code: &'static str, cause: &str, bytes_out: usize) {
+        if mem::replace(&mut self.settled, true) {
+            return;
+        }
+        if let (true, Subject::Call(stopped)) = (self.entry.running, &self.entry.subject) {
+            (self.entry.fuel, self.entry.memory) = (stopped.spent.fuel(), stopped.spent.memory());
+        }
+        let metrics = match &self.entry.owner {
+            Some(owner) => owner.metrics(),
+            None => {
+                self.ledger.nobody.accepted();
+                &self.ledger.nobody
+            }
+        };
+        if self.entry.received_at().is_some() {
+            metrics.received(times.receive);
+        }
+        if self.entry.began().is_some() {
+            metrics.queued(times.queue);
+            metrics.ran(times.run, self.entry.fuel);
+        }
+        metrics.settled(status, (!code.is_empty()).then_some(code));
+        if let Some(account) = &self.entry.by_version {
+            account.ended(self.entry.version, status);
+        }
+        let trip = self.entry.trip.as_deref();
+        self.ledger.log.request(&LogEntry {
+            request_id: self.entry.request_id,
+            service: self.entry.owner.as_ref().map_or("", Owner::name),
+            version: self.entry.version,
+            ended: times.end,
+            method: self.method().as_str(),
+            path: self.uri().path(),
+            status,
+            code,
+            receive: times.receive,
+            queue: times.queue,
+            run: times.run,
+            batch: self.entry.batch().map_or(0, |batch| batch.size),
+            fuel: self.entry.fuel,
+            memory: self.entry.memory,
+            upstream: trip.and_then(|trip| trip.upstream.as_deref()).map_or("", Upstream::address),
+            retries: trip.map_or(0, |trip| trip.retries),
+            bytes_in: trip.map_or(self.entry.bytes_in, Trip::bytes_in),
+            bytes_out,
+            mirrored: self.entry.mirrored,
+            cause,
+        });
+    }
+}
+
+impl<L: Deref<Target = Ledger>> Drop for Account<L> {
+    fn drop(&mut self) {
+        if !self.settled {
+            let cut_off = self.ledger.ending.load(Ordering::Relaxed);
+            let row = if cut_off { Refusal::Draining } else { Refusal::ClientClosed }.row();
+            self.settle(self.times(), row.status, row.code, "", 0);
+        }
+    }
+}

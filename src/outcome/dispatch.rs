@@ -1,0 +1,73 @@
+//! The way of a call from admission to its outcome: the same for a request, for a mirrored copy, and for whoever calls a
+//! processor next.
+
+use std::ops::Deref;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::account::{Account, Ledger};
+use crate::call::{Answer, Headers};
+use crate::refusal::Refusal;
+use crate::registry::{Ticket, Version};
+
+/// The part of a call that its processor sees, beside the method and the URI, which are in the account.
+pub(crate) struct Input {
+    /// Where the path behind the service's name begins in the URI.
+    pub(crate) path_start: usize,
+    pub(crate) headers: Headers,
+    pub(crate) body: Bytes,
+}
+
+/// A call that has its worker and has not begun.
+pub(crate) struct Admitted<'a> {
+    version: &'a Version,
+    ticket: Ticket,
+    deadline: Instant,
+    began: Instant,
+}
+
+/// Waits for a worker and runs the call; the account notes both.
+///
+/// # Errors
+/// The refusal, when no worker is to be had in time or the processor fails.
+pub(crate) async fn dispatch<L: Deref<Target = Ledger>>(
+    version: &Version,
+    deadline: Instant,
+    input: Input,
+    account: &mut Account<L>,
+) -> Result<Box<Answer>, Refusal> {
+    Admitted::wait(version, deadline, account).await?.run(input, account).await
+}
+
+impl<'a> Admitted<'a> {
+    /// Waits in turn for a worker.
+    pub(crate) async fn wait<L: Deref<Target = Ledger>>(
+        version: &'a Version,
+        deadline: Instant,
+        account: &mut Account<L>,
+    ) -> Result<Self, Refusal> {
+        let admitted = version.admit(deadline).await;
+        let ticket = admitted.map_err(|why| Refusal::not_admitted(why, version.spec.rpc()))?;
+        let began = account.admitted(ticket.has_waited());
+        Ok(Self { version, ticket, deadline, began })
+    }
+
+    /// Runs the call. Dropping the future stops the guest.
+    pub(crate) async fn run<L: Deref<Target = Ledger>>(
+        self,
+        input: Input,
+        account: &mut Account<L>,
+    ) -> Result<Box<Answer>, Refusal> {
+        let Self { version, ticket, deadline, began } = self;
+        let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
+        if sandbox.methods.takes_for_get(account.method().as_str()) {
+            account.calls_with_get();
+        }
+        let call = account.runs(input, deadline);
+        let run = version.run(ticket, call, began).await;
+        let run = run.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
+        account.ran(&run);
+        run.result.map_err(|failed| Refusal::failed(*failed, sandbox))
+    }
+}

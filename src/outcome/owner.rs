@@ -1,0 +1,31 @@
+//! The service or route in whose account a request is.
+
+use std::sync::Arc;
+
+use crate::gateway::Route;
+use crate::registry::Service;
+use crate::telemetry::ServiceMetrics;
+use crate::threads::Held;
+
+/// The service or route that answers a request; the request counts as its own.
+#[derive(Clone)]
+pub(crate) enum Owner {
+    Service(Held<Service>),
+    Route(Held<Route>),
+}
+
+impl Owner {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Service(service) => service.name(),
+            Self::Route(route) => route.service(),
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<ServiceMetrics> {
+        match self {
+            Self::Service(service) => service.metrics(),
+            Self::Route(route) => route.metrics(),
+        }
+    }
+}

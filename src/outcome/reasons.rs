@@ -1,0 +1,81 @@
+//! The refusals for what the registry and the gateway report: a service that does not run, a call that gets no worker, an
+//! upstream that fails. The table itself, which knows neither, is `refusal`.
+
+use std::time::Duration;
+
+use crate::config;
+use crate::gateway::{Failure, Reset};
+use crate::refusal::Refusal;
+use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
+
+impl Refusal {
+    /// Why a service that exists does not answer.
+    pub(crate) fn from_phase(phase: &Phase) -> Self {
+        match phase {
+            Phase::Starting | Phase::Running(_) => Self::NotReady,
+            Phase::Stopped => Self::NoHealthyUpstream { detail: "no healthy upstream: the service is stopped".into() },
+            Phase::Failed(_) => {
+                Self::NoHealthyUpstream { detail: "no healthy upstream: the service could not be brought up".into() }
+            }
+        }
+    }
+
+    /// Why a name leads to no service.
+    pub(crate) fn unresolved(why: Unresolved, name: &str) -> Self {
+        match why {
+            Unresolved::Unknown => Self::ServiceNotFound(name.to_owned()),
+            Unresolved::Starting => Self::NotReady,
+            Unresolved::NobodyRuns => Self::NoHealthyUpstream {
+                detail: "no healthy upstream: no service of the group runs and takes part".into(),
+            },
+        }
+    }
+
+    /// Why a call gets no worker.
+    pub(crate) fn not_admitted(why: NotAdmitted, rpc: &config::Rpc) -> Self {
+        match why {
+            NotAdmitted::QueueFull => Self::QueueFull { max_queue: rpc.max_queue_size },
+            NotAdmitted::NoWorker => Self::no_worker(),
+            NotAdmitted::Blocked => Self::NoHealthyUpstream {
+                detail: "no healthy upstream: every guest of the service has crashed and is kept to be looked at \
+                         (runtime.enable_crash_block); its owner restarts it"
+                    .into(),
+            },
+            NotAdmitted::Overdue => Self::DeadlineExceeded { limit: rpc.keepalive },
+            NotAdmitted::Retired => Self::Retired,
+        }
+    }
+
+    fn no_worker() -> Self {
+        Self::NoHealthyUpstream {
+            detail: "no healthy upstream: the service's guests fail to start again; its owner is told why".into(),
+        }
+    }
+
+    pub(crate) fn stopped(stopped: &Stopped, limit: Duration) -> Self {
+        match stopped {
+            Stopped::Retired => Self::Retired,
+            Stopped::NoWorker => Self::no_worker(),
+            Stopped::Overdue => Self::DeadlineExceeded { limit },
+            Stopped::NoGuest(error) => Self::Internal { cause: error.to_string() },
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let detail = failure.to_string();
+        match failure {
+            Failure::NoHealthyUpstream => Self::NoHealthyUpstream { detail },
+            Failure::Reset { reason: Reset::ProtocolError, .. } | Failure::Circle => Self::BadGateway { detail },
+            Failure::Reset {
+                reason:
+                    Reset::ConnectionFailure | Reset::ConnectionTimeout | Reset::ConnectionTermination | Reset::Overflow,
+                ..
+            } => Self::UpstreamFailed { detail },
+            Failure::TimedOut => Self::GatewayTimeout { detail },
+            Failure::Stalled => Self::SlowHead,
+            Failure::Request(broken) => broken.into(),
+        }
+    }
+}
