@@ -44,7 +44,6 @@ pub mod failpoint;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod limit;
-pub mod local;
 mod problem;
 mod quoted;
 pub mod serve;

@@ -1,5 +1,7 @@
 //! `test`: a service file run once on this machine, without a server.
 
+mod run;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,23 +45,23 @@ pub(super) struct TestArgs {
 
 /// A call that comes from no network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalRequest {
-    pub method: String,
+struct LocalRequest {
+    method: String,
     /// After the service's name: empty, or beginning with `/`; a query may follow.
-    pub path: String,
-    pub content_type: Option<String>,
-    pub body: Vec<u8>,
+    path: String,
+    content_type: Option<String>,
+    body: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalAnswer {
-    pub status: u16,
-    pub content_type: Option<String>,
-    pub body: Vec<u8>,
-    pub logs: Vec<String>,
+struct LocalAnswer {
+    status: u16,
+    content_type: Option<String>,
+    body: Vec<u8>,
+    logs: Vec<String>,
     /// None where the service runs without metering.
-    pub fuel: Option<u64>,
-    pub run: Duration,
+    fuel: Option<u64>,
+    run: Duration,
 }
 
 pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -68,7 +70,7 @@ pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure
     let requests = args.requests()?;
     let upload = Upload::gather(&local.file().normalised(), local.base(), screen)?;
     let spinner = screen.spinner("running", "");
-    let answers = crate::local::run_once(local.file(), &upload, requests);
+    let answers = run::run_once(local.file(), &upload, requests);
     spinner.finish_and_clear();
     let answers = answers?;
 

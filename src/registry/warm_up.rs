@@ -20,7 +20,7 @@ use super::{Registry, blocking};
 use crate::call::{Answer, Call, RequestId, Spent};
 use crate::config::ServiceSpec;
 use crate::failpoint;
-use crate::sandbox::Fault;
+use crate::refusal::Refusal;
 use crate::storage::{Record, StorageError};
 
 /// How often the file is sent: what EAS does. A guest's caches are warm after the first time, a host's after a few.
@@ -96,7 +96,10 @@ async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) 
                     Ok(run) => match run.result {
                         Ok(answer) if answer.status.is_success() => continue,
                         Ok(answer) => (told(&answer), String::new()),
-                        Err(failed) => (told_fault(&failed.fault, &version.spec), failed.stack),
+                        Err(failed) => {
+                            let stack = failed.stack.clone();
+                            (told_refusal(&Refusal::failed(*failed, version.spec.sandbox())), stack)
+                        }
                     },
                     Err(Stopped::NoGuest(error)) => (format!("got no guest: {error}"), String::new()),
                     Err(Stopped::Overdue | Stopped::Retired | Stopped::NoWorker) => {
@@ -170,13 +173,8 @@ fn told(answer: &Answer) -> String {
     format!("was answered with status {}: {:?}", answer.status.as_u16(), beginning(&answer.body))
 }
 
-fn told_fault(fault: &Fault, spec: &ServiceSpec) -> String {
-    let status = match fault {
-        Fault::Failure { status: Some(status), .. } => *status,
-        Fault::FuelExhausted { .. } => spec.sandbox().fuel_status,
-        _ => spec.sandbox().trap_status,
-    };
-    format!("was answered with status {status}: {:?}", beginning(fault.to_string().as_bytes()))
+fn told_refusal(refusal: &Refusal) -> String {
+    format!("was answered with status {}: {:?}", refusal.row().status, beginning(refusal.cause().as_bytes()))
 }
 
 fn beginning(bytes: &[u8]) -> String {

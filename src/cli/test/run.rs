@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
+use super::{LocalAnswer, LocalRequest};
 use crate::admission::{Habit, Lanes, Overdue};
 use crate::call::{Call, RequestId, Spent};
-use crate::cli::test::{LocalAnswer, LocalRequest};
 use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
 use crate::front::local::{self as verdicts, Verdict};
@@ -28,7 +28,7 @@ const PREDICT: &str = "/api/predict";
 ///
 /// # Errors
 /// When the processor cannot be compiled or initialised. What goes wrong in a call is an answer.
-pub fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalRequest>) -> Result<Vec<LocalAnswer>> {
+pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalRequest>) -> Result<Vec<LocalAnswer>> {
     let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
     let model_dir = dir.path().join("model");
     place_model(upload, &model_dir)?;
