@@ -117,25 +117,6 @@ fn strip_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     head.eq_ignore_ascii_case(scheme).then(|| rest.trim_ascii())
 }
 
-/// A new token: 240 random bits, in characters that are safe in a header, a URL and a command line. It begins and ends
-/// with a letter or a digit, so that no program takes it for an option and a double click selects all of it.
-///
-/// # Errors
-/// When the operating system has no randomness to give.
-pub fn generate_token() -> Result<Token, getrandom::Error> {
-    use base64::Engine;
-    loop {
-        let mut bits = [0; 30];
-        getrandom::fill(&mut bits)?;
-        let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bits);
-        // One text in sixteen does not; then another is drawn.
-        let is_plain = |text: &str| text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric);
-        if is_plain(&text) {
-            return Ok(Token::parse(&text).unwrap_or_else(|_| unreachable!("the alphabet of base64 is visible ASCII")));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -161,7 +142,6 @@ mod tests {
             assert_eq!(read(&[malformed]), Err(Unauthorized::Malformed), "{malformed}");
         }
     }
-    use crate::config::Strength;
 
     fn check(values: &[&str]) -> Result<(), Unauthorized> {
         let mut headers = HeaderMap::new();
@@ -192,23 +172,5 @@ mod tests {
     #[test]
     fn a_service_without_a_token_is_open() {
         assert!(authenticate(None, &HeaderMap::new(), "/").is_ok());
-    }
-
-    #[test]
-    fn generated_tokens_differ_and_nobody_guesses_them() {
-        let (a, b) = (generate_token().unwrap(), generate_token().unwrap());
-        assert_ne!(a.reveal(), b.reveal());
-        assert_eq!(a.reveal().len(), 40);
-        assert_eq!(a.strength(), Strength::Unguessable);
-    }
-
-    /// One in 64 random texts begins with a hyphen: `--admin-token -CZQw…` was taken for an option `-C`.
-    #[test]
-    fn a_generated_token_is_never_taken_for_an_option() {
-        for _ in 0..2000 {
-            let token = generate_token().unwrap();
-            let (first, last) = (token.reveal().as_bytes()[0], token.reveal().as_bytes()[39]);
-            assert!(first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric(), "{}", token.reveal());
-        }
     }
 }

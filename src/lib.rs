@@ -1,13 +1,30 @@
 //! Bulkhead serves user-written processors, WebAssembly programs, each in its own watertight compartment.
 //!
-//! A request comes in through `front`, is named and judged there, waits its turn in `admission`, and is answered by a
-//! guest of the `sandbox`; `registry` knows which version of which service that guest belongs to. What other hosts answer
-//! goes through `gateway` instead, behind the same front. Dependencies point one way, down this list:
+//! A request comes in through `front`, which finds its service, its caller and its body. `outcome` hands the call to a
+//! version that `registry` knows; it waits its turn in `admission`, and a guest of the `sandbox` answers it. A request for
+//! a service of other hosts goes through `gateway` instead, behind the same front. `admin` and `cli` are for operators.
+//!
+//! Each module uses the modules behind its arrow and no others. They all stand below it, and a test holds this drawing
+//! against the code:
 //!
 //! ```text
-//! cli → serve → front, admin → registry, auth → admission → sandbox
-//!                            → gateway
-//! floor: config, call, coding, discovery, policy, problem, storage, telemetry, shutdown, failpoint
+//! fuzz      → front, sandbox, config
+//! cli       → serve, admin, front, registry, admission, sandbox, storage, call, config
+//! serve     → admin, front, registry, gateway, admission, sandbox, auth, storage, telemetry, config, shutdown
+//! admin     → front, registry, gateway, auth, storage, telemetry, config, incoming, problem, quoted
+//! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, call, coding,
+//!             config, discovery, incoming, threads, failpoint, hex, limit, problem, quoted
+//! outcome   → registry, gateway, refusal, sandbox, telemetry, call, config, threads
+//! registry  → refusal, admission, sandbox, auth, policy, storage, telemetry, call, config, threads, failpoint, hex
+//! gateway   → policy, telemetry, call, config, incoming, threads, limit
+//! refusal   → sandbox, auth, policy, config, incoming, quoted
+//! admission → threads
+//! sandbox   → call, failpoint, hex
+//! auth      → config
+//! policy    → config
+//! storage   → config, failpoint, hex
+//! telemetry → call, threads
+//! call, coding, config, discovery, incoming, threads, failpoint, hex, limit, problem, quoted, shutdown →
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -43,6 +60,9 @@ pub mod cli;
 pub mod failpoint;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod hex;
+#[cfg(test)]
+mod layers;
 mod limit;
 mod problem;
 mod quoted;

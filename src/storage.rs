@@ -37,7 +37,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub use self::artifacts::{Digest, Upload, hex};
+pub use self::artifacts::{Digest, Upload};
 pub use self::audit::Entry;
 pub use self::holder::{holder, note_holder};
 pub use self::manifest::Manifest;
@@ -46,7 +46,6 @@ pub use self::record::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, 
 use self::records::Opened;
 pub use self::records::VERSIONS_KEPT;
 use self::verified::{Verdict, Verified};
-use crate::auth;
 use crate::config::Token;
 use crate::failpoint;
 
@@ -310,7 +309,7 @@ impl Storage {
             Err(error) => return Err(error).doing(|| format!("read {}", path.display())),
         }
         let what = || format!("write {}", path.display());
-        let token = auth::generate_token().map_err(io::Error::other).doing(what)?;
+        let token = Token::generate().map_err(io::Error::other).doing(what)?;
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).doing(what)?;
         io::Write::write_all(&mut file, format!("{}\n", token.reveal()).as_bytes())

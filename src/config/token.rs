@@ -2,6 +2,9 @@
 
 use std::{error, fmt, sync::Arc};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 /// A secret of 1 to 512 visible ASCII characters, which is what fits into a header as it is.
 ///
 /// Deliberately without `PartialEq`, `Display` and `Serialize`: comparing takes constant time and is the business of
@@ -33,6 +36,23 @@ pub enum Strength {
 pub struct BadToken;
 
 impl Token {
+    /// A new token: 240 random bits, in characters that are safe in a header, a URL and a command line. It begins and ends
+    /// with a letter or a digit, so that no program takes it for an option and a double click selects all of it.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        loop {
+            let mut bits = [0; 30];
+            getrandom::fill(&mut bits)?;
+            let text = URL_SAFE_NO_PAD.encode(bits);
+            // One text in sixteen does not; then another is drawn.
+            if text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric) {
+                return Ok(Self(text.into()));
+            }
+        }
+    }
+
     pub const ACCEPTED: &'static str = "1 to 512 visible ASCII characters";
 
     pub fn parse(text: &str) -> Result<Self, BadToken> {
@@ -94,6 +114,24 @@ mod tests {
         let too_long = "x".repeat(513);
         for bad in ["", "a b", "a\t", "tök", "a\u{7f}", &too_long] {
             assert!(Token::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn generated_tokens_differ_and_nobody_guesses_them() {
+        let (a, b) = (Token::generate().unwrap(), Token::generate().unwrap());
+        assert_ne!(a.reveal(), b.reveal());
+        assert_eq!(a.reveal().len(), 40);
+        assert_eq!(a.strength(), Strength::Unguessable);
+    }
+
+    /// One in 64 random texts begins with a hyphen: `--admin-token -CZQw…` was taken for an option `-C`.
+    #[test]
+    fn a_generated_token_is_never_taken_for_an_option() {
+        for _ in 0..2000 {
+            let token = Token::generate().unwrap();
+            let (first, last) = (token.reveal().as_bytes()[0], token.reveal().as_bytes()[39]);
+            assert!(first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric(), "{}", token.reveal());
         }
     }
 }

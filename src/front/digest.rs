@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName};
 use md5::{Digest, Md5};
 
 use crate::coding::snappy;
+use crate::hex::hex;
 use crate::refusal::Refusal;
 
 pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -82,7 +83,6 @@ impl Claim {
             let is_ours = snappy(body).is_some_and(|compressed| md5(&compressed) == self.hash);
             return Ok(if is_ours { Hashed::ItsSnappy } else { Hashed::Unknown });
         }
-        let hex = crate::storage::hex;
         Err(Refusal::BadBody(
             format!(
                 "the body's MD5 is {}, Content-MD5 says {}: it was changed on its way",
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_signed_hash_in_hexadecimal_may_be_that_of_another_form() {
         let body = b"hello hello hello hello hello";
-        let claim = crate::storage::hex(&md5(&snappy(body).unwrap()));
+        let claim = hex(&md5(&snappy(body).unwrap()));
         assert_eq!(check(&claim, body, true), Some(Hashed::ItsSnappy));
         assert_eq!(check(&claim, body, false), None);
         assert_eq!(check(HELLO, body, true), Some(Hashed::Unknown), "another encoder's");

@@ -8,8 +8,9 @@ use super::change::{Progress, Report, Step};
 use super::guest::make;
 use crate::admission::Lanes;
 use crate::config::{ServiceFile, ServiceSpec};
+use crate::hex::hex;
 use crate::sandbox::{Guest, InitializeError, NotTaken, Prepared, Program, Sandbox, Snapshot};
-use crate::storage::{Digest, ModelFile, VersionRecord, hex};
+use crate::storage::{Digest, ModelFile, VersionRecord};
 
 /// Names the image of a service's guests by all that `initialize` can see, so that whatever could make it come out
 /// otherwise asks for another image. `None` where the service wants none.

@@ -117,7 +117,7 @@ fn is_same(a: &Token, b: &Token) -> bool {
 }
 
 fn generated() -> Result<Token, ChangeError> {
-    auth::generate_token().map_err(|error| ChangeError::Internal(format!("no randomness for a token: {error}")))
+    Token::generate().map_err(|error| ChangeError::Internal(format!("no randomness for a token: {error}")))
 }
 
 #[cfg(test)]

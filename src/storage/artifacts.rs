@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use super::record::VersionRecord;
 use super::{Doing, ImageName, StorageError, sync_dir};
 use crate::failpoint;
+use crate::hex::hex;
 
 /// A SHA-256 as 64 lower-case hexadecimal digits; safe as a file name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,15 +52,6 @@ impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
         digest.0
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|b| [b >> 4, b & 15])
-        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
-        .collect()
 }
 
 /// What the names of unfinished uploads begin with.

@@ -8,10 +8,11 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::artifacts::{Digest, READ_ONLY, entries, hex};
+use super::artifacts::{Digest, READ_ONLY, entries};
 use super::record::{ModelFile, VersionRecord};
 use super::{Doing, Storage, StorageError, Verdict, sync_dir};
 use crate::failpoint;
+use crate::hex::hex;
 
 /// The prefix of directories that are being made, or that another one has replaced.
 const UNFINISHED: &str = ".model-";

@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use super::artifacts::{Digest, hex};
+use super::artifacts::Digest;
+use crate::hex::hex;
 
 /// Most files that are remembered. Beyond that, all are forgotten and read again.
 const MOST: usize = 65_536;

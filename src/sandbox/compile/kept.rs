@@ -27,6 +27,7 @@ use wasmtime::component::Component;
 use super::mapped::Mapped;
 use super::{CompileError, Metering};
 use crate::failpoint;
+use crate::hex::hex;
 use crate::sandbox::needs::Needs;
 
 /// What is kept of an image.
@@ -196,7 +197,7 @@ fn map(engine: &Engine, code: &Path) -> wasmtime::Result<Component> {
 fn hash_file(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path)?, &mut HashWriter(&mut hasher))?;
-    Ok(crate::storage::hex(&hasher.finalize()))
+    Ok(hex(&hasher.finalize()))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);
