@@ -19,6 +19,7 @@ mod deploy;
 mod description;
 mod failure;
 mod gateway;
+mod group;
 mod instances;
 mod interrupt;
 mod invoke;
@@ -34,6 +35,7 @@ mod serve;
 mod service_file;
 mod services;
 pub mod test;
+mod time;
 mod token;
 pub mod upload;
 mod usage;
@@ -53,10 +55,10 @@ use crate::sandbox::{self, CompileArgs};
 const HELP: &str = "\
 Exit codes:
     0  done; for `bench`, also that no more requests failed than --fail-above allows
-    1  failed here, or the server or the processor failed (5xx)
-    2  wrong usage: the command line or a service file has mistakes
+    1  failed here, as with a file that cannot be read, or the server or the processor failed (5xx)
+    2  wrong usage: the command line or a service file has mistakes, or the file names what is not there
     3  the server, the service or the processor refused (4xx)
-    4  the server cannot be reached
+    4  the server cannot be reached, or gives no answer
     5  not found (404): no such service, version, instance or path
   130  interrupted (Ctrl-C); what the server has begun goes on
 
@@ -96,7 +98,7 @@ enum Command {
     Token(token::TokenArgs),
     /// List the versions of a service, or make an earlier one current again
     Version(versions::VersionArgs),
-    /// Change what share of the requests a canary gets, make it current, or drop it
+    /// Change what share of the requests a canary gets, make it current, or drop it; or a service's weight in its group
     Release(versions::ReleaseArgs),
     /// Send copies of a service's requests to another one, or end it
     Mirror(mirror::MirrorArgs),

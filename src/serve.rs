@@ -1,6 +1,7 @@
 //! One process: puts the parts together, runs them, and takes them apart in order. A host is here, a gateway without one
 //! in `gateway`.
 
+mod data;
 mod gateway;
 
 use std::io::Write;
@@ -83,6 +84,7 @@ pub fn run(options: ServeOptions) -> Result<()> {
 
 /// Opens the data directory; the error names the process that uses it, if one does.
 fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
+    data::check(data)?;
     let open = if new_database { Storage::begin_anew } else { Storage::open };
     let storage = open(data).map_err(|error| match error.is_in_use() {
         false => error.into(),
@@ -93,6 +95,9 @@ fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
             )
         }
     })?;
+    if new_database {
+        data::tell_of_new_database(data);
+    }
     storage::note_holder(data);
     Ok(storage)
 }

@@ -6,14 +6,14 @@ use serde::Deserialize;
 use super::client::AdminArgs;
 use super::failure::{Exit, Failure};
 use super::screen::Screen;
-use super::services::{NOTHING, read};
+use super::services::{NOTHING, path, read};
 use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The newest first. WHO is what the client said of itself, with its admin token's name and the address it came from.
-A change that was refused is listed with the code of the refusal and its reason; `unchanged` is one that asked for what
-was so already. Values are never listed, only the keys that changed.
+A change that was refused is listed with the code of the refusal and its reason; `unchanged` is one after which
+nothing was different. Values are never listed, only the keys that changed.
 
 Examples:
   bulkhead audit
@@ -54,7 +54,12 @@ struct Entry {
 
 pub(super) fn audit(args: &AuditArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let of = args.name.as_ref().map(|name| format!("&service={name}")).unwrap_or_default();
-    let answer = args.admin.client()?.get(&format!("/api/v1/audit?limit={}{of}", args.limit))?;
+    let client = args.admin.client()?;
+    let answer = client.get(&format!("/api/v1/audit?limit={}{of}", args.limit))?;
+    if let (Some(name), Some([])) = (&args.name, answer["entries"].as_array().map(Vec::as_slice)) {
+        // A deleted service has entries. One without any may be misspelt: then the server names the nearest.
+        client.get(&path(name))?;
+    }
     if screen.is_json() {
         screen.json(&answer)?;
         return Ok(Exit::Ok);

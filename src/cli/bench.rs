@@ -33,6 +33,7 @@ use self::tally::Tally;
 use super::client::AdminArgs;
 use super::failure::{Exit, Failure};
 use super::screen::{Screen, duration};
+use super::time::{span, time};
 use super::{invoke, payload};
 
 const TICK: Duration = Duration::from_millis(200);
@@ -50,7 +51,8 @@ Two ways to load a service:
                     says so.
 
 The load comes from this machine and this process. (EAS's `eascmd bench create|list|…` runs tests in the cloud.)
-Ctrl-C ends a run early; the report is of what there was until then.
+Ctrl-C ends a run early; the report is of what there was until then. In the warm-up there is nothing yet, and the exit
+code is 130.
 
 The exit code is 0 if any request succeeded; with --fail-above, if no larger share of the requests failed. Else it is that
 of what most of those met that failed: 3 for refusals (4xx), 5 for 404, 1 for 5xx, 4 where no answer came. Failed are all
@@ -90,8 +92,9 @@ pub(super) struct BenchArgs {
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Load")]
     timeout: Duration,
-    /// End with an error if a larger share of the requests than this fails, as 1% or 0.1%
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    /// End with an error if a larger share of the requests than this fails, as 0, 0.1% or 5%
+    // A share below zero gets the parser's answer, instead of being taken for an option.
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_hyphen_values = true)]
     fail_above: Option<f64>,
     /// The body: text, @FILE, or - for standard input
     #[arg(short = 'd', long = "body", value_name = "DATA", conflicts_with_all = ["lines", "data_dir"])]
@@ -329,21 +332,30 @@ fn rate(text: &str) -> Result<f64, String> {
 
 /// A percentage, as a share of 1.
 fn share(text: &str) -> Result<f64, String> {
-    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    // Without its sign, 1 might be meant as everything; 0 is nothing either way.
+    let percent = match text {
+        "0" => Some(0.0),
+        text => text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok()),
+    };
     let share = percent.map(|percent| percent / 100.0).filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "expected a percentage from 0% to 100%, as 1% or 0.1%".to_owned())
+    share.ok_or_else(|| "expected a percentage from 0% to 100%, with its sign, as 0%, 0.1% or 5%".to_owned())
 }
 
 fn connections() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=MAX_CONNECTIONS)
 }
 
-fn span(text: &str) -> Result<Duration, String> {
-    let span = humantime::parse_duration(text).map_err(|error| format!("{error}; a time is written 10s, 500ms, 2m"))?;
-    if span <= Duration::from_secs(7 * 86_400) { Ok(span) } else { Err("at most a week".to_owned()) }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn time(text: &str) -> Result<Duration, String> {
-    let time = span(text)?;
-    if time >= Duration::from_millis(1) { Ok(time) } else { Err("at least 1ms".to_owned()) }
+    #[test]
+    fn a_share_is_a_percentage_with_its_sign() {
+        for (text, expected) in [("0", 0.0), ("0%", 0.0), ("5%", 0.05), ("0.1 %", 0.001), ("100%", 1.0)] {
+            assert!((share(text).unwrap() - expected).abs() < 1e-9, "{text}");
+        }
+        for text in ["1", "0.1", "-1%", "-1", "101%", "NaN%", "%", "none", ""] {
+            assert!(share(text).unwrap_err().contains("with its sign, as 0%, 0.1% or 5%"), "{text}");
+        }
+    }
 }

@@ -87,7 +87,8 @@ impl AdminArgs {
         };
         let local = is_loopback(&server);
         let of_the_file = settings.admin_token.filter(|_| written.as_ref() == Some(&server));
-        let token = self.token(local, of_the_file)?;
+        let token = self.token(local, of_the_file);
+        let token = token.map_err(|failure| if local { or_data_listener(&server, failure) } else { failure })?;
         let actor = self.actor.clone().or(settings.actor).unwrap_or_else(settings::user);
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
@@ -130,6 +131,18 @@ impl AdminArgs {
             Ok(token) => checked(token.trim(), &file.display().to_string()),
             Err(cause) => Err(no_token(&format!("no admin token, and `{}` cannot be read: {cause}", file.display()))),
         }
+    }
+}
+
+/// Says that a server on this machine is a data listener, if it is: that weighs more than a token which could not be found.
+fn or_data_listener(server: &str, failure: Failure) -> Failure {
+    let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(CONNECT)).proxy(None).build();
+    let asked = agent(config).get(format!("{server}/api/v1/services")).call();
+    let body = asked.ok().filter(|answer| answer.status() == StatusCode::NOT_FOUND);
+    let body = body.and_then(|answer| answer.into_body().with_config().limit(MAX_EVENT).read_to_vec().ok());
+    match body.map(|body| Problem::from_answer(404, &body)) {
+        Some(problem) if problem.detail.contains("data listener") => Failure::Refused(Box::new(problem)),
+        _ => failure,
     }
 }
 
@@ -261,7 +274,7 @@ impl Client {
         loop {
             let mut line = Vec::new();
             let count = lines.take(MAX_EVENT).read_until(b'\n', &mut line);
-            let count = count.map_err(|error| self.broken_off(&format!("the connection broke: {error}")))?;
+            let count = count.map_err(|error| self.broken_off(&format!("{error}")))?;
             if count == 0 {
                 return Ok(None);
             }
@@ -274,8 +287,7 @@ impl Client {
 
     fn broken_off(&self, cause: &str) -> Failure {
         Failure::Unreachable {
-            server: self.server.clone(),
-            cause: cause.to_owned(),
+            what: format!("the answer of {} broke off: {cause}", self.server),
             hint: Some("the deploy may have gone through; `bulkhead list` shows what is there"),
         }
     }
@@ -310,9 +322,9 @@ impl Client {
     }
 
     fn send(&self, request: Builder, body: SendBody<'_>, patience: Duration) -> Result<Response<Body>, Failure> {
-        let request = request.body(body).map_err(|error| unreachable(&self.server, &error.into()))?;
+        let request = request.body(body).map_err(|error| unreachable(&self.server, patience, &error.into()))?;
         let request = self.agent.configure_request(request).timeout_per_read(Some(patience)).build();
-        self.agent.run(request).map_err(|error| unreachable(&self.server, &error))
+        self.agent.run(request).map_err(|error| unreachable(&self.server, patience, &error))
     }
 
     /// Lets a success through and turns everything else into what the server says about it.
@@ -337,7 +349,7 @@ impl Client {
     fn read(&self, response: Response<Body>) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
         let read = response.into_body().into_reader().take(MAX_ANSWER).read_to_end(&mut body);
-        read.map_err(|error: io::Error| unreachable(&self.server, &error.into()))?;
+        read.map_err(|error: io::Error| unreachable(&self.server, ANSWER, &error.into()))?;
         Ok(body)
     }
 }

@@ -13,7 +13,7 @@ use super::client::{AdminArgs, Client, Event};
 use super::failure::{Exit, Failure};
 use super::interrupt::UnderWay;
 use super::screen::{Screen, duration};
-use super::service_file::{LocalFile, OverrideArgs, read_patch};
+use super::service_file::{LocalFile, OverrideArgs, anchor, read_patch};
 use super::services::read;
 use super::upload::{self, Change, Upload};
 use super::versions::Canary;
@@ -46,9 +46,11 @@ who it was.
 
 Examples:
   bulkhead modify digits -s changes.json
+  bulkhead modify digits -s changes.json -Dmetadata.instance=2
   bulkhead modify digits -Dmetadata.instance=2 -Dmetadata.rpc.keepalive=10000
   bulkhead modify digits -Dprocessor_path=target/digits.wasm
   bulkhead modify digits -Dwarm_up_data_path=null
+  bulkhead modify digits -Dmetadata.instance=2 --if-match $(bulkhead desc digits --json | jq .revision)
   bulkhead modify digits -Dprocessor_path=target/digits.wasm --canary 10")]
 pub(super) struct ModifyArgs {
     /// The service to change
@@ -59,21 +61,22 @@ pub(super) struct ModifyArgs {
     /// release` changes the share, makes the version current, or drops it
     #[arg(long, value_name = "WEIGHT")]
     canary: Option<u64>,
-    /// Change it only if it still has this tag, which `desc --json` shows as `revision`, in quotes [default: the tag that
-    /// it has when the command begins]
-    #[arg(long, value_name = "TAG")]
+    /// Change it only if it still has this revision, as `desc --json` shows it: 16. The admin API's ETag is the same in
+    /// quotes, '"16"', and is taken as well [default: the revision that it has when the command begins]
+    #[arg(long, value_name = "REVISION", value_parser = tag)]
     if_match: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
 }
 
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct ChangeArgs {
     /// A service file with the keys that change; paths in it are relative to it
     #[arg(short = 's', long = "spec", value_name = "FILE")]
     file: Option<PathBuf>,
-    /// One key that changes, by its dotted path; may be repeated; paths are relative to the current directory
+    /// One key that changes, by its dotted path, whatever FILE says of it; may be repeated; paths are relative to the
+    /// current directory
     #[arg(short = 'D', long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
 }
@@ -96,7 +99,7 @@ pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Fai
     local.remark(screen);
     let client = args.admin.client()?;
     let spec = local.file().normalised();
-    let upload = Upload::gather(&spec, local.base(), screen)?;
+    let upload = Upload::gather(&spec, local.base(), screen).map_err(Failure::of_gathering)?;
     upload::send(&client, &upload.artifacts(), screen)?;
     let name = local.file().spec().name().as_str();
     let answer = deploy(&client, name, Method::POST, "/api/v1/services", &upload.body(spec), screen)?;
@@ -113,10 +116,10 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
     let (patch, base) = args.change.read()?;
     let client = args.admin.client()?;
     let path = format!("/api/v1/services/{}", args.name);
-    let seen = check(&client, &path, &patch)?;
+    let Seen { tag, version: before } = check(&client, &path, &patch)?;
     // Whoever else changes the service meanwhile is not overwritten: the server refuses then.
-    let client = client.only_if(args.if_match.clone().or(seen));
-    let change = Change::gather(&patch, &base, screen)?;
+    let client = client.only_if(args.if_match.clone().or(tag));
+    let change = Change::gather(&patch, &base, screen).map_err(Failure::of_gathering)?;
     upload::send(&client, &change.artifacts(), screen)?;
     let mut body = change.body(patch);
     if let Some(weight) = args.canary {
@@ -135,7 +138,7 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
         screen.json(&printed)?;
     } else if deployed.unchanged {
         screen.line(format_args!(
-            "service `{}` stays version {}: everything was so already",
+            "service `{}` stays version {}: nothing was different",
             deployed.name, deployed.version
         ))?;
     } else if let Some(canary) = canary {
@@ -145,6 +148,8 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
             deployed.version,
             canary.told()
         ))?;
+    } else if before == Some(deployed.version) {
+        screen.line(format_args!("service `{}` is changed and stays version {}", deployed.name, deployed.version))?;
     } else {
         screen.line(format_args!("service `{}` is ready as version {}", deployed.name, deployed.version))?;
     }
@@ -154,27 +159,56 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
 impl ChangeArgs {
     /// The change as a patch, and the directory that its paths are relative to.
     fn read(&self) -> Result<(Value, PathBuf), Failure> {
-        match &self.file {
-            Some(file) => read_patch(file),
-            None => {
-                let patch = config::parse_overrides(&self.overrides);
-                let patch =
-                    patch.map_err(|mistakes| Failure::Mistakes { origin: "what -D sets".to_owned(), mistakes })?;
-                Ok((patch, PathBuf::new()))
+        let overrides = config::parse_overrides(&self.overrides);
+        let mut overrides =
+            overrides.map_err(|mistakes| Failure::Mistakes { origin: "what -D sets".to_owned(), mistakes })?;
+        let Some(file) = &self.file else { return Ok((overrides, PathBuf::new())) };
+        let (mut patch, base) = read_patch(file)?;
+        anchor(&mut overrides)?;
+        lay_over(&mut patch, overrides);
+        Ok((patch, base))
+    }
+}
+
+/// Makes one patch of two. Unlike in a merge, null stays: it removes a key of the service.
+fn lay_over(patch: &mut Value, overrides: Value) {
+    match (patch, overrides) {
+        (Value::Object(patch), Value::Object(overrides)) => {
+            for (key, value) in overrides {
+                lay_over(patch.entry(key).or_insert(Value::Null), value);
             }
         }
+        (patch, overrides) => *patch = overrides,
     }
+}
+
+/// A revision as people read it becomes the tag that the admin API makes of it; what is a tag already stays as it is.
+fn tag(text: &str) -> Result<String, String> {
+    match text.parse::<u64>() {
+        Ok(number) => Ok(format!("\"{number}\"")),
+        Err(_) if text.contains('"') || text == "*" => Ok(text.to_owned()),
+        Err(_) => {
+            Err("expected a revision as `desc --json` shows it, such as 16, or \"16\" with its quotes".to_owned())
+        }
+    }
+}
+
+/// What the service was before the change.
+struct Seen {
+    tag: Option<String>,
+    version: Option<u64>,
 }
 
 /// Tries the change on the present service file, so that its mistakes show before anything is uploaded. The server
 /// decides all the same: it may know keys that this program does not, and then the file as a whole cannot be read here.
 ///
-/// Answers the tag of what it has seen.
-fn check(client: &Client, path: &str, patch: &Value) -> Result<Option<String>, Failure> {
+/// Answers what it has seen.
+fn check(client: &Client, path: &str, patch: &Value) -> Result<Seen, Failure> {
     let (present, tag) = client.get_tagged(path)?;
-    let Some(Ok(present)) = present.get("spec").map(ServiceFile::from_value) else { return Ok(tag) };
+    let seen = Seen { tag, version: present["version"].as_u64() };
+    let Some(Ok(present)) = present.get("spec").map(ServiceFile::from_value) else { return Ok(seen) };
     match present.merge(patch) {
-        Ok(_) => Ok(tag),
+        Ok(_) => Ok(seen),
         Err(mistakes) => Err(Failure::Mistakes { origin: "the changed service file".to_owned(), mistakes }),
     }
 }

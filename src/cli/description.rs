@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::instances::LastFault;
+use super::instances::{LastFault, ready};
 use super::mirror::Mirror;
 use super::screen::Screen;
 use super::services::{NOTHING, capitalised, part};
 use super::versions::Canary;
-use crate::config::{ServiceFile, ServiceSpec};
+use crate::config::ServiceFile;
 
 #[derive(Deserialize)]
 pub(super) struct Description {
@@ -70,9 +70,11 @@ struct Artifact {
 #[derive(Deserialize)]
 struct Instance {
     index: u64,
-    #[serde(default)]
-    state: String,
     workers: u64,
+    #[serde(default)]
+    stalled: u64,
+    #[serde(default)]
+    blocked: u64,
     busy: u64,
     queued: u64,
     max_queue_size: u64,
@@ -90,12 +92,15 @@ impl Description {
         let (group, weight) = part(self.group, self.weight, &self.traffic_state);
         let file = ServiceFile::from_value(&self.spec).ok();
         let spec = file.as_ref().map(ServiceFile::spec);
-        let total = spec.map_or(self.instances.len(), ServiceSpec::instances);
-        let running = self.instances.iter().filter(|instance| instance.state != "degraded").count();
+        // A canary has instances of its own, which the service file of the current version does not count.
+        let of_canary = self.instances.iter().filter(|instance| instance.version.is_some_and(|of| of != self.version));
+        let total = spec.map_or(self.instances.len(), |spec| spec.instances() + of_canary.count());
+        let running = self.instances.iter().filter(|instance| instance.takes_requests()).count();
+        let is_blocked = self.state == "running" && running == 0 && !self.instances.is_empty();
         let memory = spec.map(|spec| format!("{} MiB a worker", spec.sandbox().memory_bytes >> 20));
         let digest = self.processor.sha256.get(..12).unwrap_or(&self.processor.sha256);
         let mut rows = vec![
-            ("Status", capitalised(&self.state)),
+            ("Status", if is_blocked { "Degraded".to_owned() } else { capitalised(&self.state) }),
             ("ServiceName", self.name),
             ("Region", nothing()),
             ("CreateTime", self.created_at),
@@ -163,6 +168,10 @@ impl Snapshot {
 }
 
 impl Instance {
+    fn takes_requests(&self) -> bool {
+        ready(self.workers, self.stalled, self.blocked) > 0
+    }
+
     fn cells(self) -> [String; 7] {
         let nothing = || NOTHING.to_owned();
         [

@@ -47,10 +47,12 @@ pub(crate) enum Failure {
     },
     /// The server answered, and the answer is no.
     Refused(Box<Problem>),
+    /// What was named is not there, as the server's other answers show.
+    Missing(String),
     /// No answer came.
     Unreachable {
-        server: String,
-        cause: String,
+        /// A whole sentence: a server that is not there is another matter than one that is too slow.
+        what: String,
         hint: Option<&'static str>,
     },
     /// Standard output or error cannot be written.
@@ -69,14 +71,27 @@ impl Failure {
         Self::Mistakes { origin: format!("`{}`", path.display()), mistakes }
     }
 
+    /// What a service file names is wrong, unless the system or the network failed: that is no mistake in the file.
+    pub(super) fn of_gathering(error: anyhow::Error) -> Self {
+        let is_outside =
+            |cause: &(dyn std::error::Error + 'static)| cause.is::<io::Error>() || cause.is::<ureq::Error>();
+        match error.chain().any(is_outside) {
+            true => Self::Failed(error),
+            false => Self::Usage(format!("{error:#}")),
+        }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Mistakes { .. } => Exit::Usage,
+            // The server has found what would have been found here, had this program known as much.
+            Self::Refused(problem) if problem.code == "invalid_service_file" => Exit::Usage,
             Self::Refused(problem) => match Exit::of_status(problem.status) {
                 Exit::Ok => Exit::Failed,
                 exit => exit,
             },
             Self::Unreachable { .. } => Exit::Unreachable,
+            Self::Missing(_) => Exit::NotFound,
             // Whoever reads us has read enough (`bulkhead list | head -1`); that is no failure.
             Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Output(_) | Self::Failed(_) => Exit::Failed,
@@ -101,15 +116,15 @@ impl Failure {
 impl Display for Failure {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) => f.write_str(message),
+            Self::Usage(message) | Self::Missing(message) => f.write_str(message),
             Self::Mistakes { origin, mistakes } => {
                 let count = mistakes.len();
                 write!(f, "{count} mistake{} in {origin}", if count == 1 { "" } else { "s" })?;
                 mistakes.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
             }
             Self::Refused(problem) => problem.fmt(f),
-            Self::Unreachable { server, cause, hint } => {
-                write!(f, "cannot reach {server}: {cause}")?;
+            Self::Unreachable { what, hint } => {
+                f.write_str(what)?;
                 match hint {
                     Some(hint) => write!(f, "\nhint: {hint}"),
                     None => Ok(()),

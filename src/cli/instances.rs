@@ -93,14 +93,21 @@ impl LastFault {
 
 pub(super) fn workers(args: &WorkersArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let name = args.service.name();
-    let answer = args.service.client()?.get(&format!("{}/instances", path(name)))?;
+    let client = args.service.client()?;
+    let answer = client.get(&format!("{}/instances", path(name)))?;
     if screen.is_json() {
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
     let Instances { instances } = read(answer)?;
     if instances.is_empty() {
-        screen.note(format_args!("no instance of `{name}` is running"));
+        let service = client.get(&path(name))?;
+        let text = |key: &str| service[key].as_str().unwrap_or_default().to_owned();
+        let why = match text("message") {
+            message if message.is_empty() => String::new(),
+            message => format!(": {message}"),
+        };
+        screen.note(format_args!("no instance of `{name}` is running: the service is {}{why}", text("state")));
         return Ok(Exit::Ok);
     }
     let header = [
@@ -123,10 +130,19 @@ pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> R
     // All are looked at before the first is touched.
     let indices: Vec<u64> = args.instances.iter().map(|text| index(&args.name, text)).collect::<Result<_, _>>()?;
     let client = args.admin.client()?;
+    let there: Instances = read(client.get(&format!("{}/instances", path(&args.name)))?)?;
+    let is_missing = |index: &&u64| !there.instances.iter().any(|instance| instance.index == **index);
+    if let Some(missing) = indices.iter().find(is_missing) {
+        let (name, count) = (&args.name, there.instances.len());
+        return Err(Failure::Missing(format!(
+            "there is no instance `{name}-{missing}`; the service has {count}, counted from 0\nnothing was replaced"
+        )));
+    }
     let mut answer = Value::Null;
     let _under_way = UnderWay::say("the replacement", args.name.as_str(), screen);
-    for index in indices {
-        answer = client.post(&format!("{}/instances/{index}/restart", path(&args.name)))?;
+    for (done, index) in indices.iter().enumerate() {
+        let replaced = client.post(&format!("{}/instances/{index}/restart", path(&args.name)));
+        answer = replaced.map_err(|failure| args.broken_off(failure, &indices, done))?;
         if !screen.is_json() {
             screen.line(format_args!("instance `{}-{index}` has been replaced", args.name))?;
         }
@@ -135,6 +151,26 @@ pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> R
         screen.json(&answer)?;
     }
     Ok(Exit::Ok)
+}
+
+impl DeleteWorkersArgs {
+    /// The failure with what had been done until then, where that is not nothing.
+    fn broken_off(&self, failure: Failure, indices: &[u64], done: usize) -> Failure {
+        let names = |indices: &[u64]| {
+            let names: Vec<_> = indices.iter().map(|index| format!("`{}-{index}`", self.name)).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        let (replaced, left) = indices.split_at(done);
+        let told = format!("replaced before that: {}; not replaced: {}", names(replaced), names(left));
+        match failure {
+            Failure::Refused(mut problem) => {
+                problem.detail = format!("{}; {told}", problem.detail);
+                Failure::Refused(problem)
+            }
+            Failure::Unreachable { what, hint } => Failure::Unreachable { what: format!("{what}; {told}"), hint },
+            other => other,
+        }
+    }
 }
 
 pub(super) fn restart(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -153,10 +189,14 @@ fn index(service: &ServiceName, text: &str) -> Result<u64, Failure> {
     })
 }
 
+/// The workers that have a guest; an instance without any takes no requests.
+pub(super) fn ready(workers: u64, stalled: u64, blocked: u64) -> u64 {
+    workers.saturating_sub(stalled.max(blocked))
+}
+
 impl Instance {
     fn cells(self, service: &ServiceName) -> [String; 10] {
-        let without_guest = self.stalled.max(self.blocked).min(self.workers);
-        let ready = format!("[{}/{}]", self.workers - without_guest, self.workers);
+        let ready = format!("[{}/{}]", ready(self.workers, self.stalled, self.blocked), self.workers);
         let blocked_by = self.crashes.last().map(|crash| format!("blocked: {}", crash.error));
         let last_kind = self.last_fault.as_ref().map(|fault| fault.kind.clone());
         let nothing = || NOTHING.to_owned();

@@ -13,7 +13,8 @@ use super::client::{AdminArgs, agent, is_loopback, unreachable};
 use super::failure::{Exit, Failure};
 use super::payload;
 use super::screen::{Screen, duration};
-use super::services;
+use super::time::time;
+use super::{group, services};
 use crate::config::ServiceName;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -50,8 +51,8 @@ pub(super) struct InvokeArgs {
     #[arg(short, long)]
     include: bool,
     /// How long to wait for the answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    timeout: u64,
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    timeout: Duration,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -74,7 +75,8 @@ pub(super) fn invoke(args: &InvokeArgs, screen: &mut Screen) -> Result<Exit, Fai
 
 /// The address of a service, and its token if it has one.
 pub(super) fn locate(admin: &AdminArgs, name: &ServiceName) -> Result<(String, Option<String>), Failure> {
-    let service = admin.client()?.get(&services::path(name))?;
+    let client = admin.client()?;
+    let service = client.get(&services::path(name)).map_err(|failure| group::or_group(&client, name, failure))?;
     let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
     let url = text("url").ok_or_else(|| anyhow::anyhow!("the server does not say where `{name}` is"))?;
     Ok((url, text("token")))
@@ -104,7 +106,9 @@ impl InvokeArgs {
             Some(body) => request.body(body).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
             None => request.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
         };
-        response.and_then(|response| Answer::read(response, begin)).map_err(|error| unreachable(url, &error))
+        response
+            .and_then(|response| Answer::read(response, begin))
+            .map_err(|error| unreachable(url, self.timeout, &error))
     }
 
     fn fill(&self, headers: &mut HeaderMap, token: Option<&str>, body: Option<&[u8]>) -> Result<(), Failure> {
@@ -132,7 +136,7 @@ impl InvokeArgs {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(Duration::from_secs(self.timeout)))
+            .timeout_global(Some(self.timeout))
             .user_agent(concat!("bulkhead/", env!("CARGO_PKG_VERSION")));
         if is_loopback(url) {
             config = config.proxy(None);

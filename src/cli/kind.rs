@@ -8,6 +8,8 @@ use super::failure::Failure;
 
 /// Bytes at the start of a file that identify it; a tar archive has its mark after the name of its first file.
 const HEAD: usize = 512;
+/// Characters of a line that a message shows.
+const LINE: usize = 40;
 /// Most bytes that are read; no settings file is nearly as large.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -26,10 +28,28 @@ pub(super) fn read_text(path: &Path, role: &str) -> Result<String, Failure> {
     if let Some(what) = kind(&bytes[..bytes.len().min(HEAD)], path) {
         return Err(Failure::Usage(format!("`{shown}` is {what}: {}", instead(role))));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Failure::Usage(format!("`{shown}` is not text: byte {at} is not UTF-8; {role} is a file of JSON"))
-    })
+    })?;
+    match other_text(&text) {
+        Some(what) => Err(Failure::Usage(format!("`{shown}` {what}; {role} is a file of JSON, as {{\"name\": …}}"))),
+        None => Ok(text),
+    }
+}
+
+/// What a text is that does not begin as an object or a list of JSON does, which every settings file is.
+fn other_text(text: &str) -> Option<String> {
+    let first = text.trim_start_matches('\u{feff}').lines().map(str::trim).find(|line| !line.is_empty());
+    let Some(first) = first else { return Some("is empty".to_owned()) };
+    if first.starts_with(['{', '[']) {
+        return None;
+    }
+    let key = |(key, value): (&str, &str)| !key.contains(['"', ' ']) && (value.is_empty() || value.starts_with(' '));
+    let is_yaml = first.starts_with("---") || first.starts_with("- ") || first.split_once(':').is_some_and(key);
+    let what = if is_yaml { "is YAML: it" } else { "is not JSON: it" };
+    let shown: String = first.chars().take(LINE).collect();
+    Some(format!("{what} begins with `{shown}`"))
 }
 
 fn instead(role: &str) -> String {
@@ -92,6 +112,22 @@ mod tests {
             assert!(said.contains(what) && said.contains("bulkhead new"), "{said}");
         }
         assert!(refused("latin1.json", b"{\"name\": \"\xe9\"}").contains("byte 10 is not UTF-8"));
+    }
+
+    #[test]
+    fn a_text_that_is_no_json_is_shown_by_its_beginning() {
+        for (text, what) in [
+            ("name: echo\nprocessor_path: echo.wasm\n", "s` is YAML: it begins with `name: echo`; the service file is"),
+            ("\n---\nname: echo", "is YAML: it begins with `---`"),
+            ("<service/>", "is not JSON: it begins with `<service/>`"),
+            ("name = \"echo\"", "is not JSON: it begins with `name = \"echo\"`"),
+            (" \n", "is empty; the service file is a file of JSON"),
+        ] {
+            let said = refused("s", text.as_bytes());
+            assert!(said.contains(what), "{said}");
+        }
+        assert_eq!(other_text("\n {}"), None);
+        assert_eq!(other_text("[]"), None);
     }
 
     #[test]

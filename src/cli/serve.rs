@@ -23,8 +23,8 @@ pub(super) struct ServeArgs {
     /// Where services, their files and the admin token are kept
     #[arg(long, value_name = "DIR", env = "BULKHEAD_DATA", default_value = "./bulkhead-data")]
     data: PathBuf,
-    /// Start with a new, empty database if the one in DIR is gone but files of services are still there; it knows none
-    /// of the services
+    /// Start with a new, empty database if the one in DIR is gone but files of services are still there. It knows none of
+    /// the services, so their files are removed: compiled code and unpacked models at once, uploads after a while
     #[arg(long)]
     new_database: bool,
     /// Forward requests for names that are no services here, as this file says (see `bulkhead gateway --help`)

@@ -34,16 +34,21 @@ impl OverrideArgs {
         }
         let wrong = |mistakes| Failure::Mistakes { origin: "what -D sets".to_owned(), mistakes };
         let mut patch = config::parse_overrides(&self.overrides).map_err(wrong)?;
-        for key in ["processor_path", "model_path", "warm_up_data_path"] {
-            // Beside the file these would be looked for where it lies.
-            if let Some(Value::String(path)) = patch.get_mut(key)
-                && is_relative(path)
-            {
-                *path = std::path::absolute(&path).context("there is no current directory")?.display().to_string();
-            }
-        }
+        anchor(&mut patch)?;
         file.overridden(&patch).map_err(wrong)
     }
+}
+
+/// Makes the paths of a patch absolute: beside a file, they would be looked for where that lies.
+pub(super) fn anchor(patch: &mut Value) -> Result<(), Failure> {
+    for key in ["processor_path", "model_path", "warm_up_data_path"] {
+        if let Some(Value::String(path)) = patch.get_mut(key)
+            && is_relative(path)
+        {
+            *path = std::path::absolute(&path).context("there is no current directory")?.display().to_string();
+        }
+    }
+    Ok(())
 }
 
 /// Whether it is a path on this machine that depends on where one stands.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::{AdminArgs, Client};
 use super::description::Description;
 use super::failure::{Exit, Failure};
+use super::group;
 use super::interrupt::UnderWay;
 use super::screen::Screen;
 use crate::config::ServiceName;
@@ -110,23 +111,27 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
 }
 
 impl ListArgs {
-    /// All pages, one after the other.
     fn services(&self) -> Result<Vec<Value>, Failure> {
         let client = self.admin.client()?;
         let state = self.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();
         let prefix = self.prefix.as_ref().map(|prefix| format!("&prefix={prefix}")).unwrap_or_default();
-        let mut services = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let mut page = client.get(&format!("/api/v1/services?limit={PAGE}{prefix}{state}{cursor}"))?;
-            match page["services"].take() {
-                Value::Array(rows) => services.extend(rows),
-                _ => return Err(anyhow::anyhow!("the server's answer has no services in it").into()),
-            }
-            match page["next"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return Ok(services),
-            }
+        all(&client, &format!("{prefix}{state}"))
+    }
+}
+
+/// The services that a query selects: all pages, one after the other.
+pub(super) fn all(client: &Client, query: &str) -> Result<Vec<Value>, Failure> {
+    let mut services = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mut page = client.get(&format!("/api/v1/services?limit={PAGE}{query}{cursor}"))?;
+        match page["services"].take() {
+            Value::Array(rows) => services.extend(rows),
+            _ => return Err(anyhow::anyhow!("the server's answer has no services in it").into()),
+        }
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(services),
         }
     }
 }
@@ -159,7 +164,8 @@ impl Row {
 }
 
 pub(super) fn desc(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    let answer = args.admin.client()?.get(&path(&args.name))?;
+    let client = args.admin.client()?;
+    let answer = client.get(&path(&args.name)).map_err(|failure| group::or_group(&client, &args.name, failure))?;
     if screen.is_json() {
         screen.json(&answer)?;
         return Ok(Exit::Ok);

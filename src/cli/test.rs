@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
 use super::payload;
+use super::problem::Problem;
 use super::screen::{Screen, duration};
 use super::service_file::{LocalFile, OverrideArgs};
 use super::upload::Upload;
+use crate::sandbox::{CompileError, InitializeError, PrepareError};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -68,11 +70,11 @@ pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure
     let local = LocalFile::read(&args.file, &args.overrides)?;
     local.remark(screen);
     let requests = args.requests()?;
-    let upload = Upload::gather(&local.file().normalised(), local.base(), screen)?;
+    let upload = Upload::gather(&local.file().normalised(), local.base(), screen).map_err(Failure::of_gathering)?;
     let spinner = screen.spinner("running", "");
     let answers = run::run_once(local.file(), &upload, requests);
     spinner.finish_and_clear();
-    let answers = answers?;
+    let answers = answers.map_err(of_running)?;
 
     if screen.is_json() {
         screen.json(&answers.iter().map(LocalAnswer::to_json).collect::<Vec<_>>())?;
@@ -84,6 +86,20 @@ pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure
     // The exit code that `invoke` would have for the first call without success.
     let ends = answers.iter().map(|answer| Exit::of_status(answer.status));
     Ok(ends.into_iter().find(|exit| *exit != Exit::Ok).unwrap_or(Exit::Ok))
+}
+
+/// A processor that a server would refuse is refused here, too, with the same code for scripts.
+fn of_running(error: anyhow::Error) -> Failure {
+    let is_own = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(PrepareError::Compile(CompileError::Io(_)) | PrepareError::Engine(_)), _) => true,
+        (Some(_), _) => false,
+        (None, cause) => cause.is_none_or(|cause| matches!(cause, InitializeError::Host(_))),
+    };
+    if is_own {
+        return error.into();
+    }
+    let (status, code) = (400, "processor_refused".to_owned());
+    Failure::Refused(Box::new(Problem { status, code, detail: format!("{error:#}"), ..Problem::default() }))
 }
 
 impl TestArgs {

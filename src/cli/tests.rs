@@ -153,10 +153,23 @@ fn the_token_comes_from_a_data_directory_if_nobody_gives_it() {
 
     fs::write(data.path().join("admin.token"), format!("{SECRET}\n")).unwrap();
     assert_eq!(list(&data).exit, Exit::Ok);
-    assert_eq!(mock.seen()[0].header("authorization"), Some(&*format!("Bearer {SECRET}")));
+    assert_eq!(mock.seen().pop().unwrap().header("authorization"), Some(&*format!("Bearer {SECRET}")));
 
     fs::write(data.path().join("admin.token"), format!("{SECRET}\nX-Other: {SECRET}\n")).unwrap();
     assert_eq!(list(&data).exit, Exit::Usage);
+}
+
+#[test]
+fn a_data_listener_is_told_from_the_admin_one_without_a_token() {
+    let mock = Mock::start(|_| {
+        let mut problem = problem(404, "not_found");
+        problem["detail"] = json!("there is nothing at this path; this is the data listener");
+        Reply::problem(404, &problem)
+    });
+    let none = tempfile::tempdir().unwrap();
+    let ran = bulkhead(&["list", "--admin", &mock.url, "--data", none.path().to_str().unwrap()]);
+    assert!(ran.exit == Exit::NotFound && ran.err.contains("this is the data listener"), "{}", ran.err);
+    assert_eq!(mock.seen()[0].header("authorization"), None);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use ureq::http::Method;
 use super::client::AdminArgs;
 use super::deploy::deploy;
 use super::failure::{Exit, Failure};
+use super::group;
 use super::screen::Screen;
 use super::services::{path, read};
 use crate::config::ServiceName;
@@ -38,7 +39,7 @@ A canary is deployed with `bulkhead modify NAME … --canary WEIGHT`; its weight
 version, and the old one ends with the requests that it has begun.
 
 Without a canary the weight is the service's in its group (`metadata.group`), 0 to 1000: /api/predict/GROUP shares its
-requests among the members that run by their weights. A standalone member is called by its own name alone.
+requests among the members that run by their weights, so that weights 20 and 100 are a sixth and the rest. A standalone member is called by its own name alone.
 
 Examples:
   bulkhead modify digits -Dprocessor_path=target/digits.wasm --canary 10
@@ -47,7 +48,7 @@ Examples:
   bulkhead release digits --abort
   bulkhead release digits-new --weight 20 --traffic-state grouping")]
 pub(super) struct ReleaseArgs {
-    /// The service
+    /// The service that has the canary, or the member of a group; not the group
     name: ServiceName,
     #[command(flatten)]
     share: ShareArgs,
@@ -141,7 +142,9 @@ pub(super) fn release(args: &ReleaseArgs, screen: &mut Screen) -> Result<Exit, F
         body["traffic_state"] = state.as_str().into();
     }
     let target = format!("{}/release", path(&args.name));
-    let answer = deploy(&args.admin.client()?, args.name.as_str(), Method::POST, &target, &body, screen)?;
+    let client = args.admin.client()?;
+    let answer = deploy(&client, args.name.as_str(), Method::POST, &target, &body, screen)
+        .map_err(|failure| group::or_group(&client, &args.name, failure))?;
     told(&args.name, answer, screen)
 }
 

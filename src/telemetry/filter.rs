@@ -15,6 +15,24 @@ const REQUEST: &str = "request";
 /// The target of libraries that use the `log` crate: see [`super::library`].
 pub(super) const LIBRARY: &str = "library";
 
+/// Libraries in the host that write lines, by the beginnings of their targets. A name that is none of these, nor one of
+/// the host's own targets, selects nothing.
+const LIBRARIES: [&str; 13] = [
+    "cranelift",
+    "h2",
+    "hyper",
+    "mio",
+    "pulley_interpreter",
+    "redb",
+    "regalloc2",
+    "rustls",
+    "tokio",
+    "ureq",
+    "wasmtime",
+    "wit_component",
+    "wit_parser",
+];
+
 /// The lines that are wanted.
 #[derive(Clone)]
 pub(super) struct Filter {
@@ -42,7 +60,7 @@ impl Filter {
             match part.split_once('=') {
                 None => own = level(part)?,
                 Some(("", _)) => return Err(format!("{part:?} names no target; expected TARGET=LEVEL")),
-                Some((target, wanted)) => named.push((target, level(wanted)?)),
+                Some((target, wanted)) => named.push((known(target.trim())?, level(wanted)?)),
             }
         }
         let libraries = own.min(LevelFilter::WARN);
@@ -70,6 +88,23 @@ impl Filter {
     pub(super) fn of_libraries(&self) -> LevelFilter {
         self.of_libraries
     }
+}
+
+/// Refuses a target that no line has: a slip would show only in lines that are missing, or too many.
+fn known(target: &str) -> Result<&str, String> {
+    let head = target.split("::").next().unwrap_or_default();
+    let is_library = LIBRARIES.iter().any(|library| head == *library || head.starts_with(&format!("{library}_")));
+    if OURS.contains(&head) || head == LIBRARY || is_library {
+        return Ok(target);
+    }
+    let all = OURS.into_iter().chain([LIBRARY]).chain(LIBRARIES);
+    let nearest = all.min_by_key(|known| strsim::damerau_levenshtein(head, known)).unwrap_or_default();
+    Err(format!(
+        "no line has the target {target:?}; the nearest is {nearest:?}. Known are {}, parts of them such as \
+         bulkhead::registry, and the libraries {}",
+        OURS.join(", "),
+        LIBRARIES.join(", ")
+    ))
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
@@ -117,6 +152,22 @@ mod tests {
         assert_eq!(named.of_libraries(), LevelFilter::DEBUG);
         assert_eq!(filter("off").of_libraries(), LevelFilter::OFF);
         assert_eq!(filter("error").of_libraries(), LevelFilter::ERROR);
+    }
+
+    #[test]
+    fn a_target_that_no_line_has_is_refused_with_the_nearest() {
+        for (text, asked, nearest) in [
+            ("info,reqest=off", "reqest", "request"),
+            ("requests=off", "requests", "request"),
+            ("wasmtine::runtime=debug", "wasmtine::runtime", "wasmtime"),
+            ("bulkheads::registry=debug", "bulkheads::registry", "bulkhead"),
+        ] {
+            let why = Filter::parse(text).err().unwrap();
+            assert!(why.contains(&format!("{asked:?}; the nearest is {nearest:?}")), "{why}");
+        }
+        for text in ["bulkhead::registry=debug", "cranelift_codegen=info", "library=info", "hyper::proto=trace"] {
+            assert!(Filter::parse(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

@@ -72,6 +72,37 @@ fn mistakes_have_exit_codes_and_reasons() {
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Otherwise a pipeline that tests first learns something else than one that creates at once.
+#[test]
+fn a_processor_that_is_refused_ends_test_as_it_ends_create() {
+    let host = TestHost::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = project(dir.path(), "faults", "faults", json!({"model_config": {"initialize": "fail"}}));
+    fs::write(dir.path().join("broken.wasm"), b"\0asm\x0d\0\x01\0broken").unwrap();
+    let broken = dir.path().join("broken.json");
+    fs::write(&broken, r#"{"name": "broken", "processor_path": "broken.wasm"}"#).unwrap();
+    for (file, why) in [(&file, "initialize failed"), (&broken, "not a usable component")] {
+        for (host, command) in [(Some(&host), "create"), (None, "test")] {
+            let output = bulkhead(host, &[command, text(file)]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.code() == Some(3) && said.contains(why), "{command}: {said}");
+        }
+    }
+}
+
+/// Whoever begins anew should read in the log what becomes of the files that are there.
+#[test]
+fn a_new_database_is_told_in_the_log() {
+    let mut host = TestHost::start();
+    host.deploy("echo", "echo", json!({}));
+    crate::host::terminate(host.pid());
+    assert!(host.end().success());
+    fs::remove_file(host.dir().join("data/bulkhead.redb")).unwrap();
+    let host = host.restart_with_args(&["--new-database"]);
+    let log = fs::read_to_string(host.end_and_keep().path().join("log")).unwrap();
+    assert!(log.contains("began with a new, empty database") && log.contains("uploads=1 "), "{log}");
+}
+
 #[test]
 fn a_service_file_is_tested_without_a_server() {
     let dir = tempfile::tempdir().unwrap();
@@ -386,7 +417,7 @@ fn a_modify_that_changes_nothing_says_so() {
     let file = project(dir.path(), "mine", "echo", json!({"metadata": {"rpc": {"worker_threads": 2}}}));
     ok(Some(&host), &["create", text(&file)]);
     let same = ok(Some(&host), &["modify", "mine", "-s", text(&file)]);
-    assert_eq!(same, "service `mine` stays version 1: everything was so already\n");
+    assert_eq!(same, "service `mine` stays version 1: nothing was different\n");
     let same: Value =
         serde_json::from_str(&ok(Some(&host), &["modify", "mine", "-Dmetadata.instance=1", "--json"])).unwrap();
     assert_eq!((&same["version"], &same["unchanged"]), (&json!(1), &json!(true)), "{same}");

@@ -96,7 +96,7 @@ pub(super) fn resolve(url: &str) -> Result<(Uri, SocketAddr), Failure> {
     }
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let port = uri.port_u16().unwrap_or(80);
-    let unreachable = |cause: String| Failure::Unreachable { server: url.to_owned(), cause, hint: None };
+    let unreachable = |cause: String| Failure::Unreachable { what: format!("cannot reach {url}: {cause}"), hint: None };
     let mut found = (host, port).to_socket_addrs().map_err(|error| unreachable(error.to_string()))?;
     let address = found.next().ok_or_else(|| unreachable("its name has no address".to_owned()))?;
     Ok((uri, address))

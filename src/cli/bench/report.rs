@@ -65,6 +65,10 @@ impl Report<'_> {
 
     /// The exit code: success, or the most frequent kind of failure.
     pub(super) fn exit(&self) -> Exit {
+        // Whoever interrupts the warm-up has measured nothing, which is neither success nor a server that fails.
+        if self.was_stopped && self.due() == 0 {
+            return Exit::Interrupted;
+        }
         if !self.has_failed() {
             return Exit::Ok;
         }
@@ -306,6 +310,11 @@ mod tests {
         assert_eq!(report(&plan, &tally(&[450, 450, 503])).exit(), Exit::Refused);
         assert_eq!(report(&plan, &tally(&[500])).exit(), Exit::Failed);
         assert_eq!(report(&plan, &tally(&[])).exit(), Exit::Unreachable);
+        for (statuses, exit) in [(&[][..], Exit::Interrupted), (&[200], Exit::Ok)] {
+            let tally = tally(statuses);
+            let stopped = Report { was_stopped: true, ..report(&plan, &tally) };
+            assert_eq!(stopped.exit(), exit, "interrupted in the warm-up, and after it");
+        }
     }
 
     #[test]

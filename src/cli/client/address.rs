@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use ureq::Timeout;
 use ureq::http::Uri;
 
 use super::connector::is_end;
@@ -38,23 +40,36 @@ pub(crate) fn is_loopback(url: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Says in words why no answer came.
-pub(crate) fn unreachable(server: &str, error: &ureq::Error) -> Failure {
+/// Says in words why no answer came; `patience` is how long it was waited for.
+pub(crate) fn unreachable(server: &str, patience: Duration, error: &ureq::Error) -> Failure {
     if let ureq::Error::Http(_) | ureq::Error::BadUri(_) = error {
         return Failure::Usage(format!("`{server}` cannot be asked: {error}"));
     }
+    let cannot_reach = |cause: &str| format!("cannot reach {server}: {cause}");
     let refused = matches!(error, ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused);
-    let hint = (refused && is_loopback(server)).then_some("is `bulkhead serve` running?");
-    let cause = match error {
-        ureq::Error::Io(_) if refused => "connection refused".to_owned(),
-        ureq::Error::Io(cause) if is_end(cause) => "it closed the connection before it had answered".to_owned(),
-        ureq::Error::Io(cause) => cause.to_string(),
-        ureq::Error::Timeout(timeout) => format!("no answer in time ({timeout})"),
-        ureq::Error::HostNotFound => "no such host".to_owned(),
-        ureq::Error::Protocol(cause) => format!("it does not speak HTTP as expected: {cause}"),
-        other => other.to_string(),
+    let plain = server.starts_with("https://") && is_no_tls(error);
+    let hint = match () {
+        () if refused && is_loopback(server) => Some("is `bulkhead serve` running?"),
+        () if plain => Some("try http:// instead of https://"),
+        () => None,
     };
-    Failure::Unreachable { server: server.to_owned(), cause, hint }
+    let what = match error {
+        _ if plain => format!("{server} does not speak TLS"),
+        ureq::Error::Io(_) if refused => cannot_reach("connection refused"),
+        ureq::Error::Io(cause) if is_end(cause) => format!("{server} closed the connection before it had answered"),
+        ureq::Error::Io(cause) => cannot_reach(&cause.to_string()),
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => cannot_reach("no connection in time"),
+        ureq::Error::Timeout(_) => format!("no answer from {server} within {}", humantime::format_duration(patience)),
+        ureq::Error::HostNotFound => cannot_reach("no such host"),
+        ureq::Error::Protocol(cause) => format!("{server} does not speak HTTP as expected: {cause}"),
+        other => cannot_reach(&other.to_string()),
+    };
+    Failure::Unreachable { what, hint }
+}
+
+/// Whether the first bytes of the answer were not of TLS; the library has no kind of its own for that.
+fn is_no_tls(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Io(_) | ureq::Error::Rustls(_)) && error.to_string().contains("InvalidContentType")
 }
 
 #[cfg(test)]

@@ -131,6 +131,13 @@ fn refusals_are_told_by_status_and_code_and_a_run_without_success_fails() {
     assert!(page.contains("450 queue_full") && page.contains("</html>"));
 }
 
+/// Taken for an option, it would be called an unexpected argument.
+#[test]
+fn a_share_below_zero_is_told_what_a_share_is() {
+    let ran = bulkhead(&["bench", "http://127.0.0.1:1/", "--fail-above", "-1%"]);
+    assert!(ran.exit == Exit::Usage && ran.err.contains("expected a percentage"), "{}", ran.err);
+}
+
 #[test]
 fn nobody_there_is_unreachable() {
     let (_kept, gone) = nobody();
@@ -163,7 +170,7 @@ fn wrong_usage_is_told_before_anything_is_sent() {
         (&["--rate", "0"][..], "0.001 to 10000000"),
         (&["--rate", "5", "-c", "2"], "cannot be used with"),
         (&["--poisson"], "--rate"),
-        (&["--duration", "soon"], "a time is written"),
+        (&["--duration", "soon"], "expected seconds, or a number with a unit"),
         (&["--duration", "5s", "-n", "5"], "cannot be used with"),
         (&["-c", "0"], "1..=10000"),
         (&["--html", "/nowhere/at/all.html"], "cannot write"),

@@ -53,6 +53,64 @@ fn invoke_calls_as_a_caller_would() {
     assert_eq!(mock.seen().pop().unwrap().header("authorization"), Some("other"));
 }
 
+#[test]
+fn invoke_waits_as_long_as_it_is_told_and_says_so() {
+    let mock = with_service(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        Reply::status(200)
+    });
+    for (time, told) in [("50ms", "50ms"), ("100ms", "100ms")] {
+        let ran = admin(&mock, &["invoke", "echo", "-d", "x", "--timeout", time]);
+        let expected = format!("error: no answer from {}/api/predict/echo within {told}\n", mock.url);
+        assert_eq!((ran.exit, ran.err), (Exit::Unreachable, expected));
+    }
+    let ran = admin(&mock, &["invoke", "echo", "--timeout", "soon"]);
+    assert!(ran.exit == Exit::Usage && ran.err.contains("as 5, 5s, 500ms or 1m"), "{}", ran.err);
+}
+
+#[test]
+fn a_server_without_tls_is_told_as_that() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let https = format!("https://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        // Every connection until the command ends is answered as a server of plain HTTP answers a greeting of TLS; the
+        // first one is only a look whether anybody listens.
+        for connection in listener.incoming().take(2) {
+            let mut connection = connection.unwrap();
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let ran = super::bulkhead(&["list", "--admin", &https, "--admin-token", super::SECRET]);
+    let told = format!("error: {https} does not speak TLS\nhint: try http:// instead of https://\n");
+    assert_eq!((ran.exit, ran.err), (Exit::Unreachable, told));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_group_is_told_from_a_name_that_is_not_there() {
+    let mock = Mock::start(|request| match request.path.split('?').next() {
+        Some("/api/v1/services") => Reply::json(
+            200,
+            &json!({ "services": [
+                { "name": "new", "group": "both", "url": "http://h:1/api/predict/new" },
+                { "name": "old", "group": "both", "url": "http://h:1/api/predict/old" },
+                { "name": "alone", "group": null, "url": "http://h:1/api/predict/alone" },
+            ] }),
+        ),
+        _ => Reply::problem(404, &super::problem(404, "service_not_found")),
+    });
+    for args in [&["invoke", "both"][..], &["bench", "both"], &["desc", "both"], &["release", "both", "--weight", "1"]]
+    {
+        let ran = admin(&mock, args);
+        let told = "error: `both` is a group, not a service; its members are `new`, `old`\n\
+                    hint: name one of them; callers reach the group at http://h:1/api/predict/both, with a member's token\n";
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::NotFound, told), "{args:?}");
+    }
+    assert!(admin(&mock, &["invoke", "bot"]).err.contains("service_not_found"));
+}
+
 /// More than lies between client and server, so that writing fails in the middle of it.
 pub(super) const LARGE: usize = 8 << 20;
 

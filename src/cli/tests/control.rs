@@ -34,7 +34,8 @@ fn what_config_writes_down_the_other_commands_go_by() {
     assert_eq!((seen.header("authorization"), seen.header("x-bulkhead-actor")), (Some("Bearer another"), Some("bob")));
     // The token is for the server beside it.
     let ran = bulkhead(&["ls", "-c", &file, "--admin", &other.url, "--data", &path(&directory, "none")]);
-    assert_eq!((ran.exit, other.seen().len()), (Exit::Usage, 0), "{}", ran.err);
+    assert_eq!(ran.exit, Exit::Usage, "{}", ran.err);
+    assert!(other.seen().iter().all(|seen| seen.header("authorization").is_none()));
     assert_eq!(bulkhead(&["config", "-c", &file, "-e", &other.url]).exit, Exit::Ok);
     let shown: Value = serde_json::from_str(&bulkhead(&["config", "-c", &file, "--json"]).out).unwrap();
     assert_eq!((&shown["admin"], &shown["admin_token"]), (&json!(other.url), &json!(false)), "nor does it move");
@@ -110,9 +111,53 @@ fn instances_are_shown_and_replaced_by_name_or_number() {
     assert_eq!(lines[lines.len() - 2..], [replaced(1), replaced(0)]);
     assert_eq!(admin(&mock, &["restart", "digits"]).out, "service `digits` is running\n");
     assert_eq!(mock.lines().pop().unwrap(), "POST /api/v1/services/digits/restart");
+    let restarts = || mock.lines().iter().filter(|line| line.ends_with("/restart")).count();
+    let before = restarts();
+    let ran = admin(&mock, &["dw", "digits", "0,7"]);
+    let told = "error: there is no instance `digits-7`; the service has 4, counted from 0\nnothing was replaced\n";
+    assert_eq!((ran.exit, ran.err.as_str(), restarts()), (Exit::NotFound, told, before));
     let before = mock.lines().len();
     let ran = admin(&mock, &["dw", "digits", "0,other-1"]);
     assert_eq!((ran.exit, mock.lines().len()), (Exit::Usage, before), "{}", ran.err);
+}
+
+#[test]
+fn a_replacement_that_fails_says_what_was_done() {
+    let mock = Mock::start(|request| match request.path.rsplit_once("/instances").map(|(_, rest)| rest) {
+        Some("") => {
+            let row = |index: u64| json!({ "index": index, "state": "running", "address": "a", "started_at": "t", "restarts": 0, "workers": 1 });
+            Reply::json(200, &json!({ "instances": [row(0), row(1), row(2)] }))
+        }
+        Some("/1/restart") => Reply::problem(503, &super::problem(503, "draining")),
+        _ => Reply::json(200, &json!({ "name": "digits", "state": "running" })),
+    });
+    let ran = admin(&mock, &["dw", "digits", "0,1,2"]);
+    let told = "replaced before that: `digits-0`; not replaced: `digits-1`, `digits-2` (status 503, draining)";
+    assert!(ran.exit == Exit::Failed && ran.err.contains(told), "{}", ran.err);
+}
+
+#[test]
+fn a_service_without_instances_says_why() {
+    let mock = Mock::start(|request| match request.path.ends_with("/instances") {
+        true => Reply::json(200, &json!({ "name": "digits", "state": "failed", "instances": [] })),
+        false => Reply::json(200, &json!({ "name": "digits", "state": "failed", "message": "no such model" })),
+    });
+    let ran = admin(&mock, &["w", "digits"]);
+    assert_eq!(ran.err, "no instance of `digits` is running: the service is failed: no such model\n");
+}
+
+#[test]
+fn an_audit_of_a_name_that_never_was_is_an_error() {
+    let of_a_stranger = |known: bool| {
+        Mock::start(move |request| match request.path.starts_with("/api/v1/audit") {
+            true => Reply::json(200, &json!({ "entries": [], "next": null })),
+            false if known => Reply::json(200, &json!({ "name": "digits" })),
+            false => Reply::problem(404, &super::problem(404, "service_not_found")),
+        })
+    };
+    assert_eq!(admin(&of_a_stranger(false), &["audit", "digitz"]).exit, Exit::NotFound);
+    assert_eq!(admin(&of_a_stranger(true), &["audit", "digits"]).exit, Exit::Ok);
+    assert_eq!(admin(&of_a_stranger(false), &["audit"]).exit, Exit::Ok);
 }
 
 #[test]

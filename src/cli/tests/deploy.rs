@@ -213,6 +213,10 @@ fn modify_changes_only_what_it_has_read() {
     assert_eq!(ran.exit, Exit::Refused);
     assert!(ran.err.contains("precondition_failed"), "{}", ran.err);
     assert_eq!(mock.seen().pop().unwrap().header("if-match"), Some("\"6\""));
+    // Quotes inside quotes are hard on a shell, so the bare revision does as well.
+    assert_eq!(admin(&mock, &["modify", "digits", "-Dmetadata.instance=3", "--if-match", "7"]).exit, Exit::Ok);
+    let ran = admin(&mock, &["modify", "digits", "-Dmetadata.instance=3", "--if-match", "seven"]);
+    assert!(ran.exit == Exit::Usage && ran.err.contains("such as 16"), "{}", ran.err);
 }
 
 #[test]
@@ -238,7 +242,78 @@ fn mistakes_in_a_change_are_told_before_anything_is_uploaded() {
     assert!(mock.lines().iter().all(|line| line.starts_with("GET ")), "{:?}", mock.lines());
 
     assert_eq!(admin(&mock, &["modify", "digits"]).exit, Exit::Usage);
-    assert_eq!(admin(&mock, &["modify", "digits", "-s", "x.json", "-Da=b"]).exit, Exit::Usage);
+}
+
+#[test]
+fn modify_lays_single_keys_over_a_file() {
+    let project = project();
+    let mock = willing();
+    let changes = path(&project, "changes.json");
+    let text =
+        r#"{ "model_path": "model/digits.onnx", "warm_up_data_path": null, "metadata": { "instance": 2, "cpu": 1 } }"#;
+    fs::write(&changes, text).unwrap();
+    let args = ["modify", "digits", "-s", &changes, "-Dmetadata.instance=3", "-Dprocessor_path=Cargo.toml"];
+    // The file's paths are relative to it, those of -D to the current directory.
+    let ran = admin(&mock, &args);
+    assert!(ran.exit == Exit::Usage && ran.err.contains("/Cargo.toml`: is not WebAssembly"), "{}", ran.err);
+    let ran = admin(&mock, &args[..5]);
+    assert_eq!(ran.exit, Exit::Ok, "{}", ran.err);
+    let body = mock.seen().pop().unwrap().json();
+    assert_eq!(body["spec"]["metadata"], json!({ "instance": 3, "cpu": 1 }));
+    assert_eq!((&body["model"][0]["path"], &body["warm_up"]), (&json!("digits.onnx"), &Value::Null));
+    assert!(body.as_object().unwrap().contains_key("warm_up"), "null removes");
+}
+
+#[test]
+fn modify_says_whether_there_is_a_new_version() {
+    for (result, told) in [
+        (json!({ "version": 4 }), "is ready as version 4"),
+        (json!({ "version": 3 }), "is changed and stays version 3"),
+        (json!({ "version": 3, "unchanged": true }), "stays version 3: nothing was different"),
+    ] {
+        let mut answer = deployed();
+        answer.as_object_mut().unwrap().extend(result.as_object().unwrap().clone());
+        let mock = Mock::start(move |request| match request.method.as_str() {
+            "GET" => Reply::json(200, &json!({ "name": "digits", "version": 3 })),
+            _ => Reply::events(&[json!({ "event": "done", "result": answer })]),
+        });
+        let ran = admin(&mock, &["modify", "digits", "-Dtoken=other"]);
+        assert_eq!((ran.exit, ran.out), (Exit::Ok, format!("service `digits` {told}\n")), "{}", ran.err);
+    }
+}
+
+/// What is wrong with the service file ends with 2, whoever finds it, and what the processor is refused for with 3.
+#[test]
+fn a_faulty_service_file_has_one_exit_code() {
+    let project = project();
+    fs::create_dir(path(&project, "nothing")).unwrap();
+    fs::write(path(&project, "broken.wasm"), [WASM, b"broken"].concat()).unwrap();
+    let willing = willing();
+    for (file, exit, told) in [
+        (r#"{ "name": "digits", }"#, Exit::Usage, "trailing comma"),
+        ("name: digits\n", Exit::Usage, "is YAML"),
+        (r#"{ "name": "digits", "processor_path": "none.wasm" }"#, Exit::Usage, "there is no such file"),
+        (r#"{ "name": "digits", "processor_path": "x.json" }"#, Exit::Usage, "is not WebAssembly"),
+        (r#"{ "name": "digits", "processor_path": "nothing" }"#, Exit::Usage, "`: is empty; it should hold"),
+        (r#"{ "name": "digits", "processor_path": "digits.wasm", "model_path": "m" }"#, Exit::Usage, "model_path: "),
+    ] {
+        let at = path(&project, "x.json");
+        fs::write(&at, file).unwrap();
+        for command in [&["create", &at][..], &["modify", "digits", "-s", &at], &["test", &at]] {
+            let ran = admin_or_not(&willing, command);
+            assert!(ran.exit == exit && ran.err.contains(told), "{command:?} {file}: {:?} {}", ran.exit, ran.err);
+        }
+    }
+    let refusing = Mock::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::status(200),
+        _ => Reply::problem(400, &problem(400, "invalid_service_file")),
+    });
+    assert_eq!(admin(&refusing, &["create", &path(&project, "digits.json")]).exit, Exit::Usage);
+}
+
+/// `test` asks no server, and takes no options for one.
+fn admin_or_not(mock: &Mock, args: &[&str]) -> super::Ran {
+    if args[0] == "test" { super::bulkhead(args) } else { admin(mock, args) }
 }
 
 /// A disk that fills while a file is sent: the server answers and resets the connection in the middle of the body.

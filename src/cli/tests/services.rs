@@ -78,6 +78,38 @@ fn a_description_shows_state_token_and_instances() {
     }
 }
 
+/// A canary's instances are instances, too, and one that has no guest left takes no requests.
+#[test]
+fn the_counts_of_a_description_agree() {
+    for (canary, blocked, expected) in [
+        (1, [0, 0], "Running 2 2 0"),
+        (1, [5, 0], "Running 2 1 1"),
+        (1, [5, 5], "Degraded 2 0 2"),
+        (0, [1, 0], "Running 1 1 0"),
+    ] {
+        let mock = Mock::start(move |_| {
+            let row = |index: usize| {
+                json!({ "index": index, "version": 2 + index, "state": "degraded", "workers": 5, "busy": 0, "queued": 0,
+                    "max_queue_size": 64, "restarts": 0, "blocked": blocked[index] })
+            };
+            let rows: Vec<_> = (0..=canary).map(row).collect();
+            Reply::json(
+                200,
+                &json!({ "name": "digits", "state": "running", "version": 2, "url": "u", "token": null, "created_at": "t",
+                    "updated_at": "t", "spec": { "name": "digits", "processor_path": "d.wasm" },
+                    "processor": { "sha256": "0123456789abcdef", "bytes": 8 }, "instances": rows }),
+            )
+        });
+        let ran = admin(&mock, &["desc", "digits"]);
+        let value = |name: &str| {
+            let line = ran.out.lines().find(|line| line.split_whitespace().next() == Some(name));
+            line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default().to_owned()
+        };
+        let told = ["Status", "TotalInstance", "RunningInstance", "PendingInstance"].map(value).join(" ");
+        assert_eq!(told, expected, "{}{}", ran.out, ran.err);
+    }
+}
+
 #[test]
 fn nothing_is_deleted_unasked() {
     let mock = Mock::start(|_| Reply::json(200, &json!({ "name": "digits", "state": "deleted" })));

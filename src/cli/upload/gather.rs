@@ -205,8 +205,7 @@ impl Tree {
         if let Some(entry) = entry {
             let wanted = RelativePath::parse(entry).map_err(|bad| anyhow!("processor_entry: {bad}"))?;
             let found = self.files.iter().find(|file| **file == wanted);
-            return found
-                .ok_or_else(|| anyhow!("processor_entry: no `{wanted}` in it; there are {}", list(&self.files)));
+            return found.ok_or_else(|| anyhow!("processor_entry: no `{wanted}` in it, but {}", list(&self.files)));
         }
         if self.single {
             return self.files.first().ok_or_else(|| anyhow!("holds no files"));
@@ -214,6 +213,7 @@ impl Tree {
         let wasm: Vec<_> = self.files.iter().filter(|file| file.as_str().ends_with(".wasm")).collect();
         match wasm.as_slice() {
             [one] => Ok(*one),
+            [] if self.files.is_empty() => bail!("is empty; it should hold the processor, a .wasm file"),
             [] => bail!("holds no .wasm file, only {}", list(&self.files)),
             several => bail!(
                 "holds {} .wasm files, so `processor_entry` must name one of {}",
@@ -235,7 +235,7 @@ impl Tree {
         let inside = format!("{wanted}/");
         let there = |file: &RelativePath| *file == wanted || file.as_str().starts_with(&inside);
         if !self.files.iter().any(there) {
-            bail!("model_entry: no `{wanted}` in it; there are {}", list(&self.files));
+            bail!("model_entry: no `{wanted}` in it, but {}", list(&self.files));
         }
         Ok(Some(wanted.to_string()))
     }
