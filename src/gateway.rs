@@ -102,6 +102,7 @@ impl Gateway {
             service: service.clone(),
             metrics: Arc::clone(metrics),
             instances: Vec::new(),
+            ready: None,
             by_version: Vec::new(),
         };
         accounts.iter().map(seen).collect()

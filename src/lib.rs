@@ -60,7 +60,7 @@ pub mod cli;
 pub mod failpoint;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
-mod hex;
+pub mod hex;
 #[cfg(test)]
 mod layers;
 mod limit;

@@ -205,7 +205,9 @@ impl Refusal {
                  (metadata.eas.termination_grace_period)"
                     .into()
             }
-            Self::VersionNotSupported => "HTTP/1.1 and HTTP/1.0 are spoken here".into(),
+            Self::VersionNotSupported => {
+                "HTTP/1.1 and HTTP/1.0 are spoken here, and HTTP/2 if the host was started with --http2".into()
+            }
         }
     }
 

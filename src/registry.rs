@@ -17,6 +17,7 @@ mod history;
 mod image;
 mod instance;
 mod mirror;
+mod model;
 mod order;
 mod replacements;
 mod scale;

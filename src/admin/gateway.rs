@@ -67,7 +67,13 @@ impl GatewayAdmin {
     fn metrics(&self, headers: &HeaderMap) -> Result<Reply, Problem> {
         let mut seen = self.gateway.seen();
         let nobody = Arc::clone(self.front.nobody());
-        seen.push(Seen { service: String::new(), metrics: nobody, instances: Vec::new(), by_version: Vec::new() });
+        seen.push(Seen {
+            service: String::new(),
+            metrics: nobody,
+            instances: Vec::new(),
+            ready: None,
+            by_version: Vec::new(),
+        });
         let numbers = HostNumbers {
             connections: self.front.connections(),
             connections_turned_away: self.front.connections_turned_away(),

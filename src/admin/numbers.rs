@@ -17,12 +17,19 @@ impl Admin {
                 service: service.name().to_owned(),
                 metrics: Arc::clone(service.metrics()),
                 instances: numbers(&service.state().phase),
+                ready: Some(service.state().phase.serving().is_some()),
                 by_version: outcomes(&service.state().phase),
             })
             .collect();
         seen.extend(self.gateway.iter().flat_map(|gateway| gateway.seen()));
         let nobody = Arc::clone(self.front.nobody());
-        seen.push(Seen { service: String::new(), metrics: nobody, instances: Vec::new(), by_version: Vec::new() });
+        seen.push(Seen {
+            service: String::new(),
+            metrics: nobody,
+            instances: Vec::new(),
+            ready: None,
+            by_version: Vec::new(),
+        });
         seen
     }
 

@@ -73,7 +73,9 @@ pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
             mistakes.add("sandbox.cors.credentials", message);
         }
         if named(NULL) {
-            let message = format!("true, while {ORIGINS} has \"null\", which any page can make its frames be");
+            let message = format!(
+                "true, while {ORIGINS} has \"null\": any page can open a frame with that origin; list the origins"
+            );
             mistakes.add("sandbox.cors.credentials", message);
         }
     }

@@ -45,7 +45,7 @@ impl Mistakes {
         self.0.is_empty()
     }
 
-    pub(super) fn add(&mut self, path: &str, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, path: &str, message: impl Into<String>) {
         let mistake = match self.0.len() {
             0..MOST => Mistake { path: one_line(path, LONGEST_PATH), message: one_line(&message.into(), usize::MAX) },
             MOST => Mistake { path: String::new(), message: format!("there are more mistakes than these {MOST}") },

@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::{CACHE_CONTROL, EXPECT};
+use http::header::CACHE_CONTROL;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
@@ -21,7 +21,7 @@ use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
 use super::cors::CrossOrigin;
-use super::head::HeadFault;
+use super::head::{HeadFault, expects_continue};
 use super::http1;
 use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
@@ -111,7 +111,7 @@ impl Line {
         let request_id = given_id.unwrap_or_else(RequestId::generate);
         let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, at);
 
-        let expects_continue = headers.contains_key(EXPECT);
+        let expects_continue = expects_continue(&headers);
         let mut found = Found { rules, expose: None, cors: None, unread: Some(body), expects_continue };
         let outcome = {
             let answering = pin!(self.answer(headers, fault, ends, &mut exchange, &mut found));

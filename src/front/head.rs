@@ -3,6 +3,9 @@
 //! `http1` and `http2` parse heads in their own ways and call the same checks here, so the same request gets the same
 //! answer over both. Sources: RFC 9110 §7.2, §9.1, §10.1.1; RFC 9112 §3; RFC 9113 §8.3.1.
 
+use http::HeaderMap;
+use http::header::EXPECT;
+
 use super::authority::BadAuthority;
 use super::target::BadByte;
 use crate::refusal::Refusal;
@@ -60,6 +63,13 @@ pub(crate) fn of_a_head(fault: HeadFault) -> (u16, &'static str, String) {
     (row.status, row.code, refusal.detail().into_owned())
 }
 
+/// The expectation of a request that is not refused for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expectation {
+    None,
+    Continue,
+}
+
 pub(super) const NO_METHOD: HeadFault = HeadFault::Malformed("the method is not a token");
 pub(super) const NO_HOST: HeadFault = HeadFault::Malformed("there is no Host header");
 pub(super) const TWO_HOSTS: HeadFault = HeadFault::Malformed("there are two Host headers");
@@ -83,9 +93,22 @@ pub(super) fn judge_size(bytes: usize, headers: usize, has_via: bool) -> Result<
     if bytes > most_bytes || headers > most_headers { Err(HeadFault::HeadTooLarge) } else { Ok(()) }
 }
 
-/// Checks the value of an `Expect` header.
-pub(super) fn judge_expectation(value: &[u8]) -> Result<(), HeadFault> {
-    if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::ExpectationUnknown) }
+/// Checks the value of an `Expect` header, a list of expectations. Its empty elements count for nothing (RFC 9110 §5.6.1).
+pub(super) fn judge_expectation(value: &[u8]) -> Result<Expectation, HeadFault> {
+    let names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    let mut expectation = Expectation::None;
+    for name in names {
+        if !name.eq_ignore_ascii_case(b"100-continue") {
+            return Err(HeadFault::ExpectationUnknown);
+        }
+        expectation = Expectation::Continue;
+    }
+    Ok(expectation)
+}
+
+/// True if the client waits for `100 Continue` before it sends its body.
+pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get_all(EXPECT).iter().any(|value| judge_expectation(value.as_bytes()) == Ok(Expectation::Continue))
 }
 
 pub(super) fn is_token(b: u8) -> bool {
@@ -111,8 +134,13 @@ mod tests {
 
     #[test]
     fn one_expectation_is_known() {
-        assert_eq!(judge_expectation(b"100-Continue"), Ok(()));
-        for bad in [&b""[..], b"200-ok", b"100-continue, x"] {
+        for known in [&b"100-Continue"[..], b" 100-continue ,", b",100-continue,100-continue"] {
+            assert_eq!(judge_expectation(known), Ok(Expectation::Continue));
+        }
+        for empty in [&b""[..], b" ", b",", b" , ,"] {
+            assert_eq!(judge_expectation(empty), Ok(Expectation::None));
+        }
+        for bad in [&b"200-ok"[..], b"100-continue, x", b"100 -continue", b"100-continue;q=1"] {
             assert_eq!(judge_expectation(bad), Err(HeadFault::ExpectationUnknown));
         }
     }

@@ -67,6 +67,7 @@ impl Registry {
             updated_at: now,
         };
         self.check_names(&record)?;
+        self.check_model(&record, file.spec())?;
         self.check_mirror(&name, record.mirror.as_ref())?;
         let service = Arc::new(Service::new(record.clone(), Phase::Starting));
         let _files = self.unnamed_files.read().await;
@@ -154,6 +155,7 @@ impl Registry {
             ..Record::clone(old)
         };
         self.check_names(&record)?;
+        self.check_model(&record, file.spec())?;
         if beside.is_some() && !tokens::are_the_same(&record, old) {
             return Err(ChangeError::CanaryToken);
         }

@@ -90,7 +90,7 @@ impl fmt::Display for Fault {
                 or_else.iter().try_for_each(|other| write!(f, " ({other})"))
             }
             Self::OutOfMemory { limit } => {
-                write!(f, "the processor ran out of memory: its limit is {} MiB", limit >> 20)
+                write!(f, "the processor ran out of memory: its limit is {} MiB (sandbox.memory_mb)", limit >> 20)
             }
             Self::FuelExhausted { budget } => write!(f, "the request used up its fuel of {budget}"),
             Self::BadAnswer { reason } => write!(f, "the processor's answer cannot be sent: {reason}"),
@@ -131,17 +131,26 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
         return Fault::OutOfMemory { limit: circumstances.memory_limit };
     }
     if let Some(Place::BelowMemory) = out_of_bounds {
-        let reason =
-            format!("{}, just below the beginning of memory: perhaps its stack ran out", Trap::MemoryOutOfBounds);
+        let reason = format!(
+            "{}, just below the beginning of memory: perhaps its stack ran out",
+            words(Trap::MemoryOutOfBounds)
+        );
         return Fault::Trap { reason };
     }
     if let Some(trap) = trap {
-        return Fault::Trap { reason: trap.to_string() };
+        let function = backtrace::innermost(error).map(|function| format!(", in {function}")).unwrap_or_default();
+        return Fault::Trap { reason: format!("{}{function}", words(*trap)) };
     }
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         return Fault::Trap { reason: format!("it exited with status {}", exit.0) };
     }
     Fault::Trap { reason: error.root_cause().to_string() }
+}
+
+/// The engine's words for a trap, without the prefix by which it calls it a trap: [`Fault`] does so itself.
+fn words(trap: Trap) -> String {
+    let text = trap.to_string();
+    text.strip_prefix("wasm trap: ").map(str::to_owned).unwrap_or(text)
 }
 
 /// A stack overflow in the guest's memory, if the access out of bounds at `place` looks like one.

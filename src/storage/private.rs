@@ -93,7 +93,7 @@ fn close_one(path: &Path) -> Result<Before, StorageError> {
     tracing::warn!(
         path = %path.display(),
         mode = format!("{mode:04o}"),
-        "other users of this machine could get at this; it is closed to them now, and what they read before they know"
+        "other users of this machine could read this; it is closed to them now, and they may have read it before"
     );
     Ok(if mode & OTHERS_WRITE == 0 { Before::Readable } else { Before::Writable })
 }

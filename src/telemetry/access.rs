@@ -22,6 +22,7 @@ pub struct Entry<'a> {
     pub request_id: RequestId,
     /// Empty where the request named no known service.
     pub service: &'a str,
+    /// 0 if no version took the request; the line then has no `version`.
     pub version: u64,
     pub ended: Instant,
     pub method: &'a str,
@@ -69,7 +70,9 @@ impl Entry<'_> {
         line.push_str(self.request_id.as_str());
         line.push_str(" service=");
         line.push_str(self.service);
-        number(line, " version=", self.version);
+        if self.version > 0 {
+            number(line, " version=", self.version);
+        }
         number(line, " status=", self.status.into());
         line.push_str(" code=");
         line.push_str(self.code);
@@ -110,7 +113,9 @@ impl Entry<'_> {
         push_timestamp(line, self.ended);
         text(line, "\",\"level\":\"INFO\",\"target\":\"request\",\"request_id\":\"", self.request_id.as_str());
         text(line, ",\"service\":\"", self.service);
-        number(line, ",\"version\":", self.version);
+        if self.version > 0 {
+            number(line, ",\"version\":", self.version);
+        }
         text(line, ",\"method\":\"", self.method);
         text(line, ",\"path\":\"", self.path);
         number(line, ",\"status\":", self.status.into());

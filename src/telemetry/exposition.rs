@@ -23,6 +23,8 @@ pub struct Seen {
     pub metrics: Arc<ServiceMetrics>,
     /// Per instance: workers, busy workers, queued calls.
     pub instances: Vec<(usize, usize, usize)>,
+    /// Whether the service runs; `None` for what is no service of this host.
+    pub ready: Option<bool>,
     /// While a canary runs: version, status, and requests that ended with it.
     pub by_version: Vec<(u64, u16, u64)>,
 }
@@ -251,6 +253,11 @@ impl View {
             ("workers_busy", "workers at work or being replaced", |i| i.1),
             ("queue_depth", "calls waiting for a worker", |i| i.2),
         ];
+        let help = "1 if the service runs, 0 if it is starting, stopped, or could not be brought up";
+        let mut family = encoder.encode_descriptor("service_ready", help, None, MetricType::Gauge)?;
+        for (seen, ready) in self.services.iter().filter_map(|seen| Some((seen, seen.ready?))) {
+            encode_gauge(family.encode_family(&[("service", seen.service.clone())])?, ready.into())?;
+        }
         for (name, help, value) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for seen in &self.services {
@@ -293,7 +300,13 @@ mod tests {
         metrics.initialize_failed();
         assert_eq!(metrics.account(), (5, 5));
         metrics.ran(Duration::from_millis(2), Some(7));
-        let seen = Seen { service: "echo".into(), metrics, instances: vec![(5, 2, 1)], by_version: vec![(2, 200, 3)] };
+        let seen = Seen {
+            service: "echo".into(),
+            metrics,
+            instances: vec![(5, 2, 1)],
+            ready: Some(true),
+            by_version: vec![(2, 200, 3)],
+        };
         let text = |format| {
             let numbers = HostNumbers { connections: 3, ..HostNumbers::default() };
             exposition(vec![seen.clone()], Vec::new(), numbers, format).unwrap()
@@ -327,6 +340,7 @@ mod tests {
             "bulkhead_request_run_seconds_bucket{le=\"+Inf\",service=\"echo\"} 1",
             "bulkhead_queue_depth{service=\"echo\",instance=\"0\"} 1",
             "bulkhead_workers_busy{service=\"echo\",instance=\"0\"} 2",
+            "bulkhead_service_ready{service=\"echo\"} 1",
             "bulkhead_version_requests_total{service=\"echo\",version=\"2\",status=\"200\"} 3",
             "bulkhead_connections 3",
         ] {

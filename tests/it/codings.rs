@@ -69,7 +69,7 @@ fn a_processor_sees_a_body_that_was_never_compressed() {
     let deed = br#"{"do": "inspect"}"#;
     let body = coded(Coding::Gzip, deed);
     let md5 = "content-md5";
-    let hash = bulkhead::storage::hex(&<md5::Md5 as md5::Digest>::digest(&body));
+    let hash = bulkhead::hex::hex(&<md5::Md5 as md5::Digest>::digest(&body));
     for encoding in [&[][..], &[("content-encoding", "gzip")]] {
         let headers = [&[("authorization", faults.token.as_str()), (md5, &hash)], encoding].concat();
         let response = host.client().send("POST", &faults.path, &headers, &body);

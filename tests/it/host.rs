@@ -371,7 +371,7 @@ pub(crate) fn binary() -> PathBuf {
 
 /// The name of an artifact with these bytes.
 pub(crate) fn hash(bytes: &[u8]) -> String {
-    bulkhead::storage::hex(&Sha256::digest(bytes))
+    bulkhead::hex::hex(&Sha256::digest(bytes))
 }
 
 /// SIGTERM, as an operator sends it.

@@ -115,7 +115,7 @@ fn an_upload_is_read_when_it_is_wanted() {
     let bytes = vec![b'x'; 300_000];
     let sha256 = {
         use sha2::{Digest, Sha256};
-        bulkhead::storage::hex(&Sha256::digest(&bytes))
+        bulkhead::hex::hex(&Sha256::digest(&bytes))
     };
     let head = |authorization: &str, framing: &str| {
         format!(

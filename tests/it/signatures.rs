@@ -27,7 +27,7 @@ const RECORDED: &[u8] = b"POST /api/predict/echo HTTP/1.1\r\n\
     hello";
 
 fn hex(bytes: &[u8]) -> String {
-    bulkhead::storage::hex(bytes)
+    bulkhead::hex::hex(bytes)
 }
 
 fn md5(body: &[u8]) -> String {

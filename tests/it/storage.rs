@@ -20,7 +20,7 @@ fn artifacts(host: &TestHost) -> PathBuf {
 fn assert_whole(host: &TestHost) {
     for entry in fs::read_dir(artifacts(host)).unwrap() {
         let path = entry.unwrap().path();
-        let found = bulkhead::storage::hex(&Sha256::digest(fs::read(&path).unwrap()));
+        let found = bulkhead::hex::hex(&Sha256::digest(fs::read(&path).unwrap()));
         assert_eq!(path.file_name().unwrap().to_str(), Some(found.as_str()), "an artifact has changed");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o222, 0, "an artifact can be written to");
     }
@@ -106,7 +106,7 @@ fn names_that_differ_are_different_files() {
     assert_eq!(created.status, 201, "{}", created.text());
     let dir = fs::read_dir(host.dir().join("data/models")).unwrap().next().unwrap().unwrap().path();
     for (path, sha256) in paths {
-        let found = bulkhead::storage::hex(&Sha256::digest(fs::read(dir.join(path)).unwrap()));
+        let found = bulkhead::hex::hex(&Sha256::digest(fs::read(dir.join(path)).unwrap()));
         assert_eq!(&found, sha256, "{path}");
     }
     assert_whole(&host);
@@ -128,7 +128,7 @@ fn with_model(host: &TestHost, dir: &Path) -> PathBuf {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    bulkhead::storage::hex(&Sha256::digest(bytes))
+    bulkhead::hex::hex(&Sha256::digest(bytes))
 }
 
 #[test]

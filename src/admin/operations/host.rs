@@ -32,8 +32,8 @@ pub(super) static ROWS: &[Operation] = &[
         .open()
         .says(
             "All counters and gauges",
-            "Every name begins with `bulkhead_`. In the text format of Prometheus, or in OpenMetrics for whoever accepts \
-             `application/openmetrics-text` more gladly.",
+            "Every name begins with `bulkhead_`. In the text format of Prometheus; in OpenMetrics if `Accept` gives \
+             `application/openmetrics-text` a higher weight.",
         )
         .answers(&[Answer::ok("The metrics.", &[Content::Text(metrics::TEXT), Content::Text(metrics::OPENMETRICS)])])
         .refuses(&[&INTERNAL]),

@@ -226,7 +226,7 @@ fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
         (
             json!({"sandbox.cors": {"origins": ["https://a.example", "null"], "credentials": true}}),
             "sandbox.cors.credentials",
-            "has \"null\", which any page can make its frames be",
+            "has \"null\": any page can open a frame with that origin",
         ),
         (
             json!({"sandbox.cors": {"origins": ["*"], "headers": ["content type"]}}),

@@ -15,8 +15,8 @@ use super::request_line;
 use crate::front::authority::{self, Named};
 use crate::front::body::content_length;
 use crate::front::head::{
-    HeadFault, MOST_BYTES, MOST_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, is_token, judge_expectation,
-    judge_size,
+    Expectation, HeadFault, MOST_BYTES, MOST_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, is_token,
+    judge_expectation, judge_size,
 };
 use crate::front::target::{MAX_TARGET, Target};
 
@@ -198,8 +198,8 @@ impl<'a> Seen<'a> {
             4 if name.eq_ignore_ascii_case("host") => self.note_host(value),
             // HTTP/1.0 has no expectations: there the header says nothing.
             6 if name.eq_ignore_ascii_case("expect") && !old => {
-                self.expects_leave = true;
-                judge_expectation(value)
+                self.expects_leave |= judge_expectation(value)? == Expectation::Continue;
+                Ok(())
             }
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.note_connection(value, old);

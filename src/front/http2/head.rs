@@ -14,7 +14,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use super::body::{self, Coming};
 use crate::front::arrival::{Arrival, Ends};
 use crate::front::authority::{self, Named};
-use crate::front::head::{HeadFault, NO_HOST, TWO_HOSTS, TWO_LENGTHS, judge_expectation, judge_method, judge_size};
+use crate::front::head::{
+    HeadFault, NO_HOST, TWO_HOSTS, TWO_LENGTHS, expects_continue, judge_expectation, judge_method, judge_size,
+};
 use crate::front::target::{MAX_TARGET, Target};
 
 /// Bytes around method and target in the request line, and in each header line around its name and value.
@@ -46,7 +48,7 @@ impl Reader {
         let (mut parts, stream) = request.into_parts();
         let fault = self.judge(&mut parts).err();
         let Parts { method, uri, headers, .. } = parts;
-        let (body, coming) = body::incoming(stream, length(&headers), headers.contains_key(EXPECT));
+        let (body, coming) = body::incoming(stream, length(&headers), expects_continue(&headers));
         let uri = Uri::from(uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")));
         let is_head = method == Method::HEAD;
         let arrival = Arrival { method, uri, headers, body, fault, at: Instant::now(), ends: self.ends };
@@ -68,7 +70,7 @@ impl Reader {
         if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
             return Err(TWO_LENGTHS);
         }
-        parts.headers.get_all(EXPECT).iter().try_for_each(|value| judge_expectation(value.as_bytes()))
+        parts.headers.get_all(EXPECT).iter().try_for_each(|value| judge_expectation(value.as_bytes()).map(|_| ()))
     }
 
     /// Turns `:authority` into `Host`. If both were sent, they must be the same (RFC 9113 §8.3.1).

@@ -165,7 +165,7 @@ fn killed_at_each_step_of_an_upload() {
     for step in UPLOAD {
         host = step.arm(host);
         let bytes = format!("held by {}", step.place);
-        let sha256 = bulkhead::storage::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes.as_bytes()));
+        let sha256 = bulkhead::hex::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes.as_bytes()));
         let path = format!("/api/v1/artifacts/{sha256}");
         host = killed_by(host, "PUT", &path, bytes.as_bytes());
         let there = host.call_admin("GET", &path, b"").status == 200;

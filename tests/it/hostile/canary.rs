@@ -99,7 +99,7 @@ fn stains() -> usize {
 }
 
 async fn prepare(sandbox: &Sandbox, dir: &Path, component: &[u8], fuel: Option<u64>) -> Arc<Program> {
-    let sha256 = bulkhead::storage::hex(&Sha256::digest(component));
+    let sha256 = bulkhead::hex::hex(&Sha256::digest(component));
     let file = dir.join(&sha256);
     std::fs::write(&file, component).unwrap();
     let settings = Settings {

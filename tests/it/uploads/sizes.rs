@@ -40,7 +40,7 @@ fn put(host: &TestHost, name: &str, length: Length, bytes: &[u8]) -> Response {
 }
 
 fn name(bytes: &[u8]) -> String {
-    bulkhead::storage::hex(&Sha256::digest(bytes))
+    bulkhead::hex::hex(&Sha256::digest(bytes))
 }
 
 fn left_over(host: &TestHost) -> usize {
