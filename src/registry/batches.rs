@@ -50,7 +50,7 @@ impl Batches {
         // Each caller is answered at its own deadline; the guest goes on until the last.
         let deadline = batch.members.iter().map(|member| member.deadline).max().unwrap_or(began);
         let work = Box::pin(together(place, calls, began));
-        let mut interrupted = Interrupted::new(metrics, &self.faults, first);
+        let mut interrupted = Interrupted::new(metrics, &self.faults, first, began);
         let outcome = tokio::select! {
             biased;
             outcome = lanes.run(&self.habit, began, deadline, work) => outcome,
@@ -157,7 +157,7 @@ impl Batches {
             Ok::<_, InitializeError>((run, place))
         });
         let Supplies { lanes, metrics, .. } = &self.supplies;
-        let mut interrupted = Interrupted::new(metrics, &self.faults, member.call.request_id);
+        let mut interrupted = Interrupted::new(metrics, &self.faults, member.call.request_id, now);
         let outcome = tokio::select! {
             biased;
             outcome = lanes.run(&self.habit, now, deadline, work) => outcome,

@@ -1,8 +1,12 @@
 //! The last fault of an instance: the reason why it lost its latest guest.
+//!
+//! Every reason is in the log as well, once. A guest's own fault is logged by the sandbox, which knows its stack, and a
+//! client that left has its 499. The others, where the host ended a call, are logged here. Of those there is no stack:
+//! the guest was between two slices, and is dropped there.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::call::RequestId;
 use crate::sandbox::{Failed, InitializeError};
@@ -21,18 +25,33 @@ pub struct LastFault {
 }
 
 /// The last fault of one instance, if there has been one.
-#[derive(Default)]
-pub(super) struct Faults(Mutex<Option<LastFault>>);
+pub(super) struct Faults {
+    service: String,
+    version: u64,
+    last: Mutex<Option<LastFault>>,
+}
 
 impl Faults {
+    pub(super) fn of(service: String, version: u64) -> Self {
+        Self { service, version, last: Mutex::default() }
+    }
+
     pub(super) fn last(&self) -> Option<LastFault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn note(&self, request_id: RequestId, loss: Loss) {
-        let Loss { kind, error } = loss;
+        let Loss { kind, error, .. } = loss;
         let fault = LastFault { at: SystemTime::now(), kind, error: error.into_owned(), request_id };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// Logs that the host stopped a guest which was at work since `began`.
+    fn log(&self, request_id: RequestId, loss: &Loss, began: Instant) {
+        let (service, version, fault) = (self.service.as_str(), self.version, loss.kind);
+        let request_id = request_id.as_str();
+        let run_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(target: "processor", service, version, request_id, fault, run_ms, "the guest was stopped: {}", loss.error);
     }
 }
 
@@ -40,27 +59,35 @@ impl Faults {
 pub(super) struct Loss {
     kind: &'static str,
     error: Cow<'static, str>,
+    /// The host ended the call by a rule of its own, so nobody else logs it.
+    is_the_hosts: bool,
 }
 
 impl Loss {
     pub(super) const CLIENT_CLOSED: Self =
-        Self { kind: "client_closed", error: Cow::Borrowed("the client closed the connection") };
+        Self::new("client_closed", Cow::Borrowed("the client closed the connection"));
     pub(super) const DEADLINE_EXCEEDED: Self = Self {
         kind: "deadline_exceeded",
         error: Cow::Borrowed("the request was not answered in time (metadata.rpc.keepalive)"),
+        is_the_hosts: true,
     };
     pub(super) const GRACE_OVER: Self = Self {
         kind: "grace_over",
         error: Cow::Borrowed("another version took over, and the grace of this one is over"),
+        is_the_hosts: true,
     };
 
+    const fn new(kind: &'static str, error: Cow<'static, str>) -> Self {
+        Self { kind, error, is_the_hosts: false }
+    }
+
     pub(super) fn of(failed: &Failed) -> Self {
-        Self { kind: failed.fault.kind(), error: failed.fault.to_string().into() }
+        Self::new(failed.fault.kind(), failed.fault.to_string().into())
     }
 
     /// No guest could be made for the request.
     pub(super) fn initialize(error: &InitializeError) -> Self {
-        Self { kind: "initialize", error: error.to_string().into() }
+        Self::new("initialize", error.to_string().into())
     }
 }
 
@@ -70,14 +97,15 @@ pub(super) struct Interrupted<'a> {
     pub(super) faults: &'a Faults,
     /// The request that is being answered, or the first of a batch.
     pub(super) request_id: RequestId,
+    began: Instant,
     /// `None` if the guest is intact, or its loss has been recorded elsewhere.
     pub(super) loss: Option<Loss>,
 }
 
 impl<'a> Interrupted<'a> {
     /// Begins a call. If its future is dropped, the client has left.
-    pub(super) fn new(metrics: &'a ServiceMetrics, faults: &'a Faults, request_id: RequestId) -> Self {
-        Self { metrics, faults, request_id, loss: Some(Loss::CLIENT_CLOSED) }
+    pub(super) fn new(metrics: &'a ServiceMetrics, faults: &'a Faults, request_id: RequestId, began: Instant) -> Self {
+        Self { metrics, faults, request_id, began, loss: Some(Loss::CLIENT_CLOSED) }
     }
 
     /// Records that no guest could be made, so none was lost.
@@ -92,6 +120,9 @@ impl Drop for Interrupted<'_> {
     fn drop(&mut self) {
         if let Some(loss) = self.loss.take() {
             self.metrics.restarted(loss.kind);
+            if loss.is_the_hosts {
+                self.faults.log(self.request_id, &loss, self.began);
+            }
             self.faults.note(self.request_id, loss);
         }
     }

@@ -21,6 +21,8 @@ use crate::telemetry::ServiceMetrics;
 /// What the guests of a version's instances are made of.
 #[derive(Clone)]
 pub(super) struct Supplies {
+    /// The version's number.
+    pub(super) version: u64,
     pub(super) program: Arc<Program>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) metrics: Arc<ServiceMetrics>,
@@ -74,7 +76,7 @@ impl Instance {
         first: Option<Guest>,
         has_made: bool,
     ) -> Result<Arc<Self>, InitializeError> {
-        let Supplies { program, lanes, metrics } = supplies;
+        let Supplies { version, program, lanes, metrics } = supplies;
         let mut has_made = has_made || first.is_some();
         let mut guests: Vec<Worker> = first.into_iter().map(Worker::from).collect();
         while guests.len() < spec.rpc().worker_threads {
@@ -100,7 +102,7 @@ impl Instance {
         // Requests wait for a batch, and batches for a worker: the next one, and those that lost theirs half-way.
         let max_queue = if rpc.batching.is_some() { rpc.worker_threads + 1 } else { rpc.max_queue_size };
         let admission = Admission::new(guests, max_queue, Box::new(replacements));
-        let faults: Arc<Faults> = Arc::default();
+        let faults = Arc::new(Faults::of(spec.name().as_str().to_owned(), *version));
         let batcher = rpc.batching.map(|batching| {
             let limits = BatchLimits {
                 max_size: batching.max_size,

@@ -93,7 +93,7 @@ impl Version {
         let workers = spec.rpc().worker_threads;
         // All of it or none: half a version is of no use.
         let mut room = program.reserve(workers.saturating_mul(spec.instances()))?;
-        let supplies = Supplies { program, lanes, metrics };
+        let supplies = Supplies { version: number, program, lanes, metrics };
         let habit = Arc::default();
         let mut instances = Vec::with_capacity(spec.instances());
         for index in 0..spec.instances() {
@@ -228,7 +228,7 @@ impl Version {
     ) -> Result<Run, Stopped> {
         let Supplies { metrics, .. } = &self.supplies;
         let request_id = call.request_id;
-        let mut interrupted = Interrupted::new(metrics, &instance.faults, request_id);
+        let mut interrupted = Interrupted::new(metrics, &instance.faults, request_id, began);
         let outcome = self.compute(instance, place, call, began).await.map(|(run, worn)| {
             if let Some(worn) = worn {
                 metrics.recycled(worn.name());

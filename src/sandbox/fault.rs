@@ -22,6 +22,8 @@ pub enum Fault {
     /// The guest did what WebAssembly forbids, or gave up by `unreachable` or `exit`.
     Trap {
         reason: String,
+        /// The function that did it, if it is known.
+        function: Option<String>,
     },
     /// A stack overflow; `function` is the recursive function, if it is known.
     StackOverflow {
@@ -83,7 +85,10 @@ impl fmt::Display for Fault {
                 write!(f, "the processor panicked: {message}, at {location}")
             }
             Self::Panic { message, location: None } => write!(f, "the processor panicked: {message}"),
-            Self::Trap { reason } => write!(f, "the processor trapped: {reason}"),
+            Self::Trap { reason, function } => {
+                write!(f, "the processor trapped: {reason}")?;
+                function.iter().try_for_each(|function| write!(f, ", in {function}"))
+            }
             Self::StackOverflow { function, or_else } => {
                 f.write_str("the processor trapped: call stack exhausted")?;
                 function.iter().try_for_each(|function| write!(f, ", in {function}"))?;
@@ -131,26 +136,24 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
         return Fault::OutOfMemory { limit: circumstances.memory_limit };
     }
     if let Some(Place::BelowMemory) = out_of_bounds {
-        let reason = format!(
-            "{}, just below the beginning of memory: perhaps its stack ran out",
-            words(Trap::MemoryOutOfBounds)
-        );
-        return Fault::Trap { reason };
-    }
-    if let Some(trap) = trap {
-        let function = backtrace::innermost(error).map(|function| format!(", in {function}")).unwrap_or_default();
-        return Fault::Trap { reason: format!("{}{function}", words(*trap)) };
+        let reason =
+            format!("{} just below the beginning of memory (perhaps its stack ran out)", told(Trap::MemoryOutOfBounds));
+        return Fault::Trap { reason, function: backtrace::innermost(error) };
     }
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-        return Fault::Trap { reason: format!("it exited with status {}", exit.0) };
+        return Fault::Trap { reason: format!("it exited with status {}", exit.0), function: None };
     }
-    Fault::Trap { reason: error.root_cause().to_string() }
+    let reason = trap.map_or_else(|| error.root_cause().to_string(), |trap| told(*trap));
+    Fault::Trap { reason, function: backtrace::innermost(error) }
 }
 
-/// The engine's words for a trap, without the prefix by which it calls it a trap: [`Fault`] does so itself.
-fn words(trap: Trap) -> String {
-    let text = trap.to_string();
-    text.strip_prefix("wasm trap: ").map(str::to_owned).unwrap_or(text)
+/// The engine's words for a trap, without those that our sentence has already.
+fn told(trap: Trap) -> String {
+    if trap == Trap::UnreachableCodeReached {
+        return "unreachable executed".into();
+    }
+    let words = trap.to_string();
+    words.strip_prefix("wasm trap: ").unwrap_or(&words).to_owned()
 }
 
 /// A stack overflow in the guest's memory, if the access out of bounds at `place` looks like one.
@@ -162,4 +165,25 @@ fn exhausted(error: &wasmtime::Error, place: Place) -> Option<Fault> {
     };
     let function = backtrace::repeated(error)?;
     Some(Fault::StackOverflow { function: Some(function), or_else })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trap_says_what_was_done_and_where() {
+        let unreachable = told(Trap::UnreachableCodeReached);
+        let fault = Fault::Trap { reason: unreachable.clone(), function: Some("echo::answer".into()) };
+        assert_eq!(fault.to_string(), "the processor trapped: unreachable executed, in echo::answer");
+        let fault = Fault::Trap { reason: unreachable, function: None };
+        assert_eq!(fault.to_string(), "the processor trapped: unreachable executed");
+        assert_eq!(told(Trap::IntegerDivisionByZero), "integer divide by zero");
+    }
+
+    #[test]
+    fn want_of_memory_names_the_setting() {
+        let told = Fault::OutOfMemory { limit: 16 << 20 }.to_string();
+        assert_eq!(told, "the processor ran out of memory: its limit is 16 MiB (sandbox.memory_mb)");
+    }
 }

@@ -42,7 +42,8 @@ fn panic_says_its_message_and_line() {
 
 #[test]
 fn trap() {
-    provoke(json!({}), &json!({"do": "trap"}), 400, "processor_exception", "unreachable", "trap");
+    let told = "the processor trapped: unreachable executed, in ";
+    provoke(json!({}), &json!({"do": "trap"}), 400, "processor_exception", told, "trap");
 }
 
 #[test]
@@ -85,10 +86,31 @@ fn the_stack_of_a_fault_is_in_the_log() {
     }
 }
 
+/// Whatever the host shows as an instance's last fault is in its log as well.
+#[test]
+fn a_guest_that_was_stopped_at_its_deadline_is_in_the_log() {
+    let host = TestHost::start();
+    for (name, batching) in [("alone", false), ("batched", true)] {
+        let rpc = json!({"worker_threads": 1, "keepalive": 300, "batching": batching});
+        let service = host.deploy(name, "faults", json!({"metadata": {"rpc": rpc}}));
+        let problem = host.client().post(&service, br#"{"do":"loop"}"#).assert_problem(408, "deadline_exceeded");
+        let request_id = format!(" request_id={}", problem["request_id"].as_str().expect("an id"));
+        let is_told = |line: &str| {
+            let run_ms = line.split_once(" run_ms=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<u64>().ok());
+            line.contains(" WARN processor: the guest was stopped: the request was not answered in time")
+                && line.contains(&format!(" service={name} version=1 "))
+                && line.contains(&request_id)
+                && line.contains(" fault=deadline_exceeded")
+                && run_ms.is_some_and(|ms| ms > 100)
+        };
+        host.wait_for("the line", || host.log().lines().filter(|line| is_told(line)).count() == 1);
+    }
+}
+
 #[test]
 fn memory() {
     let keys = json!({"sandbox": {"memory_mb": 16}});
-    provoke(keys, &json!({"do": "alloc"}), 400, "processor_exception", "16 MiB", "out_of_memory");
+    provoke(keys, &json!({"do": "alloc"}), 400, "processor_exception", "16 MiB (sandbox.memory_mb)", "out_of_memory");
 }
 
 #[test]

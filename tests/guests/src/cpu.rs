@@ -57,7 +57,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
         guest(
             "A6-few",
             "recursion whose few large variables lie in its memory, below which it goes",
-            Fault("out of bounds memory access, just below the beginning of memory"),
+            Fault("out of bounds memory access just below the beginning of memory"),
             "(global $stack (mut i32) (i32.const 65536))
              (func $act
                 (global.set $stack (i32.sub (global.get $stack) (i32.const 16384)))
