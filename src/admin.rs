@@ -17,6 +17,7 @@ mod operation;
 mod operations;
 mod problem;
 mod query;
+mod scrapes;
 mod seats;
 mod view;
 
@@ -43,6 +44,7 @@ pub const MAX_FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 pub use self::gateway::GatewayAdmin;
 use self::listener::Answers;
 pub(crate) use self::openapi::text as openapi;
+pub use self::scrapes::Scrapes;
 use self::seats::Seat;
 
 type Reply = http::Response<Content<Channel<Bytes>>>;
@@ -55,6 +57,7 @@ pub struct Admin {
     pub storage: Arc<Storage>,
     pub front: Front,
     pub log: LogWriter,
+    pub scrapes: Scrapes,
     pub token: Token,
     /// Wrong tokens tried here.
     pub attempts: Attempts,

@@ -98,12 +98,8 @@ impl Gateway {
     /// Every route's numbers.
     pub fn seen(&self) -> Vec<Seen> {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = |(service, metrics): (&String, &Arc<ServiceMetrics>)| Seen {
-            service: service.clone(),
-            metrics: Arc::clone(metrics),
-            instances: Vec::new(),
-            ready: None,
-            by_version: Vec::new(),
+        let seen = |(service, metrics): (&String, &Arc<ServiceMetrics>)| {
+            Seen::without_instances(service.clone(), Arc::clone(metrics))
         };
         accounts.iter().map(seen).collect()
     }

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{Admin, MAX_FAILED_LOGINS, reachable};
+use crate::admin::{Admin, MAX_FAILED_LOGINS, Scrapes, reachable};
 use crate::admission::Lanes;
 use crate::auth::Attempts;
 use crate::front::{ConnectionLimits, Front, IoThreads, Services};
@@ -148,6 +148,7 @@ async fn serve(
         storage,
         front: front.clone(),
         log,
+        scrapes: Scrapes::default(),
         data_url: reachable(data_addr),
         draining: draining.clone(),
     });

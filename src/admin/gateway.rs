@@ -14,23 +14,25 @@ use super::listener::{self, Answers};
 use super::metrics;
 use super::operations::TEXT;
 use super::problem::Problem;
+use super::scrapes::Scrapes;
 use super::seats::Seat;
 use crate::front::{Arrival, Front};
 use crate::gateway::Gateway;
-use crate::telemetry::{HostNumbers, LogWriter, Seen};
+use crate::telemetry::{HostNumbers, LogWriter, Seen, UpstreamSeen};
 
 /// What the operators of a gateway see.
 pub struct GatewayAdmin {
     pub gateway: Arc<Gateway>,
     pub front: Front,
     pub log: LogWriter,
+    pub scrapes: Scrapes,
     /// True once the gateway is going away.
     pub draining: watch::Receiver<bool>,
 }
 
 impl Answers for GatewayAdmin {
     async fn answer(self: Arc<Self>, arrival: Arrival, _: &Seat) -> Reply {
-        let mut reply = self.find(&arrival).unwrap_or_else(|problem| problem.reply());
+        let mut reply = self.find(arrival).await.unwrap_or_else(|problem| problem.reply());
         reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         reply
     }
@@ -42,15 +44,16 @@ impl GatewayAdmin {
         listener::serve(self, listener, end).await;
     }
 
-    fn find(&self, arrival: &Arrival) -> Result<Reply, Problem> {
-        if let Some(fault) = arrival.fault {
+    async fn find(&self, arrival: Arrival) -> Result<Reply, Problem> {
+        let Arrival { method, uri, headers, fault, .. } = arrival;
+        if let Some(fault) = fault {
             return Err(fault.into());
         }
-        let path = arrival.uri.path();
+        let path = uri.path();
         if !["/healthz", "/readyz", "/metrics", "/api/v1/upstreams"].contains(&path) {
             return Err(Problem::not_found_at_a_gateway(path));
         }
-        if !matches!(arrival.method, Method::GET | Method::HEAD) {
+        if !matches!(method, Method::GET | Method::HEAD) {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
         let text = |status, text: &'static str| Ok(text_reply(status, HeaderValue::from_static(TEXT), text));
@@ -59,26 +62,24 @@ impl GatewayAdmin {
             "/readyz" if *self.draining.borrow() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" if self.gateway.is_settled() => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not_ready\n"),
-            "/metrics" => self.metrics(&arrival.headers),
+            "/metrics" => self.metrics(&headers).await,
             _ => json_reply(StatusCode::OK, &self.gateway.description()),
         }
     }
 
-    fn metrics(&self, headers: &HeaderMap) -> Result<Reply, Problem> {
+    async fn metrics(&self, headers: &HeaderMap) -> Result<Reply, Problem> {
+        metrics::reply(headers, &self.scrapes, || self.look()).await
+    }
+
+    fn look(&self) -> (Vec<Seen>, Vec<UpstreamSeen>, HostNumbers) {
         let mut seen = self.gateway.seen();
         let nobody = Arc::clone(self.front.nobody());
-        seen.push(Seen {
-            service: String::new(),
-            metrics: nobody,
-            instances: Vec::new(),
-            ready: None,
-            by_version: Vec::new(),
-        });
+        seen.push(Seen::without_instances(String::new(), nobody));
         let numbers = HostNumbers {
             connections: self.front.connections(),
             connections_turned_away: self.front.connections_turned_away(),
             log_lines_lost: self.log.lost(),
         };
-        metrics::reply(headers, seen, self.gateway.upstreams_seen(), numbers)
+        (seen, self.gateway.upstreams_seen(), numbers)
     }
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::Reply;
 use super::api::text_reply;
 use super::problem::Problem;
+use super::scrapes::Scrapes;
 use crate::telemetry::{HostNumbers, MetricsFormat, Seen, UpstreamSeen, exposition};
 
 pub(super) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -16,16 +17,19 @@ pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.
 /// A draft version that some scrapers still ask for. The text written here is valid in both versions.
 const OPENMETRICS_DRAFT: &str = "application/openmetrics-text; version=0.0.1; charset=utf-8";
 
-/// Answers a scraper that sent `headers`.
-pub(super) fn reply(
+/// Answers a scraper that sent `headers`, with the numbers that `look` finds.
+pub(super) async fn reply(
     headers: &HeaderMap,
-    services: Vec<Seen>,
-    upstreams: Vec<UpstreamSeen>,
-    host: HostNumbers,
+    scrapes: &Scrapes,
+    look: impl FnOnce() -> (Vec<Seen>, Vec<UpstreamSeen>, HostNumbers),
 ) -> Result<Reply, Problem> {
     let content_type = negotiate(headers);
     let format = if content_type == TEXT { MetricsFormat::Text } else { MetricsFormat::OpenMetrics };
-    let text = exposition(services, upstreams, host, format).map_err(|error| Problem::internal(&error))?;
+    let render = || {
+        let (services, upstreams, host) = look();
+        exposition(services, upstreams, host, format)
+    };
+    let text = scrapes.share(format, render).await.map_err(|error| Problem::internal(&error))?;
     let mut reply = text_reply(StatusCode::OK, HeaderValue::from_static(content_type), text);
     reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     Ok(reply)

@@ -23,13 +23,7 @@ impl Admin {
             .collect();
         seen.extend(self.gateway.iter().flat_map(|gateway| gateway.seen()));
         let nobody = Arc::clone(self.front.nobody());
-        seen.push(Seen {
-            service: String::new(),
-            metrics: nobody,
-            instances: Vec::new(),
-            ready: None,
-            by_version: Vec::new(),
-        });
+        seen.push(Seen::without_instances(String::new(), nobody));
         seen
     }
 

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{AccessLog, CUT_OFF, LogFormat, announce, control_threads, io_threads, listen, until_told};
-use crate::admin::GatewayAdmin;
+use crate::admin::{GatewayAdmin, Scrapes};
 use crate::admission::Lanes;
 use crate::config::GatewaySpec;
 use crate::front::{ConnectionLimits, Front, Services};
@@ -67,7 +67,13 @@ async fn serve(options: GatewayOptions, log: LogWriter) -> Result<Arc<Gateway>> 
     // Nothing is computed here; what wants a background to be there gets the smallest.
     let lanes = Arc::new(Lanes::new(1).context("cannot start the background thread")?);
     let front = Front::new(services, lanes, log.clone(), options.connections, options.advertise);
-    let admin = GatewayAdmin { gateway: Arc::clone(&gateway), front: front.clone(), log, draining: draining.clone() };
+    let admin = GatewayAdmin {
+        gateway: Arc::clone(&gateway),
+        front: front.clone(),
+        log,
+        scrapes: Scrapes::default(),
+        draining: draining.clone(),
+    };
     tokio::spawn(Arc::new(admin).serve(control, ending));
     let serving = tokio::spawn({
         let (front, threads) = (front.clone(), Arc::clone(&threads));

@@ -29,6 +29,13 @@ pub struct Seen {
     pub by_version: Vec<(u64, u16, u64)>,
 }
 
+impl Seen {
+    /// For what has no instances here: a gateway's route, and requests that named no service.
+    pub fn without_instances(service: String, metrics: Arc<ServiceMetrics>) -> Self {
+        Self { service, metrics, instances: Vec::new(), ready: None, by_version: Vec::new() }
+    }
+}
+
 /// The format in which metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsFormat {

@@ -28,7 +28,7 @@ pub(super) static ROWS: &[Operation] = &[
                 &[Content::Text(TEXT)],
             ),
         ]),
-    Operation::get("/metrics", "metrics", |asked| Box::pin(async move { exposition(&asked) }))
+    Operation::get("/metrics", "metrics", |asked| Box::pin(async move { exposition(asked).await }))
         .open()
         .says(
             "All counters and gauges",
@@ -53,9 +53,10 @@ fn ready(asked: &Asked) -> Reply {
     }
 }
 
-fn exposition(asked: &Asked) -> Result<Reply, Problem> {
-    let admin = &asked.admin;
-    metrics::reply(&asked.headers, admin.seen(), admin.upstreams_seen(), admin.host_numbers())
+async fn exposition(asked: Asked) -> Result<Reply, Problem> {
+    let Asked { admin, headers, .. } = asked;
+    let look = || (admin.seen(), admin.upstreams_seen(), admin.host_numbers());
+    metrics::reply(&headers, &admin.scrapes, look).await
 }
 
 fn document() -> Reply {
