@@ -2,6 +2,7 @@
 
 mod crashes;
 mod disk;
+mod model;
 mod refused;
 
 use std::collections::{HashMap, HashSet};
