@@ -61,6 +61,7 @@ pub(super) static VERSION_INCOMPLETE: Kind =
     kind(409, "version_incomplete", "A file of that version is gone or damaged.");
 pub(super) static CANARY_UNDER_WAY: Kind =
     kind(409, "canary_under_way", "A version is being tried on a share of the requests; end that first.");
+pub(super) static NO_ROOM: Kind = kind(409, "no_room", "The host has no room for as many guests as the service needs.");
 pub(super) static NO_CANARY: Kind = kind(409, "no_canary", "No version is being tried on a share of the requests.");
 pub(super) static NO_SHARE: Kind =
     kind(409, "no_share", "The service has no canary and is in no group: there is no share to set.");
@@ -387,6 +388,9 @@ impl From<ChangeError> for Problem {
                 let problem = Self::new(&PROCESSOR_REFUSED, reason);
                 if stack.is_empty() { problem } else { problem.with_hint(format!("it failed in:\n{stack}")) }
             }
+            ChangeError::NoRoom(reason) => Self::new(&NO_ROOM, reason).with_hint(
+                "lower metadata.instance or metadata.rpc.worker_threads, or stop another service".to_owned(),
+            ),
             ChangeError::Storage(error) => error.into(),
             ChangeError::Internal(cause) => Self::internal(&cause),
         }

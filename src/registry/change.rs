@@ -124,6 +124,8 @@ pub enum ChangeError {
         reason: String,
         stack: String,
     },
+    /// The host has no room for as many guests.
+    NoRoom(String),
     Storage(StorageError),
     Internal(String),
 }
@@ -161,6 +163,7 @@ impl From<InitializeError> for ChangeError {
             InitializeError::Declined(_) | InitializeError::TimedOut(_) => {
                 Self::Refused { reason, stack: String::new() }
             }
+            InitializeError::NoRoom(_) => Self::NoRoom(reason),
             InitializeError::Host(_) => Self::Internal(reason),
         }
     }
@@ -215,7 +218,7 @@ impl ChangeError {
             Self::Invalid(mistakes) => mistakes.to_string(),
             Self::Public => "the service is public: it has no token".into(),
             Self::TwoTokens => "the token before this one is still accepted".into(),
-            Self::Refused { reason, .. } | Self::Internal(reason) => reason.clone(),
+            Self::Refused { reason, .. } | Self::NoRoom(reason) | Self::Internal(reason) => reason.clone(),
             Self::Storage(error) => error.to_string(),
         }
     }

@@ -101,6 +101,9 @@ pub enum InitializeError {
         stack: String,
     },
     TimedOut(Duration),
+    /// The host has no room for the guests of a whole service beside those of others: how many were asked for, and how
+    /// many are free.
+    NoRoom(String),
     /// The host has no room for another guest, or could not provide its directory.
     Host(String),
 }
@@ -113,6 +116,7 @@ impl std::fmt::Display for InitializeError {
             Self::TimedOut(limit) => {
                 write!(f, "initialize did not return within {} ms (sandbox.initialize_timeout_ms)", limit.as_millis())
             }
+            Self::NoRoom(reason) => f.write_str(reason),
             Self::Host(reason) => write!(f, "no guest could be made: {reason}"),
         }
     }
@@ -166,7 +170,7 @@ impl Program {
     /// # Errors
     /// When the host has no room for them beside those of other services.
     pub fn reserve(&self, guests: usize) -> Result<Room, InitializeError> {
-        self.rooms.reserve(guests, self.needs).map_err(|error| InitializeError::Host(error.to_string()))
+        self.rooms.reserve(guests, self.needs).map_err(|error| InitializeError::NoRoom(error.to_string()))
     }
 
     pub fn settings(&self) -> &Arc<Settings> {

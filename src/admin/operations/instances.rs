@@ -6,8 +6,8 @@ use crate::admin::Reply;
 use crate::admin::api::json_reply;
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::{
-    ARTIFACT_DAMAGED, ARTIFACT_MISSING, INSTANCE_NOT_FOUND, INVALID_SERVICE_FILE, NOT_RUNNING, PROCESSOR_REFUSED,
-    Problem, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    ARTIFACT_DAMAGED, ARTIFACT_MISSING, INSTANCE_NOT_FOUND, INVALID_SERVICE_FILE, NO_ROOM, NOT_RUNNING,
+    PROCESSOR_REFUSED, Problem, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::view::{Changed, InstanceList};
 use crate::quoted::Quoted;
@@ -32,6 +32,7 @@ pub(super) static ROWS: &[Operation] = &[
             &SERVICE_NOT_FOUND,
             &NOT_RUNNING,
             &PROCESSOR_REFUSED,
+            &NO_ROOM,
             &INVALID_SERVICE_FILE,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
@@ -44,7 +45,7 @@ pub(super) static ROWS: &[Operation] = &[
     .tagged()
     .says("Make one instance of a service anew", WITHOUT_A_GAP)
     .answers(&[Answer::ok("It is new.", &[Content::json::<Changed>()])])
-    .refuses(&[&SERVICE_NOT_FOUND, &INSTANCE_NOT_FOUND, &NOT_RUNNING, &PROCESSOR_REFUSED]),
+    .refuses(&[&SERVICE_NOT_FOUND, &INSTANCE_NOT_FOUND, &NOT_RUNNING, &PROCESSOR_REFUSED, &NO_ROOM]),
 ];
 
 fn list(asked: &Asked) -> Result<Reply, Problem> {

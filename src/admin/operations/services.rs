@@ -9,7 +9,7 @@ use crate::admin::deploy::{CreateBody, Deploy, Event, ModifyBody};
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::{
     ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, MIRROR_REFUSED,
-    NAME_TAKEN, NOT_RUNNING, PROCESSOR_REFUSED, Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    NAME_TAKEN, NO_ROOM, NOT_RUNNING, PROCESSOR_REFUSED, Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::view::{Changed, Deployed, Description, ServiceList};
@@ -47,6 +47,7 @@ pub(super) static ROWS: &[Operation] = &[
         .refuses(&[
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
+            &NO_ROOM,
             &SERVICE_EXISTS,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
@@ -77,6 +78,7 @@ pub(super) static ROWS: &[Operation] = &[
         .refuses(&[
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
+            &NO_ROOM,
             &SERVICE_NOT_FOUND,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
@@ -105,6 +107,7 @@ pub(super) static ROWS: &[Operation] = &[
         .refuses(&[
             &SERVICE_NOT_FOUND,
             &PROCESSOR_REFUSED,
+            &NO_ROOM,
             &INVALID_SERVICE_FILE,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,

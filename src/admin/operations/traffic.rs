@@ -11,8 +11,8 @@ use crate::admin::api::{json_body, json_reply, parse};
 use crate::admin::deploy::{Deploy, Event, Release};
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::{
-    ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, NAME_TAKEN, NO_CANARY, NO_SHARE,
-    PROCESSOR_REFUSED, Problem, SERVICE_NOT_FOUND, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
+    ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, NAME_TAKEN, NO_CANARY, NO_ROOM,
+    NO_SHARE, PROCESSOR_REFUSED, Problem, SERVICE_NOT_FOUND, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
 };
 use crate::admin::view::{Deployed, service_file};
 use crate::config::TrafficState;
@@ -40,6 +40,7 @@ pub(super) static ROWS: &[Operation] = &[
             &NAME_TAKEN,
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
+            &NO_ROOM,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
         ]),
@@ -59,6 +60,7 @@ pub(super) static ROWS: &[Operation] = &[
             &VERSION_INCOMPLETE,
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
+            &NO_ROOM,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
         ]),

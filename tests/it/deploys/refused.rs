@@ -77,3 +77,25 @@ fn a_bad_deploy_says_why_and_leaves_the_old_version_serving() {
     let left = rubbish(&host);
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// A host has 8,192 places for guests with a fuel limit, and a service takes 4,096 of them at most.
+#[test]
+fn a_deploy_without_room_says_how_much_is_free_and_what_helps() {
+    let host = TestHost::start();
+    let processor = host.upload("echo");
+    let create = |name: &str, workers: u32| {
+        let rpc = json!({"rpc": {"worker_threads": workers}, "instance": 4});
+        let body = json!({"spec": {"name": name, "processor_path": "x.wasm", "metadata": rpc}, "processor": processor});
+        host.call_admin("POST", "/api/v1/services", body.to_string().as_bytes())
+    };
+    assert_eq!(create("first", 1024).status, 201);
+    assert_eq!(create("second", 1023).status, 201);
+    let problem = create("third", 2).assert_problem(409, "no_room");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(
+        detail.contains("needs room for 8 guests") && detail.contains("for 8192, and 4 of it are free"),
+        "{detail}"
+    );
+    assert!(problem["hint"].as_str().is_some_and(|hint| hint.contains("worker_threads")), "{problem}");
+    assert_eq!(create("third", 1).status, 201, "what is free can be had");
+}
