@@ -204,7 +204,7 @@ fn lz4_frames(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
             match decoder.read(&mut piece) {
                 Ok(0) => break,
                 Ok(made) => output.take(&piece[..made])?,
-                Err(error) => return Err(decoder.get_ref().corrupt(error)),
+                Err(error) => return Err(decoder.get_ref().corrupt(lz4_fault(&error))),
             }
         }
         // The decoder takes the end of its input for the end of the frame, also where the frame's own is missing.
@@ -213,6 +213,26 @@ fn lz4_frames(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// What is wrong with a frame, in words: the library has only the names of its variants.
+fn lz4_fault(error: &std::io::Error) -> String {
+    use lz4_flex::frame::Error;
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::ContentChecksumError) => "the checksum of its content does not match".into(),
+        Some(Error::BlockChecksumError) => "the checksum of a block does not match".into(),
+        Some(Error::HeaderChecksumError) => "the checksum of the frame's header does not match".into(),
+        Some(Error::ContentLengthError { expected, actual }) => {
+            format!("its content has {actual} bytes, and its header says {expected}")
+        }
+        Some(Error::UnsupportedBlocksize(code)) => format!("its block size has code {code}, accepted are 4 to 7"),
+        Some(Error::UnsupportedVersion(version)) => format!("its frame has version {version}, accepted is 1"),
+        Some(Error::ReservedBitsSet) => "reserved bits of the frame's header are set".into(),
+        Some(Error::BlockTooBig) => "a block is larger than the frame's header says".into(),
+        Some(Error::DictionaryNotSupported) => "it needs a dictionary, and none is accepted".into(),
+        Some(Error::WrongMagicNumber) => "something follows its end that is no other frame".into(),
+        _ => "the data is malformed".into(),
+    }
 }
 
 fn lz4_block(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {

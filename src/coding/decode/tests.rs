@@ -173,3 +173,15 @@ fn noise_and_broken_bodies_end_in_a_fault_or_in_few_bytes() {
         }
     }
 }
+
+#[test]
+fn an_lz4_frame_is_refused_in_words() {
+    use std::io::Write as _;
+    let info = lz4_flex::frame::FrameInfo::new().content_checksum(true);
+    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(b"some text").unwrap();
+    let mut frame = encoder.finish().unwrap();
+    *frame.last_mut().unwrap() ^= 1;
+    let told = decode(Coding::Lz4, &frame, 100, &Effort::brief(1 << 20)).unwrap_err().to_string();
+    assert!(told.ends_with("the checksum of its content does not match"), "{told}");
+}
