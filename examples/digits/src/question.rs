@@ -59,11 +59,8 @@ impl Question {
     }
 
     fn read_tensorflow(request: tensorflow::Request) -> Result<Self, Error> {
-        let (name, images) = match request.inputs.first_key_value() {
-            Some((name, only)) if request.inputs.len() == 1 => (name.as_str(), only),
-            _ => (INPUT, request.input(INPUT).map_err(|error| Error::new(400, error))?),
-        };
-        let pictures = pictures(name, images)?;
+        let images = request.input(INPUT).map_err(|error| Error::new(400, error))?;
+        let pictures = pictures(INPUT, images)?;
         for wanted in &request.output_filter {
             if !OUTPUTS.contains(&wanted.as_str()) {
                 return Err(no_output(format_args!("{wanted:?}; there are {OUTPUTS:?}")));
@@ -75,7 +72,10 @@ impl Question {
     fn read_torch(request: &torch::Request) -> Result<Self, Error> {
         let (name, images) = match (request.inputs.as_slice(), request.map_inputs.first_key_value()) {
             ([images], None) => ("inputs[0]", images),
-            ([], Some((name, images))) if request.map_inputs.len() == 1 => (name.as_str(), images),
+            ([], Some((name, images))) if request.map_inputs.len() == 1 && name == INPUT => (INPUT, images),
+            ([], Some((name, _))) if request.map_inputs.len() == 1 => {
+                return Err(Error::new(400, format!("there is no input {name:?}; there is {INPUT:?}")));
+            }
             _ => return Err(Error::new(400, "there are several inputs, and the model has one")),
         };
         let pictures = pictures(name, images)?;
@@ -87,11 +87,8 @@ impl Question {
     }
 
     fn read_onnx(request: &onnx::Message) -> Result<Self, Error> {
-        let (name, images) = match request.tensors.as_slice() {
-            [(name, only)] => (name.as_str(), only),
-            _ => (INPUT, request.tensor(INPUT).map_err(|error| Error::new(400, error))?),
-        };
-        Ok(Self { pictures: pictures(name, images)?, form: Form::Onnx })
+        let images = request.tensor(INPUT).map_err(|error| Error::new(400, error))?;
+        Ok(Self { pictures: pictures(INPUT, images)?, form: Form::Onnx })
     }
 }
 
@@ -139,7 +136,7 @@ mod tests {
     #[test]
     fn each_form_is_known_by_its_bytes() {
         let rows = images(&[2, 64]);
-        let tensorflow = tensorflow::Request::new("any").with_input("x", rows.clone()).with_output("labels");
+        let tensorflow = tensorflow::Request::new("any").with_input(INPUT, rows.clone()).with_output("labels");
         let torch = torch::Request::default().with_input(rows.clone()).with_output(1).with_output(0);
         let onnx = onnx::Message::default().with("x", rows.clone());
         let forms = [
@@ -195,9 +192,16 @@ mod tests {
         assert_eq!(refused(&both.encode().unwrap(), 400), "there are several inputs, and the model has one");
     }
 
+    /// A name that is almost right used to be taken for the input.
+    #[test]
+    fn an_input_of_another_name_is_refused_with_both_names() {
+        let tensorflow = tensorflow::Request::new("").with_input("imags", images(&[64])).encode().unwrap();
+        assert_eq!(refused(&tensorflow, 400), "there is no input \"images\"; there is \"imags\"");
+    }
+
     #[test]
     fn outputs_that_do_not_exist_are_refused() {
-        let tensorflow = tensorflow::Request::new("").with_input("x", images(&[64])).with_output("scores");
+        let tensorflow = tensorflow::Request::new("").with_input(INPUT, images(&[64])).with_output("scores");
         assert_eq!(
             refused(&tensorflow.encode().unwrap(), 400),
             "there is no output \"scores\"; there are [\"probabilities\", \"labels\"]"
