@@ -138,7 +138,7 @@ mod tests {
         let rows = images(&[2, 64]);
         let tensorflow = tensorflow::Request::new("any").with_input(INPUT, rows.clone()).with_output("labels");
         let torch = torch::Request::default().with_input(rows.clone()).with_output(1).with_output(0);
-        let onnx = onnx::Message::default().with("x", rows.clone());
+        let onnx = onnx::Message::default().with(INPUT, rows.clone());
         let forms = [
             (tensorflow.encode().unwrap(), Form::TensorFlow { outputs: vec!["labels".to_owned()] }),
             (torch.encode().unwrap(), Form::Torch { outputs: vec![1, 0] }),
