@@ -193,7 +193,7 @@ fn tag(text: &str) -> Result<String, String> {
     }
 }
 
-/// What the service was before the change.
+/// A service as it was before the change.
 struct Seen {
     tag: Option<String>,
     version: Option<u64>,

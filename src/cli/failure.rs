@@ -47,7 +47,7 @@ pub(crate) enum Failure {
     },
     /// The server answered, and the answer is no.
     Refused(Box<Problem>),
-    /// What was named is not there, as the server's other answers show.
+    /// There is nothing of the given name; the server's other answers show it.
     Missing(String),
     /// No answer came.
     Unreachable {
@@ -71,7 +71,8 @@ impl Failure {
         Self::Mistakes { origin: format!("`{}`", path.display()), mistakes }
     }
 
-    /// What a service file names is wrong, unless the system or the network failed: that is no mistake in the file.
+    /// A failure to gather the files that a service file names: a mistake in the file, unless the system or the network
+    /// failed.
     pub(super) fn of_gathering(error: anyhow::Error) -> Self {
         let is_outside =
             |cause: &(dyn std::error::Error + 'static)| cause.is::<io::Error>() || cause.is::<ureq::Error>();

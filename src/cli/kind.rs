@@ -38,7 +38,7 @@ pub(super) fn read_text(path: &Path, role: &str) -> Result<String, Failure> {
     }
 }
 
-/// What a text is that does not begin as an object or a list of JSON does, which every settings file is.
+/// Describes a text by its beginning; `None` if it begins as a JSON object or list, as every settings file does.
 fn other_text(text: &str) -> Option<String> {
     let first = text.trim_start_matches('\u{feff}').lines().map(str::trim).find(|line| !line.is_empty());
     let Some(first) = first else { return Some("is empty".to_owned()) };

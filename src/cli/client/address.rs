@@ -67,7 +67,7 @@ pub(crate) fn unreachable(server: &str, patience: Duration, error: &ureq::Error)
     Failure::Unreachable { what, hint }
 }
 
-/// Whether the first bytes of the answer were not of TLS; the library has no kind of its own for that.
+/// True if the answer did not begin as TLS does. The library has no kind of error for that, only this text.
 fn is_no_tls(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(_) | ureq::Error::Rustls(_)) && error.to_string().contains("InvalidContentType")
 }

@@ -282,7 +282,7 @@ fn modify_says_whether_there_is_a_new_version() {
     }
 }
 
-/// What is wrong with the service file ends with 2, whoever finds it, and what the processor is refused for with 3.
+/// A mistake in the service file ends with 2, whoever finds it; a refused processor ends with 3.
 #[test]
 fn a_faulty_service_file_has_one_exit_code() {
     let project = project();
