@@ -90,7 +90,7 @@ pub(super) async fn forward(
 ) -> Result<Outbound, Failure> {
     let Inbound { method, target, mut headers, body, peer, request_id } = inbound;
     let first = cluster.pick(None, Instant::now()).ok_or(Failure::NoHealthyUpstream)?;
-    let expects_leave = headers::expects_leave(&headers);
+    let expects_leave = headers::expects_leave(&mut headers);
     headers::outbound(&mut headers, &Origin { peer, request_id, via })?;
     headers::ensure_host(&mut headers, first.address());
     let body = body.take().ok_or(Failure::Request(Broken::CutOff))?;

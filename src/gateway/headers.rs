@@ -86,9 +86,15 @@ pub(super) fn ensure_host(headers: &mut HeaderMap, host: &str) {
     }
 }
 
-/// Whether the client waits for leave to send its body.
-pub(super) fn expects_leave(headers: &HeaderMap) -> bool {
-    headers.contains_key(EXPECT)
+/// True if the client waits for leave to send its body. An `Expect` without a value asks for nothing: it is removed, so that
+/// nobody waits for an answer to it.
+pub(super) fn expects_leave(headers: &mut HeaderMap) -> bool {
+    let names_one = |value: &HeaderValue| value.as_bytes().iter().any(|byte| !matches!(byte, b',' | b' ' | b'\t'));
+    if headers.get_all(EXPECT).iter().any(names_one) {
+        return true;
+    }
+    headers.remove(EXPECT);
+    false
 }
 
 /// True if the upstream closes the connection after this answer (RFC 9112 §9.3).
@@ -169,6 +175,15 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         headers
+    }
+
+    #[test]
+    fn an_expectation_without_a_value_is_none_and_goes_no_further() {
+        for (value, expects) in [("100-continue", true), (",100-continue", true), ("", false), (" , ", false)] {
+            let mut headers = map(&[("expect", value)]);
+            assert_eq!((expects_leave(&mut headers), headers.contains_key(EXPECT)), (expects, expects), "{value:?}");
+        }
+        assert!(!expects_leave(&mut map(&[])));
     }
 
     fn sent(pairs: &[(&'static str, &'static str)]) -> Result<Vec<String>, Failure> {
