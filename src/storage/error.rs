@@ -1,0 +1,196 @@
+//! The faults of the data directory: of the disk, of the database and of the files in it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the data directory cannot be used.
+#[derive(Debug)]
+pub enum StorageError {
+    Io {
+        what: String,
+        source: io::Error,
+    },
+    Database(Box<redb::Error>),
+    /// The database's file is damaged.
+    DatabaseDamaged {
+        path: PathBuf,
+        reason: String,
+    },
+    /// The database is gone, but files of services are still there.
+    DatabaseLost {
+        path: PathBuf,
+        /// Completes the sentence that begins with the path.
+        state: &'static str,
+        /// One of the files.
+        beside: PathBuf,
+    },
+    /// The database's file was moved, replaced or cut off while it was open.
+    DatabaseChanged {
+        path: PathBuf,
+        /// Completes the sentence that begins with the path.
+        how: &'static str,
+    },
+    /// A new database was asked for, but there is one.
+    DatabaseThere {
+        path: PathBuf,
+    },
+    /// The disk failed while a change was made to last, and could not be asked since whether it was.
+    Unknown {
+        service: String,
+        source: Box<StorageError>,
+    },
+    /// A record that this version of the host cannot read.
+    Record {
+        service: String,
+        source: serde_json::Error,
+    },
+    /// A file that a record names is gone.
+    Missing {
+        sha256: String,
+    },
+    /// A file that a record names no longer hashes to its name.
+    Damaged {
+        /// The role of the file in the service.
+        part: String,
+        sha256: String,
+        reason: String,
+    },
+    /// Model files that cannot be placed in one directory.
+    BadModel {
+        reason: String,
+    },
+    /// An upload that does not hold what its name says.
+    WrongDigest {
+        expected: String,
+        found: String,
+    },
+    TooLarge {
+        limit: u64,
+    },
+}
+
+impl StorageError {
+    /// What was being done and what came in between, for a log that shows one line.
+    pub fn with_source(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// True if another process uses the data directory.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen))
+    }
+
+    /// Whether the disk has failed the database.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Database(error) => matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo),
+            Self::DatabaseDamaged { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether there is no room left on the disk, or none for us.
+    pub fn is_full(&self) -> bool {
+        let error = match self {
+            Self::Io { source, .. } => source,
+            Self::Database(error) => match &**error {
+                redb::Error::Io(source) => source,
+                _ => return false,
+            },
+            Self::DatabaseDamaged { .. }
+            | Self::DatabaseLost { .. }
+            | Self::DatabaseChanged { .. }
+            | Self::DatabaseThere { .. }
+            | Self::Unknown { .. }
+            | Self::Record { .. }
+            | Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::BadModel { .. }
+            | Self::WrongDigest { .. }
+            | Self::TooLarge { .. } => return false,
+        };
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+impl std::fmt::Display for StorageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io { what, .. } => write!(f, "cannot {what}"),
+            Self::Database(_) => f.write_str("the database of the data directory failed"),
+            Self::DatabaseDamaged { path, reason } => write!(
+                f,
+                "the database {} is damaged: {reason}; restore it from a backup, or move it away and start with \
+                 --new-database, without any service",
+                path.display()
+            ),
+            Self::DatabaseLost { path, state, beside } => write!(
+                f,
+                "the database {} {state}, and files of services lie beside it, such as {}; restore it from a backup, or \
+                 start with --new-database, without any service: files that no service names are then removed",
+                path.display(),
+                beside.display()
+            ),
+            Self::DatabaseChanged { path, how } => write!(
+                f,
+                "the database {} {how} while the host runs; put the file back as it was, or start the host again",
+                path.display()
+            ),
+            Self::DatabaseThere { path } => write!(
+                f,
+                "--new-database begins where there is no database, and {} is one; start without the option, or move the \
+                 file away",
+                path.display()
+            ),
+            Self::Unknown { service, .. } => write!(
+                f,
+                "the disk failed while the change of service {service:?} was being kept; whether it was is seen when \
+                 the host is started again"
+            ),
+            Self::Record { service, .. } => write!(f, "the record of service {service:?} cannot be read"),
+            Self::Missing { sha256 } => write!(f, "artifact {sha256} is not there; upload it first"),
+            Self::Damaged { part, sha256, reason } => {
+                write!(f, "{part} is damaged (artifact {sha256}): {reason}; upload it again")
+            }
+            Self::BadModel { reason } => f.write_str(reason),
+            Self::WrongDigest { expected, found } => {
+                write!(f, "the upload's SHA-256 is {found}, its name says {expected}")
+            }
+            Self::TooLarge { limit } => write!(f, "the upload is larger than {} MiB", limit >> 20),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Database(source) => Some(source),
+            Self::Unknown { source, .. } => Some(source),
+            Self::Record { source, .. } => Some(source),
+            Self::DatabaseDamaged { .. }
+            | Self::DatabaseLost { .. }
+            | Self::DatabaseChanged { .. }
+            | Self::DatabaseThere { .. }
+            | Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::BadModel { .. }
+            | Self::WrongDigest { .. }
+            | Self::TooLarge { .. } => None,
+        }
+    }
+}
+
+/// Says what was being done when an operation of the file system failed.
+pub(super) trait Doing<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, StorageError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, StorageError> {
+        self.map_err(|source| StorageError::Io { what: what(), source })
+    }
+}
