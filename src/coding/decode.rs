@@ -215,7 +215,7 @@ fn lz4_frames(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What is wrong with a frame, in words: the library has only the names of its variants.
+/// The fault of a frame as a sentence; the library has only the names of its variants.
 fn lz4_fault(error: &std::io::Error) -> String {
     use lz4_flex::frame::Error;
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {

@@ -40,7 +40,7 @@ impl Token {
     /// with a letter or a digit, so that no program takes it for an option and a double click selects all of it.
     ///
     /// # Errors
-    /// When the operating system has no randomness to give.
+    /// The operating system has no randomness to give.
     pub fn generate() -> Result<Self, getrandom::Error> {
         loop {
             let mut bits = [0; 30];

@@ -20,7 +20,7 @@ use crate::registry::Account as ByVersion;
 use crate::sandbox::Run;
 use crate::telemetry::{Entry as LogEntry, LogWriter, ServiceMetrics};
 
-/// Where requests are counted and logged.
+/// The log and the counters that requests are entered into.
 pub(crate) struct Ledger {
     pub(crate) log: LogWriter,
     /// Requests that named no service that exists.
@@ -110,7 +110,7 @@ impl Entry {
         }
     }
 
-    /// When the call began; of a forwarded request, when it had a connection.
+    /// The moment the call began; of a forwarded request, the moment it had a connection.
     fn began(&self) -> Option<Instant> {
         self.admitted.or_else(|| self.trip.as_ref()?.connected).or_else(|| Some(self.batch()?.began))
     }
@@ -127,7 +127,7 @@ impl Entry {
     }
 }
 
-/// How long each stage took; the last one reached runs until now.
+/// The time that each stage took; the last stage reached runs until now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) end: Instant,

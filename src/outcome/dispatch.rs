@@ -1,5 +1,4 @@
-//! The way of a call from admission to its outcome: the same for a request, for a mirrored copy, and for whoever calls a
-//! processor next.
+//! The way of a call from admission to its outcome, the same for a request and for a mirrored copy.
 
 use std::ops::Deref;
 use std::time::Instant;
@@ -13,7 +12,7 @@ use crate::registry::{Ticket, Version};
 
 /// The part of a call that its processor sees, beside the method and the URI, which are in the account.
 pub(crate) struct Input {
-    /// Where the path behind the service's name begins in the URI.
+    /// The offset in the URI's path at which the part behind the service's name begins.
     pub(crate) path_start: usize,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
