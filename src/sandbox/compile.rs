@@ -18,18 +18,16 @@ mod kept;
 mod mapped;
 mod measure;
 mod offered;
+mod process;
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tempfile::TempPath;
-use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -41,11 +39,6 @@ use self::mapped::Mapped;
 use super::engine::Metering;
 use super::needs::Needs;
 use crate::failpoint;
-
-/// The child is niced, so on a busy machine its processor seconds take their time.
-const CHILD_WALL: Duration = Duration::from_secs(180);
-/// Bytes of what the child says that are kept.
-const MAX_COMPLAINT: u64 = 16 << 10;
 
 /// Why there is no machine code.
 #[derive(Debug)]
@@ -155,7 +148,7 @@ impl Compiler {
             args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
         }
         let started = Instant::now();
-        let told = self.run_child(metering, &args).await?;
+        let told = process::run(&self.program, metering, &args).await?;
         tracing::info!(processor = sha256, took = ?started.elapsed(), "processor compiled");
         let found = place.keep(engine, fresh, told).await?;
         Ok(code(found, functions))
@@ -192,7 +185,7 @@ impl Compiler {
             args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
         }
         let started = Instant::now();
-        match self.run_child(metering, &args).await {
+        match process::run(&self.program, metering, &args).await {
             Ok(told) => {
                 tracing::info!(image = draft.name, took = ?started.elapsed(), "image compiled");
                 failpoint::reach("snapshot.compiled");
@@ -212,74 +205,11 @@ impl Compiler {
     pub(super) fn state_file(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<TempPath> {
         kept::Place::new(&self.cache, &self.mapped, engine, metering, name).fresh()
     }
-
-    /// Answers what the child has to say to standard output.
-    async fn run_child(&self, metering: Metering, args: &[&OsStr]) -> Result<String, CompileError> {
-        let mut child = tokio::process::Command::new(&self.program)
-            .args(["compile", "--engine", metering.name(), "--parent", &std::process::id().to_string()])
-            .args(args)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let ended = tokio::time::timeout(CHILD_WALL, async {
-            let (answer, complaint) = tokio::try_join!(listen(stdout), listen(stderr))?;
-            Ok::<_, io::Error>((child.wait().await?, answer, complaint))
-        });
-        let (status, answer, complaint) = match ended.await {
-            Ok(ended) => ended?,
-            Err(_) => return Err(CompileError::Stopped(format!("it took longer than {} s", CHILD_WALL.as_secs()))),
-        };
-        match status.code().and_then(|code| u8::try_from(code).ok()) {
-            Some(0) => {
-                if !complaint.is_empty() {
-                    tracing::warn!(complaint, "the compiler ran with less confinement than it should");
-                }
-                Ok(answer)
-            }
-            Some(child::REFUSED) => Err(CompileError::Refused(printable(&complaint))),
-            Some(child::DISK_FULL) => Err(CompileError::Io(io::ErrorKind::StorageFull.into())),
-            _ => Err(CompileError::Stopped(stopped(status, &complaint))),
-        }
-    }
-}
-
-/// The reason why the child failed, in words for the uploader. The child's own output goes to the log only: it may
-/// contain paths of the machine that built the host.
-fn stopped(status: ExitStatus, complaint: &str) -> String {
-    if let Some(limit) = status.signal().and_then(|signal| confine::limit_of(signal, complaint)) {
-        tracing::warn!(%status, complaint, limit, "compilation stopped at a limit");
-        return limit;
-    }
-    tracing::error!(%status, complaint, "the compiler broke down");
-    if confine::is_out_of_memory(complaint) {
-        return confine::out_of_memory();
-    }
-    "the compiler cannot cope with it and broke down; the host's log says more".into()
-}
-
-/// Escapes control characters, which a name in a component may contain.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] }).collect()
 }
 
 /// Why an image was not made, where neither it nor its processor is at fault.
 pub(super) fn on_disk(error: &io::Error) -> String {
     format!("it cannot be written: {error}")
-}
-
-/// The beginning of what is said there. The rest is heard too, so that nobody waits to say it.
-async fn listen(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> io::Result<String> {
-    let mut said = Vec::new();
-    if let Some(pipe) = pipe {
-        let mut pipe = pipe.take(MAX_COMPLAINT);
-        pipe.read_to_end(&mut said).await?;
-        tokio::io::copy(pipe.get_mut(), &mut tokio::io::sink()).await?;
-    }
-    Ok(String::from_utf8_lossy(&said).trim().to_owned())
 }
 
 /// Says early and plainly what is wrong with a file that is no component at all.
@@ -294,39 +224,5 @@ fn check_kind(wasm: &Path) -> Result<(), CompileError> {
         ),
         [0x7f, b'E', b'L', b'F', ..] => refuse("it is machine code; upload the WebAssembly component it was made from"),
         _ => refuse("it is not WebAssembly; a component is needed (a file that begins with \\0asm)"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The output of a crashed child contains paths of the machine that built it.
-    #[test]
-    fn how_a_child_ended_is_told_in_plain_words() {
-        let raw = "thread 'main' panicked at /build/registry/wasmtime-environ/src/adapt.rs:249:14:\nnote: run with";
-        let exited = |code: i32| ExitStatus::from_raw(code << 8);
-        let killed = ExitStatus::from_raw;
-        for (status, said, told) in [
-            (exited(child::PANICKED.into()), raw, "cannot cope with it"),
-            (exited(101), raw, "cannot cope with it"),
-            (killed(libc::SIGSEGV), "", "cannot cope with it"),
-            (killed(libc::SIGABRT), "memory allocation of 17 bytes failed", "3072 MiB of memory"),
-            (exited(child::PANICKED.into()), "panicked: Cannot allocate memory (os error 12)", "3072 MiB of memory"),
-            (killed(libc::SIGABRT), "thread 'main' has overflowed its stack", "nested more deeply"),
-            (killed(libc::SIGABRT), "", "cannot cope with it"),
-            (killed(libc::SIGXCPU), "", "60 s of processor time"),
-            (killed(libc::SIGKILL), "", "the machine's memory"),
-            (killed(libc::SIGXFSZ), "", "256 MiB"),
-        ] {
-            let found = stopped(status, said);
-            assert!(found.contains(told), "{status} {said}: {found}");
-            assert!(!found.contains('/') && !found.contains("panicked"), "{found}");
-        }
-    }
-
-    #[test]
-    fn names_of_a_component_do_not_drive_a_terminal() {
-        assert_eq!(printable("it imports \u{1b}[2J\r\nä"), "it imports \\u{1b}[2J\\r\\nä");
     }
 }

@@ -1,6 +1,7 @@
 //! What compiles uploads: one child at a time, with nothing of the host's, and never longer than the host lives.
 
 mod composed;
+mod library;
 mod sizes;
 
 use std::fs;

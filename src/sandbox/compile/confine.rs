@@ -22,6 +22,7 @@ const NICE: i32 = 10;
 /// Bounds what this process may use, and its life by that of `parent`. Called before anything else.
 pub(super) fn limit(parent: Option<i32>) -> io::Result<()> {
     close_inherited();
+    // Sent when the thread that started this process ends, not only when the host does.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // A parent that died before that line sends no signal any more, and this process belongs to another by now.
     if parent.is_some() && rustix::process::getppid().map(Pid::as_raw_pid) != parent {

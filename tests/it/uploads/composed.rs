@@ -1,16 +1,11 @@
 //! Processors composed of several components: that they work, and that the host counts what they take of it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use bulkhead::call::RequestId;
-use bulkhead::sandbox::{Capacity, Fault, Level, LineSink, Sandbox, Settings};
-use bulkhead_hostile::{Expect, composed, doubled, growers, processor};
+use bulkhead_hostile::{Expect, composed, growers, processor};
 use serde_json::json;
 
 use super::sizes::peak_kib;
 use crate::figures::must;
-use crate::host::{Deployed, TestHost, binary, hash};
+use crate::host::{Deployed, TestHost};
 
 /// MiB that the host may grow by for any upload.
 const MOST_GROWN: u64 = 64;
@@ -88,63 +83,4 @@ fn no_upload_makes_the_host_grow() {
     }
     let grown = peak_kib(&host).saturating_sub(before) >> 10;
     must("uploads.growers_grown_mib", "at most 64 MiB for all of them", grown, grown <= MOST_GROWN);
-}
-
-struct Silent;
-
-impl LineSink for Silent {
-    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
-    fn dropped(&self, _: Option<RequestId>, _: u64) {}
-    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
-}
-
-fn settings() -> Settings {
-    Settings {
-        fuel: Some(u64::MAX / 2),
-        memory_limit: 16 << 20,
-        envs: Vec::new(),
-        model_dir: None,
-        model_entry: None,
-        model_config: String::new(),
-        initialize_timeout: Duration::from_secs(60),
-        max_response_bytes: 1 << 20,
-        log_bytes: 0,
-        max_requests: None,
-        batching: false,
-        image: None,
-    }
-}
-
-/// As many guests as can be reserved can live at once, whatever each of them is made of.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_host_promises_room_for_it_holds() {
-    const PLACES: u32 = 1000;
-    let dir = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(binary(), dir.path().join("compiled"), Capacity { guests: PLACES, memory: 16 << 20 });
-    let eight = doubled(3, "(core module $m (memory 0)) (core instance (instantiate $m))");
-    let tables = doubled(3, "(core module $m (table 0 funcref) (table 0 funcref)) (core instance (instantiate $m))");
-    let instances = doubled(5, "(core module $m) (core instance (instantiate $m))");
-    for (what, further, places) in [
-        ("two memories", "", 2),
-        ("ten memories", &*eight, 10),
-        ("16 tables", &*tables, 6),
-        ("36 instances", &*instances, 3),
-    ] {
-        let wasm = dir.path().join("x.wasm");
-        let bytes = composed(further);
-        std::fs::write(&wasm, &bytes).unwrap();
-        let prepared = sandbox.prepare(&wasm, &hash(&bytes), settings(), Arc::new(Silent)).await;
-        let program = prepared.unwrap_or_else(|error| panic!("{what}: {error}")).program;
-        let fitting = (PLACES / places) as usize;
-        let refused = program.reserve(fitting + 1).expect_err("there is no room for one more").to_string();
-        assert!(refused.contains(&format!("as much as {places} ordinary ones")), "{what}: {refused}");
-        let _room = program.reserve(fitting).expect("there is room for them all");
-        let mut guests = Vec::new();
-        for number in 0..fitting {
-            match program.instantiate().await {
-                Ok(guest) => guests.push(guest),
-                Err(error) => panic!("{what}: guest {number} of {fitting}: {error}"),
-            }
-        }
-    }
 }

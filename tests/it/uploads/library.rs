@@ -1,0 +1,137 @@
+//! The sandbox used as a library: the room it promises, and the life of its compiling child.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead::call::RequestId;
+use bulkhead::sandbox::{Capacity, Fault, Level, LineSink, Sandbox, Settings};
+use bulkhead_hostile::{composed, doubled};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::block_in_place;
+
+use super::children;
+use crate::host::{binary, hash};
+
+struct Silent;
+
+impl LineSink for Silent {
+    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
+    fn dropped(&self, _: Option<RequestId>, _: u64) {}
+    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
+}
+
+fn settings() -> Settings {
+    Settings {
+        fuel: Some(u64::MAX / 2),
+        memory_limit: 16 << 20,
+        envs: Vec::new(),
+        model_dir: None,
+        model_entry: None,
+        model_config: String::new(),
+        initialize_timeout: Duration::from_secs(60),
+        max_response_bytes: 1 << 20,
+        log_bytes: 0,
+        max_requests: None,
+        batching: false,
+        image: None,
+    }
+}
+
+/// As many guests as can be reserved can live at once, whatever each of them is made of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_host_promises_room_for_it_holds() {
+    const PLACES: u32 = 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(binary(), dir.path().join("compiled"), Capacity { guests: PLACES, memory: 16 << 20 });
+    let eight = doubled(3, "(core module $m (memory 0)) (core instance (instantiate $m))");
+    let tables = doubled(3, "(core module $m (table 0 funcref) (table 0 funcref)) (core instance (instantiate $m))");
+    let instances = doubled(5, "(core module $m) (core instance (instantiate $m))");
+    for (what, further, places) in [
+        ("two memories", "", 2),
+        ("ten memories", &*eight, 10),
+        ("16 tables", &*tables, 6),
+        ("36 instances", &*instances, 3),
+    ] {
+        let wasm = dir.path().join("x.wasm");
+        let bytes = composed(further);
+        std::fs::write(&wasm, &bytes).unwrap();
+        let prepared = sandbox.prepare(&wasm, &hash(&bytes), settings(), Arc::new(Silent)).await;
+        let program = prepared.unwrap_or_else(|error| panic!("{what}: {error}")).program;
+        let fitting = (PLACES / places) as usize;
+        let refused = program.reserve(fitting + 1).expect_err("there is no room for one more").to_string();
+        assert!(refused.contains(&format!("as much as {places} ordinary ones")), "{what}: {refused}");
+        let _room = program.reserve(fitting).expect("there is room for them all");
+        let mut guests = Vec::new();
+        for number in 0..fitting {
+            match program.instantiate().await {
+                Ok(guest) => guests.push(guest),
+                Err(error) => panic!("{what}: guest {number} of {fitting}: {error}"),
+            }
+        }
+    }
+}
+
+/// The processes that compile for the sandbox in that directory.
+fn compilers(dir: &Path) -> Vec<u32> {
+    let dir = dir.to_str().expect("a path in Unicode");
+    let is_ours = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(dir));
+    children(std::process::id()).into_iter().filter(is_ours).collect()
+}
+
+/// A runtime of one worker, whose idle threads end at once.
+fn short_lived_threads() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).thread_keep_alive(Duration::from_millis(1)).enable_all().build().unwrap()
+}
+
+/// Each `block_in_place` puts another thread in the place of the worker, which ends soon after.
+#[test]
+fn a_compilation_outlives_the_threads_of_the_runtime() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = bulkhead_artifacts::guest("digits");
+    let sandbox = Sandbox::new(binary(), dir.path().join("compiled"), Capacity { guests: 1, memory: 16 << 20 });
+    let runtime = short_lived_threads();
+    let replaced = runtime.spawn(async {
+        let (sender, mut receiver) = mpsc::channel(1);
+        loop {
+            let sender = sender.clone();
+            tokio::spawn(async move { sender.send(()).await });
+            // Only another thread can run the sender.
+            block_in_place(|| receiver.blocking_recv());
+            tokio::task::yield_now().await;
+        }
+    });
+    let sha256 = hash(&fs::read(&wasm).unwrap());
+    let prepared = runtime.block_on(async move {
+        let work = async move { sandbox.prepare(&wasm, &sha256, settings(), Arc::new(Silent)).await.map(drop) };
+        tokio::spawn(work).await.unwrap()
+    });
+    prepared.unwrap_or_else(|error| panic!("{error}"));
+    assert!(!replaced.is_finished());
+    replaced.abort();
+}
+
+#[test]
+fn a_compilation_that_nobody_waits_for_any_more_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = bulkhead_artifacts::guest("digits");
+    let sandbox = Sandbox::new(binary(), dir.path().join("compiled"), Capacity { guests: 1, memory: 16 << 20 });
+    let sha256 = hash(&fs::read(&wasm).unwrap());
+    let runtime = short_lived_threads();
+    let work =
+        runtime.spawn(async move { sandbox.prepare(&wasm, &sha256, settings(), Arc::new(Silent)).await.map(drop) });
+    while compilers(dir.path()).is_empty() {
+        assert!(!work.is_finished(), "it is compiled before its compiler was seen");
+        std::thread::yield_now();
+    }
+    // Waits for the threads that are at work; the child would go on for seconds.
+    drop(runtime);
+    assert_eq!(compilers(dir.path()), [0_u32; 0]);
+    let left = fs::read_dir(dir.path().join("compiled")).unwrap().flatten().map(|engine| engine.path());
+    let left: Vec<_> =
+        left.flat_map(|engine| fs::read_dir(engine).unwrap().flatten()).map(|file| file.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
