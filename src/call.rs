@@ -12,9 +12,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-pub use self::headers::Headers;
-
+mod body;
 mod headers;
+
+pub use self::body::{Beginning, Body, Cut, Stream};
+pub use self::headers::Headers;
 
 /// One request to a processor, received whole.
 #[derive(Debug)]
@@ -94,7 +96,7 @@ pub struct Answer {
     pub status: StatusCode,
     pub content_type: Option<HeaderValue>,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: Body,
 }
 
 /// Names one request in the answer, the log and the guest: `x-request-id`.

@@ -14,10 +14,10 @@
 //! admin     → front, registry, gateway, auth, storage, telemetry, config, incoming, problem, quoted
 //! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, call, coding,
 //!             config, discovery, incoming, threads, failpoint, hex, limit, problem, quoted
-//! outcome   → registry, gateway, refusal, sandbox, telemetry, call, config, threads
+//! outcome   → registry, gateway, refusal, sandbox, policy, telemetry, call, config, threads
 //! registry  → refusal, admission, sandbox, auth, policy, storage, telemetry, call, config, threads, failpoint, hex
 //! gateway   → policy, telemetry, call, config, incoming, threads, limit
-//! refusal   → sandbox, auth, policy, config, incoming, quoted
+//! refusal   → sandbox, auth, policy, call, config, incoming, quoted
 //! admission → threads
 //! sandbox   → call, failpoint, hex
 //! auth      → config

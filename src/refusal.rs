@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::auth::{Denied, Unauthorized};
+use crate::call::Cut;
 use crate::config;
 use crate::incoming::Broken;
 use crate::policy::{Limit, Limited};
@@ -232,6 +233,12 @@ impl Refusal {
             Self::ClientClosed => "".into(),
             other => other.detail(),
         }
+    }
+
+    /// The end of a stream that this refusal cuts.
+    pub(crate) fn cut(&self) -> Cut {
+        let Row { status, code, .. } = self.row();
+        Cut { status, code, cause: self.cause().into_owned() }
     }
 
     pub(crate) fn method_not_allowed(accepted: config::Methods) -> Self {

@@ -206,7 +206,7 @@ impl Deploy {
             };
             let _ = sender.send_data(last.to_line()).await;
         });
-        let mut reply = Response::new(Content::Coming(Box::new(body)));
+        let mut reply = Response::new(Content::Stream(Box::new(body)));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         Ok(reply)
     }

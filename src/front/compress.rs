@@ -9,7 +9,7 @@ use http::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODI
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::aside::Aside;
-use crate::call::Answer;
+use crate::call::{Answer, Body};
 use crate::coding::{Coding, encode};
 
 /// Below this the headers would outweigh the gain.
@@ -48,33 +48,35 @@ impl Wanted {
     }
 }
 
-/// Gives the answer the form that was asked for, where that can be had by `deadline` and is shorter.
+/// Gives the answer the form that was asked for, where that can be had by `deadline` and is shorter. A stream stays as it
+/// is: it goes out as it comes.
 pub(super) async fn compress(answer: &mut Answer, wanted: Wanted, deadline: Instant, aside: &Aside) {
     if wanted == Wanted::Nothing || !gains(answer) {
         return;
     }
+    let Some(plain) = answer.body.whole().cloned() else { return };
     vary(&mut answer.headers);
     let Wanted::Coded(coding) = wanted else { return };
-    let plain = answer.body.clone();
+    let length = plain.len();
     let coded = match plain.len() {
         0..=BRIEF => encode(coding, &plain),
         _ => Box::pin(aside.run(deadline, move |_| encode(coding, &plain))).await.flatten(),
     };
-    let Some(coded) = coded.filter(|coded| coded.len() < answer.body.len()) else { return };
+    let Some(coded) = coded.filter(|coded| coded.len() < length) else { return };
     let headers = &mut answer.headers;
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     if coding == Coding::Lz4 {
-        headers.insert(LZ4_LENGTH, answer.body.len().into());
+        headers.insert(LZ4_LENGTH, length.into());
     }
     headers.remove(ACCEPT_RANGES);
     weaken(headers);
-    answer.body = coded.into();
+    answer.body = Body::Whole(coded.into());
 }
 
 /// Whether compressing is of use and allowed.
 fn gains(answer: &Answer) -> bool {
     let Answer { status, content_type, headers, body } = answer;
-    body.len() > LEAST
+    body.whole().is_some_and(|bytes| bytes.len() > LEAST)
         && !matches!(
             *status,
             StatusCode::NO_CONTENT
@@ -233,7 +235,7 @@ mod tests {
             status: StatusCode::OK,
             content_type: content_type.map(HeaderValue::from_static),
             headers: headers.collect(),
-            body: vec![b'x'; size].into(),
+            body: Body::Whole(vec![b'x'; size].into()),
         }
     }
 
@@ -281,17 +283,17 @@ mod tests {
             (coded.headers[CONTENT_ENCODING].as_bytes(), coded.headers[ETAG].as_bytes()),
             (&b"gzip"[..], &b"W/\"v1\""[..])
         );
-        assert!(coded.body.len() < 1000 && !coded.headers.contains_key(ACCEPT_RANGES));
+        assert!(coded.body.whole().unwrap().len() < 1000 && !coded.headers.contains_key(ACCEPT_RANGES));
         assert!(lists(&coded.headers, &VARY, b"accept-encoding") && lists(&coded.headers, &VARY, b"origin"));
 
         let plain = formed(Wanted::Plain, deadline).await;
-        assert_eq!((plain.body.len(), plain.headers[ETAG].as_bytes()), (100_000, &b"\"v1\""[..]));
+        assert_eq!((plain.body.whole().unwrap().len(), plain.headers[ETAG].as_bytes()), (100_000, &b"\"v1\""[..]));
         assert!(lists(&plain.headers, &VARY, b"accept-encoding"), "another client would be given another form");
         let nothing = formed(Wanted::Nothing, deadline).await;
         assert_eq!(nothing.headers[VARY], "origin");
 
         // Too late to compress, and not too late to answer.
         let late = formed(Wanted::Coded(Coding::Gzip), Instant::now()).await;
-        assert_eq!((late.body.len(), late.headers.get(CONTENT_ENCODING)), (100_000, None));
+        assert_eq!((late.body.whole().unwrap().len(), late.headers.get(CONTENT_ENCODING)), (100_000, None));
     }
 }

@@ -12,33 +12,34 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::arrival::{Arrival, Ends};
 use super::aside::Aside;
 use super::body;
 use super::compress::{Wanted, compress};
+use super::content::Content;
 use super::cors::CrossOrigin;
 use super::head::{HeadFault, expects_continue};
 use super::http1;
 use super::mirror::Copied;
 use super::packing::{Bounds, Packing};
-use super::relayed::Relayed;
 use super::render;
 use super::reply::{About, REQUEST_ID, Reply};
 use super::route::{Route, target};
 use super::rules::Rules;
 use super::services::{Destination, Services};
 use crate::auth::{Attempts, Caller};
-use crate::call::{Answer, Headers, RequestId};
+use crate::call::{Answer, Body, Headers, RequestId};
 use crate::config::Expose;
 use crate::discovery::{self, Upstream};
 use crate::failpoint;
 use crate::gateway::{self, Inbound};
 use crate::incoming::Incoming;
-use crate::outcome::{Admitted, Exchange, Input, Ledger, Owner};
+use crate::outcome::{Admitted, Exchange, Input, Ledger, Owner, Streamed, Times, stream};
 use crate::policy::Entered;
 use crate::refusal::{Connection, Refusal};
 use crate::registry::{Chosen, Looked, NotAdmitted, State, Unresolved};
@@ -76,9 +77,18 @@ struct Found<'a> {
     expects_continue: bool,
 }
 
+/// The outcome that a request counts with if its answer goes out whole.
+#[derive(Clone, Copy)]
+struct Ending {
+    status: StatusCode,
+    /// The code beside every status but 200.
+    code: &'static str,
+}
+
 /// Where an answer comes from.
 enum Outcome {
-    Answered(Box<Answer>),
+    /// A processor's or the host's own.
+    Answered(Box<Answer>, Option<Entered>),
     /// The host's own answer to a preflight request.
     Preflight(Box<HeaderMap>),
     /// An upstream's, of which the head is here.
@@ -109,6 +119,7 @@ impl Line {
         let Arrival { method, uri, headers, body, fault, at, ends } = arrival;
         let given_id = headers.get(REQUEST_ID).and_then(|id| RequestId::from_caller(id.as_bytes()));
         let request_id = given_id.unwrap_or_else(RequestId::generate);
+        let is_head = method == Method::HEAD;
         let mut exchange = Exchange::begin(&self.ledger, request_id, method, uri, at);
 
         let expects_continue = expects_continue(&headers);
@@ -122,15 +133,21 @@ impl Line {
         let about = About { request_id, times, fuel: exchange.fuel(), expose: found.expose, cors: found.cors.take() };
         let reply = match outcome {
             Ok(Outcome::Forwarded(answer, entered)) => {
-                let (status, account) = (answer.parts.status.as_u16(), exchange.detach(Arc::clone(&self.ledger)));
-                let body = Relayed::new(answer.relay, account, entered, status);
-                render::forwarded(answer.parts, body, about)
+                let gateway::Outbound { parts, relay } = *answer;
+                let ending = Ending { status: parts.status, code: "upstream_status" };
+                let content = self.content(Body::Stream(stream(relay)), ending, times, exchange, Some(entered));
+                render::forwarded(parts, content, about)
             }
-            Ok(Outcome::Answered(answer)) => {
-                let (status, size) = (answer.status.as_u16(), answer.body.len());
-                let code = if status == 200 { "" } else { "processor_status" };
-                exchange.settle(times, status, code, "", size);
-                render::answer(*answer, about)
+            Ok(Outcome::Answered(answer, entered)) => {
+                let Answer { status, content_type, headers, body } = *answer;
+                let body = match body {
+                    _ if is_bodiless(status) => Body::Whole(Bytes::new()),
+                    body if is_head => body.without_stream(),
+                    body => body,
+                };
+                let ending = Ending { status, code: "processor_status" };
+                let content = self.content(body, ending, times, exchange, entered);
+                render::answer(status, content_type, headers, content, about)
             }
             Ok(Outcome::Preflight(headers)) => {
                 let reply = render::preflight(*headers, about, found.discard().await);
@@ -155,6 +172,28 @@ impl Line {
         Ok(reply)
     }
 
+    /// The body of a reply. The account is settled when it ends: here, or by the stream.
+    fn content(
+        &self,
+        body: Body,
+        ending: Ending,
+        times: Times,
+        mut exchange: Exchange<'_>,
+        entered: Option<Entered>,
+    ) -> Content {
+        let (status, code) = (ending.status.as_u16(), if ending.status == StatusCode::OK { "" } else { ending.code });
+        match body {
+            Body::Whole(bytes) => {
+                exchange.settle(times, status, code, "", bytes.len());
+                Content::Whole(bytes)
+            }
+            Body::Stream(stream) => {
+                let account = exchange.detach(Arc::clone(&self.ledger));
+                Content::Stream(Box::new(Streamed::new(stream, status, code, account, entered)))
+            }
+        }
+    }
+
     async fn answer(
         &self,
         headers: HeaderMap,
@@ -169,7 +208,9 @@ impl Line {
         failpoint::reach("front.answer");
         let (name, path_start) = match Route::of(exchange.method(), exchange.uri())? {
             Route::Predict { service, path_start } => (service, path_start),
-            Route::Upstreams { service } => return self.upstreams(service, ends).map(Outcome::Answered),
+            Route::Upstreams { service } => {
+                return self.upstreams(service, ends).map(|listing| Outcome::Answered(listing, None));
+            }
         };
         let (service, state) = match self.services.find(name).map_err(|why| Refusal::unresolved(why, name))? {
             Destination::Service(Looked { service, state }) => (service, state),
@@ -198,7 +239,7 @@ impl Line {
         if !sandbox.methods.accepts(exchange.method().as_str()) {
             return Err(Refusal::method_not_allowed(sandbox.methods));
         }
-        let _entered = version.enter()?;
+        let entered = version.enter()?;
         if version.is_full() {
             return Err(Refusal::not_admitted(NotAdmitted::QueueFull, rpc));
         }
@@ -238,7 +279,7 @@ impl Line {
         }
         let mut answer = admitted.run(Input { path_start, headers, body }, exchange).await?;
         compress(&mut answer, wanted, deadline, &self.aside).await;
-        Ok(Outcome::Answered(answer))
+        Ok(Outcome::Answered(answer, Some(entered)))
     }
 
     /// The other end of the line: the request goes on to an upstream, which authenticates, limits and answers.
@@ -298,7 +339,7 @@ impl Line {
             status: StatusCode::OK,
             content_type: Some(HeaderValue::from_static("application/json")),
             headers: HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]),
-            body: discovery::listing(name, &listed).to_string().into(),
+            body: Body::Whole(discovery::listing(name, &listed).to_string().into()),
         }))
     }
 
@@ -307,6 +348,11 @@ impl Line {
             self.attempts.bound(peer, state.token_strength(), || state.authenticate(headers, target(uri)));
         authenticated.map_err(Refusal::from)
     }
+}
+
+/// True for a status whose answer has no body (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Turns a panic inside `future` into a value: our bug costs one request.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use http::{Method, Uri};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::call::{Answer, RequestId};
+use crate::call::{Answer, Cut, RequestId};
 use crate::outcome::{Exchange, Input, Ledger, dispatch};
 use crate::refusal::Refusal;
 use crate::registry::{Chosen, Registry, Version};
@@ -49,27 +49,30 @@ impl Copied {
             exchange.answered_by(version.number, account);
             exchange.received(self.input.body.len());
             match answer(&version, &mut exchange, self.input).await {
-                Ok(answer) => {
-                    let (status, size) = (answer.status.as_u16(), answer.body.len());
+                Ok((status, size)) => {
                     let code = if status == 200 { "" } else { "processor_status" };
                     exchange.settle(exchange.times(), status, code, "", size);
                 }
-                Err(refusal) => {
-                    let row = refusal.row();
-                    exchange.settle(exchange.times(), row.status, row.code, &refusal.cause(), 0);
-                }
+                Err(Cut { status, code, cause }) => exchange.settle(exchange.times(), status, code, &cause, 0),
             }
         });
     }
 }
 
+/// Answers, and reads the answer away: its status and its bytes.
+async fn answer(version: &Version, exchange: &mut Exchange<'_>, input: Input) -> Result<(u16, usize), Cut> {
+    let _entered = version.enter().map_err(|limited| Refusal::from(limited).cut())?;
+    let answer = call(version, exchange, input).await.map_err(|refusal| refusal.cut())?;
+    let status = answer.status.as_u16();
+    Ok((status, answer.body.read(0).await?.length))
+}
+
 /// The part of the line that is left once somebody else has received the request.
-async fn answer(version: &Version, exchange: &mut Exchange<'_>, input: Input) -> Result<Box<Answer>, Refusal> {
+async fn call(version: &Version, exchange: &mut Exchange<'_>, input: Input) -> Result<Box<Answer>, Refusal> {
     let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
     if !sandbox.methods.accepts(exchange.method().as_str()) {
         return Err(Refusal::method_not_allowed(sandbox.methods));
     }
-    let _entered = version.enter()?;
     if input.body.len() > sandbox.max_request_bytes {
         return Err(Refusal::BodyTooLarge { limit: sandbox.max_request_bytes });
     }

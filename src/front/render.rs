@@ -5,10 +5,9 @@ use http::header::{ACCEPT_ENCODING, ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTI
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::content::Content;
 use super::problem;
-use super::relayed::{Content, Relayed};
 use super::reply::{About, REQUEST_ID, Reply, Written};
-use crate::call::Answer;
 use crate::policy::Limited;
 use crate::refusal::{Connection, Refusal};
 
@@ -19,10 +18,13 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What EAS serves where a processor names no type.
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-pub(super) fn answer(answer: Answer, about: About) -> Box<Reply> {
-    let Answer { status, content_type, headers, body } = answer;
-    let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
-    let content = Content::Whole(if is_bodiless { Bytes::new() } else { body });
+pub(super) fn answer(
+    status: StatusCode,
+    content_type: Option<HeaderValue>,
+    headers: HeaderMap,
+    content: Content,
+    about: About,
+) -> Box<Reply> {
     let written = Written { content_type: content_type.unwrap_or(DEFAULT_TYPE), is_foreign: true };
     Box::new(Reply { status, reason: None, headers, written: Some(written), about, content })
 }
@@ -37,10 +39,9 @@ pub(super) fn preflight(mut headers: HeaderMap, about: About, can_go_on: bool) -
 }
 
 /// An upstream's answer, as it is.
-pub(super) fn forwarded(mut parts: Parts, body: Relayed, about: About) -> Box<Reply> {
+pub(super) fn forwarded(mut parts: Parts, content: Content, about: About) -> Box<Reply> {
     let reason = parts.extensions.remove();
     parts.headers.remove(REQUEST_ID);
-    let content = Content::Coming(Box::new(body));
     Box::new(Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content })
 }
 

@@ -6,12 +6,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 
+use super::content::Content;
 use super::cors::CrossOrigin;
 use super::http1::Outgoing;
-use super::relayed::{Content, Relayed};
 use crate::call::RequestId;
 use crate::config::Expose;
-use crate::outcome::Times;
+use crate::outcome::{Streamed, Times};
 use crate::refusal::title;
 use crate::telemetry::push_ms;
 
@@ -98,7 +98,7 @@ impl Reply {
 }
 
 impl Outgoing for Box<Reply> {
-    type Stream = Relayed;
+    type Stream = Streamed;
 
     fn status(&self) -> StatusCode {
         self.status

@@ -31,9 +31,8 @@ pub struct Relay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Coming,
-    /// It will not come whole. What has come before is let go out first.
-    Broken(CutOff),
-    Told,
+    /// It will not come whole.
+    Broken,
     Whole,
 }
 
@@ -77,19 +76,6 @@ impl Relay {
         relay
     }
 
-    /// Whether the answer has come to its proper end.
-    pub fn is_whole(&self) -> bool {
-        self.state == State::Whole
-    }
-
-    /// Why it will never come to it.
-    pub fn cut_off(&self) -> Option<CutOff> {
-        match self.state {
-            State::Broken(why) => Some(why),
-            _ => None,
-        }
-    }
-
     fn finish(&mut self, cx: &mut Context<'_>) {
         self.state = State::Whole;
         if let Some(lease) = self.lease.take() {
@@ -97,12 +83,10 @@ impl Relay {
         }
     }
 
-    fn break_off(&mut self, why: CutOff, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+    fn break_off(&mut self, why: CutOff) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         self.lease = None;
-        self.state = State::Broken(why);
-        // An error now would throw away what the server has not written yet.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        self.state = State::Broken;
+        Poll::Ready(Some(Err(why)))
     }
 
     /// True if the client left before its request was complete. The part of the answer that is here still goes out: a
@@ -136,19 +120,15 @@ impl Body for Relay {
         let relay = &mut *self;
         match relay.state {
             State::Coming => {}
-            State::Broken(why) => {
-                relay.state = State::Told;
-                return Poll::Ready(Some(Err(why)));
-            }
-            State::Told | State::Whole => return Poll::Ready(None),
+            State::Broken | State::Whole => return Poll::Ready(None),
         }
         let mut piece = relay.poll_piece(cx);
         if piece.is_pending() {
-            let Some(lease) = &mut relay.lease else { return relay.break_off(CutOff::Broken, cx) };
+            let Some(lease) = &mut relay.lease else { return relay.break_off(CutOff::Broken) };
             let ended = lease.link().poll_drive(cx);
             piece = relay.poll_piece(cx);
             if piece.is_pending() && ended.is_ready() {
-                return relay.break_off(CutOff::Broken, cx);
+                return relay.break_off(CutOff::Broken);
             }
         }
         match piece {
@@ -164,13 +144,13 @@ impl Body for Relay {
                 relay.finish(cx);
                 Poll::Ready(None)
             }
-            Poll::Ready(Err(())) => relay.break_off(CutOff::Broken, cx),
-            Poll::Pending if relay.has_client_left() => relay.break_off(CutOff::ClientGone, cx),
+            Poll::Ready(Err(())) => relay.break_off(CutOff::Broken),
+            Poll::Pending if relay.has_client_left() => relay.break_off(CutOff::ClientGone),
             Poll::Pending => {
                 let limit = relay.limit;
                 let silent = relay.lease.as_mut().map(|lease| lease.link().poll_limit(cx, limit));
                 if silent.is_some_and(|silent| silent.is_ready()) {
-                    return relay.break_off(CutOff::Silent, cx);
+                    return relay.break_off(CutOff::Silent);
                 }
                 Poll::Pending
             }

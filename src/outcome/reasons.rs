@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::config;
-use crate::gateway::{Failure, Reset};
+use crate::gateway::{CutOff, Failure, Reset};
 use crate::refusal::Refusal;
 use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
 
@@ -58,6 +58,15 @@ impl Refusal {
             Stopped::NoWorker => Self::no_worker(),
             Stopped::Overdue => Self::DeadlineExceeded { limit },
             Stopped::NoGuest(error) => Self::Internal { cause: error.to_string() },
+        }
+    }
+}
+
+impl From<CutOff> for Refusal {
+    fn from(why: CutOff) -> Self {
+        match why {
+            CutOff::ClientGone => Self::ClientClosed,
+            CutOff::Broken | CutOff::Silent => Self::BadGateway { detail: why.to_string() },
         }
     }
 }

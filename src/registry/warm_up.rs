@@ -94,11 +94,14 @@ async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) 
                 let run = version.run_alone(instance, Arc::clone(&called)).await;
                 let (answered, stack) = match run {
                     Ok(run) => match run.result {
-                        Ok(answer) if answer.status.is_success() => continue,
-                        Ok(answer) => (told(&answer), String::new()),
+                        Ok(answer) => match refusal(*answer).await {
+                            None => continue,
+                            Some(told) => (told, String::new()),
+                        },
                         Err(failed) => {
                             let stack = failed.stack.clone();
-                            (told_refusal(&Refusal::failed(*failed, version.spec.sandbox())), stack)
+                            let refusal = Refusal::failed(*failed, version.spec.sandbox());
+                            (told(refusal.row().status, refusal.cause().as_bytes()), stack)
                         }
                     },
                     Err(Stopped::NoGuest(error)) => (format!("got no guest: {error}"), String::new()),
@@ -169,12 +172,18 @@ impl Request {
     }
 }
 
-fn told(answer: &Answer) -> String {
-    format!("was answered with status {}: {:?}", answer.status.as_u16(), beginning(&answer.body))
+/// Reads an answer away. Some words if it is no success.
+async fn refusal(answer: Answer) -> Option<String> {
+    let status = answer.status;
+    match answer.body.read(TOLD + 1).await {
+        Ok(_) if status.is_success() => None,
+        Ok(body) => Some(told(status.as_u16(), &body.bytes)),
+        Err(cut) => Some(told(cut.status, cut.cause.as_bytes())),
+    }
 }
 
-fn told_refusal(refusal: &Refusal) -> String {
-    format!("was answered with status {}: {:?}", refusal.row().status, beginning(refusal.cause().as_bytes()))
+fn told(status: u16, text: &[u8]) -> String {
+    format!("was answered with status {status}: {:?}", beginning(text))
 }
 
 fn beginning(bytes: &[u8]) -> String {

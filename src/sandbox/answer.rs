@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::bindings::bulkhead::processor::types::{Failure, Response};
 use super::fault::Fault;
-use crate::call::Answer;
+use crate::call::{Answer, Body};
 
 /// Headers a guest may set, and their bytes together.
 const MAX_HEADERS: usize = 64;
@@ -46,7 +46,7 @@ pub(super) fn check(response: Response, max_body: usize) -> Result<Answer, Fault
             headers.append(parsed, value);
         }
     }
-    Ok(Answer { status, content_type, headers, body: Bytes::from(response.body) })
+    Ok(Answer { status, content_type, headers, body: Body::Whole(response.body.into()) })
 }
 
 /// A processor that declined. Only a status that tells the caller of an error is one it may choose here.

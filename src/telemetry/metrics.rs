@@ -95,7 +95,7 @@ impl ServiceMetrics {
     }
 
     /// How requests ended, by status and code.
-    pub(super) fn ended(&self) -> BTreeMap<(u16, &'static str), u64> {
+    pub(crate) fn ended(&self) -> BTreeMap<(u16, &'static str), u64> {
         let mut ended = BTreeMap::new();
         for frequent in self.by_thread.all() {
             let answered = ((200, ""), frequent.answered.load(Ordering::Relaxed));

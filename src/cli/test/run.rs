@@ -108,7 +108,10 @@ async fn call(
     let (status, content_type, body, fuel, survivor) = match outcome {
         Ok((Run { result: Ok(answer), fuel, .. }, survivor)) => {
             let content_type = answer.content_type.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned);
-            (answer.status.as_u16(), content_type, answer.body.to_vec(), fuel, survivor)
+            match answer.body.read(usize::MAX).await {
+                Ok(body) => (answer.status.as_u16(), content_type, body.bytes.to_vec(), fuel, survivor),
+                Err(cut) => (cut.status, None, cut.cause.into_bytes(), fuel, None),
+            }
         }
         Ok((Run { result: Err(failed), fuel, .. }, survivor)) => {
             let Verdict { status, detail } = verdicts::failed(*failed, sandbox);

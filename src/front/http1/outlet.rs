@@ -17,8 +17,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use super::intake::Shared;
 use super::service::Outgoing;
+use crate::front::content::Content;
 use crate::front::date;
-use crate::front::relayed::Content;
 use crate::front::stall::Stall;
 
 /// Bodies up to this size go out in one piece with their head: to copy them costs less than to gather two pieces.
@@ -84,7 +84,7 @@ impl Outlet {
     ) -> Result<bool, Unsent> {
         let delimited = delimited(&reply, terms);
         terms.keep_alive &= delimited != Delimited::Closing && !closes(reply.headers());
-        if let Content::Coming(_) = reply.content() {
+        if let Content::Stream(_) = reply.content() {
             // If the answer comes before the end of its request, nobody will read the rest of the request.
             terms.keep_alive &= intake.lock().is_between_requests();
         }
@@ -98,13 +98,13 @@ impl Outlet {
                 self.flush(Bytes::new()).await?;
             }
             Content::Whole(body) => self.flush(body).await?,
-            Content::Coming(body) => Box::pin(self.relay(*body, delimited, intake)).await?,
+            Content::Stream(body) => Box::pin(self.pass_on(*body, delimited, intake)).await?,
         }
         Ok(terms.keep_alive)
     }
 
     /// Passes on an answer as it comes.
-    async fn relay<S>(&mut self, mut body: S, delimited: Delimited, intake: &Shared) -> Result<(), Unsent>
+    async fn pass_on<S>(&mut self, mut body: S, delimited: Delimited, intake: &Shared) -> Result<(), Unsent>
     where
         S: Body<Data = Bytes> + Unpin,
     {
@@ -118,7 +118,10 @@ impl Outlet {
                 }
                 Next::Piece(piece) => self.flush(piece).await?,
                 Next::End => break,
-                Next::Broken => return Err(Unsent::Cut { reset: delimited == Delimited::Closing }),
+                Next::Broken => {
+                    self.flush(Bytes::new()).await?;
+                    return Err(Unsent::Cut { reset: delimited == Delimited::Closing });
+                }
                 Next::Gone => return Err(Unsent::Gone),
             }
         }

@@ -15,16 +15,18 @@ use h2::{Reason, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Body;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::body::{Coming, Leave};
 use super::head::Received;
 use crate::front::connection::Listening;
+use crate::front::content::Content;
 use crate::front::date;
 use crate::front::drain::Drain;
-use crate::front::relayed::{Content, Relayed};
 use crate::front::reply::Reply;
 use crate::front::rules::Rules;
+use crate::outcome::Streamed;
 
 /// Answers a request, and reads away what its client still sends after a refusal. A client that takes nothing of its answer
 /// is given up.
@@ -62,7 +64,7 @@ async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, pa
     let (head, content) = response(reply, is_head);
     let is_empty = match &content {
         Content::Whole(bytes) => bytes.is_empty(),
-        Content::Coming(relayed) => relayed.is_end_stream(),
+        Content::Stream(stream) => stream.is_end_stream(),
     };
     let Ok(stream) = respond.send_response(head, is_empty) else { return };
     if is_empty {
@@ -73,7 +75,7 @@ async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, pa
         Content::Whole(bytes) => {
             outlet.send(bytes, true).await;
         }
-        Content::Coming(relayed) => outlet.relay(*relayed).await,
+        Content::Stream(stream) => outlet.pass_on(*stream).await,
     }
 }
 
@@ -150,10 +152,10 @@ impl Outlet {
         }
     }
 
-    /// Passes on an upstream's answer as it comes. The wait for the upstream does not count as a stall of the client.
-    async fn relay(&mut self, mut relayed: Relayed) {
+    /// Passes on an answer as it comes. The wait for its next piece does not count as a stall of the client.
+    async fn pass_on(&mut self, mut stream: Streamed) {
         loop {
-            let next = poll_fn(|cx| match Pin::new(&mut relayed).poll_frame(cx) {
+            let next = poll_fn(|cx| match Pin::new(&mut stream).poll_frame(cx) {
                 Poll::Ready(next) => Poll::Ready(Some(next)),
                 Poll::Pending => self.stream.poll_reset(cx).map(|_| None),
             });
@@ -161,12 +163,16 @@ impl Outlet {
                 Some(Some(Ok(frame))) => {
                     // Trailers go no further than here (RFC 9110 §6.5.1).
                     let Ok(piece) = frame.into_data() else { continue };
-                    let is_last = relayed.is_end_stream() && !piece.is_empty();
+                    let is_last = stream.is_end_stream() && !piece.is_empty();
                     if !self.send(piece, is_last).await || is_last {
                         return;
                     }
                 }
-                Some(Some(Err(_))) => return self.stream.send_reset(Reason::INTERNAL_ERROR),
+                Some(Some(Err(_))) => {
+                    // A reset throws away what the connection has not written yet.
+                    yield_now().await;
+                    return self.stream.send_reset(Reason::INTERNAL_ERROR);
+                }
                 Some(None) => {
                     let _ = self.stream.send_data(Bytes::new(), true);
                     return;

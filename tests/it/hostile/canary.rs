@@ -158,7 +158,7 @@ async fn leave(mut guest: Guest, end: End, round: usize) {
 async fn found(guest: &mut Guest) -> u32 {
     let run = guest.run(call(http::Method::GET), Instant::now()).await;
     let answer = run.result.expect("it answers");
-    u32::from_le_bytes(answer.body.as_ref().try_into().expect("four bytes"))
+    u32::from_le_bytes(answer.body.whole().expect("it is no stream").as_ref().try_into().expect("four bytes"))
 }
 
 /// The same through the whole host, with a new guest for every request, and with every way in which one can end.

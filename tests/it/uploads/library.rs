@@ -57,7 +57,7 @@ async fn what_the_host_promises_room_for_it_holds() {
     ] {
         let wasm = dir.path().join("x.wasm");
         let bytes = composed(further);
-        std::fs::write(&wasm, &bytes).unwrap();
+        fs::write(&wasm, &bytes).unwrap();
         let prepared = sandbox.prepare(&wasm, &hash(&bytes), settings(), Arc::new(Silent)).await;
         let program = prepared.unwrap_or_else(|error| panic!("{what}: {error}")).program;
         let fitting = (PLACES / places) as usize;

@@ -1,0 +1,120 @@
+//! The body of an answer: here as a whole, or coming in pieces.
+
+use std::error::Error;
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+
+/// Bytes of an answer that come in pieces. Dropping the stream gives back what it holds: a worker, a connection.
+pub type Stream = UnsyncBoxBody<Bytes, Cut>;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    Whole(Bytes),
+    Stream(Stream),
+}
+
+/// The reason for which a stream ends before it is whole, as the request's account tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The status that the request counts with, whatever its head has said.
+    pub status: u16,
+    /// The stable code beside that status.
+    pub code: &'static str,
+    /// For the log.
+    pub cause: String,
+}
+
+/// A body that has been read to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Beginning {
+    pub bytes: Bytes,
+    /// Bytes of the whole body.
+    pub length: usize,
+}
+
+impl Body {
+    /// The bytes, of a body that is here.
+    pub fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Self::Whole(bytes) => Some(bytes),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// An empty body in the place of a stream, which ends with that.
+    pub fn without_stream(self) -> Self {
+        match self {
+            whole @ Self::Whole(_) => whole,
+            Self::Stream(_) => Self::Whole(Bytes::new()),
+        }
+    }
+
+    /// Reads to the end and keeps the first bytes, at most `most`. A stream bounds its own time.
+    ///
+    /// # Errors
+    /// When the stream is cut.
+    pub async fn read(self, most: usize) -> Result<Beginning, Cut> {
+        let mut stream = match self {
+            Self::Whole(bytes) => {
+                return Ok(Beginning { length: bytes.len(), bytes: bytes.slice(..bytes.len().min(most)) });
+            }
+            Self::Stream(stream) => stream,
+        };
+        let (mut kept, mut length) = (BytesMut::new(), 0);
+        while let Some(frame) = stream.frame().await {
+            let Ok(piece) = frame?.into_data() else { continue };
+            length += piece.len();
+            kept.extend_from_slice(&piece[..piece.len().min(most - kept.len())]);
+        }
+        Ok(Beginning { bytes: kept.freeze(), length })
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(bytes)
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl Error for Cut {}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::{Channel, Full};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_read_to_its_end_and_as_much_kept_as_is_asked_for() {
+        let never = |never: Infallible| match never {};
+        for most in [0, 3, 4, 100] {
+            let bytes = Bytes::from_static(b"whole");
+            let stream = Full::new(bytes.clone()).map_err(never).boxed_unsync();
+            for body in [Body::Whole(bytes.clone()), Body::Stream(stream)] {
+                let kept = bytes.slice(..most.min(5));
+                assert_eq!(body.read(most).await, Ok(Beginning { bytes: kept, length: 5 }));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_cut_is_not_whole() {
+        let (mut sender, stream) = Channel::new(2);
+        let cut = Cut { status: 400, code: "fuel_exhausted", cause: "the fuel is used up".into() };
+        sender.send_data(Bytes::from_static(b"half")).await.unwrap();
+        sender.abort(cut.clone());
+        assert_eq!(Body::Stream(stream.boxed_unsync()).read(100).await, Err(cut));
+    }
+}
