@@ -7,12 +7,12 @@
 //! A guest's future steps aside at the end of each slice, and dropping it stops the guest there. Who polls it, where and
 //! how often is for others to decide: see `admission`.
 
-mod answer;
 mod backtrace;
 mod bindings;
 mod clock;
 mod compile;
 mod engine;
+mod entry;
 mod fault;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -23,6 +23,8 @@ mod lines;
 mod needs;
 mod program;
 mod room;
+mod settings;
+mod slice;
 mod snapshot;
 mod state;
 mod wasi;
@@ -40,9 +42,10 @@ pub use self::fault::Fault;
 pub use self::guest::{Answered, BatchRun, Failed, Guest, Run, Worn, share};
 use self::host::HostState;
 pub use self::lines::{Level, LineSink};
-pub use self::program::{InitializeError, LinkError, Program, Settings};
+pub use self::program::{InitializeError, LinkError, Program};
 pub use self::room::Room;
 use self::room::Rooms;
+pub use self::settings::Settings;
 pub use self::snapshot::{Draft, NotTaken, Snapshot};
 
 /// How much room the host keeps for guests.

@@ -2,8 +2,8 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 
-use super::answer;
 use super::bindings::bulkhead::processor::types::Response;
+use super::entry;
 use crate::call::Body;
 
 /// Bytes of the body that the answer may have.
@@ -21,7 +21,7 @@ pub fn processor_answer(bytes: &[u8]) {
     }
     let status = u16::from_le_bytes([*low, *high]);
     let response = Response { status, content_type, headers, body: vec![b'x'; (*length).into()] };
-    let Ok(answer) = answer::check(response, MAX_BODY) else { return };
+    let Ok(answer) = entry::check(response, MAX_BODY) else { return };
 
     assert!((200..600).contains(&answer.status.as_u16()), "{}", answer.status);
     let Body::Whole(body) = &answer.body else { panic!("an answer of bytes is no stream") };

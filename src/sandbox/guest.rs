@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use super::answer;
 use super::backtrace::stack;
-use super::bindings::bulkhead::processor::types::{Failure, Request, Response};
+use super::entry::Entry;
 use super::fault::{Circumstances, Fault, classify};
 use super::host::HostState;
 use super::lines::Lines;
-use super::program::{Entries, Program};
+use super::program::Program;
 use crate::call::{Answer, Call};
 
 /// An instance with its memory. After a fault, or when a call was abandoned, it must not be used again.
 pub struct Guest {
     program: Arc<Program>,
     store: Store<HostState>,
-    entries: Entries,
+    instance: Instance,
+    entry: Entry,
     calls: u64,
     /// Bytes of memory it began with.
     born_with: usize,
@@ -83,10 +83,10 @@ impl Run {
 }
 
 impl Guest {
-    pub(super) fn new(program: Arc<Program>, store: Store<HostState>, entries: Entries) -> Self {
+    pub(super) fn new(program: Arc<Program>, store: Store<HostState>, instance: Instance, entry: Entry) -> Self {
         let born_with = store.data().limits.memory();
         let clock = Clock { busy: Duration::ZERO, last: Instant::now() };
-        Self { program, store, entries, calls: 0, born_with, clock }
+        Self { program, store, instance, entry, calls: 0, born_with, clock }
     }
 
     pub(super) fn program(&self) -> &Arc<Program> {
@@ -94,7 +94,7 @@ impl Guest {
     }
 
     pub(super) fn store_and_instance(&mut self) -> (&mut Store<HostState>, Instance) {
-        (&mut self.store, self.entries.instance)
+        (&mut self.store, self.instance)
     }
 
     /// Whether this guest should make way for another, though nothing is wrong with it.
@@ -115,16 +115,16 @@ impl Guest {
     /// `began` is the present moment, which the caller has just looked at.
     pub async fn run(&mut self, call: Arc<Call>, began: Instant) -> Run {
         self.calls += 1;
-        let Self { program, store, entries, clock, .. } = self;
+        let Self { program, store, entry, clock, .. } = self;
         let budget = prepare(store.data_mut(), &call, 1, program);
         *clock = Clock { busy: Duration::ZERO, last: began };
         let returned = match program.wind_up(store, budget) {
-            Ok(()) => clock.time(pin!(entries.processor.call_process(&mut *store, request(&call)))).await,
+            Ok(()) => clock.time(pin!(entry.call(store, &call, program.settings()))).await,
             Err(error) => Err(error),
         };
 
         let result = match returned {
-            Ok(answered) => checked(answered, program.settings().max_response_bytes),
+            Ok(answered) => answered,
             Err(error) => Err(failed(store.data_mut(), &error, budget)),
         };
         if let Some(failed) = spoilt_by(&result) {
@@ -141,26 +141,19 @@ impl Guest {
     pub async fn run_batch(&mut self, calls: &[Arc<Call>], began: Instant) -> BatchRun {
         let size = calls.len();
         self.calls += size as u64;
-        let Self { program, store, entries, clock, .. } = self;
-        let batch = entries.batch.as_ref().expect("only services that batch make batches");
+        let Self { program, store, entry, clock, .. } = self;
         let budget = prepare(store.data_mut(), &calls[0], size, program);
         store.data_mut().batch = calls.to_vec();
         store.set_hostcall_fuel(program.copies(size));
-        let requests: Vec<Request<'_>> = calls.iter().map(|call| request(call)).collect();
         *clock = Clock { busy: Duration::ZERO, last: began };
         let returned = match program.wind_up(store, budget) {
-            Ok(()) => clock.time(pin!(batch.call_process_batch(&mut *store, &requests))).await,
+            Ok(()) => clock.time(pin!(entry.call_batch(store, calls, program.settings()))).await,
             Err(error) => Err(error),
         };
 
         store.set_hostcall_fuel(program.copies(1));
-        let max_body = program.settings().max_response_bytes;
         let results = match returned {
-            Ok(answered) if answered.len() != size => {
-                let reason = format!("process-batch returned {} results for {size} requests", answered.len());
-                Err(Fault::BadAnswer { reason }.into())
-            }
-            Ok(answered) => Ok(answered.into_iter().map(|answered| checked(answered, max_body)).collect()),
+            Ok(results) => results,
             Err(error) => Err(failed(store.data_mut(), &error, budget)),
         };
         tell_of_faults(&store.data().lines, calls, &results);
@@ -246,14 +239,6 @@ fn burnt(program: &Program, store: &Store<HostState>, calls: usize) -> Option<u6
     Some(budget.saturating_sub(store.get_fuel().unwrap_or_default()))
 }
 
-fn checked(answered: Result<Response, Failure>, max_body: usize) -> Answered {
-    let answer = match answered {
-        Ok(response) => answer::check(response, max_body)?,
-        Err(failure) => return Err(answer::failure(failure).into()),
-    };
-    Ok(Box::new(answer))
-}
-
 /// What a call that did not return failed of.
 fn failed(state: &mut HostState, error: &wasmtime::Error, fuel_budget: u64) -> Box<Failed> {
     let circumstances = Circumstances {
@@ -309,15 +294,5 @@ impl Clock {
             polled
         })
         .await
-    }
-}
-
-fn request(call: &Call) -> Request<'_> {
-    Request {
-        method: call.method.as_str(),
-        path: call.path(),
-        query: call.uri.query(),
-        content_type: call.content_type(),
-        body: &call.body,
     }
 }

@@ -17,7 +17,7 @@ use super::bindings::batch::bulkhead::processor::batch;
 use super::bindings::bulkhead::processor::{call, types};
 use super::limits::{Limits, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use super::lines::{Level, LineSink, Lines};
-use super::program::Settings;
+use super::settings::Settings;
 use super::wasi::Wasi;
 use crate::call::Call;
 use crate::failpoint;

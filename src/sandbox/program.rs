@@ -1,9 +1,7 @@
 //! A processor, compiled and linked, from which guests are made.
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -12,55 +10,19 @@ use wasmtime::{Engine, Store};
 
 use super::Running;
 use super::backtrace::stack;
-use super::bindings::batch::{BatchProcessor, BatchProcessorIndices};
-use super::bindings::bulkhead::processor::types::Model;
-use super::bindings::{Processor, ProcessorIndices};
 use super::engine::Metering;
+use super::entry::{Contract, Entry};
 use super::fault::{Circumstances, classify};
 use super::guest::Guest;
 use super::host::HostState;
 use super::lines::LineSink;
 use super::needs::Needs;
 use super::room::{Room, Rooms};
-use super::wasi::MODEL_DIR;
+use super::settings::Settings;
+use super::slice::Slice;
 
-/// How long a guest should compute before it is asked to step aside.
-const SLICE: Duration = Duration::from_micros(500);
-/// Fuel of the first slices, before the service's rate is known.
-const FIRST_SLICE: u64 = 1_000_000;
-/// Bounds of a fitted slice: below, stepping aside would cost more than it frees. Above, a processor that taught the host
-/// how cheap its fuel is, by filling memory, could then hold a thread by what is dear: a call into the host takes a
-/// handful of fuel and a hundred nanoseconds.
-const SLICE_BOUNDS: std::ops::RangeInclusive<u64> = 20_000..=2_000_000;
 /// Headers, log lines and whatever else a guest passes to the host at once.
 const COPY_SLACK: usize = 1 << 20;
-const NO_BATCH_ENTRY: &str = "metadata.rpc.batching is true, and the processor does not export process-batch (the world \
-    batch-processor; in Rust, `bulkhead_guest::export_batch!` instead of `export!`)";
-/// Calls that burn less say too little about the rate.
-const TELLING_FUEL: u64 = 20_000;
-
-/// What a service sets for its guests.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Fuel a request may use; `None` runs unmetered.
-    pub fuel: Option<u64>,
-    /// Bytes of memory a guest may use.
-    pub memory_limit: usize,
-    pub envs: Vec<(String, String)>,
-    pub model_dir: Option<PathBuf>,
-    pub model_entry: Option<String>,
-    pub model_config: String,
-    pub initialize_timeout: Duration,
-    pub max_response_bytes: usize,
-    /// Bytes of log lines a request may say.
-    pub log_bytes: usize,
-    /// Requests after which a guest is replaced; `None` for never.
-    pub max_requests: Option<u64>,
-    /// Whether it is to answer batches.
-    pub batching: bool,
-    /// Names the image of a guest after `initialize` by all that `initialize` can see; `None` where none is wanted.
-    pub image: Option<String>,
-}
 
 /// A processor ready to be instantiated.
 pub struct Program {
@@ -71,24 +33,13 @@ pub struct Program {
     /// Kept so that other programs of the same code find it.
     _code: Arc<Component>,
     pre: InstancePre<HostState>,
-    exports: ProcessorIndices,
-    /// What answers batches, where it is to.
-    batch: Option<BatchProcessorIndices>,
+    contract: Contract,
     /// Its guests begin as one that has been initialised, and so are not initialised any more.
     from_image: bool,
     settings: Arc<Settings>,
     sink: Arc<dyn LineSink>,
     metering: Metering,
-    /// Fuel per slice, fitted to what this processor's fuel costs in time.
-    slice: AtomicU64,
-}
-
-/// An instance and the ways into it.
-pub(super) struct Entries {
-    pub(super) instance: Instance,
-    pub(super) processor: Processor,
-    /// Where its service batches.
-    pub(super) batch: Option<BatchProcessor>,
+    slice: Slice,
 }
 
 /// Why a guest could not be made.
@@ -148,12 +99,10 @@ impl Program {
     ) -> Result<Self, LinkError> {
         let refuse = |error: wasmtime::Error| LinkError(format!("{error:#}"));
         let pre = running.linker.instantiate_pre(&component).map_err(refuse)?;
-        let exports = ProcessorIndices::new(&pre).map_err(refuse)?;
-        let batch = settings.batching.then(|| BatchProcessorIndices::new(&pre)).transpose();
-        let batch = batch.map_err(|_| LinkError(NO_BATCH_ENTRY.to_owned()))?;
-        let (engine, rooms, slice) = (running.engine.clone(), running.rooms.clone(), AtomicU64::new(FIRST_SLICE));
+        let contract = Contract::of(&pre, &settings)?;
+        let (engine, rooms, slice) = (running.engine.clone(), running.rooms.clone(), Slice::new());
         let _code = component;
-        Ok(Self { engine, rooms, needs, _code, pre, exports, batch, from_image, settings, sink, metering, slice })
+        Ok(Self { engine, rooms, needs, _code, pre, contract, from_image, settings, sink, metering, slice })
     }
 
     pub(super) fn sink(&self) -> &Arc<dyn LineSink> {
@@ -212,8 +161,8 @@ impl Program {
         let outcome = self.initialize(&mut store).await;
         store.data().lines.end();
         match outcome {
-            Ok((entries, Ok(()))) => Ok(Guest::new(Arc::clone(self), store, entries)),
-            Ok((_, Err(message))) => Err(InitializeError::Declined(message)),
+            Ok((instance, entry, Ok(()))) => Ok(Guest::new(Arc::clone(self), store, instance, entry)),
+            Ok((_, _, Err(message))) => Err(InitializeError::Declined(message)),
             Err(error) => {
                 let state = store.data_mut();
                 let circumstances = Circumstances {
@@ -229,21 +178,14 @@ impl Program {
         }
     }
 
-    async fn initialize(&self, store: &mut Store<HostState>) -> wasmtime::Result<(Entries, Result<(), String>)> {
+    async fn initialize(
+        &self,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<(Instance, Entry, Result<(), String>)> {
         let instance = self.pre.instantiate_async(&mut *store).await?;
-        let processor = self.exports.load(&mut *store, &instance)?;
-        let batch = self.batch.as_ref().map(|batch| batch.load(&mut *store, &instance)).transpose()?;
-        let entries = Entries { instance, processor, batch };
-        if self.from_image {
-            return Ok((entries, Ok(())));
-        }
-        let model = Model {
-            dir: self.settings.model_dir.as_ref().map(|_| MODEL_DIR),
-            entry: self.settings.model_entry.as_deref(),
-            config: &self.settings.model_config,
-        };
-        let answer = entries.processor.call_initialize(store, model).await?;
-        Ok((entries, answer))
+        let entry = self.contract.load(store, &instance)?;
+        let answer = if self.from_image { Ok(()) } else { entry.initialize(store, &self.settings).await? };
+        Ok((instance, entry, answer))
     }
 
     /// Bytes that a guest may copy to the host at once, with the answers to so many requests. An answer that is too long by
@@ -258,7 +200,7 @@ impl Program {
         match self.metering {
             Metering::Fuel => {
                 store.set_fuel(fuel)?;
-                store.fuel_async_yield_interval(Some(self.slice.load(Ordering::Relaxed)))
+                store.fuel_async_yield_interval(Some(self.slice.fuel()))
             }
             Metering::Epoch => {
                 store.epoch_deadline_async_yield_and_update(1);
@@ -268,16 +210,8 @@ impl Program {
         }
     }
 
-    /// Learns what this processor's fuel costs, so that its slices take the time they should: fuel is work, and the
-    /// time a unit takes differs a thousandfold between kinds of work.
+    /// Fits the slice to a call that burnt so much fuel in that time.
     pub(super) fn fit_slice(&self, fuel: u64, took: Duration) {
-        if fuel < TELLING_FUEL {
-            return;
-        }
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let fitted = u128::from(fuel) * SLICE.as_nanos() / u128::from(nanos);
-        let fitted = u64::try_from(fitted).unwrap_or(u64::MAX).clamp(*SLICE_BOUNDS.start(), *SLICE_BOUNDS.end());
-        let old = self.slice.load(Ordering::Relaxed);
-        self.slice.store(old - old / 4 + fitted / 4, Ordering::Relaxed);
+        self.slice.fit(fuel, took);
     }
 }

@@ -12,7 +12,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 use super::clock::SharedClock;
 use super::lines::{Lines, Source};
-use super::program::Settings;
+use super::settings::Settings;
 
 /// Where guests find their model.
 pub(super) const MODEL_DIR: &str = "/model";

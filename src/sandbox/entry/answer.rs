@@ -7,15 +7,15 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::bindings::bulkhead::processor::types::{Failure, Response};
-use super::fault::Fault;
+use super::super::bindings::bulkhead::processor::types::{Failure, Response};
+use super::super::fault::Fault;
 use crate::call::{Answer, Body};
 
 /// Headers a guest may set, and their bytes together.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
-pub(super) fn check(response: Response, max_body: usize) -> Result<Answer, Fault> {
+pub(in crate::sandbox) fn check(response: Response, max_body: usize) -> Result<Answer, Fault> {
     let status = match response.status {
         0 => StatusCode::OK,
         status @ 200..=599 => StatusCode::from_u16(status).map_err(|_| bad("its status is impossible"))?,

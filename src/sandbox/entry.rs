@@ -1,0 +1,98 @@
+//! The contracts by which a host calls a guest. Each has a file of its own; outside there are calls and answers.
+
+mod answer;
+mod batch;
+mod processor;
+
+use std::sync::Arc;
+
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) use self::answer::check;
+use super::bindings::batch::{BatchProcessor, BatchProcessorIndices};
+use super::bindings::{Processor, ProcessorIndices};
+use super::guest::{Answered, Failed};
+use super::host::HostState;
+use super::program::LinkError;
+use super::settings::Settings;
+use crate::call::Call;
+
+/// The contract of a program, with the places of its exports.
+pub(super) enum Contract {
+    Processor(ProcessorIndices),
+    /// A processor that takes several requests at once as well.
+    Batch(ProcessorIndices, BatchProcessorIndices),
+}
+
+/// The exports of one guest.
+pub(super) enum Entry {
+    Processor(Processor),
+    Batch(Processor, BatchProcessor),
+}
+
+impl Contract {
+    /// Finds the contract by the exports of the component.
+    ///
+    /// # Errors
+    /// Says which export is missing, and how a processor gets it.
+    pub(super) fn of(pre: &InstancePre<HostState>, settings: &Settings) -> Result<Self, LinkError> {
+        let processor = ProcessorIndices::new(pre).map_err(|error| LinkError(format!("{error:#}")))?;
+        if settings.batching { batch::find(pre, processor) } else { Ok(Self::Processor(processor)) }
+    }
+
+    pub(super) fn load(&self, store: &mut Store<HostState>, instance: &Instance) -> wasmtime::Result<Entry> {
+        Ok(match self {
+            Self::Processor(processor) => Entry::Processor(processor.load(store, instance)?),
+            Self::Batch(processor, batch) => {
+                Entry::Batch(processor.load(&mut *store, instance)?, batch.load(store, instance)?)
+            }
+        })
+    }
+}
+
+impl Entry {
+    /// Lets the guest load its model. The inner error is the guest's own.
+    pub(super) async fn initialize(
+        &self,
+        store: &mut Store<HostState>,
+        settings: &Settings,
+    ) -> wasmtime::Result<Result<(), String>> {
+        match self {
+            Self::Processor(processor) | Self::Batch(processor, _) => {
+                processor::initialize(processor, store, settings).await
+            }
+        }
+    }
+
+    /// Has the guest answer a call. The outer error is that of a call which did not return.
+    pub(super) async fn call(
+        &self,
+        store: &mut Store<HostState>,
+        call: &Call,
+        settings: &Settings,
+    ) -> wasmtime::Result<Answered> {
+        match self {
+            Self::Processor(processor) | Self::Batch(processor, _) => {
+                processor::call(processor, store, call, settings).await
+            }
+        }
+    }
+
+    /// Has the guest answer several calls at once: in their order, or none of them.
+    ///
+    /// # Panics
+    /// When its contract has no batches; only a service that batches makes them.
+    pub(super) async fn call_batch(
+        &self,
+        store: &mut Store<HostState>,
+        calls: &[Arc<Call>],
+        settings: &Settings,
+    ) -> wasmtime::Result<Result<Vec<Answered>, Box<Failed>>> {
+        match self {
+            Self::Batch(_, batch) => batch::call(batch, store, calls, settings).await,
+            Self::Processor(_) => unreachable!("only a service that batches makes batches"),
+        }
+    }
+}
