@@ -7,6 +7,7 @@
 //! A guest's future steps aside at the end of each slice, and dropping it stops the guest there. Who polls it, where and
 //! how often is for others to decide: see `admission`.
 
+mod address_space;
 mod backtrace;
 mod bindings;
 mod clock;
@@ -35,6 +36,8 @@ use std::sync::{Arc, OnceLock};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+use self::address_space::AddressSpace;
+pub use self::address_space::Pool;
 use self::compile::{Code, Image};
 pub use self::compile::{CompileArgs, CompileError, compile_child};
 use self::engine::{EpochThread, Metering};
@@ -52,7 +55,7 @@ pub use self::snapshot::{Draft, NotTaken, Snapshot};
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// Most guests over all services, for metered and for unmetered ones each. A guest reserves address space, not
-    /// memory. A guest with several memories counts as several.
+    /// memory, and of that there may be less: see [`Sandbox::pool`]. A guest with several memories counts as several.
     pub guests: u32,
     /// The largest memory limit a service may set, in bytes.
     pub memory: usize,
@@ -66,7 +69,9 @@ impl Default for Capacity {
 
 /// The engines and the compiler of one host.
 pub struct Sandbox {
-    capacity: Capacity,
+    pool: Pool,
+    /// The largest memory limit a service may set, in bytes.
+    memory: usize,
     compiler: compile::Compiler,
     fuel: OnceLock<Running>,
     // The thread comes first so that it ends before its engine.
@@ -118,11 +123,17 @@ impl Sandbox {
     /// `compiler` is the binary whose `compile` subcommand compiles; `cache` the directory of its results.
     pub fn new(compiler: PathBuf, cache: PathBuf, capacity: Capacity) -> Self {
         Self {
-            capacity,
+            pool: AddressSpace::of_this_process().pool(capacity.guests, capacity.memory),
+            memory: capacity.memory,
             compiler: compile::Compiler::new(compiler, cache),
             fuel: OnceLock::new(),
             epoch: OnceLock::new(),
         }
+    }
+
+    /// The places for guests: as many for metered as for unmetered ones.
+    pub fn pool(&self) -> Pool {
+        self.pool
     }
 
     /// Compiles and links the component at `wasm`, whose hash is `sha256`. Where an image of it is kept, its guests start
@@ -174,11 +185,11 @@ impl Sandbox {
     fn running(&self, metering: Metering) -> Result<&Running, PrepareError> {
         let failed = |error: wasmtime::Error| PrepareError::Engine(format!("{error:#}"));
         let make = || {
-            let guests = self.capacity.guests;
-            let engine = engine::running(metering, guests.saturating_add(room::SPARE), self.capacity.memory)?;
+            let Pool { places, spare, .. } = self.pool;
+            let engine = engine::running(metering, places.saturating_add(spare), self.memory)?;
             let mut linker = Linker::new(&engine);
             host::link(&mut linker)?;
-            Ok(Running { engine, linker, rooms: Rooms::new(guests) })
+            Ok(Running { engine, linker, rooms: Rooms::new(self.pool) })
         };
         match metering {
             Metering::Fuel => {

@@ -67,6 +67,9 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
     let lanes = Arc::new(Lanes::new(cores()).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
+    if let Some(shortage) = sandbox.pool().shortage() {
+        tracing::warn!(shortage, "fewer guests fit into this host");
+    }
     let storage = Arc::new(storage);
     let registry =
         Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&lanes)).context("cannot read the services")?;

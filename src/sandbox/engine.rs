@@ -24,6 +24,12 @@ const HOST_STACK_MARGIN: usize = (2 << 20) - GUEST_STACK;
 /// Frames that are kept when a guest fails. An author needs a few; more would make every trap more expensive.
 pub(super) const MAX_FRAMES: usize = 16;
 
+/// Bytes of a guest's whole stack.
+pub(super) const STACK: usize = GUEST_STACK + HOST_STACK_MARGIN;
+/// Bytes that are reserved for a memory, and between two memories.
+pub(super) const RESERVATION: u64 = 4 << 30;
+pub(super) const GUARD: u64 = 32 << 20;
+
 /// Which check compiled code carries. One kind per engine, because carrying both costs compute twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Metering {
@@ -34,6 +40,9 @@ pub(super) enum Metering {
 }
 
 impl Metering {
+    /// Every kind of engine, each with a pool of its own.
+    pub(super) const ALL: [Self; 2] = [Self::Fuel, Self::Epoch];
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Fuel => "fuel",
@@ -42,7 +51,7 @@ impl Metering {
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        [Self::Fuel, Self::Epoch].into_iter().find(|m| m.name() == name)
+        Self::ALL.into_iter().find(|m| m.name() == name)
     }
 }
 
@@ -55,12 +64,12 @@ fn config(metering: Metering) -> Config {
         .consume_fuel(metering == Metering::Fuel)
         .epoch_interruption(metering == Metering::Epoch)
         .max_wasm_stack(GUEST_STACK)
-        .async_stack_size(GUEST_STACK + HOST_STACK_MARGIN)
+        .async_stack_size(STACK)
         // Async component functions are not offered, and supporting them makes every call dearer.
         .concurrency_support(false)
         // A whole 32-bit memory is reserved, so bounds checks are page faults and memories never move.
-        .memory_reservation(4 << 30)
-        .memory_guard_size(32 << 20)
+        .memory_reservation(RESERVATION)
+        .memory_guard_size(GUARD)
         .memory_may_move(false)
         .memory_init_cow(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::address_space::Pool;
 use super::needs::Needs;
 
-/// Places beyond those that services reserve: for guests that are being snapshotted, and guests whose memory is still
-/// being cleared.
+/// Places beyond those that services reserve, where the address space allows.
 pub(super) const SPARE: u32 = 256;
 
 /// Counts the places of the pool, and those that are reserved. A guest takes one; with several memories, or many
@@ -15,7 +15,7 @@ pub(super) const SPARE: u32 = 256;
 #[derive(Clone, Debug)]
 pub(super) struct Rooms {
     free: Arc<Semaphore>,
-    all: usize,
+    pool: Pool,
 }
 
 /// Places that are reserved until this is dropped, so that a guest that was promised can be made.
@@ -41,12 +41,12 @@ pub(super) struct NoRoom {
     asked: usize,
     needs: Needs,
     free: usize,
-    all: usize,
+    pool: Pool,
 }
 
 impl std::fmt::Display for NoRoom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { asked, needs, free, all } = self;
+        let Self { asked, needs, free, pool } = self;
         write!(f, "the service needs room for {asked} guests (metadata.instance × metadata.rpc.worker_threads)")?;
         let places = needs.places();
         if places > 1 {
@@ -57,18 +57,21 @@ impl std::fmt::Display for NoRoom {
                  {core_instances}, tables: {tables})"
             )?;
         }
-        write!(f, "; the host has room for {all}, and {free} of it are free")
+        write!(f, "; the host has room for {}, and {free} of it are free", pool.places)?;
+        if let Some(shortage) = pool.shortage() {
+            write!(f, " ({shortage})")?;
+        }
+        Ok(())
     }
 }
 
 impl Rooms {
-    pub(super) fn new(all: u32) -> Self {
-        let all = all as usize;
-        Self { free: Arc::new(Semaphore::new(all)), all }
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { free: Arc::new(Semaphore::new(pool.places as usize)), pool }
     }
 
     pub(super) fn reserve(&self, guests: usize, needs: Needs) -> Result<Room, NoRoom> {
-        let no_room = || NoRoom { asked: guests, needs, free: self.free.available_permits(), all: self.all };
+        let no_room = || NoRoom { asked: guests, needs, free: self.free.available_permits(), pool: self.pool };
         let per_guest = needs.places();
         let wanted = u32::try_from(guests.saturating_mul(per_guest)).map_err(|_| no_room())?;
         let places = Arc::clone(&self.free).try_acquire_many_owned(wanted).map_err(|_| no_room())?;
@@ -78,16 +81,24 @@ impl Rooms {
 
 #[cfg(test)]
 mod tests {
+    use super::super::address_space::AddressSpace;
     use super::*;
 
     const ORDINARY: Needs = Needs { core_instances: 4, memories: 1, tables: 2 };
     const COMPOSED: Needs = Needs { core_instances: 5, memories: 2, tables: 1 };
 
+    fn pool() -> Pool {
+        AddressSpace::of_this_process().pool(10, 1 << 20)
+    }
+
     #[test]
     fn room_is_there_until_it_is_taken_and_again_when_it_is_left() {
-        let rooms = Rooms::new(10);
+        let rooms = Rooms::new(pool());
         let six = rooms.reserve(6, ORDINARY).unwrap();
-        assert_eq!(rooms.reserve(5, ORDINARY).unwrap_err(), NoRoom { asked: 5, needs: ORDINARY, free: 4, all: 10 });
+        assert_eq!(
+            rooms.reserve(5, ORDINARY).unwrap_err(),
+            NoRoom { asked: 5, needs: ORDINARY, free: 4, pool: pool() }
+        );
         let four = rooms.reserve(4, ORDINARY).unwrap();
         assert!(rooms.reserve(1, ORDINARY).is_err());
         drop(six);
@@ -99,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_guest_of_two_memories_takes_two_places() {
-        let rooms = Rooms::new(10);
+        let rooms = Rooms::new(pool());
         let text = rooms.reserve(6, COMPOSED).unwrap_err().to_string();
         assert!(text.contains("each of which takes as much as 2 ordinary ones (memories: 2, core"), "{text}");
         let mut five = rooms.reserve(5, COMPOSED).unwrap();

@@ -85,6 +85,17 @@ impl TestHost {
         host
     }
 
+    /// A host that may have so much address space.
+    pub(crate) fn start_within(kib: u64) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -v "$0" && exec "$@""#, &kib.to_string()]).arg(binary());
+        command.arg("serve").arg("--data").arg(dir.path().join("data"));
+        let host = Self::run(dir, command, &[], "", "info", &[]);
+        host.wait_until_ready();
+        host
+    }
+
     fn start_in(dir: tempfile::TempDir, args: &[&str], failpoints: &str, log_level: &str) -> Self {
         Self::start_with_env(dir, args, failpoints, log_level, &[])
     }

@@ -1,10 +1,10 @@
-//! The start of a host that must compile what it serves.
+//! The start of a host: one that must compile what it serves, and one on a machine that gives it little.
 
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::host::TestHost;
+use crate::host::{Deployed, TestHost};
 
 /// A copy of a data directory without its machine code takes minutes to come up; without a word, that looks like a host
 /// that hangs.
@@ -42,4 +42,34 @@ fn a_start_that_compiles_tells_how_far_it_is() {
     host.wait_until_ready();
     assert!(message("held") == (json!("running"), json!("")) && message("other") == (json!("running"), json!("")));
     host.wait_for("the line that says so", || host.log().contains("the services have been brought up"));
+}
+
+/// Pools share the address space that there is, whichever kind of guest comes first, and a service that does not fit is told
+/// why.
+#[test]
+fn a_host_with_little_address_space_says_how_many_guests_it_holds() {
+    let host = TestHost::start_within(100 << 20);
+    const ROOM: &str = "the process has address space for 8 guests of each kind, metered and unmetered, instead of 8192; \
+        its limit is `ulimit -v`";
+    let told = |line: &str| line.contains("fewer guests fit into this host") && line.contains(ROOM);
+    host.wait_for("a warning", || host.log().lines().any(told));
+    let sha256 = host.upload("echo");
+    let create = |name: &str, workers: u32, fuel: serde_json::Value| {
+        let rpc = json!({"rpc": {"worker_threads": workers}});
+        let spec = json!({"name": name, "processor_path": "x.wasm", "metadata": rpc, "sandbox": {"fuel": fuel}});
+        host.call_admin("POST", "/api/v1/services", json!({"spec": spec, "processor": sha256}).to_string().as_bytes())
+    };
+    for (name, fuel) in [("unmetered", json!("unlimited")), ("metered", json!(1_000_000))] {
+        let problem = create(name, 9, fuel.clone()).assert_problem(409, "no_room");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        let told = format!(
+            "needs room for 9 guests (metadata.instance × metadata.rpc.worker_threads); the host has room for 8, and 8 of it are free ({ROOM})"
+        );
+        assert!(detail.contains(&told), "{detail}");
+        let created = create(name, 8, fuel);
+        assert_eq!(created.status, 201, "{}", created.text());
+        let token = created.json()["token"].as_str().expect("a token").to_owned();
+        let service = Deployed { path: format!("/api/predict/{name}"), token };
+        assert_eq!(host.client().post(&service, b"it works").body, b"it works");
+    }
 }

@@ -1,0 +1,113 @@
+//! The budget of address space that the pools of all engines share.
+//!
+//! A pool reserves room for every guest that it may come to hold: 4 GiB for a memory, whatever the guest uses of it. The
+//! budget is shared out once, over the kinds of engines that there are, so that how many guests a kind can hold does not
+//! depend on which kind was needed first.
+
+use rustix::process::{Resource, getrlimit};
+
+use super::engine::{GUARD, Metering, RESERVATION, STACK};
+use super::limits::MAX_TABLE_ELEMENTS;
+use super::needs::TABLES_PER_PLACE;
+use super::room::SPARE;
+
+/// Tables are rounded up to it; stacks have one as a guard.
+const PAGE: u64 = 4096;
+/// Bytes of an element of a table.
+const ELEMENT: u64 = 8;
+
+/// Bytes of address space for the pools of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AddressSpace {
+    bytes: u64,
+    /// True if the process's own limit (`ulimit -v`) decides, and not the machine.
+    is_limited: bool,
+}
+
+/// The size of each engine's pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Places that services can reserve, one for each guest of one memory.
+    pub places: u32,
+    /// Places beyond those: for guests of which a snapshot is taken, and guests whose memory is still being cleared.
+    pub(super) spare: u32,
+    /// Places that were wanted.
+    pub wanted: u32,
+    is_limited: bool,
+}
+
+impl AddressSpace {
+    /// Three quarters of what this process may have; the rest is for its heap, its threads and its files.
+    pub(super) fn of_this_process() -> Self {
+        // The stack lies near the end of it: below 2^47 on x86-64, below 2^39 to 2^52 on others.
+        let here = 0_u8;
+        let machine = (&raw const here).addr().next_power_of_two() as u64;
+        let limit = getrlimit(Resource::As).current;
+        Self {
+            bytes: limit.unwrap_or(u64::MAX).min(machine) / 4 * 3,
+            is_limited: limit.is_some_and(|limit| limit < machine),
+        }
+    }
+
+    /// The pool of each kind of engine, when `wanted` places of memories of at most `memory` bytes are wanted in each.
+    pub(super) fn pool(self, wanted: u32, memory: usize) -> Pool {
+        let each = self.bytes / Metering::ALL.len() as u64;
+        let fitting = u32::try_from(each / place(memory)).unwrap_or(u32::MAX);
+        let spare = SPARE.min(fitting / 8);
+        Pool { places: wanted.min(fitting - spare), spare, wanted, is_limited: self.is_limited }
+    }
+}
+
+/// Address space for one place of a pool.
+fn place(memory: usize) -> u64 {
+    let table = (MAX_TABLE_ELEMENTS as u64 * ELEMENT).next_multiple_of(PAGE);
+    RESERVATION.max(memory as u64) + GUARD + STACK as u64 + PAGE + table * u64::from(TABLES_PER_PLACE)
+}
+
+impl Pool {
+    /// The reason for which there are fewer places than were wanted; `None` if there are as many.
+    pub fn shortage(&self) -> Option<String> {
+        let Self { places, wanted, is_limited, .. } = self;
+        let remedy = if *is_limited { "; its limit is `ulimit -v`" } else { "" };
+        (places < wanted).then(|| {
+            format!("the process has address space for {places} guests of each kind, metered and unmetered, instead of {wanted}{remedy}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIB: u64 = 1 << 40;
+
+    fn pool(bytes: u64, wanted: u32) -> Pool {
+        AddressSpace { bytes, is_limited: true }.pool(wanted, 4 << 30)
+    }
+
+    #[test]
+    fn what_is_wanted_is_there_where_the_budget_allows() {
+        let ample = pool(96 * TIB, 8192);
+        assert_eq!((ample.places, ample.spare, ample.shortage()), (8192, 256, None));
+        let machine = AddressSpace::of_this_process();
+        assert_eq!(machine.pool(8192, 4 << 30).shortage(), None, "{machine:?}");
+    }
+
+    #[test]
+    fn a_small_budget_is_shared_and_never_exceeded() {
+        for bytes in [0, 1 << 30, 8 << 30, 9 << 30, 100 << 30, TIB, 20 * TIB] {
+            let small = pool(bytes, 8192);
+            let all = u64::from(small.places + small.spare) * place(4 << 30) * Metering::ALL.len() as u64;
+            assert!(
+                all <= bytes && bytes - all < 2 * Metering::ALL.len() as u64 * place(4 << 30),
+                "{bytes}: {small:?}"
+            );
+            let told = small.shortage().unwrap();
+            assert!(
+                told.contains(&format!("for {} guests", small.places)) && told.contains("8192; its limit"),
+                "{told}"
+            );
+        }
+        assert_eq!(pool(100 << 30, 8192).places, 11);
+    }
+}
