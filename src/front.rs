@@ -3,37 +3,21 @@
 //! `connection` takes sockets and `io_threads` serves them; `http1` and `http2` make an [`arrival`] of what comes over one
 //! and send the `reply`; `handle` is the line a request walks in between.
 
-mod addresses;
 mod arrival;
-mod aside;
 mod authority;
 mod body;
-mod compress;
-mod connection;
-mod content;
-mod cors;
-mod date;
-mod digest;
-mod drain;
 mod handle;
 mod head;
 pub(crate) mod http1;
 mod http2;
-mod io_threads;
-mod linger;
+mod listen;
 pub(crate) mod local;
 mod mirror;
-mod packing;
-mod problem;
-mod render;
 mod reply;
 mod route;
 mod rules;
 mod services;
-mod stall;
 mod target;
-mod turned_away;
-mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,19 +26,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::addresses::Addresses;
 pub(crate) use self::arrival::{Arrival, Ends};
-use self::aside::Aside;
-pub use self::connection::ConnectionLimits;
-use self::connection::Listening;
-pub(crate) use self::content::Content;
-pub(crate) use self::drain::Drain;
+use self::body::offload::Aside;
 pub(crate) use self::handle::ClientGone;
 use self::handle::Line;
 pub(crate) use self::head::{HeadFault, of_a_head};
 pub use self::http1::Patience;
-pub use self::io_threads::IoThreads;
-pub(crate) use self::linger::Lingering;
+use self::listen::addresses::Addresses;
+pub use self::listen::connection::ConnectionLimits;
+use self::listen::connection::Listening;
+pub(crate) use self::listen::drain::Drain;
+pub use self::listen::io_threads::IoThreads;
+pub(crate) use self::listen::linger::Lingering;
+pub(crate) use self::reply::content::Content;
 pub(crate) use self::rules::Rules;
 pub use self::services::Services;
 use crate::admission::Lanes;

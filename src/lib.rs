@@ -29,7 +29,7 @@
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
 //! WebAssembly. Only `refusal.rs` chooses a failing status for callers, and `admin/problem.rs` for operators; a
-//! connection that is refused before its first request gets the one answer of `front/turned_away.rs`. Only `sandbox`
+//! connection that is refused before its first request gets the one answer of `front/listen/rejected.rs`. Only `sandbox`
 //! imports the engine. There is no unbounded channel, no global state, and no way to run a guest for a caller except
 //! through admission.
 

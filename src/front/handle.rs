@@ -18,16 +18,16 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::arrival::{Arrival, Ends};
-use super::aside::Aside;
-use super::body;
-use super::compress::{Wanted, compress};
-use super::content::Content;
-use super::cors::CrossOrigin;
+use super::body::offload::Aside;
+use super::body::packing::{Bounds, Packing};
+use super::body::receive;
 use super::head::{HeadFault, expects_continue};
 use super::http1;
 use super::mirror::Copied;
-use super::packing::{Bounds, Packing};
-use super::render;
+use super::reply::compress::{Wanted, compress};
+use super::reply::content::Content;
+use super::reply::cors::CrossOrigin;
+use super::reply::render;
 use super::reply::{About, REQUEST_ID, Reply};
 use super::route::{Route, target};
 use super::rules::Rules;
@@ -108,7 +108,7 @@ impl Found<'_> {
     /// Reads away the unread body; true if another request can follow on the connection.
     async fn discard(&mut self) -> bool {
         let Some(unread) = self.unread.take() else { return true };
-        Box::pin(body::discard(unread, self.expects_continue)).await
+        Box::pin(receive::discard(unread, self.expects_continue)).await
     }
 }
 
@@ -243,14 +243,14 @@ impl Line {
         if version.is_full() {
             return Err(Refusal::not_admitted(NotAdmitted::QueueFull, rpc));
         }
-        body::check_declared(&headers, sandbox.max_request_bytes)?;
+        receive::check_declared(&headers, sandbox.max_request_bytes)?;
         let packing = Packing::of(&headers, rpc.decompressor)?;
 
         let deadline = exchange.arrived() + rpc.keepalive;
         let Some(incoming) = found.unread.take() else {
             return Err(Refusal::Internal { cause: "the body was taken before its turn".into() });
         };
-        let body = body::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive).await?;
+        let body = receive::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive).await?;
         exchange.received(body.len());
         let mut headers = Headers::from(headers);
         let body = match packing {

@@ -36,9 +36,9 @@ use self::intake::Shared;
 use self::outlet::{Outlet, Terms, Unsent};
 pub(crate) use self::service::{Outgoing, Service};
 use super::arrival::{Arrival, Ends};
-use super::drain::{Drain, FIRST_REQUEST};
 use super::head::HeadFault;
-use super::linger::Lingering;
+use super::listen::drain::{Drain, FIRST_REQUEST};
+use super::listen::linger::Lingering;
 use crate::incoming::Incoming;
 use crate::limit::poll_limit;
 

@@ -33,10 +33,10 @@ use self::head::Reader;
 use self::socket::Socket;
 use self::streams::Streams;
 use super::arrival::Ends;
-use super::connection::Listening;
-use super::drain::Drain;
 use super::http1::Patience;
-use super::unread::has_unread;
+use super::listen::connection::Listening;
+use super::listen::drain::Drain;
+use super::listen::unread::has_unread;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
 const MAX_STREAMS: u32 = 100;

@@ -2,12 +2,19 @@
 //!
 //! The host's own headers stand apart from the others until they are written. Most answers have no others, and need no map.
 
+pub(in crate::front) mod compress;
+pub(in crate::front) mod content;
+pub(in crate::front) mod cors;
+pub(in crate::front) mod date;
+pub(in crate::front) mod problem;
+pub(in crate::front) mod render;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 
-use super::content::Content;
-use super::cors::CrossOrigin;
+use self::content::Content;
+use self::cors::CrossOrigin;
 use super::http1::Outgoing;
 use crate::call::RequestId;
 use crate::config::Expose;

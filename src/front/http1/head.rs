@@ -13,7 +13,7 @@ use httparse::Header;
 
 use super::request_line;
 use crate::front::authority::{self, Named};
-use crate::front::body::content_length;
+use crate::front::body::receive::content_length;
 use crate::front::head::{
     Expectation, HeadFault, MOST_BYTES, MOST_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, is_token,
     judge_expectation, judge_size,

@@ -18,8 +18,8 @@ use tokio::net::tcp::OwnedReadHalf;
 use super::framing::Framing;
 use super::hang_up::{self, Sign};
 use super::head::BodyLength;
+use crate::front::listen::unread::has_unread;
 use crate::front::rules::Rules;
-use crate::front::unread::has_unread;
 use crate::incoming::{Arriving, Broken, Incoming};
 
 /// Room for a read: an ordinary request with its body. Whoever fills it gets more the next time.

@@ -17,9 +17,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 
 use super::intake::Shared;
 use super::service::Outgoing;
-use crate::front::content::Content;
-use crate::front::date;
-use crate::front::stall::Stall;
+use crate::front::listen::stall::Stall;
+use crate::front::reply::content::Content;
+use crate::front::reply::date;
 
 /// Bodies up to this size go out in one piece with their head: to copy them costs less than to gather two pieces.
 const SMALL_BODY: usize = 4 << 10;

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use hyper::body::Body;
 
 use crate::front::arrival::Arrival;
-use crate::front::content::Content;
 use crate::front::handle::ClientGone;
+use crate::front::reply::content::Content;
 use crate::front::rules::Rules;
 
 /// Answers the requests of a connection, one after the other.

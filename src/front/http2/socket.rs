@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::frames::Frames;
-use crate::front::stall::Stall;
+use crate::front::listen::stall::Stall;
 
 pub(super) struct Socket {
     stream: TcpStream,

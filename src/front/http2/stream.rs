@@ -20,11 +20,11 @@ use tokio::time::timeout;
 
 use super::body::{Coming, Leave};
 use super::head::Received;
-use crate::front::connection::Listening;
-use crate::front::content::Content;
-use crate::front::date;
-use crate::front::drain::Drain;
+use crate::front::listen::connection::Listening;
+use crate::front::listen::drain::Drain;
 use crate::front::reply::Reply;
+use crate::front::reply::content::Content;
+use crate::front::reply::date;
 use crate::front::rules::Rules;
 use crate::outcome::Streamed;
 

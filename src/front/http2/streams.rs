@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::front::connection::ConnectionLimits;
+use crate::front::listen::connection::ConnectionLimits;
 
 pub(super) struct Streams(Arc<Shared>);
 

@@ -15,14 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::addresses::Addresses;
-use super::arrival::Ends;
 use super::drain::Drain;
-use super::handle::Line;
-use super::http1::{Connection, Patience};
-use super::http2;
 use super::io_threads::IoThreads;
 use super::linger::Lingering;
-use super::turned_away::{self, Why};
+use super::rejected::{self, Why};
+use crate::front::arrival::Ends;
+use crate::front::handle::Line;
+use crate::front::http1::{Connection, Patience};
+use crate::front::http2;
 
 /// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -67,14 +67,14 @@ impl Default for ConnectionLimits {
 }
 
 /// The data listener at work.
-pub(super) struct Listening {
-    pub(super) line: Line,
-    pub(super) limits: ConnectionLimits,
-    pub(super) open: AtomicUsize,
-    pub(super) addresses: Addresses,
+pub(in crate::front) struct Listening {
+    pub(in crate::front) line: Line,
+    pub(in crate::front) limits: ConnectionLimits,
+    pub(in crate::front) open: AtomicUsize,
+    pub(in crate::front) addresses: Addresses,
     /// Connections refused because their address had as many as it may.
-    pub(super) turned_away: AtomicU64,
-    pub(super) lingering: Lingering,
+    pub(in crate::front) turned_away: AtomicU64,
+    pub(in crate::front) lingering: Lingering,
 }
 
 /// The parts of the host that every new connection needs.
@@ -87,7 +87,7 @@ struct Host {
 impl Listening {
     /// Serves until the drain begins, then serves the connections in the backlog. Returns when every connection has
     /// ended.
-    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener, threads: Arc<IoThreads>, drain: Drain) {
+    pub(in crate::front) async fn serve(self: Arc<Self>, listener: TcpListener, threads: Arc<IoThreads>, drain: Drain) {
         let mut begun = pin!(drain.begun());
         let places = Arc::new(Semaphore::new(self.limits.total));
         let host = Host { bound: listener.local_addr().ok(), threads, drain: drain.clone() };
@@ -227,7 +227,7 @@ fn reached(bound: Option<SocketAddr>, stream: &TcpStream) -> Option<SocketAddr> 
 }
 
 fn turn_away(stream: TcpStream, why: Why, lingering: &Lingering, host: &Host) {
-    turned_away::turn_away(stream, why, lingering, &host.threads, &host.drain);
+    rejected::reject(stream, why, lingering, &host.threads, &host.drain);
 }
 
 /// Turns a socket of the standard library into one of the runtime.

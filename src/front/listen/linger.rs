@@ -57,7 +57,9 @@ pub(crate) struct Lingering {
 }
 
 /// A place among the connections that are read away; dropping it gives it back.
-pub(super) struct Place(#[expect(dead_code, reason = "it is held, and given back by drop")] OwnedSemaphorePermit);
+pub(in crate::front) struct Place(
+    #[expect(dead_code, reason = "it is held, and given back by drop")] OwnedSemaphorePermit,
+);
 
 impl Lingering {
     /// The places for a listener with at most `connections`.
@@ -68,19 +70,19 @@ impl Lingering {
     }
 
     /// `None` while all places are taken.
-    pub(super) fn place(&self) -> Option<Place> {
+    pub(in crate::front) fn place(&self) -> Option<Place> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
     }
 
     /// Reads away from a connection whose sending side is closed. `accepted` is the largest body that the service of
     /// the last request takes: a client that sends twice as much still sees the answer.
-    pub(super) async fn read_away(&self, stream: &TcpStream, accepted: usize, drain: &Drain) {
+    pub(in crate::front) async fn read_away(&self, stream: &TcpStream, accepted: usize, drain: &Drain) {
         self.discard(accepted, drain, |left, cx| poll_discard(stream, left, cx)).await;
     }
 
     /// Reads away with `poll`, which takes what has come off the bytes that are left, and is ready at the end of the input
     /// or when none are left.
-    pub(super) async fn discard(
+    pub(in crate::front) async fn discard(
         &self,
         accepted: usize,
         drain: &Drain,
@@ -95,7 +97,7 @@ impl Lingering {
     }
 
     /// Waits until every place has been given back.
-    pub(super) async fn over(&self) {
+    pub(in crate::front) async fn over(&self) {
         let _ = self.places.acquire_many(self.count).await;
     }
 }
@@ -162,12 +164,12 @@ fn discard(stream: &TcpStream) -> io::Result<usize> {
 
 /// Reads away, with the short bounds, from a connection that was refused before its first request: it does not count
 /// among the open connections.
-pub(super) async fn read_away_shortly(_place: Place, stream: &TcpStream, drain: &Drain) {
+pub(in crate::front) async fn read_away_shortly(_place: Place, stream: &TcpStream, drain: &Drain) {
     SHORT.read_away(stream, drain).await;
 }
 
 /// Closes the sending side of a connection, and discards what has come so far. Does not wait.
-pub(super) fn finish(stream: &TcpStream) {
+pub(in crate::front) fn finish(stream: &TcpStream) {
     let _ = SockRef::from(stream).shutdown(Shutdown::Write);
     let mut left = SHORT.bytes;
     while let Ok(count) = discard(stream)

@@ -8,9 +8,9 @@ use std::time::Instant;
 use http::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, ETAG, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::aside::Aside;
 use crate::call::{Answer, Body};
 use crate::coding::{Coding, encode};
+use crate::front::body::offload::Aside;
 
 /// Below this the headers would outweigh the gain.
 const LEAST: usize = 1 << 10;
@@ -29,7 +29,7 @@ const LZ4_LENGTH: HeaderName = HeaderName::from_static("x-lz4-original-length");
 
 /// What a client has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(in crate::front) enum Wanted {
     /// Compression is off for the service, so there is nothing to negotiate.
     Nothing,
     /// The answer as it is; another client might be given another form.
@@ -40,7 +40,7 @@ pub(super) enum Wanted {
 impl Wanted {
     /// Negotiates for HEAD as for GET: the answer to HEAD has the headers of the compressed form, its length included,
     /// and no body (RFC 9110 §9.3.2).
-    pub(super) fn of(headers: &HeaderMap, service_compresses: bool) -> Self {
+    pub(in crate::front) fn of(headers: &HeaderMap, service_compresses: bool) -> Self {
         if !service_compresses {
             return Self::Nothing;
         }
@@ -50,7 +50,7 @@ impl Wanted {
 
 /// Gives the answer the form that was asked for, where that can be had by `deadline` and is shorter. A stream stays as it
 /// is: it goes out as it comes.
-pub(super) async fn compress(answer: &mut Answer, wanted: Wanted, deadline: Instant, aside: &Aside) {
+pub(in crate::front) async fn compress(answer: &mut Answer, wanted: Wanted, deadline: Instant, aside: &Aside) {
     if wanted == Wanted::Nothing || !gains(answer) {
         return;
     }

@@ -8,18 +8,22 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 /// Ends a connection on which writing has stood still for a while. The timer exists only while it does.
-pub(super) struct Stall {
+pub(in crate::front) struct Stall {
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(in crate::front) fn new(patience: Duration) -> Self {
         Self { patience, timer: None }
     }
 
     /// Notes progress of writing, or the lack of it.
-    pub(super) fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    pub(in crate::front) fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.timer = None;
             return written;

@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 use crate::admission::Lanes;
 use crate::coding::Effort;
 
-pub(super) struct Aside {
+pub(in crate::front) struct Aside {
     lanes: Arc<Lanes>,
     /// What waits here holds a body as it was sent; what is at work may hold a much larger one besides.
     places: Arc<Semaphore>,
@@ -18,13 +18,13 @@ pub(super) struct Aside {
 
 impl Aside {
     /// `places` is how much is worked on at once.
-    pub(super) fn new(lanes: Arc<Lanes>, places: usize) -> Self {
+    pub(in crate::front) fn new(lanes: Arc<Lanes>, places: usize) -> Self {
         Self { lanes, places: Arc::new(Semaphore::new(places)) }
     }
 
     /// What `work` makes, unless it is too late by then. Dropping the future ends the work where it next asks how much
     /// more it may do.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(in crate::front) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
         work: impl FnOnce(&Effort<'_>) -> T + Send + 'static,

@@ -15,7 +15,7 @@ use crate::coding::snappy;
 use crate::hex::hex;
 use crate::refusal::Refusal;
 
-pub(super) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+pub(in crate::front) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 const LENGTH: usize = 16;
 const HEX_LENGTH: usize = 2 * LENGTH;
@@ -23,7 +23,7 @@ const BASE64_LENGTH: usize = 24;
 
 /// The hash that a body is said to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
+pub(in crate::front) struct Claim {
     hash: [u8; LENGTH],
     /// It was sent in hexadecimal, as the SDKs do.
     is_hexadecimal: bool,
@@ -31,7 +31,7 @@ pub(super) struct Claim {
 
 /// What the hash is one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hashed {
+pub(in crate::front) enum Hashed {
     /// The body as it was sent.
     Body,
     /// The form that our Snappy encoder makes of the body. The body itself came plain.
@@ -42,7 +42,7 @@ pub(super) enum Hashed {
 
 impl Claim {
     /// What the header says; `None` without one.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+    pub(in crate::front) fn of(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         let mut values = headers.get_all(CONTENT_MD5).iter();
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
@@ -74,7 +74,7 @@ impl Claim {
     }
 
     /// Checks a body as it was received. Only a signature can have been made over a form that was not sent.
-    pub(super) fn check(self, body: &[u8], is_signed: bool) -> Result<Hashed, Refusal> {
+    pub(in crate::front) fn check(self, body: &[u8], is_signed: bool) -> Result<Hashed, Refusal> {
         let found = md5(body);
         if found == self.hash {
             return Ok(Hashed::Body);

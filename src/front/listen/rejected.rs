@@ -10,7 +10,7 @@ use super::linger::{self, Lingering};
 
 /// The reason for refusing a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Why {
+pub(in crate::front) enum Why {
     /// Its address has as many connections as it may.
     TooMany,
     /// The host is draining, and no place is free.
@@ -37,7 +37,13 @@ impl Why {
 
 /// Writes the answer without waiting: what does not fit into the empty socket is not sent. If a place is free, input is
 /// read away with the short bounds, so that the answer is not lost.
-pub(super) fn turn_away(stream: TcpStream, why: Why, lingering: &Lingering, threads: &Arc<IoThreads>, drain: &Drain) {
+pub(in crate::front) fn reject(
+    stream: TcpStream,
+    why: Why,
+    lingering: &Lingering,
+    threads: &Arc<IoThreads>,
+    drain: &Drain,
+) {
     let _ = rustix::io::write(&stream, why.words().as_bytes());
     linger::finish(&stream);
     if let Some(place) = lingering.place() {
@@ -70,7 +76,7 @@ mod tests {
                     client.write_all(&[b'x'; 100 << 10]).unwrap();
                     let stream = listener.accept().unwrap().0;
                     stream.set_nonblocking(true).unwrap();
-                    turn_away(TcpStream::from_std(stream).unwrap(), why, &lingering, &threads, &drain);
+                    reject(TcpStream::from_std(stream).unwrap(), why, &lingering, &threads, &drain);
                     client
                 })
                 .collect();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 /// Passes the current date to `use_it`. Each thread formats the date once a second and keeps it.
-pub(super) fn with<T>(use_it: impl FnOnce(&HeaderValue) -> T) -> T {
+pub(in crate::front) fn with<T>(use_it: impl FnOnce(&HeaderValue) -> T) -> T {
     thread_local! {
         static KEPT: RefCell<(u64, HeaderValue)> = const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
     }
@@ -23,7 +23,7 @@ pub(super) fn with<T>(use_it: impl FnOnce(&HeaderValue) -> T) -> T {
     })
 }
 
-pub(super) fn now() -> HeaderValue {
+pub(in crate::front) fn now() -> HeaderValue {
     with(HeaderValue::clone)
 }
 

@@ -8,15 +8,15 @@ use crate::auth::origin;
 
 /// Counts per address. Addresses without a connection are forgotten, so there are never more than connections.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(in crate::front) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// One connection of an address; dropping it takes it off the count.
 #[derive(Debug)]
-pub(super) struct Entered(Option<(Addresses, IpAddr)>);
+pub(in crate::front) struct Entered(Option<(Addresses, IpAddr)>);
 
 impl Addresses {
     /// Counts one more connection from `address`; `None` if it has `limit` already. Without a limit nothing is counted.
-    pub(super) fn enter(&self, address: IpAddr, limit: Option<usize>) -> Option<Entered> {
+    pub(in crate::front) fn enter(&self, address: IpAddr, limit: Option<usize>) -> Option<Entered> {
         let Some(limit) = limit else { return Some(Entered(None)) };
         let address = origin(address);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

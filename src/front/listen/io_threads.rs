@@ -44,7 +44,7 @@ impl IoThreads {
     }
 
     /// Serves a connection on the thread that has the fewest.
-    pub(super) fn serve<F>(&self, stream: TcpStream, serve: impl FnOnce(TcpStream) -> F + Send + 'static)
+    pub(in crate::front) fn serve<F>(&self, stream: TcpStream, serve: impl FnOnce(TcpStream) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send,
     {

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 /// Whether bytes have arrived on `stream` that nobody has read. The runtime learns of them only when it next asks the
 /// system for news; who is about to close a connection because nothing has come must ask by itself.
-pub(super) fn has_unread(stream: &TcpStream) -> bool {
+pub(in crate::front) fn has_unread(stream: &TcpStream) -> bool {
     // The socket does not block; the end of the stream is 0 bytes.
     SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// Time that the drain waits for the first request of a connection. The request may be on its way, and its client would
 /// take a close for a fault; on a connection that was used before, clients send the request again elsewhere.
-pub(super) const FIRST_REQUEST: Duration = Duration::from_millis(250);
+pub(in crate::front) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
 /// Tells that the drain has begun. Asking costs one read of a shared number.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl Drain {
     }
 
     /// Ready once the drain has begun and [`FIRST_REQUEST`] has passed.
-    pub(super) async fn first_request_is_overdue(&self) {
+    pub(in crate::front) async fn first_request_is_overdue(&self) {
         self.begun().await;
         tokio::time::sleep(FIRST_REQUEST).await;
     }

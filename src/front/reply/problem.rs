@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::{Serialize, Serializer};
 
-use super::reply::About;
+use super::About;
 use crate::outcome::Times;
 use crate::problem::ErrorMember;
 use crate::refusal::{Refusal, title};
@@ -47,7 +47,7 @@ fn ms<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> 
     serializer.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
 }
 
-pub(super) fn body(refusal: &Refusal, about: &About) -> Bytes {
+pub(in crate::front) fn body(refusal: &Refusal, about: &About) -> Bytes {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let is_of_time =

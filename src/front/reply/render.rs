@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::content::Content;
 use super::problem;
-use super::reply::{About, REQUEST_ID, Reply, Written};
+use super::{About, REQUEST_ID, Reply, Written};
 use crate::policy::Limited;
 use crate::refusal::{Connection, Refusal};
 
@@ -18,7 +18,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// What EAS serves where a processor names no type.
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-pub(super) fn answer(
+pub(in crate::front) fn answer(
     status: StatusCode,
     content_type: Option<HeaderValue>,
     headers: HeaderMap,
@@ -30,7 +30,7 @@ pub(super) fn answer(
 }
 
 /// The answer to a preflight request, which has no body.
-pub(super) fn preflight(mut headers: HeaderMap, about: About, can_go_on: bool) -> Box<Reply> {
+pub(in crate::front) fn preflight(mut headers: HeaderMap, about: About, can_go_on: bool) -> Box<Reply> {
     if !can_go_on {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -39,13 +39,13 @@ pub(super) fn preflight(mut headers: HeaderMap, about: About, can_go_on: bool) -
 }
 
 /// An upstream's answer, as it is.
-pub(super) fn forwarded(mut parts: Parts, content: Content, about: About) -> Box<Reply> {
+pub(in crate::front) fn forwarded(mut parts: Parts, content: Content, about: About) -> Box<Reply> {
     let reason = parts.extensions.remove();
     parts.headers.remove(REQUEST_ID);
     Box::new(Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content })
 }
 
-pub(super) fn refusal(refusal: &Refusal, about: About, can_go_on: bool) -> Box<Reply> {
+pub(in crate::front) fn refusal(refusal: &Refusal, about: About, can_go_on: bool) -> Box<Reply> {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body) = match refusal {

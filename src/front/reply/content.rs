@@ -12,7 +12,7 @@ pub(crate) enum Content<S = Streamed> {
 
 impl<S: Body> Content<S> {
     /// Its length, where that is known before its end.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub(in crate::front) fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(bytes) => Some(bytes.len() as u64),
             Self::Stream(stream) => stream.size_hint().exact(),
@@ -20,7 +20,7 @@ impl<S: Body> Content<S> {
     }
 
     /// Bytes that are known to be sent.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::front) fn len(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),
             Self::Stream(_) => 0,

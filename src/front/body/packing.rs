@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
-use super::aside::Aside;
 use super::digest::{Claim, Hashed};
+use super::offload::Aside;
 use crate::call::Headers;
 use crate::coding::{Coding, Effort, Fault, decode};
 use crate::config::Decompressor;
@@ -26,7 +26,7 @@ const BRIEF_OUTPUT: usize = 256 << 10;
 
 /// What is to be checked and undone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Packing {
+pub(in crate::front) struct Packing {
     /// In the order in which they were applied; filled from the front.
     codings: [Option<Named>; MAX_CODINGS],
     claim: Option<Claim>,
@@ -39,15 +39,18 @@ type Named = (&'static str, Coding);
 
 /// Bounds of unpacking.
 #[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) bytes: usize,
-    pub(super) deadline: Instant,
-    pub(super) keepalive: Duration,
+pub(in crate::front) struct Bounds {
+    pub(in crate::front) bytes: usize,
+    pub(in crate::front) deadline: Instant,
+    pub(in crate::front) keepalive: Duration,
 }
 
 impl Packing {
     /// What the headers say, and for those that say nothing the service; `None` for a body that came as it is.
-    pub(super) fn of(headers: &HeaderMap, decompressor: Option<Decompressor>) -> Result<Option<Self>, Refusal> {
+    pub(in crate::front) fn of(
+        headers: &HeaderMap,
+        decompressor: Option<Decompressor>,
+    ) -> Result<Option<Self>, Refusal> {
         let claim = Claim::of(headers)?;
         let is_told = headers.contains_key(CONTENT_ENCODING);
         let codings = match is_told {
@@ -59,7 +62,7 @@ impl Packing {
     }
 
     /// The body as the processor is to see it, with headers that go with it.
-    pub(super) async fn undo(
+    pub(in crate::front) async fn undo(
         self,
         body: Bytes,
         is_signed: bool,

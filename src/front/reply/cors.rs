@@ -21,14 +21,14 @@ const ANY: HeaderValue = HeaderValue::from_static("*");
 const EXPOSED: &[u8] = b"x-request-id, retry-after, server-timing, x-bulkhead-fuel, www-authenticate, allow, *";
 
 /// The CORS rules of a service, applied to the origin of one request.
-pub(super) struct CrossOrigin {
+pub(in crate::front) struct CrossOrigin {
     rules: Arc<Cors>,
     /// `Access-Control-Allow-Origin`; `None` for an origin that is not listed, and for a request without one.
     allowed: Option<HeaderValue>,
 }
 
 impl CrossOrigin {
-    pub(super) fn of(rules: &Arc<Cors>, headers: &HeaderMap) -> Box<Self> {
+    pub(in crate::front) fn of(rules: &Arc<Cors>, headers: &HeaderMap) -> Box<Self> {
         let allowed = match &rules.origins {
             Origins::Any => Some(ANY),
             Origins::Listed(origins) => {
@@ -40,7 +40,7 @@ impl CrossOrigin {
     }
 
     /// The headers that answer a preflight request, besides those of every answer; `None` for other requests.
-    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<HeaderMap> {
+    pub(in crate::front) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<HeaderMap> {
         let is_preflight = *method == Method::OPTIONS
             && headers.contains_key(ORIGIN)
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
@@ -60,7 +60,7 @@ impl CrossOrigin {
     }
 
     /// Writes the CORS headers that every answer of the service has, refusals included.
-    pub(super) fn each_header(&self, mut write: impl FnMut(&HeaderName, &[u8])) {
+    pub(in crate::front) fn each_header(&self, mut write: impl FnMut(&HeaderName, &[u8])) {
         // With `*` the answer is the same for all origins, so caches need no `Vary`.
         if self.rules.origins != Origins::Any {
             write(&VARY, b"origin");
@@ -75,7 +75,7 @@ impl CrossOrigin {
 
     /// True for the headers that the host sets itself. A processor's own are dropped: browsers refuse an answer with
     /// two values.
-    pub(super) fn is_ours(name: &HeaderName) -> bool {
+    pub(in crate::front) fn is_ours(name: &HeaderName) -> bool {
         *name == ACCESS_CONTROL_ALLOW_ORIGIN || *name == ACCESS_CONTROL_ALLOW_CREDENTIALS
     }
 }

@@ -1,0 +1,90 @@
+//! Receives a body whole, within its bounds of size and time.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+
+use crate::incoming::Incoming;
+use crate::refusal::Refusal;
+
+/// A refused request's body is read away up to here, so that its connection can go on.
+const MAX_DISCARD: u64 = 64 << 10;
+const DISCARD_TIME: Duration = Duration::from_millis(20);
+/// A body of unknown length begins with this much room.
+const FIRST_ROOM: usize = 16 << 10;
+
+/// Parses a declared length, which may have any number of digits (RFC 9112 §6.2). A value that does not fit into `u64`
+/// becomes `u64::MAX`: it is over every limit.
+pub(in crate::front) fn content_length(value: &[u8]) -> Option<u64> {
+    let add = |length: u64, digit: &u8| {
+        digit.is_ascii_digit().then(|| length.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    };
+    if value.is_empty() { None } else { value.iter().try_fold(0, add) }
+}
+
+/// Refuses a body whose declared length is over the limit; nothing of it has been read then.
+pub(in crate::front) fn check_declared(headers: &HeaderMap, limit: usize) -> Result<(), Refusal> {
+    match headers.get(CONTENT_LENGTH).and_then(|value| content_length(value.as_bytes())) {
+        Some(length) if length > limit as u64 => Err(Refusal::BodyTooLarge { limit }),
+        _ => Ok(()),
+    }
+}
+
+pub(in crate::front) async fn receive(
+    body: Incoming,
+    limit: usize,
+    deadline: Instant,
+    keepalive: Duration,
+) -> Result<Bytes, Refusal> {
+    let arriving = match body {
+        // As most do, it came along with its head.
+        Incoming::Whole(whole) if whole.len() <= limit => return Ok(whole),
+        Incoming::Whole(_) => return Err(Refusal::BodyTooLarge { limit }),
+        arriving @ Incoming::Arriving(_) => arriving,
+    };
+    // In a box, so that requests whose bodies are here do not carry the room for it.
+    match Box::pin(tokio::time::timeout_at(deadline.into(), collect(arriving, limit))).await {
+        Ok(received) => received,
+        Err(_) => Err(Refusal::DeadlineExceeded { limit: keepalive }),
+    }
+}
+
+async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+    let expected = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let mut whole = BytesMut::with_capacity(expected.unwrap_or(FIRST_ROOM).min(limit));
+    loop {
+        let has_more = body.append(&mut whole).await?;
+        if whole.len() > limit {
+            return Err(Refusal::BodyTooLarge { limit });
+        }
+        if !has_more {
+            return Ok(whole.freeze());
+        }
+    }
+}
+
+/// Reads the body of a refused request away if that is quickly done; true if the connection can go on.
+pub(in crate::front) async fn discard(mut body: Incoming, expects_continue: bool) -> bool {
+    if let Incoming::Whole(whole) = &body {
+        return whole.is_empty() || !expects_continue;
+    }
+    // A client that waits for leave to send has sent nothing, and asking for a piece would give it leave.
+    if expects_continue || body.size_hint().lower() > MAX_DISCARD {
+        return false;
+    }
+    let read_away = async {
+        let mut left = MAX_DISCARD;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(rest) = left.checked_sub(length) else { return false };
+            left = rest;
+        }
+        true
+    };
+    tokio::time::timeout(DISCARD_TIME, read_away).await.unwrap_or(false)
+}

@@ -1,0 +1,10 @@
+//! The listener of callers: its sockets, the threads that serve them, and how a connection ends.
+
+pub(in crate::front) mod addresses;
+pub(in crate::front) mod connection;
+pub(in crate::front) mod drain;
+pub(in crate::front) mod io_threads;
+pub(in crate::front) mod linger;
+pub(in crate::front) mod rejected;
+pub(in crate::front) mod stall;
+pub(in crate::front) mod unread;
