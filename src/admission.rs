@@ -1,29 +1,29 @@
 //! Who may work, who waits, and who is turned away.
 //!
 //! One [`Admission`] stands before the workers of one instance: a bounded first-in-first-out queue and a place per
-//! worker. It has never heard of WebAssembly; a worker is any value that does one piece of work at a time. [`lanes`]
+//! worker. It has never heard of WebAssembly; a worker is any value that does one piece of work at a time. [`executor`]
 //! decides where an admitted piece of work is computed; [`batch`] gathers calls that are worked on together.
 //!
 //! What always holds: every worker is idle, in exactly one [`Place`], or being replaced through exactly one
 //! [`Vacancy`]; all three are owned values, and dropping them settles the account, so no path can lose a worker.
 
 mod batch;
-mod habit;
+mod executor;
 mod idle;
-mod lanes;
 mod place;
 mod queue;
+mod slice_history;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use self::batch::{Batch, BatchLimits, Batcher, Member, Seat, Unanswered, Work};
-pub use self::habit::Habit;
+pub use self::executor::{Executor, Overdue};
 use self::idle::Idle;
-pub use self::lanes::{Lanes, Overdue};
 pub use self::place::{Place, Vacancy};
 use self::queue::Queue;
+pub use self::slice_history::SliceHistory;
 
 /// Makes new workers for those that were spoilt.
 pub trait Replace<W: Send + 'static>: Send + Sync + 'static {
@@ -50,7 +50,7 @@ struct State<W: Send + 'static> {
 
 /// Why a call was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turned {
+pub enum Rejected {
     /// All workers are busy and as many calls wait as may.
     QueueFull,
     /// The deadline passed in the queue.
@@ -97,17 +97,17 @@ impl<W: Send + 'static> Admission<W> {
     /// Waits for a worker, in turn, until `deadline`.
     ///
     /// Dropping the future gives up the place in the queue at once.
-    pub async fn admit(self: &Arc<Self>, deadline: Instant) -> Result<Place<W>, Turned> {
+    pub async fn admit(self: &Arc<Self>, deadline: Instant) -> Result<Place<W>, Rejected> {
         let (id, receiver) = {
             let mut state = self.state();
             if let Some(place) = self.take_idle(&mut state) {
                 return Ok(place);
             }
             if state.stalled == self.workers {
-                return Err(Turned::NoWorker);
+                return Err(Rejected::NoWorker);
             }
             if state.queue.len() >= self.max_queue {
-                return Err(Turned::QueueFull);
+                return Err(Rejected::QueueFull);
             }
             self.load.fetch_add(1, Ordering::Relaxed);
             state.queue.join()
@@ -121,8 +121,8 @@ impl<W: Send + 'static> Admission<W> {
                 Ok(place)
             }
             // A channel closes without a place when the queue is given up, and only then.
-            Ok(Err(_)) => Err(Turned::NoWorker),
-            Err(_) => Err(Turned::Overdue),
+            Ok(Err(_)) => Err(Rejected::NoWorker),
+            Err(_) => Err(Rejected::Overdue),
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let mut second = Box::pin(admission.admit(soon()));
         assert!(poll_once(&mut second).await.is_none());
         assert!(admission.is_full());
-        assert_eq!(admission.admit(soon()).await.err(), Some(Turned::QueueFull));
+        assert_eq!(admission.admit(soon()).await.err(), Some(Rejected::QueueFull));
         assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 1, stalled: 0, queued: 1, max_queue: 1 });
 
         first.start();
@@ -305,7 +305,7 @@ mod tests {
     async fn the_deadline_passes_in_the_queue() {
         let (admission, _) = admission(1, 1);
         let _place = admission.admit(soon()).await.unwrap();
-        assert_eq!(admission.admit(soon()).await.err(), Some(Turned::Overdue));
+        assert_eq!(admission.admit(soon()).await.err(), Some(Rejected::Overdue));
         assert_eq!(admission.load(), 1);
     }
 
@@ -315,7 +315,7 @@ mod tests {
         let mut place = admission.admit(soon()).await.unwrap();
         assert_eq!(*place.start(), 0);
         drop(place);
-        assert_eq!(admission.admit(soon()).await.err(), Some(Turned::QueueFull));
+        assert_eq!(admission.admit(soon()).await.err(), Some(Rejected::QueueFull));
         let vacancy = vacancies.0.lock().unwrap().pop().unwrap();
         vacancy.fill(7);
         let mut place = admission.admit(soon()).await.unwrap();
@@ -343,10 +343,10 @@ mod tests {
         vacancy.stall();
         vacancy.stall();
         for mut call in waiting {
-            assert_eq!(poll_once(&mut call).await.unwrap().err(), Some(Turned::NoWorker), "told at once");
+            assert_eq!(poll_once(&mut call).await.unwrap().err(), Some(Rejected::NoWorker), "told at once");
         }
         assert!(admission.is_deserted());
-        assert_eq!(admission.admit(soon()).await.err(), Some(Turned::NoWorker));
+        assert_eq!(admission.admit(soon()).await.err(), Some(Rejected::NoWorker));
         assert_eq!(admission.occupancy(), Occupancy { workers: 1, busy: 1, stalled: 1, queued: 0, max_queue: 2 });
         assert_eq!(admission.load(), 1);
 

@@ -27,9 +27,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub(crate) use self::arrival::{Arrival, Ends};
-use self::body::offload::Aside;
+use self::body::offload::Offload;
 pub(crate) use self::handle::ClientGone;
-use self::handle::Line;
+use self::handle::Handler;
 pub(crate) use self::head::{HeadFault, of_a_head};
 pub use self::http1::Patience;
 use self::listen::addresses::Addresses;
@@ -41,7 +41,7 @@ pub(crate) use self::listen::linger::Lingering;
 pub(crate) use self::reply::content::Content;
 pub(crate) use self::rules::Rules;
 pub use self::services::Services;
-use crate::admission::Lanes;
+use crate::admission::Executor;
 use crate::auth::Attempts;
 use crate::outcome::Ledger;
 use crate::telemetry::{LogWriter, ServiceMetrics};
@@ -51,21 +51,21 @@ use crate::telemetry::{LogWriter, ServiceMetrics};
 pub struct Front(Arc<Listening>);
 
 impl Front {
-    /// Bodies are compressed and the like in `lanes`' background, as many at once as there are cores. `advertise` is where clients reach the host, if not where their connections end.
+    /// Bodies are compressed and the like in `executor`' background, as many at once as there are cores. `advertise` is where clients reach the host, if not where their connections end.
     pub fn new(
         services: Services,
-        lanes: Arc<Lanes>,
+        executor: Arc<Executor>,
         log: LogWriter,
         limits: ConnectionLimits,
         advertise: Option<SocketAddr>,
     ) -> Self {
         let ledger = Arc::new(Ledger { log, nobody: Arc::default(), ending: AtomicBool::new(false) });
         let attempts = Attempts::new(limits.failed_logins);
-        let aside = Aside::new(lanes, std::thread::available_parallelism().map_or(1, usize::from));
-        let line = Line { services, ledger, attempts, aside, advertise };
+        let offload = Offload::new(executor, std::thread::available_parallelism().map_or(1, usize::from));
+        let handler = Handler { services, ledger, attempts, offload, advertise };
         let (open, turned_away, addresses) = (AtomicUsize::new(0), AtomicU64::new(0), Addresses::default());
         let lingering = Lingering::new(limits.total);
-        Self(Arc::new(Listening { line, limits, open, addresses, turned_away, lingering }))
+        Self(Arc::new(Listening { handler, limits, open, addresses, turned_away, lingering }))
     }
 
     /// Serves callers on `threads` until `drain` turns true; returns when the last of them has been served.
@@ -75,7 +75,7 @@ impl Front {
 
     /// The host ends with requests under way: they are accounted as cut off by it, not as left by their clients.
     pub fn cut_off(&self) {
-        self.0.line.ledger.ending.store(true, Ordering::Relaxed);
+        self.0.handler.ledger.ending.store(true, Ordering::Relaxed);
     }
 
     /// Connections open at this moment.
@@ -90,6 +90,6 @@ impl Front {
 
     /// The account of requests that named no service that exists.
     pub fn nobody(&self) -> &Arc<ServiceMetrics> {
-        &self.0.line.ledger.nobody
+        &self.0.handler.ledger.nobody
     }
 }

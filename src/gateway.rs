@@ -29,15 +29,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub use self::failure::{Failure, Reset};
-pub use self::forward::{Inbound, Outbound, Trip};
+pub use self::forward::{ForwardProgress, Inbound, Outbound};
 pub use self::relay::{CutOff, Relay};
 use self::table::Table;
 pub use self::upstream::Upstream;
 pub use self::view::{ClusterView, GatewayView, RouteView, UpstreamState, UpstreamView};
 use crate::config::{GatewaySpec, HalfClose};
-use crate::policy::{Entered, Limited, Policy};
+use crate::policy::{InFlight, Limited, Policy};
 use crate::telemetry::{Seen, ServiceMetrics};
-use crate::threads::Held;
+use crate::threads::ShardRef;
 
 /// How often connections that rest are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl Gateway {
     }
 
     /// The route of a service: its own, or the one for all others.
-    pub fn find(&self, service: &str) -> Option<Held<Route>> {
+    pub fn find(&self, service: &str) -> Option<ShardRef<Route>> {
         self.table.load().find(service)
     }
 
@@ -135,16 +135,16 @@ impl Route {
     }
 
     /// Looked at before anything is done for a request: whether it may come at all.
-    pub fn enter(&self) -> Result<Entered, Limited> {
+    pub fn enter(&self) -> Result<InFlight, Limited> {
         self.policy.enter()
     }
 
-    /// Gets an upstream's answer. Dropping the future closes the connection to the upstream; `trip` tells how far it came.
+    /// Gets an upstream's answer. Dropping the future closes the connection to the upstream; `progress` tells how far it came.
     ///
     /// # Errors
     /// When there is no answer that could be passed on.
-    pub async fn forward(&self, inbound: Inbound<'_>, trip: &mut Trip) -> Result<Outbound, Failure> {
-        forward::forward(&self.cluster, inbound, &self.via, trip).await
+    pub async fn forward(&self, inbound: Inbound<'_>, progress: &mut ForwardProgress) -> Result<Outbound, Failure> {
+        forward::forward(&self.cluster, inbound, &self.via, progress).await
     }
 }
 

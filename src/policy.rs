@@ -44,7 +44,7 @@ struct Limits {
 /// A request that may come; while this lives, it is under way.
 #[derive(Debug)]
 #[must_use]
-pub struct Entered(Option<Arc<Limits>>);
+pub struct InFlight(Option<Arc<Limits>>);
 
 impl Policy {
     /// The same limits as those of `before` go on with its account.
@@ -62,14 +62,14 @@ impl Policy {
     }
 
     /// Lets a request in, or says which limit it meets.
-    pub fn enter(&self) -> Result<Entered, Limited> {
-        let Some(limits) = &self.0 else { return Ok(Entered(None)) };
+    pub fn enter(&self) -> Result<InFlight, Limited> {
+        let Some(limits) = &self.0 else { return Ok(InFlight(None)) };
         let most = limits.of.concurrency_limit.map_or(u32::MAX, NonZeroU32::get);
         let one_more = |under_way: u32| (under_way < most).then_some(under_way + 1);
         if limits.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             return Err(Limited { limit: Limit::Concurrency, retry_after: Duration::ZERO });
         }
-        let entered = Entered(Some(Arc::clone(limits)));
+        let entered = InFlight(Some(Arc::clone(limits)));
         if let Some(rate) = &limits.rate {
             rate.pass().map_err(|retry_after| Limited { limit: Limit::Rate, retry_after })?;
         }
@@ -77,7 +77,7 @@ impl Policy {
     }
 }
 
-impl Drop for Entered {
+impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(limits) = &self.0 {
             limits.under_way.fetch_sub(1, Ordering::Relaxed);

@@ -54,11 +54,11 @@ pub use self::serving::{Account, Canary, Chosen, Serving};
 pub use self::startup::Startup;
 pub use self::tokens::TokenChange;
 pub use self::version::{NotAdmitted, Stopped, Ticket, Version};
-use crate::admission::Lanes;
+use crate::admission::Executor;
 use crate::failpoint;
 use crate::sandbox::Sandbox;
 use crate::storage::{Record, Storage, StorageError};
-use crate::threads::Spread;
+use crate::threads::ShardedArc;
 
 /// Services that come up at the same time when the host starts. Most of it is reading files; what must be compiled waits
 /// its turn anyway.
@@ -66,11 +66,11 @@ const STARTING_AT_ONCE: usize = 16;
 
 /// The services of one host.
 pub struct Registry {
-    services: ArcSwap<HashMap<Box<str>, Spread<Service>>>,
+    services: ArcSwap<HashMap<Box<str>, ShardedArc<Service>>>,
     groups: ArcSwap<HashMap<Box<str>, Arc<Group>>>,
     storage: Arc<Storage>,
     sandbox: Sandbox,
-    lanes: Arc<Lanes>,
+    executor: Arc<Executor>,
     /// Held for reading while a deploy uses files that no record names yet, so that nobody sweeps them away.
     unnamed_files: tokio::sync::RwLock<()>,
     /// Held while the groups' shares are given out anew.
@@ -84,7 +84,7 @@ pub struct Registry {
 
 impl Registry {
     /// Removes what an earlier host has left behind, and knows every service of the data directory; none of them runs yet.
-    pub fn open(storage: Arc<Storage>, sandbox: Sandbox, lanes: Arc<Lanes>) -> Result<Self, StorageError> {
+    pub fn open(storage: Arc<Storage>, sandbox: Sandbox, executor: Arc<Executor>) -> Result<Self, StorageError> {
         storage.clean(image::name_of)?;
         let records = storage.records()?;
         let startup = Arc::new(Startup::of(records.iter().filter(|record| !record.stopped).count()));
@@ -100,7 +100,7 @@ impl Registry {
             groups: ArcSwap::default(),
             storage,
             sandbox,
-            lanes,
+            executor,
             regrouping: Mutex::default(),
             naming: tokio::sync::Mutex::default(),
             unnamed_files: tokio::sync::RwLock::default(),
@@ -182,7 +182,7 @@ impl Registry {
     }
 
     /// Makes `services` hold what `change` makes of them.
-    fn change_services(&self, change: impl Fn(&mut HashMap<Box<str>, Spread<Service>>)) {
+    fn change_services(&self, change: impl Fn(&mut HashMap<Box<str>, ShardedArc<Service>>)) {
         self.services.rcu(|services| {
             let mut services = HashMap::clone(services);
             change(&mut services);

@@ -42,7 +42,7 @@ use self::compile::{Code, Image};
 pub use self::compile::{CompileArgs, CompileError, compile_child};
 use self::engine::{EpochThread, Metering};
 pub use self::fault::Fault;
-pub use self::guest::{Answered, BatchRun, Failed, Guest, Run, Worn, share};
+pub use self::guest::{Answered, BatchRun, Failed, Guest, RecycleReason, Run, share};
 use self::host::HostState;
 pub use self::lines::{Level, LineSink};
 pub use self::program::{InitializeError, LinkError, Program};

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, MAX_FAILED_LOGINS, Scrapes, reachable};
-use crate::admission::Lanes;
+use crate::admission::Executor;
 use crate::auth::Attempts;
 use crate::front::{ConnectionLimits, Front, IoThreads, Services};
 use crate::gateway::Gateway;
@@ -65,17 +65,17 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let storage = open_storage(&options.data, options.new_database)
         .with_context(|| format!("cannot use data directory {} (--data)", options.data.display()))?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
-    let lanes = Arc::new(Lanes::new(cores()).context("cannot start the background threads")?);
+    let executor = Arc::new(Executor::new(cores()).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
     if let Some(shortage) = sandbox.pool().shortage() {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }
     let storage = Arc::new(storage);
     let registry =
-        Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&lanes)).context("cannot read the services")?;
+        Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor)).context("cannot read the services")?;
     let registry = Arc::new(registry);
     let runtime = control_threads()?;
-    let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), lanes, log));
+    let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), executor, log));
     runtime.shutdown_timeout(CUT_OFF);
     // The last line of the log is the account: whether anybody was left without an answer.
     let forwarded = outcome?.map_or((0, 0), |gateway| gateway.account());
@@ -129,7 +129,7 @@ async fn serve(
     options: ServeOptions,
     storage: Arc<Storage>,
     registry: Arc<Registry>,
-    lanes: Arc<Lanes>,
+    executor: Arc<Executor>,
     log: LogWriter,
 ) -> Result<Option<Arc<Gateway>>> {
     let signals = Signals::install().context("cannot install signal handlers")?;
@@ -142,7 +142,7 @@ async fn serve(
     let (end, ending) = watch::channel(false);
     let gateway = options.gateway.as_ref().map(gateway::start).transpose()?;
     let services = Services { local: Some(Arc::clone(&registry)), elsewhere: gateway.clone() };
-    let front = Front::new(services, lanes, log.clone(), options.connections, options.advertise);
+    let front = Front::new(services, executor, log.clone(), options.connections, options.advertise);
     let admin = Arc::new(Admin {
         registry: Arc::clone(&registry),
         gateway: gateway.clone(),

@@ -52,36 +52,36 @@ impl<T> PerThread<T> {
 /// A value that every request holds for a while. Each thread counts those that it has given out in a place of its own:
 /// one count for all of them would be passed from processor to processor with every request.
 #[derive(Debug)]
-pub struct Spread<T> {
+pub struct ShardedArc<T> {
     value: Arc<T>,
-    by_thread: [Held<T>; PLACES],
+    by_thread: [ShardRef<T>; PLACES],
 }
 
-/// A share in a [`Spread`], which lives as long as there is one. It may end on another thread than it began on.
+/// A share in a [`ShardedArc`], which lives as long as there is one. It may end on another thread than it began on.
 #[derive(Debug)]
-pub struct Held<T>(Arc<Lines<Arc<T>>>);
+pub struct ShardRef<T>(Arc<Lines<Arc<T>>>);
 
-impl<T> Spread<T> {
-    pub(crate) fn hold(&self) -> Held<T> {
+impl<T> ShardedArc<T> {
+    pub(crate) fn hold(&self) -> ShardRef<T> {
         self.by_thread[place()].clone()
     }
 }
 
-impl<T> From<Arc<T>> for Spread<T> {
+impl<T> From<Arc<T>> for ShardedArc<T> {
     fn from(value: Arc<T>) -> Self {
-        let by_thread = std::array::from_fn(|_| Held::from(Arc::clone(&value)));
+        let by_thread = std::array::from_fn(|_| ShardRef::from(Arc::clone(&value)));
         Self { value, by_thread }
     }
 }
 
-impl<T> Clone for Spread<T> {
+impl<T> Clone for ShardedArc<T> {
     fn clone(&self) -> Self {
         Self { value: Arc::clone(&self.value), by_thread: self.by_thread.clone() }
     }
 }
 
 /// For those that hold it seldom, or for long.
-impl<T> Deref for Spread<T> {
+impl<T> Deref for ShardedArc<T> {
     type Target = Arc<T>;
 
     fn deref(&self) -> &Arc<T> {
@@ -89,19 +89,19 @@ impl<T> Deref for Spread<T> {
     }
 }
 
-impl<T> From<Arc<T>> for Held<T> {
+impl<T> From<Arc<T>> for ShardRef<T> {
     fn from(value: Arc<T>) -> Self {
         Self(Arc::new(Lines(value)))
     }
 }
 
-impl<T> Clone for Held<T> {
+impl<T> Clone for ShardRef<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Deref for Held<T> {
+impl<T> Deref for ShardRef<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn what_is_held_lives_as_long_as_somebody_holds_it_on_whatever_thread() {
         let value = Arc::new(7);
-        let shared = Spread::from(Arc::clone(&value));
+        let shared = ShardedArc::from(Arc::clone(&value));
         let here = shared.hold();
         let elsewhere = std::thread::scope(|threads| threads.spawn(|| shared.hold()).join().unwrap());
         assert!(!Arc::ptr_eq(&here.0, &elsewhere.0), "each thread counts its own");

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Admission, Place, Turned};
+use super::{Admission, Place, Rejected};
 
 /// How long the dispatcher waits for a worker before it looks again; nothing depends on it.
 const A_WHILE: Duration = Duration::from_secs(3600);
@@ -91,11 +91,11 @@ impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
     /// A seat, if there is one left. What is decided here is decided: a seat is good until it is used or dropped.
     ///
     /// # Errors
-    /// [`Turned::QueueFull`].
-    pub fn seat(&self) -> Result<Seat<C, A>, Turned> {
+    /// [`Rejected::QueueFull`].
+    pub fn seat(&self) -> Result<Seat<C, A>, Rejected> {
         let mut state = self.line.state();
         if state.seats >= self.line.limits.max_waiting {
-            return Err(Turned::QueueFull);
+            return Err(Rejected::QueueFull);
         }
         state.seats += 1;
         drop(state);
@@ -257,8 +257,8 @@ async fn dispatch<W: Send + 'static, C, A>(
                     work.begin(place, batch);
                 }
             }
-            Err(Turned::NoWorker) => line.give_up(),
-            Err(Turned::Overdue | Turned::QueueFull) => {}
+            Err(Rejected::NoWorker) => line.give_up(),
+            Err(Rejected::Overdue | Rejected::QueueFull) => {}
         }
     }
 }

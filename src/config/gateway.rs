@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     GatewayPolicy, HalfClose, json,
-    keys::{self, Place, Table},
+    keys::{self, KeyMatch, Table},
     kind::Kind,
     limits,
     mistakes::Mistakes,
@@ -199,7 +199,7 @@ fn named(section: &str, value: Option<&Value>, mistakes: &mut Mistakes) -> Map<S
 
 /// Notes a key that the table has not. Names are free to hold dots here, so no key can be reached into with them.
 fn unknown(table: Table, key: &str, path: &str, mistakes: &mut Mistakes) {
-    if matches!(keys::find_in(table, key), Place::Key(_)) || mistakes.is_full() {
+    if matches!(keys::find_in(table, key), KeyMatch::Key(_)) || mistakes.is_full() {
         return;
     }
     mistakes.add(

@@ -40,7 +40,7 @@ pub(super) enum Use {
 }
 
 /// What a path leads to.
-pub(super) enum Place<'p> {
+pub(super) enum KeyMatch<'p> {
     Key(&'static Key),
     /// Keys begin with it, such as `metadata.rpc`.
     Section,
@@ -103,22 +103,22 @@ impl Key {
 }
 
 /// Looks a path of the service file up.
-pub(super) fn find(path: &str) -> Place<'_> {
+pub(super) fn find(path: &str) -> KeyMatch<'_> {
     find_in(KEYS, path)
 }
 
-pub(super) fn find_in<'p>(table: Table, path: &'p str) -> Place<'p> {
+pub(super) fn find_in<'p>(table: Table, path: &'p str) -> KeyMatch<'p> {
     if let Some(key) = table.iter().find(|key| key.path == path) {
-        return Place::Key(key);
+        return KeyMatch::Key(key);
     }
     if table.iter().any(|key| rest_after(key.path, path).is_some()) {
-        return Place::Section;
+        return KeyMatch::Section;
     }
     let inside = table
         .iter()
         .filter(|key| matches!(key.kind, Kind::Any))
         .find_map(|key| Some((key, rest_after(path, key.path)?)));
-    inside.map_or(Place::Unknown, |(key, rest)| Place::Inside(key, rest))
+    inside.map_or(KeyMatch::Unknown, |(key, rest)| KeyMatch::Inside(key, rest))
 }
 
 /// The key that the code asks for by name. Every name in the code is walked through by the tests of `service` and
@@ -170,7 +170,7 @@ fn last(path: &str) -> &str {
 
 /// The value of a `KEY=VALUE`: JSON where it parses, text otherwise and for keys that take text.
 pub(super) fn override_value(path: &str, text: &str) -> Value {
-    let is_text = matches!(find(path), Place::Key(key) if key.kind.is_text());
+    let is_text = matches!(find(path), KeyMatch::Key(key) if key.kind.is_text());
     match serde_json::from_str(text) {
         Ok(value @ (Value::String(_) | Value::Null)) => value,
         Ok(value) if !is_text => value,
@@ -188,7 +188,7 @@ mod tests {
         for (at, key) in KEYS.iter().enumerate() {
             assert!(!KEYS[..at].iter().any(|other| other.path == key.path), "{} stands twice", key.path);
             assert!(!key.meaning.is_empty(), "{} says nothing", key.path);
-            assert!(!matches!(find(key.path), Place::Unknown));
+            assert!(!matches!(find(key.path), KeyMatch::Unknown));
             assert_eq!(key.default.is_some(), !key.because.is_empty(), "the default of {} has a reason", key.path);
         }
     }

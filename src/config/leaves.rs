@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::keys::{Place, find};
+use super::keys::{KeyMatch, find};
 
 /// Collects the settings of a file in its canonical form. A key with its default value is left out.
 pub fn leaves(file: &Value) -> BTreeMap<String, Value> {
@@ -15,14 +15,14 @@ pub fn leaves(file: &Value) -> BTreeMap<String, Value> {
 }
 
 fn collect(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
-    if let (Value::Object(members), true) = (value, path.is_empty() || matches!(find(path), Place::Section)) {
+    if let (Value::Object(members), true) = (value, path.is_empty() || matches!(find(path), KeyMatch::Section)) {
         for (key, value) in members {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             collect(value, &path, found);
         }
         return;
     }
-    let is_default = matches!(find(path), Place::Key(key) if key.default_value().as_ref() == Some(value));
+    let is_default = matches!(find(path), KeyMatch::Key(key) if key.default_value().as_ref() == Some(value));
     if !is_default {
         found.insert(path.to_owned(), value.clone());
     }

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    keys::{self, KEYS, Key, Place, Table, Use},
+    keys::{self, KEYS, Key, KeyMatch, Table, Use},
     kind::Kind,
     mistakes::Mistakes,
 };
@@ -107,11 +107,11 @@ impl Reader<'_> {
         for (key, value) in object {
             let path = join(prefix, key);
             match keys::find_in(self.table, &path) {
-                Place::Unknown => self.unknown(&path),
+                KeyMatch::Unknown => self.unknown(&path),
                 _ if value.is_null() && self.null == Null::Absent => {}
-                Place::Key(key) => self.key(key, &path, value),
-                Place::Section => self.section(&path, value),
-                Place::Inside(key, rest) => self.inside(key, rest, &path, value),
+                KeyMatch::Key(key) => self.key(key, &path, value),
+                KeyMatch::Section => self.section(&path, value),
+                KeyMatch::Inside(key, rest) => self.inside(key, rest, &path, value),
             }
         }
     }

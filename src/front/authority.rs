@@ -9,7 +9,7 @@ use super::head::HeadFault;
 
 /// The place where a request names its authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
+pub(super) enum AuthorityField {
     Host,
     Target,
     PseudoHeader,
@@ -18,16 +18,16 @@ pub(super) enum Named {
 /// An invalid authority: its place, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadAuthority {
-    named: Named,
+    named: AuthorityField,
     why: &'static str,
 }
 
 impl fmt::Display for BadAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.named {
-            Named::Host => "the Host header ",
-            Named::Target => "the authority of the request target ",
-            Named::PseudoHeader => "the authority of the request (:authority) ",
+            AuthorityField::Host => "the Host header ",
+            AuthorityField::Target => "the authority of the request target ",
+            AuthorityField::PseudoHeader => "the authority of the request (:authority) ",
         })?;
         f.write_str(self.why)?;
         f.write_str("; expected is a host with an optional port, as example.com:8080 or [::1]")
@@ -35,7 +35,7 @@ impl fmt::Display for BadAuthority {
 }
 
 /// Checks for `host [ ":" port ]`. User information is refused: a request must not carry it (RFC 9110 §4.2.4).
-pub(super) fn judge(authority: &[u8], named: Named) -> Result<(), HeadFault> {
+pub(super) fn judge(authority: &[u8], named: AuthorityField) -> Result<(), HeadFault> {
     let bad = |why| Err(HeadFault::Authority(BadAuthority { named, why }));
     if authority.contains(&b'@') {
         return bad("has user information before an `@`");
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn why(authority: &str) -> Option<String> {
-        match judge(authority.as_bytes(), Named::Host) {
+        match judge(authority.as_bytes(), AuthorityField::Host) {
             Ok(()) => None,
             Err(HeadFault::Authority(bad)) => Some(bad.to_string()),
             Err(other) => panic!("{other:?}"),

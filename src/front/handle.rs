@@ -18,7 +18,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::arrival::{Arrival, Ends};
-use super::body::offload::Aside;
+use super::body::offload::Offload;
 use super::body::packing::{Bounds, Packing};
 use super::body::receive;
 use super::head::{HeadFault, expects_continue};
@@ -40,16 +40,16 @@ use crate::failpoint;
 use crate::gateway::{self, Inbound};
 use crate::incoming::Incoming;
 use crate::outcome::{Admitted, Exchange, Input, Ledger, Owner, Streamed, Times, stream};
-use crate::policy::Entered;
+use crate::policy::InFlight;
 use crate::refusal::{Connection, Refusal};
 use crate::registry::{Chosen, Looked, NotAdmitted, State, Unresolved};
 
 /// What the line needs.
-pub(super) struct Line {
+pub(super) struct Handler {
     pub(super) services: Services,
     pub(super) ledger: Arc<Ledger>,
     pub(super) attempts: Attempts,
-    pub(super) aside: Aside,
+    pub(super) offload: Offload,
     /// Where clients reach this host, if not where their connections end.
     pub(super) advertise: Option<SocketAddr>,
 }
@@ -88,14 +88,14 @@ struct Ending {
 /// Where an answer comes from.
 enum Outcome {
     /// A processor's or the host's own.
-    Answered(Box<Answer>, Option<Entered>),
+    Answered(Box<Answer>, Option<InFlight>),
     /// The host's own answer to a preflight request.
     Preflight(Box<HeaderMap>),
     /// An upstream's, of which the head is here.
-    Forwarded(Box<gateway::Outbound>, Entered),
+    Forwarded(Box<gateway::Outbound>, InFlight),
 }
 
-impl http1::Service for Line {
+impl http1::Service for Handler {
     type Reply = Box<Reply>;
     const REPLIES_EARLY: bool = true;
 
@@ -112,7 +112,7 @@ impl Found<'_> {
     }
 }
 
-impl Line {
+impl Handler {
     /// Answers a request; fails only if the client has left. `rules` belong to the connection: the service's values are
     /// set there as soon as the service is known.
     pub(super) async fn handle(&self, arrival: Arrival, rules: &Rules) -> Result<Box<Reply>, ClientGone> {
@@ -179,7 +179,7 @@ impl Line {
         ending: Ending,
         times: Times,
         mut exchange: Exchange<'_>,
-        entered: Option<Entered>,
+        entered: Option<InFlight>,
     ) -> Content {
         let (status, code) = (ending.status.as_u16(), if ending.status == StatusCode::OK { "" } else { ending.code });
         match body {
@@ -257,7 +257,8 @@ impl Line {
             None => body,
             Some(packing) => {
                 let bounds = Bounds { bytes: sandbox.max_request_bytes, deadline, keepalive: rpc.keepalive };
-                let body = Box::pin(packing.undo(body, caller.has_signed(), bounds, &mut headers, &self.aside)).await?;
+                let body =
+                    Box::pin(packing.undo(body, caller.has_signed(), bounds, &mut headers, &self.offload)).await?;
                 exchange.unpacked();
                 body
             }
@@ -278,11 +279,11 @@ impl Line {
             copied.send(mirror.target.clone(), place, registry, ledger, Arc::clone(service.metrics()));
         }
         let mut answer = admitted.run(Input { path_start, headers, body }, exchange).await?;
-        compress(&mut answer, wanted, deadline, &self.aside).await;
+        compress(&mut answer, wanted, deadline, &self.offload).await;
         Ok(Outcome::Answered(answer, Some(entered)))
     }
 
-    /// The other end of the line: the request goes on to an upstream, which authenticates, limits and answers.
+    /// The other end of the handler: the request goes on to an upstream, which authenticates, limits and answers.
     async fn forward(
         &self,
         route: &gateway::Route,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::gateway::{Gateway, Route};
 use crate::registry::{Looked, Registry, Unresolved};
-use crate::threads::Held;
+use crate::threads::ShardRef;
 
 /// What this process answers for. One of the two is there, or both: then its own services come first.
 #[derive(Clone, Default)]
@@ -16,7 +16,7 @@ pub struct Services {
 /// Where a request goes.
 pub(super) enum Destination {
     Service(Looked),
-    Route(Held<Route>),
+    Route(ShardRef<Route>),
 }
 
 impl Services {

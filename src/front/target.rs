@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::authority::{self, Named};
+use super::authority::{self, AuthorityField};
 use super::head::HeadFault;
 
 /// Most bytes of a target.
@@ -48,7 +48,7 @@ impl Target {
         };
         let rest = &target[authority..];
         let path = authority + rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-        authority::judge(&target[authority..path], Named::Target)?;
+        authority::judge(&target[authority..path], AuthorityField::Target)?;
         Ok(Self::Absolute { authority, path })
     }
 

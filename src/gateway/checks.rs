@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::health::Turn;
+use super::health::HealthChange;
 use super::link::{Link, Patience};
 use super::outgoing::Outgoing;
 use super::upstream::Upstream;
@@ -36,8 +36,8 @@ async fn run(cluster: String, upstream: Weak<Upstream>, check: HealthCheck) {
         let why = outcome.clone().err().unwrap_or_default();
         let address = upstream.address();
         match upstream.health.checked(outcome, &check) {
-            Some(Turn::Unhealthy) => tracing::warn!(cluster, upstream = address, why, "upstream is unhealthy"),
-            Some(Turn::Healthy) => tracing::info!(cluster, upstream = address, "upstream is healthy again"),
+            Some(HealthChange::Unhealthy) => tracing::warn!(cluster, upstream = address, why, "upstream is unhealthy"),
+            Some(HealthChange::Healthy) => tracing::info!(cluster, upstream = address, "upstream is healthy again"),
             None => {}
         }
         let pause = if upstream.health.has_been_well() { check.interval } else { check.interval.min(soon) };

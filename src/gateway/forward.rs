@@ -47,7 +47,7 @@ pub struct Outbound {
 
 /// What has become of a request so far, for the account. It is kept also where the request is given up.
 #[derive(Default)]
-pub struct Trip {
+pub struct ForwardProgress {
     /// Where it was sent last.
     pub upstream: Option<Arc<Upstream>>,
     pub retries: u8,
@@ -60,7 +60,7 @@ pub struct Trip {
     upload: Option<Arc<Upload>>,
 }
 
-impl Trip {
+impl ForwardProgress {
     /// Bytes of the request's body that were passed on.
     pub fn bytes_in(&self) -> usize {
         self.upload.as_ref().map_or(self.whole, |upload| usize::try_from(upload.bytes()).unwrap_or(usize::MAX))
@@ -86,7 +86,7 @@ pub(super) async fn forward(
     cluster: &Cluster,
     inbound: Inbound<'_>,
     via: &str,
-    trip: &mut Trip,
+    progress: &mut ForwardProgress,
 ) -> Result<Outbound, Failure> {
     let Inbound { method, target, mut headers, body, peer, request_id } = inbound;
     let first = cluster.pick(None, Instant::now()).ok_or(Failure::NoHealthyUpstream)?;
@@ -94,29 +94,30 @@ pub(super) async fn forward(
     headers::outbound(&mut headers, &Origin { peer, request_id, via })?;
     headers::ensure_host(&mut headers, first.address());
     let body = body.take().ok_or(Failure::Request(Broken::CutOff))?;
-    let request = outgoing(method, target, headers, body, expects_leave, trip).await?;
+    let request = outgoing(method, target, headers, body, expects_leave, progress).await?;
     let now = Instant::now();
-    trip.opened = Some(now);
+    progress.opened = Some(now);
 
     let can_retry = cluster.has_another(first, now);
     let kept = if can_retry { again(&request) } else { None };
-    let Attempt { failure, is_unsent, was_reused, request } = match attempt(cluster, first, request, now, trip).await {
-        Ok(answer) if answer.parts.status.as_u16() == QUEUE_FULL => {
-            let Some((kept, second)) = kept.zip(cluster.pick(Some(first), now)) else { return Ok(answer) };
-            first.retried();
-            trip.retries = 1;
-            let other = attempt(cluster, second, kept, Instant::now(), trip).await;
-            // A full queue and a host that does not answer are a full queue.
-            return Ok(other.unwrap_or(answer));
-        }
-        Ok(answer) => return Ok(answer),
-        Err(attempt) => attempt,
-    };
+    let Attempt { failure, is_unsent, was_reused, request } =
+        match attempt(cluster, first, request, now, progress).await {
+            Ok(answer) if answer.parts.status.as_u16() == QUEUE_FULL => {
+                let Some((kept, second)) = kept.zip(cluster.pick(Some(first), now)) else { return Ok(answer) };
+                first.retried();
+                progress.retries = 1;
+                let other = attempt(cluster, second, kept, Instant::now(), progress).await;
+                // A full queue and a host that does not answer are a full queue.
+                return Ok(other.unwrap_or(answer));
+            }
+            Ok(answer) => return Ok(answer),
+            Err(attempt) => attempt,
+        };
     let second = cluster.pick(Some(first), now).or_else(|| was_reused.then_some(first));
     let (Some(second), Some(request), true) = (second, request.or(kept), is_unsent) else { return Err(failure) };
     first.retried();
-    trip.retries = 1;
-    let answer = attempt(cluster, second, request, Instant::now(), trip).await;
+    progress.retries = 1;
+    let answer = attempt(cluster, second, request, Instant::now(), progress).await;
     answer.map_err(|attempt| attempt.failure.after_a_retry())
 }
 
@@ -127,7 +128,7 @@ async fn outgoing(
     mut headers: HeaderMap,
     body: Incoming,
     expects_leave: bool,
-    trip: &mut Trip,
+    progress: &mut ForwardProgress,
 ) -> Result<Request<Outgoing>, Failure> {
     let mut on_leave = None;
     let body = if expects_leave && !body.is_end_stream() {
@@ -137,11 +138,11 @@ async fn outgoing(
     } else {
         Outgoing::open(body).await?
     };
-    trip.upload = body.upload();
+    progress.upload = body.upload();
     match (&body, body.length()) {
         (Outgoing::Whole(whole), _) => {
             headers.remove(EXPECT);
-            trip.whole = whole.len();
+            progress.whole = whole.len();
             // Which methods have a body even if it is empty, hyper leaves to us (RFC 9110 §8.6).
             if whole.is_empty() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -181,9 +182,9 @@ async fn attempt(
     upstream: &Arc<Upstream>,
     request: Request<Outgoing>,
     now: Instant,
-    trip: &mut Trip,
+    progress: &mut ForwardProgress,
 ) -> Result<Outbound, Attempt> {
-    trip.upstream = Some(Arc::clone(upstream));
+    progress.upstream = Some(Arc::clone(upstream));
     let method = request.method().clone();
     let patience = cluster.patience();
     let mut lease = match upstream.lease(now, now + patience.answer).await {
@@ -193,7 +194,7 @@ async fn attempt(
             return Err(Attempt { failure, is_unsent: true, was_reused: false, request: Some(request) });
         }
     };
-    trip.connected = Some(Instant::now());
+    progress.connected = Some(Instant::now());
     let was_reused = lease.is_reused;
     let response = match lease.link().send(request, patience, now).await {
         Ok(response) => response,
@@ -209,7 +210,7 @@ async fn attempt(
     let (mut parts, incoming) = response.into_parts();
     let now = Instant::now();
     // The upstream reads no more of the request then.
-    let is_last = trip.is_unfinished() && (headers::closes(&parts) || !lease.link().takes_more());
+    let is_last = progress.is_unfinished() && (headers::closes(&parts) || !lease.link().takes_more());
     if let Err(failure) = headers::inbound(&mut parts, &method) {
         cluster.failed(upstream, failure, now);
         return Err(Attempt { failure, is_unsent: false, was_reused, request: None });
@@ -218,7 +219,7 @@ async fn attempt(
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     cluster.answered(upstream, parts.status, now);
-    let mut upload = trip.upload.clone().filter(|upload| !upload.has_ended());
+    let mut upload = progress.upload.clone().filter(|upload| !upload.has_ended());
     let mut coming = Some((incoming, lease));
     let relay = poll_fn(|cx| {
         let (incoming, lease) = coming.take().expect("this is polled once");

@@ -35,7 +35,7 @@ struct Account {
 
 /// What a check has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum HealthChange {
     Unhealthy,
     Healthy,
 }
@@ -89,7 +89,7 @@ impl Health {
 
     /// A check has been made; the error says what was wrong. The first one decides at once, and so does the first good one:
     /// what has only just started has not wavered.
-    pub(super) fn checked(&self, outcome: Result<(), String>, check: &HealthCheck) -> Option<Turn> {
+    pub(super) fn checked(&self, outcome: Result<(), String>, check: &HealthCheck) -> Option<HealthChange> {
         let mut account = self.account();
         let is_first = !std::mem::replace(&mut account.has_been_checked, true);
         let (is_well, was_well) = (outcome.is_ok(), !self.is_unhealthy());
@@ -109,7 +109,7 @@ impl Health {
         }
         account.contrary = 0;
         self.is_unhealthy.store(!is_well, Ordering::Relaxed);
-        Some(if is_well { Turn::Healthy } else { Turn::Unhealthy })
+        Some(if is_well { HealthChange::Healthy } else { HealthChange::Unhealthy })
     }
 
     pub(super) fn succeeded(&self) {
@@ -172,14 +172,14 @@ mod tests {
         let health = Health::new();
         let (good, bad) = (|| health.checked(Ok(()), &CHECK), || health.checked(Err("refused".into()), &CHECK));
         assert!(health.is_available(Instant::now()));
-        assert_eq!(bad(), Some(Turn::Unhealthy));
+        assert_eq!(bad(), Some(HealthChange::Unhealthy));
         assert_eq!(health.why_unhealthy().as_deref(), Some("refused"));
-        assert_eq!((bad(), health.has_been_well(), good()), (None, false, Some(Turn::Healthy)));
+        assert_eq!((bad(), health.has_been_well(), good()), (None, false, Some(HealthChange::Healthy)));
         assert!(health.has_been_well());
         assert_eq!((bad(), bad(), good(), bad(), bad()), (None, None, None, None, None));
         assert!(health.is_available(Instant::now()));
-        assert_eq!(bad(), Some(Turn::Unhealthy));
-        assert_eq!((good(), bad(), good(), good()), (None, None, None, Some(Turn::Healthy)));
+        assert_eq!(bad(), Some(HealthChange::Unhealthy));
+        assert_eq!((good(), bad(), good(), good()), (None, None, None, Some(HealthChange::Healthy)));
         assert_eq!(health.why_unhealthy(), None);
     }
 

@@ -8,13 +8,13 @@ use super::cluster::Cluster;
 use crate::config::{ANY_SERVICE, GatewaySpec};
 use crate::policy::Policy;
 use crate::telemetry::ServiceMetrics;
-use crate::threads::{Held, Spread};
+use crate::threads::{ShardRef, ShardedArc};
 
 #[derive(Default)]
 pub(super) struct Table {
-    routes: HashMap<Box<str>, Spread<Route>>,
+    routes: HashMap<Box<str>, ShardedArc<Route>>,
     /// For every service that has no route of its own.
-    any: Option<Spread<Route>>,
+    any: Option<ShardedArc<Route>>,
     clusters: Vec<Arc<Cluster>>,
 }
 
@@ -39,7 +39,7 @@ impl Table {
             let Some(cluster) = clusters.iter().find(|cluster| cluster.spec.name == route.cluster) else { continue };
             let service = route.service.as_str();
             let old = if service == ANY_SERVICE { before.any.as_ref() } else { before.routes.get(service) };
-            let made = Spread::from(Arc::new(Route {
+            let made = ShardedArc::from(Arc::new(Route {
                 service: service.into(),
                 cluster: Arc::clone(cluster),
                 policy: Policy::of(route.policy, old.map(|old| &old.policy)),
@@ -56,8 +56,8 @@ impl Table {
         Self { routes, any, clusters }
     }
 
-    pub(super) fn find(&self, service: &str) -> Option<Held<Route>> {
-        self.routes.get(service).or(self.any.as_ref()).map(Spread::hold)
+    pub(super) fn find(&self, service: &str) -> Option<ShardRef<Route>> {
+        self.routes.get(service).or(self.any.as_ref()).map(ShardedArc::hold)
     }
 
     pub(super) fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {

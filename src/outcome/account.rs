@@ -14,7 +14,7 @@ use http::{Method, Uri};
 use super::dispatch::Input;
 use super::owner::Owner;
 use crate::call::{Batched, Call, RequestId, Spent};
-use crate::gateway::{Trip, Upstream};
+use crate::gateway::{ForwardProgress, Upstream};
 use crate::refusal::Refusal;
 use crate::registry::Account as ByVersion;
 use crate::sandbox::Run;
@@ -50,7 +50,7 @@ struct Entry {
     /// The version's own count of outcomes.
     by_version: Option<Arc<ByVersion>>,
     /// The progress of a forwarded request.
-    trip: Option<Box<Trip>>,
+    progress: Option<Box<ForwardProgress>>,
     arrived: Instant,
     received: Option<Instant>,
     admitted: Option<Instant>,
@@ -96,7 +96,7 @@ impl Entry {
             owner: None,
             version: 0,
             by_version: None,
-            trip: None,
+            progress: None,
             arrived,
             received: None,
             admitted: None,
@@ -112,7 +112,7 @@ impl Entry {
 
     /// The moment the call began; of a forwarded request, the moment it had a connection.
     fn began(&self) -> Option<Instant> {
-        self.admitted.or_else(|| self.trip.as_ref()?.connected).or_else(|| Some(self.batch()?.began))
+        self.admitted.or_else(|| self.progress.as_ref()?.connected).or_else(|| Some(self.batch()?.began))
     }
 
     fn batch(&self) -> Option<Batched> {
@@ -123,7 +123,7 @@ impl Entry {
     }
 
     fn received_at(&self) -> Option<Instant> {
-        self.received.or_else(|| self.trip.as_ref()?.opened)
+        self.received.or_else(|| self.progress.as_ref()?.opened)
     }
 }
 
@@ -186,13 +186,13 @@ impl<L: Deref<Target = Ledger>> Account<L> {
     }
 
     /// The request goes to an upstream; how far it comes is noted here.
-    pub(crate) fn forwards(&mut self) -> &mut Trip {
-        self.entry.trip.get_or_insert_default()
+    pub(crate) fn forwards(&mut self) -> &mut ForwardProgress {
+        self.entry.progress.get_or_insert_default()
     }
 
     /// Whether the client has more of a forwarded request to send.
     pub(crate) fn is_unfinished(&self) -> bool {
-        self.entry.trip.as_ref().is_some_and(|trip| trip.is_unfinished())
+        self.entry.progress.as_ref().is_some_and(|progress| progress.is_unfinished())
     }
 
     pub(crate) fn answered_by(&mut self, version: u64, account: Option<Arc<ByVersion>>) {
@@ -277,7 +277,7 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         if let Some(account) = &self.entry.by_version {
             account.ended(self.entry.version, status);
         }
-        let trip = self.entry.trip.as_deref();
+        let progress = self.entry.progress.as_deref();
         self.ledger.log.request(&LogEntry {
             request_id: self.entry.request_id,
             service: self.entry.owner.as_ref().map_or("", Owner::name),
@@ -293,9 +293,9 @@ impl<L: Deref<Target = Ledger>> Account<L> {
             batch: self.entry.batch().map_or(0, |batch| batch.size),
             fuel: self.entry.fuel,
             memory: self.entry.memory,
-            upstream: trip.and_then(|trip| trip.upstream.as_deref()).map_or("", Upstream::address),
-            retries: trip.map_or(0, |trip| trip.retries),
-            bytes_in: trip.map_or(self.entry.bytes_in, Trip::bytes_in),
+            upstream: progress.and_then(|progress| progress.upstream.as_deref()).map_or("", Upstream::address),
+            retries: progress.map_or(0, |progress| progress.retries),
+            bytes_in: progress.map_or(self.entry.bytes_in, ForwardProgress::bytes_in),
             bytes_out,
             mirrored: self.entry.mirrored,
             cause,

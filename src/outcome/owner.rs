@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::gateway::Route;
 use crate::registry::Service;
 use crate::telemetry::ServiceMetrics;
-use crate::threads::Held;
+use crate::threads::ShardRef;
 
 /// The service or route that answers a request; the request counts as its own.
 #[derive(Clone)]
 pub(crate) enum Owner {
-    Service(Held<Service>),
-    Route(Held<Route>),
+    Service(ShardRef<Service>),
+    Route(ShardRef<Route>),
 }
 
 impl Owner {

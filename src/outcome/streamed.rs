@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::account::Detached;
 use crate::call::{Cut, Stream};
-use crate::policy::Entered;
+use crate::policy::InFlight;
 use crate::refusal::Refusal;
 
 /// The rest of an answer whose head has gone out.
@@ -26,7 +26,7 @@ pub(crate) struct Streamed {
     code: &'static str,
     bytes_out: usize,
     /// Its place among those under way.
-    entered: Option<Entered>,
+    entered: Option<InFlight>,
 }
 
 impl Streamed {
@@ -35,7 +35,7 @@ impl Streamed {
         status: u16,
         code: &'static str,
         account: Detached,
-        entered: Option<Entered>,
+        entered: Option<InFlight>,
     ) -> Self {
         let stream = Some(stream);
         let mut streamed = Self { stream, is_whole: false, account, status, code, bytes_out: 0, entered };

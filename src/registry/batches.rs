@@ -11,9 +11,9 @@ use super::faults::{Faults, Interrupted, Loss};
 use super::instance::Supplies;
 use super::version::Stopped;
 use super::worker::Worker;
-use crate::admission::{self, Admission, Habit, Member, Overdue, Place, Turned, Unanswered, Work};
+use crate::admission::{self, Admission, Member, Overdue, Place, Rejected, SliceHistory, Unanswered, Work};
 use crate::call::{Batched, Call};
-use crate::sandbox::{BatchRun, Fault, InitializeError, Run, Worn, share};
+use crate::sandbox::{BatchRun, Fault, InitializeError, RecycleReason, Run, share};
 
 /// What becomes of one request of a batch.
 pub(super) type Outcome = Result<Run, Stopped>;
@@ -25,7 +25,7 @@ type Request = Member<Arc<Call>, Outcome>;
 pub(super) struct Batches {
     pub(super) supplies: Supplies,
     pub(super) admission: Arc<Admission<Worker>>,
-    pub(super) habit: Arc<Habit>,
+    pub(super) slice_history: Arc<SliceHistory>,
     /// Those of the instance.
     pub(super) faults: Arc<Faults>,
 }
@@ -44,7 +44,7 @@ impl Batches {
         for call in &calls {
             call.spent.note_batch(Batched { began, size: calls.len() });
         }
-        let Supplies { lanes, metrics, .. } = &self.supplies;
+        let Supplies { executor, metrics, .. } = &self.supplies;
         metrics.batched(calls.len());
         let Some(first) = calls.first().map(|call| call.request_id) else { return };
         // Each caller is answered at its own deadline; the guest goes on until the last.
@@ -53,7 +53,7 @@ impl Batches {
         let mut interrupted = Interrupted::new(metrics, &self.faults, first, began);
         let outcome = tokio::select! {
             biased;
-            outcome = lanes.run(&self.habit, began, deadline, work) => outcome,
+            outcome = executor.run(&self.slice_history, began, deadline, work) => outcome,
             () = batch.abandoned() => {
                 if Instant::now() >= deadline {
                     interrupted.loss = Some(Loss::DEADLINE_EXCEEDED);
@@ -80,7 +80,7 @@ impl Batches {
     }
 
     /// Everyone gets what is its own.
-    async fn hand_out(&self, run: BatchRun, worn: Option<Worn>, place: Place<Worker>, members: Vec<Request>) {
+    async fn hand_out(&self, run: BatchRun, worn: Option<RecycleReason>, place: Place<Worker>, members: Vec<Request>) {
         let spoilt = run.failed().is_some();
         let BatchRun { results, fuel, memory, ended } = run;
         let size = members.len();
@@ -112,11 +112,11 @@ impl Batches {
                 // It was lost with the call before.
                 None => match self.admission.admit(member.deadline).await {
                     Ok(place) => place,
-                    Err(Turned::Overdue) => {
+                    Err(Rejected::Overdue) => {
                         member.fail(Unanswered::Overdue);
                         continue;
                     }
-                    Err(Turned::NoWorker | Turned::QueueFull) => {
+                    Err(Rejected::NoWorker | Rejected::QueueFull) => {
                         member.fail(Unanswered::NoWorker);
                         continue;
                     }
@@ -156,11 +156,11 @@ impl Batches {
             let run = place.start().guest().await?.run(call, now).await;
             Ok::<_, InitializeError>((run, place))
         });
-        let Supplies { lanes, metrics, .. } = &self.supplies;
+        let Supplies { executor, metrics, .. } = &self.supplies;
         let mut interrupted = Interrupted::new(metrics, &self.faults, member.call.request_id, now);
         let outcome = tokio::select! {
             biased;
-            outcome = lanes.run(&self.habit, now, deadline, work) => outcome,
+            outcome = executor.run(&self.slice_history, now, deadline, work) => outcome,
             () = member.gone() => return None,
         };
         let outcome = match outcome {
@@ -186,10 +186,10 @@ async fn together(
     mut place: Place<Worker>,
     calls: Vec<Arc<Call>>,
     began: Instant,
-) -> Result<(BatchRun, Option<Worn>, Place<Worker>), InitializeError> {
+) -> Result<(BatchRun, Option<RecycleReason>, Place<Worker>), InitializeError> {
     let guest = place.start().guest().await?;
     let run = guest.run_batch(&calls, began).await;
-    let worn = guest.worn().filter(|_| run.failed().is_none());
+    let worn = guest.recycle_reason().filter(|_| run.failed().is_none());
     Ok((run, worn, place))
 }
 

@@ -63,12 +63,12 @@ impl Registry {
         let prepared = self.sandbox.prepare(&wasm, sha256, settings, sink).await;
         let prepared = prepared.map_err(|error| of_preparing(error, sha256))?;
         failpoint::reach("deploy.compiled");
-        let ready = image::make_ready(&self.sandbox, &self.lanes, prepared, progress).await?;
-        let (metrics, lanes) = (Arc::clone(service.metrics()), Arc::clone(&self.lanes));
+        let ready = image::make_ready(&self.sandbox, &self.executor, prepared, progress).await?;
+        let (metrics, executor) = (Arc::clone(service.metrics()), Arc::clone(&self.executor));
         let (spec, state) = (file.spec().clone(), service.state());
         let before = state.phase.serving().and_then(|serving| serving.versions().next());
         let policy = Policy::of(spec.gateway_policy(), before.map(|version| version.policy()));
-        let version = Version::bring_up(record.version, spec, policy, ready, lanes, metrics).await?;
+        let version = Version::bring_up(record.version, spec, policy, ready, executor, metrics).await?;
         failpoint::reach("deploy.initialized");
         Ok(version)
     }

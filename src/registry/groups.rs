@@ -14,7 +14,7 @@ use super::turns::{Turns, greatest_divisor};
 use super::{Registry, now};
 use crate::config::TrafficState;
 use crate::storage::Record;
-use crate::threads::Spread;
+use crate::threads::ShardedArc;
 
 /// A service's weight until somebody sets it, and the highest one that may be set, as in EAS.
 pub(super) const USUAL_WEIGHT: u16 = 100;
@@ -22,9 +22,9 @@ const HIGHEST_WEIGHT: u64 = 1000;
 
 /// The members of one group at one moment.
 pub(super) struct Group {
-    members: Vec<Spread<Service>>,
+    members: Vec<ShardedArc<Service>>,
     /// Those that share the group's requests, and where each one's part of the circle ends.
-    shares: Vec<(Spread<Service>, u64)>,
+    shares: Vec<(ShardedArc<Service>, u64)>,
     turns: Turns,
 }
 
@@ -48,8 +48,8 @@ pub struct Part {
 
 impl Group {
     fn of(members: Vec<Arc<Service>>) -> Self {
-        let members: Vec<Spread<Service>> = members.into_iter().map(Spread::from).collect();
-        let weight = |service: &Spread<Service>| -> u64 {
+        let members: Vec<ShardedArc<Service>> = members.into_iter().map(ShardedArc::from).collect();
+        let weight = |service: &ShardedArc<Service>| -> u64 {
             let state = service.state();
             let takes_part = state.record.traffic_state == TrafficState::Grouping && state.phase.serving().is_some();
             if takes_part { state.record.weight.into() } else { 0 }

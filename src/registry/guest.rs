@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::admission::Lanes;
+use crate::admission::Executor;
 use crate::call::RequestId;
 use crate::config::{Fuel, ServiceSpec};
 use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Settings};
 use crate::telemetry::ServiceMetrics;
 
 /// Makes a guest in the background, where its `initialize` may take long.
-pub(super) async fn make(lanes: &Lanes, program: &Arc<Program>) -> Result<Guest, InitializeError> {
+pub(super) async fn make(executor: &Executor, program: &Arc<Program>) -> Result<Guest, InitializeError> {
     let program = Arc::clone(program);
-    match lanes.background().spawn(async move { program.instantiate().await }).await {
+    match executor.background().spawn(async move { program.instantiate().await }).await {
         Ok(made) => made,
         Err(error) => Err(InitializeError::Host(error.to_string())),
     }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::change::{Progress, Report, Step};
 use super::guest::make;
-use crate::admission::Lanes;
+use crate::admission::Executor;
 use crate::config::{ServiceFile, ServiceSpec};
 use crate::hex::hex;
 use crate::sandbox::{Guest, InitializeError, NotTaken, Prepared, Program, Sandbox, Snapshot};
@@ -68,7 +68,7 @@ pub(super) struct Ready {
 /// that can be done. That it cannot is told, and is no reason against the deploy.
 pub(super) async fn make_ready(
     sandbox: &Sandbox,
-    lanes: &Lanes,
+    executor: &Executor,
     prepared: Prepared,
     progress: &Progress,
 ) -> Result<Ready, InitializeError> {
@@ -81,13 +81,13 @@ pub(super) async fn make_ready(
         Snapshot::Taken => return Ok(Ready { program, first: None, no_snapshot: None }),
         Snapshot::Impossible(reason) => {
             progress(Report::Begun(Step::Initialize));
-            let first = make(lanes, &program).await?;
+            let first = make(executor, &program).await?;
             return Ok(not_taken(reason, program, Some(first)));
         }
         Snapshot::Possible(draft) => draft,
     };
     progress(Report::Begun(Step::Initialize));
-    let first = make(lanes, &program).await?;
+    let first = make(executor, &program).await?;
     progress(Report::Begun(Step::Snapshot));
     Ok(match sandbox.take_snapshot(draft, first).await {
         Ok(image) => match image.instantiate_at_once() {

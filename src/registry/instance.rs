@@ -12,7 +12,7 @@ use super::faults::{Faults, LastFault};
 use super::guest::make;
 use super::replacements::{LastTrouble, Replacements, Trouble};
 use super::worker::Worker;
-use crate::admission::{Admission, BatchLimits, Batcher, Habit, Lanes, Occupancy, Place, Seat, Turned};
+use crate::admission::{Admission, BatchLimits, Batcher, Executor, Occupancy, Place, Rejected, Seat, SliceHistory};
 use crate::call::Call;
 use crate::config::ServiceSpec;
 use crate::sandbox::{Guest, InitializeError, Program, Room};
@@ -24,7 +24,7 @@ pub(super) struct Supplies {
     /// The version's number.
     pub(super) version: u64,
     pub(super) program: Arc<Program>,
-    pub(super) lanes: Arc<Lanes>,
+    pub(super) executor: Arc<Executor>,
     pub(super) metrics: Arc<ServiceMetrics>,
 }
 
@@ -71,19 +71,19 @@ impl Instance {
     pub(super) async fn bring_up(
         spec: &ServiceSpec,
         supplies: &Supplies,
-        habit: &Arc<Habit>,
+        slice_history: &Arc<SliceHistory>,
         room: Room,
         first: Option<Guest>,
         has_made: bool,
     ) -> Result<Arc<Self>, InitializeError> {
-        let Supplies { version, program, lanes, metrics } = supplies;
+        let Supplies { version, program, executor, metrics } = supplies;
         let mut has_made = has_made || first.is_some();
         let mut guests: Vec<Worker> = first.into_iter().map(Worker::from).collect();
         while guests.len() < spec.rpc().worker_threads {
             guests.push(if has_made && program.starts_from_image() {
                 Worker::Promised(Arc::clone(program))
             } else {
-                make(lanes, program).await?.into()
+                make(executor, program).await?.into()
             });
             has_made = true;
         }
@@ -93,7 +93,7 @@ impl Instance {
         let replacements = Replacements {
             service: spec.name().as_str().to_owned(),
             program: Arc::clone(program),
-            lanes: Arc::clone(lanes),
+            executor: Arc::clone(executor),
             metrics: Arc::clone(metrics),
             retired: Arc::clone(&retired),
             trouble: Arc::clone(&trouble),
@@ -109,9 +109,9 @@ impl Instance {
                 max_wait: batching.max_wait,
                 max_waiting: rpc.max_queue_size,
             };
-            let (supplies, habit) = (supplies.clone(), Arc::clone(habit));
+            let (supplies, slice_history) = (supplies.clone(), Arc::clone(slice_history));
             let (workers, faults) = (Arc::clone(&admission), Arc::clone(&faults));
-            let batches = Batches { supplies, admission: workers, habit, faults };
+            let batches = Batches { supplies, admission: workers, slice_history, faults };
             Batcher::new(limits, Arc::clone(&admission), batches)
         });
         let grace = spec.termination_grace();
@@ -162,9 +162,9 @@ impl Instance {
     }
 
     /// A worker for one request, after a wait in turn, or a seat among those that wait for a batch.
-    pub(super) async fn admit(&self, deadline: Instant) -> Result<Held, Turned> {
+    pub(super) async fn admit(&self, deadline: Instant) -> Result<Held, Rejected> {
         match &self.batcher {
-            Some(_) if self.admission.is_deserted() => Err(Turned::NoWorker),
+            Some(_) if self.admission.is_deserted() => Err(Rejected::NoWorker),
             Some(batcher) => batcher.seat().map(Held::Seat),
             None => self.admission.admit(deadline).await.map(Held::Worker),
         }

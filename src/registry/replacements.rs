@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::worker::Worker;
-use crate::admission::{Lanes, Replace, Vacancy};
+use crate::admission::{Executor, Replace, Vacancy};
 use crate::sandbox::Program;
 use crate::telemetry::ServiceMetrics;
 
@@ -42,7 +42,7 @@ impl LastTrouble {
 pub(super) struct Replacements {
     pub(super) service: String,
     pub(super) program: Arc<Program>,
-    pub(super) lanes: Arc<Lanes>,
+    pub(super) executor: Arc<Executor>,
     pub(super) metrics: Arc<ServiceMetrics>,
     pub(super) retired: Arc<AtomicBool>,
     pub(super) trouble: Arc<LastTrouble>,
@@ -58,7 +58,7 @@ impl Replace<Worker> for Replacements {
         }
         let (program, retired) = (Arc::clone(&self.program), Arc::clone(&self.retired));
         let (service, metrics, trouble) = (self.service.clone(), Arc::clone(&self.metrics), Arc::clone(&self.trouble));
-        self.lanes.background().spawn(async move {
+        self.executor.background().spawn(async move {
             let mut pause = FIRST_PAUSE;
             while !retired.load(Ordering::Relaxed) {
                 match program.instantiate().await {

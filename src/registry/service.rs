@@ -12,7 +12,7 @@ use crate::auth::{self, Caller, Tokens, Unauthorized};
 use crate::config::{Cors, ServiceFile, Strength};
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
-use crate::threads::{Held, Spread};
+use crate::threads::{ShardRef, ShardedArc};
 
 /// A name under which requests are answered. Its counters live as long as it does, whatever its version.
 pub struct Service {
@@ -37,7 +37,7 @@ pub struct State {
 
 /// A service and what it was when it was looked at.
 pub struct Looked {
-    pub service: Held<Service>,
+    pub service: ShardRef<Service>,
     pub state: Guard<Arc<State>>,
 }
 
@@ -52,7 +52,7 @@ pub enum Phase {
 }
 
 impl Looked {
-    pub(super) fn at(service: &Spread<Service>) -> Self {
+    pub(super) fn at(service: &ShardedArc<Service>) -> Self {
         Self { service: service.hold(), state: service.look() }
     }
 }

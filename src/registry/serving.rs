@@ -8,7 +8,7 @@ use super::instance::Instance;
 use super::mirror::Mirror;
 use super::turns::Turns;
 use super::version::Version;
-use crate::threads::{Held, Spread};
+use crate::threads::{ShardRef, ShardedArc};
 
 /// The whole of a canary's circle: weights are percent.
 const WHOLE: u64 = 100;
@@ -16,13 +16,13 @@ const WHOLE: u64 = 100;
 /// The versions at work. Deliberately replaced whole: a request that has looked at it is answered by what it saw.
 #[derive(Clone)]
 pub struct Serving {
-    pub current: Spread<Version>,
+    pub current: ShardedArc<Version>,
     pub canary: Option<Arc<Canary>>,
 }
 
 /// A version that is tried on a share of the requests.
 pub struct Canary {
-    pub version: Spread<Version>,
+    pub version: ShardedArc<Version>,
     /// Percent of the requests.
     pub weight: u8,
     turns: Turns,
@@ -31,7 +31,7 @@ pub struct Canary {
 
 /// The version that answers one request.
 pub struct Chosen {
-    pub version: Held<Version>,
+    pub version: ShardRef<Version>,
     /// Where the outcome is noted by version, while there are two.
     pub account: Option<Arc<Account>>,
     /// Where a copy of the request may have to go.

@@ -10,11 +10,11 @@ use super::faults::{Interrupted, Loss};
 use super::image::Ready;
 use super::instance::{Held, Instance, InstanceStatus, Supplies};
 use super::worker::Worker;
-use crate::admission::{Habit, Lanes, Occupancy, Overdue, Place, Turned, Unanswered};
+use crate::admission::{Executor, Occupancy, Overdue, Place, Rejected, SliceHistory, Unanswered};
 use crate::call::Call;
 use crate::config::{Isolation, ServiceSpec};
-use crate::policy::{Entered, Limit, Limited, Policy, Rate};
-use crate::sandbox::{Fault, InitializeError, Run, Worn};
+use crate::policy::{InFlight, Limit, Limited, Policy, Rate};
+use crate::sandbox::{Fault, InitializeError, RecycleReason, Run};
 use crate::telemetry::ServiceMetrics;
 
 /// A version of a service at work.
@@ -26,7 +26,7 @@ pub struct Version {
     rate: Option<Arc<Rate>>,
     /// Of all instances together.
     policy: Policy,
-    habit: Arc<Habit>,
+    slice_history: Arc<SliceHistory>,
     no_snapshot: Option<String>,
     /// Where the choice between instances begins.
     turn: AtomicUsize,
@@ -86,23 +86,23 @@ impl Version {
         spec: ServiceSpec,
         policy: Policy,
         ready: Ready,
-        lanes: Arc<Lanes>,
+        executor: Arc<Executor>,
         metrics: Arc<ServiceMetrics>,
     ) -> Result<Arc<Self>, InitializeError> {
         let Ready { program, mut first, no_snapshot } = ready;
         let workers = spec.rpc().worker_threads;
         // All of it or none: half a version is of no use.
         let mut room = program.reserve(workers.saturating_mul(spec.instances()))?;
-        let supplies = Supplies { version: number, program, lanes, metrics };
-        let habit = Arc::default();
+        let supplies = Supplies { version: number, program, executor, metrics };
+        let slice_history = Arc::default();
         let mut instances = Vec::with_capacity(spec.instances());
         for index in 0..spec.instances() {
             let room = room.part(workers);
-            instances.push(Instance::bring_up(&spec, &supplies, &habit, room, first.take(), index > 0).await?);
+            instances.push(Instance::bring_up(&spec, &supplies, &slice_history, room, first.take(), index > 0).await?);
         }
         let rate = rate(&spec);
         let turn = AtomicUsize::new(0);
-        Ok(Arc::new(Self { number, spec, instances, supplies, rate, policy, habit, no_snapshot, turn }))
+        Ok(Arc::new(Self { number, spec, instances, supplies, rate, policy, slice_history, no_snapshot, turn }))
     }
 
     /// The same version with one instance made anew and all others as they are. `None` where it has no such instance.
@@ -116,7 +116,8 @@ impl Version {
     async fn renew(&self, index: usize) -> Result<Arc<Self>, InitializeError> {
         let room = self.supplies.program.reserve(self.spec.rpc().worker_threads)?;
         let mut instances = self.instances.clone();
-        instances[index] = Instance::bring_up(&self.spec, &self.supplies, &self.habit, room, None, false).await?;
+        instances[index] =
+            Instance::bring_up(&self.spec, &self.supplies, &self.slice_history, room, None, false).await?;
         Ok(Arc::new(Self {
             number: self.number,
             spec: self.spec.clone(),
@@ -124,7 +125,7 @@ impl Version {
             supplies: self.supplies.clone(),
             rate: self.rate.clone(),
             policy: self.policy.clone(),
-            habit: Arc::clone(&self.habit),
+            slice_history: Arc::clone(&self.slice_history),
             no_snapshot: self.no_snapshot.clone(),
             turn: AtomicUsize::new(0),
         }))
@@ -141,7 +142,8 @@ impl Version {
             let mut room = self.supplies.program.reserve(workers.saturating_mul(missing))?;
             for _ in 0..missing {
                 let room = room.part(workers);
-                instances.push(Instance::bring_up(&spec, &self.supplies, &self.habit, room, None, false).await?);
+                instances
+                    .push(Instance::bring_up(&spec, &self.supplies, &self.slice_history, room, None, false).await?);
             }
         }
         Ok(Arc::new(Self {
@@ -151,7 +153,7 @@ impl Version {
             instances,
             supplies: self.supplies.clone(),
             policy: self.policy.clone(),
-            habit: Arc::clone(&self.habit),
+            slice_history: Arc::clone(&self.slice_history),
             no_snapshot: self.no_snapshot.clone(),
             turn: AtomicUsize::new(0),
         }))
@@ -162,7 +164,7 @@ impl Version {
     }
 
     /// Looked at before a request's body is read: whether it may come at all.
-    pub fn enter(&self) -> Result<Entered, Limited> {
+    pub fn enter(&self) -> Result<InFlight, Limited> {
         if let Some(rate) = &self.rate {
             rate.pass().map_err(|retry_after| Limited { limit: Limit::Instances, retry_after })?;
         }
@@ -188,10 +190,10 @@ impl Version {
         // In a box, so that calls which need not wait do not carry the room for it.
         match instance.within_grace(Box::pin(instance.admit(deadline))).await {
             Some(Ok(held)) => Ok(Ticket { held, instance: index }),
-            Some(Err(Turned::QueueFull)) => Err(NotAdmitted::QueueFull),
-            Some(Err(Turned::Overdue)) => Err(NotAdmitted::Overdue),
-            Some(Err(Turned::NoWorker)) if !instance.crashes.is_empty() => Err(NotAdmitted::Blocked),
-            Some(Err(Turned::NoWorker)) => Err(NotAdmitted::NoWorker),
+            Some(Err(Rejected::QueueFull)) => Err(NotAdmitted::QueueFull),
+            Some(Err(Rejected::Overdue)) => Err(NotAdmitted::Overdue),
+            Some(Err(Rejected::NoWorker)) if !instance.crashes.is_empty() => Err(NotAdmitted::Blocked),
+            Some(Err(Rejected::NoWorker)) => Err(NotAdmitted::NoWorker),
             None => Err(NotAdmitted::Retired),
         }
     }
@@ -269,7 +271,7 @@ impl Version {
         mut place: Place<Worker>,
         call: Arc<Call>,
         began: Instant,
-    ) -> Result<(Run, Option<Worn>), Stopped> {
+    ) -> Result<(Run, Option<RecycleReason>), Stopped> {
         let deadline = call.deadline;
         let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
         let blocked = self.spec.enable_crash_block().then(|| Arc::clone(&instance.crashes));
@@ -278,7 +280,7 @@ impl Version {
             let guest = place.start().guest().await.map_err(Stopped::NoGuest)?;
             let run = guest.run(call, began).await;
             let may_stay = reuse && run.left_the_guest_whole();
-            let worn = guest.worn().filter(|_| may_stay);
+            let worn = guest.recycle_reason().filter(|_| may_stay);
             match (&run.result, blocked) {
                 (Err(failed), Some(crashes)) if failed.fault.is_crash() => {
                     crashes.keep(place.give_up(), request_id, failed.fault.to_string(), &failed.stack);
@@ -288,8 +290,8 @@ impl Version {
             }
             Ok((run, worn))
         });
-        let lanes = &self.supplies.lanes;
-        match instance.within_grace(pin!(lanes.run(&self.habit, began, deadline, work))).await {
+        let executor = &self.supplies.executor;
+        match instance.within_grace(pin!(executor.run(&self.slice_history, began, deadline, work))).await {
             None => Err(Stopped::Retired),
             Some(Err(Overdue)) => Err(Stopped::Overdue),
             Some(Ok(outcome)) => outcome,

@@ -45,7 +45,7 @@ pub(super) fn repeated(error: &wasmtime::Error) -> Option<String> {
 
 /// The position of an access out of bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum FaultAddress {
     /// Just below the beginning of memory, where a stack overflow ends up. A pointer slightly below null ends up there
     /// as well; only the frames tell the two apart.
     BelowMemory,
@@ -54,12 +54,12 @@ pub(super) enum Place {
     Unknown,
 }
 
-pub(super) fn place(error: &wasmtime::Error) -> Place {
+pub(super) fn place(error: &wasmtime::Error) -> FaultAddress {
     let end = 1_u64 << 32;
     match fault_address(error) {
-        Some(address) if (end - LARGEST_FRAME..end + LARGEST_FRAME).contains(&address) => Place::BelowMemory,
-        Some(_) => Place::Elsewhere,
-        None => Place::Unknown,
+        Some(address) if (end - LARGEST_FRAME..end + LARGEST_FRAME).contains(&address) => FaultAddress::BelowMemory,
+        Some(_) => FaultAddress::Elsewhere,
+        None => FaultAddress::Unknown,
     }
 }
 

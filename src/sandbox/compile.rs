@@ -101,7 +101,7 @@ pub(super) struct Code {
 
 /// What an image is made of.
 #[derive(Clone, Copy)]
-pub(super) struct Draft<'a> {
+pub(super) struct ImageSource<'a> {
     pub(super) wasm: &'a Path,
     /// The SHA-256 of the bytes of `wasm`.
     pub(super) sha256: &'a str,
@@ -126,7 +126,7 @@ impl Compiler {
         sha256: &str,
         has_image: bool,
     ) -> Result<Code, CompileError> {
-        let place = kept::Place::new(&self.cache, &self.mapped, engine, metering, sha256);
+        let place = kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, sha256);
         let code = |found: kept::Found, functions| {
             let kept::Found { component, needs, hidden } = found;
             Code { component, needs, hidden, functions }
@@ -156,7 +156,7 @@ impl Compiler {
 
     /// The image of that name, as far as it is kept.
     pub(super) async fn image(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<Image> {
-        kept::Place::new(&self.cache, &self.mapped, engine, metering, name).image(engine).await
+        kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, name).image(engine).await
     }
 
     /// Makes an image and keeps it. That there can be none is kept as well, so that nobody tries again in vain.
@@ -167,9 +167,9 @@ impl Compiler {
         &self,
         engine: &Engine,
         metering: Metering,
-        draft: Draft<'_>,
+        draft: ImageSource<'_>,
     ) -> Result<(Arc<Component>, Needs), String> {
-        let place = kept::Place::new(&self.cache, &self.mapped, engine, metering, draft.name);
+        let place = kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, draft.name);
         let Ok(_turn) = self.turn.acquire().await else { return Err("the host ends".into()) };
         // Somebody may have made the same while this one waited.
         match place.image(engine).await.map_err(|error| on_disk(&error))? {
@@ -203,7 +203,7 @@ impl Compiler {
 
     /// A file for what a guest shows. It is in the same place as what is made of it, for the host alone to read.
     pub(super) fn state_file(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<TempPath> {
-        kept::Place::new(&self.cache, &self.mapped, engine, metering, name).fresh()
+        kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, name).fresh()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use wasmtime::Trap;
 
-use super::backtrace::{self, Place};
+use super::backtrace::{self, FaultAddress};
 
 /// Why a call gave no answer.
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
     if circumstances.memory_refused {
         return Fault::OutOfMemory { limit: circumstances.memory_limit };
     }
-    if let Some(Place::BelowMemory) = out_of_bounds {
+    if let Some(FaultAddress::BelowMemory) = out_of_bounds {
         let reason =
             format!("{} just below the beginning of memory (perhaps its stack ran out)", told(Trap::MemoryOutOfBounds));
         return Fault::Trap { reason, function: backtrace::innermost(error) };
@@ -157,11 +157,11 @@ fn told(trap: Trap) -> String {
 }
 
 /// A stack overflow in the guest's memory, if the access out of bounds at `place` looks like one.
-fn exhausted(error: &wasmtime::Error, place: Place) -> Option<Fault> {
+fn exhausted(error: &wasmtime::Error, place: FaultAddress) -> Option<Fault> {
     let or_else = match place {
-        Place::BelowMemory => None,
-        Place::Unknown => Some("out of bounds memory access while many of its calls were open"),
-        Place::Elsewhere => return None,
+        FaultAddress::BelowMemory => None,
+        FaultAddress::Unknown => Some("out of bounds memory access while many of its calls were open"),
+        FaultAddress::Elsewhere => return None,
     };
     let function = backtrace::repeated(error)?;
     Some(Fault::StackOverflow { function: Some(function), or_else })

@@ -30,14 +30,14 @@ pub struct Guest {
 
 /// Why a guest that is whole is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Worn {
+pub enum RecycleReason {
     /// It has answered as many calls as its service lets one answer.
     Requests,
     /// Its memory has grown so far that what is left may soon be too little.
     Memory,
 }
 
-impl Worn {
+impl RecycleReason {
     /// Short and stable: the `reason` label of metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -98,16 +98,16 @@ impl Guest {
     }
 
     /// Whether this guest should make way for another, though nothing is wrong with it.
-    pub fn worn(&self) -> Option<Worn> {
+    pub fn recycle_reason(&self) -> Option<RecycleReason> {
         let program = &self.program;
         if program.settings().max_requests.is_some_and(|max| self.calls >= max) {
-            return Some(Worn::Requests);
+            return Some(RecycleReason::Requests);
         }
         // Where `initialize` must run, a new guest costs more than a large one.
         let limits = &self.store.data().limits;
         let room = limits.memory_limit().saturating_sub(self.born_with);
         let grown = limits.memory().saturating_sub(self.born_with);
-        (program.starts_from_image() && grown > room / 2).then_some(Worn::Memory)
+        (program.starts_from_image() && grown > room / 2).then_some(RecycleReason::Memory)
     }
 
     /// Answers one call. The future steps aside at the end of each slice; dropping it stops the guest there.

@@ -81,7 +81,7 @@ impl Sandbox {
         let file = spawn_read(guest, file).await?;
         failpoint::reach("snapshot.taken");
         let functions = functions.as_deref();
-        let draft = compile::Draft { wasm: &wasm, sha256: &sha256, state: &file, functions, name: &name };
+        let draft = compile::ImageSource { wasm: &wasm, sha256: &sha256, state: &file, functions, name: &name };
         let image = self.compiler.make_image(&running.engine, metering, draft).await?;
         let (settings, sink) = (Arc::clone(program.settings()), Arc::clone(program.sink()));
         let linked = Program::link(running, metering, image, settings, sink, true);
@@ -110,11 +110,11 @@ async fn read(store: &mut Store<HostState>, instance: Instance, file: &Path) -> 
     let mut left = MAX_IMAGE;
     for (name, kind) in names {
         let value = match kind {
-            Kind::I32 => Value::I32(call(store, instance, &name).await?),
-            Kind::I64 => Value::I64(call(store, instance, &name).await?),
-            Kind::F32 => Value::F32(call::<f32>(store, instance, &name).await?.to_bits()),
-            Kind::F64 => Value::F64(call::<f64>(store, instance, &name).await?.to_bits()),
-            Kind::Memory => {
+            ExportKind::I32 => Value::I32(call(store, instance, &name).await?),
+            ExportKind::I64 => Value::I64(call(store, instance, &name).await?),
+            ExportKind::F32 => Value::F32(call::<f32>(store, instance, &name).await?.to_bits()),
+            ExportKind::F64 => Value::F64(call::<f64>(store, instance, &name).await?.to_bits()),
+            ExportKind::Memory => {
                 let memory: WasmList<u8> = call(store, instance, &name).await?;
                 let memory = memory.as_le_slice(&*store);
                 left = left.checked_sub(state::span(memory)).ok_or_else(too_large)?;
@@ -131,7 +131,7 @@ fn too_large() -> String {
     format!("its memory spans more than {} MiB after initialize", MAX_IMAGE >> 20)
 }
 
-enum Kind {
+enum ExportKind {
     I32,
     I64,
     F32,
@@ -140,7 +140,7 @@ enum Kind {
 }
 
 /// What the component shows, by name.
-fn shown(store: &mut Store<HostState>, instance: Instance) -> Vec<(String, Kind)> {
+fn shown(store: &mut Store<HostState>, instance: Instance) -> Vec<(String, ExportKind)> {
     let engine = store.engine().clone();
     let component = instance.instance_pre(&*store).component().component_type();
     let Some(ComponentItem::ComponentInstance(shown)) = component.get_export(&engine, SHOWN).map(|export| export.ty)
@@ -152,11 +152,11 @@ fn shown(store: &mut Store<HostState>, instance: Instance) -> Vec<(String, Kind)
         .filter_map(|(name, export)| {
             let ComponentItem::ComponentFunc(function) = export.ty else { return None };
             let kind = match function.results().next()? {
-                Type::S32 => Kind::I32,
-                Type::S64 => Kind::I64,
-                Type::Float32 => Kind::F32,
-                Type::Float64 => Kind::F64,
-                Type::List(_) => Kind::Memory,
+                Type::S32 => ExportKind::I32,
+                Type::S64 => ExportKind::I64,
+                Type::Float32 => ExportKind::F32,
+                Type::Float64 => ExportKind::F64,
+                Type::List(_) => ExportKind::Memory,
                 _ => return None,
             };
             Some((name.to_owned(), kind))

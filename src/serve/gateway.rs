@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{AccessLog, CUT_OFF, LogFormat, announce, control_threads, io_threads, listen, until_told};
 use crate::admin::{GatewayAdmin, Scrapes};
-use crate::admission::Lanes;
+use crate::admission::Executor;
 use crate::config::GatewaySpec;
 use crate::front::{ConnectionLimits, Front, Services};
 use crate::gateway::Gateway;
@@ -65,8 +65,8 @@ async fn serve(options: GatewayOptions, log: LogWriter) -> Result<Arc<Gateway>> 
     let gateway = start(&options.file)?;
     let services = Services { local: None, elsewhere: Some(Arc::clone(&gateway)) };
     // Nothing is computed here; what wants a background to be there gets the smallest.
-    let lanes = Arc::new(Lanes::new(1).context("cannot start the background thread")?);
-    let front = Front::new(services, lanes, log.clone(), options.connections, options.advertise);
+    let executor = Arc::new(Executor::new(1).context("cannot start the background thread")?);
+    let front = Front::new(services, executor, log.clone(), options.connections, options.advertise);
     let admin = GatewayAdmin {
         gateway: Arc::clone(&gateway),
         front: front.clone(),

@@ -153,7 +153,7 @@ async fn seats_are_counted_exactly() {
     scene.call(2).await;
     scene.call(3).await;
     assert!(scene.batcher.is_full());
-    assert_eq!(scene.batcher.seat().err(), Some(Turned::QueueFull), "three wait, and a seat not yet used counts");
+    assert_eq!(scene.batcher.seat().err(), Some(Rejected::QueueFull), "three wait, and a seat not yet used counts");
     drop(seat);
     assert_eq!(scene.batcher.waiting(), 2);
     assert!(scene.batcher.seat().is_ok());

@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::{LocalAnswer, LocalRequest};
-use crate::admission::{Habit, Lanes, Overdue};
+use crate::admission::{Executor, Overdue, SliceHistory};
 use crate::call::{Call, RequestId, Spent};
 use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
@@ -33,7 +33,7 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
     let model_dir = dir.path().join("model");
     place_model(upload, &model_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let lanes = Lanes::new(1)?;
+    let executor = Executor::new(1)?;
     let compiler = std::env::current_exe().context("cannot find the program itself, which compiles processors")?;
     let sandbox = Sandbox::new(compiler, dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() });
 
@@ -53,7 +53,7 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
                 None => program.instantiate().await?,
             };
             kept.take();
-            let (answer, survivor) = call(file, &lanes, whole, request, &kept).await?;
+            let (answer, survivor) = call(file, &executor, whole, request, &kept).await?;
             answers.push(answer);
             guest = survivor;
         }
@@ -78,7 +78,7 @@ fn place_model(upload: &Upload, dir: &Path) -> Result<()> {
 
 async fn call(
     file: &ServiceFile,
-    lanes: &Lanes,
+    executor: &Executor,
     mut guest: Guest,
     request: LocalRequest,
     kept: &Kept,
@@ -100,10 +100,10 @@ async fn call(
     let call = Arc::new(call);
     let work = Box::pin(async move {
         let run = guest.run(call, started).await;
-        let whole = run.left_the_guest_whole() && guest.worn().is_none();
+        let whole = run.left_the_guest_whole() && guest.recycle_reason().is_none();
         (run, whole.then_some(guest))
     });
-    let outcome = lanes.run(&Habit::default(), started, started + keepalive, work).await;
+    let outcome = executor.run(&SliceHistory::default(), started, started + keepalive, work).await;
     let run = started.elapsed();
     let (status, content_type, body, fuel, survivor) = match outcome {
         Ok((Run { result: Ok(answer), fuel, .. }, survivor)) => {

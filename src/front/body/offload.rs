@@ -7,19 +7,19 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
-use crate::admission::Lanes;
+use crate::admission::Executor;
 use crate::coding::Effort;
 
-pub(in crate::front) struct Aside {
-    lanes: Arc<Lanes>,
+pub(in crate::front) struct Offload {
+    executor: Arc<Executor>,
     /// What waits here holds a body as it was sent; what is at work may hold a much larger one besides.
     places: Arc<Semaphore>,
 }
 
-impl Aside {
+impl Offload {
     /// `places` is how much is worked on at once.
-    pub(in crate::front) fn new(lanes: Arc<Lanes>, places: usize) -> Self {
-        Self { lanes, places: Arc::new(Semaphore::new(places)) }
+    pub(in crate::front) fn new(executor: Arc<Executor>, places: usize) -> Self {
+        Self { executor, places: Arc::new(Semaphore::new(places)) }
     }
 
     /// What `work` makes, unless it is too late by then. Dropping the future ends the work where it next asks how much
@@ -35,7 +35,7 @@ impl Aside {
         let place = timeout_at(deadline.into(), Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()?;
         let wanted = Wanted::default();
         let abandoned = Arc::clone(&wanted.abandoned);
-        let task = self.lanes.background().spawn_blocking(move || {
+        let task = self.executor.background().spawn_blocking(move || {
             let _place = place;
             work(&Effort::Until { deadline, abandoned: &abandoned })
         });
@@ -70,8 +70,8 @@ mod tests {
     use super::*;
     use crate::coding::Fault;
 
-    fn aside(places: usize) -> Aside {
-        Aside::new(Arc::new(Lanes::new(1).unwrap()), places)
+    fn aside(places: usize) -> Offload {
+        Offload::new(Arc::new(Executor::new(1).unwrap()), places)
     }
 
     fn in_a_minute() -> Instant {
@@ -80,19 +80,20 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_elsewhere_and_its_panic_is_ours() {
-        let aside = aside(1);
+        let offload = aside(1);
         let here = std::thread::current().id();
-        assert_eq!(aside.run(in_a_minute(), move |_| std::thread::current().id() != here).await, Some(true));
-        let panicking = tokio::spawn(async move { aside.run(in_a_minute(), |_| panic!("oh")).await.map(|(): ()| {}) });
+        assert_eq!(offload.run(in_a_minute(), move |_| std::thread::current().id() != here).await, Some(true));
+        let panicking =
+            tokio::spawn(async move { offload.run(in_a_minute(), |_| panic!("oh")).await.map(|(): ()| {}) });
         assert!(panicking.await.unwrap_err().is_panic());
     }
 
     #[tokio::test]
     async fn what_nobody_waits_for_ends_and_gives_its_place_back() {
-        let aside = aside(1);
+        let offload = aside(1);
         let (began, begun) = mpsc::channel();
         let (tell, told) = mpsc::channel();
-        let work = aside.run(in_a_minute(), move |effort| {
+        let work = offload.run(in_a_minute(), move |effort| {
             began.send(()).unwrap();
             let stopped = loop {
                 if let Err(stopped) = effort.spend(0) {
@@ -108,9 +109,9 @@ mod tests {
             () = tokio::task::yield_now() => {}
         }
         begun.recv().unwrap();
-        assert_eq!(aside.run(Instant::now(), |_| ()).await, None, "there is no other place");
+        assert_eq!(offload.run(Instant::now(), |_| ()).await, None, "there is no other place");
         drop(work);
         assert_eq!(told.recv().unwrap(), Fault::Stopped);
-        assert_eq!(aside.run(in_a_minute(), |_| 7).await, Some(7));
+        assert_eq!(offload.run(in_a_minute(), |_| 7).await, Some(7));
     }
 }

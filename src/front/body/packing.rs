@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
 use super::digest::{Claim, Hashed};
-use super::offload::Aside;
+use super::offload::Offload;
 use crate::call::Headers;
 use crate::coding::{Coding, Effort, Fault, decode};
 use crate::config::Decompressor;
@@ -28,14 +28,14 @@ const BRIEF_OUTPUT: usize = 256 << 10;
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::front) struct Packing {
     /// In the order in which they were applied; filled from the front.
-    codings: [Option<Named>; MAX_CODINGS],
+    codings: [Option<NamedCoding>; MAX_CODINGS],
     claim: Option<Claim>,
     /// True if `Content-Encoding` was sent, even as `identity`.
     is_told: bool,
 }
 
 /// A coding, and the name that the request or the service file uses for it, for errors.
-type Named = (&'static str, Coding);
+type NamedCoding = (&'static str, Coding);
 
 /// Bounds of unpacking.
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ impl Packing {
         is_signed: bool,
         bounds: Bounds,
         headers: &mut Headers,
-        aside: &Aside,
+        offload: &Offload,
     ) -> Result<Bytes, Refusal> {
         let is_told = self.is_told;
         let briefly = (body.len() <= BRIEF_INPUT)
@@ -80,7 +80,7 @@ impl Packing {
                 let packed = body.clone();
                 let work = move |effort: &Effort<'_>| self.unpack(&packed, is_signed, bounds.bytes, effort);
                 let overdue = Refusal::DeadlineExceeded { limit: bounds.keepalive };
-                aside.run(bounds.deadline, work).await.flatten().ok_or(overdue)?
+                offload.run(bounds.deadline, work).await.flatten().ok_or(overdue)?
             }
         };
         let Some(unpacked) = unpacked? else {
@@ -135,7 +135,7 @@ impl Packing {
 }
 
 /// The codings of `Content-Encoding`, whose values are one list (RFC 9110 §8.4). `identity` is none.
-fn listed(headers: &HeaderMap) -> Result<[Option<Named>; MAX_CODINGS], Refusal> {
+fn listed(headers: &HeaderMap) -> Result<[Option<NamedCoding>; MAX_CODINGS], Refusal> {
     let mut codings = [None; MAX_CODINGS];
     let mut places = codings.iter_mut();
     let values = headers.get_all(CONTENT_ENCODING).iter();
@@ -149,7 +149,7 @@ fn listed(headers: &HeaderMap) -> Result<[Option<Named>; MAX_CODINGS], Refusal> 
 
 impl Decompressor {
     /// The coding, with its name in service files.
-    const fn named(self) -> Named {
+    const fn named(self) -> NamedCoding {
         match self {
             Self::Zlib => ("zlib", Coding::Deflate),
             Self::Gzip => ("gzip", Coding::Gzip),

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use httparse::Header;
 
 use super::request_line;
-use crate::front::authority::{self, Named};
+use crate::front::authority::{self, AuthorityField};
 use crate::front::body::receive::content_length;
 use crate::front::head::{
     Expectation, HeadFault, MOST_BYTES, MOST_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, is_token,
@@ -245,7 +245,7 @@ impl<'a> Seen<'a> {
 
     fn check_host(&self, old: bool) -> Result<(), HeadFault> {
         match self.host {
-            Some(host) => authority::judge(host, Named::Host),
+            Some(host) => authority::judge(host, AuthorityField::Host),
             None if old => Ok(()),
             None => Err(NO_HOST),
         }

@@ -98,7 +98,7 @@ impl Shared {
             BodyLength::Exactly(_) | BodyLength::Chunked => {}
         }
         intake.leave = if expects_leave { LEAVE } else { &[] };
-        Incoming::Arriving(Box::pin(Arrival { intake: self.clone(), request: intake.requests, has_ended: false }))
+        Incoming::Arriving(Box::pin(BodyReader { intake: self.clone(), request: intake.requests, has_ended: false }))
     }
 }
 
@@ -246,14 +246,14 @@ impl Intake {
 }
 
 /// The body of one request.
-struct Arrival {
+struct BodyReader {
     intake: Shared,
     request: u64,
     /// It has been taken to its end.
     has_ended: bool,
 }
 
-impl Arrival {
+impl BodyReader {
     /// Reads on, as long as the connection has not gone on without this body; `None` once it has ended.
     fn poll<T>(
         &mut self,
@@ -272,7 +272,7 @@ impl Arrival {
     }
 }
 
-impl Body for Arrival {
+impl Body for BodyReader {
     type Data = Bytes;
     type Error = Broken;
 
@@ -295,7 +295,7 @@ impl Body for Arrival {
     }
 }
 
-impl Arriving for Arrival {
+impl Arriving for BodyReader {
     fn poll_append(mut self: Pin<&mut Self>, cx: &mut Context<'_>, whole: &mut BytesMut) -> Poll<Result<bool, Broken>> {
         let more = ready!(self.poll(|intake| intake.poll_append(cx, whole)));
         Poll::Ready(more.unwrap_or(Ok(false)))

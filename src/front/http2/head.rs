@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 use super::body::{self, Coming};
 use crate::front::arrival::{Arrival, Ends};
-use crate::front::authority::{self, Named};
+use crate::front::authority::{self, AuthorityField};
 use crate::front::head::{
     HeadFault, NO_HOST, TWO_HOSTS, TWO_LENGTHS, expects_continue, judge_expectation, judge_method, judge_size,
 };
@@ -88,10 +88,10 @@ impl Reader {
             return Err(TWO_HOSTS);
         }
         if let Some(host) = host {
-            authority::judge(host.as_bytes(), Named::Host)?;
+            authority::judge(host.as_bytes(), AuthorityField::Host)?;
         }
         let Some(named) = uri.authority() else { return if host.is_some() { Ok(()) } else { Err(NO_HOST) } };
-        authority::judge(named.as_str().as_bytes(), Named::PseudoHeader)?;
+        authority::judge(named.as_str().as_bytes(), AuthorityField::PseudoHeader)?;
         if host.is_some_and(|host| !authority::is_same(host.as_bytes(), named.as_str().as_bytes(), default_port)) {
             return Err(HeadFault::Malformed(
                 "the authority of the request (:authority) and the Host header name different hosts",

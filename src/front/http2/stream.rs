@@ -37,7 +37,7 @@ pub(super) async fn answer(listening: &Listening, request: Received, mut respond
     // A stream says itself where its request ends.
     let rules = Rules::default();
     let reply = {
-        let mut handling = pin!(listening.line.handle(arrival, &rules));
+        let mut handling = pin!(listening.handler.handle(arrival, &rules));
         poll_fn(|cx| {
             if let Poll::Ready(reply) = handling.as_mut().poll(cx) {
                 return Poll::Ready(reply.ok());

@@ -12,12 +12,12 @@ pub(in crate::front) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// One connection of an address; dropping it takes it off the count.
 #[derive(Debug)]
-pub(in crate::front) struct Entered(Option<(Addresses, IpAddr)>);
+pub(in crate::front) struct CountedConnection(Option<(Addresses, IpAddr)>);
 
 impl Addresses {
     /// Counts one more connection from `address`; `None` if it has `limit` already. Without a limit nothing is counted.
-    pub(in crate::front) fn enter(&self, address: IpAddr, limit: Option<usize>) -> Option<Entered> {
-        let Some(limit) = limit else { return Some(Entered(None)) };
+    pub(in crate::front) fn enter(&self, address: IpAddr, limit: Option<usize>) -> Option<CountedConnection> {
+        let Some(limit) = limit else { return Some(CountedConnection(None)) };
         let address = origin(address);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
@@ -25,11 +25,11 @@ impl Addresses {
             return None;
         }
         *count += 1;
-        Some(Entered(Some((self.clone(), address))))
+        Some(CountedConnection(Some((self.clone(), address))))
     }
 }
 
-impl Drop for Entered {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         let Some((addresses, address)) = self.0.take() else { return };
         let mut counts = addresses.0.lock().unwrap_or_else(PoisonError::into_inner);

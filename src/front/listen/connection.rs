@@ -20,7 +20,7 @@ use super::io_threads::IoThreads;
 use super::linger::Lingering;
 use super::rejected::{self, Why};
 use crate::front::arrival::Ends;
-use crate::front::handle::Line;
+use crate::front::handle::Handler;
 use crate::front::http1::{Connection, Patience};
 use crate::front::http2;
 
@@ -68,7 +68,7 @@ impl Default for ConnectionLimits {
 
 /// The data listener at work.
 pub(in crate::front) struct Listening {
-    pub(in crate::front) line: Line,
+    pub(in crate::front) handler: Handler,
     pub(in crate::front) limits: ConnectionLimits,
     pub(in crate::front) open: AtomicUsize,
     pub(in crate::front) addresses: Addresses,
@@ -171,7 +171,7 @@ impl Listening {
         }
         let parts = (stream, early.as_slice());
         let connection =
-            Connection::new(&self.line, &self.lingering, parts, ends, patience, self.limits.requests, drain.clone());
+            Connection::new(&self.handler, &self.lingering, parts, ends, patience, self.limits.requests, drain.clone());
         // It sees by itself that the drain has begun; where it rests, it has to be woken for that.
         until(drain.begun(), || drain.has_begun(), pin!(connection.serve())).await;
     }
@@ -256,7 +256,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::admission::Lanes;
+    use crate::admission::Executor;
     use crate::front::{Front, Services};
     use crate::telemetry::LogWriter;
 
@@ -265,8 +265,8 @@ mod tests {
     /// A client, and the task of its connection to a host without services.
     fn connect(http2: bool, drain: watch::Receiver<bool>) -> (std::net::TcpStream, impl Future<Output = ()>) {
         let limits = ConnectionLimits { http2, ..ConnectionLimits::default() };
-        let lanes = Arc::new(Lanes::new(1).unwrap());
-        let Front(listening) = Front::new(Services::default(), lanes, LogWriter::unread(), limits, None);
+        let executor = Arc::new(Executor::new(1).unwrap());
+        let Front(listening) = Front::new(Services::default(), executor, LogWriter::unread(), limits, None);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, peer) = listener.accept().unwrap();

@@ -3,7 +3,7 @@
 //! Threads that share a runtime take each other's work: whenever one finds two connections with news it wakes another
 //! thread for the second, and a connection's memory goes from processor to processor. Without that an echo costs an eighth
 //! less. What sharing is good for, short work that waits behind long work, hardly arises: long work moves to the background
-//! after its first slice ([`crate::admission::Lanes`]).
+//! after its first slice ([`crate::admission::Executor`]).
 
 use std::io;
 use std::sync::Arc;

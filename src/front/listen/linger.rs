@@ -57,7 +57,7 @@ pub(crate) struct Lingering {
 }
 
 /// A place among the connections that are read away; dropping it gives it back.
-pub(in crate::front) struct Place(
+pub(in crate::front) struct LingerSlot(
     #[expect(dead_code, reason = "it is held, and given back by drop")] OwnedSemaphorePermit,
 );
 
@@ -70,8 +70,8 @@ impl Lingering {
     }
 
     /// `None` while all places are taken.
-    pub(in crate::front) fn place(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
+    pub(in crate::front) fn place(&self) -> Option<LingerSlot> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(LingerSlot)
     }
 
     /// Reads away from a connection whose sending side is closed. `accepted` is the largest body that the service of
@@ -164,7 +164,7 @@ fn discard(stream: &TcpStream) -> io::Result<usize> {
 
 /// Reads away, with the short bounds, from a connection that was refused before its first request: it does not count
 /// among the open connections.
-pub(in crate::front) async fn read_away_shortly(_place: Place, stream: &TcpStream, drain: &Drain) {
+pub(in crate::front) async fn read_away_shortly(_place: LingerSlot, stream: &TcpStream, drain: &Drain) {
     SHORT.read_away(stream, drain).await;
 }
 
@@ -275,7 +275,7 @@ mod tests {
     async fn places_are_a_share_and_come_back() {
         for (connections, places) in [(1, 1), (7, 1), (8, 2), (10_000, 2500)] {
             let lingering = Lingering::new(connections);
-            let held: Vec<Place> = std::iter::from_fn(|| lingering.place()).collect();
+            let held: Vec<LingerSlot> = std::iter::from_fn(|| lingering.place()).collect();
             assert_eq!(held.len(), places, "of {connections}");
             drop(held);
             lingering.over().await;

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::call::{Answer, Body};
 use crate::coding::{Coding, encode};
-use crate::front::body::offload::Aside;
+use crate::front::body::offload::Offload;
 
 /// Below this the headers would outweigh the gain.
 const LEAST: usize = 1 << 10;
@@ -50,7 +50,7 @@ impl Wanted {
 
 /// Gives the answer the form that was asked for, where that can be had by `deadline` and is shorter. A stream stays as it
 /// is: it goes out as it comes.
-pub(in crate::front) async fn compress(answer: &mut Answer, wanted: Wanted, deadline: Instant, aside: &Aside) {
+pub(in crate::front) async fn compress(answer: &mut Answer, wanted: Wanted, deadline: Instant, offload: &Offload) {
     if wanted == Wanted::Nothing || !gains(answer) {
         return;
     }
@@ -60,7 +60,7 @@ pub(in crate::front) async fn compress(answer: &mut Answer, wanted: Wanted, dead
     let length = plain.len();
     let coded = match plain.len() {
         0..=BRIEF => encode(coding, &plain),
-        _ => Box::pin(aside.run(deadline, move |_| encode(coding, &plain))).await.flatten(),
+        _ => Box::pin(offload.run(deadline, move |_| encode(coding, &plain))).await.flatten(),
     };
     let Some(coded) = coded.filter(|coded| coded.len() < length) else { return };
     let headers = &mut answer.headers;
@@ -269,13 +269,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_headers_go_with_the_form() {
-        let lanes = std::sync::Arc::new(crate::admission::Lanes::new(1).unwrap());
-        let aside = Aside::new(lanes, 1);
+        let executor = std::sync::Arc::new(crate::admission::Executor::new(1).unwrap());
+        let offload = Offload::new(executor, 1);
         let deadline = Instant::now() + std::time::Duration::from_secs(60);
         let given = || answer(None, &[("etag", "\"v1\""), ("accept-ranges", "bytes"), ("vary", "origin")], 100_000);
         let formed = async |wanted, deadline| {
             let mut answer = given();
-            compress(&mut answer, wanted, deadline, &aside).await;
+            compress(&mut answer, wanted, deadline, &offload).await;
             answer
         };
         let coded = formed(Wanted::Coded(Coding::Gzip), deadline).await;

@@ -48,36 +48,36 @@ struct Definition<'a> {
 enum Step<'a> {
     Module(Module),
     Component(Rc<Definition<'a>>),
-    Captured(Kind, usize),
+    Captured(ItemKind, usize),
     /// A second index for an item of the same component.
-    Again(Kind, u32),
-    Import(Kind, &'a str),
+    Again(ItemKind, u32),
+    Import(ItemKind, &'a str),
     CoreInstance(u32),
-    Instance(u32, Vec<Named<'a>>),
-    Bundle(Vec<Named<'a>>),
-    Alias(Kind, u32, &'a str),
-    Export(Named<'a>),
+    Instance(u32, Vec<NamedItem<'a>>),
+    Bundle(Vec<NamedItem<'a>>),
+    Alias(ItemKind, u32, &'a str),
+    Export(NamedItem<'a>),
 }
 
 /// The kinds of items that instances can come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ItemKind {
     Module,
     Component,
     Instance,
 }
 
 /// A reference to an item under a name.
-struct Named<'a> {
+struct NamedItem<'a> {
     name: &'a str,
-    kind: Kind,
+    kind: ItemKind,
     index: u32,
 }
 
 /// The source of a captured item: the surrounding component's own, or one that it has captured itself.
 #[derive(Clone, Copy)]
 enum Capture {
-    Own(Kind, u32),
+    Own(ItemKind, u32),
     Captured(usize),
 }
 
@@ -119,7 +119,7 @@ impl Step<'_> {
     }
 }
 
-impl Kind {
+impl ItemKind {
     fn of(kind: ComponentExternalKind) -> Option<Self> {
         match kind {
             ComponentExternalKind::Module => Some(Self::Module),
@@ -131,24 +131,24 @@ impl Kind {
 }
 
 impl<'a> Space<'a> {
-    fn of(&mut self, kind: Kind) -> &mut Vec<Item<'a>> {
+    fn of(&mut self, kind: ItemKind) -> &mut Vec<Item<'a>> {
         match kind {
-            Kind::Module => &mut self.modules,
-            Kind::Component => &mut self.components,
-            Kind::Instance => &mut self.instances,
+            ItemKind::Module => &mut self.modules,
+            ItemKind::Component => &mut self.components,
+            ItemKind::Instance => &mut self.instances,
         }
     }
 
-    fn find(&self, kind: Kind, index: u32) -> Item<'a> {
+    fn find(&self, kind: ItemKind, index: u32) -> Item<'a> {
         let items = match kind {
-            Kind::Module => &self.modules,
-            Kind::Component => &self.components,
-            Kind::Instance => &self.instances,
+            ItemKind::Module => &self.modules,
+            ItemKind::Component => &self.components,
+            ItemKind::Instance => &self.instances,
         };
         items.get(index as usize).cloned().unwrap_or(Item::Unknown)
     }
 
-    fn bundle(&self, named: &[Named<'a>]) -> Exports<'a> {
+    fn bundle(&self, named: &[NamedItem<'a>]) -> Exports<'a> {
         named.iter().map(|item| (item.name, self.find(item.kind, item.index))).collect()
     }
 }
@@ -166,34 +166,34 @@ impl Totals {
         for step in &definition.steps {
             add(&mut self.steps, step.cost(), bounds::STEPS)?;
             let (kind, item) = match step {
-                Step::Module(module) => (Kind::Module, Item::Module(*module)),
+                Step::Module(module) => (ItemKind::Module, Item::Module(*module)),
                 Step::Component(inner) => {
                     let items = inner.captures.iter().map(|capture| match *capture {
                         Capture::Own(kind, index) => space.find(kind, index),
                         Capture::Captured(at) => captured.get(at).cloned().unwrap_or(Item::Unknown),
                     });
-                    (Kind::Component, Item::Component(Rc::clone(inner), items.collect()))
+                    (ItemKind::Component, Item::Component(Rc::clone(inner), items.collect()))
                 }
                 Step::Captured(kind, at) => (*kind, captured.get(*at).cloned().unwrap_or(Item::Unknown)),
                 Step::Again(kind, index) => (*kind, space.find(*kind, *index)),
                 Step::Import(kind, name) => (*kind, arguments.get(name).cloned().unwrap_or(Item::Unknown)),
                 Step::CoreInstance(module) => {
-                    self.core_instance(&space.find(Kind::Module, *module))?;
+                    self.core_instance(&space.find(ItemKind::Module, *module))?;
                     continue;
                 }
                 Step::Instance(component, arguments) => {
-                    let made = match space.find(Kind::Component, *component) {
+                    let made = match space.find(ItemKind::Component, *component) {
                         Item::Component(inner, captured) => {
                             let arguments = space.bundle(arguments);
                             Item::Instance(self.instantiate(&inner, &arguments, &captured)?.into())
                         }
                         _ => Item::Unknown,
                     };
-                    (Kind::Instance, made)
+                    (ItemKind::Instance, made)
                 }
-                Step::Bundle(named) => (Kind::Instance, Item::Instance(space.bundle(named).into())),
+                Step::Bundle(named) => (ItemKind::Instance, Item::Instance(space.bundle(named).into())),
                 Step::Alias(kind, instance, name) => {
-                    let found = match space.find(Kind::Instance, *instance) {
+                    let found = match space.find(ItemKind::Instance, *instance) {
                         Item::Instance(exports) => exports.get(name).cloned(),
                         _ => None,
                     };
@@ -292,7 +292,7 @@ fn see<'a>(open: &mut [Definition<'a>], payload: Payload<'a>) -> Result<(), Refu
         Payload::ComponentImportSection(section) => {
             for import in section {
                 let import = import?;
-                steps.extend(Kind::of(import.ty.kind()).map(|kind| Step::Import(kind, import.name.name)));
+                steps.extend(ItemKind::of(import.ty.kind()).map(|kind| Step::Import(kind, import.name.name)));
             }
         }
         Payload::ComponentExportSection(section) => {
@@ -306,12 +306,12 @@ fn see<'a>(open: &mut [Definition<'a>], payload: Payload<'a>) -> Result<(), Refu
             for alias in section {
                 match alias? {
                     ComponentAlias::InstanceExport { kind, instance_index, name } => {
-                        definition.steps.extend(Kind::of(kind).map(|kind| Step::Alias(kind, instance_index, name)));
+                        definition.steps.extend(ItemKind::of(kind).map(|kind| Step::Alias(kind, instance_index, name)));
                     }
                     ComponentAlias::Outer { kind, count, index } => {
                         let kind = match kind {
-                            ComponentOuterAliasKind::CoreModule => Kind::Module,
-                            ComponentOuterAliasKind::Component => Kind::Component,
+                            ComponentOuterAliasKind::CoreModule => ItemKind::Module,
+                            ComponentOuterAliasKind::Component => ItemKind::Component,
                             ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => continue,
                         };
                         let step = match count {
@@ -334,7 +334,7 @@ fn see<'a>(open: &mut [Definition<'a>], payload: Payload<'a>) -> Result<(), Refu
 fn capture(
     definition: &mut Definition<'_>,
     around: &mut [Definition<'_>],
-    kind: Kind,
+    kind: ItemKind,
     count: u32,
     index: u32,
 ) -> usize {
@@ -346,7 +346,7 @@ fn capture(
     definition.captures.len() - 1
 }
 
-fn named<'a>(items: impl IntoIterator<Item = (&'a str, ComponentExternalKind, u32)>) -> Vec<Named<'a>> {
+fn named<'a>(items: impl IntoIterator<Item = (&'a str, ComponentExternalKind, u32)>) -> Vec<NamedItem<'a>> {
     let items = items.into_iter();
-    items.filter_map(|(name, kind, index)| Some(Named { name, kind: Kind::of(kind)?, index })).collect()
+    items.filter_map(|(name, kind, index)| Some(NamedItem { name, kind: ItemKind::of(kind)?, index })).collect()
 }

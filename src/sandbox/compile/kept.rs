@@ -56,13 +56,13 @@ enum Kept {
 
 /// Where something is kept.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct CacheEntry {
     dir: PathBuf,
     code: PathBuf,
     mapped: Arc<Mapped>,
 }
 
-impl Place {
+impl CacheEntry {
     pub(super) fn new(cache: &Path, mapped: &Arc<Mapped>, engine: &Engine, metering: Metering, name: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);

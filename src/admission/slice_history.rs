@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// What is known of earlier pieces of work of the same kind: those that usually outlast their first slice had better not
 /// begin on a network thread. It takes several in a row to change the opinion, so that an exception does not.
 #[derive(Debug, Default)]
-pub struct Habit(AtomicU32);
+pub struct SliceHistory(AtomicU32);
 
 /// Points for one that outlasted its first slice; one that did not takes a single point away. So the opinion turns when
 /// about a third of the work is long, where moving it half-way would cost more than the short ones gain.
@@ -17,7 +17,7 @@ const TURN_SHORT: u32 = 4;
 /// Set beside the points while work is taken to be long.
 const IS_LONG: u32 = 1 << 31;
 
-impl Habit {
+impl SliceHistory {
     /// Whether the next piece had better begin in the background.
     pub(super) fn is_long(&self) -> bool {
         self.0.load(Ordering::Relaxed) & IS_LONG != 0
@@ -41,22 +41,22 @@ impl Habit {
 mod tests {
     use super::*;
 
-    fn note(habit: &Habit, outlasted: bool, times: usize) -> bool {
+    fn note(slice_history: &SliceHistory, outlasted: bool, times: usize) -> bool {
         for _ in 0..times {
-            habit.note(outlasted);
+            slice_history.note(outlasted);
         }
-        habit.is_long()
+        slice_history.is_long()
     }
 
     #[test]
     fn an_exception_changes_nothing_and_a_habit_does() {
-        let habit = Habit::default();
-        assert!(!note(&habit, true, 5), "five long ones could be chance");
-        assert!(note(&habit, true, 1));
-        assert!(note(&habit, true, 100));
-        assert!(note(&habit, false, 11), "eleven short ones could be chance");
-        assert!(!note(&habit, false, 1));
-        assert!(!note(&habit, true, 3), "it is as hard to turn again");
-        assert!(note(&habit, true, 1));
+        let slice_history = SliceHistory::default();
+        assert!(!note(&slice_history, true, 5), "five long ones could be chance");
+        assert!(note(&slice_history, true, 1));
+        assert!(note(&slice_history, true, 100));
+        assert!(note(&slice_history, false, 11), "eleven short ones could be chance");
+        assert!(!note(&slice_history, false, 1));
+        assert!(!note(&slice_history, true, 3), "it is as hard to turn again");
+        assert!(note(&slice_history, true, 1));
     }
 }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::habit::Habit;
+use super::slice_history::SliceHistory;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -20,11 +20,11 @@ const BACKGROUND_NICE: i32 = 10;
 pub struct Overdue;
 
 /// The background, and the way there.
-pub struct Lanes {
+pub struct Executor {
     background: Option<Runtime>,
 }
 
-impl Lanes {
+impl Executor {
     /// `threads` is how many guests compute at the same moment past their first slice.
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let background = Builder::new_multi_thread()
@@ -49,13 +49,13 @@ impl Lanes {
 
     /// Computes `work` until `deadline`. Dropping the returned future drops the work where it next steps aside.
     ///
-    /// Work of a kind whose `habit` it is to outlast its first slice begins in the background.
+    /// Work of a kind whose `slice_history` it is to outlast its first slice begins in the background.
     ///
     /// `now` is the present moment, which the caller has just looked at. The work comes in a box, since it may have to move
     /// to another thread after it has begun.
     pub async fn run<F>(
         &self,
-        habit: &Habit,
+        slice_history: &SliceHistory,
         now: Instant,
         deadline: Instant,
         mut work: Pin<Box<F>>,
@@ -67,10 +67,10 @@ impl Lanes {
         if now >= deadline {
             return Err(Overdue);
         }
-        let begins_here = !habit.is_long();
+        let begins_here = !slice_history.is_long();
         if begins_here {
             let output = first_slice(work.as_mut()).await;
-            habit.note(output.is_none());
+            slice_history.note(output.is_none());
             if let Some(output) = output {
                 return Ok(output);
             }
@@ -80,7 +80,7 @@ impl Lanes {
         match tokio::time::timeout_at(deadline.into(), &mut rest.0).await {
             Ok(Ok((output, slices))) => {
                 if !begins_here {
-                    habit.note(slices > 1);
+                    slice_history.note(slices > 1);
                 }
                 output
             }
@@ -93,7 +93,7 @@ impl Lanes {
     }
 }
 
-impl Drop for Lanes {
+impl Drop for Executor {
     fn drop(&mut self) {
         // Guests stop where they next step aside; nothing waits for them here.
         if let Some(runtime) = self.background.take() {
@@ -158,11 +158,14 @@ mod tests {
 
     #[tokio::test]
     async fn short_work_stays_and_long_work_moves() {
-        let (lanes, habit) = (Lanes::new(1).unwrap(), Habit::default());
+        let (executor, slice_history) = (Executor::new(1).unwrap(), SliceHistory::default());
         let here = thread_name();
-        assert_eq!(lanes.run(&habit, Instant::now(), in_a_while(), Box::pin(async { thread_name() })).await, Ok(here));
-        let moved = lanes.run(
-            &habit,
+        assert_eq!(
+            executor.run(&slice_history, Instant::now(), in_a_while(), Box::pin(async { thread_name() })).await,
+            Ok(here)
+        );
+        let moved = executor.run(
+            &slice_history,
             Instant::now(),
             in_a_while(),
             Box::pin(async {
@@ -175,8 +178,8 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_usually_outlasts_a_slice_begins_in_the_background_until_it_no_longer_does() {
-        let lanes = Lanes::new(1).unwrap();
-        let (habit, here) = (Habit::default(), thread_name());
+        let executor = Executor::new(1).unwrap();
+        let (slice_history, here) = (SliceHistory::default(), thread_name());
         // How many pieces begin here before one begins in the background, or the other way round.
         let until_it_begins = async |wanted: &str, is_long: bool| {
             for count in 0..100 {
@@ -187,7 +190,7 @@ mod tests {
                     }
                     began
                 });
-                let began = lanes.run(&habit, Instant::now(), in_a_while(), work).await.unwrap();
+                let began = executor.run(&slice_history, Instant::now(), in_a_while(), work).await.unwrap();
                 if began == wanted {
                     return Some(count);
                 }
@@ -202,9 +205,12 @@ mod tests {
 
     #[tokio::test]
     async fn overdue_work_never_begins() {
-        let (lanes, habit) = (Lanes::new(1).unwrap(), Habit::default());
+        let (executor, slice_history) = (Executor::new(1).unwrap(), SliceHistory::default());
         let now = Instant::now();
-        assert_eq!(lanes.run(&habit, now, now, Box::pin(async { unreachable!() })).await, Err::<(), _>(Overdue));
+        assert_eq!(
+            executor.run(&slice_history, now, now, Box::pin(async { unreachable!() })).await,
+            Err::<(), _>(Overdue)
+        );
     }
 
     /// Says when it is dropped.
@@ -218,12 +224,12 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_never_ends_is_dropped_at_its_deadline() {
-        let (lanes, habit) = (Lanes::new(1).unwrap(), Habit::default());
+        let (executor, slice_history) = (Executor::new(1).unwrap(), SliceHistory::default());
         let (sender, dropped) = tokio::sync::oneshot::channel();
         let polls = Arc::new(AtomicUsize::new(0));
         let (token, counter) = (Dropped(Some(sender)), Arc::clone(&polls));
-        let endless = lanes.run(
-            &habit,
+        let endless = executor.run(
+            &slice_history,
             Instant::now(),
             Instant::now() + Duration::from_millis(30),
             Box::pin(async move {
@@ -241,11 +247,11 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_dropped_when_its_caller_leaves() {
-        let (lanes, habit) = (Lanes::new(1).unwrap(), Habit::default());
+        let (executor, slice_history) = (Executor::new(1).unwrap(), SliceHistory::default());
         let (sender, dropped) = tokio::sync::oneshot::channel();
         let token = Dropped(Some(sender));
-        let mut call = Box::pin(lanes.run(
-            &habit,
+        let mut call = Box::pin(executor.run(
+            &slice_history,
             Instant::now(),
             in_a_while(),
             Box::pin(async move {
