@@ -11,6 +11,7 @@ mod crashes;
 mod deploy;
 mod effect;
 mod faults;
+mod grace;
 mod groups;
 mod guest;
 mod history;
