@@ -22,13 +22,20 @@ use super::head::Received;
 use crate::front::connection::Listening;
 use crate::front::date;
 use crate::front::drain::Drain;
+use crate::front::linger::SharedPlace;
 use crate::front::relayed::{Content, Relayed};
 use crate::front::reply::Reply;
 use crate::front::rules::Rules;
 
 /// Answers a request, and reads away what its client still sends after a refusal. A client that takes nothing of its answer
 /// is given up.
-pub(super) async fn answer(listening: &Listening, request: Received, mut respond: SendResponse<Bytes>, drain: &Drain) {
+pub(super) async fn answer(
+    listening: &Listening,
+    request: Received,
+    mut respond: SendResponse<Bytes>,
+    place: &SharedPlace,
+    drain: &Drain,
+) {
     let Received { arrival, is_head, coming } = request;
     let (input, leave) = coming.map(|Coming { input, leave }| (input, leave)).unzip();
     let mut leave: Option<Leave> = leave.flatten();
@@ -52,7 +59,7 @@ pub(super) async fn answer(listening: &Listening, request: Received, mut respond
     send(*reply, is_head, &mut respond, listening.limits.patience.write).await;
     if let Some(input) = input.filter(|input| !input.has_ended()) {
         let reading =
-            listening.lingering.discard(rules.accepted_bytes(), drain, |left, cx| input.poll_discard(left, cx));
+            listening.lingering.discard(place, rules.accepted_bytes(), drain, |left, cx| input.poll_discard(left, cx));
         // In a box, so that streams which end otherwise do not carry the room for it.
         Box::pin(reading).await;
     }
