@@ -56,7 +56,10 @@ pub(super) async fn answer(
         .await
     };
     let Some(reply) = reply else { return };
-    send(*reply, is_head, &mut respond, listening.limits.patience.write).await;
+    if !send(*reply, is_head, &mut respond, listening.limits.patience.write).await {
+        // The stream is reset by being dropped: there is no answer any more that a reset could destroy.
+        return;
+    }
     if let Some(input) = input.filter(|input| !input.has_ended()) {
         let reading =
             listening.lingering.discard(place, rules.accepted_bytes(), drain, |left, cx| input.poll_discard(left, cx));
@@ -65,21 +68,20 @@ pub(super) async fn answer(
     }
 }
 
-async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, patience: Duration) {
+/// Sends an answer; false if it did not go out whole.
+async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, patience: Duration) -> bool {
     let (head, content) = response(reply, is_head);
     let is_empty = match &content {
         Content::Whole(bytes) => bytes.is_empty(),
         Content::Coming(relayed) => relayed.is_end_stream(),
     };
-    let Ok(stream) = respond.send_response(head, is_empty) else { return };
+    let Ok(stream) = respond.send_response(head, is_empty) else { return false };
     if is_empty {
-        return;
+        return true;
     }
     let mut outlet = Outlet { stream, patience };
     match content {
-        Content::Whole(bytes) => {
-            outlet.send(bytes, true).await;
-        }
+        Content::Whole(bytes) => outlet.send(bytes, true).await,
         Content::Coming(relayed) => outlet.relay(*relayed).await,
     }
 }
@@ -157,8 +159,9 @@ impl Outlet {
         }
     }
 
-    /// Passes on an upstream's answer as it comes. The wait for the upstream does not count as a stall of the client.
-    async fn relay(&mut self, mut relayed: Relayed) {
+    /// Passes on an upstream's answer as it comes; false if not all of it has come and gone. The wait for the upstream does
+    /// not count as a stall of the client.
+    async fn relay(&mut self, mut relayed: Relayed) -> bool {
         loop {
             let next = poll_fn(|cx| match Pin::new(&mut relayed).poll_frame(cx) {
                 Poll::Ready(next) => Poll::Ready(Some(next)),
@@ -169,16 +172,19 @@ impl Outlet {
                     // Trailers go no further than here (RFC 9110 §6.5.1).
                     let Ok(piece) = frame.into_data() else { continue };
                     let is_last = relayed.is_end_stream() && !piece.is_empty();
-                    if !self.send(piece, is_last).await || is_last {
-                        return;
+                    if !self.send(piece, is_last).await {
+                        return false;
+                    }
+                    if is_last {
+                        return true;
                     }
                 }
-                Some(Some(Err(_))) => return self.stream.send_reset(Reason::INTERNAL_ERROR),
-                Some(None) => {
-                    let _ = self.stream.send_data(Bytes::new(), true);
-                    return;
+                Some(Some(Err(_))) => {
+                    self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    return false;
                 }
-                None => return,
+                Some(None) => return self.stream.send_data(Bytes::new(), true).is_ok(),
+                None => return false,
             }
         }
     }
