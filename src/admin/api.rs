@@ -35,7 +35,13 @@ const LONGEST_ACTOR: usize = 64;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(super) async fn handle(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Reply {
-    let mut reply = answer(admin, arrival, seat).await.unwrap_or_else(|problem| problem.reply());
+    finish(answer(admin, arrival, seat).await)
+}
+
+/// An outcome as it is sent, by whichever admin listener: nobody keeps it, and nobody takes it for anything but what it
+/// says it is.
+pub(super) fn finish(outcome: Result<Reply, Problem>) -> Reply {
+    let mut reply = outcome.unwrap_or_else(|problem| problem.reply());
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
