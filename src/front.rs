@@ -3,6 +3,7 @@
 //! `connection` takes sockets and `io_threads` serves them; `http1` and `http2` make an [`arrival`] of what comes over one
 //! and send the `reply`; `handle` is the line a request walks in between.
 
+mod accept;
 mod addresses;
 mod arrival;
 mod aside;
@@ -42,6 +43,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub(crate) use self::accept::not_accepted;
 use self::addresses::Addresses;
 pub(crate) use self::arrival::{Arrival, Ends};
 use self::aside::Aside;
