@@ -19,6 +19,7 @@ mod problem;
 mod query;
 mod scrapes;
 mod seats;
+mod undertaking;
 mod view;
 
 use std::net::SocketAddr;

@@ -32,6 +32,7 @@ pub(crate) use self::handle::ClientGone;
 use self::handle::Handler;
 pub(crate) use self::head::{HeadFault, of_a_head};
 pub use self::http1::Patience;
+pub(crate) use self::listen::accept::not_accepted;
 use self::listen::addresses::Addresses;
 pub use self::listen::connection::ConnectionLimits;
 use self::listen::connection::Listening;

@@ -11,6 +11,7 @@ mod crashes;
 mod deploy;
 mod effect;
 mod faults;
+mod grace;
 mod groups;
 mod guest;
 mod history;
@@ -51,7 +52,7 @@ pub use self::order::{Condition, Operator, Order};
 pub use self::replacements::Trouble;
 pub use self::service::{Looked, Phase, Service, State};
 pub use self::serving::{Account, Canary, Chosen, Serving};
-pub use self::startup::Startup;
+use self::startup::Startup;
 pub use self::tokens::TokenChange;
 pub use self::version::{NotAdmitted, Stopped, Ticket, Version};
 use crate::admission::Executor;
@@ -131,7 +132,7 @@ impl Registry {
                     Some(_) => {}
                     None => return watch.end(),
                 },
-                () = watch.tick() => {}
+                () = watch.tick(|| self.left()) => {}
             }
         }
     }
@@ -149,18 +150,29 @@ impl Registry {
         };
         tokio::task::block_in_place(|| failpoint::reach("start.brought_up"));
         service.come_up(&phase);
-        self.startup.done(service.name());
+        self.startup.ended(service.name());
         self.regroup();
     }
 
-    /// The progress of the host's start.
-    pub fn startup(&self) -> &Startup {
-        &self.startup
+    /// The progress of the host's start in words: `3 of 12 services done`.
+    pub fn progress(&self) -> String {
+        self.startup.progress(self.left())
+    }
+
+    /// The same for a service that is not done yet: `compiling; 3 of 12 services done`.
+    pub fn progress_of(&self, service: &str) -> String {
+        self.startup.progress_of(service, self.left())
     }
 
     /// Whether every service has been brought up, or has failed to be.
     pub fn is_settled(&self) -> bool {
-        self.services.load().values().all(|service| !matches!(service.state().phase, Phase::Starting))
+        self.left() == 0
+    }
+
+    /// Services that the host's start has not come to yet, nor anybody else.
+    fn left(&self) -> usize {
+        let services = self.services.load();
+        services.values().filter(|service| matches!(service.look().phase, Phase::Starting)).count()
     }
 
     pub fn find(&self, name: &str) -> Option<Arc<Service>> {

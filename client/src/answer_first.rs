@@ -6,24 +6,40 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(crate) struct AnswerFirst<S> {
     stream: S,
-    write_failed: bool,
+    writes: Writes,
+}
+
+/// Whether the writes to a connection still go anywhere; hyper does not know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Writes(Arc<AtomicBool>);
+
+impl Writes {
+    pub(crate) fn have_failed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<S> AnswerFirst<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, write_failed: false }
+        Self { stream, writes: Writes::default() }
+    }
+
+    pub(crate) fn writes(&self) -> Writes {
+        self.writes.clone()
     }
 
     /// The result of writing `bytes`, as hyper is to see it.
     fn wrote(&mut self, cx: &Context<'_>, bytes: usize, written: io::Result<usize>) -> io::Result<usize> {
         written.or_else(|_| {
-            self.write_failed = true;
+            self.writes.0.store(true, Ordering::Relaxed);
             // hyper has looked for an answer before it wrote, and must look again.
             cx.waker().wake_by_ref();
             Ok(bytes)
@@ -39,7 +55,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for AnswerFirst<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for AnswerFirst<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.write_failed {
+        if self.writes.have_failed() {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
@@ -52,7 +68,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for AnswerFirst<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let bytes = slices.iter().map(|slice| slice.len()).sum();
-        if self.write_failed {
+        if self.writes.have_failed() {
             return Poll::Ready(Ok(bytes));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
@@ -64,7 +80,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for AnswerFirst<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.write_failed {
+        if self.writes.have_failed() {
             return Poll::Ready(Ok(()));
         }
         // A buffered stream, such as TLS, fails here.

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::address::Address;
-use crate::answer_first::AnswerFirst;
+use crate::answer_first::{AnswerFirst, Writes};
 use crate::error::{Error, Fault};
 
 /// Shorter than the time after which servers and proxies on the way close what rests: a request sent on a connection that
@@ -51,6 +51,7 @@ struct Resting {
 /// thereby tells the server.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
+    writes: Writes,
     driver: AbortHandle,
 }
 
@@ -141,7 +142,7 @@ impl Pool {
         loop {
             let index = resting.iter().rposition(|resting| resting.address == *address)?;
             let found = resting.remove(index)?.connection;
-            if found.sender.is_ready() {
+            if found.is_ready() {
                 return Some(found);
             }
         }
@@ -162,11 +163,17 @@ impl Pool {
 
 impl Connection {
     async fn over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> io::Result<Self> {
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(AnswerFirst::new(stream))).await.map_err(io::Error::other)?;
+        let stream = AnswerFirst::new(stream);
+        let writes = stream.writes();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // How it ends shows in the request that is under way.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        Ok(Self { sender, driver })
+        Ok(Self { sender, writes, driver })
+    }
+
+    /// Whether it is good for another request: one whose writes are dropped answers none.
+    fn is_ready(&self) -> bool {
+        self.sender.is_ready() && !self.writes.have_failed()
     }
 }
 
@@ -182,9 +189,89 @@ impl Lent<'_> {
     /// After an answer that was read to its end.
     pub(crate) async fn give_back(mut self) {
         let ready = timeout(READY, self.connection.sender.ready()).await;
-        if matches!(ready, Ok(Ok(()))) {
+        if matches!(ready, Ok(Ok(()))) && self.connection.is_ready() {
             let resting = Resting { address: self.address, connection: self.connection, since: Instant::now() };
             self.pool.resting().push_back(resting);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body_util::BodyExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
+
+    use super::*;
+
+    /// Takes `left` bytes; writes fail after that, and reading goes on.
+    struct Failing {
+        stream: DuplexStream,
+        left: usize,
+    }
+
+    impl AsyncRead for Failing {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_read(cx, into)
+        }
+    }
+
+    impl AsyncWrite for Failing {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if self.left == 0 {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            let most = bytes.len().min(self.left);
+            let written = Pin::new(&mut self.stream).poll_write(cx, &bytes[..most]);
+            if let Poll::Ready(Ok(count)) = written {
+                self.left -= count;
+            }
+            written
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
+    }
+
+    /// How many connections rest after an answer that came when so many bytes of the request had been taken.
+    async fn resting_after(left: usize) -> usize {
+        let pool = Pool::new(1, Duration::from_secs(1));
+        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+        let mut lent = Lent {
+            pool: &pool,
+            address: Address::plain("a", 80).unwrap(),
+            connection: Connection::over(Failing { stream: ours, left }).await.unwrap(),
+            is_used: false,
+            _permit: pool.permits.acquire().await.unwrap(),
+        };
+        let mut request = Request::new(Full::new(Bytes::from_static(&[b'x'; 100])));
+        *request.method_mut() = http::Method::POST;
+        let server = tokio::spawn(async move {
+            theirs.read_exact(&mut [0; 10]).await.unwrap();
+            theirs.write_all(b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+            tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await.unwrap();
+        });
+        let answer = lent.send(request).await.ok().expect("an answer");
+        assert_eq!(answer.status(), 413);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "no");
+        lent.give_back().await;
+        let resting = pool.resting().len();
+        drop(pool);
+        server.await.unwrap();
+        resting
+    }
+
+    /// Another request over it would be written to nobody, and wait for an answer until its deadline.
+    #[tokio::test]
+    async fn a_connection_whose_writes_have_failed_does_not_rest() {
+        assert_eq!(resting_after(1 << 10).await, 1);
+        assert_eq!(resting_after(20).await, 0);
     }
 }

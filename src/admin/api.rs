@@ -16,11 +16,12 @@ use super::operations;
 use super::problem::Problem;
 use super::query::Query;
 use super::seats::Seat;
+use super::undertaking::undertake;
 use super::{Admin, Reply, conditions};
 use crate::auth::{self, Unauthorized};
 use crate::front::{Arrival, Content};
 use crate::incoming::Incoming;
-use crate::registry::{Condition, Operator, Order, Registry};
+use crate::registry::{Condition, Operator, Order};
 
 /// Bytes of a JSON body.
 const MAX_JSON: usize = 4 << 20;
@@ -35,7 +36,13 @@ const LONGEST_ACTOR: usize = 64;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(super) async fn handle(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Reply {
-    let mut reply = answer(admin, arrival, seat).await.unwrap_or_else(|problem| problem.reply());
+    finish(answer(admin, arrival, seat).await)
+}
+
+/// An outcome as it is sent, by whichever admin listener: nobody keeps it, and nobody takes it for anything but what it
+/// says it is.
+pub(super) fn finish(outcome: Result<Reply, Problem>) -> Reply {
+    let mut reply = outcome.unwrap_or_else(|problem| problem.reply());
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
@@ -65,35 +72,18 @@ async fn answer(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Result<Repl
     let service = captures.get("name").unwrap_or_default().to_owned();
     let (host, wanted) = (Arc::clone(&admin), order.clone());
     let asked = Asked { admin, headers, query, captures, body, order };
+    let work = (operation.run)(asked);
     let outcome = match wanted {
-        None => (operation.run)(asked).await,
+        None => work.await.map_err(|problem| host.with_nearest(&service, problem)),
         Some(order) => {
-            let work = (operation.run)(asked);
-            let (host, service) = (Arc::clone(&host), service.clone());
-            let task = tokio::spawn(async move {
-                let outcome = work.await;
-                if let Err(problem) = &outcome {
-                    let service = problem.service().unwrap_or(&service);
-                    note_refusal(&host.registry, &order, service, problem).await;
-                }
-                outcome
-            });
-            task.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
+            let done = undertake(host, order, service, work).await;
+            done.unwrap_or_else(|error| Err(Problem::internal(&error)))
         }
     };
-    let outcome = outcome.map_err(|problem| host.with_nearest(&service, problem));
     if cfg!(debug_assertions) {
         operation.check(&outcome);
     }
     outcome
-}
-
-/// Puts a change that was refused into the log and the audit log, with the reason.
-pub(super) async fn note_refusal(registry: &Registry, order: &Order, service: &str, problem: &Problem) {
-    let (action, code, reason) = (order.action, problem.kind().code, problem.reason());
-    let actor = order.by.name.as_deref();
-    tracing::warn!(service, action, code, actor, reason, "a change was refused");
-    registry.note(order.refused(service, code, &reason)).await;
 }
 
 /// Who asks for a change, and on what condition.

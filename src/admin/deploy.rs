@@ -11,8 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::api::{json_reply, note_refusal, parse};
+use super::api::{json_reply, parse};
 use super::problem::Problem;
+use super::undertaking::undertake;
 use super::view::{Deployed, service_file};
 use super::{Admin, Reply, conditions};
 use crate::config::ServiceFile;
@@ -177,17 +178,13 @@ impl Deploy {
         let name = self.name().to_owned();
         let (mut sender, body) = Channel::new(MAX_LINES);
         let (reports, mut told) = mpsc::channel(MAX_LINES);
-        let work = tokio::spawn(async move {
+        let (host, wanted) = (Arc::clone(&admin), order.clone());
+        let work = undertake(host, wanted, name, async move {
             let tell = move |report: Report| {
                 // Progress is a courtesy: a reader too slow for it still gets the end.
                 let _ = reports.try_send(report);
             };
-            let outcome = self.carry_out(&admin, &order, &tell).await;
-            let outcome = outcome.map_err(|problem| admin.with_nearest(&name, problem));
-            if let Err(problem) = &outcome {
-                note_refusal(&admin.registry, &order, &name, problem).await;
-            }
-            outcome
+            self.carry_out(&admin, &order, &tell).await
         });
         tokio::spawn(async move {
             while let Some(report) = told.recv().await {

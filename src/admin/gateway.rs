@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Reply;
-use super::api::{json_reply, text_reply};
+use super::api::{finish, json_reply, text_reply};
 use super::listener::{self, Answers};
 use super::metrics;
 use super::operations::TEXT;
@@ -32,9 +31,7 @@ pub struct GatewayAdmin {
 
 impl Answers for GatewayAdmin {
     async fn answer(self: Arc<Self>, arrival: Arrival, _: &Seat) -> Reply {
-        let mut reply = self.find(arrival).await.unwrap_or_else(|problem| problem.reply());
-        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        reply
+        finish(self.find(arrival).await)
     }
 }
 

@@ -2,7 +2,6 @@
 //! listener.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
@@ -14,10 +13,7 @@ use tokio::task::JoinSet;
 use super::Reply;
 use super::seats::{MOST_CONNECTIONS, Seat, Seats};
 use crate::front::http1::{Connection, Outgoing, Service};
-use crate::front::{Arrival, ClientGone, Content, Drain, Ends, Lingering, Patience, Rules};
-
-/// Pause after a failed accept, for example when all descriptors are in use: an immediate retry would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use crate::front::{Arrival, ClientGone, Content, Drain, Ends, Lingering, Patience, Rules, not_accepted};
 
 /// Answers the requests of operators.
 pub(super) trait Answers: Send + Sync + 'static {
@@ -53,10 +49,7 @@ pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut e
                 let task = sessions.spawn(session.serve(stream, ends, drain.clone()));
                 seats.take(peer.ip(), seat, task);
             }
-            Err(error) => {
-                tracing::warn!(%error, "no admin connection could be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            Err(error) => not_accepted("admin", &error).await,
         }
     }
 }

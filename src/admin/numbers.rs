@@ -40,7 +40,7 @@ impl Admin {
     pub(super) fn progress(&self) -> String {
         match self.registry.is_settled() {
             true => "the upstreams of the gateway are being checked".to_owned(),
-            false => self.registry.startup().progress(),
+            false => self.registry.progress(),
         }
     }
 

@@ -281,7 +281,7 @@ impl Admin {
     fn message(&self, state: &State, seen: &[InstanceSeen]) -> String {
         let serving = match &state.phase {
             Phase::Failed(reason) => return reason.clone(),
-            Phase::Starting => return self.registry.startup().progress_of(&state.record.name),
+            Phase::Starting => return self.registry.progress_of(&state.record.name),
             Phase::Stopped => return String::new(),
             Phase::Running(serving) => serving,
         };

@@ -7,6 +7,7 @@ use ureq::http::Method;
 
 use super::client::AdminArgs;
 use super::failure::{Exit, Failure};
+use super::interrupt::UnderWay;
 use super::screen::Screen;
 use super::services::{path, read};
 use crate::config::ServiceName;
@@ -51,6 +52,8 @@ pub(super) struct Mirror {
 pub(super) fn mirror(args: &MirrorArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let client = args.admin.client()?;
     let place = format!("{}/mirror", path(&args.name));
+    let is_change = args.target.is_some() || args.off;
+    let _under_way = is_change.then(|| UnderWay::say("the change of the mirror", args.name.as_str(), screen));
     let answer = match &args.target {
         Some(target) => {
             let body = json!({ "target": target.as_str(), "ratio": args.ratio });

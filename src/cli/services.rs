@@ -208,6 +208,7 @@ pub(super) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Result<Exit, Fai
             Some(true) => {}
         }
     }
+    let _under_way = UnderWay::say("the deletion", name.as_str(), screen);
     let answer = client.delete(&path(name))?;
     settled(name, &answer, screen)
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::client::AdminArgs;
 use super::failure::{Exit, Failure};
+use super::interrupt::UnderWay;
 use super::screen::Screen;
 use super::services::{path, read};
 use crate::config::{ServiceName, Token};
@@ -56,7 +57,10 @@ pub(super) fn token(args: &TokenArgs, screen: &mut Screen) -> Result<Exit, Failu
         (None, false, false) => None,
     };
     let answer = match change {
-        Some(change) => client.post_json(&format!("{}/token", path(&args.name)), &change)?,
+        Some(change) => {
+            let _under_way = UnderWay::say("the change of the token", args.name.as_str(), screen);
+            client.post_json(&format!("{}/token", path(&args.name)), &change)?
+        }
         None => {
             let service = client.get(&path(&args.name))?;
             json!({"name": service["name"], "token": service["token"], "previous_token": service["previous_token"]})

@@ -33,8 +33,10 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("processor_path", Location)
         .required()
         .means("The processor: a file, a directory, an archive or an http(s) URL; relative to the service file."),
-    Key::later("processor_entry", Entry)
-        .means("Which file is the processor where `processor_path` is a directory or an archive."),
+    Key::used("processor_entry", Entry).means(
+        "Which file is the processor where `processor_path` is a directory or an archive. The command line picks it; the \
+         host gets that file alone.",
+    ),
     Key::used("processor_envs", Variables)
         .default("[]", "a guest sees nothing of the host's environment")
         .means("Environment variables of the processor: a list of `{\"name\": …, \"value\": …}`."),

@@ -240,6 +240,7 @@ fn eas_keys_without_meaning_are_listed_and_so_are_those_without_effect_yet() {
             "scheduling.spread": {"policy": "host"}
         },
         "warm_up_data_path": "w.bin", "metadata.rpc.batching": false, "sandbox.allow_hosts": [],
+        "processor_entry": "a.wasm",
         "runtime.enable_crash_block": false,
         "networking": {"gateway": "gw-1", "gateway_policy.rate_limit": {"enable": true, "limit": 5}},
     })));

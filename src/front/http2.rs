@@ -36,6 +36,7 @@ use super::arrival::Ends;
 use super::http1::Patience;
 use super::listen::connection::Listening;
 use super::listen::drain::Drain;
+use super::listen::linger::SharedSlot;
 use super::listen::unread::has_unread;
 
 /// Requests at once on one connection; a browser or a proxy uses a hundred.
@@ -160,6 +161,7 @@ pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: 
     };
     let streams = Streams::new(listening.limits);
     let mut reader = Reader::new(ends);
+    let place = Arc::new(SharedSlot::default());
     let mut unanswered = pin!(unanswered_ping(connection.ping_pong()));
     let mut last = pin!(async {
         tokio::select! {
@@ -191,10 +193,10 @@ pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: 
             News::Request(request, respond) => {
                 let open = streams.begin();
                 let request = reader.read(request);
-                let (listening, drain) = (Arc::clone(listening), drain.clone());
+                let (listening, place, drain) = (Arc::clone(listening), Arc::clone(&place), drain.clone());
                 tokio::spawn(async move {
                     let _open = open;
-                    stream::answer(&listening, request, respond, &drain).await;
+                    stream::answer(&listening, request, respond, &place, &drain).await;
                 });
             }
             News::Last => {

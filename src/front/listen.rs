@@ -1,5 +1,6 @@
 //! The listener of callers: its sockets, the threads that serve them, and how a connection ends.
 
+pub(in crate::front) mod accept;
 pub(in crate::front) mod addresses;
 pub(in crate::front) mod connection;
 pub(in crate::front) mod drain;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::faults::{Faults, Interrupted, Loss};
+use super::faults::{AtWork, Faults, Loss};
 use super::instance::Supplies;
 use super::version::Stopped;
 use super::worker::Worker;
@@ -50,32 +50,23 @@ impl Batches {
         // Each caller is answered at its own deadline; the guest goes on until the last.
         let deadline = batch.members.iter().map(|member| member.deadline).max().unwrap_or(began);
         let work = Box::pin(together(place, calls, began));
-        let mut interrupted = Interrupted::new(metrics, &self.faults, first, began);
+        let at_work = AtWork::begin(&self.faults, first, began, deadline);
         let outcome = tokio::select! {
             biased;
             outcome = executor.run(&self.slice_history, began, deadline, work) => outcome,
-            () = batch.abandoned() => {
-                if Instant::now() >= deadline {
-                    interrupted.loss = Some(Loss::DEADLINE_EXCEEDED);
-                }
-                return;
-            }
+            () = batch.abandoned() => return,
         };
-        interrupted.loss = match &outcome {
-            Err(Overdue) => Some(Loss::DEADLINE_EXCEEDED),
-            Ok(Err(error)) => {
-                interrupted.never_began(error);
-                None
-            }
-            Ok(Ok((run, ..))) => run.failed().map(Loss::of),
+        let outcome = match outcome {
+            Err(Overdue) => Err(Stopped::Overdue),
+            Ok(done) => done.map_err(Stopped::NoGuest),
         };
         // Counted before anybody is told.
-        drop(interrupted);
+        at_work.end(outcome.as_ref().map(|(run, ..)| run.failed().map(Loss::of)));
         let members = batch.members;
         match outcome {
-            Err(Overdue) => members.into_iter().for_each(|member| member.fail(Unanswered::Overdue)),
-            Ok(Err(error)) => members.into_iter().for_each(|member| member.answer(no_guest(&error))),
-            Ok(Ok((run, worn, place))) => self.hand_out(run, worn, place, members).await,
+            Err(Stopped::NoGuest(error)) => members.into_iter().for_each(|member| member.answer(no_guest(&error))),
+            Err(_) => members.into_iter().for_each(|member| member.fail(Unanswered::Overdue)),
+            Ok((run, worn, place)) => self.hand_out(run, worn, place, members).await,
         }
     }
 
@@ -156,27 +147,17 @@ impl Batches {
             let run = place.start().guest().await?.run(call, now).await;
             Ok::<_, InitializeError>((run, place))
         });
-        let Supplies { executor, metrics, .. } = &self.supplies;
-        let mut interrupted = Interrupted::new(metrics, &self.faults, member.call.request_id, now);
+        let at_work = AtWork::begin(&self.faults, member.call.request_id, now, deadline);
         let outcome = tokio::select! {
             biased;
-            outcome = executor.run(&self.slice_history, now, deadline, work) => outcome,
+            outcome = self.supplies.executor.run(&self.slice_history, now, deadline, work) => outcome,
             () = member.gone() => return None,
         };
         let outcome = match outcome {
             Err(Overdue) => Err(Stopped::Overdue),
-            Ok(Err(error)) => Err(Stopped::NoGuest(error)),
-            Ok(Ok(done)) => Ok(done),
+            Ok(done) => done.map_err(Stopped::NoGuest),
         };
-        interrupted.loss = match &outcome {
-            Err(Stopped::NoGuest(error)) => {
-                interrupted.never_began(error);
-                None
-            }
-            Err(_) => Some(Loss::DEADLINE_EXCEEDED),
-            Ok((run, _)) if run.left_the_guest_whole() => None,
-            Ok((run, _)) => run.result.as_ref().err().map(|failed| Loss::of(failed)),
-        };
+        at_work.end(outcome.as_ref().map(|(run, _)| Loss::of_run(run)));
         Some(outcome)
     }
 }

@@ -72,11 +72,12 @@ fn have_the_same_files(old: &Record, new: &Record) -> bool {
         && old.warm_up == new.warm_up
 }
 
-/// The order of the files does not matter.
+/// The order of the files does not matter. An empty file and an empty directory of one name differ in nothing but in
+/// what they are.
 fn is_the_same_model(old: &[ModelFile], new: &[ModelFile]) -> bool {
     let sorted = |files: &[ModelFile]| {
-        let mut files: Vec<_> = files.iter().map(|file| (file.path.clone(), file.sha256.clone())).collect();
-        files.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut files = files.to_vec();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
         files
     };
     old.len() == new.len() && sorted(old) == sorted(new)
@@ -140,6 +141,11 @@ mod tests {
         assert_eq!(to(&other), Effect::NewVersion);
         let fewer = Record { model: old.model[..1].to_vec(), ..old.clone() };
         assert_eq!(to(&fewer), Effect::NewVersion);
+        let mut hollow = old.clone();
+        hollow.model[0] = ModelFile { size: 0, ..hollow.model[0].clone() };
+        let mut folder = hollow.clone();
+        folder.model[0].directory = true;
+        assert_eq!(Effect::of(&hollow, &folder), Effect::NewVersion, "a guest sees a directory where a file was");
         assert_eq!(to(&Record { warm_up: Some(digest("ef")), ..old.clone() }), Effect::NewVersion);
     }
 }

@@ -5,11 +5,13 @@
 //! the guest was between two slices, and is dropped there.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use super::grace::Grace;
+use super::version::Stopped;
 use crate::call::RequestId;
-use crate::sandbox::{Failed, InitializeError};
+use crate::sandbox::{Failed, InitializeError, Run};
 use crate::telemetry::ServiceMetrics;
 
 /// The loss of a guest, or the failure to make one.
@@ -24,16 +26,18 @@ pub struct LastFault {
     pub request_id: RequestId,
 }
 
-/// The last fault of one instance, if there has been one.
+/// The losses of one instance: all are counted, and the last is kept.
 pub(super) struct Faults {
     service: String,
     version: u64,
+    metrics: Arc<ServiceMetrics>,
+    grace: Arc<Grace>,
     last: Mutex<Option<LastFault>>,
 }
 
 impl Faults {
-    pub(super) fn of(service: String, version: u64) -> Self {
-        Self { service, version, last: Mutex::default() }
+    pub(super) fn of(service: String, version: u64, metrics: Arc<ServiceMetrics>, grace: Arc<Grace>) -> Self {
+        Self { service, version, metrics, grace, last: Mutex::default() }
     }
 
     pub(super) fn last(&self) -> Option<LastFault> {
@@ -64,14 +68,13 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    pub(super) const CLIENT_CLOSED: Self =
-        Self::new("client_closed", Cow::Borrowed("the client closed the connection"));
-    pub(super) const DEADLINE_EXCEEDED: Self = Self {
+    const CLIENT_CLOSED: Self = Self::new("client_closed", Cow::Borrowed("the client closed the connection"));
+    const DEADLINE_EXCEEDED: Self = Self {
         kind: "deadline_exceeded",
         error: Cow::Borrowed("the request was not answered in time (metadata.rpc.keepalive)"),
         is_the_hosts: true,
     };
-    pub(super) const GRACE_OVER: Self = Self {
+    const GRACE_OVER: Self = Self {
         kind: "grace_over",
         error: Cow::Borrowed("another version took over, and the grace of this one is over"),
         is_the_hosts: true,
@@ -85,45 +88,130 @@ impl Loss {
         Self::new(failed.fault.kind(), failed.fault.to_string().into())
     }
 
+    /// The loss with which a call ended, if the guest is not whole any more.
+    pub(super) fn of_run(run: &Run) -> Option<Self> {
+        if run.left_the_guest_whole() {
+            return None;
+        }
+        run.result.as_ref().err().map(|failed| Self::of(failed))
+    }
+
     /// No guest could be made for the request.
-    pub(super) fn initialize(error: &InitializeError) -> Self {
+    fn initialize(error: &InitializeError) -> Self {
         Self::new("initialize", error.to_string().into())
     }
-}
 
-/// Counts and records the loss of a call's guest, also if the call's future is dropped.
-pub(super) struct Interrupted<'a> {
-    pub(super) metrics: &'a ServiceMetrics,
-    pub(super) faults: &'a Faults,
-    /// The request that is being answered, or the first of a batch.
-    pub(super) request_id: RequestId,
-    began: Instant,
-    /// `None` if the guest is intact, or its loss has been recorded elsewhere.
-    pub(super) loss: Option<Loss>,
-}
-
-impl<'a> Interrupted<'a> {
-    /// Begins a call. If its future is dropped, the client has left.
-    pub(super) fn new(metrics: &'a ServiceMetrics, faults: &'a Faults, request_id: RequestId, began: Instant) -> Self {
-        Self { metrics, faults, request_id, began, loss: Some(Loss::CLIENT_CLOSED) }
-    }
-
-    /// Records that no guest could be made, so none was lost.
-    pub(super) fn never_began(&mut self, error: &InitializeError) {
-        self.loss = None;
-        self.metrics.initialize_failed();
-        self.faults.note(self.request_id, Loss::initialize(error));
-    }
-}
-
-impl Drop for Interrupted<'_> {
-    fn drop(&mut self) {
-        if let Some(loss) = self.loss.take() {
-            self.metrics.restarted(loss.kind);
-            if loss.is_the_hosts {
-                self.faults.log(self.request_id, &loss, self.began);
-            }
-            self.faults.note(self.request_id, loss);
+    /// Nobody waits for the answer any more.
+    fn abandoned(is_overdue: bool, is_grace_over: bool) -> Self {
+        match (is_overdue, is_grace_over) {
+            (true, _) => Self::DEADLINE_EXCEEDED,
+            (false, true) => Self::GRACE_OVER,
+            (false, false) => Self::CLIENT_CLOSED,
         }
+    }
+}
+
+/// A guest at work on a call or on a batch. However that ends, its loss is counted and recorded, also if the future of
+/// the work is dropped.
+pub(super) struct AtWork<'a> {
+    faults: &'a Faults,
+    /// The request that is being answered, or the first of a batch.
+    request_id: RequestId,
+    began: Instant,
+    /// The last moment at which anybody waits for the answer.
+    deadline: Instant,
+    has_ended: bool,
+}
+
+impl<'a> AtWork<'a> {
+    pub(super) fn begin(faults: &'a Faults, request_id: RequestId, began: Instant, deadline: Instant) -> Self {
+        Self { faults, request_id, began, deadline, has_ended: false }
+    }
+
+    /// The work has an outcome: the guest is intact, or lost to a fault of its own, or was stopped, or could not be made.
+    pub(super) fn end(mut self, outcome: Result<Option<Loss>, &Stopped>) {
+        self.has_ended = true;
+        match outcome {
+            Ok(None) | Err(Stopped::NoWorker) => {}
+            Ok(Some(loss)) => self.lose(loss),
+            Err(Stopped::Overdue) => self.lose(Loss::DEADLINE_EXCEEDED),
+            Err(Stopped::Retired) => self.lose(Loss::GRACE_OVER),
+            Err(Stopped::NoGuest(error)) => {
+                self.faults.metrics.initialize_failed();
+                self.faults.note(self.request_id, Loss::initialize(error));
+            }
+        }
+    }
+
+    fn lose(&self, loss: Loss) {
+        self.faults.metrics.restarted(loss.kind);
+        if loss.is_the_hosts {
+            self.faults.log(self.request_id, &loss, self.began);
+        }
+        self.faults.note(self.request_id, loss);
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.lose(Loss::abandoned(Instant::now() >= self.deadline, self.faults.grace.is_over()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::ServiceFile;
+
+    fn faults(grace: u64) -> Faults {
+        let file = json!({
+            "name": "a", "processor_path": "a.wasm", "token": "t",
+            "metadata": {"rpc.keepalive": 20_000, "eas.termination_grace_period": grace},
+        });
+        let grace = Arc::new(Grace::of(ServiceFile::from_value(&file).unwrap().spec()));
+        Faults::of("a".into(), 1, Arc::default(), grace)
+    }
+
+    /// The kind of the loss when the future of work with this deadline is dropped.
+    fn abandoned(faults: &Faults, deadline: Instant) -> &'static str {
+        drop(AtWork::begin(faults, RequestId::generate(), Instant::now(), deadline));
+        faults.last().unwrap().kind
+    }
+
+    /// A request of a batch is answered at its deadline by whoever is woken first: the work itself, or the wait for it,
+    /// which then leaves.
+    #[tokio::test(start_paused = true)]
+    async fn work_that_nobody_waits_for_was_given_up_by_the_deadline_the_grace_or_the_client() {
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        let faults = faults(1);
+        assert_eq!(abandoned(&faults, later), "client_closed");
+        assert_eq!(abandoned(&faults, now), "deadline_exceeded");
+        faults.grace.begin();
+        assert_eq!(faults.grace.within(Box::pin(std::future::pending::<()>())).await, None);
+        assert_eq!(abandoned(&faults, later), "grace_over");
+        assert_eq!(abandoned(&faults, now), "deadline_exceeded");
+    }
+
+    #[test]
+    fn an_outcome_is_recorded_as_what_it_is() {
+        let faults = faults(0);
+        let later = Instant::now() + Duration::from_secs(60);
+        let end = |outcome: Result<Option<Loss>, &Stopped>| {
+            AtWork::begin(&faults, RequestId::generate(), Instant::now(), later).end(outcome);
+            faults.last().map(|fault| fault.kind)
+        };
+        assert_eq!(end(Ok(None)), None);
+        assert_eq!(end(Err(&Stopped::NoWorker)), None);
+        assert_eq!(end(Err(&Stopped::Overdue)), Some("deadline_exceeded"));
+        assert_eq!(end(Err(&Stopped::Retired)), Some("grace_over"));
+        let no_guest = Stopped::NoGuest(InitializeError::Host("out of luck".into()));
+        assert_eq!(end(Err(&no_guest)), Some("initialize"));
+        assert_eq!(end(Ok(Some(Loss::CLIENT_CLOSED))), Some("client_closed"));
     }
 }

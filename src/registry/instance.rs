@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
-
-use tokio::sync::watch;
+use std::time::{Instant, SystemTime};
 
 use super::batches::{Batches, Outcome};
 use super::crashes::{Crash, Crashes};
 use super::faults::{Faults, LastFault};
+use super::grace::Grace;
 use super::guest::make;
 use super::replacements::{LastTrouble, Replacements, Trouble};
 use super::worker::Worker;
@@ -44,9 +43,8 @@ pub(super) struct Instance {
     pub(super) faults: Arc<Faults>,
     /// No guest is made any more for those that fail.
     retired: Arc<AtomicBool>,
-    grace: Duration,
-    /// Tells calls that the grace is over; `None` where their deadlines come first anyway.
-    cut: Option<watch::Sender<bool>>,
+    /// Of the calls that are under way when no new ones come any more.
+    pub(super) grace: Arc<Grace>,
     started: SystemTime,
     /// Where its guests are, made or promised.
     _room: Room,
@@ -102,7 +100,9 @@ impl Instance {
         // Requests wait for a batch, and batches for a worker: the next one, and those that lost theirs half-way.
         let max_queue = if rpc.batching.is_some() { rpc.worker_threads + 1 } else { rpc.max_queue_size };
         let admission = Admission::new(guests, max_queue, Box::new(replacements));
-        let faults = Arc::new(Faults::of(spec.name().as_str().to_owned(), *version));
+        let grace = Arc::new(Grace::of(spec));
+        let name = spec.name().as_str().to_owned();
+        let faults = Arc::new(Faults::of(name, *version, Arc::clone(metrics), Arc::clone(&grace)));
         let batcher = rpc.batching.map(|batching| {
             let limits = BatchLimits {
                 max_size: batching.max_size,
@@ -114,9 +114,7 @@ impl Instance {
             let batches = Batches { supplies, admission: workers, slice_history, faults };
             Batcher::new(limits, Arc::clone(&admission), batches)
         });
-        let grace = spec.termination_grace();
         let crashes = Arc::default();
-        let cut = (grace < spec.rpc().keepalive).then(|| watch::Sender::new(false));
         Ok(Arc::new(Self {
             admission,
             batcher,
@@ -125,7 +123,6 @@ impl Instance {
             faults,
             retired,
             grace,
-            cut,
             started: SystemTime::now(),
             _room: room,
         }))
@@ -183,32 +180,9 @@ impl Instance {
         }
     }
 
-    /// Does `work`, unless the instance's grace is over before it is done: then the work is dropped and there is nothing.
-    pub(super) async fn within_grace<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
-        let Some(cut) = &self.cut else { return Some(work.await) };
-        let mut cut = cut.subscribe();
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            _ = cut.wait_for(|cut| *cut) => None,
-        }
-    }
-
     /// No new request comes here any more. Those under way have the service's termination grace to end in.
-    pub(super) fn retire(self: &Arc<Self>) {
-        if self.cut.is_none() {
-            return;
-        }
-        let (grace, instance) = (self.grace, Arc::downgrade(self));
-        tokio::spawn(async move {
-            tokio::time::sleep(grace).await;
-            // Whoever is still at work holds it.
-            if let Some(instance) = instance.upgrade()
-                && let Some(cut) = &instance.cut
-            {
-                cut.send_replace(true);
-            }
-        });
+    pub(super) fn retire(&self) {
+        self.grace.begin();
     }
 }
 

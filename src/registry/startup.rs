@@ -1,4 +1,4 @@
-//! The start of the host: counts the services that are done, and keeps the current step of each of the others.
+//! The start of the host: how far it is, and the current step of each service that is being brought up.
 //!
 //! With the machine code of all processors on disk, the start is quick. Without it, as in a copy of a data directory
 //! that lacks `compiled/`, every processor is compiled again, one after the other. The log, `desc` and `/readyz` show
@@ -19,13 +19,13 @@ const NAMED: usize = 5;
 
 /// The progress of a host's start.
 #[derive(Default)]
-pub struct Startup(Mutex<State>);
+pub(super) struct Startup(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// Services that the host had to bring up. Those that are left are counted by their phase, because an operator may
+    /// stop, start or delete one before its turn.
     total: usize,
-    /// Services that were brought up, or have failed.
-    done: usize,
     /// The current step of each service that is being brought up.
     steps: BTreeMap<Box<str>, Step>,
 }
@@ -49,22 +49,20 @@ impl Startup {
         }
     }
 
-    pub(super) fn done(&self, service: &str) {
-        let mut state = self.state();
-        state.steps.remove(service);
-        state.done += 1;
+    pub(super) fn ended(&self, service: &str) {
+        self.state().steps.remove(service);
     }
 
-    /// The progress in words: `3 of 12 services done`.
-    pub fn progress(&self) -> String {
-        let state = self.state();
-        format!("{} of {} services done", state.done, state.total)
+    /// The progress in words while so many services are `left`: `3 of 12 services done`.
+    pub(super) fn progress(&self, left: usize) -> String {
+        let total = self.state().total;
+        format!("{} of {total} services done", total.saturating_sub(left))
     }
 
     /// The same for a service that is not done yet: `compiling; 3 of 12 services done`.
-    pub fn progress_of(&self, service: &str) -> String {
+    pub(super) fn progress_of(&self, service: &str, left: usize) -> String {
         let step = self.state().steps.get(service).copied();
-        format!("{}; {}", step.map_or("waiting for its turn", doing), self.progress())
+        format!("{}; {}", step.map_or("waiting for its turn", doing), self.progress(left))
     }
 
     pub(super) fn watch(&self) -> Watch<'_> {
@@ -81,10 +79,12 @@ impl Startup {
 }
 
 impl Watch<'_> {
-    /// Waits until the next log line is due, and writes it.
-    pub(super) async fn tick(&mut self) {
+    /// Waits until the next log line is due, and writes it; `left` tells how many services are left then.
+    pub(super) async fn tick(&mut self, left: impl Fn() -> usize) {
         self.ticks.tick().await;
-        let State { total, done, ref steps } = *self.startup.state();
+        let left = left();
+        let State { total, ref steps } = *self.startup.state();
+        let done = total.saturating_sub(left);
         let under_way: Vec<String> =
             steps.iter().take(NAMED).map(|(service, step)| format!("{} {service}", doing(*step))).collect();
         let more = steps.len().saturating_sub(NAMED);
@@ -119,15 +119,15 @@ mod tests {
     #[test]
     fn whoever_waits_is_told_for_what() {
         let startup = Startup::of(3);
-        assert_eq!(startup.progress_of("b"), "waiting for its turn; 0 of 3 services done");
+        assert_eq!(startup.progress_of("b", 3), "waiting for its turn; 0 of 3 services done");
         startup.hear("a", &Report::Begun(Step::Compile));
         startup.hear("b", &Report::Begun(Step::Compile));
         startup.hear("b", &Report::Notice("no snapshot".into()));
-        startup.done("a");
-        assert_eq!(startup.progress_of("b"), "compiling; 1 of 3 services done");
+        startup.ended("a");
+        assert_eq!(startup.progress_of("a", 2), "waiting for its turn; 1 of 3 services done");
+        assert_eq!(startup.progress_of("b", 2), "compiling; 1 of 3 services done");
         startup.hear("b", &Report::Begun(Step::Initialize));
-        assert_eq!(startup.progress_of("b"), "initialising; 1 of 3 services done");
-        startup.done("b");
-        assert_eq!(startup.progress(), "2 of 3 services done");
+        assert_eq!(startup.progress_of("b", 2), "initialising; 1 of 3 services done");
+        assert_eq!(startup.progress(0), "3 of 3 services done");
     }
 }

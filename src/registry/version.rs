@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::faults::{Interrupted, Loss};
+use super::faults::{AtWork, Loss};
 use super::image::Ready;
 use super::instance::{Held, Instance, InstanceStatus, Supplies};
 use super::worker::Worker;
@@ -188,7 +188,7 @@ impl Version {
             return Ok(Ticket { held, instance: index });
         }
         // In a box, so that calls which need not wait do not carry the room for it.
-        match instance.within_grace(Box::pin(instance.admit(deadline))).await {
+        match instance.grace.within(Box::pin(instance.admit(deadline))).await {
             Some(Ok(held)) => Ok(Ticket { held, instance: index }),
             Some(Err(Rejected::QueueFull)) => Err(NotAdmitted::QueueFull),
             Some(Err(Rejected::Overdue)) => Err(NotAdmitted::Overdue),
@@ -208,7 +208,7 @@ impl Version {
             Held::Worker(place) => self.run_by_itself(instance, place, call, began).await,
             Held::Seat(seat) => {
                 let deadline = call.deadline;
-                match instance.within_grace(Box::pin(seat.answer(call, deadline))).await {
+                match instance.grace.within(Box::pin(seat.answer(call, deadline))).await {
                     None => Err(Stopped::Retired),
                     Some(Ok(outcome)) => outcome,
                     Some(Err(Unanswered::Overdue)) => Err(Stopped::Overdue),
@@ -228,32 +228,22 @@ impl Version {
         call: Arc<Call>,
         began: Instant,
     ) -> Result<Run, Stopped> {
-        let Supplies { metrics, .. } = &self.supplies;
         let request_id = call.request_id;
-        let mut interrupted = Interrupted::new(metrics, &instance.faults, request_id, began);
+        let at_work = AtWork::begin(&instance.faults, request_id, began, call.deadline);
         let outcome = self.compute(instance, place, call, began).await.map(|(run, worn)| {
             if let Some(worn) = worn {
-                metrics.recycled(worn.name());
+                self.supplies.metrics.recycled(worn.name());
             }
             run
         });
-        interrupted.loss = match &outcome {
-            Err(Stopped::Overdue) => Some(Loss::DEADLINE_EXCEEDED),
-            Err(Stopped::Retired) => Some(Loss::GRACE_OVER),
-            Err(Stopped::NoWorker) => None,
-            Err(Stopped::NoGuest(error)) => {
-                interrupted.never_began(error);
-                None
-            }
-            Ok(run) if run.left_the_guest_whole() => None,
+        at_work.end(match &outcome {
             // The guest is not replaced, so its loss is recorded and not counted as a restart.
             Ok(Run { result: Err(failed), .. }) if self.blocks(&failed.fault) => {
                 instance.faults.note(request_id, Loss::of(failed));
-                None
+                Ok(None)
             }
-            Ok(run) => run.result.as_ref().err().map(|failed| Loss::of(failed)),
-        };
-        drop(interrupted);
+            outcome => outcome.as_ref().map(Loss::of_run),
+        });
         outcome
     }
 
@@ -291,7 +281,7 @@ impl Version {
             Ok((run, worn))
         });
         let executor = &self.supplies.executor;
-        match instance.within_grace(pin!(executor.run(&self.slice_history, began, deadline, work))).await {
+        match instance.grace.within(pin!(executor.run(&self.slice_history, began, deadline, work))).await {
             None => Err(Stopped::Retired),
             Some(Err(Overdue)) => Err(Stopped::Overdue),
             Some(Ok(outcome)) => outcome,

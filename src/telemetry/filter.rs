@@ -1,7 +1,7 @@
 //! The choice of log lines by target and level: `BULKHEAD_LOG`.
 //!
 //! A level without a target applies to Bulkhead's own targets. Libraries log warnings and errors only, unless they are
-//! named: their other lines are for their developers.
+//! named, each by itself or all as `library`: their other lines are for their developers.
 
 use std::str::FromStr;
 
@@ -55,15 +55,19 @@ impl Filter {
     /// counts.
     fn parse(text: &str) -> Result<Self, String> {
         let mut own = LevelFilter::INFO;
+        let mut library = None;
         let mut named: Vec<(&str, LevelFilter)> = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             match part.split_once('=') {
                 None => own = level(part)?,
                 Some(("", _)) => return Err(format!("{part:?} names no target; expected TARGET=LEVEL")),
-                Some((target, wanted)) => named.push((known(target.trim())?, level(wanted)?)),
+                Some((target, wanted)) => match known(target.trim())? {
+                    LIBRARY => library = Some(level(wanted)?),
+                    target => named.push((target, level(wanted)?)),
+                },
             }
         }
-        let libraries = own.min(LevelFilter::WARN);
+        let libraries = library.unwrap_or_else(|| own.min(LevelFilter::WARN));
         let is_ours = |target: &str| OURS.iter().any(|ours| target.starts_with(ours));
         let of_libraries = named.iter().filter(|(target, _)| !is_ours(target)).map(|(_, level)| *level);
         let of_libraries = of_libraries.fold(libraries, LevelFilter::max);
@@ -94,14 +98,14 @@ impl Filter {
 fn known(target: &str) -> Result<&str, String> {
     let head = target.split("::").next().unwrap_or_default();
     let is_library = LIBRARIES.iter().any(|library| head == *library || head.starts_with(&format!("{library}_")));
-    if OURS.contains(&head) || head == LIBRARY || is_library {
+    if OURS.contains(&head) || target == LIBRARY || is_library {
         return Ok(target);
     }
     let all = OURS.into_iter().chain([LIBRARY]).chain(LIBRARIES);
     let nearest = all.min_by_key(|known| strsim::damerau_levenshtein(head, known)).unwrap_or_default();
     Err(format!(
         "no line has the target {target:?}; the nearest is {nearest:?}. Known are {}, parts of them such as \
-         bulkhead::registry, and the libraries {}",
+         bulkhead::registry, and the libraries {}, or {LIBRARY} for all of them",
         OURS.join(", "),
         LIBRARIES.join(", ")
     ))
@@ -150,6 +154,14 @@ mod tests {
         let named = filter("wasmtime=debug");
         assert!(named.wants("wasmtime::runtime", Level::DEBUG) && !named.wants("hyper", Level::INFO));
         assert_eq!(named.of_libraries(), LevelFilter::DEBUG);
+        for (text, all) in [("library=off", LevelFilter::OFF), ("warn,library=debug", LevelFilter::DEBUG)] {
+            assert_eq!(filter(text).of_libraries(), all, "{text}");
+            assert_eq!(filter(text).wants("hyper::proto", Level::WARN), all == LevelFilter::DEBUG, "{text}");
+            assert_eq!(filter(text).wants("hyper::proto", Level::DEBUG), all == LevelFilter::DEBUG, "{text}");
+        }
+        let one = filter("library=off,wasmtime=info");
+        assert!(one.wants("wasmtime::runtime", Level::INFO) && !one.wants("hyper", Level::ERROR));
+        assert_eq!(one.of_libraries(), LevelFilter::INFO, "what it is the filter for has the target of all libraries");
         assert_eq!(filter("off").of_libraries(), LevelFilter::OFF);
         assert_eq!(filter("error").of_libraries(), LevelFilter::ERROR);
     }
@@ -161,6 +173,7 @@ mod tests {
             ("requests=off", "requests", "request"),
             ("wasmtine::runtime=debug", "wasmtine::runtime", "wasmtime"),
             ("bulkheads::registry=debug", "bulkheads::registry", "bulkhead"),
+            ("library::hyper=debug", "library::hyper", "library"),
         ] {
             let why = Filter::parse(text).err().unwrap();
             assert!(why.contains(&format!("{asked:?}; the nearest is {nearest:?}")), "{why}");

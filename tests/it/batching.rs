@@ -202,6 +202,30 @@ fn a_batch_of_which_nobody_has_time_left_is_stopped() {
     assert_eq!(losses(&host, "deadline_exceeded"), 1);
 }
 
+/// Nobody waits for its answers any more then, which used to look as if all clients had left.
+#[test]
+fn a_batch_whose_grace_is_over_is_stopped_for_that_reason() {
+    let host = TestHost::start();
+    let rpc = json!({"batching": true, "max_batch_size": 2, "max_batch_timeout": 50_000, "worker_threads": 1,
+        "keepalive": 60_000});
+    let service =
+        host.deploy("svc", "faults", json!({"metadata": {"rpc": rpc, "eas": {"termination_grace_period": 0}}}));
+    let mut clients =
+        [send(&host, &service, "first", &json!({"do": "loop"})), send(&host, &service, "second", &batch())];
+    wait_until(&host, BUSY, 1);
+    let body = json!({"spec": {"metadata": {"rpc": {"worker_threads": 2}}}}).to_string();
+    assert_eq!(host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes()).status, 200);
+    for client in &mut clients {
+        client.read("POST").assert_problem(503, "draining");
+    }
+    assert_eq!(losses(&host, "grace_over"), 1);
+    assert_eq!(restarts(&host, "client_closed"), 0);
+    host.wait_for("the log to say so", || {
+        let log = host.log();
+        log.lines().any(|line| line.contains("the guest was stopped") && line.contains("fault=grace_over"))
+    });
+}
+
 #[test]
 fn who_leaves_while_waiting_is_taken_out_and_the_rest_is_one_batch() {
     let host = TestHost::start();

@@ -1,6 +1,8 @@
 //! The command line against a real host.
 
 use std::fs;
+use std::io::{self, Read};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -388,6 +390,35 @@ fn ctrl_c_says_that_the_deploy_goes_on() {
     drop(fs::OpenOptions::new().write(true).open(&fifo).unwrap());
     host.wait_for("the service", || host.call_admin("GET", "/api/v1/services/mine", b"").status == 200);
     assert_eq!(ok(Some(&host), &["invoke", "mine", "-d", "it is there"]), "it is there");
+}
+
+/// Whoever interrupts a change does not know otherwise whether it was made.
+#[test]
+fn ctrl_c_says_of_every_change_that_it_goes_on() {
+    // A server that takes requests and does not answer.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    for (args, what) in [
+        (&["stop", "svc"][..], "the stop"),
+        (&["delete", "svc", "-y"], "the deletion"),
+        (&["token", "svc", "--rotate"], "the change of the token"),
+        (&["token", "svc", "--retire"], "the change of the token"),
+        (&["mirror", "svc", "--target", "other"], "the change of the mirror"),
+        (&["mirror", "svc", "--off"], "the change of the mirror"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
+        command.args(args).args(["--admin", &url, "--admin-token", "t"]);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        // The first connection only shows that somebody listens.
+        let asks = |connection: &io::Result<TcpStream>| connection.as_ref().unwrap().read(&mut [0]).unwrap() > 0;
+        let _connection = server.incoming().find(asks);
+        let pid = rustix::process::Pid::from_raw(i32::try_from(command.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let output = command.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{args:?}: {}", said(&output));
+        let expected = format!("interrupted; {what} goes on: `bulkhead desc svc` shows it");
+        assert!(said(&output).contains(&expected), "{args:?}: {}", said(&output));
+    }
 }
 
 /// `test` and `invoke` have the same exit codes, so that a pipeline needs only one table.

@@ -93,6 +93,41 @@ fn a_level_that_is_none_is_refused_at_the_start() {
     assert!(said.contains("\"quiet\" is no level") && said.contains("TARGET=LEVEL"), "{said}");
 }
 
+/// Our own mistake is a refusal like any other: somebody will want to know what became of the change.
+#[test]
+fn a_change_that_panics_is_in_the_log_and_in_the_audit_log() {
+    let host = TestHost::start_with(&[], "restart.ready=panic;deploy.initialized=panic@3");
+    host.deploy("svc", "faults", json!({}));
+    host.call_admin("POST", "/api/v1/services/svc/restart", b"").assert_problem(500, "internal");
+    let steps = [("accept", "application/x-ndjson")];
+    let body = json!({"spec": {"metadata": {"rpc": {"worker_threads": 2}}}}).to_string();
+    let told = host.ask_admin("PUT", "/api/v1/services/svc", &steps, body.as_bytes()).text();
+    assert!(told.contains("\"failed\"") && told.contains("\"internal\""), "{told}");
+
+    let entries = host.call_admin("GET", "/api/v1/audit?limit=2", b"").json()["entries"].clone();
+    let told: Vec<_> = entries.as_array().unwrap().iter().map(|entry| (&entry["action"], &entry["outcome"])).collect();
+    assert_eq!(told, [(&json!("modify"), &json!("internal")), (&json!("restart"), &json!("internal"))], "{entries}");
+    host.wait_for("both to be in the log", || {
+        let log = host.log();
+        let refused = |line: &&str| line.contains("a change was refused") && line.contains("code=internal");
+        log.lines().filter(refused).count() == 2
+    });
+}
+
+/// A name that is not understood is told with the nearest one, and is put down as it was told.
+#[test]
+fn a_refusal_is_put_down_as_its_client_reads_it_with_steps_and_without() {
+    let host = TestHost::start();
+    host.deploy("scorer", "echo", json!({}));
+    let steps = [("accept", "application/x-ndjson")];
+    host.ask_admin("PUT", "/api/v1/services/scorr", &steps, b"{\"spec\": {}}");
+    host.ask_admin("PUT", "/api/v1/services/scorr", &[], b"{\"spec\": {}}").assert_problem(404, "service_not_found");
+    let entries = host.call_admin("GET", "/api/v1/audit?limit=2", b"").json()["entries"].clone();
+    let reason = |index: usize| entries[index]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason(0).contains("there is no service \"scorr\""), "{entries}");
+    assert_eq!(reason(0), reason(1), "{entries}");
+}
+
 /// A deploy that failed in the night is looked for in the log first, by whoever did not make it.
 #[test]
 fn a_refused_change_is_in_the_log_and_in_the_audit_log_with_its_reason() {

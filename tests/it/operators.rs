@@ -107,6 +107,18 @@ fn what_is_no_request_is_refused_on_every_admin_listener() {
     }
 }
 
+#[test]
+fn what_any_admin_listener_answers_is_not_kept_and_is_what_it_says_it_is() {
+    let (host, gateway) = (TestHost::start(), gateway());
+    for path in ["/healthz", "/metrics", "/nothing"] {
+        for admin in [&host, &gateway] {
+            let answer = admin.get_admin(path);
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        }
+    }
+}
+
 /// A refused upload is not waited for, and the refusal is not lost behind it.
 #[test]
 fn an_upload_is_read_when_it_is_wanted() {

@@ -73,3 +73,20 @@ fn a_host_with_little_address_space_says_how_many_guests_it_holds() {
         assert_eq!(host.client().post(&service, b"it works").body, b"it works");
     }
 }
+
+/// Such a service never had its turn, and used to be missing among those that are done.
+#[test]
+fn a_service_that_is_stopped_before_its_turn_is_done() {
+    let host = TestHost::start();
+    host.deploy("first", "echo", json!({}));
+    host.deploy("second", "echo", json!({}));
+    let dir = host.end_and_keep();
+    let fifo = dir.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let host = TestHost::start_coming_up(dir, &format!("start=hold:{}", fifo.display()));
+    assert_eq!(host.get_admin("/readyz").text(), "not_ready: 0 of 2 services done\n");
+    assert_eq!(host.call_admin("POST", "/api/v1/services/first/stop", b"").status, 200);
+    assert_eq!(host.get_admin("/readyz").text(), "not_ready: 1 of 2 services done\n");
+    drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+    host.wait_until_ready();
+}

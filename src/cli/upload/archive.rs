@@ -171,10 +171,7 @@ impl Unpacking<'_> {
             return Ok(());
         }
         let to = path.below(self.target);
-        fs::create_dir_all(&to).map_err(|cause| match cause.kind() {
-            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => ArchiveError::Twice(path.to_string()),
-            _ => ArchiveError::Disk(to, cause),
-        })
+        fs::create_dir_all(&to).map_err(|cause| clash_or_disk(&path, &to, cause))
     }
 
     fn file(&mut self, name: &str, size: u64, content: &mut impl Read) -> Result<(), ArchiveError> {
@@ -196,15 +193,10 @@ impl Unpacking<'_> {
 
     fn write(&mut self, path: &RelativePath, content: &mut impl Read) -> Result<u64, ArchiveError> {
         let to = path.below(self.target);
-        let disk = |cause| ArchiveError::Disk(to.clone(), cause);
         let folder = to.parent().unwrap_or(self.target);
-        let clash_or_disk = |cause: io::Error| match cause.kind() {
-            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => ArchiveError::Clash(path.to_string()),
-            _ => disk(cause),
-        };
-        fs::create_dir_all(folder).map_err(clash_or_disk)?;
+        fs::create_dir_all(folder).map_err(|cause| clash_or_disk(path, &to, cause))?;
         // `create_new`: on a file system that ignores case, `a` must not overwrite `A`.
-        let mut file = File::create_new(&to).map_err(clash_or_disk)?;
+        let mut file = File::create_new(&to).map_err(|cause| clash_or_disk(path, &to, cause))?;
         let mut buffer = vec![0; 64 * 1024];
         let mut written = 0;
         loop {
@@ -214,8 +206,16 @@ impl Unpacking<'_> {
             }
             written += count as u64;
             self.budget.bytes(count as u64).map_err(ArchiveError::TooMuch)?;
-            io::Write::write_all(&mut file, &buffer[..count]).map_err(disk)?;
+            io::Write::write_all(&mut file, &buffer[..count]).map_err(|cause| ArchiveError::Disk(to.clone(), cause))?;
         }
+    }
+}
+
+/// Why an entry cannot be made at its place.
+fn clash_or_disk(path: &RelativePath, to: &Path, cause: io::Error) -> ArchiveError {
+    match cause.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => ArchiveError::Clash(path.to_string()),
+        _ => ArchiveError::Disk(to.to_owned(), cause),
     }
 }
 

@@ -223,7 +223,8 @@ impl Tree {
         }
     }
 
-    /// Where a model is one file, that file is its entry unless the service file says otherwise.
+    /// Where a model is one file, that file is its entry unless the service file says otherwise. It may be a directory,
+    /// also one that holds nothing: the processor finds that as well.
     fn model_entry(&self, entry: Option<&str>) -> Result<Option<String>> {
         let Some(entry) = entry else {
             return match self.files.as_slice() {
@@ -233,8 +234,8 @@ impl Tree {
         };
         let wanted = RelativePath::parse(entry).map_err(|bad| anyhow!("model_entry: {bad}"))?;
         let inside = format!("{wanted}/");
-        let there = |file: &RelativePath| *file == wanted || file.as_str().starts_with(&inside);
-        if !self.files.iter().any(there) {
+        let there = |path: &RelativePath| *path == wanted || path.as_str().starts_with(&inside);
+        if !self.files.iter().chain(&self.empty).any(there) {
             bail!("model_entry: no `{wanted}` in it, but {}", list(&self.files));
         }
         Ok(Some(wanted.to_string()))

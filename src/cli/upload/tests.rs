@@ -163,6 +163,10 @@ fn a_lone_model_file_is_its_own_entry() {
     assert_eq!(entry("model", None).unwrap().as_deref(), Some("x/only.bin"));
     assert_eq!(entry("many", None).unwrap(), None);
     assert_eq!(entry("many", Some("./b")).unwrap().as_deref(), Some("b"));
+    for directory in ["x", "cache", "cache/inner"] {
+        fs::create_dir_all(base.path().join("model/cache/inner")).unwrap();
+        assert_eq!(entry("model", Some(directory)).unwrap().as_deref(), Some(directory), "the server takes it as well");
+    }
     let wrong = entry("many", Some("c")).unwrap_err();
     assert!(wrong.contains("model_path") && wrong.contains("no `c`") && wrong.contains("`a`, `b`"), "{wrong}");
 }

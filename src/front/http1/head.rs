@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{EXPECT, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use httparse::Header;
 
@@ -133,6 +133,10 @@ impl Head {
             seen.note(header, is_old)?;
             headers.append(name(header)?, value(head, header)?);
         }
+        if is_old {
+            // It says nothing there (RFC 9110 §10.1.1), and nobody after this is to wait for what it asks.
+            headers.remove(EXPECT);
+        }
         seen.check_host(is_old)?;
         judge_size(head.len(), headers.len(), seen.via)?;
         Ok(Self {
@@ -196,7 +200,6 @@ impl<'a> Seen<'a> {
                 Ok(())
             }
             4 if name.eq_ignore_ascii_case("host") => self.note_host(value),
-            // HTTP/1.0 has no expectations: there the header says nothing.
             6 if name.eq_ignore_ascii_case("expect") && !old => {
                 self.expects_leave |= judge_expectation(value)? == Expectation::Continue;
                 Ok(())

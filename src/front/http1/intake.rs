@@ -172,6 +172,13 @@ impl Intake {
         self.hang_up = None;
     }
 
+    /// Takes the leave back, because the head of the answer is about to be written. What is left of one that is already
+    /// on its way must be written before that.
+    pub(super) fn withdraw_leave(&mut self) -> &'static [u8] {
+        let left = std::mem::take(&mut self.leave);
+        if left.len() == LEAVE.len() { &[] } else { left }
+    }
+
     /// Says that the body may come, once somebody wants it.
     fn poll_give_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream: &TcpStream = self.stream.as_ref();
@@ -299,5 +306,27 @@ impl Arriving for BodyReader {
     fn poll_append(mut self: Pin<&mut Self>, cx: &mut Context<'_>, whole: &mut BytesMut) -> Poll<Result<bool, Broken>> {
         let more = ready!(self.poll(|intake| intake.poll_append(cx, whole)));
         Poll::Ready(more.unwrap_or(Ok(false)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leave_is_withdrawn_but_for_the_rest_of_one_that_is_on_its_way() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let shared = Shared::new(stream.into_split().0, b"");
+        for (on_its_way, left) in [(0, 0), (7, LEAVE.len() - 7), (LEAVE.len(), 0)] {
+            let _body = shared.begin(BodyLength::Exactly(3), true);
+            let mut intake = shared.lock();
+            assert_eq!(intake.leave, LEAVE);
+            intake.leave = &LEAVE[on_its_way..];
+            assert_eq!(intake.withdraw_leave(), &LEAVE[LEAVE.len() - left..], "{on_its_way}");
+            assert!(intake.leave.is_empty());
+        }
     }
 }

@@ -90,6 +90,9 @@ impl Outlet {
         }
         self.unsent.clear();
         self.unsent.shrink_to(KEPT_ROOM);
+        // An upstream may answer at last without having given leave, and the body may be waited for all the same. Nothing
+        // can be said of that any more.
+        self.unsent.extend_from_slice(intake.lock().withdraw_leave());
         write_head(&mut self.unsent, &reply, terms, self.promised, delimited);
         match reply.into_content() {
             _ if delimited == Delimited::Nothing => self.flush(Bytes::new()).await?,

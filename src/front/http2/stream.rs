@@ -22,6 +22,7 @@ use super::body::{Coming, Leave};
 use super::head::Received;
 use crate::front::listen::connection::Listening;
 use crate::front::listen::drain::Drain;
+use crate::front::listen::linger::SharedSlot;
 use crate::front::reply::Reply;
 use crate::front::reply::content::Content;
 use crate::front::reply::date;
@@ -30,7 +31,13 @@ use crate::outcome::Streamed;
 
 /// Answers a request, and reads away what its client still sends after a refusal. A client that takes nothing of its answer
 /// is given up.
-pub(super) async fn answer(listening: &Listening, request: Received, mut respond: SendResponse<Bytes>, drain: &Drain) {
+pub(super) async fn answer(
+    listening: &Listening,
+    request: Received,
+    mut respond: SendResponse<Bytes>,
+    place: &SharedSlot,
+    drain: &Drain,
+) {
     let Received { arrival, is_head, coming } = request;
     let (input, leave) = coming.map(|Coming { input, leave }| (input, leave)).unzip();
     let mut leave: Option<Leave> = leave.flatten();
@@ -51,30 +58,32 @@ pub(super) async fn answer(listening: &Listening, request: Received, mut respond
         .await
     };
     let Some(reply) = reply else { return };
-    send(*reply, is_head, &mut respond, listening.limits.patience.write).await;
+    if !send(*reply, is_head, &mut respond, listening.limits.patience.write).await {
+        // The stream is reset by being dropped: there is no answer any more that a reset could destroy.
+        return;
+    }
     if let Some(input) = input.filter(|input| !input.has_ended()) {
         let reading =
-            listening.lingering.discard(rules.accepted_bytes(), drain, |left, cx| input.poll_discard(left, cx));
+            listening.lingering.discard(place, rules.accepted_bytes(), drain, |left, cx| input.poll_discard(left, cx));
         // In a box, so that streams which end otherwise do not carry the room for it.
         Box::pin(reading).await;
     }
 }
 
-async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, patience: Duration) {
+/// Sends an answer; false if it did not go out whole.
+async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, patience: Duration) -> bool {
     let (head, content) = response(reply, is_head);
     let is_empty = match &content {
         Content::Whole(bytes) => bytes.is_empty(),
         Content::Stream(stream) => stream.is_end_stream(),
     };
-    let Ok(stream) = respond.send_response(head, is_empty) else { return };
+    let Ok(stream) = respond.send_response(head, is_empty) else { return false };
     if is_empty {
-        return;
+        return true;
     }
     let mut outlet = Outlet { stream, patience };
     match content {
-        Content::Whole(bytes) => {
-            outlet.send(bytes, true).await;
-        }
+        Content::Whole(bytes) => outlet.send(bytes, true).await,
         Content::Stream(stream) => outlet.pass_on(*stream).await,
     }
 }
@@ -152,8 +161,9 @@ impl Outlet {
         }
     }
 
-    /// Passes on an answer as it comes. The wait for its next piece does not count as a stall of the client.
-    async fn pass_on(&mut self, mut stream: Streamed) {
+    /// Passes on an answer as it comes; false if not all of it has come and gone. The wait for its next piece does not count
+    /// as a stall of the client.
+    async fn pass_on(&mut self, mut stream: Streamed) -> bool {
         loop {
             let next = poll_fn(|cx| match Pin::new(&mut stream).poll_frame(cx) {
                 Poll::Ready(next) => Poll::Ready(Some(next)),
@@ -164,20 +174,21 @@ impl Outlet {
                     // Trailers go no further than here (RFC 9110 §6.5.1).
                     let Ok(piece) = frame.into_data() else { continue };
                     let is_last = stream.is_end_stream() && !piece.is_empty();
-                    if !self.send(piece, is_last).await || is_last {
-                        return;
+                    if !self.send(piece, is_last).await {
+                        return false;
+                    }
+                    if is_last {
+                        return true;
                     }
                 }
                 Some(Some(Err(_))) => {
                     // A reset throws away what the connection has not written yet.
                     yield_now().await;
-                    return self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    return false;
                 }
-                Some(None) => {
-                    let _ = self.stream.send_data(Bytes::new(), true);
-                    return;
-                }
-                None => return,
+                Some(None) => return self.stream.send_data(Bytes::new(), true).is_ok(),
+                None => return false,
             }
         }
     }

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::accept::not_accepted;
 use super::addresses::Addresses;
 use super::drain::Drain;
 use super::io_threads::IoThreads;
@@ -23,9 +24,6 @@ use crate::front::arrival::Ends;
 use crate::front::handle::Handler;
 use crate::front::http1::{Connection, Patience};
 use crate::front::http2;
-
-/// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Time that the drain waits for free places for connections which the listener has not accepted yet. Idle connections
 /// end within that time and free theirs.
@@ -105,7 +103,7 @@ impl Listening {
             };
             match accepted {
                 Ok(accepted) => self.begin(accepted, place, &host),
-                Err(error) => not_accepted(&error).await,
+                Err(error) => not_accepted("data", &error).await,
             }
         }
         self.empty_backlog(listener, &places, &host).await;
@@ -141,7 +139,7 @@ impl Listening {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    not_accepted(&error).await;
+                    not_accepted("data", &error).await;
                     continue;
                 }
             };
@@ -234,18 +232,6 @@ fn turn_away(stream: TcpStream, why: Why, lingering: &Lingering, host: &Host) {
 fn nonblocking(stream: std::net::TcpStream) -> io::Result<TcpStream> {
     stream.set_nonblocking(true)?;
     TcpStream::from_std(stream)
-}
-
-/// Logs a failed accept, and pauses where an immediate retry would spin.
-async fn not_accepted(error: &io::Error) {
-    tracing::warn!(%error, "no connection could be accepted");
-    if !is_the_clients_doing(error) {
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
-}
-
-fn is_the_clients_doing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
 #[cfg(test)]

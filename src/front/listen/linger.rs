@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -61,6 +61,11 @@ pub(in crate::front) struct LingerSlot(
     #[expect(dead_code, reason = "it is held, and given back by drop")] OwnedSemaphorePermit,
 );
 
+/// The place of a connection with many streams, which those of its streams share that are read away: otherwise a few
+/// connections could take the places of all.
+#[derive(Default)]
+pub(in crate::front) struct SharedSlot(Mutex<Weak<LingerSlot>>);
+
 impl Lingering {
     /// The places for a listener with at most `connections`.
     pub(crate) fn new(connections: usize) -> Self {
@@ -74,26 +79,35 @@ impl Lingering {
         Arc::clone(&self.places).try_acquire_owned().ok().map(LingerSlot)
     }
 
+    /// The place of a stream's connection: the one that it has, or a new one. `None` while all places are taken.
+    fn place_of(&self, connection: &SharedSlot) -> Option<Arc<LingerSlot>> {
+        let mut held = connection.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = held.upgrade() {
+            return Some(place);
+        }
+        let place = Arc::new(self.place()?);
+        *held = Arc::downgrade(&place);
+        Some(place)
+    }
+
     /// Reads away from a connection whose sending side is closed. `accepted` is the largest body that the service of
     /// the last request takes: a client that sends twice as much still sees the answer.
     pub(in crate::front) async fn read_away(&self, stream: &TcpStream, accepted: usize, drain: &Drain) {
-        self.discard(accepted, drain, |left, cx| poll_discard(stream, left, cx)).await;
+        let place = self.place();
+        Bounds::with(place.as_ref(), accepted).read_away(stream, drain).await;
     }
 
-    /// Reads away with `poll`, which takes what has come off the bytes that are left, and is ready at the end of the input
-    /// or when none are left.
+    /// Reads away from one stream of a connection with `poll`, which takes what has come off the bytes that are left, and
+    /// is ready at the end of the input or when none are left.
     pub(in crate::front) async fn discard(
         &self,
+        connection: &SharedSlot,
         accepted: usize,
         drain: &Drain,
         poll: impl FnMut(&mut u64, &mut Context<'_>) -> Poll<()>,
     ) {
-        let place = self.place();
-        let bounds = match place {
-            Some(_) => Bounds { bytes: FULL.bytes.max(2 * accepted as u64), ..FULL },
-            None => SHORT,
-        };
-        bounds.discard(drain, poll).await;
+        let place = self.place_of(connection);
+        Bounds::with(place.as_deref(), accepted).discard(drain, poll).await;
     }
 
     /// Waits until every place has been given back.
@@ -103,6 +117,13 @@ impl Lingering {
 }
 
 impl Bounds {
+    fn with(place: Option<&LingerSlot>, accepted: usize) -> Self {
+        match place {
+            Some(_) => Self { bytes: FULL.bytes.max(2 * accepted as u64), ..FULL },
+            None => SHORT,
+        }
+    }
+
     async fn read_away(self, stream: &TcpStream, drain: &Drain) {
         self.discard(drain, |left, cx| poll_discard(stream, left, cx)).await;
     }
@@ -281,6 +302,22 @@ mod tests {
             lingering.over().await;
             assert!(lingering.place().is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn the_streams_of_a_connection_share_its_place_until_the_last_is_done() {
+        let lingering = Lingering::new(8);
+        let (busy, other, third) = (SharedSlot::default(), SharedSlot::default(), SharedSlot::default());
+        let mut streams: Vec<_> =
+            (0..100).map(|_| lingering.place_of(&busy).expect("the connection has one")).collect();
+        let others = lingering.place_of(&other).expect("the second of two");
+        assert!(lingering.place_of(&third).is_none());
+        streams.truncate(1);
+        assert!(lingering.place_of(&third).is_none(), "one stream is still read away");
+        drop(streams);
+        assert!(lingering.place_of(&third).is_some());
+        drop(others);
+        lingering.over().await;
     }
 
     /// Without a place only little is read, so that clients cannot hold more connections this way than there are

@@ -162,6 +162,24 @@ fn leave_to_send_is_the_upstreams_to_give() {
     assert_eq!(refused.read("POST").status, 401, "without leave");
 }
 
+/// The gateway asks for the body a second later, in the middle of the answer, where a leave would be taken for a part of it.
+#[test]
+fn no_leave_is_given_once_an_answer_has_begun() {
+    let fake = Fake::start(|mut peer| {
+        peer.head();
+        peer.say("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf");
+        std::thread::sleep(Duration::from_millis(1500));
+        peer.say("rest");
+        peer.wait_until_gone();
+    });
+    let gateway = before(&fake);
+    let mut client = gateway.client();
+    client.write(
+        format!("POST {PATH} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n").as_bytes(),
+    );
+    assert_eq!(client.read("POST").text(), "halfrest");
+}
+
 #[test]
 fn large_bodies_pass_whole_in_both_directions() {
     let gateway = before(&Fake::echo());

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::raw::{
     CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, REFUSED_STREAM, RST_STREAM, Raw, WINDOW_UPDATE,
-    frame, request_headers,
+    block, frame, request_headers, request_headers_with,
 };
 use super::{connect, post};
 use crate::figures;
@@ -77,6 +77,46 @@ fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_are_not() {
     raw.send(&frame(DATA, END_STREAM, last, b"y"));
     raw.send(&open(last, 1));
     assert!(raw.next_that(|frame| frame.stream == last && frame.ends_stream()).is_some());
+}
+
+/// The answer can be destroyed by no reset any more, so the rest of the request is not read away first, which takes five
+/// seconds and more.
+#[test]
+fn a_stream_whose_client_neither_takes_its_answer_nor_ends_its_request_is_reset_at_once() {
+    let host = TestHost::start_with(&["--http2", "--write-timeout", "500ms"], "");
+    let echo = host.deploy("echo", "echo", json!({}));
+    // SETTINGS_INITIAL_WINDOW_SIZE: no stream may be sent a byte.
+    let mut raw = Raw::connect_with(&host, &[0, 4, 0, 0, 0, 0]);
+    let stranger = request_headers_with(&echo, &[("authorization", "wrong")]);
+    let began = std::time::Instant::now();
+    raw.send(&frame(HEADERS, END_HEADERS, stream(0), &stranger));
+    assert!(raw.next_that(|frame| frame.kind == HEADERS).is_some(), "the head of a refusal needs no window");
+    assert!(raw.next_that(|frame| frame.kind == RST_STREAM).is_some());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+/// Twenty-five connections of a hundred streams each used to take the places of ten thousand connections.
+#[test]
+fn streams_that_are_read_away_take_one_place_together() {
+    // A quarter of them may be read away with full bounds.
+    let host = TestHost::start_with(&["--http2", "--max-connections", "8"], "");
+    let mut raw = Raw::connect(&host);
+    let unknown = block(&[(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/none")]);
+    for number in 0..20 {
+        raw.send(&frame(HEADERS, END_HEADERS, stream(number), &unknown));
+    }
+    for _ in 0..20 {
+        assert!(raw.next_that(super::raw::Frame::ends_stream).is_some(), "an answer");
+    }
+    // Another connection has the second place: it may send more than one without a place, and be silent for longer.
+    let mut other = host.client();
+    other.write(b"POST /none HTTP/1.1\r\nhost: a\r\ncontent-length: 3000000\r\n\r\n");
+    other.wait_for_bytes();
+    std::thread::sleep(Duration::from_millis(1500));
+    other.write(&[b'x'; 3_000_000]);
+    let refused = other.read("POST");
+    assert_eq!((refused.status, refused.closes()), (404, true));
+    assert!(other.is_closed());
 }
 
 #[test]

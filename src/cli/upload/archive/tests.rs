@@ -204,6 +204,25 @@ fn a_file_that_is_a_directory_of_another_is_refused() {
 }
 
 #[test]
+fn a_directory_in_the_place_of_a_file_is_refused_as_what_it_is() {
+    for directory in ["a/", "a/b/"] {
+        let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        let options = zip::write::SimpleFileOptions::default();
+        zip.start_file("a", options).unwrap();
+        zip.add_directory(directory, options).unwrap();
+        let zip = zip.finish().unwrap().into_inner();
+        let tar = tar_of(&[file("a", b"1"), tar_entry(tar::EntryType::Directory, directory, b"")]);
+        for (bytes, format) in [(tar, Format::Tar), (zip, Format::Zip)] {
+            let error = unpacked(&bytes, format).unwrap_err();
+            let named = directory.trim_end_matches('/');
+            assert!(matches!(&error, ArchiveError::Clash(name) if name == named), "{directory} {format:?}: {error}");
+        }
+    }
+    let twice = ["a/", "a/"].map(|name| tar_entry(tar::EntryType::Directory, name, b""));
+    assert!(unpacked(&tar_of(&twice), Format::Tar).is_ok());
+}
+
+#[test]
 fn what_breaks_off_is_refused() {
     let tar = tar_of(&[file("a", &[7; 700])]);
     for cut in [100, 600, 1000] {

@@ -157,6 +157,19 @@ fn header_lines_are_names_and_values() {
     assert_eq!(body("Expect: 200-ok\r\n"), Err(HeadFault::ExpectationUnknown));
 }
 
+/// A gateway would pass it on to an upstream, which speaks HTTP/1.1 and would answer it.
+#[test]
+fn an_expectation_of_http_1_0_is_none() {
+    for value in ["100-continue", "200-ok"] {
+        let lines = format!("Expect: {value}\r\nx: y\r\nexpect: {value}\r\nContent-Length: 3\r\n\r\n");
+        let head = read(&format!("POST / HTTP/1.0\r\n{lines}")).unwrap();
+        assert_eq!((head.expects_leave, head.headers.contains_key(EXPECT)), (false, false), "{value}");
+        assert_eq!(head.headers.len(), 2);
+    }
+    let head = read("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n").unwrap();
+    assert!(head.expects_leave && head.headers.contains_key(EXPECT));
+}
+
 /// Otherwise a request of the largest size would be refused behind a gateway, which adds lines of its own.
 #[test]
 fn what_a_gateway_has_passed_on_may_be_larger_by_what_gateways_add() {
