@@ -288,7 +288,9 @@ fn what_came_during_a_slow_request_is_answered_after_it() {
 
 fn what_stands_behind_a_large_answer_waits_for_it() {
     let host = TestHost::start_with(&["--head-timeout", "300ms"], "");
-    let service = host.deploy("faults", "faults", json!({}));
+    // A busy machine takes its time for so many bytes.
+    let patient = json!({"metadata": {"rpc": {"keepalive": 60_000}}});
+    let service = host.deploy("faults", "faults", patient);
     let one = |body: &[u8]| request("POST", &service.path, &[("authorization", &service.token)], body);
     for (last, status) in [("GET / HTTP/1.9\r\n\r\n", 505), ("GET / HT", 408)] {
         let mut client = host.client();
