@@ -19,17 +19,16 @@
 //! is the host's alone (mode 0700, see [`private`]): it has tokens in the clear, because verifying the signatures of
 //! EAS clients needs the secret itself.
 
-mod artifacts;
-mod audit;
-mod database;
+mod digest;
+mod entry;
 mod error;
 mod holder;
+mod local;
 mod manifest;
 mod model_path;
 mod models;
 mod private;
 mod record;
-mod records;
 mod verified;
 
 use std::fs;
@@ -38,16 +37,18 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub use self::artifacts::{Digest, Upload};
-pub use self::audit::Entry;
+pub use self::digest::Digest;
+pub use self::entry::Entry;
 use self::error::Doing;
 pub use self::error::StorageError;
 pub use self::holder::{holder, note_holder};
+use self::local::artifacts;
+pub use self::local::artifacts::Upload;
+pub use self::local::records::VERSIONS_KEPT;
+use self::local::records::{Opened, Records};
 pub use self::manifest::Manifest;
 pub(crate) use self::model_path::judge as judge_model_path;
 pub use self::record::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, VersionRecord};
-use self::records::Opened;
-pub use self::records::VERSIONS_KEPT;
 use self::verified::{Verdict, Verified};
 use crate::config::Token;
 use crate::failpoint;
@@ -61,7 +62,7 @@ pub type ImageName = fn(&VersionRecord) -> Option<String>;
 /// One opened data directory. A second process that opens the same one is refused by the database's lock.
 pub struct Storage {
     dir: PathBuf,
-    records: records::Records,
+    records: Records,
     verified: Verified,
 }
 
@@ -90,7 +91,7 @@ impl Storage {
         }
         let database = dir.join("bulkhead.redb");
         let left = if anew { None } else { artifacts::any_left(dir)? };
-        let records = match records::Records::open(&database, left.is_none())? {
+        let records = match Records::open(&database, left.is_none())? {
             Opened::There(_) if anew => return Err(StorageError::DatabaseThere { path: database }),
             Opened::There(records) | Opened::New(records) => records,
             Opened::Lost(state) => {
@@ -266,44 +267,4 @@ fn sync_dir(dir: &Path) -> Result<(), StorageError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_admin_token_is_made_once_and_is_the_hosts_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        let first = Storage::open(&data).unwrap().admin_token().unwrap();
-        let again = Storage::open(&data).unwrap().admin_token().unwrap();
-        assert_eq!(first.reveal(), again.reveal());
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&data), 0o700);
-        assert_eq!(mode(&data.join("admin.token")), 0o600);
-    }
-
-    #[test]
-    fn an_artifact_that_somebody_asks_for_is_not_swept_before_they_can_deploy_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let storage = Storage::open(dir.path()).unwrap();
-        let old = SystemTime::now() - 2 * UPLOAD_GRACE;
-        let make = |bytes: &[u8]| {
-            let digest = Digest::of(bytes);
-            let path = dir.path().join("artifacts").join(digest.as_str());
-            fs::write(&path, bytes).unwrap();
-            fs::File::open(path).unwrap().set_modified(old).unwrap();
-            digest
-        };
-        let (wanted, forgotten) = (make(b"ab"), make(b"cd"));
-        assert!(storage.renew(&wanted));
-        storage.sweep(|_| None).unwrap();
-        assert!(storage.artifact(&wanted).is_ok() && storage.artifact(&forgotten).is_err());
-        assert!(!storage.renew(&forgotten));
-    }
-
-    #[test]
-    fn a_second_host_on_the_same_directory_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let _first = Storage::open(dir.path()).unwrap();
-        assert!(matches!(Storage::open(dir.path()), Err(StorageError::Database(_))));
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::artifacts::Digest;
+use super::Digest;
 use super::models;
 use crate::config::{Token, TrafficState};
 

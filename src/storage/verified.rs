@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use super::artifacts::Digest;
+use super::Digest;
 use crate::hex::hex;
 
 /// Most files that are remembered. Beyond that, all are forgotten and read again.

@@ -3,14 +3,10 @@
 //! The entry of a change that was made is written in the same transaction as the change, so that after a crash there are
 //! both or neither. Numbers are given out once and never again; that of its latest change is a service's revision.
 
-use std::net::IpAddr;
-
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::StorageError;
 use super::records::Records;
+use crate::storage::{Entry, StorageError};
 
 /// Number → entry as JSON.
 const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
@@ -18,44 +14,6 @@ const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
 /// Entries that are kept. At some 400 bytes each they stay below 5 MB, and they are years of a team's changes, or days of
 /// a script's that deploys every minute.
 pub(super) const ENTRIES_KEPT: u64 = 10_000;
-
-/// One change that somebody asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "AuditEntry")]
-pub struct Entry {
-    /// Counts up over all services.
-    pub number: u64,
-    /// RFC 3339, UTC.
-    pub at: String,
-    /// Who the client said it was (`X-Bulkhead-Actor`); null where it said nothing.
-    pub actor: Option<String>,
-    /// The name of the admin token that was shown.
-    pub token: String,
-    /// Where the request came from.
-    #[schemars(with = "String")]
-    pub peer: IpAddr,
-    /// What was asked for: `create`, `modify`, `stop`, …
-    pub action: String,
-    pub service: String,
-    /// The current version before the change; null where there was none.
-    pub version_before: Option<u64>,
-    /// And after it.
-    pub version_after: Option<u64>,
-    /// What has changed: keys of the service file, and parts of the service. Never their values.
-    pub changed: Vec<String>,
-    /// `done`, `unchanged` where everything was so already, or the `code` of the refusal.
-    pub outcome: String,
-    /// The reason for a refusal, in words; null where the change was not refused.
-    #[serde(default)]
-    pub reason: Option<String>,
-}
-
-impl Entry {
-    /// The outcome of a change that was made.
-    pub const DONE: &'static str = "done";
-    /// The outcome of a change that asked for what was so already.
-    pub const UNCHANGED: &'static str = "unchanged";
-}
 
 /// The table is there from the first start on.
 pub(super) fn make(transaction: &WriteTransaction) -> Result<(), redb::Error> {
@@ -82,7 +40,7 @@ pub(super) fn append(transaction: &WriteTransaction, entry: &Entry) -> Result<()
 
 impl Records {
     /// Adds the entry of something that changed no record, and answers its number.
-    pub(super) fn note(&self, entry: &Entry) -> Result<u64, StorageError> {
+    pub(in crate::storage) fn note(&self, entry: &Entry) -> Result<u64, StorageError> {
         let mut entry = entry.clone();
         self.transact(|transaction| {
             entry.number = next_number(transaction)?;
@@ -92,7 +50,7 @@ impl Records {
     }
 
     /// Up to `limit` entries with numbers below `before`, the newest first; those of one service where it is named.
-    pub(super) fn entries(
+    pub(in crate::storage) fn entries(
         &self,
         service: Option<&str>,
         before: Option<u64>,
@@ -124,7 +82,7 @@ impl Records {
     }
 
     /// The entry of that number, while it is kept.
-    pub(super) fn entry(&self, number: u64) -> Result<Option<Entry>, StorageError> {
+    pub(in crate::storage) fn entry(&self, number: u64) -> Result<Option<Entry>, StorageError> {
         let below = number.checked_add(1);
         Ok(self.entries(None, below, 1)?.into_iter().find(|entry| entry.number == number))
     }

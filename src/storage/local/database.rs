@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError};
 
-use super::StorageError;
+use crate::storage::StorageError;
 
 /// Time to wait for the file's lock. After a host was killed, its child may hold the lock for a moment, until it has
 /// become the compiler or has died.

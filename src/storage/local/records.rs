@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use serde::de::DeserializeOwned;
 
-use super::audit::{self, Entry};
+use super::audit;
 use super::database::{Absent, OpenDatabase};
-use super::record::{Record, VersionRecord};
-use super::verified::Inode;
-use super::{Doing, StorageError};
 use crate::failpoint;
+use crate::storage::error::Doing;
+use crate::storage::verified::Inode;
+use crate::storage::{Entry, Record, StorageError, VersionRecord};
 
 /// Service name → record as JSON.
 const SERVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("services");
@@ -26,7 +26,7 @@ const VERSIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("
 /// besides, so that going back to it is quick: some megabytes each, and a week or two of a busy team's work.
 pub const VERSIONS_KEPT: usize = 10;
 
-pub(super) struct Records {
+pub(in crate::storage) struct Records {
     path: PathBuf,
     /// Identifies the file, in case another one replaces it.
     inode: Inode,
@@ -42,7 +42,7 @@ struct Slot {
 }
 
 /// The outcome of an opening.
-pub(super) enum Opened {
+pub(in crate::storage) enum Opened {
     There(Records),
     /// There was none, and now there is.
     New(Records),
@@ -131,7 +131,7 @@ fn forget_old(versions: &mut redb::Table<'_, (&str, u64), &[u8]>, record: &Recor
 
 impl Records {
     /// Opens the database. If there is none, makes one, but only if `may_begin` is true.
-    pub(super) fn open(path: &Path, may_begin: bool) -> Result<Opened, StorageError> {
+    pub(in crate::storage) fn open(path: &Path, may_begin: bool) -> Result<Opened, StorageError> {
         let absent = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is missing"),
             // A crash during the first start leaves an empty file.
@@ -168,7 +168,7 @@ impl Records {
         })
     }
 
-    pub(super) fn all(&self) -> Result<Vec<Record>, StorageError> {
+    pub(in crate::storage) fn all(&self) -> Result<Vec<Record>, StorageError> {
         let rows = self.with(|database| {
             let table = database.begin_read()?.open_table(SERVICES)?;
             let mut rows = Vec::new();
@@ -182,12 +182,12 @@ impl Records {
     }
 
     /// Every version that is kept of any service.
-    pub(super) fn all_versions(&self) -> Result<Vec<VersionRecord>, StorageError> {
+    pub(in crate::storage) fn all_versions(&self) -> Result<Vec<VersionRecord>, StorageError> {
         self.versions_in(None)
     }
 
     /// The versions that are kept of a service, oldest first.
-    pub(super) fn versions(&self, service: &str) -> Result<Vec<VersionRecord>, StorageError> {
+    pub(in crate::storage) fn versions(&self, service: &str) -> Result<Vec<VersionRecord>, StorageError> {
         self.versions_in(Some(service))
     }
 
@@ -210,7 +210,7 @@ impl Records {
 
     /// Makes `record` the service's, keeps `version` where one is new, and adds `entry` to the audit log: all or nothing.
     /// Answers the entry's number, which is the service's revision from now on.
-    pub(super) fn put(
+    pub(in crate::storage) fn put(
         &self,
         record: &Record,
         version: Option<&VersionRecord>,
@@ -225,7 +225,7 @@ impl Records {
         self.write(Edit { what: What::Put { record, version }, entry: entry.clone(), json: None })
     }
 
-    pub(super) fn remove(&self, service: &str, entry: &Entry) -> Result<u64, StorageError> {
+    pub(in crate::storage) fn remove(&self, service: &str, entry: &Entry) -> Result<u64, StorageError> {
         self.write(Edit { what: What::Remove { service }, entry: entry.clone(), json: None })
     }
 
@@ -264,7 +264,7 @@ impl Records {
     }
 
     /// One durable transaction. Two phases: a crash during recovery from an earlier crash must not undo it.
-    pub(super) fn transact(
+    pub(in crate::storage) fn transact(
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StorageError> {
@@ -280,7 +280,10 @@ impl Records {
     /// Works with the database. One that the disk has failed refuses everything from then on, and what it holds in
     /// memory is not what is on disk: it is closed, and opened anew when it is next needed, as after a crash. One that
     /// has vanished, or whose place another file has taken, is an error for as long as that is so.
-    pub(super) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StorageError> {
+    pub(in crate::storage) fn with<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StorageError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_file(slot.length)?;
         let database = match slot.database.take() {
@@ -315,153 +318,4 @@ fn read_all<T: DeserializeOwned>(rows: Vec<(String, Vec<u8>)>) -> Result<Vec<T>,
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::super::artifacts::Digest;
-    use super::super::record::{Artifact, CanaryRecord};
-    use super::*;
-    use crate::config::{Token, TrafficState};
-
-    fn record(name: &str, version: u64) -> Record {
-        Record {
-            name: name.into(),
-            version,
-            latest: version,
-            revision: 0,
-            canary: None,
-            weight: 100,
-            traffic_state: TrafficState::Grouping,
-            mirror: None,
-            file: serde_json::json!({"name": name}),
-            token: Some(Token::parse("t").unwrap()),
-            previous_token: None,
-            processor: Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 },
-            model: Vec::new(),
-            warm_up: None,
-            stopped: false,
-            created_at: "2026-01-01T00:00:00Z".into(),
-            updated_at: "2026-01-01T00:00:00Z".into(),
-        }
-    }
-
-    fn open(path: &Path) -> Records {
-        match Records::open(path, true).unwrap() {
-            Opened::There(records) | Opened::New(records) => records,
-            Opened::Lost(state) => panic!("it {state}"),
-        }
-    }
-
-    fn entry() -> Entry {
-        Entry {
-            number: 0,
-            at: "2026-01-01T00:00:00Z".into(),
-            actor: None,
-            token: "admin".into(),
-            peer: [127, 0, 0, 1].into(),
-            action: "modify".into(),
-            service: "a".into(),
-            version_before: None,
-            version_after: Some(1),
-            changed: Vec::new(),
-            outcome: Entry::DONE.into(),
-            reason: None,
-        }
-    }
-
-    #[test]
-    fn every_change_has_an_entry_whose_number_is_the_revision() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("db");
-        let records = open(&path);
-        assert_eq!(records.put(&record("a", 1), None, &entry()).unwrap(), 1);
-        assert_eq!(records.put(&record("b", 1), None, &Entry { service: "b".into(), ..entry() }).unwrap(), 2);
-        assert_eq!(records.note(&Entry { outcome: "internal".into(), ..entry() }).unwrap(), 3);
-        assert_eq!(records.remove("a", &entry()).unwrap(), 4);
-        assert_eq!(
-            records.put(&record("a", 1), None, &entry()).unwrap(),
-            5,
-            "a name that comes back is another service"
-        );
-        drop(records);
-        let records = open(&path);
-        assert_eq!(records.all().unwrap().iter().map(|record| record.revision).collect::<Vec<_>>(), [5, 2]);
-        let numbers = |service, before, limit| -> Vec<u64> {
-            records.entries(service, before, limit).unwrap().iter().map(|entry| entry.number).collect()
-        };
-        assert_eq!(numbers(None, None, 9), [5, 4, 3, 2, 1]);
-        assert_eq!(numbers(Some("a"), Some(5), 2), [4, 3]);
-        assert_eq!(records.entry(2).unwrap().unwrap().service, "b");
-        assert!(records.entry(6).unwrap().is_none());
-    }
-
-    #[test]
-    fn the_audit_log_forgets_its_oldest_entries_and_no_number_comes_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let records = open(&dir.path().join("db"));
-        let last = audit::ENTRIES_KEPT + 2;
-        records
-            .transact(|transaction| {
-                (1..=last).try_for_each(|number| audit::append(transaction, &Entry { number, ..entry() }))
-            })
-            .unwrap();
-        assert_eq!(records.entries(None, None, usize::MAX).unwrap().len() as u64, audit::ENTRIES_KEPT);
-        assert!(records.entry(2).unwrap().is_none() && records.entry(3).unwrap().is_some());
-        assert_eq!(records.note(&entry()).unwrap(), last + 1);
-    }
-
-    #[test]
-    fn records_outlive_the_process() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("db");
-        {
-            let records = open(&path);
-            records.put(&record("a", 1), None, &entry()).unwrap();
-            records.put(&record("b", 1), None, &entry()).unwrap();
-            records.put(&record("a", 2), None, &entry()).unwrap();
-            records.remove("b", &entry()).unwrap();
-        }
-        let all = open(&path).all().unwrap();
-        assert_eq!(all.iter().map(|r| (r.name.as_str(), r.version)).collect::<Vec<_>>(), [("a", 2)]);
-    }
-
-    #[test]
-    fn a_record_with_a_token_that_is_none_is_not_taken_for_a_public_one() {
-        let mut json = serde_json::to_value(record("a", 1)).unwrap();
-        assert_eq!((&json["token"], &json["previous_token"]), (&"t".into(), &Value::Null));
-        json["token"] = "two words".into();
-        let error = serde_json::from_value::<Record>(json).unwrap_err();
-        assert!(error.to_string().contains("visible ASCII"), "{error}");
-    }
-
-    #[test]
-    fn the_last_versions_are_kept_and_those_at_work_whatever_their_age() {
-        let dir = tempfile::tempdir().unwrap();
-        let records = open(&dir.path().join("db"));
-        let put = |record: &Record, number| {
-            let version = VersionRecord { number, ..record.to_version("new".into()) };
-            records.put(record, Some(&version), &entry()).unwrap();
-        };
-        let numbers = |service: &str| -> Vec<u64> {
-            records.versions(service).unwrap().iter().map(|version| version.number).collect()
-        };
-        let canary = |version| Record { canary: Some(CanaryRecord { version, weight: 5 }), ..record("a", 1) };
-        put(&record("ab", 1), 1);
-        for number in 1..=4 {
-            put(&canary(3), number);
-        }
-        for number in 5..=20 {
-            put(&canary(3), number);
-        }
-        assert_eq!(numbers("a"), [1, 3, 13, 14, 15, 16, 17, 18, 19, 20]);
-        assert_eq!(records.all_versions().unwrap().len(), VERSIONS_KEPT + 1);
-        records.put(&record("a", 20), None, &entry()).unwrap();
-        assert_eq!(numbers("a").len(), VERSIONS_KEPT, "nothing is forgotten without need");
-        records.remove("a", &entry()).unwrap();
-        assert_eq!(
-            (numbers("a").len(), numbers("ab")),
-            (0, vec![1]),
-            "a deleted service leaves none, nor takes others'"
-        );
-    }
-}
+mod tests;

@@ -7,58 +7,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::record::VersionRecord;
-use super::{Doing, ImageName, StorageError, sync_dir};
 use crate::failpoint;
 use crate::hex::hex;
-
-/// A SHA-256 as 64 lower-case hexadecimal digits; safe as a file name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Digest(String);
-
-impl Digest {
-    /// What one looks like, for schemas; [`Digest::parse`] is the same rule in code.
-    pub(crate) const PATTERN: &str = "^[0-9a-f]{64}$";
-
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        (text.len() == 64 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
-    }
-
-    /// The digest of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(hex(&Sha256::digest(bytes)))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("a SHA-256 is 64 lower-case hexadecimal digits")
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.0
-    }
-}
+use crate::storage::error::Doing;
+use crate::storage::{Digest, ImageName, StorageError, VersionRecord, sync_dir};
 
 /// What the names of unfinished uploads begin with.
 const UNFINISHED: &str = ".upload-";
 
 /// The mode of every artifact, and of the files in model directories.
-pub(super) const READ_ONLY: u32 = 0o444;
+pub(in crate::storage) const READ_ONLY: u32 = 0o444;
 
 /// An artifact on its way in. Dropped unfinished, it leaves nothing behind.
 pub struct Upload {
@@ -69,7 +30,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub(super) fn begin(dir: &Path, limit: u64) -> Result<Self, StorageError> {
+    pub(in crate::storage) fn begin(dir: &Path, limit: u64) -> Result<Self, StorageError> {
         let file = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempfile_in(dir)
@@ -106,7 +67,7 @@ impl Upload {
 }
 
 /// Removes what an earlier process did not finish to receive.
-pub(super) fn remove_unfinished(dir: &Path) -> Result<(), StorageError> {
+pub(in crate::storage) fn remove_unfinished(dir: &Path) -> Result<(), StorageError> {
     for (name, path) in entries(dir)? {
         if name.starts_with(UNFINISHED) && !path.is_dir() {
             fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
@@ -117,7 +78,7 @@ pub(super) fn remove_unfinished(dir: &Path) -> Result<(), StorageError> {
 
 /// Removes artifacts that no version names, and unfinished uploads, once they are older than `grace`. Other files are
 /// not the host's, and stay.
-pub(super) fn sweep(dir: &Path, versions: &[VersionRecord], grace: Duration) -> Result<(), StorageError> {
+pub(in crate::storage) fn sweep(dir: &Path, versions: &[VersionRecord], grace: Duration) -> Result<(), StorageError> {
     let named: HashSet<&str> = versions.iter().flat_map(VersionRecord::digests).map(Digest::as_str).collect();
     let now = SystemTime::now();
     let is_ours = |(name, path): &(String, PathBuf)| {
@@ -133,7 +94,11 @@ pub(super) fn sweep(dir: &Path, versions: &[VersionRecord], grace: Duration) -> 
 }
 
 /// Removes machine code of processors that no version names, and images that no version's guests start from.
-pub(super) fn sweep_compiled(dir: &Path, versions: &[VersionRecord], image: ImageName) -> Result<(), StorageError> {
+pub(in crate::storage) fn sweep_compiled(
+    dir: &Path,
+    versions: &[VersionRecord],
+    image: ImageName,
+) -> Result<(), StorageError> {
     let processors = versions.iter().map(|version| version.processor.sha256.as_str().to_owned());
     let named: HashSet<String> = processors.chain(versions.iter().filter_map(image)).collect();
     for engine in engines(dir)? {
@@ -149,7 +114,7 @@ pub(super) fn sweep_compiled(dir: &Path, versions: &[VersionRecord], image: Imag
 
 /// Finds a file of a service in the data directory: an artifact, a model or machine code. Unfinished files do not
 /// count.
-pub(super) fn any_left(data: &Path) -> Result<Option<PathBuf>, StorageError> {
+pub(in crate::storage) fn any_left(data: &Path) -> Result<Option<PathBuf>, StorageError> {
     let is_whole = |(name, _): &(String, PathBuf)| !name.starts_with('.');
     for dir in ["artifacts", "models"] {
         if let Some((_, path)) = entries(&data.join(dir))?.into_iter().find(is_whole) {
@@ -174,7 +139,7 @@ fn engines(compiled: &Path) -> Result<Vec<PathBuf>, StorageError> {
     Ok(entries(compiled)?.into_iter().filter(is_engine).map(|(_, path)| path).collect())
 }
 
-pub(super) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {
+pub(in crate::storage) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {
     let what = || format!("list {}", dir.display());
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir).doing(what)? {
@@ -203,14 +168,6 @@ mod tests {
         assert!(entries(dir.path()).unwrap().is_empty(), "what failed leaves nothing");
         upload(b"abc", ABC).unwrap();
         assert_eq!(fs::read(dir.path().join(ABC)).unwrap(), b"abc");
-    }
-
-    #[test]
-    fn digests_are_file_names_and_nothing_else() {
-        assert!(Digest::parse(ABC).is_some());
-        for bad in ["", "abc", "../../../etc/passwd", &ABC.to_uppercase(), &ABC.replace('b', "/")] {
-            assert!(Digest::parse(bad).is_none(), "{bad:?}");
-        }
     }
 
     #[test]
