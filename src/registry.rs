@@ -7,6 +7,7 @@
 mod batches;
 mod build;
 mod change;
+mod commit;
 mod crashes;
 mod deploy;
 mod effect;
@@ -40,6 +41,7 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
 pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
+use self::commit::Unsettled;
 pub use self::crashes::Crash;
 pub use self::effect::Effect;
 pub use self::faults::LastFault;
@@ -81,13 +83,17 @@ pub struct Registry {
     startup: Arc<Startup>,
     /// One change at a time per name.
     changing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    unsettled: Unsettled,
 }
 
 impl Registry {
     /// Removes what an earlier host has left behind, and knows every service of the data directory; none of them runs yet.
-    pub fn open(storage: Arc<Storage>, sandbox: Sandbox, executor: Arc<Executor>) -> Result<Self, StorageError> {
-        storage.clean(image::name_of)?;
-        let records = storage.records()?;
+    ///
+    /// # Errors
+    /// A storage that cannot be read or cleaned.
+    pub async fn open(storage: Arc<Storage>, sandbox: Sandbox, executor: Arc<Executor>) -> Result<Self, StorageError> {
+        storage.clean(image::name_of).await?;
+        let records = storage.catalog().records().await?;
         let startup = Arc::new(Startup::of(records.iter().filter(|record| !record.stopped).count()));
         let services = records
             .into_iter()
@@ -107,6 +113,7 @@ impl Registry {
             unnamed_files: tokio::sync::RwLock::default(),
             startup,
             changing: Mutex::default(),
+            unsettled: Unsettled::default(),
         };
         registry.regroup();
         Ok(registry)
@@ -204,14 +211,13 @@ impl Registry {
 
     /// Removes what no service needs any more: an old version's files, or those of a deploy that was refused.
     async fn tidy(&self) {
-        self.tidy_with(|storage| storage.sweep(image::name_of)).await;
+        self.tidy_with(self.storage.sweep(image::name_of)).await;
     }
 
     /// While a deploy is under way its files are in danger; then this is left to whoever comes last.
-    async fn tidy_with(&self, sweep: fn(&Storage) -> Result<(), StorageError>) {
+    async fn tidy_with(&self, sweep: impl Future<Output = Result<(), StorageError>>) {
         let Ok(_alone) = self.unnamed_files.try_write() else { return };
-        let storage = Arc::clone(&self.storage);
-        if let Err(error) = blocking(move || sweep(&storage)).await {
+        if let Err(error) = sweep.await {
             // The change itself has been made, or refused for its own reason.
             tracing::warn!(error = error.with_source(), "files that nobody needs could not be removed");
         }
@@ -222,14 +228,6 @@ impl Registry {
         service.replace(record, phase);
         self.regroup();
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(StorageError::Io { what: "finish work on the disk".into(), source: std::io::Error::other(error) })
-    })
 }
 
 fn now() -> String {

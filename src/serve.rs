@@ -71,10 +71,9 @@ pub fn run(options: ServeOptions) -> Result<()> {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }
     let storage = Arc::new(storage);
-    let registry =
-        Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor)).context("cannot read the services")?;
-    let registry = Arc::new(registry);
     let runtime = control_threads()?;
+    let registry = runtime.block_on(Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor)));
+    let registry = Arc::new(registry.context("cannot read the services")?);
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), executor, log));
     runtime.shutdown_timeout(CUT_OFF);
     // The last line of the log is the account: whether anybody was left without an answer.

@@ -1,4 +1,8 @@
-//! All state of a host, in one data directory.
+//! All state of a host.
+//!
+//! Two seams hold what several hosts could share: [`Catalog`] the records of services, and [`Artifacts`] the files that
+//! they are made of. `local` implements both in the data directory; another implementation is another module beside it.
+//! The rest is one machine's own: model directories, compiled code, the admin token.
 //!
 //! ```text
 //! bulkhead.redb            which services exist, one record each, and the last versions of each; a change is one
@@ -19,60 +23,79 @@
 //! is the host's alone (mode 0700, see [`private`]): it has tokens in the clear, because verifying the signatures of
 //! EAS clients needs the secret itself.
 
+mod artifacts;
+mod catalog;
+mod compiled;
 mod digest;
 mod entry;
 mod error;
 mod holder;
 mod local;
 mod manifest;
+#[cfg(any(test, debug_assertions))]
+pub mod memory;
 mod model_path;
 mod models;
 mod private;
 mod record;
+#[cfg(test)]
+mod suite;
 mod verified;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+
+pub use self::artifacts::{Artifacts, ByteRange, Reader, Upload};
+pub use self::catalog::{Catalog, ENTRIES_KEPT, Edit, VERSIONS_KEPT};
 pub use self::digest::Digest;
 pub use self::entry::Entry;
 use self::error::Doing;
 pub use self::error::StorageError;
 pub use self::holder::{holder, note_holder};
-use self::local::artifacts;
-pub use self::local::artifacts::Upload;
-pub use self::local::records::VERSIONS_KEPT;
-use self::local::records::{Opened, Records};
+use self::local::Opening;
 pub use self::manifest::Manifest;
 pub(crate) use self::model_path::judge as judge_model_path;
+use self::models::Models;
 pub use self::record::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, VersionRecord};
-use self::verified::{Verdict, Verified};
+use self::verified::Verified;
 use crate::config::Token;
 use crate::failpoint;
 
 /// Files nobody names are kept this long: somebody may be uploading what a coming record will name.
 const UPLOAD_GRACE: Duration = Duration::from_secs(3600);
+/// The mode of every artifact's file, and of the files in model directories.
+const READ_ONLY: u32 = 0o444;
 
 /// The name of the image that a version's guests start from, where they start from one.
 pub type ImageName = fn(&VersionRecord) -> Option<String>;
 
-/// One opened data directory. A second process that opens the same one is refused by the database's lock.
+/// A future of storage: boxed, so that the traits can be used as `dyn`.
+pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
+
+/// The state of one host: its catalog, its artifacts, and the machine's own data directory.
 pub struct Storage {
     dir: PathBuf,
-    records: Records,
-    verified: Verified,
+    catalog: Arc<dyn Catalog>,
+    artifacts: Arc<dyn Artifacts>,
+    models: Models,
 }
 
 impl Storage {
-    /// Opens the data directory, making it where it is missing.
+    /// Opens the data directory, making it where it is missing. A second process that opens the same one is refused by
+    /// the database's lock. Blocks.
     ///
     /// # Errors
     /// A database that is damaged, or that is gone and has left files behind.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
-        Self::open_or_begin(dir, false)
+        Self::open_local(dir, Opening::Usual)
     }
 
     /// Opens a data directory whose database is gone, with a new database.
@@ -80,37 +103,50 @@ impl Storage {
     /// # Errors
     /// A database that is there.
     pub fn begin_anew(dir: &Path) -> Result<Self, StorageError> {
-        Self::open_or_begin(dir, true)
+        Self::open_local(dir, Opening::Anew)
     }
 
-    fn open_or_begin(dir: &Path, anew: bool) -> Result<Self, StorageError> {
-        make_dir(dir)?;
-        private::close(dir)?;
-        for part in ["artifacts", "models", "compiled"] {
-            make_dir(&dir.join(part))?;
-        }
-        let database = dir.join("bulkhead.redb");
-        let left = if anew { None } else { artifacts::any_left(dir)? };
-        let records = match Records::open(&database, left.is_none())? {
-            Opened::There(_) if anew => return Err(StorageError::DatabaseThere { path: database }),
-            Opened::There(records) | Opened::New(records) => records,
-            Opened::Lost(state) => {
-                let beside = left.unwrap_or_default();
-                return Err(StorageError::DatabaseLost { path: database, state, beside });
-            }
-        };
-        fs::set_permissions(&database, fs::Permissions::from_mode(0o600))
-            .doing(|| format!("keep others out of {}", database.display()))?;
-        // Guests' model directories are opened by path, which must not depend on the working directory.
-        let dir = dir.canonicalize().doing(|| format!("find {}", dir.display()))?;
-        Ok(Self { dir, records, verified: Verified::default() })
+    fn open_local(dir: &Path, opening: Opening) -> Result<Self, StorageError> {
+        prepare(dir)?;
+        let verified = Arc::<Verified>::default();
+        let (catalog, artifacts) = local::open(dir, opening, Arc::clone(&verified))?;
+        Self::of_parts(dir, Arc::new(catalog), Arc::new(artifacts), verified)
+    }
+
+    /// Storage with this catalog and these artifacts. The data directory, made where it is missing, holds only what is
+    /// the machine's own.
+    ///
+    /// # Errors
+    /// A directory that cannot be used.
+    pub fn with(dir: &Path, catalog: Arc<dyn Catalog>, artifacts: Arc<dyn Artifacts>) -> Result<Self, StorageError> {
+        prepare(dir)?;
+        Self::of_parts(dir, catalog, artifacts, Arc::default())
+    }
+
+    fn of_parts(
+        dir: &Path,
+        catalog: Arc<dyn Catalog>,
+        artifacts: Arc<dyn Artifacts>,
+        verified: Arc<Verified>,
+    ) -> Result<Self, StorageError> {
+        let dir = canonical(dir)?;
+        let models = Models::new(dir.join("models"), verified);
+        Ok(Self { dir, catalog, artifacts, models })
+    }
+
+    pub fn catalog(&self) -> &dyn Catalog {
+        &*self.catalog
+    }
+
+    pub fn artifacts(&self) -> &dyn Artifacts {
+        &*self.artifacts
     }
 
     pub fn compiled(&self) -> PathBuf {
         self.dir.join("compiled")
     }
 
-    /// The admin API's token, made at the first start.
+    /// The admin API's token, made at the first start. Blocks.
     pub fn admin_token(&self) -> Result<Token, StorageError> {
         let path = self.dir.join("admin.token");
         match fs::read_to_string(&path) {
@@ -130,117 +166,62 @@ impl Storage {
         Ok(token)
     }
 
-    pub fn records(&self) -> Result<Vec<Record>, StorageError> {
-        self.records.all()
-    }
-
-    /// Makes `record` the service's; it is on disk when this returns.
-    pub fn put(&self, record: &Record, entry: &Entry) -> Result<u64, StorageError> {
-        self.records.put(record, None, entry)
-    }
-
-    /// Makes `record` the service's and keeps `version` among its versions; both are on disk when this returns, or
-    /// neither is. Old versions beyond the last [`VERSIONS_KEPT`] are forgotten.
-    pub fn put_version(&self, record: &Record, version: &VersionRecord, entry: &Entry) -> Result<u64, StorageError> {
-        self.records.put(record, Some(version), entry)
-    }
-
-    /// The versions that are kept of a service, oldest first.
-    pub fn versions(&self, service: &str) -> Result<Vec<VersionRecord>, StorageError> {
-        self.records.versions(service)
-    }
-
-    /// Forgets a service and its versions.
-    pub fn remove(&self, service: &str, entry: &Entry) -> Result<u64, StorageError> {
-        self.records.remove(service, entry)
-    }
-
-    /// Adds an entry to the audit log for what changed no record.
-    pub fn note(&self, entry: &Entry) -> Result<u64, StorageError> {
-        self.records.note(entry)
-    }
-
-    /// Up to `limit` entries of the audit log with numbers below `before`, the newest first.
-    pub fn audit(&self, service: Option<&str>, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, StorageError> {
-        self.records.entries(service, before, limit)
-    }
-
-    /// The entry of that number, while it is kept.
-    pub fn audit_entry(&self, number: u64) -> Result<Option<Entry>, StorageError> {
-        self.records.entry(number)
-    }
-
     /// For the start of a host, when nobody can be uploading yet: removes whatever a crash has left behind. Whole
     /// artifacts are kept for a while even so, because their owner may come back to deploy them.
-    pub fn clean(&self, image: ImageName) -> Result<(), StorageError> {
-        artifacts::remove_unfinished(&self.dir.join("artifacts"))?;
-        self.sweep(image)?;
-        self.sweep_models()
+    ///
+    /// # Errors
+    /// As [`Storage::sweep`].
+    pub async fn clean(&self, image: ImageName) -> Result<(), StorageError> {
+        self.sweep(image).await?;
+        self.sweep_models().await
     }
 
     /// Removes files that no version names which is kept and nobody can be uploading any more. A version at work misses
     /// none of them: it has its code in memory, and its model is another link to the same files.
-    pub fn sweep(&self, image: ImageName) -> Result<(), StorageError> {
-        let versions = self.records.all_versions()?;
-        artifacts::sweep(&self.dir.join("artifacts"), &versions, UPLOAD_GRACE)?;
-        failpoint::reach("sweep.artifacts");
-        artifacts::sweep_compiled(&self.dir.join("compiled"), &versions, image)
+    ///
+    /// # Errors
+    /// A file that cannot be removed; a catalog that cannot be read.
+    pub async fn sweep(&self, image: ImageName) -> Result<(), StorageError> {
+        let versions = self.catalog.all_versions().await?;
+        let named: HashSet<Digest> = versions.iter().flat_map(VersionRecord::digests).cloned().collect();
+        self.artifacts.sweep(named, UPLOAD_GRACE).await?;
+        let compiled = self.compiled();
+        blocking(move || {
+            failpoint::reach("sweep.artifacts");
+            compiled::sweep(&compiled, &versions, image)
+        })
+        .await
     }
 
     /// Removes model directories that no version names. A version that is still finishing its requests may want its own
     /// for a new guest, so this is not done at every change.
-    pub fn sweep_models(&self) -> Result<(), StorageError> {
-        models::sweep(&self.dir.join("models"), &self.records.all_versions()?)
-    }
-
-    /// Where an artifact lies.
-    pub fn artifact(&self, digest: &Digest) -> Result<PathBuf, StorageError> {
-        let path = self.dir.join("artifacts").join(digest.as_str());
-        if path.is_file() { Ok(path) } else { Err(StorageError::Missing { sha256: digest.as_str().to_owned() }) }
-    }
-
-    /// The same for an artifact that hashes to its name. May read the whole file, so it must be called from a thread
-    /// that may block.
     ///
     /// # Errors
-    /// A file that is gone or damaged; `part` is its role in the error.
-    pub fn whole_artifact(&self, digest: &Digest, part: &str) -> Result<PathBuf, StorageError> {
-        let path = self.artifact(digest)?;
-        match self.verified.check(&path, digest) {
-            Verdict::Whole => Ok(path),
-            Verdict::Missing => Err(StorageError::Missing { sha256: digest.as_str().to_owned() }),
-            Verdict::Damaged(reason) => {
-                Err(StorageError::Damaged { part: part.to_owned(), sha256: digest.as_str().to_owned(), reason })
-            }
-        }
-    }
-
-    /// Returns true if an artifact is there, and keeps it as if it had just been uploaded. A damaged one counts as
-    /// missing, so that it is uploaded again. May block.
-    pub fn renew(&self, digest: &Digest) -> bool {
-        let path = match self.whole_artifact(digest, "a file") {
-            Ok(path) => path,
-            Err(StorageError::Missing { .. }) => return false,
-            Err(error) => {
-                tracing::warn!(%error, "a damaged file counts as missing");
-                return false;
-            }
-        };
-        // A failure is ignored: the artifact is there, even if its time stays old.
-        let touch = || fs::File::open(&path)?.set_modified(SystemTime::now());
-        let _ = self.verified.keeping(&path, touch);
-        true
-    }
-
-    /// Begins to receive an artifact of at most `limit` bytes.
-    pub fn upload(&self, limit: u64) -> Result<Upload, StorageError> {
-        Upload::begin(&self.dir.join("artifacts"), limit)
+    /// As [`Storage::sweep`].
+    pub async fn sweep_models(&self) -> Result<(), StorageError> {
+        let (versions, models) = (self.catalog.all_versions().await?, self.models.clone());
+        blocking(move || models.sweep(&versions)).await
     }
 
     /// The directory with a service's model, its files checked against the list; `None` for a service without a model.
-    /// May block, as [`Storage::whole_artifact`].
-    pub fn model_dir(&self, files: &[ModelFile]) -> Result<Option<PathBuf>, StorageError> {
-        models::assemble(self, files)
+    ///
+    /// # Errors
+    /// A model file that is missing or damaged, or that cannot lie in one directory with the others.
+    pub async fn model_dir(&self, files: &[ModelFile]) -> Result<Option<PathBuf>, StorageError> {
+        self.models.assemble(self.artifacts(), files).await
+    }
+
+    /// All bytes of an artifact.
+    ///
+    /// # Errors
+    /// As [`Artifacts::read`].
+    pub async fn read_whole(&self, digest: &Digest, part: &str) -> Result<Bytes, StorageError> {
+        let mut reader = self.artifacts.read(digest, part, ByteRange::WHOLE).await?;
+        let mut whole = Vec::new();
+        while let Some(piece) = reader.next().await? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.into())
     }
 }
 
@@ -253,6 +234,42 @@ fn own_admin_token(text: &str) -> io::Result<Token> {
     };
     let token = Token::parse(text.trim()).map_err(|_| refuse())?;
     if token.reveal().len() < LEAST { Err(refuse()) } else { Ok(token) }
+}
+
+/// Makes the data directory where it is missing, and keeps others out of it.
+fn prepare(dir: &Path) -> Result<(), StorageError> {
+    make_dir(dir)?;
+    private::close(dir)?;
+    for part in ["models", "compiled"] {
+        make_dir(&dir.join(part))?;
+    }
+    Ok(())
+}
+
+/// The path of the directory from the root. Guests' model directories are opened by path, which must not depend on the
+/// working directory.
+fn canonical(dir: &Path) -> Result<PathBuf, StorageError> {
+    dir.canonicalize().doing(|| format!("find {}", dir.display()))
+}
+
+/// Does `work` on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(StorageError::Io { what: "finish work on the disk".into(), source: io::Error::other(error) })
+    })
+}
+
+/// The names and paths of all that is in a directory.
+fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {
+    let what = || format!("list {}", dir.display());
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir).doing(what)? {
+        let entry = entry.doing(what)?;
+        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    Ok(entries)
 }
 
 /// Makes a directory that is the host's alone, unless it is there.

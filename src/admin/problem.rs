@@ -71,6 +71,11 @@ pub(super) static MIRROR_REFUSED: Kind =
     kind(409, "mirror_refused", "There is no other service of that name to copy requests to.");
 pub(super) static CANARY_TOKEN: Kind =
     kind(409, "canary_token", "The new version would have another token than the one that it is tried beside.");
+pub(super) static CHANGE_CONFLICT: Kind = kind(
+    409,
+    "change_conflict",
+    "Somebody else changed the service at the same moment, such as another host; nothing was changed.",
+);
 pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
 pub(super) static PRECONDITION_FAILED: Kind = kind(
     412,
@@ -114,7 +119,7 @@ static OF_A_HEAD: &[&Kind] = &[
 /// What a JSON body can be refused for.
 pub(super) static OF_A_BODY: &[&Kind] = &[&DEADLINE_EXCEEDED, &BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
 /// What can keep a change from being kept.
-pub(super) static OF_A_CHANGE: &[&Kind] = &[&OUTCOME_UNKNOWN, &STORAGE_FULL];
+pub(super) static OF_A_CHANGE: &[&Kind] = &[&CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &STORAGE_FULL];
 
 /// What an operator is told when something cannot be done.
 #[derive(Debug)]
@@ -414,6 +419,8 @@ impl From<StorageError> for Problem {
             StorageError::BadModel { .. } => Self::new(&BAD_REQUEST, told),
             StorageError::WrongDigest { .. } => Self::new(&ARTIFACT_MISMATCH, told),
             StorageError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, told),
+            StorageError::Conflict { .. } => Self::new(&CHANGE_CONFLICT, told)
+                .with_hint("look at the service as it is now, and make the change again"),
             StorageError::Io { source, .. } => Self::internal(&format!("{told}: {source}")),
             StorageError::Unknown { ref source, .. } => {
                 tracing::error!(error = source.with_source(), "{told}");
@@ -425,7 +432,8 @@ impl From<StorageError> for Problem {
             StorageError::DatabaseDamaged { .. }
             | StorageError::DatabaseLost { .. }
             | StorageError::DatabaseChanged { .. }
-            | StorageError::DatabaseThere { .. } => Self::internal(&told),
+            | StorageError::DatabaseThere { .. }
+            | StorageError::BadRange { .. } => Self::internal(&told),
             StorageError::Record { source, .. } => Self::internal(&format!("{told}: {source}")),
         }
     }

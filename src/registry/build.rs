@@ -7,7 +7,7 @@ use super::guest::{LogSink, guest_settings};
 use super::service::Service;
 use super::serving::Serving;
 use super::version::Version;
-use super::{Registry, blocking, image};
+use super::{Registry, image};
 use crate::config::ServiceFile;
 use crate::failpoint;
 use crate::policy::Policy;
@@ -50,10 +50,9 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Arc<Version>, ChangeError> {
         let file = ServiceFile::from_value(&record.file)?;
-        let (storage, wanted) = (Arc::clone(&self.storage), record.clone());
-        let (wasm, model_dir) =
-            blocking(move || Ok((storage.artifact(&wanted.processor.sha256)?, storage.model_dir(&wanted.model)?)))
-                .await?;
+        // The compiler compares the bytes with the digest, and reads none where the machine code is kept.
+        let wasm = self.storage.artifacts().unverified_file(&record.processor.sha256).await?;
+        let model_dir = self.storage.model_dir(&record.model).await?;
         progress(Report::Begun(Step::Compile));
         let image = image::name(file.spec(), &record.processor.sha256, &record.model);
         let settings = Settings { image, ..guest_settings(file.spec(), model_dir) };

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use tokio::task::block_in_place;
-
 use super::change::{Change, ChangeError, Files, Progress, Report, Step};
 use super::groups::USUAL_WEIGHT;
 use super::order::{Order, Turn};
@@ -59,15 +57,15 @@ impl Registry {
             file: file.normalised(),
             token: tokens::first(file.spec().token())?,
             previous_token: None,
-            processor: self.artifact(files.processor)?,
+            processor: self.artifact(files.processor).await?,
             model: files.model,
-            warm_up: self.present(files.warm_up)?,
+            warm_up: self.present(files.warm_up).await?,
             stopped: false,
             created_at: now.clone(),
             updated_at: now,
         };
         self.check_names(&record)?;
-        self.check_model(&record, file.spec())?;
+        self.check_model(&record, file.spec()).await?;
         self.check_mirror(&name, record.mirror.as_ref())?;
         let service = Arc::new(Service::new(record.clone(), Phase::Starting));
         let _files = self.unnamed_files.read().await;
@@ -141,13 +139,13 @@ impl Registry {
             token,
             previous_token,
             processor: match change.processor {
-                Some(digest) => self.artifact(digest)?,
-                None => self.artifact(old.processor.sha256.clone())?,
+                Some(digest) => self.artifact(digest).await?,
+                None => self.artifact(old.processor.sha256.clone()).await?,
             },
             model: change.model.unwrap_or_else(|| old.model.clone()),
             warm_up: match change.warm_up {
-                Some(warm_up) => self.present(warm_up)?,
-                None => self.present(old.warm_up.clone())?,
+                Some(warm_up) => self.present(warm_up).await?,
+                None => self.present(old.warm_up.clone()).await?,
             },
             traffic_state,
             mirror,
@@ -157,7 +155,7 @@ impl Registry {
         self.check_names(&record)?;
         // A change of something else reads no model: its files may be large.
         if record.model != old.model || file.spec().model().entry != present_spec.model().entry {
-            self.check_model(&record, file.spec())?;
+            self.check_model(&record, file.spec()).await?;
         }
         if beside.is_some() && !tokens::are_the_same(&record, old) {
             return Err(ChangeError::CanaryToken);
@@ -242,7 +240,7 @@ impl Registry {
         let running = state.phase.serving().and_then(|serving| at_work(serving, number));
         let version = match &running {
             Some(_) => history.version(number)?,
-            None => block_in_place(|| history.whole_version(number, &self.storage))?,
+            None => history.whole_version(number, self.storage.artifacts()).await?,
         };
         let record = Record { canary: None, updated_at: now(), ..tokens::after_return(old, &version)? };
         let _files = self.unnamed_files.read().await;
@@ -260,16 +258,15 @@ impl Registry {
     }
 
     /// Looks up the processor's file. A record must name only files that are present and intact.
-    fn artifact(&self, sha256: Digest) -> Result<Artifact, ChangeError> {
-        let path = block_in_place(|| self.storage.whole_artifact(&sha256, "the processor"))?;
-        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    async fn artifact(&self, sha256: Digest) -> Result<Artifact, ChangeError> {
+        let bytes = self.storage.artifacts().size(&sha256, "the processor").await?;
         Ok(Artifact { sha256, bytes })
     }
 
     /// The same for warm-up data.
-    fn present(&self, sha256: Option<Digest>) -> Result<Option<Digest>, ChangeError> {
+    async fn present(&self, sha256: Option<Digest>) -> Result<Option<Digest>, ChangeError> {
         if let Some(sha256) = &sha256 {
-            block_in_place(|| self.storage.whole_artifact(sha256, "the warm-up data"))?;
+            self.storage.artifacts().size(sha256, "the warm-up data").await?;
         }
         Ok(sha256)
     }

@@ -1,12 +1,10 @@
 //! The versions that a service has had, as far as they are kept.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
+use super::Registry;
 use super::change::ChangeError;
-use super::{Registry, blocking};
-use crate::storage::{Digest, Record, Storage, VersionRecord};
+use crate::storage::{Artifacts, Digest, Record, VersionRecord};
 
 /// Changed keys that a note names.
 const NOTED_KEYS: usize = 6;
@@ -18,8 +16,7 @@ impl Registry {
     /// # Errors
     /// When the storage cannot be read. A service that does not exist has no versions.
     pub async fn history(&self, service: &str) -> Result<History, ChangeError> {
-        let (storage, service) = (Arc::clone(&self.storage), service.to_owned());
-        Ok(History(blocking(move || storage.versions(&service)).await?))
+        Ok(History(self.storage.catalog().versions(service).await?))
     }
 }
 
@@ -38,25 +35,33 @@ impl History {
         found.ok_or_else(|| ChangeError::NoSuchVersion { number, kept: self.numbers() })
     }
 
-    /// The version of that number, if all its files are present and intact. May block.
-    pub(super) fn whole_version(&self, number: u64, storage: &Storage) -> Result<VersionRecord, ChangeError> {
+    /// The version of that number, if all its files are present and intact.
+    pub(super) async fn whole_version(
+        &self,
+        number: u64,
+        artifacts: &dyn Artifacts,
+    ) -> Result<VersionRecord, ChangeError> {
         let version = self.version(number)?;
-        let is_gone = |sha256: &Digest| storage.whole_artifact(sha256, "it").is_err();
         let gone = |what: String, sha256: &Digest| ChangeError::VersionIncomplete {
             number,
             missing: format!("{what} ({})", sha256.as_str()),
             kept: self.numbers(),
         };
-        if is_gone(&version.processor.sha256) {
+        let is_gone = async |sha256: &Digest| artifacts.size(sha256, "it").await.is_err();
+        if is_gone(&version.processor.sha256).await {
             return Err(gone("its processor".into(), &version.processor.sha256));
         }
-        if let Some(file) = version.model.iter().find(|file| !file.directory && is_gone(&file.sha256)) {
-            return Err(gone(format!("its model file {:?}", file.path), &file.sha256));
+        for file in version.model.iter().filter(|file| !file.directory) {
+            if is_gone(&file.sha256).await {
+                return Err(gone(format!("its model file {:?}", file.path), &file.sha256));
+            }
         }
-        match &version.warm_up {
-            Some(sha256) if is_gone(sha256) => Err(gone("its warm-up data".into(), sha256)),
-            _ => Ok(version),
+        if let Some(sha256) = &version.warm_up
+            && is_gone(sha256).await
+        {
+            return Err(gone("its warm-up data".into(), sha256));
         }
+        Ok(version)
     }
 }
 

@@ -1,9 +1,5 @@
 //! Checks of a model's list of files: against the service file, and against the files that are stored.
 
-use std::fs;
-
-use tokio::task::block_in_place;
-
 use super::Registry;
 use super::change::ChangeError;
 use crate::config::{Mistakes, ServiceSpec};
@@ -14,20 +10,17 @@ const LISTED: usize = 8;
 
 impl Registry {
     /// Checks that the model of a new version has its `model_entry`, and that its files have the listed sizes.
-    pub(super) fn check_model(&self, record: &Record, spec: &ServiceSpec) -> Result<(), ChangeError> {
+    pub(super) async fn check_model(&self, record: &Record, spec: &ServiceSpec) -> Result<(), ChangeError> {
         let mut mistakes = Mistakes::default();
         if let Some(message) = spec.model().entry.as_deref().and_then(|entry| absent(entry, &record.model)) {
             mistakes.add("model_entry", message);
         }
         for (index, file) in record.model.iter().enumerate().filter(|(_, file)| !file.directory) {
             let what = format!("model file {:?}", file.path);
-            let path = block_in_place(|| self.storage.whole_artifact(&file.sha256, &what))?;
-            match fs::metadata(path).map(|metadata| metadata.len()) {
-                Ok(size) if size != file.size => {
-                    let message = format!("{} for {:?}, which has {size} bytes", file.size, file.path);
-                    mistakes.add(&format!("model[{index}].size"), message);
-                }
-                _ => {}
+            let size = self.storage.artifacts().size(&file.sha256, &what).await?;
+            if size != file.size {
+                let message = format!("{} for {:?}, which has {size} bytes", file.size, file.path);
+                mistakes.add(&format!("model[{index}].size"), message);
             }
         }
         if mistakes.is_empty() { Ok(()) } else { Err(ChangeError::Invalid(mistakes)) }

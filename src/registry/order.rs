@@ -12,9 +12,8 @@ use tokio::sync::OwnedMutexGuard;
 use super::change::ChangeError;
 use super::history::differing;
 use super::service::Service;
-use super::{Registry, blocking, now};
-use crate::failpoint;
-use crate::storage::{Entry, Record, VersionRecord};
+use super::{Registry, now};
+use crate::storage::{Entry, Record};
 
 /// Changed keys that an entry names; a file has fewer unless it is made to have more.
 const MOST_CHANGED: usize = 64;
@@ -87,6 +86,11 @@ impl Order {
 }
 
 impl Turn<'_> {
+    /// The revision of the service when the turn began; `None` for who creates it.
+    pub(super) fn revision(&self) -> Option<u64> {
+        self.before.as_ref().map(|record| record.revision)
+    }
+
     /// The entry of a change that makes `after` of the service; `None` where it is deleted.
     pub(super) fn entry(&self, service: &str, after: Option<&Record>) -> Entry {
         let before = self.before.as_deref();
@@ -116,8 +120,8 @@ impl Registry {
         if let Condition::IsAt(revisions) = &order.condition
             && !revisions.contains(&record.revision)
         {
-            let (storage, revision) = (Arc::clone(&self.storage), record.revision);
-            let last = blocking(move || storage.audit_entry(revision)).await?;
+            let revision = record.revision;
+            let last = self.storage.catalog().entry(revision).await?;
             return Err(ChangeError::Overtaken { revision, last: last.map(Box::new) });
         }
         Ok((Turn { _alone: alone, order, before: Some(record) }, service))
@@ -135,41 +139,6 @@ impl Registry {
         }
     }
 
-    /// Writes a record to disk with the entry of its change.
-    pub(super) async fn keep(&self, record: Record, turn: &Turn<'_>) -> Result<Record, ChangeError> {
-        self.keep_with(record, None, turn).await
-    }
-
-    /// The same with a version that is new.
-    pub(super) async fn keep_version(
-        &self,
-        record: Record,
-        version: VersionRecord,
-        turn: &Turn<'_>,
-    ) -> Result<Record, ChangeError> {
-        self.keep_with(record, Some(version), turn).await
-    }
-
-    async fn keep_with(
-        &self,
-        mut record: Record,
-        version: Option<VersionRecord>,
-        turn: &Turn<'_>,
-    ) -> Result<Record, ChangeError> {
-        let entry = turn.entry(&record.name, Some(&record));
-        let storage = Arc::clone(&self.storage);
-        let record = blocking(move || {
-            record.revision = match version {
-                Some(version) => storage.put_version(&record, &version, &entry)?,
-                None => storage.put(&record, &entry)?,
-            };
-            Ok(record)
-        })
-        .await?;
-        failpoint::reach("deploy.kept");
-        Ok(record)
-    }
-
     async fn alone(&self, name: &str) -> OwnedMutexGuard<()> {
         let lock = {
             let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,14 +147,6 @@ impl Registry {
             Arc::clone(changing.entry(name.to_owned()).or_default())
         };
         lock.lock_owned().await
-    }
-
-    /// Writes an order down that changed no record: it was refused, or touched guests alone.
-    pub async fn note(&self, entry: Entry) {
-        let storage = Arc::clone(&self.storage);
-        if let Err(error) = blocking(move || storage.note(&entry)).await {
-            tracing::warn!(error = error.with_source(), "an entry of the audit log could not be written");
-        }
     }
 }
 

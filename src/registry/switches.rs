@@ -6,9 +6,9 @@ use super::change::{ChangeError, Progress};
 use super::deploy::percent;
 use super::order::{Order, Turn};
 use super::service::{Phase, Service};
-use super::{Registry, blocking, now};
+use super::{Registry, now};
 use crate::failpoint;
-use crate::storage::{CanaryRecord, Record, Storage};
+use crate::storage::{CanaryRecord, Record};
 
 impl Registry {
     /// Stops taking requests; those under way are finished.
@@ -132,9 +132,7 @@ impl Registry {
     /// Forgets a service with its versions. Its files go when no other service needs them.
     pub async fn delete(&self, name: &str, order: &Order) -> Result<(), ChangeError> {
         let (turn, service) = self.turn(name, order).await?;
-        let (storage, owned) = (Arc::clone(&self.storage), name.to_owned());
-        let entry = turn.entry(name, None);
-        blocking(move || storage.remove(&owned, &entry)).await?;
+        self.forget(name, &turn).await?;
         failpoint::reach("delete.removed");
         self.change_services(|services| {
             services.remove(name);
@@ -142,7 +140,7 @@ impl Registry {
         service.enter(&Phase::Stopped);
         self.regroup();
         failpoint::reach("delete.forgotten");
-        self.tidy_with(Storage::sweep_models).await;
+        self.tidy_with(self.storage.sweep_models()).await;
         self.tidy().await;
         Ok(())
     }

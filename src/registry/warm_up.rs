@@ -14,14 +14,14 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
+use super::Registry;
 use super::change::{ChangeError, Progress, Report, Step};
 use super::version::{Stopped, Version};
-use super::{Registry, blocking};
 use crate::call::{Answer, Call, RequestId, Spent};
 use crate::config::ServiceSpec;
 use crate::failpoint;
 use crate::refusal::Refusal;
-use crate::storage::{Record, StorageError};
+use crate::storage::Record;
 
 /// How often the file is sent: what EAS does. A guest's caches are warm after the first time, a host's after a few.
 const ROUNDS: usize = 5;
@@ -51,16 +51,11 @@ impl Registry {
         instances: Range<usize>,
         progress: &Progress,
     ) -> Result<(), ChangeError> {
-        let Some(sha256) = record.warm_up.clone() else { return Ok(()) };
+        let Some(sha256) = &record.warm_up else { return Ok(()) };
         progress(Report::Begun(Step::WarmUp));
-        let storage = Arc::clone(&self.storage);
-        let bytes = blocking(move || {
-            let path = storage.whole_artifact(&sha256, "the warm-up data")?;
-            std::fs::read(&path).map_err(|source| StorageError::Io { what: format!("read {}", path.display()), source })
-        })
-        .await?;
+        let bytes = self.storage.read_whole(sha256, "the warm-up data").await?;
         let name = version.spec.warm_up_data_path().unwrap_or_default();
-        let requests = requests(name, bytes.into());
+        let requests = requests(name, bytes);
         let outcome = send(version, instances, &requests).await;
         failpoint::reach("deploy.warmed");
         outcome.map_err(|Cold { reason, stack }| ChangeError::Refused { reason, stack })

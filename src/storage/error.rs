@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::ByteRange;
+
 /// Why the data directory cannot be used.
 #[derive(Debug)]
 pub enum StorageError {
@@ -37,7 +39,17 @@ pub enum StorageError {
     /// The disk failed while a change was made to last, and could not be asked since whether it was.
     Unknown {
         service: String,
+        /// The service's revision if the change was made; `None` if the change was to remove the service.
+        made: Option<u64>,
         source: Box<StorageError>,
+    },
+    /// A service is not at the revision that a change of it was made from. Nothing was changed.
+    Conflict {
+        service: String,
+        /// The revision that the change was made from; `None` if there was to be no such service.
+        expected: Option<u64>,
+        /// The present revision; `None` if there is no such service.
+        found: Option<u64>,
     },
     /// A record that this version of the host cannot read.
     Record {
@@ -67,6 +79,13 @@ pub enum StorageError {
     TooLarge {
         limit: u64,
     },
+    /// A range that is not inside the artifact.
+    BadRange {
+        sha256: String,
+        range: ByteRange,
+        /// Bytes of the artifact.
+        size: u64,
+    },
 }
 
 impl StorageError {
@@ -83,7 +102,7 @@ impl StorageError {
         matches!(self, Self::Database(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen))
     }
 
-    /// Whether the disk has failed the database.
+    /// True if the disk has failed the database.
     pub(super) fn is_of_the_disk(&self) -> bool {
         match self {
             Self::Database(error) => matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo),
@@ -105,12 +124,14 @@ impl StorageError {
             | Self::DatabaseChanged { .. }
             | Self::DatabaseThere { .. }
             | Self::Unknown { .. }
+            | Self::Conflict { .. }
             | Self::Record { .. }
             | Self::Missing { .. }
             | Self::Damaged { .. }
             | Self::BadModel { .. }
             | Self::WrongDigest { .. }
-            | Self::TooLarge { .. } => return false,
+            | Self::TooLarge { .. }
+            | Self::BadRange { .. } => return false,
         };
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
@@ -150,6 +171,18 @@ impl std::fmt::Display for StorageError {
                 "the disk failed while the change of service {service:?} was being kept; whether it was is seen when \
                  the host is started again"
             ),
+            Self::Conflict { service, expected, found } => {
+                let told = |revision: &Option<u64>| match revision {
+                    Some(revision) => format!("at revision {revision}"),
+                    None => "absent".to_owned(),
+                };
+                write!(
+                    f,
+                    "service {service:?} was changed by somebody else meanwhile: it was {}, and is {}",
+                    told(expected),
+                    told(found)
+                )
+            }
             Self::Record { service, .. } => write!(f, "the record of service {service:?} cannot be read"),
             Self::Missing { sha256 } => write!(f, "artifact {sha256} is not there; upload it first"),
             Self::Damaged { part, sha256, reason } => {
@@ -160,6 +193,9 @@ impl std::fmt::Display for StorageError {
                 write!(f, "the upload's SHA-256 is {found}, its name says {expected}")
             }
             Self::TooLarge { limit } => write!(f, "the upload is larger than {} MiB", limit >> 20),
+            Self::BadRange { sha256, range, size } => {
+                write!(f, "bytes {range} are not in artifact {sha256}, which has {size} bytes")
+            }
         }
     }
 }
@@ -175,11 +211,13 @@ impl std::error::Error for StorageError {
             | Self::DatabaseLost { .. }
             | Self::DatabaseChanged { .. }
             | Self::DatabaseThere { .. }
+            | Self::Conflict { .. }
             | Self::Missing { .. }
             | Self::Damaged { .. }
             | Self::BadModel { .. }
             | Self::WrongDigest { .. }
-            | Self::TooLarge { .. } => None,
+            | Self::TooLarge { .. }
+            | Self::BadRange { .. } => None,
         }
     }
 }

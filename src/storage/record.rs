@@ -217,6 +217,7 @@ mod secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::suite::record;
 
     #[test]
     fn a_model_file_outside_its_directory_is_refused_where_it_is_read() {
@@ -241,5 +242,14 @@ mod tests {
         let file = serde_json::json!({"path": "logs", "size": 1});
         let error = serde_json::from_value::<ModelFile>(file).unwrap_err();
         assert!(error.to_string().contains("has no `sha256`"), "{error}");
+    }
+
+    #[test]
+    fn a_record_with_a_token_that_is_none_is_not_taken_for_a_public_one() {
+        let mut json = serde_json::to_value(record("a", 1)).unwrap();
+        assert_eq!((&json["token"], &json["previous_token"]), (&"t".into(), &Value::Null));
+        json["token"] = "two words".into();
+        let error = serde_json::from_value::<Record>(json).unwrap_err();
+        assert!(error.to_string().contains("visible ASCII"), "{error}");
     }
 }

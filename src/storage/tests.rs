@@ -1,3 +1,6 @@
+use std::os::unix::fs::PermissionsExt;
+use std::time::SystemTime;
+
 use super::*;
 
 #[test]
@@ -12,8 +15,8 @@ fn the_admin_token_is_made_once_and_is_the_hosts_alone() {
     assert_eq!(mode(&data.join("admin.token")), 0o600);
 }
 
-#[test]
-fn an_artifact_that_somebody_asks_for_is_not_swept_before_they_can_deploy_it() {
+#[tokio::test]
+async fn an_artifact_that_somebody_asks_for_is_not_swept_before_they_can_deploy_it() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Storage::open(dir.path()).unwrap();
     let old = SystemTime::now() - 2 * UPLOAD_GRACE;
@@ -25,10 +28,11 @@ fn an_artifact_that_somebody_asks_for_is_not_swept_before_they_can_deploy_it() {
         digest
     };
     let (wanted, forgotten) = (make(b"ab"), make(b"cd"));
-    assert!(storage.renew(&wanted));
-    storage.sweep(|_| None).unwrap();
-    assert!(storage.artifact(&wanted).is_ok() && storage.artifact(&forgotten).is_err());
-    assert!(!storage.renew(&forgotten));
+    assert!(storage.artifacts().renew(&wanted).await.unwrap());
+    storage.sweep(|_| None).await.unwrap();
+    let is_there = async |digest| storage.artifacts().unverified_file(digest).await.is_ok();
+    assert!(is_there(&wanted).await && !is_there(&forgotten).await);
+    assert!(!storage.artifacts().renew(&forgotten).await.unwrap());
 }
 
 #[test]
@@ -36,4 +40,31 @@ fn a_second_host_on_the_same_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _first = Storage::open(dir.path()).unwrap();
     assert!(matches!(Storage::open(dir.path()), Err(StorageError::Database(_))));
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_did_not_finish_to_receive_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Storage::open(dir.path()).unwrap());
+    let left = dir.path().join("artifacts/.upload-x");
+    for kept in [&left, &dir.path().join("artifacts/ours")] {
+        fs::write(kept, "x").unwrap();
+    }
+    let _storage = Storage::open(dir.path()).unwrap();
+    assert!(!left.exists() && dir.path().join("artifacts/ours").exists());
+}
+
+#[tokio::test]
+async fn a_model_is_made_of_artifacts_that_are_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let artifacts = Arc::new(memory::MemoryArtifacts::new().unwrap());
+    let storage = Storage::with(dir.path(), Arc::<memory::MemoryCatalog>::default(), artifacts).unwrap();
+    let sha256 = suite::upload(storage.artifacts(), b"abc").await;
+    let files = [ModelFile { path: "deep/x".into(), sha256, size: 3, directory: false }];
+    let model = storage.model_dir(&files).await.unwrap().unwrap();
+    assert!(model.starts_with(dir.path().canonicalize().unwrap().join("models")));
+    assert_eq!(fs::read(model.join("deep/x")).unwrap(), b"abc");
+    assert!(!dir.path().join("artifacts").exists() && !dir.path().join("bulkhead.redb").exists());
+    storage.sweep_models().await.unwrap();
+    assert!(!model.exists());
 }

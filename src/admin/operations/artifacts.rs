@@ -18,7 +18,7 @@ use crate::storage::{Digest, StorageError};
 pub(in crate::admin) const MAX_ARTIFACT: u64 = 64 << 20;
 
 pub(super) static ROWS: &[Operation] = &[
-    Operation::get("/api/v1/artifacts/{sha256}", "getArtifact", |asked| Box::pin(async move { find(&asked) }))
+    Operation::get("/api/v1/artifacts/{sha256}", "getArtifact", |asked| Box::pin(find(asked)))
         .says(
             "Whether a file is there",
             "One that is, is kept for an hour more, as if it had just been uploaded, so that it can be deployed. One whose \
@@ -40,9 +40,9 @@ pub(super) static ROWS: &[Operation] = &[
         .refuses(&[&ARTIFACT_MISMATCH, &DEADLINE_EXCEEDED, &LENGTH_REQUIRED, &BODY_TOO_LARGE, &STORAGE_FULL]),
 ];
 
-fn find(asked: &Asked) -> Result<Reply, Problem> {
-    let sha256 = digest(asked)?;
-    if !tokio::task::block_in_place(|| asked.admin.storage.renew(&sha256)) {
+async fn find(asked: Asked) -> Result<Reply, Problem> {
+    let sha256 = digest(&asked)?;
+    if !asked.admin.storage.artifacts().renew(&sha256).await? {
         return Err(Problem::artifact_not_found());
     }
     json_reply(StatusCode::OK, &Artifact { sha256 })
@@ -50,7 +50,7 @@ fn find(asked: &Asked) -> Result<Reply, Problem> {
 
 async fn put(asked: Asked) -> Result<Reply, Problem> {
     let sha256 = digest(&asked)?;
-    if tokio::task::block_in_place(|| asked.admin.storage.renew(&sha256)) {
+    if asked.admin.storage.artifacts().renew(&sha256).await? {
         return json_reply(StatusCode::OK, &Artifact { sha256 });
     }
     // Neither a length nor chunks: the body was forgotten.
@@ -71,10 +71,10 @@ async fn receive(admin: &Admin, digest: &Digest, mut body: Incoming) -> Result<(
     if body.size_hint().lower() > MAX_ARTIFACT {
         return Err(StorageError::TooLarge { limit: MAX_ARTIFACT }.into());
     }
-    let mut upload = admin.storage.upload(MAX_ARTIFACT)?;
+    let mut upload = admin.storage.artifacts().begin(MAX_ARTIFACT).await?;
     while let Some(piece) = piece(&mut body).await? {
-        tokio::task::block_in_place(|| upload.write(&piece))?;
+        upload.write(piece).await?;
     }
-    tokio::task::block_in_place(|| upload.finish(digest))?;
+    upload.finish(digest).await?;
     Ok(())
 }

@@ -34,11 +34,9 @@ async fn audit(asked: Asked) -> Result<Reply, Problem> {
     let service = asked.query.parsed::<ServiceName>("service", ServiceName::ACCEPTED)?;
     let before = asked.query.parsed::<u64>("cursor", "the `next` of the page before")?;
     let limit = asked.query.limit();
-    let storage = std::sync::Arc::clone(&asked.admin.storage);
     // One more than is shown tells whether there is another page.
-    let read = move || storage.audit(service.as_ref().map(ServiceName::as_str), before, limit + 1);
-    let read = tokio::task::spawn_blocking(read).await.map_err(|error| Problem::internal(&error))?;
-    let mut entries = read?;
+    let service = service.as_ref().map(ServiceName::as_str);
+    let mut entries = asked.admin.storage.catalog().entries(service, before, limit + 1).await?;
     let is_more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| is_more).map(|last| last.number.to_string());

@@ -1,19 +1,13 @@
-//! Who asked for which change, when, and what came of it: the newest entries of a log that is only ever added to.
-//!
-//! The entry of a change that was made is written in the same transaction as the change, so that after a crash there are
-//! both or neither. Numbers are given out once and never again; that of its latest change is a service's revision.
+//! The table of the audit log: its newest entries, by number. Entries are only ever added.
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::records::Records;
+use crate::storage::catalog::ENTRIES_KEPT;
 use crate::storage::{Entry, StorageError};
 
 /// Number → entry as JSON.
 const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
-
-/// Entries that are kept. At some 400 bytes each they stay below 5 MB, and they are years of a team's changes, or days of
-/// a script's that deploys every minute.
-pub(super) const ENTRIES_KEPT: u64 = 10_000;
 
 /// The table is there from the first start on.
 pub(super) fn make(transaction: &WriteTransaction) -> Result<(), redb::Error> {
@@ -39,18 +33,8 @@ pub(super) fn append(transaction: &WriteTransaction, entry: &Entry) -> Result<()
 }
 
 impl Records {
-    /// Adds the entry of something that changed no record, and answers its number.
-    pub(in crate::storage) fn note(&self, entry: &Entry) -> Result<u64, StorageError> {
-        let mut entry = entry.clone();
-        self.transact(|transaction| {
-            entry.number = next_number(transaction)?;
-            append(transaction, &entry)
-        })?;
-        Ok(entry.number)
-    }
-
     /// Up to `limit` entries with numbers below `before`, the newest first; those of one service where it is named.
-    pub(in crate::storage) fn entries(
+    pub(super) fn entries(
         &self,
         service: Option<&str>,
         before: Option<u64>,
@@ -82,7 +66,7 @@ impl Records {
     }
 
     /// The entry of that number, while it is kept.
-    pub(in crate::storage) fn entry(&self, number: u64) -> Result<Option<Entry>, StorageError> {
+    pub(super) fn entry(&self, number: u64) -> Result<Option<Entry>, StorageError> {
         let below = number.checked_add(1);
         Ok(self.entries(None, below, 1)?.into_iter().find(|entry| entry.number == number))
     }

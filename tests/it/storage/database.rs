@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use bulkhead::storage::{Storage, StorageError};
+use bulkhead::storage::{Catalog, Storage, StorageError};
 use serde_json::json;
 
 use super::artifacts;
@@ -80,14 +80,19 @@ fn a_new_database_is_begun_where_it_was_asked_for_and_only_where_there_is_none()
 /// Everything that a data directory records, or the reason why it cannot be read.
 fn read(data: &Path) -> Result<Vec<String>, StorageError> {
     let storage = Storage::open(data)?;
-    let records = storage.records()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(told(storage.catalog()))
+}
+
+async fn told(catalog: &dyn Catalog) -> Result<Vec<String>, StorageError> {
+    let records = catalog.records().await?;
     let mut told = Vec::new();
     for record in &records {
-        for version in storage.versions(&record.name)? {
+        for version in catalog.versions(&record.name).await? {
             told.push(format!("{} {} {}", record.name, record.revision, serde_json::to_string(&version).unwrap()));
         }
     }
-    told.extend(storage.audit(None, None, usize::MAX)?.iter().map(|entry| format!("{entry:?}")));
+    told.extend(catalog.entries(None, None, usize::MAX).await?.iter().map(|entry| format!("{entry:?}")));
     Ok(told)
 }
 

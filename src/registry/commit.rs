@@ -1,0 +1,108 @@
+//! Commits of changes to the catalog, each on the condition that nobody else has changed the service since its turn
+//! began.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::Registry;
+use super::change::ChangeError;
+use super::order::Turn;
+use crate::failpoint;
+use crate::storage::{Edit, Entry, Record, StorageError, VersionRecord};
+
+/// Services with a commit whose outcome is not known, and the revisions that such commits may have made (`None`: the
+/// service removed). The record in memory is still the one before them. A later commit replaces whatever they have made.
+#[derive(Default)]
+pub(super) struct Unsettled(Mutex<HashMap<String, Vec<Option<u64>>>>);
+
+impl Unsettled {
+    /// Notes the outcome of a commit.
+    fn note(&self, service: &str, outcome: &Result<u64, StorageError>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(_) => drop(all.remove(service)),
+            Err(StorageError::Unknown { made, .. }) => {
+                let revisions = all.entry(service.to_owned()).or_default();
+                if !revisions.contains(made) {
+                    revisions.push(*made);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// True if a commit of ours may have made this revision.
+    fn is_ours(&self, service: &str, revision: Option<u64>) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(service).is_some_and(|revisions| revisions.contains(&revision))
+    }
+}
+
+impl Registry {
+    /// Commits a record with the entry of its change.
+    pub(super) async fn keep(&self, record: Record, turn: &Turn<'_>) -> Result<Record, ChangeError> {
+        self.keep_with(record, None, turn).await
+    }
+
+    /// The same with a version that is new.
+    pub(super) async fn keep_version(
+        &self,
+        record: Record,
+        version: VersionRecord,
+        turn: &Turn<'_>,
+    ) -> Result<Record, ChangeError> {
+        self.keep_with(record, Some(version), turn).await
+    }
+
+    async fn keep_with(
+        &self,
+        mut record: Record,
+        version: Option<VersionRecord>,
+        turn: &Turn<'_>,
+    ) -> Result<Record, ChangeError> {
+        let entry = turn.entry(&record.name, Some(&record));
+        let (kept, version) = (Box::new(record.clone()), version.map(Box::new));
+        let put = |from| Edit::Put { record: kept.clone(), version: version.clone(), from };
+        record.revision = self.commit(&record.name, turn.revision(), put, entry).await?;
+        failpoint::reach("deploy.kept");
+        Ok(record)
+    }
+
+    /// Removes a service from the catalog.
+    pub(super) async fn forget(&self, service: &str, turn: &Turn<'_>) -> Result<(), ChangeError> {
+        let entry = turn.entry(service, None);
+        let remove = |from| match from {
+            Some(from) => Edit::Remove { service: service.to_owned(), from },
+            // An earlier removal whose outcome was not known has been made.
+            None => Edit::Note,
+        };
+        self.commit(service, turn.revision(), remove, entry).await?;
+        Ok(())
+    }
+
+    /// Makes a commit from the revision `from`, or else from one that an earlier commit of ours may have made.
+    async fn commit(
+        &self,
+        service: &str,
+        from: Option<u64>,
+        edit: impl Fn(Option<u64>) -> Edit,
+        entry: Entry,
+    ) -> Result<u64, StorageError> {
+        let catalog = self.storage.catalog();
+        let mut outcome = catalog.commit(edit(from), entry.clone()).await;
+        if let Err(StorageError::Conflict { found, .. }) = outcome
+            && self.unsettled.is_ours(service, found)
+        {
+            outcome = catalog.commit(edit(found), entry).await;
+        }
+        self.unsettled.note(service, &outcome);
+        outcome
+    }
+
+    /// Adds an entry for an order that changed no record: it was refused, or touched guests alone.
+    pub async fn note(&self, entry: Entry) {
+        if let Err(error) = self.storage.catalog().commit(Edit::Note, entry).await {
+            tracing::warn!(error = error.with_source(), "an entry of the audit log could not be written");
+        }
+    }
+}
