@@ -1,6 +1,8 @@
 //! The data directory: files that are named by what they hold, and the database.
 
 mod database;
+#[cfg(debug_assertions)]
+mod elsewhere;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

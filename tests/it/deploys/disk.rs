@@ -111,6 +111,35 @@ fn a_change_that_nobody_can_be_sure_of_is_told_to_be_so() {
     must("deploys.commit_failed.told", "told, and one of the two served after a restart", "outcome_unknown", true);
 }
 
+/// The host compares each change with the revision that it knows of, and here the disk may be one ahead.
+#[test]
+fn a_change_that_nobody_was_sure_of_can_be_made_again() {
+    for commits in ["2", "3"] {
+        let host = TestHost::start();
+        let keys = json!({"processor_envs": marked(1), "metadata": {"rpc": {"worker_threads": 1}}});
+        let service = host.deploy("svc", "faults", keys);
+        let host = host.kill_and_restart_with(&format!("record.committed=full@{commits};record.again=full"));
+        host.wait_until_ready();
+        let body = json!({"spec": {"processor_envs": marked(2)}}).to_string();
+        let change = || host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes());
+        if commits == "3" {
+            // The one before is a change like any other.
+            assert_eq!(host.call_admin("POST", "/api/v1/services/svc/stop", b"").status, 200);
+            assert_eq!(change().status, 500);
+            assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc", b"").status, 200);
+            host.client().post(&service, b"x").assert_problem(404, "service_not_found");
+            assert_eq!(host.deploy("svc", "faults", json!({"processor_envs": marked(3)})).path, service.path);
+            continue;
+        }
+        assert_eq!(change().status, 500);
+        let again = change();
+        assert_eq!(again.status, 200, "{}", again.text());
+        assert_eq!(version_on(&mut host.client(), &service), 2);
+        let host = host.kill_and_restart();
+        assert_eq!(version_on(&mut host.client(), &service), 2);
+    }
+}
+
 /// A small file system of our own, gone when dropped.
 struct Mount(tempfile::TempDir);
 
