@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Registry;
 use super::change::ChangeError;
-use super::order::Turn;
+use super::change::request::Turn;
 use crate::failpoint;
 use crate::storage::{Edit, Entry, Record, StorageError, VersionRecord};
 

@@ -6,8 +6,8 @@ use arc_swap::{ArcSwap, Guard};
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 
-use super::mirror::{COPIES_UNDER_WAY, Mirror};
-use super::serving::{Chosen, Serving};
+use super::traffic::mirror::{COPIES_UNDER_WAY, Mirror};
+use super::traffic::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
 use crate::config::{Cors, ServiceFile, Strength};
 use crate::storage::Record;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::change::{ChangeError, Progress};
 use super::deploy::percent;
-use super::order::{Order, Turn};
-use super::service::{Phase, Service};
-use super::{Registry, now};
+use super::request::{Order, Turn};
 use crate::failpoint;
+use crate::registry::service::{Phase, Service};
+use crate::registry::{ChangeError, Progress};
+use crate::registry::{Registry, now};
 use crate::storage::{CanaryRecord, Record};
 
 impl Registry {
@@ -90,7 +90,7 @@ impl Registry {
 
     /// Gives the canary another share of the requests, for who has the turn. With all of them it becomes the current
     /// version.
-    pub(super) async fn weigh_canary(
+    pub(in crate::registry) async fn weigh_canary(
         &self,
         service: &Service,
         turn: &Turn<'_>,

@@ -7,21 +7,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::change::{ChangeError, Progress};
-use super::order::Order;
-use super::service::{Looked, Phase, Service};
-use super::turns::{Turns, greatest_divisor};
-use super::{Registry, now};
+use super::fair_shares::{Turns, greatest_divisor};
 use crate::config::TrafficState;
+use crate::registry::change::request::Order;
+use crate::registry::change::{ChangeError, Progress};
+use crate::registry::service::{Looked, Phase, Service};
+use crate::registry::{Registry, now};
 use crate::storage::Record;
 use crate::threads::ShardedArc;
 
 /// A service's weight until somebody sets it, and the highest one that may be set, as in EAS.
-pub(super) const USUAL_WEIGHT: u16 = 100;
+pub(in crate::registry) const USUAL_WEIGHT: u16 = 100;
 const HIGHEST_WEIGHT: u64 = 1000;
 
 /// The members of one group at one moment.
-pub(super) struct Group {
+pub(in crate::registry) struct Group {
     members: Vec<ShardedArc<Service>>,
     /// Those that share the group's requests, and where each one's part of the circle ends.
     shares: Vec<(ShardedArc<Service>, u64)>,
@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// Gives out the groups' shares by what the services are now.
-    pub(super) fn regroup(&self) {
+    pub(in crate::registry) fn regroup(&self) {
         // One after the other, so that the last one has seen every change.
         let _alone = self.regrouping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut members: BTreeMap<Box<str>, Vec<Arc<Service>>> = BTreeMap::new();
@@ -144,7 +144,7 @@ impl Registry {
     }
 
     /// Whether the service may have its name and its group: a URL must not lead to two things.
-    pub(super) fn check_names(&self, record: &Record) -> Result<(), ChangeError> {
+    pub(in crate::registry) fn check_names(&self, record: &Record) -> Result<(), ChangeError> {
         let name = record.name.as_str();
         let is_other = |service: &Arc<Service>| service.name() != name;
         let in_group = self.list().into_iter().filter(is_other).find(|service| service.state().group() == Some(name));

@@ -14,13 +14,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use super::Registry;
-use super::change::{ChangeError, Progress, Report, Step};
 use super::version::{Stopped, Version};
 use crate::call::{Answer, Call, RequestId, Spent};
 use crate::config::ServiceSpec;
 use crate::failpoint;
 use crate::refusal::Refusal;
+use crate::registry::Registry;
+use crate::registry::change::{ChangeError, Progress, Report, Step};
 use crate::storage::Record;
 
 /// How often the file is sent: what EAS does. A guest's caches are warm after the first time, a host's after a few.
@@ -44,7 +44,7 @@ struct Request {
 
 impl Registry {
     /// Sends a version's warm-up requests to these instances of it; there may be none to send.
-    pub(super) async fn warm_up(
+    pub(in crate::registry) async fn warm_up(
         &self,
         record: &Record,
         version: &Version,

@@ -10,21 +10,21 @@ use tokio::sync::watch;
 
 use crate::config::ServiceSpec;
 
-pub(super) struct Grace {
+pub(in crate::registry) struct Grace {
     length: Duration,
     /// Tells calls that it is over; `None` where their deadlines come first anyway.
     over: Option<watch::Sender<bool>>,
 }
 
 impl Grace {
-    pub(super) fn of(spec: &ServiceSpec) -> Self {
+    pub(in crate::registry) fn of(spec: &ServiceSpec) -> Self {
         let length = spec.termination_grace();
         let over = (length < spec.rpc().keepalive).then(|| watch::Sender::new(false));
         Self { length, over }
     }
 
     /// Begins. It ends early if nobody is left who could be told.
-    pub(super) fn begin(self: &Arc<Self>) {
+    pub(in crate::registry) fn begin(self: &Arc<Self>) {
         if self.over.is_none() {
             return;
         }
@@ -40,12 +40,12 @@ impl Grace {
         });
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::registry) fn is_over(&self) -> bool {
         self.over.as_ref().is_some_and(|over| *over.borrow())
     }
 
     /// Does `work`, unless the grace is over before it is done: then the work is dropped and there is nothing.
-    pub(super) async fn within<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
+    pub(in crate::registry) async fn within<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
         let Some(over) = &self.over else { return Some(work.await) };
         let mut over = over.subscribe();
         tokio::select! {

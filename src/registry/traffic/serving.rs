@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::instance::Instance;
+use super::fair_shares::Turns;
 use super::mirror::Mirror;
-use super::turns::Turns;
-use super::version::Version;
+use crate::registry::run::instance::Instance;
+use crate::registry::run::version::Version;
 use crate::threads::{ShardRef, ShardedArc};
 
 /// The whole of a canary's circle: weights are percent.
@@ -49,18 +49,18 @@ pub struct Account {
 
 impl Serving {
     /// One version alone.
-    pub(super) fn alone(current: Arc<Version>) -> Self {
+    pub(in crate::registry) fn alone(current: Arc<Version>) -> Self {
         Self { current: current.into(), canary: None }
     }
 
-    pub(super) fn with_canary(self, version: Arc<Version>, weight: u8) -> Self {
+    pub(in crate::registry) fn with_canary(self, version: Arc<Version>, weight: u8) -> Self {
         let account = Arc::new(Account { canary: version.number, ..Account::default() });
         let canary = Canary { version: version.into(), weight, turns: Turns::around(WHOLE), account };
         Self { canary: Some(Arc::new(canary)), ..self }
     }
 
     /// The same versions, the canary with another share; its account goes on.
-    pub(super) fn with_weight(&self, weight: u8) -> Self {
+    pub(in crate::registry) fn with_weight(&self, weight: u8) -> Self {
         let reweigh = |canary: &Arc<Canary>| {
             let (version, account) = (canary.version.clone(), Arc::clone(&canary.account));
             Arc::new(Canary { version, weight, turns: Turns::around(WHOLE), account })
@@ -68,12 +68,12 @@ impl Serving {
         Self { current: self.current.clone(), canary: self.canary.as_ref().map(reweigh) }
     }
 
-    pub(super) fn without_canary(&self) -> Self {
+    pub(in crate::registry) fn without_canary(&self) -> Self {
         Self { current: self.current.clone(), canary: None }
     }
 
     /// The same with one of the versions replaced by `renewed`, a copy of it with other instances.
-    pub(super) fn with_renewed(&self, renewed: Arc<Version>) -> Self {
+    pub(in crate::registry) fn with_renewed(&self, renewed: Arc<Version>) -> Self {
         match &self.canary {
             Some(canary) if canary.version.number == renewed.number => {
                 let account = Arc::clone(&canary.account);
@@ -86,7 +86,7 @@ impl Serving {
     }
 
     /// Whose turn it is to answer.
-    pub(super) fn choose(&self) -> Chosen {
+    pub(in crate::registry) fn choose(&self) -> Chosen {
         let Some(canary) = &self.canary else {
             return Chosen { version: self.current.hold(), account: None, mirror: None };
         };
@@ -100,7 +100,7 @@ impl Serving {
         std::iter::once(&*self.current).chain(self.canary.as_ref().map(|canary| &*canary.version))
     }
 
-    pub(super) fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+    pub(in crate::registry) fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
         self.versions().flat_map(|version| version.instances())
     }
 }

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::change::ChangeError;
-use super::deploy::percent;
-use super::order::Order;
-use super::service::Service;
-use super::turns::Turns;
-use super::{Registry, now};
+use super::fair_shares::Turns;
+use crate::registry::change::ChangeError;
+use crate::registry::change::deploy::percent;
+use crate::registry::change::request::Order;
+use crate::registry::service::Service;
+use crate::registry::{Registry, now};
 use crate::storage::{MirrorRecord, Record};
 use crate::telemetry::ServiceMetrics;
 
 /// Copies of one service's requests under way at once; what would be one more is dropped. Each holds a body, and a target
 /// that is slower than its source must not make them pile up.
-pub(super) const COPIES_UNDER_WAY: usize = 16;
+pub(in crate::registry) const COPIES_UNDER_WAY: usize = 16;
 
 /// Where copies go, and how many of the requests are copied.
 pub struct Mirror {
@@ -26,7 +26,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    pub(super) fn new(record: &MirrorRecord, places: Arc<Semaphore>) -> Self {
+    pub(in crate::registry) fn new(record: &MirrorRecord, places: Arc<Semaphore>) -> Self {
         Self { target: record.target.as_str().into(), ratio: record.ratio, turns: Turns::around(100), places }
     }
 
@@ -64,7 +64,11 @@ impl Registry {
         Ok(service)
     }
 
-    pub(super) fn check_mirror(&self, name: &str, mirror: Option<&MirrorRecord>) -> Result<(), ChangeError> {
+    pub(in crate::registry) fn check_mirror(
+        &self,
+        name: &str,
+        mirror: Option<&MirrorRecord>,
+    ) -> Result<(), ChangeError> {
         match mirror {
             Some(MirrorRecord { target, .. }) if target == name => Err(ChangeError::MirrorsItself),
             Some(MirrorRecord { target, .. }) if self.find(target).is_none() => {

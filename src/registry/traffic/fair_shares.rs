@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The turns around one circle. Several threads may take them; each turn is taken once.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(in crate::registry) struct Turns {
     total: u64,
     step: u64,
     taken: AtomicU64,
@@ -16,7 +16,7 @@ pub(super) struct Turns {
 
 impl Turns {
     /// A circle of `total` places, which is at least 1 and far below 2^32.
-    pub(super) fn around(total: u64) -> Self {
+    pub(in crate::registry) fn around(total: u64) -> Self {
         let total = total.max(1);
         // 0.618…, the golden section, in thousandths: circles are small.
         let golden = total * 618 / 1000;
@@ -25,14 +25,14 @@ impl Turns {
     }
 
     /// The place of the next turn, below the circle's total.
-    pub(super) fn next(&self) -> u64 {
+    pub(in crate::registry) fn next(&self) -> u64 {
         let turn = self.taken.fetch_add(1, Ordering::Relaxed) % self.total;
         // The first turn is not at place 0, so that a small share at the circle's beginning does not come first.
         (turn + 1) * self.step % self.total
     }
 }
 
-pub(super) fn greatest_divisor(a: u64, b: u64) -> u64 {
+pub(in crate::registry) fn greatest_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_divisor(b, a % b) }
 }
 

@@ -19,32 +19,32 @@ use crate::telemetry::ServiceMetrics;
 
 /// What the guests of a version's instances are made of.
 #[derive(Clone)]
-pub(super) struct Supplies {
+pub(in crate::registry) struct Supplies {
     /// The version's number.
-    pub(super) version: u64,
-    pub(super) program: Arc<Program>,
-    pub(super) executor: Arc<Executor>,
-    pub(super) metrics: Arc<ServiceMetrics>,
+    pub(in crate::registry) version: u64,
+    pub(in crate::registry) program: Arc<Program>,
+    pub(in crate::registry) executor: Arc<Executor>,
+    pub(in crate::registry) metrics: Arc<ServiceMetrics>,
 }
 
 /// What an admitted request holds.
-pub(super) enum Held {
+pub(in crate::registry) enum Held {
     Worker(Place<Worker>),
     Seat(Seat<Arc<Call>, Outcome>),
 }
 
-pub(super) struct Instance {
-    pub(super) admission: Arc<Admission<Worker>>,
+pub(in crate::registry) struct Instance {
+    pub(in crate::registry) admission: Arc<Admission<Worker>>,
     /// Where requests wait that are answered together.
-    pub(super) batcher: Option<Batcher<Arc<Call>, Outcome>>,
+    pub(in crate::registry) batcher: Option<Batcher<Arc<Call>, Outcome>>,
     trouble: Arc<LastTrouble>,
     /// Guests that were not replaced, where that is asked for.
-    pub(super) crashes: Arc<Crashes>,
-    pub(super) faults: Arc<Faults>,
+    pub(in crate::registry) crashes: Arc<Crashes>,
+    pub(in crate::registry) faults: Arc<Faults>,
     /// No guest is made any more for those that fail.
     retired: Arc<AtomicBool>,
     /// Of the calls that are under way when no new ones come any more.
-    pub(super) grace: Arc<Grace>,
+    pub(in crate::registry) grace: Arc<Grace>,
     started: SystemTime,
     /// Where its guests are, made or promised.
     _room: Room,
@@ -66,7 +66,7 @@ pub struct InstanceStatus {
 impl Instance {
     /// Makes every guest that costs more to make than microseconds, and at least one unless `first` is there already or
     /// a guest of the same program has been made before.
-    pub(super) async fn bring_up(
+    pub(in crate::registry) async fn bring_up(
         spec: &ServiceSpec,
         supplies: &Supplies,
         slice_history: &Arc<SliceHistory>,
@@ -128,7 +128,7 @@ impl Instance {
         }))
     }
 
-    pub(super) fn occupancy(&self) -> Occupancy {
+    pub(in crate::registry) fn occupancy(&self) -> Occupancy {
         let occupancy = self.admission.occupancy();
         match &self.batcher {
             Some(batcher) => Occupancy { queued: batcher.waiting(), max_queue: batcher.max_waiting(), ..occupancy },
@@ -137,7 +137,7 @@ impl Instance {
     }
 
     /// Looked at before a request's body is read: whether there is any use in reading it.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::registry) fn is_full(&self) -> bool {
         match &self.batcher {
             Some(batcher) => batcher.is_full(),
             // Where no worker is left, what comes is not told to wait for one.
@@ -146,12 +146,12 @@ impl Instance {
     }
 
     /// Requests at work and waiting.
-    pub(super) fn load(&self) -> usize {
+    pub(in crate::registry) fn load(&self) -> usize {
         self.admission.load() + self.batcher.as_ref().map_or(0, Batcher::waiting)
     }
 
     /// An idle worker, if there is one. Requests that wait for a batch get none.
-    pub(super) fn admit_at_once(&self) -> Option<Held> {
+    pub(in crate::registry) fn admit_at_once(&self) -> Option<Held> {
         if self.batcher.is_some() {
             return None;
         }
@@ -159,7 +159,7 @@ impl Instance {
     }
 
     /// A worker for one request, after a wait in turn, or a seat among those that wait for a batch.
-    pub(super) async fn admit(&self, deadline: Instant) -> Result<Held, Rejected> {
+    pub(in crate::registry) async fn admit(&self, deadline: Instant) -> Result<Held, Rejected> {
         match &self.batcher {
             Some(_) if self.admission.is_deserted() => Err(Rejected::NoWorker),
             Some(batcher) => batcher.seat().map(Held::Seat),
@@ -167,7 +167,7 @@ impl Instance {
         }
     }
 
-    pub(super) fn status(&self) -> InstanceStatus {
+    pub(in crate::registry) fn status(&self) -> InstanceStatus {
         let occupancy = self.occupancy();
         // The last trouble is of interest only while it lasts.
         let trouble = if occupancy.stalled > 0 { self.trouble.last() } else { None };
@@ -181,7 +181,7 @@ impl Instance {
     }
 
     /// No new request comes here any more. Those under way have the service's termination grace to end in.
-    pub(super) fn retire(&self) {
+    pub(in crate::registry) fn retire(&self) {
         self.grace.begin();
     }
 }

@@ -6,7 +6,7 @@ use crate::sandbox::{Guest, InitializeError, Program};
 
 /// A guest, or the promise of one where a guest starts from an image: it takes microseconds then, so it is made when
 /// first needed, and services at rest hold no more guests than they have been found to need.
-pub(super) enum Worker {
+pub(in crate::registry) enum Worker {
     /// In a box, since a worker is handed from place to place with every call.
     Guest(Box<Guest>),
     Promised(Arc<Program>),
@@ -20,12 +20,12 @@ impl From<Guest> for Worker {
 
 impl Worker {
     /// Lets go of a guest that must not be used again; the next one is made when it is needed.
-    pub(super) fn promise(&mut self, program: &Arc<Program>) {
+    pub(in crate::registry) fn promise(&mut self, program: &Arc<Program>) {
         *self = Self::Promised(Arc::clone(program));
     }
 
     /// The guest; made now, if it was only promised.
-    pub(super) async fn guest(&mut self) -> Result<&mut Guest, InitializeError> {
+    pub(in crate::registry) async fn guest(&mut self) -> Result<&mut Guest, InitializeError> {
         loop {
             match self {
                 Self::Guest(guest) => return Ok(guest),

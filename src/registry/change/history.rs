@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::Registry;
-use super::change::ChangeError;
+use super::ChangeError;
+use crate::registry::Registry;
 use crate::storage::{Artifacts, Digest, Record, VersionRecord};
 
 /// Changed keys that a note names.
@@ -30,13 +30,13 @@ impl History {
     }
 
     /// The version of that number.
-    pub(super) fn version(&self, number: u64) -> Result<VersionRecord, ChangeError> {
+    pub(in crate::registry) fn version(&self, number: u64) -> Result<VersionRecord, ChangeError> {
         let found = self.0.iter().find(|version| version.number == number).cloned();
         found.ok_or_else(|| ChangeError::NoSuchVersion { number, kept: self.numbers() })
     }
 
     /// The version of that number, if all its files are present and intact.
-    pub(super) async fn whole_version(
+    pub(in crate::registry) async fn whole_version(
         &self,
         number: u64,
         artifacts: &dyn Artifacts,
@@ -66,7 +66,7 @@ impl History {
 }
 
 /// What a change changed, in a few words that tell no values: there may be secrets among them.
-pub(super) fn note(old: &Record, new: &Record) -> String {
+pub(in crate::registry) fn note(old: &Record, new: &Record) -> String {
     let mut changed = Vec::new();
     if old.processor.sha256 != new.processor.sha256 {
         changed.push("processor".to_owned());
@@ -88,7 +88,7 @@ pub(super) fn note(old: &Record, new: &Record) -> String {
 }
 
 /// The keys of two service files whose values differ, by their dotted paths.
-pub(super) fn differing(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
+pub(in crate::registry) fn differing(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
     let (Value::Object(before), Value::Object(after)) = (old, new) else {
         if old != new {
             found.push(path.to_owned());

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use super::change::{ChangeError, Progress, Report, Step};
 use super::guest::{LogSink, guest_settings};
-use super::service::Service;
-use super::serving::Serving;
+use super::image;
 use super::version::Version;
-use super::{Registry, image};
 use crate::config::ServiceFile;
 use crate::failpoint;
 use crate::policy::Policy;
+use crate::registry::Registry;
+use crate::registry::change::{ChangeError, Progress, Report, Step};
+use crate::registry::service::Service;
+use crate::registry::traffic::serving::Serving;
 use crate::sandbox::{CompileError, PrepareError, Settings};
 use crate::storage::{Record, StorageError};
 
 impl Registry {
     /// Compiles, initialises and warms up what `record` makes current.
-    pub(super) async fn build(
+    pub(in crate::registry) async fn build(
         &self,
         record: &Record,
         service: &Service,
@@ -74,7 +75,11 @@ impl Registry {
 
     /// Everything that answers the service's requests by its record: the current version, and the canary if there is
     /// one.
-    pub(super) async fn build_serving(&self, record: &Record, service: &Service) -> Result<Serving, ChangeError> {
+    pub(in crate::registry) async fn build_serving(
+        &self,
+        record: &Record,
+        service: &Service,
+    ) -> Result<Serving, ChangeError> {
         let serving = Serving::alone(self.build(record, service, &|_| {}).await?);
         let Some(canary) = record.canary else { return Ok(serving) };
         let version = self.record_of(record, canary.version).await?;
@@ -83,7 +88,7 @@ impl Registry {
 
     /// The same at the start of the host, where a canary that cannot be brought up is no reason to leave the current
     /// version down: it answers all requests then.
-    pub(super) async fn serving_at_start(
+    pub(in crate::registry) async fn serving_at_start(
         &self,
         record: &Record,
         service: &Service,
@@ -106,7 +111,7 @@ impl Registry {
     }
 
     /// The record with another of the service's versions in it.
-    pub(super) async fn record_of(&self, record: &Record, number: u64) -> Result<Record, ChangeError> {
+    pub(in crate::registry) async fn record_of(&self, record: &Record, number: u64) -> Result<Record, ChangeError> {
         if number == record.version {
             return Ok(record.clone());
         }

@@ -10,7 +10,7 @@ use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Se
 use crate::telemetry::ServiceMetrics;
 
 /// Makes a guest in the background, where its `initialize` may take long.
-pub(super) async fn make(executor: &Executor, program: &Arc<Program>) -> Result<Guest, InitializeError> {
+pub(in crate::registry) async fn make(executor: &Executor, program: &Arc<Program>) -> Result<Guest, InitializeError> {
     let program = Arc::clone(program);
     match executor.background().spawn(async move { program.instantiate().await }).await {
         Ok(made) => made,
@@ -41,10 +41,10 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> 
 }
 
 /// A version's guests speak into the host's log.
-pub(super) struct LogSink {
-    pub(super) service: String,
-    pub(super) version: u64,
-    pub(super) metrics: Arc<ServiceMetrics>,
+pub(in crate::registry) struct LogSink {
+    pub(in crate::registry) service: String,
+    pub(in crate::registry) version: u64,
+    pub(in crate::registry) metrics: Arc<ServiceMetrics>,
 }
 
 impl LineSink for LogSink {

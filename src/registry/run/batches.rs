@@ -16,18 +16,18 @@ use crate::call::{Batched, Call};
 use crate::sandbox::{BatchRun, Fault, InitializeError, RecycleReason, Run, share};
 
 /// What becomes of one request of a batch.
-pub(super) type Outcome = Result<Run, Stopped>;
+pub(in crate::registry) type Outcome = Result<Run, Stopped>;
 type Batch = admission::Batch<Arc<Call>, Outcome>;
 type Request = Member<Arc<Call>, Outcome>;
 
 /// What batches are worked on with.
 #[derive(Clone)]
-pub(super) struct Batches {
-    pub(super) supplies: Supplies,
-    pub(super) admission: Arc<Admission<Worker>>,
-    pub(super) slice_history: Arc<SliceHistory>,
+pub(in crate::registry) struct Batches {
+    pub(in crate::registry) supplies: Supplies,
+    pub(in crate::registry) admission: Arc<Admission<Worker>>,
+    pub(in crate::registry) slice_history: Arc<SliceHistory>,
     /// Those of the instance.
-    pub(super) faults: Arc<Faults>,
+    pub(in crate::registry) faults: Arc<Faults>,
 }
 
 impl Work<Worker, Arc<Call>, Outcome> for Batches {

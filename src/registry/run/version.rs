@@ -81,7 +81,7 @@ impl Ticket {
 impl Version {
     /// Makes every guest of every instance that costs more to make than microseconds, and at least one. The first failure
     /// is the version's.
-    pub(super) async fn bring_up(
+    pub(in crate::registry) async fn bring_up(
         number: u64,
         spec: ServiceSpec,
         policy: Policy,
@@ -106,7 +106,10 @@ impl Version {
     }
 
     /// The same version with one instance made anew and all others as they are. `None` where it has no such instance.
-    pub(super) async fn with_new_instance(&self, index: usize) -> Option<Result<Arc<Self>, InitializeError>> {
+    pub(in crate::registry) async fn with_new_instance(
+        &self,
+        index: usize,
+    ) -> Option<Result<Arc<Self>, InitializeError>> {
         if index >= self.instances.len() {
             return None;
         }
@@ -133,7 +136,11 @@ impl Version {
 
     /// The same guests as a version of another number, whose file differs in the number of instances alone. Those that are
     /// there stay; what they log goes on under the number of the version that made them.
-    pub(super) async fn with_instances(&self, number: u64, spec: ServiceSpec) -> Result<Arc<Self>, InitializeError> {
+    pub(in crate::registry) async fn with_instances(
+        &self,
+        number: u64,
+        spec: ServiceSpec,
+    ) -> Result<Arc<Self>, InitializeError> {
         let workers = spec.rpc().worker_threads;
         let kept = self.instances.len().min(spec.instances());
         let missing = spec.instances() - kept;
@@ -159,7 +166,7 @@ impl Version {
         }))
     }
 
-    pub(super) fn instances(&self) -> &[Arc<Instance>] {
+    pub(in crate::registry) fn instances(&self) -> &[Arc<Instance>] {
         &self.instances
     }
 
@@ -171,7 +178,7 @@ impl Version {
         self.policy.enter()
     }
 
-    pub(super) fn policy(&self) -> &Policy {
+    pub(in crate::registry) fn policy(&self) -> &Policy {
         &self.policy
     }
 
@@ -248,7 +255,7 @@ impl Version {
     }
 
     /// Answers a call that nobody made, with a worker of this instance; it is counted nowhere.
-    pub(super) async fn run_alone(&self, instance: usize, call: Arc<Call>) -> Result<Run, Stopped> {
+    pub(in crate::registry) async fn run_alone(&self, instance: usize, call: Arc<Call>) -> Result<Run, Stopped> {
         let instance = &self.instances[instance];
         let place = instance.admission.admit(call.deadline).await.map_err(|_| Stopped::Overdue)?;
         let (run, _) = self.compute(instance, place, call, Instant::now()).await?;

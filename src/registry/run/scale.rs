@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::change::{ChangeError, Progress, Report, Step};
-use super::service::State;
 use super::version::Version;
-use super::{Registry, Serving};
 use crate::config::ServiceFile;
+use crate::registry::change::{ChangeError, Progress, Report, Step};
+use crate::registry::service::State;
+use crate::registry::{Registry, Serving};
 use crate::storage::Record;
 
 impl Registry {
@@ -18,7 +18,7 @@ impl Registry {
     ///
     /// # Errors
     /// Where an instance that is new cannot be brought up or warmed up.
-    pub(super) async fn scaled(
+    pub(in crate::registry) async fn scaled(
         &self,
         state: &State,
         record: &Record,

@@ -9,10 +9,10 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::change::ChangeError;
+use super::ChangeError;
 use super::history::differing;
-use super::service::Service;
-use super::{Registry, now};
+use crate::registry::service::Service;
+use crate::registry::{Registry, now};
 use crate::storage::{Entry, Record};
 
 /// Changed keys that an entry names; a file has fewer unless it is made to have more.
@@ -52,7 +52,7 @@ pub enum Condition {
 }
 
 /// The right to change one service now.
-pub(super) struct Turn<'a> {
+pub(in crate::registry) struct Turn<'a> {
     _alone: OwnedMutexGuard<()>,
     order: &'a Order,
     /// None for who creates it.
@@ -87,12 +87,12 @@ impl Order {
 
 impl Turn<'_> {
     /// The revision of the service when the turn began; `None` for who creates it.
-    pub(super) fn revision(&self) -> Option<u64> {
+    pub(in crate::registry) fn revision(&self) -> Option<u64> {
         self.before.as_ref().map(|record| record.revision)
     }
 
     /// The entry of a change that makes `after` of the service; `None` where it is deleted.
-    pub(super) fn entry(&self, service: &str, after: Option<&Record>) -> Entry {
+    pub(in crate::registry) fn entry(&self, service: &str, after: Option<&Record>) -> Entry {
         let before = self.before.as_deref();
         let mut changed = match (before, after) {
             (Some(before), Some(after)) => changes(before, after),
@@ -113,7 +113,11 @@ impl Registry {
     ///
     /// # Errors
     /// Where there is no such service, or it has been changed since its operator saw it.
-    pub(super) async fn turn<'a>(&self, name: &str, order: &'a Order) -> Result<(Turn<'a>, Arc<Service>), ChangeError> {
+    pub(in crate::registry) async fn turn<'a>(
+        &self,
+        name: &str,
+        order: &'a Order,
+    ) -> Result<(Turn<'a>, Arc<Service>), ChangeError> {
         let alone = self.alone(name).await;
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         let record = Arc::clone(&service.state().record);
@@ -131,7 +135,11 @@ impl Registry {
     ///
     /// # Errors
     /// Where there is one of that name.
-    pub(super) async fn turn_to_create<'a>(&self, name: &str, order: &'a Order) -> Result<Turn<'a>, ChangeError> {
+    pub(in crate::registry) async fn turn_to_create<'a>(
+        &self,
+        name: &str,
+        order: &'a Order,
+    ) -> Result<Turn<'a>, ChangeError> {
         let alone = self.alone(name).await;
         match self.find(name) {
             Some(_) => Err(ChangeError::Exists { as_asked: false }),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{ChangeError, Order, Registry, Service, now};
 use crate::auth;
 use crate::config::{ServiceFile, Token, TokenPolicy};
+use crate::registry::{ChangeError, Order, Registry, Service, now};
 use crate::storage::{Record, VersionRecord};
 
 /// What is to become of a service's tokens.
@@ -62,7 +62,7 @@ fn changed(old: &Record, change: TokenChange) -> Result<Option<Record>, ChangeEr
 }
 
 /// The token that a new service begins with.
-pub(super) fn first(policy: &TokenPolicy) -> Result<Option<Token>, ChangeError> {
+pub(in crate::registry) fn first(policy: &TokenPolicy) -> Result<Option<Token>, ChangeError> {
     match policy {
         TokenPolicy::Given(token) => Ok(Some(token.clone())),
         TokenPolicy::Generate => generated().map(Some),
@@ -75,7 +75,10 @@ pub(super) fn first(policy: &TokenPolicy) -> Result<Option<Token>, ChangeError> 
 /// A generated token stays, and so does the one before it. A token that is new replaces both at once; one of the two
 /// that are accepted only becomes the current one, so that deploying the service's first file again in the middle of a
 /// rotation shuts nobody out.
-pub(super) fn after_modify(old: &Record, policy: &TokenPolicy) -> Result<(Option<Token>, Option<Token>), ChangeError> {
+pub(in crate::registry) fn after_modify(
+    old: &Record,
+    policy: &TokenPolicy,
+) -> Result<(Option<Token>, Option<Token>), ChangeError> {
     let (current, previous) = (old.token.clone(), old.previous_token.clone());
     let is = |new: &Token, kept: &Option<Token>| kept.as_ref().is_some_and(|kept| is_same(new, kept));
     Ok(match policy {
@@ -90,7 +93,7 @@ pub(super) fn after_modify(old: &Record, policy: &TokenPolicy) -> Result<(Option
 
 /// The record after going back to `version`. Its tokens stay: a token that was retired since must not come back with the
 /// code of its time. Only whether callers need one is the version's to say.
-pub(super) fn after_return(old: &Record, version: &VersionRecord) -> Result<Record, ChangeError> {
+pub(in crate::registry) fn after_return(old: &Record, version: &VersionRecord) -> Result<Record, ChangeError> {
     let back = old.with_version(version);
     let file = ServiceFile::from_value(&back.file)?;
     Ok(match (file.spec().token(), &old.token) {
@@ -104,7 +107,7 @@ pub(super) fn after_return(old: &Record, version: &VersionRecord) -> Result<Reco
 }
 
 /// Whether callers show the same token for both.
-pub(super) fn are_the_same(a: &Record, b: &Record) -> bool {
+pub(in crate::registry) fn are_the_same(a: &Record, b: &Record) -> bool {
     match (&a.token, &b.token) {
         (Some(a), Some(b)) => is_same(a, b),
         (None, None) => true,

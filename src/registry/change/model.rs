@@ -1,8 +1,8 @@
 //! Checks of a model's list of files: against the service file, and against the files that are stored.
 
-use super::Registry;
-use super::change::ChangeError;
+use super::ChangeError;
 use crate::config::{Mistakes, ServiceSpec};
+use crate::registry::Registry;
 use crate::storage::{ModelFile, Record};
 
 /// Most paths that an error lists.
@@ -10,7 +10,11 @@ const LISTED: usize = 8;
 
 impl Registry {
     /// Checks that the model of a new version has its `model_entry`, and that its files have the listed sizes.
-    pub(super) async fn check_model(&self, record: &Record, spec: &ServiceSpec) -> Result<(), ChangeError> {
+    pub(in crate::registry) async fn check_model(
+        &self,
+        record: &Record,
+        spec: &ServiceSpec,
+    ) -> Result<(), ChangeError> {
         let mut mistakes = Mistakes::default();
         if let Some(message) = spec.model().entry.as_deref().and_then(|entry| absent(entry, &record.model)) {
             mistakes.add("model_entry", message);

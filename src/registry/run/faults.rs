@@ -27,7 +27,7 @@ pub struct LastFault {
 }
 
 /// The losses of one instance: all are counted, and the last is kept.
-pub(super) struct Faults {
+pub(in crate::registry) struct Faults {
     service: String,
     version: u64,
     metrics: Arc<ServiceMetrics>,
@@ -36,15 +36,20 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn of(service: String, version: u64, metrics: Arc<ServiceMetrics>, grace: Arc<Grace>) -> Self {
+    pub(in crate::registry) fn of(
+        service: String,
+        version: u64,
+        metrics: Arc<ServiceMetrics>,
+        grace: Arc<Grace>,
+    ) -> Self {
         Self { service, version, metrics, grace, last: Mutex::default() }
     }
 
-    pub(super) fn last(&self) -> Option<LastFault> {
+    pub(in crate::registry) fn last(&self) -> Option<LastFault> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn note(&self, request_id: RequestId, loss: Loss) {
+    pub(in crate::registry) fn note(&self, request_id: RequestId, loss: Loss) {
         let Loss { kind, error, .. } = loss;
         let fault = LastFault { at: SystemTime::now(), kind, error: error.into_owned(), request_id };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
@@ -60,7 +65,7 @@ impl Faults {
 }
 
 /// The cause of a guest's loss: its label in metrics, and a sentence.
-pub(super) struct Loss {
+pub(in crate::registry) struct Loss {
     kind: &'static str,
     error: Cow<'static, str>,
     /// The host ended the call by a rule of its own, so nobody else logs it.
@@ -84,12 +89,12 @@ impl Loss {
         Self { kind, error, is_the_hosts: false }
     }
 
-    pub(super) fn of(failed: &Failed) -> Self {
+    pub(in crate::registry) fn of(failed: &Failed) -> Self {
         Self::new(failed.fault.kind(), failed.fault.to_string().into())
     }
 
     /// The loss with which a call ended, if the guest is not whole any more.
-    pub(super) fn of_run(run: &Run) -> Option<Self> {
+    pub(in crate::registry) fn of_run(run: &Run) -> Option<Self> {
         if run.left_the_guest_whole() {
             return None;
         }
@@ -113,7 +118,7 @@ impl Loss {
 
 /// A guest at work on a call or on a batch. However that ends, its loss is counted and recorded, also if the future of
 /// the work is dropped.
-pub(super) struct AtWork<'a> {
+pub(in crate::registry) struct AtWork<'a> {
     faults: &'a Faults,
     /// The request that is being answered, or the first of a batch.
     request_id: RequestId,
@@ -124,12 +129,17 @@ pub(super) struct AtWork<'a> {
 }
 
 impl<'a> AtWork<'a> {
-    pub(super) fn begin(faults: &'a Faults, request_id: RequestId, began: Instant, deadline: Instant) -> Self {
+    pub(in crate::registry) fn begin(
+        faults: &'a Faults,
+        request_id: RequestId,
+        began: Instant,
+        deadline: Instant,
+    ) -> Self {
         Self { faults, request_id, began, deadline, has_ended: false }
     }
 
     /// The work has an outcome: the guest is intact, or lost to a fault of its own, or was stopped, or could not be made.
-    pub(super) fn end(mut self, outcome: Result<Option<Loss>, &Stopped>) {
+    pub(in crate::registry) fn end(mut self, outcome: Result<Option<Loss>, &Stopped>) {
         self.has_ended = true;
         match outcome {
             Ok(None) | Err(Stopped::NoWorker) => {}

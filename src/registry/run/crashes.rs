@@ -26,11 +26,17 @@ pub struct Crash {
 
 /// The crashes of one instance: as many at most as it has workers.
 #[derive(Default)]
-pub(super) struct Crashes(Mutex<Vec<(Crash, Vacancy<Worker>)>>);
+pub(in crate::registry) struct Crashes(Mutex<Vec<(Crash, Vacancy<Worker>)>>);
 
 impl Crashes {
     /// Keeps the place empty. Callers are told that nobody is left once the last place is.
-    pub(super) fn keep(&self, mut place: Vacancy<Worker>, request_id: RequestId, error: String, stack: &str) {
+    pub(in crate::registry) fn keep(
+        &self,
+        mut place: Vacancy<Worker>,
+        request_id: RequestId,
+        error: String,
+        stack: &str,
+    ) {
         let end = stack.floor_char_boundary(STACK_KEPT);
         let stack = stack[..end].to_owned();
         let crash = Crash { at: SystemTime::now(), request_id, error, stack };
@@ -40,11 +46,11 @@ impl Crashes {
         crashes.push((crash, place));
     }
 
-    pub(super) fn list(&self) -> Vec<Crash> {
+    pub(in crate::registry) fn list(&self) -> Vec<Crash> {
         self.crashes().iter().map(|(crash, _)| crash.clone()).collect()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::registry) fn is_empty(&self) -> bool {
         self.crashes().is_empty()
     }
 

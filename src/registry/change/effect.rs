@@ -4,12 +4,12 @@
 
 use serde_json::Value;
 
-use super::Registry;
-use super::change::Files;
-use super::order::Turn;
-use super::service::Service;
+use super::Files;
+use super::request::Turn;
 use super::tokens::are_the_same;
 use crate::config::{self, ServiceFile};
+use crate::registry::Registry;
+use crate::registry::service::Service;
 use crate::storage::{Entry, ModelFile, Record};
 
 /// Keys of a service file that no guest depends on: the token, which belongs to the service and not to a version; and
@@ -28,7 +28,7 @@ pub enum Effect {
 
 impl Effect {
     /// The effect of a change that turns `old` into `new`.
-    pub(super) fn of(old: &Record, new: &Record) -> Self {
+    pub(in crate::registry) fn of(old: &Record, new: &Record) -> Self {
         let keys = differing(&old.file, &new.file);
         let is_of_a_version = |key: &String| !OF_NO_VERSION.contains(&key.as_str());
         let becomes_public = old.token.is_some() != new.token.is_some();
@@ -42,7 +42,7 @@ impl Effect {
 
 impl Registry {
     /// Adds an audit entry for a change without effect. The service's revision stays the same.
-    pub(super) async fn note_unchanged(&self, service: &Service, turn: &Turn<'_>) {
+    pub(in crate::registry) async fn note_unchanged(&self, service: &Service, turn: &Turn<'_>) {
         let entry = turn.entry(service.name(), Some(&service.state().record));
         self.note(Entry { outcome: Entry::UNCHANGED.to_owned(), ..entry }).await;
     }
@@ -50,7 +50,7 @@ impl Registry {
 
 /// True if an existing service has the settings and files of a create request. A token that the host generated is not
 /// compared.
-pub(super) fn is_as_asked(record: &Record, file: &ServiceFile, files: &Files) -> bool {
+pub(in crate::registry) fn is_as_asked(record: &Record, file: &ServiceFile, files: &Files) -> bool {
     let keys = differing(&record.file, &file.normalised());
     keys.iter().all(|key| OF_NO_VERSION.contains(&key.as_str()) && key != "token")
         && record.processor.sha256 == files.processor

@@ -26,10 +26,10 @@ pub struct Trouble {
 
 /// An instance's latest trouble, which may be over.
 #[derive(Default)]
-pub(super) struct LastTrouble(Mutex<Option<Trouble>>);
+pub(in crate::registry) struct LastTrouble(Mutex<Option<Trouble>>);
 
 impl LastTrouble {
-    pub(super) fn last(&self) -> Option<Trouble> {
+    pub(in crate::registry) fn last(&self) -> Option<Trouble> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -39,13 +39,13 @@ impl LastTrouble {
 }
 
 /// What a new guest of one instance is made of.
-pub(super) struct Replacements {
-    pub(super) service: String,
-    pub(super) program: Arc<Program>,
-    pub(super) executor: Arc<Executor>,
-    pub(super) metrics: Arc<ServiceMetrics>,
-    pub(super) retired: Arc<AtomicBool>,
-    pub(super) trouble: Arc<LastTrouble>,
+pub(in crate::registry) struct Replacements {
+    pub(in crate::registry) service: String,
+    pub(in crate::registry) program: Arc<Program>,
+    pub(in crate::registry) executor: Arc<Executor>,
+    pub(in crate::registry) metrics: Arc<ServiceMetrics>,
+    pub(in crate::registry) retired: Arc<AtomicBool>,
+    pub(in crate::registry) trouble: Arc<LastTrouble>,
 }
 
 impl Replace<Worker> for Replacements {

@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use super::change::{Change, ChangeError, Files, Progress, Report, Step};
-use super::groups::USUAL_WEIGHT;
-use super::order::{Order, Turn};
-use super::service::{Phase, Service};
-use super::serving::Serving;
-use super::version::Version;
-use super::{Effect, Registry, effect, history, now, tokens};
+use super::request::{Order, Turn};
+use super::{effect, history, tokens};
 use crate::config::{MirrorRule, ServiceFile, ServiceSpec, TrafficState};
+use crate::registry::run::version::Version;
+use crate::registry::service::{Phase, Service};
+use crate::registry::traffic::groups::USUAL_WEIGHT;
+use crate::registry::traffic::serving::Serving;
+use crate::registry::{Change, ChangeError, Files, Progress, Report, Step};
+use crate::registry::{Effect, Registry, now};
 use crate::storage::{Artifact, CanaryRecord, Digest, MirrorRecord, Record};
 
 impl Registry {
@@ -226,7 +227,7 @@ impl Registry {
     }
 
     /// The same for who has the turn.
-    pub(super) async fn make_current(
+    pub(in crate::registry) async fn make_current(
         &self,
         service: &Service,
         turn: &Turn<'_>,
@@ -288,7 +289,7 @@ fn at_work(serving: &Serving, number: u64) -> Option<Arc<Version>> {
 }
 
 /// A share of the requests.
-pub(super) fn percent(weight: u64) -> Result<u8, ChangeError> {
+pub(in crate::registry) fn percent(weight: u64) -> Result<u8, ChangeError> {
     let percent = u8::try_from(weight).ok().filter(|percent| *percent <= 100);
     percent.ok_or(ChangeError::BadWeight { weight, most: 100 })
 }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::change::{Progress, Report, Step};
 use super::guest::make;
 use crate::admission::Executor;
 use crate::config::{ServiceFile, ServiceSpec};
 use crate::hex::hex;
+use crate::registry::change::{Progress, Report, Step};
 use crate::sandbox::{Guest, InitializeError, NotTaken, Prepared, Program, Sandbox, Snapshot};
 use crate::storage::{Digest, ModelFile, VersionRecord};
 
 /// Names the image of a service's guests by all that `initialize` can see, so that whatever could make it come out
 /// otherwise asks for another image. `None` where the service wants none.
-pub(super) fn name(spec: &ServiceSpec, processor: &Digest, model: &[ModelFile]) -> Option<String> {
+pub(in crate::registry) fn name(spec: &ServiceSpec, processor: &Digest, model: &[ModelFile]) -> Option<String> {
     let sandbox = spec.sandbox();
     if !sandbox.snapshot {
         return None;
@@ -50,23 +50,23 @@ pub(super) fn name(spec: &ServiceSpec, processor: &Digest, model: &[ModelFile]) 
 }
 
 /// The same of what is on disk.
-pub(super) fn name_of(version: &VersionRecord) -> Option<String> {
+pub(in crate::registry) fn name_of(version: &VersionRecord) -> Option<String> {
     let file = ServiceFile::from_value(&version.file).ok()?;
     name(file.spec(), &version.processor.sha256, &version.model)
 }
 
 /// A program, and what is known of how its guests come to be.
-pub(super) struct Ready {
-    pub(super) program: Arc<Program>,
+pub(in crate::registry) struct Ready {
+    pub(in crate::registry) program: Arc<Program>,
     /// A guest that was made on the way.
-    pub(super) first: Option<Guest>,
+    pub(in crate::registry) first: Option<Guest>,
     /// Why guests are initialised one by one, where they are.
-    pub(super) no_snapshot: Option<String>,
+    pub(in crate::registry) no_snapshot: Option<String>,
 }
 
 /// Initialises a first guest, unless guests start from one that was initialised before, and takes a snapshot of it where
 /// that can be done. That it cannot is told, and is no reason against the deploy.
-pub(super) async fn make_ready(
+pub(in crate::registry) async fn make_ready(
     sandbox: &Sandbox,
     executor: &Executor,
     prepared: Prepared,

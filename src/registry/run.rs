@@ -1,0 +1,15 @@
+//! A version at work: built, made of instances, its guests replaced when they are lost.
+
+pub(in crate::registry) mod batches;
+pub(in crate::registry) mod build;
+pub(in crate::registry) mod crashes;
+pub(in crate::registry) mod faults;
+pub(in crate::registry) mod grace;
+pub(in crate::registry) mod guest;
+pub(in crate::registry) mod image;
+pub(in crate::registry) mod instance;
+pub(in crate::registry) mod replacements;
+pub(in crate::registry) mod scale;
+pub(in crate::registry) mod version;
+pub(in crate::registry) mod warm_up;
+pub(in crate::registry) mod worker;
