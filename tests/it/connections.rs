@@ -42,7 +42,7 @@ fn one_address_has_its_share_of_the_connections() {
 #[test]
 fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     let host = TestHost::start_with(&["--write-timeout", "300ms"], "");
-    let keys = json!({"sandbox": {"max_response_bytes": 67_108_864}, "metadata": {"rpc": {"worker_threads": 1}}});
+    let keys = json!({"sandbox": {"max_response_bytes": 67_108_864}, "metadata": {"rpc": {"worker_threads": 1, "keepalive": 60_000}}});
     let service = host.deploy("faults", "faults", keys);
     let mut stalled = host.client();
     let body = br#"{"do":"body","bytes":33554432}"#;

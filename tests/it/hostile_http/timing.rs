@@ -305,7 +305,8 @@ fn what_stands_behind_a_large_answer_waits_for_it() {
 
 fn who_stops_reading_is_cut_off() {
     let host = TestHost::start_with(&["--write-timeout", "300ms"], "");
-    let keys = json!({"sandbox": {"max_response_bytes": 67_108_864}});
+    let rpc = json!({"keepalive": 60_000});
+    let keys = json!({"sandbox": {"max_response_bytes": 67_108_864}, "metadata": {"rpc": rpc}});
     let service = host.deploy("faults", "faults", keys);
     let mut slow = host.client();
     let body = br#"{"do":"body","bytes":33554432}"#;
