@@ -5,7 +5,6 @@
 //! step leaves everything as it was.
 
 mod change;
-mod commit;
 mod run;
 mod service;
 mod startup;
@@ -18,11 +17,13 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
+use self::change::apply::OnFailure;
+use self::change::commit::Unsettled;
 pub use self::change::effect::Effect;
+use self::change::plan::Plan;
 pub use self::change::request::{Condition, Operator, Order};
 pub use self::change::tokens::TokenChange;
 pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
-use self::commit::Unsettled;
 pub use self::run::crashes::Crash;
 pub use self::run::faults::LastFault;
 pub(crate) use self::run::guest::guest_settings;
@@ -39,7 +40,7 @@ pub use self::traffic::serving::{Account, Canary, Chosen, Serving};
 use crate::admission::Executor;
 use crate::failpoint;
 use crate::sandbox::Sandbox;
-use crate::storage::{Record, Storage, StorageError};
+use crate::storage::{Storage, StorageError};
 use crate::threads::ShardedArc;
 
 /// Services that come up at the same time when the host starts. Most of it is reading files; what must be compiled waits
@@ -126,8 +127,9 @@ impl Registry {
     async fn bring_up(&self, service: &Service) {
         let (startup, name) = (Arc::clone(&self.startup), service.name().to_owned());
         let hear = move |report| startup.hear(&name, &report);
-        let phase = match self.serving_at_start(&service.state().record, service, &hear).await {
-            Ok(serving) => Phase::Running(serving),
+        let plan = Plan::bring_up(&service.state().record);
+        let phase = match self.in_line(service, &plan, OnFailure::GoOn, &hear).await {
+            Ok(phase) => phase,
             Err(error) => {
                 let reason = error.reason();
                 tracing::error!(service = service.name(), reason, "service cannot be brought up");
@@ -135,7 +137,7 @@ impl Registry {
             }
         };
         tokio::task::block_in_place(|| failpoint::reach("start.brought_up"));
-        service.come_up(&phase);
+        service.finish_start(&phase);
         self.startup.ended(service.name());
         self.regroup();
     }
@@ -200,12 +202,6 @@ impl Registry {
             // The change itself has been made, or refused for its own reason.
             tracing::warn!(error = error.with_source(), "files that nobody needs could not be removed");
         }
-    }
-
-    /// What is on disk becomes what answers.
-    fn replace(&self, service: &Service, record: Record, phase: Phase) {
-        service.replace(record, phase);
-        self.regroup();
     }
 }
 

@@ -1,10 +1,13 @@
 //! What a change to a service consists of, how far it has come, and why it was not made.
 
+pub(in crate::registry) mod apply;
+pub(in crate::registry) mod commit;
 pub(in crate::registry) mod deploy;
 pub(in crate::registry) mod effect;
 pub(in crate::registry) mod history;
 pub(in crate::registry) mod lifecycle;
 pub(in crate::registry) mod model;
+pub(in crate::registry) mod plan;
 pub(in crate::registry) mod request;
 pub(in crate::registry) mod tokens;
 

@@ -158,25 +158,26 @@ impl Service {
     }
 
     /// A service that is being brought up may change its tokens meanwhile, so each goes on from what the other left.
-    pub(super) fn enter(&self, phase: &Phase) {
+    pub(super) fn set_phase(&self, phase: &Phase) {
         let old = self.state.rcu(|state| state.in_phase(phase.clone()));
         retire_all_but(phase, &old.phase);
     }
 
-    /// The start of the host has come to this service. Whoever has changed its phase meanwhile knew better.
-    pub(super) fn come_up(&self, phase: &Phase) {
+    /// Enters the phase that the start of the host has found, unless an operator has changed the phase meanwhile.
+    pub(super) fn finish_start(&self, phase: &Phase) {
         self.state.rcu(|state| {
             let phase = if matches!(state.phase, Phase::Starting) { phase } else { &state.phase };
             state.in_phase(phase.clone())
         });
     }
 
-    /// The record changes, and nothing else.
-    pub(super) fn note(&self, record: &Record) {
+    /// Changes the record, and nothing else.
+    pub(super) fn set_record(&self, record: &Record) {
         self.state.rcu(|state| State::new(record.clone(), state.phase.clone(), &self.copies));
     }
 
-    pub(super) fn replace(&self, record: Record, phase: Phase) {
+    /// Changes the record and what answers, in one step.
+    pub(super) fn swap(&self, record: Record, phase: Phase) {
         let new = Arc::new(State::new(record, phase, &self.copies));
         let old = self.state.swap(Arc::clone(&new));
         retire_all_but(&new.phase, &old.phase);

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use super::apply::OnFailure;
 use super::deploy::percent;
+use super::plan::Plan;
 use super::request::{Order, Turn};
+use super::{ChangeError, Progress};
 use crate::failpoint;
 use crate::registry::service::{Phase, Service};
-use crate::registry::{ChangeError, Progress};
 use crate::registry::{Registry, now};
-use crate::storage::{CanaryRecord, Record};
 
 impl Registry {
     /// Stops taking requests; those under way are finished.
     pub async fn stop(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
         let (turn, service) = self.turn(name, order).await?;
-        let record = Record { stopped: true, updated_at: now(), ..Record::clone(&service.state().record) };
-        let record = self.keep(record, &turn).await?;
-        self.replace(&service, record, Phase::Stopped);
+        let plan = Plan::stop(&service.state().record, now());
+        self.apply(&service, &turn, plan, &|_| {}).await?;
         Ok(service)
     }
 
@@ -33,11 +33,7 @@ impl Registry {
             }
             return Ok(service);
         }
-        let record = Record { stopped: false, updated_at: now(), ..Record::clone(&state.record) };
-        let _files = self.unnamed_files.read().await;
-        let serving = self.build_serving(&record, &service).await?;
-        let record = self.keep(record, &turn).await?;
-        self.replace(&service, record, Phase::Running(serving));
+        self.apply(&service, &turn, Plan::start(&state.record, now()), &|_| {}).await?;
         Ok(service)
     }
 
@@ -60,9 +56,9 @@ impl Registry {
     async fn renew(&self, service: &Service, turn: &Turn<'_>) -> Result<(), ChangeError> {
         let record = Arc::clone(&service.state().record);
         let _files = self.unnamed_files.read().await;
-        let serving = self.build_serving(&record, service).await?;
+        let phase = self.in_line(service, &Plan::renew(&record), OnFailure::Refuse, &|_| {}).await?;
         failpoint::reach("restart.ready");
-        service.enter(&Phase::Running(serving));
+        service.set_phase(&phase);
         self.regroup();
         self.note(turn.entry(service.name(), Some(&record))).await;
         Ok(())
@@ -79,7 +75,7 @@ impl Registry {
             if let Some(renewed) = version.with_new_instance(inside).await {
                 let (renewed, record) = (renewed?, self.record_of(&state.record, version.number).await?);
                 self.warm_up(&record, &renewed, inside..inside + 1, &|_| {}).await?;
-                service.enter(&Phase::Running(serving.with_renewed(renewed)));
+                service.set_phase(&Phase::Running(serving.with_renewed(renewed)));
                 self.note(turn.entry(name, Some(&state.record))).await;
                 return Ok(service);
             }
@@ -92,40 +88,27 @@ impl Registry {
     /// version.
     pub(in crate::registry) async fn weigh_canary(
         &self,
-        service: &Service,
+        service: &Arc<Service>,
         turn: &Turn<'_>,
         weight: u64,
         progress: &Progress,
     ) -> Result<(), ChangeError> {
         let state = service.state();
         let canary = state.record.canary.ok_or(ChangeError::NoCanary)?;
-        let weight = percent(weight)?;
-        if weight == 100 {
-            return self.make_current(service, turn, canary.version, progress).await;
+        match percent(weight)? {
+            100 => self.make_current(service, turn, canary.version, progress).await,
+            weight => {
+                let plan = Plan::weigh_canary(&state.record, Some(weight), now())?;
+                self.apply(service, turn, plan, progress).await
+            }
         }
-        let canary = Some(CanaryRecord { weight, ..canary });
-        let record = Record { canary, updated_at: now(), ..Record::clone(&state.record) };
-        let record = self.keep(record, turn).await?;
-        let phase = match &state.phase {
-            Phase::Running(serving) => Phase::Running(serving.with_weight(weight)),
-            other => other.clone(),
-        };
-        self.replace(service, record, phase);
-        Ok(())
     }
 
     /// Ends the canary: the current version answers all requests again.
     pub async fn abort_canary(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
         let (turn, service) = self.turn(name, order).await?;
-        let state = service.state();
-        state.record.canary.ok_or(ChangeError::NoCanary)?;
-        let record = Record { canary: None, updated_at: now(), ..Record::clone(&state.record) };
-        let record = self.keep(record, &turn).await?;
-        let phase = match &state.phase {
-            Phase::Running(serving) => Phase::Running(serving.without_canary()),
-            other => other.clone(),
-        };
-        self.replace(&service, record, phase);
+        let plan = Plan::weigh_canary(&service.state().record, None, now())?;
+        self.apply(&service, &turn, plan, &|_| {}).await?;
         Ok(service)
     }
 
@@ -137,7 +120,7 @@ impl Registry {
         self.change_services(|services| {
             services.remove(name);
         });
-        service.enter(&Phase::Stopped);
+        service.set_phase(&Phase::Stopped);
         self.regroup();
         failpoint::reach("delete.forgotten");
         self.tidy_with(self.storage.sweep_models()).await;

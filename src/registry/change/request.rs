@@ -86,6 +86,11 @@ impl Order {
 }
 
 impl Turn<'_> {
+    /// True for the turn to create a service.
+    pub(in crate::registry) fn creates(&self) -> bool {
+        self.before.is_none()
+    }
+
     /// The revision of the service when the turn began; `None` for who creates it.
     pub(in crate::registry) fn revision(&self) -> Option<u64> {
         self.before.as_ref().map(|record| record.revision)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::plan::Plan;
 use crate::auth;
 use crate::config::{ServiceFile, Token, TokenPolicy};
 use crate::registry::{ChangeError, Order, Registry, Service, now};
@@ -34,7 +35,7 @@ impl Registry {
     ) -> Result<Arc<Service>, ChangeError> {
         let (turn, service) = self.turn(name, order).await?;
         match changed(&service.state().record, change)? {
-            Some(record) => service.note(&self.keep(record, &turn).await?),
+            Some(record) => self.apply(&service, &turn, Plan::of_record(record), &|_| {}).await?,
             None => self.note_unchanged(&service, &turn).await,
         }
         Ok(service)

@@ -9,37 +9,28 @@ use crate::config::ServiceFile;
 use crate::failpoint;
 use crate::policy::Policy;
 use crate::registry::Registry;
+use crate::registry::change::apply::OnFailure;
 use crate::registry::change::{ChangeError, Progress, Report, Step};
 use crate::registry::service::Service;
-use crate::registry::traffic::serving::Serving;
 use crate::sandbox::{CompileError, PrepareError, Settings};
 use crate::storage::{Record, StorageError};
 
 impl Registry {
-    /// Compiles, initialises and warms up what `record` makes current.
+    /// Compiles, initialises and warms up what `record` makes current. A failed warm-up is `on_failure`'s to judge.
     pub(in crate::registry) async fn build(
         &self,
         record: &Record,
         service: &Service,
+        on_failure: OnFailure,
         progress: &Progress,
     ) -> Result<Arc<Version>, ChangeError> {
         let version = self.build_cold(record, service, progress).await?;
-        self.warm_up(record, &version, 0..version.instances().len(), progress).await?;
-        Ok(version)
-    }
-
-    /// The same where nobody is there to hear that the warm-up failed: at the start of the host. It succeeded when the
-    /// version was deployed, so the version is better than none.
-    async fn build_warm_or_not(
-        &self,
-        record: &Record,
-        service: &Service,
-        progress: &Progress,
-    ) -> Result<Arc<Version>, ChangeError> {
-        let version = self.build_cold(record, service, progress).await?;
-        if let Err(error) = self.warm_up(record, &version, 0..version.instances().len(), progress).await {
-            let reason = error.reason();
-            tracing::warn!(service = service.name(), version = version.number, reason, "the warm-up failed");
+        match self.warm_up(record, &version, 0..version.instances().len(), progress).await {
+            Err(error) if on_failure == OnFailure::GoOn => {
+                let reason = error.reason();
+                tracing::warn!(service = service.name(), version = version.number, reason, "the warm-up failed");
+            }
+            outcome => outcome?,
         }
         Ok(version)
     }
@@ -71,43 +62,6 @@ impl Registry {
         let version = Version::bring_up(record.version, spec, policy, ready, executor, metrics).await?;
         failpoint::reach("deploy.initialized");
         Ok(version)
-    }
-
-    /// Everything that answers the service's requests by its record: the current version, and the canary if there is
-    /// one.
-    pub(in crate::registry) async fn build_serving(
-        &self,
-        record: &Record,
-        service: &Service,
-    ) -> Result<Serving, ChangeError> {
-        let serving = Serving::alone(self.build(record, service, &|_| {}).await?);
-        let Some(canary) = record.canary else { return Ok(serving) };
-        let version = self.record_of(record, canary.version).await?;
-        Ok(serving.with_canary(self.build(&version, service, &|_| {}).await?, canary.weight))
-    }
-
-    /// The same at the start of the host, where a canary that cannot be brought up is no reason to leave the current
-    /// version down: it answers all requests then.
-    pub(in crate::registry) async fn serving_at_start(
-        &self,
-        record: &Record,
-        service: &Service,
-        progress: &Progress,
-    ) -> Result<Serving, ChangeError> {
-        let serving = Serving::alone(self.build_warm_or_not(record, service, progress).await?);
-        let Some(canary) = record.canary else { return Ok(serving) };
-        let brought_up = async {
-            let version = self.record_of(record, canary.version).await?;
-            self.build_warm_or_not(&version, service, progress).await
-        };
-        match brought_up.await {
-            Ok(version) => Ok(serving.with_canary(version, canary.weight)),
-            Err(error) => {
-                let reason = error.reason();
-                tracing::error!(service = service.name(), reason, "the canary cannot be brought up");
-                Ok(serving)
-            }
-        }
     }
 
     /// The record with another of the service's versions in it.

@@ -7,18 +7,34 @@ use serde_json::Value;
 
 use super::version::Version;
 use crate::config::ServiceFile;
+use crate::registry::change::apply::OnFailure;
 use crate::registry::change::{ChangeError, Progress, Report, Step};
-use crate::registry::service::State;
+use crate::registry::service::{Service, State};
 use crate::registry::{Registry, Serving};
 use crate::storage::Record;
 
 impl Registry {
+    /// The version that `record` makes current: the one at work with another number of instances where that will do, or
+    /// else built.
+    pub(in crate::registry) async fn scaled_or_built(
+        &self,
+        state: &State,
+        record: &Record,
+        service: &Service,
+        progress: &Progress,
+    ) -> Result<Arc<Version>, ChangeError> {
+        match self.scaled(state, record, progress).await? {
+            Some(version) => Ok(version),
+            None => self.build(record, service, OnFailure::Refuse, progress).await,
+        }
+    }
+
     /// The version that `record` makes current, made of the one at work. `None` where they differ in more, or none is at
     /// work.
     ///
     /// # Errors
     /// Where an instance that is new cannot be brought up or warmed up.
-    pub(in crate::registry) async fn scaled(
+    async fn scaled(
         &self,
         state: &State,
         record: &Record,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::fair_shares::{Turns, greatest_divisor};
 use crate::config::TrafficState;
+use crate::registry::change::plan::Plan;
 use crate::registry::change::request::Order;
 use crate::registry::change::{ChangeError, Progress};
 use crate::registry::service::{Looked, Phase, Service};
@@ -182,9 +183,7 @@ impl Registry {
                 };
                 let traffic_state = state.unwrap_or(record.traffic_state);
                 let record = Record { weight, traffic_state, updated_at: now(), ..Record::clone(&record) };
-                let record = self.keep(record, &turn).await?;
-                service.note(&record);
-                self.regroup();
+                self.apply(&service, &turn, Plan::of_record(record), progress).await?;
             }
         }
         Ok(service)

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::fair_shares::Turns;
 use crate::registry::change::ChangeError;
 use crate::registry::change::deploy::percent;
+use crate::registry::change::plan::Plan;
 use crate::registry::change::request::Order;
 use crate::registry::service::Service;
 use crate::registry::{Registry, now};
@@ -59,8 +60,7 @@ impl Registry {
         };
         self.check_mirror(name, mirror.as_ref())?;
         let record = Record { mirror, updated_at: now(), ..Record::clone(&service.state().record) };
-        let record = self.keep(record, &turn).await?;
-        service.note(&record);
+        self.apply(&service, &turn, Plan::of_record(record), &|_| {}).await?;
         Ok(service)
     }
 

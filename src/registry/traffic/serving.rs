@@ -49,11 +49,31 @@ pub struct Account {
 
 impl Serving {
     /// One version alone.
-    pub(in crate::registry) fn alone(current: Arc<Version>) -> Self {
+    fn alone(current: Arc<Version>) -> Self {
         Self { current: current.into(), canary: None }
     }
 
-    pub(in crate::registry) fn with_canary(self, version: Arc<Version>, weight: u8) -> Self {
+    /// A version, and perhaps a canary with its weight. What is counted of a canary that was `there` goes on.
+    pub(in crate::registry) fn of(
+        current: Arc<Version>,
+        canary: Option<(Arc<Version>, u8)>,
+        there: Option<&Self>,
+    ) -> Self {
+        let Some((version, weight)) = canary else { return Self::alone(current) };
+        match there {
+            Some(there) if there.canary.as_ref().is_some_and(|canary| canary.version.number == version.number) => {
+                Self { current: current.into(), ..there.with_weight(weight) }
+            }
+            _ => Self::alone(current).with_canary(version, weight),
+        }
+    }
+
+    /// The version of that number, if it is at work.
+    pub(in crate::registry) fn version(&self, number: u64) -> Option<Arc<Version>> {
+        self.versions().find(|version| version.number == number).cloned()
+    }
+
+    fn with_canary(self, version: Arc<Version>, weight: u8) -> Self {
         let account = Arc::new(Account { canary: version.number, ..Account::default() });
         let canary = Canary { version: version.into(), weight, turns: Turns::around(WHOLE), account };
         Self { canary: Some(Arc::new(canary)), ..self }

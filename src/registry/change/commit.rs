@@ -4,16 +4,16 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::Registry;
-use super::change::ChangeError;
-use super::change::request::Turn;
+use super::ChangeError;
+use super::request::Turn;
 use crate::failpoint;
+use crate::registry::Registry;
 use crate::storage::{Edit, Entry, Record, StorageError, VersionRecord};
 
 /// Services with a commit whose outcome is not known, and the revisions that such commits may have made (`None`: the
 /// service removed). The record in memory is still the one before them. A later commit replaces whatever they have made.
 #[derive(Default)]
-pub(super) struct Unsettled(Mutex<HashMap<String, Vec<Option<u64>>>>);
+pub(in crate::registry) struct Unsettled(Mutex<HashMap<String, Vec<Option<u64>>>>);
 
 impl Unsettled {
     /// Notes the outcome of a commit.
@@ -39,22 +39,8 @@ impl Unsettled {
 }
 
 impl Registry {
-    /// Commits a record with the entry of its change.
-    pub(super) async fn keep(&self, record: Record, turn: &Turn<'_>) -> Result<Record, ChangeError> {
-        self.keep_with(record, None, turn).await
-    }
-
-    /// The same with a version that is new.
-    pub(super) async fn keep_version(
-        &self,
-        record: Record,
-        version: VersionRecord,
-        turn: &Turn<'_>,
-    ) -> Result<Record, ChangeError> {
-        self.keep_with(record, Some(version), turn).await
-    }
-
-    async fn keep_with(
+    /// Commits a record, the version that is new with it, and the entry of its change.
+    pub(super) async fn keep(
         &self,
         mut record: Record,
         version: Option<VersionRecord>,
