@@ -21,7 +21,7 @@ use super::{Admin, Reply, conditions};
 use crate::auth::{self, Unauthorized};
 use crate::front::{Arrival, Content};
 use crate::incoming::Incoming;
-use crate::registry::{Condition, Operator, Order};
+use crate::registry::{ChangeRequest, Condition, Operator};
 
 /// Bytes of a JSON body.
 const MAX_JSON: usize = 4 << 20;
@@ -93,13 +93,13 @@ fn order(
     admin: &Admin,
     peer: IpAddr,
     headers: &HeaderMap,
-) -> Result<Order, Problem> {
+) -> Result<ChangeRequest, Problem> {
     let condition = conditions::if_match(headers)?;
     if condition != Condition::None && !operation.is_conditional() {
         return Err(Problem::bad_request("If-Match has no meaning here: there is no service yet that could match"));
     }
     let by = Operator { name: actor(headers)?, token: admin.token_name().to_owned(), peer };
-    Ok(Order { action, by, condition })
+    Ok(ChangeRequest { action, by, condition })
 }
 
 /// Who the client says it is.

@@ -18,7 +18,7 @@ use super::view::{Deployed, service_file};
 use super::{Admin, Reply, conditions};
 use crate::config::ServiceFile;
 use crate::front::Content;
-use crate::registry::{Change, ChangeError, Effect, Files, Order, Part, Progress, Report};
+use crate::registry::{Change, ChangeError, ChangeRequest, Effect, Files, Part, Progress, Report};
 use crate::storage::{Digest, Manifest};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
@@ -143,7 +143,7 @@ impl Deploy {
         }
     }
 
-    async fn carry_out(self, admin: &Admin, order: &Order, progress: &Progress) -> Result<Deployed, Problem> {
+    async fn carry_out(self, admin: &Admin, order: &ChangeRequest, progress: &Progress) -> Result<Deployed, Problem> {
         let registry = &admin.registry;
         let (service, effect) = match self {
             Self::Create { file, files } => {
@@ -169,7 +169,12 @@ impl Deploy {
         Ok(admin.deployed(&service, unchanged))
     }
 
-    pub(super) async fn answer(self, admin: Arc<Admin>, order: Order, headers: &HeaderMap) -> Result<Reply, Problem> {
+    pub(super) async fn answer(
+        self,
+        admin: Arc<Admin>,
+        order: ChangeRequest,
+        headers: &HeaderMap,
+    ) -> Result<Reply, Problem> {
         if !wants_progress(headers) {
             let status = self.success();
             let deployed = self.carry_out(&admin, &order, &|_| {}).await?;

@@ -16,7 +16,7 @@ use super::query::Query;
 use super::{Admin, Reply};
 use crate::config::ServiceName;
 use crate::incoming::Incoming;
-use crate::registry::{ChangeError, Order, Service};
+use crate::registry::{ChangeError, ChangeRequest, Service};
 use crate::storage::Digest;
 
 /// Carries an operation out.
@@ -354,7 +354,7 @@ pub(super) struct Asked {
     pub(super) captures: Captures,
     pub(super) body: Incoming,
     /// Where the operation changes something.
-    pub(super) order: Option<Order>,
+    pub(super) order: Option<ChangeRequest>,
 }
 
 impl Asked {
@@ -364,7 +364,7 @@ impl Asked {
     }
 
     /// Who asks for the change that the operation's row says it makes, and on what condition.
-    pub(super) fn order(&self) -> &Order {
+    pub(super) fn order(&self) -> &ChangeRequest {
         self.order.as_ref().expect("the operation's row has an action")
     }
 

@@ -6,13 +6,13 @@ use tokio::task::JoinHandle;
 
 use super::Admin;
 use super::problem::Problem;
-use crate::registry::{Order, Registry};
+use crate::registry::{ChangeRequest, Registry};
 
 /// Does `work` for `order`, about the service that was asked for. A refusal is put into the log and the audit log as its
 /// client reads it; a panic is one as well.
 pub(super) fn undertake<T: Send + 'static>(
     admin: Arc<Admin>,
-    order: Order,
+    order: ChangeRequest,
     asked: String,
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> JoinHandle<Result<T, Problem>> {
@@ -27,7 +27,7 @@ pub(super) fn undertake<T: Send + 'static>(
     })
 }
 
-async fn note_refusal(registry: &Registry, order: &Order, service: &str, problem: &Problem) {
+async fn note_refusal(registry: &Registry, order: &ChangeRequest, service: &str, problem: &Problem) {
     let (action, code, reason) = (order.action, problem.kind().code, problem.reason());
     let actor = order.by.name.as_deref();
     tracing::warn!(service, action, code, actor, reason, "a change was refused");

@@ -42,7 +42,7 @@ use crate::incoming::Incoming;
 use crate::outcome::{Admitted, Exchange, Input, Ledger, Owner, Streamed, Times, stream};
 use crate::policy::InFlight;
 use crate::refusal::{Connection, Refusal};
-use crate::registry::{Chosen, Looked, NotAdmitted, State, Unresolved};
+use crate::registry::{Chosen, NotAdmitted, ServiceState, State, Unresolved};
 
 /// What the line needs.
 pub(super) struct Handler {
@@ -213,7 +213,7 @@ impl Handler {
             }
         };
         let (service, state) = match self.services.find(name).map_err(|why| Refusal::unresolved(why, name))? {
-            Destination::Service(Looked { service, state }) => (service, state),
+            Destination::Service(ServiceState { service, state }) => (service, state),
             Destination::Route(route) => {
                 exchange.belongs_to(Owner::Route(route.clone()));
                 // In a box, so that requests which are answered here do not carry the room for it.
@@ -318,7 +318,7 @@ impl Handler {
             weight: discovery::WEIGHT.saturating_mul(u32::try_from(instances).unwrap_or(u32::MAX)),
         };
         let listed: Vec<Upstream> = match self.services.find(name) {
-            Ok(Destination::Service(Looked { state, .. })) => {
+            Ok(Destination::Service(ServiceState { state, .. })) => {
                 // A canary's instances are there beside those of the current version, for a share of the same requests.
                 let instances = state
                     .phase

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::gateway::{Gateway, Route};
-use crate::registry::{Looked, Registry, Unresolved};
+use crate::registry::{Registry, ServiceState, Unresolved};
 use crate::threads::ShardRef;
 
 /// What this process answers for. One of the two is there, or both: then its own services come first.
@@ -15,7 +15,7 @@ pub struct Services {
 
 /// Where a request goes.
 pub(super) enum Destination {
-    Service(Looked),
+    Service(ServiceState),
     Route(ShardRef<Route>),
 }
 

@@ -1,6 +1,6 @@
 //! A version at work: built, made of instances, its guests replaced when they are lost.
 
-pub(in crate::registry) mod batches;
+pub(in crate::registry) mod batch_runner;
 pub(in crate::registry) mod build;
 pub(in crate::registry) mod crashes;
 pub(in crate::registry) mod faults;

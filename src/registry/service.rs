@@ -36,7 +36,7 @@ pub struct State {
 }
 
 /// A service and what it was when it was looked at.
-pub struct Looked {
+pub struct ServiceState {
     pub service: ShardRef<Service>,
     pub state: Guard<Arc<State>>,
 }
@@ -51,7 +51,7 @@ pub enum Phase {
     Failed(String),
 }
 
-impl Looked {
+impl ServiceState {
     pub(super) fn at(service: &ShardedArc<Service>) -> Self {
         Self { service: service.hold(), state: service.look() }
     }

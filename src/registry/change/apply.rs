@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::plan::{Build, Plan};
-use super::request::Turn;
+use super::request::ChangeLock;
 use super::{ChangeError, Progress, Report, Step};
 use crate::registry::Registry;
 use crate::registry::run::version::Version;
@@ -26,19 +26,19 @@ pub(in crate::registry) enum OnFailure {
 }
 
 impl Registry {
-    /// Carries out a plan for who has the turn.
+    /// Carries out a plan, under a lock.
     ///
     /// # Errors
     /// When a version cannot be built or the record cannot be written. What runs and what is written are as before then.
     pub(in crate::registry) async fn apply(
         &self,
         service: &Arc<Service>,
-        turn: &Turn<'_>,
+        lock: &ChangeLock<'_>,
         plan: Plan,
         progress: &Progress,
     ) -> Result<(), ChangeError> {
         if plan.build == Build::Nothing {
-            let record = self.keep(plan.record, plan.version, turn).await?;
+            let record = self.keep(plan.record, plan.version, lock).await?;
             match arranged(&service.state().phase, &record) {
                 Some(phase) => service.swap(record, phase),
                 None => service.set_record(&record),
@@ -49,9 +49,9 @@ impl Registry {
             progress(Report::Begun(Step::Swap));
             let _names = self.naming.lock().await;
             self.check_names(&plan.record)?;
-            let record = self.keep(plan.record, plan.version, turn).await?;
+            let record = self.keep(plan.record, plan.version, lock).await?;
             service.swap(record, phase);
-            if turn.creates() {
+            if lock.creates() {
                 self.change_services(|services| {
                     services.insert(service.name().into(), Arc::clone(service).into());
                 });

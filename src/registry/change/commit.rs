@@ -1,11 +1,11 @@
-//! Commits of changes to the catalog, each on the condition that nobody else has changed the service since its turn
-//! began.
+//! Commits of changes to the catalog, each on the condition that nobody else has changed the service since its lock
+//! was taken.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::ChangeError;
-use super::request::Turn;
+use super::request::ChangeLock;
 use crate::failpoint;
 use crate::registry::Registry;
 use crate::storage::{Edit, Entry, Record, StorageError, VersionRecord};
@@ -44,25 +44,25 @@ impl Registry {
         &self,
         mut record: Record,
         version: Option<VersionRecord>,
-        turn: &Turn<'_>,
+        lock: &ChangeLock<'_>,
     ) -> Result<Record, ChangeError> {
-        let entry = turn.entry(&record.name, Some(&record));
+        let entry = lock.entry(&record.name, Some(&record));
         let (kept, version) = (Box::new(record.clone()), version.map(Box::new));
         let put = |from| Edit::Put { record: kept.clone(), version: version.clone(), from };
-        record.revision = self.commit(&record.name, turn.revision(), put, entry).await?;
+        record.revision = self.commit(&record.name, lock.revision(), put, entry).await?;
         failpoint::reach("deploy.kept");
         Ok(record)
     }
 
     /// Removes a service from the catalog.
-    pub(super) async fn forget(&self, service: &str, turn: &Turn<'_>) -> Result<(), ChangeError> {
-        let entry = turn.entry(service, None);
+    pub(super) async fn forget(&self, service: &str, lock: &ChangeLock<'_>) -> Result<(), ChangeError> {
+        let entry = lock.entry(service, None);
         let remove = |from| match from {
             Some(from) => Edit::Remove { service: service.to_owned(), from },
             // An earlier removal whose outcome was not known has been made.
             None => Edit::Note,
         };
-        self.commit(service, turn.revision(), remove, entry).await?;
+        self.commit(service, lock.revision(), remove, entry).await?;
         Ok(())
     }
 

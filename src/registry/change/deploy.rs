@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::effect::{self, Effect};
 use super::plan::{Plan, Uploaded};
-use super::request::{Order, Turn};
+use super::request::{ChangeLock, ChangeRequest};
 use super::{Change, ChangeError, Files, Progress, Report, Step};
 use crate::config::ServiceFile;
 use crate::registry::service::{Phase, Service};
@@ -16,30 +16,30 @@ use crate::storage::Artifact;
 impl Registry {
     pub async fn create(
         &self,
-        order: &Order,
+        request: &ChangeRequest,
         file: &ServiceFile,
         files: Files,
         progress: &Progress,
     ) -> Result<Arc<Service>, ChangeError> {
-        let outcome = self.try_create(order, file, files, progress).await;
+        let outcome = self.try_create(request, file, files, progress).await;
         self.tidy().await;
         outcome
     }
 
     async fn try_create(
         &self,
-        order: &Order,
+        request: &ChangeRequest,
         file: &ServiceFile,
         files: Files,
         progress: &Progress,
     ) -> Result<Arc<Service>, ChangeError> {
         let name = file.spec().name().as_str().to_owned();
-        let turn = match self.turn_to_create(&name, order).await {
+        let lock = match self.lock_to_create(&name, request).await {
             Err(ChangeError::Exists { .. }) => {
                 let is_as_asked = |there: Arc<Service>| effect::is_as_asked(&there.state().record, file, &files);
                 return Err(ChangeError::Exists { as_asked: self.find(&name).is_some_and(is_as_asked) });
             }
-            turn => turn?,
+            lock => lock?,
         };
         progress(Report::Begun(Step::Check));
         let uploaded = self.uploaded(files).await?;
@@ -48,18 +48,18 @@ impl Registry {
         self.check_model(&plan.record, file.spec()).await?;
         self.check_mirror(&name, plan.record.mirror.as_ref())?;
         let service = Arc::new(Service::new(plan.record.clone(), Phase::Starting));
-        self.apply(&service, &turn, plan, progress).await?;
+        self.apply(&service, &lock, plan, progress).await?;
         Ok(service)
     }
 
     pub async fn modify(
         &self,
         name: &str,
-        order: &Order,
+        request: &ChangeRequest,
         change: Change,
         progress: &Progress,
     ) -> Result<(Arc<Service>, Effect), ChangeError> {
-        let outcome = self.try_modify(name, order, change, progress).await;
+        let outcome = self.try_modify(name, request, change, progress).await;
         self.tidy().await;
         outcome
     }
@@ -67,11 +67,11 @@ impl Registry {
     async fn try_modify(
         &self,
         name: &str,
-        order: &Order,
+        request: &ChangeRequest,
         change: Change,
         progress: &Progress,
     ) -> Result<(Arc<Service>, Effect), ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+        let (lock, service) = self.lock(name, request).await?;
         progress(Report::Begun(Step::Check));
         let state = service.state();
         let old = &state.record;
@@ -107,10 +107,10 @@ impl Registry {
             self.check_model(&newest, file.spec()).await?;
         }
         if effect == Effect::Nothing {
-            self.note_unchanged(&service, &turn).await;
+            self.note_unchanged(&service, &lock).await;
             return Ok((service, effect));
         }
-        self.apply(&service, &turn, plan, progress).await?;
+        self.apply(&service, &lock, plan, progress).await?;
         if effect == Effect::SameVersion {
             progress(Report::Notice("no new version: nothing differs that a guest depends on".into()));
         }
@@ -124,26 +124,26 @@ impl Registry {
     pub async fn roll_back(
         &self,
         name: &str,
-        order: &Order,
+        request: &ChangeRequest,
         number: u64,
         progress: &Progress,
     ) -> Result<(Arc<Service>, Effect), ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+        let (lock, service) = self.lock(name, request).await?;
         let state = service.state();
         let is_at_work = state.phase.serving().is_some_and(|serving| serving.current.number == number);
         if is_at_work && state.record.canary.is_none() && state.record.version == number {
-            self.note_unchanged(&service, &turn).await;
+            self.note_unchanged(&service, &lock).await;
             return Ok((service, Effect::Nothing));
         }
-        self.make_current(&service, &turn, number, progress).await?;
+        self.make_current(&service, &lock, number, progress).await?;
         Ok((service, Effect::SameVersion))
     }
 
-    /// As [`Registry::roll_back`], for who has the turn.
+    /// As [`Registry::roll_back`], under a lock.
     pub(in crate::registry) async fn make_current(
         &self,
         service: &Arc<Service>,
-        turn: &Turn<'_>,
+        lock: &ChangeLock<'_>,
         number: u64,
         progress: &Progress,
     ) -> Result<(), ChangeError> {
@@ -154,7 +154,7 @@ impl Registry {
             Some(_) => history.version(number)?,
             None => history.whole_version(number, self.storage.artifacts()).await?,
         };
-        self.apply(service, turn, Plan::return_to(&state.record, &version, now())?, progress).await
+        self.apply(service, lock, Plan::return_to(&state.record, &version, now())?, progress).await
     }
 
     /// Looks up the files of a service: a record must name only files that are there and intact.

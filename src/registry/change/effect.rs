@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::Files;
-use super::request::Turn;
+use super::request::ChangeLock;
 use super::tokens::are_the_same;
 use crate::config::{self, ServiceFile};
 use crate::registry::Registry;
@@ -42,8 +42,8 @@ impl Effect {
 
 impl Registry {
     /// Adds an audit entry for a change without effect. The service's revision stays the same.
-    pub(in crate::registry) async fn note_unchanged(&self, service: &Service, turn: &Turn<'_>) {
-        let entry = turn.entry(service.name(), Some(&service.state().record));
+    pub(in crate::registry) async fn note_unchanged(&self, service: &Service, lock: &ChangeLock<'_>) {
+        let entry = lock.entry(service.name(), Some(&service.state().record));
         self.note(Entry { outcome: Entry::UNCHANGED.to_owned(), ..entry }).await;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::apply::OnFailure;
 use super::deploy::percent;
 use super::plan::Plan;
-use super::request::{Order, Turn};
+use super::request::{ChangeLock, ChangeRequest};
 use super::{ChangeError, Progress};
 use crate::failpoint;
 use crate::registry::service::{Phase, Service};
@@ -13,27 +13,27 @@ use crate::registry::{Registry, now};
 
 impl Registry {
     /// Stops taking requests; those under way are finished.
-    pub async fn stop(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+    pub async fn stop(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
+        let (lock, service) = self.lock(name, request).await?;
         let plan = Plan::stop(&service.state().record, now());
-        self.apply(&service, &turn, plan, &|_| {}).await?;
+        self.apply(&service, &lock, plan, &|_| {}).await?;
         Ok(service)
     }
 
     /// Brings a stopped or failed service up; one that runs keeps running, unless guests of it have crashed and were not
     /// replaced: then its instances are made anew.
-    pub async fn start(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+    pub async fn start(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
+        let (lock, service) = self.lock(name, request).await?;
         let state = service.state();
         if let Phase::Running(serving) = &state.phase {
             if serving.instances().any(|instance| !instance.crashes.is_empty()) {
-                self.renew(&service, &turn).await?;
+                self.renew(&service, &lock).await?;
             } else {
-                self.note_unchanged(&service, &turn).await;
+                self.note_unchanged(&service, &lock).await;
             }
             return Ok(service);
         }
-        self.apply(&service, &turn, Plan::start(&state.record, now()), &|_| {}).await?;
+        self.apply(&service, &lock, Plan::start(&state.record, now()), &|_| {}).await?;
         Ok(service)
     }
 
@@ -42,32 +42,37 @@ impl Registry {
     ///
     /// # Errors
     /// Where a new one cannot be made; the old ones go on then.
-    pub async fn restart(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+    pub async fn restart(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
+        let (lock, service) = self.lock(name, request).await?;
         let state = service.state();
         if matches!(state.phase, Phase::Stopped | Phase::Starting) {
             return Err(ChangeError::NotRunning(state.phase.name()));
         }
-        self.renew(&service, &turn).await?;
+        self.renew(&service, &lock).await?;
         Ok(service)
     }
 
-    /// Makes every instance anew, for who has the turn.
-    async fn renew(&self, service: &Service, turn: &Turn<'_>) -> Result<(), ChangeError> {
+    /// Makes every instance anew, under a lock.
+    async fn renew(&self, service: &Service, lock: &ChangeLock<'_>) -> Result<(), ChangeError> {
         let record = Arc::clone(&service.state().record);
         let _files = self.unnamed_files.read().await;
         let phase = self.in_line(service, &Plan::renew(&record), OnFailure::Refuse, &|_| {}).await?;
         failpoint::reach("restart.ready");
         service.set_phase(&phase);
         self.regroup();
-        self.note(turn.entry(service.name(), Some(&record))).await;
+        self.note(lock.entry(service.name(), Some(&record))).await;
         Ok(())
     }
 
     /// The same for one instance. They are counted from 0 through the current version and then the canary, as `desc`
     /// lists them.
-    pub async fn restart_instance(&self, name: &str, order: &Order, index: usize) -> Result<Arc<Service>, ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+    pub async fn restart_instance(
+        &self,
+        name: &str,
+        request: &ChangeRequest,
+        index: usize,
+    ) -> Result<Arc<Service>, ChangeError> {
+        let (lock, service) = self.lock(name, request).await?;
         let state = service.state();
         let serving = state.phase.serving().ok_or(ChangeError::NotRunning(state.phase.name()))?;
         let mut inside = index;
@@ -76,7 +81,7 @@ impl Registry {
                 let (renewed, record) = (renewed?, self.record_of(&state.record, version.number).await?);
                 self.warm_up(&record, &renewed, inside..inside + 1, &|_| {}).await?;
                 service.set_phase(&Phase::Running(serving.with_renewed(renewed)));
-                self.note(turn.entry(name, Some(&state.record))).await;
+                self.note(lock.entry(name, Some(&state.record))).await;
                 return Ok(service);
             }
             inside -= version.instances().len();
@@ -84,38 +89,38 @@ impl Registry {
         Err(ChangeError::NoInstance { index, count: serving.instances().count() })
     }
 
-    /// Gives the canary another share of the requests, for who has the turn. With all of them it becomes the current
+    /// Gives the canary another share of the requests, under a lock. With all of them it becomes the current
     /// version.
     pub(in crate::registry) async fn weigh_canary(
         &self,
         service: &Arc<Service>,
-        turn: &Turn<'_>,
+        lock: &ChangeLock<'_>,
         weight: u64,
         progress: &Progress,
     ) -> Result<(), ChangeError> {
         let state = service.state();
         let canary = state.record.canary.ok_or(ChangeError::NoCanary)?;
         match percent(weight)? {
-            100 => self.make_current(service, turn, canary.version, progress).await,
+            100 => self.make_current(service, lock, canary.version, progress).await,
             weight => {
                 let plan = Plan::weigh_canary(&state.record, Some(weight), now())?;
-                self.apply(service, turn, plan, progress).await
+                self.apply(service, lock, plan, progress).await
             }
         }
     }
 
     /// Ends the canary: the current version answers all requests again.
-    pub async fn abort_canary(&self, name: &str, order: &Order) -> Result<Arc<Service>, ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+    pub async fn abort_canary(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
+        let (lock, service) = self.lock(name, request).await?;
         let plan = Plan::weigh_canary(&service.state().record, None, now())?;
-        self.apply(&service, &turn, plan, &|_| {}).await?;
+        self.apply(&service, &lock, plan, &|_| {}).await?;
         Ok(service)
     }
 
     /// Forgets a service with its versions. Its files go when no other service needs them.
-    pub async fn delete(&self, name: &str, order: &Order) -> Result<(), ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
-        self.forget(name, &turn).await?;
+    pub async fn delete(&self, name: &str, request: &ChangeRequest) -> Result<(), ChangeError> {
+        let (lock, service) = self.lock(name, request).await?;
+        self.forget(name, &lock).await?;
         failpoint::reach("delete.removed");
         self.change_services(|services| {
             services.remove(name);

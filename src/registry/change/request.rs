@@ -1,7 +1,7 @@
-//! Who asks for a change, which one, and on what condition; and the turn to make it.
+//! A request for a change: its operator, its action and its condition; and the lock under which it is made.
 //!
-//! A turn is given to one at a time per service and after its condition has been looked at, and nothing is kept without
-//! one: so a change is made on what its operator has seen, and its entry in the audit log goes to disk with it.
+//! The lock of a service is held by one request at a time, and given only if the request's condition holds. Nothing is
+//! written without one: so a change is made on what its operator has seen, and its audit entry goes to disk with it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ const LONGEST_REASON: usize = 1024;
 
 /// What an operator asks for.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct ChangeRequest {
     /// For the audit log: `modify`, `stop`, …
     pub action: &'static str,
     pub by: Operator,
@@ -52,14 +52,14 @@ pub enum Condition {
 }
 
 /// The right to change one service now.
-pub(in crate::registry) struct Turn<'a> {
+pub(in crate::registry) struct ChangeLock<'a> {
     _alone: OwnedMutexGuard<()>,
-    order: &'a Order,
-    /// None for who creates it.
+    request: &'a ChangeRequest,
+    /// The record before the change; `None` where the service is to be created.
     before: Option<Arc<Record>>,
 }
 
-impl Order {
+impl ChangeRequest {
     /// Its entry in the audit log, for what has become of it.
     pub fn entry(&self, service: &str, outcome: &str) -> Entry {
         Entry {
@@ -85,13 +85,13 @@ impl Order {
     }
 }
 
-impl Turn<'_> {
-    /// True for the turn to create a service.
+impl ChangeLock<'_> {
+    /// True for the lock of a service that is to be created.
     pub(in crate::registry) fn creates(&self) -> bool {
         self.before.is_none()
     }
 
-    /// The revision of the service when the turn began; `None` for who creates it.
+    /// The revision of the service when the lock was taken; `None` where it is to be created.
     pub(in crate::registry) fn revision(&self) -> Option<u64> {
         self.before.as_ref().map(|record| record.revision)
     }
@@ -108,47 +108,47 @@ impl Turn<'_> {
             version_before: before.map(|record| record.version),
             version_after: after.map(|record| record.version),
             changed,
-            ..self.order.entry(service, Entry::DONE)
+            ..self.request.entry(service, Entry::DONE)
         }
     }
 }
 
 impl Registry {
-    /// Waits for the turn to change a service, and looks at the order's condition then.
+    /// Waits for the lock of a service, and checks the request's condition then.
     ///
     /// # Errors
     /// Where there is no such service, or it has been changed since its operator saw it.
-    pub(in crate::registry) async fn turn<'a>(
+    pub(in crate::registry) async fn lock<'a>(
         &self,
         name: &str,
-        order: &'a Order,
-    ) -> Result<(Turn<'a>, Arc<Service>), ChangeError> {
+        request: &'a ChangeRequest,
+    ) -> Result<(ChangeLock<'a>, Arc<Service>), ChangeError> {
         let alone = self.alone(name).await;
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         let record = Arc::clone(&service.state().record);
-        if let Condition::IsAt(revisions) = &order.condition
+        if let Condition::IsAt(revisions) = &request.condition
             && !revisions.contains(&record.revision)
         {
             let revision = record.revision;
             let last = self.storage.catalog().entry(revision).await?;
             return Err(ChangeError::Overtaken { revision, last: last.map(Box::new) });
         }
-        Ok((Turn { _alone: alone, order, before: Some(record) }, service))
+        Ok((ChangeLock { _alone: alone, request, before: Some(record) }, service))
     }
 
-    /// Waits for the turn to create a service.
+    /// Waits for the lock of a service that is to be created.
     ///
     /// # Errors
     /// Where there is one of that name.
-    pub(in crate::registry) async fn turn_to_create<'a>(
+    pub(in crate::registry) async fn lock_to_create<'a>(
         &self,
         name: &str,
-        order: &'a Order,
-    ) -> Result<Turn<'a>, ChangeError> {
+        request: &'a ChangeRequest,
+    ) -> Result<ChangeLock<'a>, ChangeError> {
         let alone = self.alone(name).await;
         match self.find(name) {
             Some(_) => Err(ChangeError::Exists { as_asked: false }),
-            None => Ok(Turn { _alone: alone, order, before: None }),
+            None => Ok(ChangeLock { _alone: alone, request, before: None }),
         }
     }
 

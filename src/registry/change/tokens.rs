@@ -10,7 +10,7 @@ use serde_json::json;
 use super::plan::Plan;
 use crate::auth;
 use crate::config::{ServiceFile, Token, TokenPolicy};
-use crate::registry::{ChangeError, Order, Registry, Service, now};
+use crate::registry::{ChangeError, ChangeRequest, Registry, Service, now};
 use crate::storage::{Record, VersionRecord};
 
 /// What is to become of a service's tokens.
@@ -30,13 +30,13 @@ impl Registry {
     pub async fn change_token(
         &self,
         name: &str,
-        order: &Order,
+        request: &ChangeRequest,
         change: TokenChange,
     ) -> Result<Arc<Service>, ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+        let (lock, service) = self.lock(name, request).await?;
         match changed(&service.state().record, change)? {
-            Some(record) => self.apply(&service, &turn, Plan::of_record(record), &|_| {}).await?,
-            None => self.note_unchanged(&service, &turn).await,
+            Some(record) => self.apply(&service, &lock, Plan::of_record(record), &|_| {}).await?,
+            None => self.note_unchanged(&service, &lock).await,
         }
         Ok(service)
     }

@@ -26,9 +26,9 @@ pub struct Crash {
 
 /// The crashes of one instance: as many at most as it has workers.
 #[derive(Default)]
-pub(in crate::registry) struct Crashes(Mutex<Vec<(Crash, Vacancy<Worker>)>>);
+pub(in crate::registry) struct CrashedGuests(Mutex<Vec<(Crash, Vacancy<Worker>)>>);
 
-impl Crashes {
+impl CrashedGuests {
     /// Keeps the place empty. Callers are told that nobody is left once the last place is.
     pub(in crate::registry) fn keep(
         &self,

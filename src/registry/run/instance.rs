@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::batches::{Batches, Outcome};
-use super::crashes::{Crash, Crashes};
+use super::batch_runner::{BatchRunner, Outcome};
+use super::crashes::{Crash, CrashedGuests};
 use super::faults::{Faults, LastFault};
 use super::grace::Grace;
 use super::guest::make;
@@ -28,7 +28,7 @@ pub(in crate::registry) struct Supplies {
 }
 
 /// What an admitted request holds.
-pub(in crate::registry) enum Held {
+pub(in crate::registry) enum Claim {
     Worker(Place<Worker>),
     Seat(Seat<Arc<Call>, Outcome>),
 }
@@ -39,7 +39,7 @@ pub(in crate::registry) struct Instance {
     pub(in crate::registry) batcher: Option<Batcher<Arc<Call>, Outcome>>,
     trouble: Arc<LastTrouble>,
     /// Guests that were not replaced, where that is asked for.
-    pub(in crate::registry) crashes: Arc<Crashes>,
+    pub(in crate::registry) crashes: Arc<CrashedGuests>,
     pub(in crate::registry) faults: Arc<Faults>,
     /// No guest is made any more for those that fail.
     retired: Arc<AtomicBool>,
@@ -111,7 +111,7 @@ impl Instance {
             };
             let (supplies, slice_history) = (supplies.clone(), Arc::clone(slice_history));
             let (workers, faults) = (Arc::clone(&admission), Arc::clone(&faults));
-            let batches = Batches { supplies, admission: workers, slice_history, faults };
+            let batches = BatchRunner { supplies, admission: workers, slice_history, faults };
             Batcher::new(limits, Arc::clone(&admission), batches)
         });
         let crashes = Arc::default();
@@ -151,19 +151,19 @@ impl Instance {
     }
 
     /// An idle worker, if there is one. Requests that wait for a batch get none.
-    pub(in crate::registry) fn admit_at_once(&self) -> Option<Held> {
+    pub(in crate::registry) fn admit_at_once(&self) -> Option<Claim> {
         if self.batcher.is_some() {
             return None;
         }
-        self.admission.admit_at_once().map(Held::Worker)
+        self.admission.admit_at_once().map(Claim::Worker)
     }
 
     /// A worker for one request, after a wait in turn, or a seat among those that wait for a batch.
-    pub(in crate::registry) async fn admit(&self, deadline: Instant) -> Result<Held, Rejected> {
+    pub(in crate::registry) async fn admit(&self, deadline: Instant) -> Result<Claim, Rejected> {
         match &self.batcher {
             Some(_) if self.admission.is_deserted() => Err(Rejected::NoWorker),
-            Some(batcher) => batcher.seat().map(Held::Seat),
-            None => self.admission.admit(deadline).await.map(Held::Worker),
+            Some(batcher) => batcher.seat().map(Claim::Seat),
+            None => self.admission.admit(deadline).await.map(Claim::Worker),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::faults::{AtWork, Loss};
 use super::image::Ready;
-use super::instance::{Held, Instance, InstanceStatus, Supplies};
+use super::instance::{Claim, Instance, InstanceStatus, Supplies};
 use super::worker::Worker;
 use crate::admission::{Executor, Occupancy, Overdue, Place, Rejected, SliceHistory, Unanswered};
 use crate::call::Call;
@@ -63,7 +63,7 @@ pub enum Stopped {
 /// A worker's place, given to one call; or, where the service batches, a place among those that wait to be answered
 /// together.
 pub struct Ticket {
-    held: Held,
+    held: Claim,
     instance: usize,
 }
 
@@ -72,8 +72,8 @@ impl Ticket {
     /// call knows when that has ended.
     pub fn has_waited(&self) -> Option<bool> {
         match &self.held {
-            Held::Worker(place) => Some(place.has_waited()),
-            Held::Seat(_) => None,
+            Claim::Worker(place) => Some(place.has_waited()),
+            Claim::Seat(_) => None,
         }
     }
 }
@@ -212,8 +212,8 @@ impl Version {
         let Ticket { held, instance } = ticket;
         let instance = &self.instances[instance];
         match held {
-            Held::Worker(place) => self.run_by_itself(instance, place, call, began).await,
-            Held::Seat(seat) => {
+            Claim::Worker(place) => self.run_by_itself(instance, place, call, began).await,
+            Claim::Seat(seat) => {
                 let deadline = call.deadline;
                 match instance.grace.within(Box::pin(seat.answer(call, deadline))).await {
                     None => Err(Stopped::Retired),

@@ -1,6 +1,6 @@
 //! Who is next, where shares of a traffic are given out: one counter, no lock, no randomness.
 //!
-//! Turns walk around a circle of `total` places in steps near the golden section of it. A step that shares no divisor
+//! FairShares walk around a circle of `total` places in steps near the golden section of it. A step that shares no divisor
 //! with the circle comes to every place once in a round, so that after each whole round everybody has had exactly their
 //! share; and steps of that length leave nobody waiting much longer than their share asks (the three-distance theorem).
 
@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The turns around one circle. Several threads may take them; each turn is taken once.
 #[derive(Debug)]
-pub(in crate::registry) struct Turns {
+pub(in crate::registry) struct FairShares {
     total: u64,
     step: u64,
     taken: AtomicU64,
 }
 
-impl Turns {
+impl FairShares {
     /// A circle of `total` places, which is at least 1 and far below 2^32.
     pub(in crate::registry) fn around(total: u64) -> Self {
         let total = total.max(1);
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn every_place_has_one_turn_a_round() {
         for total in [1, 2, 3, 7, 10, 100, 101, 2000, 64_000] {
-            let turns = Turns::around(total);
+            let turns = FairShares::around(total);
             for round in 0..2 {
                 let mut places: Vec<u64> = (0..total).map(|_| turns.next()).collect();
                 places.sort_unstable();
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_share_comes_evenly_and_never_runs_two_turns_ahead_or_behind() {
         for weight in 0..=100 {
-            let turns = Turns::around(100);
+            let turns = FairShares::around(100);
             let mut had = 0_i64;
             for turn in 1..=1000 {
                 had += i64::from(turns.next() < weight);

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::fair_shares::{Turns, greatest_divisor};
+use super::fair_shares::{FairShares, greatest_divisor};
 use crate::config::TrafficState;
 use crate::registry::change::plan::Plan;
-use crate::registry::change::request::Order;
+use crate::registry::change::request::ChangeRequest;
 use crate::registry::change::{ChangeError, Progress};
-use crate::registry::service::{Looked, Phase, Service};
+use crate::registry::service::{Phase, Service, ServiceState};
 use crate::registry::{Registry, now};
 use crate::storage::Record;
 use crate::threads::ShardedArc;
@@ -26,7 +26,7 @@ pub(in crate::registry) struct Group {
     members: Vec<ShardedArc<Service>>,
     /// Those that share the group's requests, and where each one's part of the circle ends.
     shares: Vec<(ShardedArc<Service>, u64)>,
-    turns: Turns,
+    turns: FairShares,
 }
 
 /// Why a name leads to no service.
@@ -66,7 +66,7 @@ impl Group {
                 shares.push((service.clone(), end));
             }
         }
-        Self { members, shares, turns: Turns::around(end) }
+        Self { members, shares, turns: FairShares::around(end) }
     }
 
     /// Whether the same members share in the same way.
@@ -80,12 +80,12 @@ impl Group {
     }
 
     /// The member whose turn it is, as it ran when it was looked at.
-    fn choose(&self) -> Result<Looked, Unresolved> {
+    fn choose(&self) -> Result<ServiceState, Unresolved> {
         let place = self.turns.next();
         let first = self.shares.partition_point(|(_, end)| *end <= place);
         let count = self.shares.len();
         // Whoever has stopped since the shares were given out is passed over.
-        let mut from_first = (0..count).map(|step| Looked::at(&self.shares[(first + step) % count].0));
+        let mut from_first = (0..count).map(|step| ServiceState::at(&self.shares[(first + step) % count].0));
         match from_first.find(|looked| looked.state.phase.serving().is_some()) {
             Some(looked) => Ok(looked),
             None if self.members.iter().any(|service| matches!(service.look().phase, Phase::Starting)) => {
@@ -102,9 +102,9 @@ impl Registry {
     ///
     /// A member that was chosen for its group runs in the state that comes with it, and whoever chooses a version by that
     /// state is answered, whatever becomes of the member meanwhile.
-    pub fn resolve(&self, name: &str) -> Result<Looked, Unresolved> {
+    pub fn resolve(&self, name: &str) -> Result<ServiceState, Unresolved> {
         if let Some(service) = self.services.load().get(name) {
-            return Ok(Looked::at(service));
+            return Ok(ServiceState::at(service));
         }
         let groups = self.groups.load();
         match name.split_once('.') {
@@ -112,7 +112,7 @@ impl Registry {
             Some((group, member)) => {
                 let group = groups.get(group).ok_or(Unresolved::Unknown)?;
                 let member = group.members.iter().find(|service| service.name() == member);
-                member.map(Looked::at).ok_or(Unresolved::Unknown)
+                member.map(ServiceState::at).ok_or(Unresolved::Unknown)
             }
         }
     }
@@ -164,15 +164,15 @@ impl Registry {
     pub async fn release(
         &self,
         name: &str,
-        order: &Order,
+        request: &ChangeRequest,
         part: Part,
         progress: &Progress,
     ) -> Result<Arc<Service>, ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+        let (lock, service) = self.lock(name, request).await?;
         let record = Arc::clone(&service.state().record);
         match (record.canary, part) {
             (Some(_), Part { weight: Some(weight), state: None }) => {
-                self.weigh_canary(&service, &turn, weight, progress).await?;
+                self.weigh_canary(&service, &lock, weight, progress).await?;
             }
             (Some(canary), _) => return Err(ChangeError::CanaryUnderWay(canary)),
             (None, _) if record.group().is_none() => return Err(ChangeError::NoShare),
@@ -183,7 +183,7 @@ impl Registry {
                 };
                 let traffic_state = state.unwrap_or(record.traffic_state);
                 let record = Record { weight, traffic_state, updated_at: now(), ..Record::clone(&record) };
-                self.apply(&service, &turn, Plan::of_record(record), progress).await?;
+                self.apply(&service, &lock, Plan::of_record(record), progress).await?;
             }
         }
         Ok(service)

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::fair_shares::Turns;
+use super::fair_shares::FairShares;
 use crate::registry::change::ChangeError;
 use crate::registry::change::deploy::percent;
 use crate::registry::change::plan::Plan;
-use crate::registry::change::request::Order;
+use crate::registry::change::request::ChangeRequest;
 use crate::registry::service::Service;
 use crate::registry::{Registry, now};
 use crate::storage::{MirrorRecord, Record};
@@ -22,13 +22,13 @@ pub(in crate::registry) const COPIES_UNDER_WAY: usize = 16;
 pub struct Mirror {
     pub target: Box<str>,
     ratio: u8,
-    turns: Turns,
+    turns: FairShares,
     places: Arc<Semaphore>,
 }
 
 impl Mirror {
     pub(in crate::registry) fn new(record: &MirrorRecord, places: Arc<Semaphore>) -> Self {
-        Self { target: record.target.as_str().into(), ratio: record.ratio, turns: Turns::around(100), places }
+        Self { target: record.target.as_str().into(), ratio: record.ratio, turns: FairShares::around(100), places }
     }
 
     /// A place for a copy of this request, if it is one to be copied and there is a place. `source` is told of one that is
@@ -50,17 +50,17 @@ impl Registry {
     pub async fn set_mirror(
         &self,
         name: &str,
-        order: &Order,
+        request: &ChangeRequest,
         mirror: Option<(String, u64)>,
     ) -> Result<Arc<Service>, ChangeError> {
-        let (turn, service) = self.turn(name, order).await?;
+        let (lock, service) = self.lock(name, request).await?;
         let mirror = match mirror {
             None => None,
             Some((target, ratio)) => Some(MirrorRecord { target, ratio: percent(ratio)? }),
         };
         self.check_mirror(name, mirror.as_ref())?;
         let record = Record { mirror, updated_at: now(), ..Record::clone(&service.state().record) };
-        self.apply(&service, &turn, Plan::of_record(record), &|_| {}).await?;
+        self.apply(&service, &lock, Plan::of_record(record), &|_| {}).await?;
         Ok(service)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::fair_shares::Turns;
+use super::fair_shares::FairShares;
 use super::mirror::Mirror;
 use crate::registry::run::instance::Instance;
 use crate::registry::run::version::Version;
@@ -25,7 +25,7 @@ pub struct Canary {
     pub version: ShardedArc<Version>,
     /// Percent of the requests.
     pub weight: u8,
-    turns: Turns,
+    turns: FairShares,
     account: Arc<Account>,
 }
 
@@ -75,7 +75,7 @@ impl Serving {
 
     fn with_canary(self, version: Arc<Version>, weight: u8) -> Self {
         let account = Arc::new(Account { canary: version.number, ..Account::default() });
-        let canary = Canary { version: version.into(), weight, turns: Turns::around(WHOLE), account };
+        let canary = Canary { version: version.into(), weight, turns: FairShares::around(WHOLE), account };
         Self { canary: Some(Arc::new(canary)), ..self }
     }
 
@@ -83,7 +83,7 @@ impl Serving {
     pub(in crate::registry) fn with_weight(&self, weight: u8) -> Self {
         let reweigh = |canary: &Arc<Canary>| {
             let (version, account) = (canary.version.clone(), Arc::clone(&canary.account));
-            Arc::new(Canary { version, weight, turns: Turns::around(WHOLE), account })
+            Arc::new(Canary { version, weight, turns: FairShares::around(WHOLE), account })
         };
         Self { current: self.current.clone(), canary: self.canary.as_ref().map(reweigh) }
     }
@@ -98,7 +98,7 @@ impl Serving {
             Some(canary) if canary.version.number == renewed.number => {
                 let account = Arc::clone(&canary.account);
                 let weight = canary.weight;
-                let canary = Canary { version: renewed.into(), weight, turns: Turns::around(WHOLE), account };
+                let canary = Canary { version: renewed.into(), weight, turns: FairShares::around(WHOLE), account };
                 Self { current: self.current.clone(), canary: Some(Arc::new(canary)) }
             }
             canary => Self { current: renewed.into(), canary: canary.clone() },

@@ -22,7 +22,7 @@ type Request = Member<Arc<Call>, Outcome>;
 
 /// What batches are worked on with.
 #[derive(Clone)]
-pub(in crate::registry) struct Batches {
+pub(in crate::registry) struct BatchRunner {
     pub(in crate::registry) supplies: Supplies,
     pub(in crate::registry) admission: Arc<Admission<Worker>>,
     pub(in crate::registry) slice_history: Arc<SliceHistory>,
@@ -30,14 +30,14 @@ pub(in crate::registry) struct Batches {
     pub(in crate::registry) faults: Arc<Faults>,
 }
 
-impl Work<Worker, Arc<Call>, Outcome> for Batches {
+impl Work<Worker, Arc<Call>, Outcome> for BatchRunner {
     fn begin(&self, place: Place<Worker>, batch: Batch) {
         // A task of its own: none of the callers may take the batch along when it leaves.
         tokio::spawn(self.clone().work_on(place, batch));
     }
 }
 
-impl Batches {
+impl BatchRunner {
     async fn work_on(self, place: Place<Worker>, mut batch: Batch) {
         let began = Instant::now();
         let calls: Vec<Arc<Call>> = batch.members.iter().map(|member| Arc::clone(&member.call)).collect();
