@@ -1,6 +1,5 @@
 //! A request's body on its way in, whichever protocol it comes over.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,24 +21,15 @@ pub trait Arriving: Body<Data = Bytes, Error = Broken> + Send {
 }
 
 /// Why a body did not arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// The client closed in the middle of it.
+    #[error("the client closed in the middle of its request")]
     CutOff,
     /// Where it ends cannot be known.
+    #[error("the chunks of the body are malformed")]
     Malformed,
 }
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::CutOff => "the client closed in the middle of its request",
-            Self::Malformed => "the chunks of the body are malformed",
-        })
-    }
-}
-
-impl std::error::Error for Broken {}
 
 impl Incoming {
     pub const fn empty() -> Self {

@@ -92,31 +92,15 @@ pub struct Prepared {
 }
 
 /// Why a processor cannot be deployed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
+    #[error(transparent)]
     Compile(CompileError),
+    #[error(transparent)]
     Link(LinkError),
     /// The engine itself could not be set up on this machine.
+    #[error("the engine cannot be set up: {0}")]
     Engine(String),
-}
-
-impl std::fmt::Display for PrepareError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Compile(error) => error.fmt(f),
-            Self::Link(error) => error.fmt(f),
-            Self::Engine(reason) => write!(f, "the engine cannot be set up: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for PrepareError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Compile(error) => error.source(),
-            Self::Link(_) | Self::Engine(_) => None,
-        }
-    }
 }
 
 impl Sandbox {

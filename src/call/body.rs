@@ -1,8 +1,5 @@
 //! The body of an answer: here as a whole, or coming in pieces.
 
-use std::error::Error;
-use std::fmt;
-
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -18,7 +15,8 @@ pub enum Body {
 }
 
 /// The reason for which a stream ends before it is whole, as the request's account tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
 pub struct Cut {
     /// The status that the request counts with, whatever its head has said.
     pub status: u16,
@@ -79,14 +77,6 @@ impl From<Bytes> for Body {
         Self::Whole(bytes)
     }
 }
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.cause)
-    }
-}
-
-impl Error for Cut {}
 
 #[cfg(test)]
 mod tests {

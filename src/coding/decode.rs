@@ -15,34 +15,25 @@ const USUAL_RATIO: usize = 8;
 const STREAM_COST: usize = 4 << 10;
 
 /// Why a body has not been decoded.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It would be larger than the limit.
+    #[error("the body is larger than the limit once it is decoded")]
     TooLarge,
     /// It is not what its coding says.
+    #[error("the coding is broken{}: {why}", at.map(|at| format!(" at byte {at}")).unwrap_or_default())]
     Corrupt {
         /// How many bytes of it made sense, where the decoder knows.
         at: Option<usize>,
         why: String,
     },
     /// It is more work than one was ready to do at once.
+    #[error("it took too long")]
     Outgrown,
     /// The deadline has passed, or the result is not wanted any more.
+    #[error("it took too long")]
     Stopped,
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge => f.write_str("the body is larger than the limit once it is decoded"),
-            Self::Corrupt { at: Some(at), why } => write!(f, "the coding is broken at byte {at}: {why}"),
-            Self::Corrupt { at: None, why } => write!(f, "the coding is broken: {why}"),
-            Self::Outgrown | Self::Stopped => f.write_str("it took too long"),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
 
 /// What `coded` was before; at most `limit` bytes, and never much more memory than that.
 ///

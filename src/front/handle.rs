@@ -55,16 +55,9 @@ pub(super) struct Handler {
 }
 
 /// The client left in the middle of its request; its connection is ended without a word.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the client left")]
 pub(crate) struct ClientGone;
-
-impl std::fmt::Display for ClientGone {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the client left")
-    }
-}
-
-impl std::error::Error for ClientGone {}
 
 /// Facts that `handle` needs even when `answer` fails.
 struct Found<'a> {

@@ -3,7 +3,6 @@
 //! Whoever polls it drives the connection to the upstream, so the upstream is read as fast as the client takes and no
 //! faster. Dropped before its end, it closes that connection.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -37,27 +36,18 @@ enum State {
 }
 
 /// Why an answer ends before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CutOff {
     /// The upstream's connection broke, or what came is no body.
+    #[error("the upstream's answer broke off")]
     Broken,
     /// The upstream said nothing for too long.
+    #[error("the upstream fell silent in the middle of its answer")]
     Silent,
     /// The client left in the middle of its request.
+    #[error("the client left in the middle of its request")]
     ClientGone,
 }
-
-impl fmt::Display for CutOff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Broken => "the upstream's answer broke off",
-            Self::Silent => "the upstream fell silent in the middle of its answer",
-            Self::ClientGone => "the client left in the middle of its request",
-        })
-    }
-}
-
-impl std::error::Error for CutOff {}
 
 impl Relay {
     pub(super) fn new(

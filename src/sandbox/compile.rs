@@ -41,43 +41,19 @@ use super::needs::Needs;
 use crate::failpoint;
 
 /// Why there is no machine code.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The file is not a component this host can run.
+    #[error("not a usable component: {0}")]
     Refused(String),
     /// The child was stopped at one of its limits, or died.
+    #[error("compilation was stopped: {0}")]
     Stopped(String),
     /// The file has changed since its upload; holds the hash of its bytes now.
+    #[error("the component has changed since it was uploaded: its bytes hash to {0}")]
     Changed(String),
-    Io(io::Error),
-}
-
-impl std::fmt::Display for CompileError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Refused(reason) => write!(f, "not a usable component: {reason}"),
-            Self::Stopped(reason) => write!(f, "compilation was stopped: {reason}"),
-            Self::Changed(found) => {
-                write!(f, "the component has changed since it was uploaded: its bytes hash to {found}")
-            }
-            Self::Io(_) => f.write_str("compilation could not be carried out"),
-        }
-    }
-}
-
-impl std::error::Error for CompileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            Self::Refused(_) | Self::Stopped(_) | Self::Changed(_) => None,
-        }
-    }
-}
-
-impl From<io::Error> for CompileError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+    #[error("compilation could not be carried out")]
+    Io(#[from] io::Error),
 }
 
 /// Compiles for one data directory.

@@ -43,49 +43,28 @@ pub struct Program {
 }
 
 /// Why a guest could not be made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum InitializeError {
     /// The processor's `initialize` said no.
+    #[error("initialize failed: {0}")]
     Declined(String),
-    Fault {
-        what: String,
-        stack: String,
-    },
+    #[error("initialize failed: {what}")]
+    Fault { what: String, stack: String },
+    #[error("initialize did not return within {} ms (sandbox.initialize_timeout_ms)", .0.as_millis())]
     TimedOut(Duration),
     /// The host has no room for the guests of a whole service beside those of others: how many were asked for, and how
     /// many are free.
+    #[error("{0}")]
     NoRoom(String),
     /// The host has no room for another guest, or could not provide its directory.
+    #[error("no guest could be made: {0}")]
     Host(String),
 }
 
-impl std::fmt::Display for InitializeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Declined(message) => write!(f, "initialize failed: {message}"),
-            Self::Fault { what, .. } => write!(f, "initialize failed: {what}"),
-            Self::TimedOut(limit) => {
-                write!(f, "initialize did not return within {} ms (sandbox.initialize_timeout_ms)", limit.as_millis())
-            }
-            Self::NoRoom(reason) => f.write_str(reason),
-            Self::Host(reason) => write!(f, "no guest could be made: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for InitializeError {}
-
 /// Why a compiled component is not a processor.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct LinkError(pub String);
-
-impl std::fmt::Display for LinkError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for LinkError {}
 
 impl Program {
     /// Links `component` against what the host offers; an import beyond that is refused by its name.

@@ -6,19 +6,26 @@ use std::path::PathBuf;
 use super::ByteRange;
 
 /// Why the data directory cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    Io {
-        what: String,
-        source: io::Error,
-    },
-    Database(Box<redb::Error>),
+    #[error("cannot {what}")]
+    Io { what: String, source: io::Error },
+    #[error("the database of the data directory failed")]
+    Database(#[source] Box<redb::Error>),
     /// The database's file is damaged.
-    DatabaseDamaged {
-        path: PathBuf,
-        reason: String,
-    },
+    #[error(
+        "the database {} is damaged: {reason}; restore it from a backup, or move it away and start with --new-database, \
+         without any service",
+        path.display()
+    )]
+    DatabaseDamaged { path: PathBuf, reason: String },
     /// The database is gone, but files of services are still there.
+    #[error(
+        "the database {} {state}, and files of services lie beside it, such as {}; restore it from a backup, or start \
+         with --new-database, without any service: files that no service names are then removed",
+        path.display(),
+        beside.display()
+    )]
     DatabaseLost {
         path: PathBuf,
         /// Completes the sentence that begins with the path.
@@ -27,16 +34,26 @@ pub enum StorageError {
         beside: PathBuf,
     },
     /// The database's file was moved, replaced or cut off while it was open.
+    #[error(
+        "the database {} {how} while the host runs; put the file back as it was, or start the host again",
+        path.display()
+    )]
     DatabaseChanged {
         path: PathBuf,
         /// Completes the sentence that begins with the path.
         how: &'static str,
     },
     /// A new database was asked for, but there is one.
-    DatabaseThere {
-        path: PathBuf,
-    },
+    #[error(
+        "--new-database begins where there is no database, and {} is one; start without the option, or move the file away",
+        path.display()
+    )]
+    DatabaseThere { path: PathBuf },
     /// The disk failed while a change was made to last, and could not be asked since whether it was.
+    #[error(
+        "the disk failed while the change of service {service:?} was being kept; whether it was is seen when the host is \
+         started again"
+    )]
     Unknown {
         service: String,
         /// The service's revision if the change was made; `None` if the change was to remove the service.
@@ -44,6 +61,11 @@ pub enum StorageError {
         source: Box<StorageError>,
     },
     /// A service is not at the revision that a change of it was made from. Nothing was changed.
+    #[error(
+        "service {service:?} was changed by somebody else meanwhile: it was {}, and is {}",
+        told(*expected),
+        told(*found)
+    )]
     Conflict {
         service: String,
         /// The revision that the change was made from; `None` if there was to be no such service.
@@ -52,15 +74,13 @@ pub enum StorageError {
         found: Option<u64>,
     },
     /// A record that this version of the host cannot read.
-    Record {
-        service: String,
-        source: serde_json::Error,
-    },
+    #[error("the record of service {service:?} cannot be read")]
+    Record { service: String, source: serde_json::Error },
     /// A file that a record names is gone.
-    Missing {
-        sha256: String,
-    },
+    #[error("artifact {sha256} is not there; upload it first")]
+    Missing { sha256: String },
     /// A file that a record names no longer hashes to its name.
+    #[error("{part} is damaged (artifact {sha256}): {reason}; upload it again")]
     Damaged {
         /// The role of the file in the service.
         part: String,
@@ -68,24 +88,25 @@ pub enum StorageError {
         reason: String,
     },
     /// Model files that cannot be placed in one directory.
-    BadModel {
-        reason: String,
-    },
+    #[error("{reason}")]
+    BadModel { reason: String },
     /// An upload that does not hold what its name says.
-    WrongDigest {
-        expected: String,
-        found: String,
-    },
-    TooLarge {
-        limit: u64,
-    },
+    #[error("the upload's SHA-256 is {found}, its name says {expected}")]
+    WrongDigest { expected: String, found: String },
+    #[error("the upload is larger than {} MiB", limit >> 20)]
+    TooLarge { limit: u64 },
     /// A range that is not inside the artifact.
+    #[error("bytes {range} are not in artifact {sha256}, which has {size} bytes")]
     BadRange {
         sha256: String,
         range: ByteRange,
         /// Bytes of the artifact.
         size: u64,
     },
+}
+
+fn told(revision: Option<u64>) -> String {
+    revision.map_or_else(|| "absent".to_owned(), |revision| format!("at revision {revision}"))
 }
 
 impl StorageError {
@@ -134,91 +155,6 @@ impl StorageError {
             | Self::BadRange { .. } => return false,
         };
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-    }
-}
-
-impl std::fmt::Display for StorageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Io { what, .. } => write!(f, "cannot {what}"),
-            Self::Database(_) => f.write_str("the database of the data directory failed"),
-            Self::DatabaseDamaged { path, reason } => write!(
-                f,
-                "the database {} is damaged: {reason}; restore it from a backup, or move it away and start with \
-                 --new-database, without any service",
-                path.display()
-            ),
-            Self::DatabaseLost { path, state, beside } => write!(
-                f,
-                "the database {} {state}, and files of services lie beside it, such as {}; restore it from a backup, or \
-                 start with --new-database, without any service: files that no service names are then removed",
-                path.display(),
-                beside.display()
-            ),
-            Self::DatabaseChanged { path, how } => write!(
-                f,
-                "the database {} {how} while the host runs; put the file back as it was, or start the host again",
-                path.display()
-            ),
-            Self::DatabaseThere { path } => write!(
-                f,
-                "--new-database begins where there is no database, and {} is one; start without the option, or move the \
-                 file away",
-                path.display()
-            ),
-            Self::Unknown { service, .. } => write!(
-                f,
-                "the disk failed while the change of service {service:?} was being kept; whether it was is seen when \
-                 the host is started again"
-            ),
-            Self::Conflict { service, expected, found } => {
-                let told = |revision: &Option<u64>| match revision {
-                    Some(revision) => format!("at revision {revision}"),
-                    None => "absent".to_owned(),
-                };
-                write!(
-                    f,
-                    "service {service:?} was changed by somebody else meanwhile: it was {}, and is {}",
-                    told(expected),
-                    told(found)
-                )
-            }
-            Self::Record { service, .. } => write!(f, "the record of service {service:?} cannot be read"),
-            Self::Missing { sha256 } => write!(f, "artifact {sha256} is not there; upload it first"),
-            Self::Damaged { part, sha256, reason } => {
-                write!(f, "{part} is damaged (artifact {sha256}): {reason}; upload it again")
-            }
-            Self::BadModel { reason } => f.write_str(reason),
-            Self::WrongDigest { expected, found } => {
-                write!(f, "the upload's SHA-256 is {found}, its name says {expected}")
-            }
-            Self::TooLarge { limit } => write!(f, "the upload is larger than {} MiB", limit >> 20),
-            Self::BadRange { sha256, range, size } => {
-                write!(f, "bytes {range} are not in artifact {sha256}, which has {size} bytes")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StorageError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            Self::Database(source) => Some(source),
-            Self::Unknown { source, .. } => Some(source),
-            Self::Record { source, .. } => Some(source),
-            Self::DatabaseDamaged { .. }
-            | Self::DatabaseLost { .. }
-            | Self::DatabaseChanged { .. }
-            | Self::DatabaseThere { .. }
-            | Self::Conflict { .. }
-            | Self::Missing { .. }
-            | Self::Damaged { .. }
-            | Self::BadModel { .. }
-            | Self::WrongDigest { .. }
-            | Self::TooLarge { .. }
-            | Self::BadRange { .. } => None,
-        }
     }
 }
 

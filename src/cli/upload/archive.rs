@@ -5,7 +5,6 @@
 //! written. The archive's own permissions, owners and times are dropped.
 
 use std::collections::HashSet;
-use std::fmt::{self, Display, Formatter};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -41,51 +40,33 @@ impl Format {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
     /// The bytes are not what the archive's name promises, or break off.
-    Unreadable(io::Error),
+    #[error("not a readable archive of the kind that its name says")]
+    Unreadable(#[source] io::Error),
+    #[error("{0}")]
     Path(BadPath),
+    #[error("`{0}` is a link; pack the file itself")]
     Link(String),
     /// A device, a pipe, or something else that is neither a file nor a directory.
+    #[error("`{0}` is neither a file nor a directory")]
     Special(String),
+    #[error("`{0}` is encrypted; pack it without a password")]
     Encrypted(String),
+    #[error("`{0}` is in it twice")]
     Twice(String),
     /// An entry that cannot be made, because another entry has its name or is a file above it.
+    #[error(
+        "`{0}` and another entry cannot both be unpacked: they have the same name on this file system, or one is a file \
+         and the other lies in it"
+    )]
     Clash(String),
+    #[error("{0}")]
     TooMuch(TooMuch),
     /// This machine cannot store the unpacked file.
-    Disk(PathBuf, io::Error),
-}
-
-impl Display for ArchiveError {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(_) => f.write_str("not a readable archive of the kind that its name says"),
-            Self::Path(bad) => bad.fmt(f),
-            Self::Link(path) => write!(f, "`{path}` is a link; pack the file itself"),
-            Self::Special(path) => write!(f, "`{path}` is neither a file nor a directory"),
-            Self::Encrypted(path) => write!(f, "`{path}` is encrypted; pack it without a password"),
-            Self::Twice(path) => write!(f, "`{path}` is in it twice"),
-            Self::Clash(path) => {
-                write!(
-                    f,
-                    "`{path}` clashes with another entry: they have one name here, or one lies in the other, a file"
-                )
-            }
-            Self::TooMuch(limit) => limit.fmt(f),
-            Self::Disk(path, _) => write!(f, "cannot unpack to `{}`", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for ArchiveError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable(cause) | Self::Disk(_, cause) => Some(cause),
-            _ => None,
-        }
-    }
+    #[error("cannot unpack to `{}`", .0.display())]
+    Disk(PathBuf, #[source] io::Error),
 }
 
 /// Unpacks into `target`, an empty directory, and returns the paths of the files in it, in the order of the archive.
