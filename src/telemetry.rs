@@ -18,7 +18,7 @@ mod text;
 mod upstreams;
 
 pub use self::access::{Entry, Format};
-pub use self::exposition::{HostNumbers, MetricsFormat, Seen, exposition};
+pub use self::exposition::{HostNumbers, InstanceNumbers, MetricsFormat, Seen, exposition};
 pub use self::log::{LogThread, LogWriter, install as install_log};
 pub use self::metrics::ServiceMetrics;
 pub use self::sampling::AccessLog;

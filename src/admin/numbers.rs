@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Admin;
 use crate::registry::{Phase, Serving};
-use crate::telemetry::{HostNumbers, Seen, UpstreamSeen};
+use crate::telemetry::{HostNumbers, InstanceNumbers, Seen, UpstreamSeen};
 
 impl Admin {
     /// Every service's numbers, and those of requests that named none.
@@ -17,7 +17,7 @@ impl Admin {
                 service: service.name().to_owned(),
                 metrics: Arc::clone(service.metrics()),
                 instances: numbers(&service.state().phase),
-                ready: Some(service.state().phase.serving().is_some()),
+                ready: Some(is_ready(&service.state().phase)),
                 by_version: outcomes(&service.state().phase),
             })
             .collect();
@@ -53,10 +53,23 @@ impl Admin {
     }
 }
 
-/// Per instance of the versions at work: workers, busy workers, queued calls.
-fn numbers(phase: &Phase) -> Vec<(usize, usize, usize)> {
+/// The numbers of each instance of the versions at work.
+fn numbers(phase: &Phase) -> Vec<InstanceNumbers> {
     let versions = phase.serving().into_iter().flat_map(Serving::versions);
-    versions.flat_map(|version| version.occupancy()).map(|o| (o.workers, o.busy, o.queued)).collect()
+    let occupancies = versions.flat_map(|version| version.occupancy());
+    let numbers = occupancies.map(|of| InstanceNumbers {
+        workers: of.workers,
+        busy: of.busy,
+        stalled: of.stalled,
+        queued: of.queued,
+    });
+    numbers.collect()
+}
+
+/// True if a worker answers requests, or will soon: not every guest has crashed for good.
+fn is_ready(phase: &Phase) -> bool {
+    let mut versions = phase.serving().into_iter().flat_map(Serving::versions);
+    versions.any(|version| version.occupancy().iter().any(|of| of.stalled < of.workers))
 }
 
 /// How requests ended since the canary began, by version and status.

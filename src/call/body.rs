@@ -43,14 +43,6 @@ impl Body {
         }
     }
 
-    /// An empty body in the place of a stream, which ends with that.
-    pub fn without_stream(self) -> Self {
-        match self {
-            whole @ Self::Whole(_) => whole,
-            Self::Stream(_) => Self::Whole(Bytes::new()),
-        }
-    }
-
     /// Reads to the end and keeps the first bytes, at most `most`. A stream bounds its own time.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::client::{AdminArgs, Client, Event};
 use super::failure::{Exit, Failure};
 use super::interrupt::UnderWay;
 use super::screen::{Screen, duration};
-use super::service_file::{LocalFile, OverrideArgs, anchor, read_patch};
+use super::service_file::{LocalFile, OverrideArgs, anchor, read_patch, remark};
 use super::services::read;
 use super::upload::{self, Change, Upload};
 use super::versions::Canary;
@@ -116,7 +116,7 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
     let (patch, base) = args.change.read()?;
     let client = args.admin.client()?;
     let path = format!("/api/v1/services/{}", args.name);
-    let Seen { tag, version: before } = check(&client, &path, &patch)?;
+    let Seen { tag, version: before } = check(&client, &path, &patch, screen)?;
     // Whoever else changes the service meanwhile is not overwritten: the server refuses then.
     let client = client.only_if(args.if_match.clone().or(tag));
     let change = Change::gather(&patch, &base, screen).map_err(Failure::of_gathering)?;
@@ -202,13 +202,17 @@ struct Seen {
 /// Tries the change on the present service file, so that its mistakes show before anything is uploaded. The server
 /// decides all the same: it may know keys that this program does not, and then the file as a whole cannot be read here.
 ///
-/// Answers what it has seen.
-fn check(client: &Client, path: &str, patch: &Value) -> Result<Seen, Failure> {
+/// Says which keys of the change will do nothing, and answers what it has seen.
+fn check(client: &Client, path: &str, patch: &Value, screen: &mut Screen) -> Result<Seen, Failure> {
     let (present, tag) = client.get_tagged(path)?;
     let seen = Seen { tag, version: present["version"].as_u64() };
     let Some(Ok(present)) = present.get("spec").map(ServiceFile::from_value) else { return Ok(seen) };
     match present.merge(patch) {
-        Ok(_) => Ok(seen),
+        Ok(changed) => {
+            let in_patch = config::leaves(patch);
+            remark(&changed, |key| in_patch.contains_key(key), screen);
+            Ok(seen)
+        }
         Err(mistakes) => Err(Failure::Mistakes { origin: "the changed service file".to_owned(), mistakes }),
     }
 }

@@ -77,12 +77,17 @@ impl LocalFile {
 
     /// Says which keys were read and will do nothing, so that nobody waits for their effect.
     pub(super) fn remark(&self, screen: &mut Screen) {
-        for key in self.file.ignored() {
-            screen.note(format_args!("note: `{key}` has no meaning here and is ignored"));
-        }
-        for key in self.file.not_yet() {
-            screen.note(format_args!("note: `{key}` is kept, but has no effect yet"));
-        }
+        remark(&self.file, |_| true, screen);
+    }
+}
+
+/// Says which of the keys that `is_meant` picks will do nothing.
+pub(super) fn remark(file: &ServiceFile, is_meant: impl Fn(&str) -> bool, screen: &mut Screen) {
+    for key in file.ignored().iter().filter(|key| is_meant(key)) {
+        screen.note(format_args!("note: `{key}` has no meaning here and is ignored"));
+    }
+    for key in file.not_yet().iter().filter(|key| is_meant(key)) {
+        screen.note(format_args!("note: `{key}` is kept, but has no effect yet"));
     }
 }
 

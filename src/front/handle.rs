@@ -128,18 +128,14 @@ impl Handler {
             Ok(Outcome::Forwarded(answer, entered)) => {
                 let gateway::Outbound { parts, relay } = *answer;
                 let ending = Ending { status: parts.status, code: "upstream_status" };
-                let content = self.content(Body::Stream(stream(relay)), ending, times, exchange, Some(entered));
+                let content = self.content(Body::Stream(stream(relay)), false, ending, times, exchange, Some(entered));
                 render::forwarded(parts, content, about)
             }
             Ok(Outcome::Answered(answer, entered)) => {
                 let Answer { status, content_type, headers, body } = *answer;
-                let body = match body {
-                    _ if is_bodiless(status) => Body::Whole(Bytes::new()),
-                    body if is_head => body.without_stream(),
-                    body => body,
-                };
+                let body = if is_bodiless(status) { Body::Whole(Bytes::new()) } else { body };
                 let ending = Ending { status, code: "processor_status" };
-                let content = self.content(body, ending, times, exchange, entered);
+                let content = self.content(body, is_head, ending, times, exchange, entered);
                 render::answer(status, content_type, headers, content, about)
             }
             Ok(Outcome::Preflight(headers)) => {
@@ -169,6 +165,7 @@ impl Handler {
     fn content(
         &self,
         body: Body,
+        is_head: bool,
         ending: Ending,
         times: Times,
         mut exchange: Exchange<'_>,
@@ -179,6 +176,11 @@ impl Handler {
             Body::Whole(bytes) => {
                 exchange.settle(times, status, code, "", bytes.len());
                 Content::Whole(bytes)
+            }
+            // Nothing of it would be sent. Dropping it stops its guest.
+            Body::Stream(_) if is_head => {
+                exchange.settle(times, status, code, "", 0);
+                Content::Unknown
             }
             Body::Stream(stream) => {
                 let account = exchange.detach(Arc::clone(&self.ledger));

@@ -21,12 +21,23 @@ use super::upstreams::{self, UpstreamSeen};
 pub struct Seen {
     pub service: String,
     pub metrics: Arc<ServiceMetrics>,
-    /// Per instance: workers, busy workers, queued calls.
-    pub instances: Vec<(usize, usize, usize)>,
-    /// Whether the service runs; `None` for what is no service of this host.
+    pub instances: Vec<InstanceNumbers>,
+    /// True if the service has workers that answer; `None` for what is no service of this host.
     pub ready: Option<bool>,
     /// While a canary runs: version, status, and requests that ended with it.
     pub by_version: Vec<(u64, u16, u64)>,
+}
+
+/// One instance of a service at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceNumbers {
+    pub workers: usize,
+    /// Workers at work or being replaced, the stalled ones included.
+    pub busy: usize,
+    /// Workers that cannot be replaced for now.
+    pub stalled: usize,
+    /// Calls that wait for a worker.
+    pub queued: usize,
 }
 
 impl Seen {
@@ -254,13 +265,15 @@ impl View {
     }
 
     fn instances(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        type Which = fn(&(usize, usize, usize)) -> usize;
-        let gauges: [(&str, &str, Which); 3] = [
-            ("workers", "workers of an instance", |i| i.0),
-            ("workers_busy", "workers at work or being replaced", |i| i.1),
-            ("queue_depth", "calls waiting for a worker", |i| i.2),
+        type Which = fn(&InstanceNumbers) -> usize;
+        let gauges: [(&str, &str, Which); 4] = [
+            ("workers", "workers of an instance", |i| i.workers),
+            ("workers_busy", "workers at work or being replaced, the stalled ones included", |i| i.busy),
+            ("workers_stalled", "workers that cannot be replaced for now", |i| i.stalled),
+            ("queue_depth", "calls waiting for a worker", |i| i.queued),
         ];
-        let help = "1 if the service runs, 0 if it is starting, stopped, or could not be brought up";
+        let help = "1 if the service has workers that answer, 0 if it is starting, stopped, could not be brought up, or all its \
+            workers are stalled";
         let mut family = encoder.encode_descriptor("service_ready", help, None, MetricType::Gauge)?;
         for (seen, ready) in self.services.iter().filter_map(|seen| Some((seen, seen.ready?))) {
             encode_gauge(family.encode_family(&[("service", seen.service.clone())])?, ready.into())?;
@@ -310,7 +323,7 @@ mod tests {
         let seen = Seen {
             service: "echo".into(),
             metrics,
-            instances: vec![(5, 2, 1)],
+            instances: vec![InstanceNumbers { workers: 5, busy: 2, stalled: 1, queued: 1 }],
             ready: Some(true),
             by_version: vec![(2, 200, 3)],
         };

@@ -21,6 +21,12 @@ fn restarts(host: &TestHost, fault: &str) -> u64 {
     host.metric(&format!("bulkhead_instance_restarts_total{{service=\"svc\",fault=\"{fault}\"}}"))
 }
 
+/// Whether the service counts as ready, and how many of its workers are stalled.
+fn readiness(host: &TestHost) -> (u64, u64) {
+    let stalled = "bulkhead_workers_stalled{service=\"svc\",instance=\"0\"}";
+    (host.metric("bulkhead_service_ready{service=\"svc\"}"), host.metric(stalled))
+}
+
 #[test]
 fn a_crashed_guest_leaves_its_place_empty_until_the_service_is_started_again() {
     let host = TestHost::start();
@@ -48,14 +54,17 @@ fn a_crashed_guest_leaves_its_place_empty_until_the_service_is_started_again() {
     client.post(&service, br#"{"do":"status","status":500,"message":"no"}"#);
     assert_eq!(client.post(&service, br#"{"do":"flag"}"#).status, 200);
     assert_eq!((restarts(&host, "fuel_exhausted"), restarts(&host, "panic")), (1, 0));
+    assert_eq!(readiness(&host), (1, 1), "one of two workers is left");
 
     client.post(&service, br#"{"do":"trap"}"#).assert_problem(400, "processor_exception");
     let problem = client.post(&service, br#"{"do":"flag"}"#).assert_problem(503, "no_healthy_upstream");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("enable_crash_block")), "{problem}");
     assert_eq!(described(&host)["instances"][0]["crashes"].as_array().map(Vec::len), Some(2));
+    assert_eq!(readiness(&host), (0, 2), "nobody answers");
 
     assert_eq!(host.call_admin("POST", "/api/v1/services/svc/start", b"").status, 200);
     assert_eq!(client.post(&service, br#"{"do":"flag"}"#).json(), json!({"calls": 1}));
+    assert_eq!(readiness(&host), (1, 0));
     let healed = described(&host);
     assert_eq!((&healed["message"], &healed["instances"][0]["blocked"]), (&json!(""), &json!(0)), "{healed}");
 }

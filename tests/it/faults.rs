@@ -168,6 +168,7 @@ fn a_processor_chooses_its_own_status_and_words() {
     let mut client = host.client();
     let failed = client.post(&service, br#"{"do":"status","status":422,"message":"age is missing","as":"error"}"#);
     assert_eq!((failed.status, failed.text().as_str()), (422, "age is missing"));
+    assert_eq!(failed.header("x-content-type-options"), Some("nosniff"), "no browser takes its words for a page");
     let answered = client.post(&service, br#"{"do":"status","status":201,"message":"made","as":"response"}"#);
     assert_eq!((answered.status, answered.text().as_str()), (201, "made"));
     assert_eq!(calls(&mut client, &service), 3, "to decline is no fault");

@@ -34,13 +34,13 @@ fn head_says_what_get_would_have_said() {
     let (long, larger) = ("x".repeat(5000).into_bytes(), "y".repeat(300_000).into_bytes());
     for server in [&host, &gateway] {
         for service in [&echo, &plain, &wrong, &nobody] {
-            for body in [short, &long, &larger] {
+            for body in [b"", short, &long, &larger] {
                 for coding in ["gzip", "zstd", "identity", "br"] {
                     for content_type in ["application/json", "image/png"] {
                         let more = [("accept-encoding", coding), ("content-type", content_type)];
                         let [get, head] = ["GET", "HEAD"].map(|method| ask(server, method, service, &more, body));
                         assert_eq!(about(&head), about(&get), "{} {coding} {content_type}", service.path);
-                        assert!(head.body.is_empty() && !get.body.is_empty());
+                        assert!(head.body.is_empty() && (body.is_empty() || !get.body.is_empty()));
                     }
                 }
             }

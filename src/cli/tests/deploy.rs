@@ -200,6 +200,27 @@ fn modify_sends_only_what_changes() {
 }
 
 #[test]
+fn modify_says_which_of_its_keys_do_nothing() {
+    let mock = Mock::start(|request| match request.method.as_str() {
+        "GET" => {
+            Reply::json(200, &json!({ "spec": { "name": "d", "processor_path": "d.wasm", "metadata": {"cpu": 2} } }))
+        }
+        _ => done(),
+    });
+    let ran = admin(&mock, &["modify", "d", "-Dmetadata.instance=3"]);
+    assert!(ran.exit == Exit::Ok && !ran.err.contains("note:"), "what was there before is no news: {}", ran.err);
+    let ran = admin(&mock, &["modify", "d", "-Dmetadata.cpu=4", "-Dsandbox.allow_hosts=[\"a.com\"]"]);
+    assert_eq!(
+        (ran.exit, ran.err.as_str()),
+        (
+            Exit::Ok,
+            "note: `metadata.cpu` has no meaning here and is ignored\n\
+             note: `sandbox.allow_hosts` is kept, but has no effect yet\n"
+        )
+    );
+}
+
+#[test]
 fn modify_changes_only_what_it_has_read() {
     let mock = Mock::start(|request| match request.method.as_str() {
         "GET" => {

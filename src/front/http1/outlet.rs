@@ -101,6 +101,7 @@ impl Outlet {
                 self.flush(Bytes::new()).await?;
             }
             Content::Whole(body) => self.flush(body).await?,
+            Content::Unknown => self.flush(Bytes::new()).await?,
             Content::Stream(body) => Box::pin(self.pass_on(*body, delimited, intake)).await?,
         }
         Ok(terms.keep_alive)
@@ -209,8 +210,13 @@ fn closes(headers: &HeaderMap) -> bool {
     headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CLOSE))
 }
 
+/// True for a status whose answer has no body and no length (RFC 9110 §8.6).
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 fn delimited(reply: &impl Outgoing, terms: Terms) -> Delimited {
-    if terms.is_head || matches!(reply.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    if terms.is_head || is_bodiless(reply.status()) {
         return Delimited::Nothing;
     }
     match (reply.content().length(), terms.is_old) {
@@ -245,7 +251,7 @@ fn write_head(
         Delimited::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         // What an upstream says of it is among the headers.
         Delimited::Nothing if terms.is_head => match reply.content() {
-            Content::Whole(body) if !body.is_empty() => length_header(out, body.len() as u64),
+            Content::Whole(body) if !is_bodiless(reply.status()) => length_header(out, body.len() as u64),
             _ => {}
         },
         Delimited::Nothing | Delimited::Closing => {}
@@ -328,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_head_says_where_its_body_ends_and_what_becomes_of_the_connection() {
-        let table: [(Reply, Terms, &[&str]); 9] = [
+        let table: [(Reply, Terms, &[&str]); 11] = [
             (reply(200, "hello"), PLAIN, &["HTTP/1.1 200 OK", "content-length: 5"]),
             (reply(200, ""), PLAIN, &["HTTP/1.1 200 OK", "content-length: 0"]),
             (reply(450, "full"), PLAIN, &["HTTP/1.1 450 Queue Full", "content-length: 4"]),
@@ -345,7 +351,13 @@ mod tests {
                 &["HTTP/1.0 200 OK", "content-length: 5", "connection: keep-alive"],
             ),
             (reply(200, "hello"), Terms { is_head: true, ..PLAIN }, &["HTTP/1.1 200 OK", "content-length: 5"]),
-            (reply(200, ""), Terms { is_head: true, ..PLAIN }, &["HTTP/1.1 200 OK"]),
+            (reply(200, ""), Terms { is_head: true, ..PLAIN }, &["HTTP/1.1 200 OK", "content-length: 0"]),
+            (reply(204, ""), Terms { is_head: true, ..PLAIN }, &["HTTP/1.1 204 No Content"]),
+            (
+                Reply { content: Content::Unknown, ..reply(200, "") },
+                Terms { is_head: true, ..PLAIN },
+                &["HTTP/1.1 200 OK"],
+            ),
         ];
         for (reply, terms, expected) in table {
             assert_eq!(head(reply, terms), expected, "{terms:?}");

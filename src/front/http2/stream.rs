@@ -76,6 +76,7 @@ async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, pa
     let is_empty = match &content {
         Content::Whole(bytes) => bytes.is_empty(),
         Content::Stream(stream) => stream.is_end_stream(),
+        Content::Unknown => true,
     };
     let Ok(stream) = respond.send_response(head, is_empty) else { return false };
     if is_empty {
@@ -85,6 +86,7 @@ async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, pa
     match content {
         Content::Whole(bytes) => outlet.send(bytes, true).await,
         Content::Stream(stream) => outlet.pass_on(*stream).await,
+        Content::Unknown => true,
     }
 }
 

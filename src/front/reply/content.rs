@@ -8,6 +8,8 @@ use crate::outcome::Streamed;
 pub(crate) enum Content<S = Streamed> {
     Whole(Bytes),
     Stream(Box<S>),
+    /// Left out of the answer to HEAD, and of a length that is not known.
+    Unknown,
 }
 
 impl<S: Body> Content<S> {
@@ -16,6 +18,7 @@ impl<S: Body> Content<S> {
         match self {
             Self::Whole(bytes) => Some(bytes.len() as u64),
             Self::Stream(stream) => stream.size_hint().exact(),
+            Self::Unknown => None,
         }
     }
 
@@ -23,7 +26,7 @@ impl<S: Body> Content<S> {
     pub(in crate::front) fn len(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),
-            Self::Stream(_) => 0,
+            Self::Stream(_) | Self::Unknown => 0,
         }
     }
 }

@@ -48,10 +48,10 @@ pub(in crate::front) fn forwarded(mut parts: Parts, content: Content, about: Abo
 pub(in crate::front) fn refusal(refusal: &Refusal, about: About, can_go_on: bool) -> Box<Reply> {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (content_type, body) = match refusal {
+    let (content_type, body, is_foreign) = match refusal {
         // A processor's own words go out as they are.
-        Refusal::ProcessorStatus { message, .. } => (TEXT, Bytes::from(message.clone())),
-        _ => (PROBLEM, problem::body(refusal, &about)),
+        Refusal::ProcessorStatus { message, .. } => (TEXT, Bytes::from(message.clone()), true),
+        _ => (PROBLEM, problem::body(refusal, &about), false),
     };
     let mut headers = HeaderMap::new();
     match refusal {
@@ -78,7 +78,7 @@ pub(in crate::front) fn refusal(refusal: &Refusal, about: About, can_go_on: bool
     if row.connection == Connection::Close || !can_go_on {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let written = Some(Written { content_type, is_foreign: false });
+    let written = Some(Written { content_type, is_foreign });
     Box::new(Reply { status, reason: None, headers, written, about, content: Content::Whole(body) })
 }
 
