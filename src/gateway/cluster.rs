@@ -1,6 +1,5 @@
 //! Upstreams that answer for the same services, and the choice between them.
 
-use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -64,9 +63,9 @@ impl Cluster {
         if count < 2 {
             return nth(0);
         }
-        let first = lot(count);
+        let first = fastrand::usize(..count);
         // Of the others, so that the two differ.
-        let second = (first + 1 + lot(count - 1)) % count;
+        let second = (first + 1 + fastrand::usize(..count - 1)) % count;
         // Between the count and here one may have become unusable.
         match (nth(first), nth(second)) {
             (Some(a), Some(b)) => Some(if b.load() < a.load() { b } else { a }),
@@ -121,28 +120,6 @@ impl Drop for Cluster {
             check.abort();
         }
     }
-}
-
-/// A number below `most`, drawn by lot: xorshift, George Marsaglia 2003. Nobody gains by guessing it.
-fn lot(most: usize) -> usize {
-    thread_local! {
-        static STATE: Cell<u64> = const { Cell::new(0) };
-    }
-    STATE.with(|state| {
-        let mut x = state.get();
-        if x == 0 {
-            let mut seed = [0; 8];
-            // Without randomness all threads draw the same lots, which does no harm.
-            let _ = getrandom::fill(&mut seed);
-            x = u64::from_ne_bytes(seed) | 1;
-        }
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        state.set(x);
-        // The high bits are the better ones.
-        ((x >> 32) as usize) % most
-    })
 }
 
 #[cfg(test)]
@@ -201,14 +178,5 @@ mod tests {
         assert!(first.health.is_available(now));
         cluster.answered(first, StatusCode::BAD_GATEWAY, now);
         assert!(!first.health.is_available(now));
-    }
-
-    #[test]
-    fn lots_are_spread_evenly() {
-        let mut drawn = [0; 3];
-        for _ in 0..3000 {
-            drawn[lot(3)] += 1;
-        }
-        assert!(drawn.iter().all(|count| (800..1200).contains(count)), "{drawn:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use bulkhead_charts::{Curve, Line, NOTHING, Text, bars, curves, document, grouped, lines, moment, section};
+use bulkhead_plots::{Curve, Line, NOTHING, Text, bars, curves, document, grouped, lines, moment, section};
 
 use super::report::{Report, SHARES, at, buckets};
 use super::tally::{Slot, SlotTimes, Times};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bulkhead_charts::Curve;
+use bulkhead_plots::Curve;
 use serde_json::json;
 
 use super::bare::Bare;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use bulkhead_charts::{curves, document, moment, section};
+use bulkhead_plots::{curves, document, moment, section};
 
 use self::chart::Bar;
 use super::contest::{Runs, ranked};
@@ -91,7 +91,7 @@ fn bars(report: &Report, unit: &'static str, most_first: bool, value: impl Fn(&R
 mod tests {
     use serde_json::json;
 
-    use bulkhead_charts::Curve;
+    use bulkhead_plots::Curve;
 
     use super::super::report::{Computed, Line, Skipped, Spent};
     use super::*;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use bulkhead_charts::Curve;
+use bulkhead_plots::Curve;
 use serde_json::{Value, json};
 
 pub(super) use self::line::{Goal, Line, Target, Verdict};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use bulkhead_charts::{NOTHING, Text, grouped};
+use bulkhead_plots::{NOTHING, Text, grouped};
 
 use super::super::stats::Spread;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use bulkhead_charts::Text;
+use bulkhead_plots::Text;
 
 use super::super::report::{Computed, Report, Skipped, Spent, Verdict};
 
