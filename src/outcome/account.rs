@@ -16,7 +16,7 @@ use super::owner::Owner;
 use crate::call::{Batched, Call, RequestId, Spent};
 use crate::gateway::{ForwardProgress, Upstream};
 use crate::refusal::Refusal;
-use crate::registry::Account as ByVersion;
+use crate::registry::{Account as ByVersion, Waited};
 use crate::sandbox::Run;
 use crate::telemetry::{Entry as LogEntry, LogWriter, ServiceMetrics};
 
@@ -210,11 +210,11 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         self.entry.received = Some(Instant::now());
     }
 
-    /// A worker is there; since when. One that was idle costs no look at the clock. Where the call is still to wait for a
-    /// batch, it is known only afterwards whether `waited`.
-    pub(crate) fn admitted(&mut self, waited: Option<bool>) -> Instant {
-        let at = self.entry.received.filter(|_| waited == Some(false)).unwrap_or_else(Instant::now);
-        self.entry.admitted = waited.map(|_| at);
+    /// Records when the call began. One that did not wait began when its body was here, so it costs no look at the clock.
+    /// Where the wait for a batch is still to come, the batch tells later.
+    pub(crate) fn admitted(&mut self, waited: Waited) -> Instant {
+        let at = self.entry.received.filter(|_| waited == Waited::No).unwrap_or_else(Instant::now);
+        self.entry.admitted = (waited != Waited::NotYet).then_some(at);
         at
     }
 

@@ -48,7 +48,7 @@ impl<'a> Admitted<'a> {
     ) -> Result<Self, Refusal> {
         let admitted = version.admit(deadline).await;
         let ticket = admitted.map_err(|why| Refusal::not_admitted(why, version.spec.rpc()))?;
-        let began = account.admitted(ticket.has_waited());
+        let began = account.admitted(ticket.waited());
         Ok(Self { version, ticket, deadline, began })
     }
 

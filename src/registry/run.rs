@@ -10,6 +10,8 @@ pub(in crate::registry) mod image;
 pub(in crate::registry) mod instance;
 pub(in crate::registry) mod replacements;
 pub(in crate::registry) mod scale;
+pub(in crate::registry) mod supplies;
+pub(in crate::registry) mod ticket;
 pub(in crate::registry) mod version;
 pub(in crate::registry) mod warm_up;
 pub(in crate::registry) mod worker;

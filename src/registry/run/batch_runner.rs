@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::faults::{AtWork, Faults, Loss};
-use super::instance::Supplies;
-use super::version::Stopped;
+use super::supplies::Supplies;
+use super::ticket::Stopped;
 use super::worker::Worker;
 use crate::admission::{self, Admission, Member, Overdue, Place, Rejected, SliceHistory, Unanswered, Work};
 use crate::call::{Batched, Call};

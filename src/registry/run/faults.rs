@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use super::grace::Grace;
-use super::version::Stopped;
+use super::ticket::Stopped;
 use crate::call::RequestId;
 use crate::sandbox::{Failed, InitializeError, Run};
 use crate::telemetry::ServiceMetrics;

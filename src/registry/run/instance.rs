@@ -10,28 +10,13 @@ use super::faults::{Faults, LastFault};
 use super::grace::Grace;
 use super::guest::make;
 use super::replacements::{LastTrouble, Replacements, Trouble};
+use super::supplies::Supplies;
+use super::ticket::Claim;
 use super::worker::Worker;
-use crate::admission::{Admission, BatchLimits, Batcher, Executor, Occupancy, Place, Rejected, Seat, SliceHistory};
+use crate::admission::{Admission, BatchLimits, Batcher, Occupancy, Rejected, SliceHistory};
 use crate::call::Call;
 use crate::config::ServiceSpec;
-use crate::sandbox::{Guest, InitializeError, Program, Room};
-use crate::telemetry::ServiceMetrics;
-
-/// What the guests of a version's instances are made of.
-#[derive(Clone)]
-pub(in crate::registry) struct Supplies {
-    /// The version's number.
-    pub(in crate::registry) version: u64,
-    pub(in crate::registry) program: Arc<Program>,
-    pub(in crate::registry) executor: Arc<Executor>,
-    pub(in crate::registry) metrics: Arc<ServiceMetrics>,
-}
-
-/// What an admitted request holds.
-pub(in crate::registry) enum Claim {
-    Worker(Place<Worker>),
-    Seat(Seat<Arc<Call>, Outcome>),
-}
+use crate::sandbox::{Guest, InitializeError, Room};
 
 pub(in crate::registry) struct Instance {
     pub(in crate::registry) admission: Arc<Admission<Worker>>,

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use super::faults::{AtWork, Loss};
 use super::image::Ready;
-use super::instance::{Claim, Instance, InstanceStatus, Supplies};
+use super::instance::{Instance, InstanceStatus};
+use super::supplies::Supplies;
+use super::ticket::{Claim, NotAdmitted, Stopped, Ticket};
 use super::worker::Worker;
 use crate::admission::{Executor, Occupancy, Overdue, Place, Rejected, SliceHistory, Unanswered};
 use crate::call::Call;
@@ -30,52 +32,6 @@ pub struct Version {
     no_snapshot: Option<String>,
     /// Where the choice between instances begins.
     turn: AtomicUsize,
-}
-
-/// Why a call gets no worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotAdmitted {
-    /// All workers are busy and as many calls wait as may.
-    QueueFull,
-    /// The deadline passed in the queue.
-    Overdue,
-    /// No worker is left and none can be made for now.
-    NoWorker,
-    /// Every guest has crashed, and the service wants that to be looked at.
-    Blocked,
-    /// Another version has taken over, and the grace of this one is over.
-    Retired,
-}
-
-/// Why a call has no outcome of its own.
-#[derive(Debug)]
-pub enum Stopped {
-    /// Its deadline has passed.
-    Overdue,
-    /// The guest that it was to have cannot be made.
-    NoGuest(InitializeError),
-    /// No worker is left for its batch, and none can be made for now.
-    NoWorker,
-    /// Another version has taken over, and the grace of this one is over.
-    Retired,
-}
-
-/// A worker's place, given to one call; or, where the service batches, a place among those that wait to be answered
-/// together.
-pub struct Ticket {
-    held: Claim,
-    instance: usize,
-}
-
-impl Ticket {
-    /// Whether it was to be had only after a wait in the queue. `None` where the wait for a batch is still to come; the
-    /// call knows when that has ended.
-    pub fn has_waited(&self) -> Option<bool> {
-        match &self.held {
-            Claim::Worker(place) => Some(place.has_waited()),
-            Claim::Seat(_) => None,
-        }
-    }
 }
 
 impl Version {
@@ -191,12 +147,12 @@ impl Version {
     pub async fn admit(&self, deadline: Instant) -> Result<Ticket, NotAdmitted> {
         let index = self.pick();
         let instance = &self.instances[index];
-        if let Some(held) = instance.admit_at_once() {
-            return Ok(Ticket { held, instance: index });
+        if let Some(claim) = instance.admit_at_once() {
+            return Ok(Ticket { claim, instance: index });
         }
         // In a box, so that calls which need not wait do not carry the room for it.
         match instance.grace.within(Box::pin(instance.admit(deadline))).await {
-            Some(Ok(held)) => Ok(Ticket { held, instance: index }),
+            Some(Ok(claim)) => Ok(Ticket { claim, instance: index }),
             Some(Err(Rejected::QueueFull)) => Err(NotAdmitted::QueueFull),
             Some(Err(Rejected::Overdue)) => Err(NotAdmitted::Overdue),
             Some(Err(Rejected::NoWorker)) if !instance.crashes.is_empty() => Err(NotAdmitted::Blocked),
@@ -209,9 +165,9 @@ impl Version {
     ///
     /// `began` is the present moment, which the caller has just looked at.
     pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Stopped> {
-        let Ticket { held, instance } = ticket;
+        let Ticket { claim, instance } = ticket;
         let instance = &self.instances[instance];
-        match held {
+        match claim {
             Claim::Worker(place) => self.run_by_itself(instance, place, call, began).await,
             Claim::Seat(seat) => {
                 let deadline = call.deadline;

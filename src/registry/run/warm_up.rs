@@ -14,7 +14,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use super::version::{Stopped, Version};
+use super::ticket::Stopped;
+use super::version::Version;
 use crate::call::{Answer, Call, RequestId, Spent};
 use crate::config::ServiceSpec;
 use crate::failpoint;
