@@ -42,7 +42,8 @@ use crate::incoming::Incoming;
 use crate::outcome::{Admitted, Exchange, Input, Ledger, Owner, Streamed, Times, stream};
 use crate::policy::InFlight;
 use crate::refusal::{Connection, Refusal};
-use crate::registry::{Chosen, NotAdmitted, ServiceState, State, Unresolved};
+use crate::registry::{Chosen, Mirror, NotAdmitted, ServiceState, State, Unresolved};
+use crate::telemetry::ServiceMetrics;
 
 /// What the line needs.
 pub(super) struct Handler {
@@ -264,18 +265,23 @@ impl Handler {
             headers.withhold_authorization();
         }
         let wanted = Wanted::of(headers.received(), sandbox.compress_responses);
-        if let (Some(mirror), Some(registry)) = (mirror, &self.services.local)
-            && let Some(place) = mirror.place(service.metrics())
-        {
-            let (method, uri) = (exchange.method().clone(), exchange.uri().clone());
-            let input = Input { path_start, headers: headers.clone(), body: body.clone() };
-            let copied = Copied { request_id: exchange.request_id(), method, uri, input };
-            let (registry, ledger) = (Arc::clone(registry), Arc::clone(&self.ledger));
-            copied.send(mirror.target.clone(), place, registry, ledger, Arc::clone(service.metrics()));
+        let input = Input { path_start, headers, body };
+        if let Some(mirror) = mirror {
+            self.copy(&mirror, service.metrics(), &input, exchange);
         }
-        let mut answer = admitted.run(Input { path_start, headers, body }, exchange).await?;
+        let mut answer = admitted.run(input, exchange).await?;
         compress(&mut answer, wanted, deadline, &self.offload).await;
         Ok(Outcome::Answered(answer, Some(entered)))
+    }
+
+    /// Sends a copy of the request to the mirror, if it is one of those to be copied and there is room for it.
+    fn copy(&self, mirror: &Mirror, source: &Arc<ServiceMetrics>, input: &Input, exchange: &Exchange<'_>) {
+        let Some(registry) = &self.services.local else { return };
+        let Some(place) = mirror.place(source) else { return };
+        let (method, uri) = (exchange.method().clone(), exchange.uri().clone());
+        let copied = Copied { request_id: exchange.request_id(), method, uri, input: input.clone() };
+        let (registry, ledger) = (Arc::clone(registry), Arc::clone(&self.ledger));
+        copied.send(mirror.target.clone(), place, registry, ledger, Arc::clone(source));
     }
 
     /// The other end of the handler: the request goes on to an upstream, which authenticates, limits and answers.

@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use crate::registry::{Ticket, Version};
 
 /// The part of a call that its processor sees, beside the method and the URI, which are in the account.
+#[derive(Clone)]
 pub(crate) struct Input {
     /// The offset in the URI's path at which the part behind the service's name begins.
     pub(crate) path_start: usize,
