@@ -33,7 +33,6 @@ pub use self::forward::{ForwardProgress, Inbound, Outbound};
 pub use self::relay::{CutOff, Relay};
 use self::table::Table;
 pub use self::upstream::Upstream;
-pub use self::view::{ClusterView, GatewayView, RouteView, UpstreamState, UpstreamView};
 use crate::config::{GatewaySpec, HalfClose};
 use crate::policy::{InFlight, Limited, Policy};
 use crate::telemetry::{Seen, ServiceMetrics};

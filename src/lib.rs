@@ -2,7 +2,8 @@
 //!
 //! A request comes in through `front`, which finds its service, its caller and its body. `outcome` hands the call to a
 //! version that `registry` knows; it waits its turn in `admission`, and a guest of the `sandbox` answers it. A request for
-//! a service of other hosts goes through `gateway` instead, behind the same front. `admin` and `cli` are for operators.
+//! a service of other hosts goes through `gateway` instead, behind the same front. `admin` and `cli` are for operators;
+//! `api` is what the two say to each other.
 //!
 //! Each module uses the modules behind its arrow and no others. They all stand below it, and a test holds this drawing
 //! against the code:
@@ -11,12 +12,12 @@
 //! fuzz      → front, sandbox, config
 //! cli       → serve, admin, front, registry, admission, sandbox, storage, call, config
 //! serve     → admin, front, registry, gateway, admission, sandbox, auth, storage, telemetry, config, shutdown
-//! admin     → front, registry, gateway, auth, storage, telemetry, config, incoming, problem, quoted
-//! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, call, coding,
-//!             config, discovery, incoming, threads, failpoint, hex, limit, problem, quoted
+//! admin     → front, registry, gateway, auth, storage, telemetry, api, config, incoming, quoted
+//! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, api, call, coding,
+//!             config, discovery, incoming, threads, failpoint, hex, limit, quoted
 //! outcome   → registry, gateway, refusal, sandbox, policy, telemetry, call, config, threads
 //! registry  → refusal, admission, sandbox, auth, policy, storage, telemetry, call, config, threads, failpoint, hex
-//! gateway   → policy, telemetry, call, config, incoming, threads, limit
+//! gateway   → policy, telemetry, api, call, config, incoming, threads, limit
 //! refusal   → sandbox, auth, policy, call, config, incoming, quoted
 //! admission → threads
 //! sandbox   → call, failpoint, hex
@@ -24,11 +25,12 @@
 //! policy    → config
 //! storage   → config, failpoint, hex
 //! telemetry → call, threads
-//! call, coding, config, discovery, incoming, threads, failpoint, hex, limit, problem, quoted, shutdown →
+//! api       → config
+//! call, coding, config, discovery, incoming, threads, failpoint, hex, limit, quoted, shutdown →
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
-//! WebAssembly. Only `refusal.rs` chooses a failing status for callers, and `admin/problem.rs` for operators; a
+//! WebAssembly. Only `refusal.rs` chooses a failing status for callers, and `admin/problem/kinds.rs` for operators; a
 //! connection that is refused before its first request gets the one answer of `front/listen/rejected.rs`. Only `sandbox`
 //! imports the engine. There is no unbounded channel, no global state, and no way to run a guest for a caller except
 //! through admission.
@@ -54,6 +56,7 @@ pub mod storage;
 pub mod gateway;
 
 pub mod admin;
+pub mod api;
 pub mod telemetry;
 
 pub mod cli;
@@ -64,7 +67,6 @@ pub mod hex;
 #[cfg(test)]
 mod layers;
 mod limit;
-mod problem;
 mod quoted;
 pub mod serve;
 pub mod shutdown;

@@ -64,7 +64,7 @@ use self::local::Opening;
 pub use self::manifest::Manifest;
 pub(crate) use self::model_path::judge as judge_model_path;
 use self::models::Models;
-pub use self::record::{Artifact, CanaryRecord, MirrorRecord, ModelFile, Record, VersionRecord};
+pub use self::record::{Artifact, CanaryRecord, ListedFile, MirrorRecord, ModelFile, Record, VersionRecord};
 use self::verified::Verified;
 use crate::config::Token;
 use crate::failpoint;

@@ -1,90 +1,26 @@
 //! Whatever brings versions up: a JSON body in, and either one answer at the end or a line for each step on the way.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::channel::Channel;
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::api::{json_reply, parse};
 use super::problem::Problem;
 use super::undertaking::undertake;
-use super::view::{Deployed, service_file};
 use super::{Admin, Reply, conditions};
+use crate::api::{CreateBody, Deployed, Event, ListedModelFile, ModifyBody, Sha256};
 use crate::config::ServiceFile;
 use crate::front::Content;
 use crate::registry::{Change, ChangeError, ChangeRequest, Effect, Files, Part, Progress, Report};
-use crate::storage::{Digest, Manifest};
+use crate::storage::{Digest, ListedFile, Manifest, ModelFile};
 
 /// Lines of progress that may wait for a slow reader; a deploy says far fewer.
 const MAX_LINES: usize = 32;
-
-/// A new service. The files it names have been uploaded before.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CreateBody {
-    #[schemars(schema_with = "service_file")]
-    spec: Value,
-    processor: Digest,
-    /// The files of the model directory.
-    #[serde(default)]
-    model: Manifest,
-    #[serde(default)]
-    warm_up: Option<Digest>,
-}
-
-/// A change to a service; what is left out stays as it was.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ModifyBody {
-    /// A JSON merge patch (RFC 7396) for the service file: null removes a key.
-    #[serde(default)]
-    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
-    spec: Option<Value>,
-    #[serde(default)]
-    processor: Option<Digest>,
-    /// All files of the model directory.
-    #[serde(default)]
-    model: Option<Manifest>,
-    /// Null: removed.
-    #[serde(default, deserialize_with = "present")]
-    #[schemars(with = "Option<Digest>")]
-    warm_up: Option<Option<Digest>>,
-    /// Percent of the requests for the new version, which is tried beside the current one.
-    #[serde(default)]
-    #[schemars(range(max = 100))]
-    canary: Option<u64>,
-}
-
-/// A line of a deploy that is under way.
-#[derive(Serialize, JsonSchema)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Event {
-    /// A step begins.
-    Progress { step: &'static str },
-    /// Something worth knowing that keeps nothing from going well.
-    Notice { text: String },
-    /// The last line of a deploy that went well.
-    Done { result: Deployed },
-    /// The last line of one that did not.
-    Failed {
-        #[schemars(schema_with = "problem")]
-        problem: Value,
-    },
-}
-
-fn problem(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "$ref": "#/components/schemas/Problem" })
-}
-
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
 
 /// What is done with the share of a canary, or of a member of a group.
 pub(super) enum Release {
@@ -117,13 +53,20 @@ impl Deploy {
     pub(super) fn create(body: &[u8]) -> Result<Self, Problem> {
         let body: CreateBody = parse(body)?;
         let file = ServiceFile::from_value(&body.spec).map_err(ChangeError::Invalid)?;
-        let files = Files { processor: body.processor, model: body.model.into_files(), warm_up: body.warm_up };
+        let warm_up = body.warm_up.as_ref().map(|sha256| digest("warm_up", sha256)).transpose()?;
+        let files = Files { processor: digest("processor", &body.processor)?, model: files(body.model)?, warm_up };
         Ok(Self::Create { file: Box::new(file), files })
     }
 
     pub(super) fn modify(name: &str, body: &[u8]) -> Result<Self, Problem> {
         let ModifyBody { spec, processor, model, warm_up, canary } = parse(body)?;
-        let model = model.map(Manifest::into_files);
+        let processor = processor.map(|sha256| digest("processor", &sha256)).transpose()?;
+        let model = model.map(files).transpose()?;
+        let warm_up = match warm_up {
+            None => None,
+            Some(None) => Some(None),
+            Some(Some(sha256)) => Some(Some(digest("warm_up", &sha256)?)),
+        };
         let change = Change { patch: spec, processor, model, warm_up, canary };
         Ok(Self::Modify { name: name.to_owned(), change })
     }
@@ -178,7 +121,7 @@ impl Deploy {
         if !wants_progress(headers) {
             let status = self.success();
             let deployed = self.carry_out(&admin, &order, &|_| {}).await?;
-            return Ok(conditions::tagged(json_reply(status, &deployed)?, deployed.revision()));
+            return Ok(conditions::tagged(json_reply(status, &deployed)?, deployed.revision));
         }
         let name = self.name().to_owned();
         let (mut sender, body) = Channel::new(MAX_LINES);
@@ -194,19 +137,19 @@ impl Deploy {
         tokio::spawn(async move {
             while let Some(report) = told.recv().await {
                 let event = match report {
-                    Report::Begun(step) => Event::Progress { step: step.name() },
+                    Report::Begun(step) => Event::Progress { step: step.name().into() },
                     Report::Notice(text) => Event::Notice { text },
                 };
-                if sender.send_data(event.to_line()).await.is_err() {
+                if sender.send_data(line(&event)).await.is_err() {
                     return;
                 }
             }
-            let last = match work.await {
-                Ok(Ok(result)) => Event::Done { result },
-                Ok(Err(problem)) => Event::Failed { problem: problem.body() },
-                Err(error) => Event::Failed { problem: Problem::internal(&error).body() },
+            let outcome = work.await.unwrap_or_else(|error| Err(Problem::internal(&error)));
+            let last = match &outcome {
+                Ok(result) => line(&Event::Done { result }),
+                Err(problem) => line(&Event::Failed { problem: problem.document().into() }),
             };
-            let _ = sender.send_data(last.to_line()).await;
+            let _ = sender.send_data(last).await;
         });
         let mut reply = Response::new(Content::Stream(Box::new(body)));
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -214,14 +157,57 @@ impl Deploy {
     }
 }
 
-impl Event {
-    fn to_line(&self) -> Bytes {
-        let line = serde_json::to_string(self).expect("events are plain JSON");
-        Bytes::from(line + "\n")
-    }
+fn line(event: &Event<'_, &Deployed>) -> Bytes {
+    let line = serde_json::to_string(event).expect("events are plain JSON");
+    Bytes::from(line + "\n")
+}
+
+/// A file's name, where it is one; `key` is where it stands.
+fn digest(key: &str, sha256: &Sha256) -> Result<Digest, Problem> {
+    Digest::try_from(sha256.as_str().to_owned()).map_err(|expected| mistaken(format_args!("{key}: {expected}")))
+}
+
+/// The files of a model, where they can lie in one directory.
+fn files(listed: Vec<ListedModelFile>) -> Result<Vec<ModelFile>, Problem> {
+    let listed_file = |(index, file): (usize, ListedModelFile)| {
+        let ListedModelFile { path, sha256, size, directory } = file;
+        let sha256 = sha256.map(|sha256| digest(&format!("model[{index}].sha256"), &sha256)).transpose()?;
+        Ok(ListedFile { path, sha256, size, directory })
+    };
+    let listed: Vec<_> = listed.into_iter().enumerate().map(listed_file).collect::<Result<_, Problem>>()?;
+    Ok(Manifest::try_from(listed).map_err(mistaken)?.into_files())
+}
+
+/// A refusal of a body that is JSON and not what is asked for.
+fn mistaken(why: impl Display) -> Problem {
+    Problem::bad_request(format!("the body is not as expected: {why}"))
 }
 
 fn wants_progress(headers: &HeaderMap) -> bool {
     let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("application/x-ndjson"));
     headers.get_all(ACCEPT).iter().any(accepts)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_none_is_told_with_its_place() {
+        let (good, bad) = ("ab".repeat(32), "AB".repeat(32));
+        let file = |sha256: &str| json!([{ "path": "a", "sha256": good, "size": 1 }, { "path": "b", "sha256": sha256, "size": 1 }]);
+        let refused =
+            |body: &Value| Deploy::modify("a", body.to_string().as_bytes()).err().map(|problem| problem.reason());
+        assert_eq!(refused(&json!({ "processor": good, "model": file(&good), "warm_up": null })), None);
+        for (body, place) in [
+            (json!({ "processor": bad }), "processor"),
+            (json!({ "warm_up": bad }), "warm_up"),
+            (json!({ "model": file(&bad) }), "model[1].sha256"),
+        ] {
+            let expected = "a SHA-256 is 64 lower-case hexadecimal digits";
+            assert_eq!(refused(&body), Some(format!("the body is not as expected: {place}: {expected}")));
+        }
+    }
 }

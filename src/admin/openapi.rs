@@ -1,66 +1,20 @@
 //! The OpenAPI 3.1 document of the admin listener, made from the tables of operations and the types they speak of.
 
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
-use serde::Serialize;
+use schemars::transform::RecursiveTransform;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::operation::{Accepts, Access, Content, Operation, Parameter, Verb};
 use super::operations;
-use super::problem::Kind;
+use super::problem::kinds::Kind;
+use crate::api::Problem;
 use crate::config;
-use crate::storage::Entry;
 
 const ABOUT: &str = "The control plane of one Bulkhead host. Everything below `/api` needs the admin token, which is in \
     `admin.token` in the data directory. Failures are `application/problem+json` (RFC 9457); programs read `code`. A \
     query parameter that is not listed is refused. HEAD is answered wherever GET is, without the body. What is no valid \
     HTTP/1.1 request is refused before it gets to an operation, with 400, 408, 413, 414, 417, 431, 501 or 505.";
-
-/// Why a request was refused (RFC 9457).
-// The shape of what `Problem::body` writes.
-#[derive(Serialize, JsonSchema)]
-struct Problem {
-    r#type: String,
-    /// The status in words.
-    title: String,
-    status: u16,
-    /// What is wrong with this request.
-    detail: String,
-    /// The kind of refusal, for programs.
-    code: String,
-    /// What may help.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-    /// All mistakes of a service file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<Vec<Mistake>>,
-    /// The present tag of a service that is not as `If-Match` has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    etag: Option<String>,
-    /// The latest change of such a service; null where it is not known any more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_change: Option<Entry>,
-    /// The same for clients of OpenAI's API.
-    error: ErrorMember,
-}
-
-// The shape of `crate::problem::ErrorMember`.
-#[derive(Serialize, JsonSchema)]
-struct ErrorMember {
-    message: String,
-    /// `invalid_request_error`, `authentication_error`, `rate_limit_error` or `server_error`.
-    r#type: String,
-    code: String,
-}
-
-/// One mistake in a service file.
-// The shape of `config::Mistake`.
-#[derive(Serialize, JsonSchema)]
-struct Mistake {
-    /// The key, as `metadata.rpc.keepalive`; empty where it is the file as a whole.
-    path: String,
-    message: String,
-}
 
 /// Schemas of what is taken, where members may be left out, and of what is answered, where all are there. A type that is
 /// both looks the same in both.
@@ -75,7 +29,10 @@ impl Types {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
         });
-        Self { taken: settings.clone().into_generator(), answered: settings.for_serialize().into_generator() }
+        // What a reader takes a missing member for is its own business: in an answer none is missing.
+        let no_defaults = RecursiveTransform(|schema: &mut Schema| drop(schema.remove("default")));
+        let answered = settings.clone().for_serialize().with_transform(no_defaults).into_generator();
+        Self { taken: settings.into_generator(), answered }
     }
 }
 
@@ -86,7 +43,7 @@ pub(crate) fn text() -> String {
 
 fn document() -> Value {
     let mut types = Types::new();
-    types.answered.subschema_for::<Problem>();
+    types.answered.subschema_for::<Problem<'_>>();
     let mut paths = Map::new();
     for operation in operations::all() {
         let methods = paths.entry(operation.path).or_insert_with(|| json!({}));

@@ -11,13 +11,14 @@ use http::header::ETAG;
 use http::{HeaderMap, Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::problem::{self, Kind, Problem};
+use super::problem::Problem;
+use super::problem::kinds::{self, Kind};
 use super::query::Query;
 use super::{Admin, Reply};
+use crate::api::Sha256;
 use crate::config::ServiceName;
 use crate::incoming::Incoming;
 use crate::registry::{ChangeError, ChangeRequest, Service};
-use crate::storage::Digest;
 
 /// Carries an operation out.
 pub(super) type Handler = fn(Asked) -> Answering;
@@ -110,7 +111,7 @@ pub(super) struct Answer {
 pub(super) const PLACES: &[Parameter] = &[
     Parameter::pattern("name", "The service.", ServiceName::PATTERN),
     Parameter::whole("index", "The number of the instance, as the list has it.", 0, 1_000_000, 0),
-    Parameter::pattern("sha256", "The SHA-256 of the file, in lower-case hexadecimal.", Digest::PATTERN),
+    Parameter::pattern("sha256", "The SHA-256 of the file, in lower-case hexadecimal.", Sha256::PATTERN),
 ];
 
 impl Operation {
@@ -222,13 +223,13 @@ impl Operation {
     /// Every way in which it may be refused.
     pub(super) fn refusals(&self) -> Vec<&'static Kind> {
         let always: &[&Kind] = match self.access {
-            Access::Open => &[&problem::METHOD_NOT_ALLOWED],
-            Access::Operator => problem::OF_EVERY_OPERATION,
+            Access::Open => &[&kinds::METHOD_NOT_ALLOWED],
+            Access::Operator => kinds::OF_EVERY_OPERATION,
         };
         let with_body: &[&Kind] =
-            if self.takes.iter().any(|content| matches!(content, Content::Json(_))) { problem::OF_A_BODY } else { &[] };
-        let of_a_change: &[&Kind] = if self.action.is_some() { problem::OF_A_CHANGE } else { &[] };
-        let conditional: &[&Kind] = if self.is_conditional() { &[&problem::PRECONDITION_FAILED] } else { &[] };
+            if self.takes.iter().any(|content| matches!(content, Content::Json(_))) { kinds::OF_A_BODY } else { &[] };
+        let of_a_change: &[&Kind] = if self.action.is_some() { kinds::OF_A_CHANGE } else { &[] };
+        let conditional: &[&Kind] = if self.is_conditional() { &[&kinds::PRECONDITION_FAILED] } else { &[] };
         let refusals = always.iter().chain(with_body).chain(of_a_change).chain(conditional).chain(self.refuses);
         let mut refusals: Vec<_> = refusals.copied().collect();
         refusals.sort_by_key(|kind| (kind.status, kind.code));

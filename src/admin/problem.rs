@@ -1,125 +1,23 @@
 //! Errors of the control API: `application/problem+json`, RFC 9457, with a stable `code`.
 
+mod causes;
+pub(super) mod kinds;
+
 use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
-use serde_json::{Map, Value};
 
-use super::operations::MAX_ARTIFACT;
-use super::{Reply, conditions};
-use crate::auth::Denied;
-use crate::config::Mistakes;
-use crate::front::{Content, HeadFault, of_a_head};
-use crate::incoming::Broken;
-use crate::problem::ErrorMember;
+use self::kinds::{
+    BAD_REQUEST, BODY_TOO_LARGE, DEADLINE_EXCEEDED, INTERNAL, INVALID_SERVICE_FILE, Kind, LENGTH_REQUIRED,
+    METHOD_NOT_ALLOWED, NOT_FOUND, SERVICE_NOT_FOUND, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
+};
+use super::{Reply, conditions, view};
+use crate::api;
+use crate::config::{Mistake, Mistakes};
+use crate::front::Content;
 use crate::quoted::Quoted;
-use crate::registry::ChangeError;
-use crate::storage::{Entry, StorageError};
-
-/// A kind of refusal: its status, its name for programs, and what it means.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kind {
-    pub(super) status: u16,
-    pub(super) code: &'static str,
-    pub(super) means: &'static str,
-}
-
-const fn kind(status: u16, code: &'static str, means: &'static str) -> Kind {
-    Kind { status, code, means }
-}
-
-pub(super) static BAD_REQUEST: Kind = kind(400, "bad_request", "The query, a header or the body is not as expected.");
-pub(super) static INVALID_SERVICE_FILE: Kind =
-    kind(400, "invalid_service_file", "The service file has mistakes; `errors` names all of them.");
-pub(super) static PROCESSOR_REFUSED: Kind =
-    kind(400, "processor_refused", "The processor cannot be compiled, or its `initialize` failed.");
-pub(super) static ARTIFACT_MISMATCH: Kind =
-    kind(400, "artifact_mismatch", "The upload does not hash to the name it was given.");
-pub(super) static UNAUTHORIZED: Kind = kind(401, "unauthorized", "The admin token is missing or wrong.");
-pub(super) static NOT_FOUND: Kind = kind(404, "not_found", "There is no such thing.");
-pub(super) static SERVICE_NOT_FOUND: Kind = kind(404, "service_not_found", "There is no service of that name.");
-pub(super) static METHOD_NOT_ALLOWED: Kind =
-    kind(405, "method_not_allowed", "The path does not answer this method; `Allow` names those it does.");
-pub(super) static SERVICE_EXISTS: Kind = kind(409, "service_exists", "A service of that name exists.");
-pub(super) static ARTIFACT_MISSING: Kind =
-    kind(409, "artifact_missing", "A file that the service needs has not been uploaded.");
-pub(super) static ARTIFACT_DAMAGED: Kind = kind(
-    409,
-    "artifact_damaged",
-    "A file that the service needs has changed on the host's disk since it was uploaded; upload it again.",
-);
-pub(super) static SERVICE_IS_PUBLIC: Kind =
-    kind(409, "service_is_public", "Anybody may call the service: it has no token.");
-pub(super) static TWO_TOKENS: Kind =
-    kind(409, "two_tokens", "The token before is still accepted; a rotation would leave a third one behind.");
-pub(super) static NOT_RUNNING: Kind = kind(409, "not_running", "The service would have to be running for this.");
-pub(super) static INSTANCE_NOT_FOUND: Kind = kind(404, "instance_not_found", "The service has no such instance.");
-pub(super) static VERSION_NOT_FOUND: Kind =
-    kind(404, "version_not_found", "There is no such version, or it is not kept any more.");
-pub(super) static VERSION_INCOMPLETE: Kind =
-    kind(409, "version_incomplete", "A file of that version is gone or damaged.");
-pub(super) static CANARY_UNDER_WAY: Kind =
-    kind(409, "canary_under_way", "A version is being tried on a share of the requests; end that first.");
-pub(super) static NO_ROOM: Kind = kind(409, "no_room", "The host has no room for as many guests as the service needs.");
-pub(super) static NO_CANARY: Kind = kind(409, "no_canary", "No version is being tried on a share of the requests.");
-pub(super) static NO_SHARE: Kind =
-    kind(409, "no_share", "The service has no canary and is in no group: there is no share to set.");
-pub(super) static NAME_TAKEN: Kind =
-    kind(409, "name_taken", "A service and a group would have the same name, and so the same URL.");
-pub(super) static MIRROR_REFUSED: Kind =
-    kind(409, "mirror_refused", "There is no other service of that name to copy requests to.");
-pub(super) static CANARY_TOKEN: Kind =
-    kind(409, "canary_token", "The new version would have another token than the one that it is tried beside.");
-pub(super) static CHANGE_CONFLICT: Kind = kind(
-    409,
-    "change_conflict",
-    "Somebody else changed the service at the same moment, such as another host; nothing was changed.",
-);
-pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
-pub(super) static PRECONDITION_FAILED: Kind = kind(
-    412,
-    "precondition_failed",
-    "The service is not at the revision that `If-Match` names; `etag` is its present tag, `last_change` who changed it.",
-);
-pub(super) static BODY_TOO_LARGE: Kind = kind(413, "body_too_large", "The body is larger than it may be.");
-pub(super) static UNSUPPORTED_MEDIA_TYPE: Kind =
-    kind(415, "unsupported_media_type", "The body's `Content-Type` is not `application/json`.");
-pub(super) static RATE_LIMITED: Kind = kind(
-    429,
-    "rate_limited",
-    "Too many wrong tokens came from this address; `Retry-After` says when it may try again.",
-);
-pub(super) static INTERNAL: Kind = kind(500, "internal", "A fault of the host's own; its log knows more.");
-pub(super) static OUTCOME_UNKNOWN: Kind =
-    kind(500, "outcome_unknown", "The disk failed at the end of a change, and whether it was made is not known.");
-pub(super) static DEADLINE_EXCEEDED: Kind =
-    kind(408, "deadline_exceeded", "The head or the body did not arrive in time.");
-pub(super) static TARGET_TOO_LONG: Kind = kind(414, "target_too_long", "The request target is too long.");
-pub(super) static EXPECTATION_FAILED: Kind = kind(417, "expectation_failed", "`Expect` asks for something unknown.");
-pub(super) static HEADERS_TOO_LARGE: Kind = kind(431, "headers_too_large", "The headers are too many or too large.");
-pub(super) static NOT_IMPLEMENTED: Kind = kind(501, "not_implemented", "The method or the transfer coding is unknown.");
-pub(super) static VERSION_NOT_SUPPORTED: Kind =
-    kind(505, "http_version_not_supported", "The request is in a version of HTTP that is not spoken here.");
-pub(super) static STORAGE_FULL: Kind = kind(507, "storage_full", "The disk of the data directory is full.");
-
-/// What whoever needs the token can always be told.
-pub(super) static OF_EVERY_OPERATION: &[&Kind] =
-    &[&BAD_REQUEST, &UNAUTHORIZED, &METHOD_NOT_ALLOWED, &RATE_LIMITED, &INTERNAL];
-/// The kinds of refusal for a faulty head, which precede routing.
-static OF_A_HEAD: &[&Kind] = &[
-    &BAD_REQUEST,
-    &DEADLINE_EXCEEDED,
-    &TARGET_TOO_LONG,
-    &EXPECTATION_FAILED,
-    &HEADERS_TOO_LARGE,
-    &NOT_IMPLEMENTED,
-    &VERSION_NOT_SUPPORTED,
-];
-/// What a JSON body can be refused for.
-pub(super) static OF_A_BODY: &[&Kind] = &[&DEADLINE_EXCEEDED, &BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
-/// What can keep a change from being kept.
-pub(super) static OF_A_CHANGE: &[&Kind] = &[&CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &STORAGE_FULL];
+use crate::storage::Entry;
 
 /// What an operator is told when something cannot be done.
 #[derive(Debug)]
@@ -134,7 +32,7 @@ pub(super) struct Problem {
 #[derive(Debug, Default)]
 struct More {
     hint: Option<String>,
-    errors: Option<Value>,
+    mistakes: Option<Mistakes>,
     allow: Option<HeaderValue>,
     /// The present revision of a service that is not as its operator saw it, and its latest change.
     overtaken: Option<(u64, Option<Entry>)>,
@@ -188,13 +86,8 @@ impl Problem {
     /// The reason in one sentence, for the log and the audit log. It names wrong keys of a service file, never their
     /// values.
     pub(super) fn reason(&self) -> String {
-        let errors = self.more.errors.as_ref().and_then(Value::as_array);
-        let places: Vec<&str> = errors
-            .into_iter()
-            .flatten()
-            .filter_map(|error| error["path"].as_str())
-            .filter(|path| !path.is_empty())
-            .collect();
+        let mistakes = self.more.mistakes.iter().flat_map(Mistakes::iter);
+        let places: Vec<&str> = mistakes.map(Mistake::path).filter(|path| !path.is_empty()).collect();
         if places.is_empty() { self.detail.clone() } else { format!("{}: {}", self.detail, places.join(", ")) }
     }
 
@@ -252,11 +145,11 @@ impl Problem {
             .with_hint("send `Content-Type: application/json`")
     }
 
-    fn invalid(mistakes: &Mistakes) -> Self {
+    fn invalid(mistakes: Mistakes) -> Self {
         let count = mistakes.len();
         let detail = format!("the service file has {count} {}", if count == 1 { "mistake" } else { "mistakes" });
         let mut problem = Self::new(&INVALID_SERVICE_FILE, detail);
-        problem.more.errors = serde_json::to_value(mistakes).ok();
+        problem.more.mistakes = Some(mistakes);
         problem
     }
 
@@ -270,31 +163,25 @@ impl Problem {
         StatusCode::from_u16(self.kind.status).expect("kinds have valid statuses")
     }
 
-    pub(super) fn body(&self) -> Value {
-        let status = self.status();
-        let mut body = Map::new();
-        body.insert("type".into(), "about:blank".into());
-        body.insert("title".into(), status.canonical_reason().unwrap_or("Unknown").into());
-        body.insert("status".into(), status.as_u16().into());
-        body.insert("detail".into(), self.detail.as_str().into());
-        body.insert("code".into(), self.kind.code.into());
-        if let Some(hint) = &self.more.hint {
-            body.insert("hint".into(), hint.as_str().into());
+    /// What goes over the wire.
+    pub(super) fn document(&self) -> api::Problem<'_> {
+        let Kind { status, code, .. } = self.kind;
+        let title = self.status().canonical_reason().unwrap_or("Unknown");
+        let More { hint, mistakes, overtaken, .. } = &*self.more;
+        let mistake =
+            |mistake: &Mistake| api::Mistake { path: mistake.path().into(), message: mistake.message().into() };
+        api::Problem {
+            hint: hint.as_deref().map(Into::into),
+            errors: mistakes.as_ref().map(|mistakes| mistakes.iter().map(mistake).collect()),
+            etag: overtaken.as_ref().map(|(revision, _)| conditions::tag(*revision)),
+            last_change: overtaken.as_ref().map(|(_, last)| last.clone().map(view::audit_entry)),
+            ..api::Problem::new(*status, title, code, &self.detail)
         }
-        if let Some(errors) = &self.more.errors {
-            body.insert("errors".into(), Value::clone(errors));
-        }
-        if let Some(overtaken) = &self.more.overtaken {
-            body.insert("etag".into(), conditions::tag(overtaken.0).into());
-            body.insert("last_change".into(), serde_json::to_value(&overtaken.1).unwrap_or_default());
-        }
-        let error = ErrorMember::new(self.kind.status, self.kind.code, &self.detail);
-        body.insert("error".into(), serde_json::to_value(error).unwrap_or_default());
-        Value::Object(body)
     }
 
     pub(super) fn reply(&self) -> Reply {
-        let mut reply = Response::new(Content::Whole(self.body().to_string().into()));
+        let document = serde_json::to_string(&self.document()).expect("text and numbers are JSON");
+        let mut reply = Response::new(Content::Whole(document.into()));
         *reply.status_mut() = self.status();
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -311,153 +198,5 @@ impl Problem {
             headers.insert(ALLOW, allow.clone());
         }
         reply
-    }
-}
-
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Self {
-        let failures = match denied {
-            Denied::Unauthorized(_) => return Self::unauthorized(),
-            Denied::TooManyFailures(failures) => failures,
-        };
-        let mut problem = Self::new(&RATE_LIMITED, "too many wrong admin tokens came from this address");
-        problem.more.retry_after = Some(failures.retry_after);
-        problem
-    }
-}
-
-impl From<HeadFault> for Problem {
-    fn from(fault: HeadFault) -> Self {
-        let (status, code, detail) = of_a_head(fault);
-        if code == BODY_TOO_LARGE.code {
-            // The front's sentence speaks of a service's limit, so it is replaced.
-            return Self::body_too_large(usize::try_from(MAX_ARTIFACT).unwrap_or(usize::MAX));
-        }
-        let is_it = |kind: &&&Kind| (kind.status, kind.code) == (status, code);
-        Self::new(OF_A_HEAD.iter().find(is_it).copied().unwrap_or(&BAD_REQUEST), detail)
-    }
-}
-
-impl From<Broken> for Problem {
-    fn from(broken: Broken) -> Self {
-        Self::bad_request(broken.to_string())
-    }
-}
-
-impl From<ChangeError> for Problem {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Overtaken { revision, last } => {
-                let reason = ChangeError::Overtaken { revision, last: last.clone() }.reason();
-                let mut problem = Self::new(&PRECONDITION_FAILED, reason)
-                    .with_hint("look at the service as it is now, and decide anew");
-                problem.more.overtaken = Some((revision, last.map(|entry| *entry)));
-                problem
-            }
-            ChangeError::Exists { .. } => Self::new(&SERVICE_EXISTS, error.reason())
-                .with_hint("change it with `bulkhead modify`, or delete it first"),
-            ChangeError::NotFound => {
-                Self::new(&SERVICE_NOT_FOUND, error.reason()).with_hint("`bulkhead list` shows the services there are")
-            }
-            ChangeError::Invalid(mistakes) => Self::invalid(&mistakes),
-            ChangeError::Public => Self::new(&SERVICE_IS_PUBLIC, error.reason())
-                .with_hint("`bulkhead modify NAME -D token=…` gives it one"),
-            ChangeError::TwoTokens => Self::new(&TWO_TOKENS, error.reason())
-                .with_hint("move its callers over, then retire it: `bulkhead token NAME --retire`"),
-            ChangeError::NotRunning(_) => {
-                Self::new(&NOT_RUNNING, error.reason()).with_hint("bring it up with `bulkhead start`")
-            }
-            ChangeError::NoInstance { .. } => Self::new(&INSTANCE_NOT_FOUND, error.reason()),
-            ChangeError::NoSuchVersion { .. } => Self::new(&VERSION_NOT_FOUND, error.reason())
-                .with_hint("`bulkhead version NAME` lists the versions that are kept"),
-            ChangeError::VersionIncomplete { .. } => Self::new(&VERSION_INCOMPLETE, error.reason())
-                .with_hint("deploy it anew with `bulkhead modify`, which uploads its files"),
-            ChangeError::CanaryUnderWay(_) => Self::new(&CANARY_UNDER_WAY, error.reason())
-                .with_hint("end it first: `bulkhead release NAME --weight 100` makes it current, `--abort` drops it"),
-            ChangeError::NoCanary => {
-                Self::new(&NO_CANARY, error.reason()).with_hint("`bulkhead modify NAME … --canary WEIGHT` deploys one")
-            }
-            ChangeError::NoShare => Self::new(&NO_SHARE, error.reason())
-                .with_hint("`bulkhead modify NAME … --canary WEIGHT` deploys a canary; `metadata.group` names a group"),
-            ChangeError::GroupOfThatName { .. } | ChangeError::GroupNamedLikeService { .. } => {
-                Self::new(&NAME_TAKEN, error.reason()).with_hint("give one of the two another name")
-            }
-            ChangeError::MirrorsItself | ChangeError::NoMirrorTarget { .. } => {
-                Self::new(&MIRROR_REFUSED, error.reason()).with_hint("`bulkhead list` shows the services there are")
-            }
-            ChangeError::CanaryToken => {
-                Self::new(&CANARY_TOKEN, error.reason()).with_hint("change the token without --canary, before or after")
-            }
-            ChangeError::BadWeight { .. } => Self::new(&BAD_REQUEST, error.reason()),
-            ChangeError::Refused { reason, stack } => {
-                let problem = Self::new(&PROCESSOR_REFUSED, reason);
-                if stack.is_empty() { problem } else { problem.with_hint(format!("it failed in:\n{stack}")) }
-            }
-            ChangeError::NoRoom(reason) => Self::new(&NO_ROOM, reason).with_hint(
-                "lower metadata.instance or metadata.rpc.worker_threads, or stop another service".to_owned(),
-            ),
-            ChangeError::Storage(error) => error.into(),
-            ChangeError::Internal(cause) => Self::internal(&cause),
-        }
-    }
-}
-
-impl From<StorageError> for Problem {
-    fn from(error: StorageError) -> Self {
-        let told = error.to_string();
-        if error.is_full() {
-            return Self::new(&STORAGE_FULL, "the disk of the data directory is full")
-                .with_hint("free some space and try again; what is deployed goes on serving");
-        }
-        match error {
-            StorageError::Missing { sha256 } => {
-                Self::new(&ARTIFACT_MISSING, told).with_hint(format!("PUT /api/v1/artifacts/{sha256}"))
-            }
-            StorageError::Damaged { sha256, .. } => Self::new(&ARTIFACT_DAMAGED, told).with_hint(format!(
-                "`bulkhead modify NAME -s FILE` sends it anew, and so does PUT /api/v1/artifacts/{sha256}"
-            )),
-            StorageError::BadModel { .. } => Self::new(&BAD_REQUEST, told),
-            StorageError::WrongDigest { .. } => Self::new(&ARTIFACT_MISMATCH, told),
-            StorageError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, told),
-            StorageError::Conflict { .. } => Self::new(&CHANGE_CONFLICT, told)
-                .with_hint("look at the service as it is now, and make the change again"),
-            StorageError::Io { source, .. } => Self::internal(&format!("{told}: {source}")),
-            StorageError::Unknown { ref source, .. } => {
-                tracing::error!(error = source.with_source(), "{told}");
-                Self::new(&OUTCOME_UNKNOWN, told).with_hint(
-                    "what was deployed before goes on serving until then; make the change again once the disk is well",
-                )
-            }
-            StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),
-            StorageError::DatabaseDamaged { .. }
-            | StorageError::DatabaseLost { .. }
-            | StorageError::DatabaseChanged { .. }
-            | StorageError::DatabaseThere { .. }
-            | StorageError::BadRange { .. } => Self::internal(&told),
-            StorageError::Record { source, .. } => Self::internal(&format!("{told}: {source}")),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_faulty_head_is_told_what_a_caller_of_the_data_listener_is_told() {
-        for (fault, status) in [
-            (HeadFault::Malformed("there are two Host headers"), 400),
-            (HeadFault::Slow, 408),
-            (HeadFault::TargetTooLong, 414),
-            (HeadFault::ExpectationUnknown, 417),
-            (HeadFault::HeadTooLarge, 431),
-            (HeadFault::NotImplemented("x"), 501),
-            (HeadFault::VersionNotSupported, 505),
-        ] {
-            let problem = Problem::from(fault);
-            let (known, code, detail) = of_a_head(fault);
-            assert_eq!((problem.kind.status, problem.kind.code, problem.detail), (known, code, detail), "{fault:?}");
-            assert_eq!(known, status, "{fault:?}");
-        }
     }
 }

@@ -1,184 +1,19 @@
-//! Services as the control API shows them: each answer is a type, and its documentation is what the document says of it.
+//! What is running and what is kept, as the documents of the control API show it.
 
 mod instances;
-
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
-use serde_json::Value;
+mod stored;
 
 use http::StatusCode;
 
-pub(super) use self::instances::InstanceList;
-use self::instances::{Instance, InstanceSeen};
+use self::instances::InstanceSeen;
+pub(super) use self::instances::of as instances;
+pub(super) use self::stored::{audit_entry, version};
 use super::api::json_reply;
 use super::problem::Problem;
 use super::{Admin, Reply, conditions};
-use crate::config::{ServiceFile, Token, TrafficState};
+use crate::api::{Changed, Deployed, Description, PhaseName, ServiceRow, Snapshot, Tokens};
+use crate::config::{ServiceFile, Token};
 use crate::registry::{Phase, Service, Serving, State};
-use crate::storage::{self, CanaryRecord, Digest, MirrorRecord, ModelFile};
-
-/// What create and modify answer.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Deployed {
-    name: String,
-    /// Where callers send their requests.
-    url: String,
-    /// What callers show in `Authorization`; null where anybody may call.
-    token: Option<String>,
-    /// Which of the changes on this host was its latest; its `ETag` is this in quotes.
-    revision: u64,
-    /// The current version.
-    version: u64,
-    /// The version that is tried beside it; null where there is none.
-    canary: Option<CanaryRecord>,
-    group: Option<String>,
-    /// The share of the group's requests, relative to those of the other members.
-    weight: u16,
-    /// Whether it shares them at all.
-    traffic_state: TrafficState,
-    /// Everything was so already: no version was made, and the tag stays.
-    unchanged: bool,
-}
-
-/// The tokens of a service.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Tokens {
-    name: String,
-    token: Option<String>,
-    /// The token before, while it is still accepted.
-    previous_token: Option<String>,
-}
-
-/// A page of services, by name.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct ServiceList {
-    pub(super) services: Vec<ServiceRow>,
-    /// The `cursor` of the page after this; null on the last one.
-    pub(super) next: Option<String>,
-}
-
-/// A service in a list.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct ServiceRow {
-    name: String,
-    state: PhaseName,
-    version: u64,
-    canary: Option<CanaryRecord>,
-    group: Option<String>,
-    /// The share of the group's requests, relative to those of the other members.
-    weight: u16,
-    /// Whether it shares them at all.
-    traffic_state: TrafficState,
-    /// How many of the current version are running.
-    instances: usize,
-    /// How many requests each instance works on at once.
-    workers: usize,
-    url: String,
-    created_at: String,
-    updated_at: String,
-}
-
-/// What a service is doing.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum PhaseName {
-    /// The host has just started and has not come to it yet.
-    Starting,
-    Running,
-    Stopped,
-    /// It could not be brought up; `message` says why.
-    Failed,
-}
-
-/// Everything about one service.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Description {
-    name: String,
-    state: PhaseName,
-    /// What an operator should know first; empty where there is nothing.
-    message: String,
-    /// Which of the changes on this host was its latest; its `ETag` is this in quotes.
-    revision: u64,
-    /// The current version.
-    version: u64,
-    /// The highest number that a version has been given.
-    latest_version: u64,
-    /// The version that is tried beside the current one; null where there is none.
-    canary: Option<CanaryRecord>,
-    group: Option<String>,
-    /// The share of the group's requests, relative to those of the other members.
-    weight: u16,
-    /// Whether it shares them at all.
-    traffic_state: TrafficState,
-    /// Where copies of its requests go; null where none are made.
-    mirror: Option<MirrorRecord>,
-    url: String,
-    /// What callers show in `Authorization`; null where anybody may call.
-    token: Option<String>,
-    /// The token before, while it is still accepted.
-    previous_token: Option<String>,
-    created_at: String,
-    updated_at: String,
-    /// The service file in its canonical form.
-    #[schemars(schema_with = "service_file")]
-    spec: Value,
-    /// Its keys that mean something to EAS and nothing here.
-    ignored: Vec<String>,
-    /// Its keys that are kept and have no effect yet.
-    not_yet: Vec<String>,
-    processor: storage::Artifact,
-    model: Vec<ModelFile>,
-    /// Null where no instance is running.
-    snapshot: Option<Snapshot>,
-    /// Guests replaced between two requests, by reason.
-    recycled: BTreeMap<&'static str, u64>,
-    /// Those of the current version, then the canary's.
-    instances: Vec<Instance>,
-}
-
-/// Whether guests start from one that was initialised.
-#[derive(Serialize, JsonSchema)]
-struct Snapshot {
-    taken: bool,
-    /// Why not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-/// What has become of a service.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Changed {
-    pub(super) name: String,
-    pub(super) state: &'static str,
-}
-
-/// An uploaded file.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Artifact {
-    pub(super) sha256: Digest,
-}
-
-impl JsonSchema for Digest {
-    fn schema_name() -> Cow<'static, str> {
-        "Sha256".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "pattern": Digest::PATTERN,
-            "description": "A SHA-256 in lower-case hexadecimal.",
-        })
-    }
-}
-
-/// The schema of a service file, which is a document of its own as well.
-pub(super) fn service_file(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "$ref": "#/components/schemas/ServiceFile" })
-}
 
 impl From<&Phase> for PhaseName {
     fn from(phase: &Phase) -> Self {
@@ -200,10 +35,10 @@ impl Admin {
             token: shown(state.record.token.as_ref()),
             revision: state.record.revision,
             version: state.record.version,
-            canary: state.record.canary,
+            canary: state.record.canary.map(Into::into),
             group: state.group().map(str::to_owned),
             weight: state.record.weight,
-            traffic_state: state.record.traffic_state,
+            traffic_state: state.record.traffic_state.into(),
             unchanged,
         }
     }
@@ -225,12 +60,12 @@ impl Admin {
         };
         ServiceRow {
             name: service.name().to_owned(),
-            state: (&state.phase).into(),
+            state: PhaseName::from(&state.phase).into(),
             version: state.record.version,
-            canary: state.record.canary,
+            canary: state.record.canary.map(Into::into),
             group: state.group().map(str::to_owned),
             weight: state.record.weight,
-            traffic_state: state.record.traffic_state,
+            traffic_state: state.record.traffic_state.into(),
             instances,
             workers,
             url: self.url(service.name()),
@@ -247,18 +82,19 @@ impl Admin {
             Ok(file) => (file.ignored(), file.not_yet()),
             Err(_) => (Vec::new(), Vec::new()),
         };
+        let recycled = service.metrics().recycled_by_reason();
         Description {
             name: service.name().to_owned(),
-            state: (&state.phase).into(),
+            state: PhaseName::from(&state.phase).into(),
             message: self.message(&state, &seen),
             revision: record.revision,
             version: record.version,
-            latest_version: record.latest,
-            canary: record.canary,
+            latest_version: Some(record.latest),
+            canary: record.canary.map(Into::into),
             group: record.group().map(str::to_owned),
             weight: record.weight,
-            traffic_state: record.traffic_state,
-            mirror: record.mirror.clone(),
+            traffic_state: record.traffic_state.into(),
+            mirror: record.mirror.clone().map(Into::into),
             url: self.url(service.name()),
             token: shown(record.token.as_ref()),
             previous_token: shown(record.previous_token.as_ref()),
@@ -267,10 +103,10 @@ impl Admin {
             spec: record.file.clone(),
             ignored,
             not_yet,
-            processor: record.processor.clone(),
-            model: record.model.clone(),
+            processor: record.processor.clone().into(),
+            model: record.model.iter().cloned().map(Into::into).collect(),
             snapshot: snapshot(&state),
-            recycled: service.metrics().recycled_by_reason(),
+            recycled: recycled.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
             instances: instances::rows(seen, service.metrics().restarts(), &self.data_url),
         }
     }
@@ -293,18 +129,6 @@ impl Admin {
     }
 }
 
-impl Deployed {
-    pub(super) fn revision(&self) -> u64 {
-        self.revision
-    }
-}
-
-impl Description {
-    pub(super) fn revision(&self) -> u64 {
-        self.revision
-    }
-}
-
 /// Operators hand tokens out, so they are shown them.
 fn shown(token: Option<&Token>) -> Option<String> {
     token.map(|token| token.reveal().to_owned())
@@ -315,11 +139,9 @@ fn snapshot(state: &State) -> Option<Snapshot> {
     Some(Snapshot { taken: reason.is_none(), reason })
 }
 
-impl Changed {
-    /// The answer of a change, with the service's tag after it.
-    pub(super) fn reply(service: &Service) -> Result<Reply, Problem> {
-        let state = service.state();
-        let changed = Self { name: service.name().to_owned(), state: state.phase.name() };
-        Ok(conditions::tagged(json_reply(StatusCode::OK, &changed)?, state.record.revision))
-    }
+/// The answer of a change, with the service's tag after it.
+pub(super) fn changed(service: &Service) -> Result<Reply, Problem> {
+    let state = service.state();
+    let changed = Changed { name: service.name().to_owned(), state: state.phase.name().to_owned() };
+    Ok(conditions::tagged(json_reply(StatusCode::OK, &changed)?, state.record.revision))
 }

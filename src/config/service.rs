@@ -102,6 +102,15 @@ pub enum TrafficState {
     Standalone,
 }
 
+impl AsRef<str> for TrafficState {
+    fn as_ref(&self) -> &str {
+        match self {
+            Self::Grouping => "grouping",
+            Self::Standalone => "standalone",
+        }
+    }
+}
+
 /// `sandbox`: what a guest may use and how its faults look from outside.
 #[derive(Clone, Debug)]
 pub struct Sandbox {

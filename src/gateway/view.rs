@@ -1,74 +1,11 @@
 //! Routes and upstreams as operators see them.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
-
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::Gateway;
 use super::upstream::Upstream;
+use crate::api::{ClusterView, GatewayView, RouteView, UpstreamState, UpstreamView};
 use crate::telemetry::UpstreamSeen;
-
-/// What a gateway has behind it.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct GatewayView {
-    pub clusters: Vec<ClusterView>,
-    pub routes: Vec<RouteView>,
-}
-
-/// Where the requests for a service go.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct RouteView {
-    /// The service's name; `*` is every service without a route of its own.
-    pub service: String,
-    pub cluster: String,
-}
-
-/// Hosts that answer for the same services.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct ClusterView {
-    pub name: String,
-    pub upstreams: Vec<UpstreamView>,
-}
-
-/// One host behind the gateway.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct UpstreamView {
-    pub address: String,
-    pub state: UpstreamState,
-    /// What the last failed check said, while it is unhealthy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// How long it is still left out, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ejected_for_ms: Option<u64>,
-    /// Requests that have a connection to it.
-    pub active: usize,
-    /// Connections to it that rest.
-    pub idle: usize,
-    /// Requests that wait for a connection.
-    pub pending: usize,
-    /// Requests sent to it so far.
-    pub requests: u64,
-    /// Of these, those that were tried once more.
-    pub retried: u64,
-    /// Requests that got no answer of it, by reason.
-    pub failures: BTreeMap<String, u64>,
-    /// How often it was left out because its requests failed.
-    pub ejections: u64,
-}
-
-/// Whether an upstream gets requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum UpstreamState {
-    Healthy,
-    /// Its checks fail.
-    Unhealthy,
-    /// Its requests fail; it is left out for a while.
-    Ejected,
-}
 
 impl Gateway {
     /// Every cluster with the state of its upstreams, and every route.
@@ -102,9 +39,9 @@ fn view(upstream: &Upstream, now: Instant) -> UpstreamView {
     UpstreamView {
         address: upstream.address().to_owned(),
         state: match (health.is_unhealthy(), ejected_for) {
-            (true, _) => UpstreamState::Unhealthy,
-            (false, Some(_)) => UpstreamState::Ejected,
-            (false, None) => UpstreamState::Healthy,
+            (true, _) => UpstreamState::Unhealthy.into(),
+            (false, Some(_)) => UpstreamState::Ejected.into(),
+            (false, None) => UpstreamState::Healthy.into(),
         },
         message: health.why_unhealthy(),
         ejected_for_ms: ejected_for.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),

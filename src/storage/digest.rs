@@ -11,9 +11,6 @@ use crate::hex::hex;
 pub struct Digest(String);
 
 impl Digest {
-    /// What one looks like, for schemas; [`Digest::parse`] is the same rule in code.
-    pub(crate) const PATTERN: &str = "^[0-9a-f]{64}$";
-
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         (text.len() == 64 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))

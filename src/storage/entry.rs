@@ -2,12 +2,10 @@
 
 use std::net::IpAddr;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One change that somebody asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "AuditEntry")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Counts up over all services.
     pub number: u64,
@@ -18,7 +16,6 @@ pub struct Entry {
     /// The name of the admin token that was shown.
     pub token: String,
     /// Where the request came from.
-    #[schemars(with = "String")]
     pub peer: IpAddr,
     /// What was asked for: `create`, `modify`, `stop`, …
     pub action: String,

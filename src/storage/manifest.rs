@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use super::model_path::{ACCEPTED, judge, names};
 use super::record::{ListedFile, ModelFile};
 
@@ -14,9 +11,7 @@ const TOLD: usize = 8;
 const SHOWN: usize = 120;
 
 /// A list of files that can lie in one directory: each path is that of one file, and no file is a directory of others.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(try_from = "Vec<ListedFile>")]
-#[schemars(inline)]
+#[derive(Clone, Debug)]
 pub struct Manifest(Vec<ModelFile>);
 
 impl Manifest {
@@ -93,11 +88,14 @@ mod tests {
 
     use super::*;
 
+    fn read(list: serde_json::Value) -> Result<Manifest, String> {
+        serde_json::from_value::<Vec<ListedFile>>(list).unwrap().try_into()
+    }
+
     fn judged(paths: &[&str]) -> Result<usize, String> {
         let sha256 = "ab".repeat(32);
         let list: Vec<_> = paths.iter().map(|path| json!({"path": path, "sha256": sha256, "size": 1})).collect();
-        let manifest = serde_json::from_value::<Manifest>(list.into()).map_err(|error| error.to_string())?;
-        Ok(manifest.into_files().len())
+        Ok(read(list.into())?.into_files().len())
     }
 
     #[test]
@@ -112,7 +110,7 @@ mod tests {
         let judged = |directory: &str, path: &str| {
             let file = json!({"path": path, "sha256": sha256, "size": 1});
             let list = json!([{"path": directory, "directory": true}, file]);
-            serde_json::from_value::<Manifest>(list).map(Manifest::into_files).map_err(|error| error.to_string())
+            read(list).map(Manifest::into_files)
         };
         let files = judged("logs", "m").unwrap();
         assert!(files[0].directory && !files[1].directory);
@@ -125,7 +123,7 @@ mod tests {
             let error = judged(directory, path).unwrap_err();
             assert!(error.contains(said), "{directory} {path}: {error}");
         }
-        let error = serde_json::from_value::<Manifest>(json!([{"path": "a", "size": 1}])).unwrap_err().to_string();
+        let error = read(json!([{"path": "a", "size": 1}])).unwrap_err();
         assert!(error.contains("has no `sha256`"), "{error}");
     }
 

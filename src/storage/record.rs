@@ -1,6 +1,5 @@
 //! What is kept of a service and of each of its versions.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,8 +45,7 @@ pub struct Record {
 }
 
 /// A share of the requests for another version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Canary")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CanaryRecord {
     pub version: u64,
     /// Percent of the requests.
@@ -55,8 +53,7 @@ pub struct CanaryRecord {
 }
 
 /// Copies of requests for another service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Mirror")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorRecord {
     /// The service that gets them.
     pub target: String,
@@ -80,15 +77,14 @@ pub struct VersionRecord {
     pub note: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "StoredArtifact")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
     pub sha256: Digest,
     pub bytes: u64,
 }
 
 /// One file of a model directory, or a directory in it that holds nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ListedFile")]
 pub struct ModelFile {
     /// Relative to the model directory, and inside it.
@@ -106,18 +102,17 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// One file of a model directory, or a directory in it that holds nothing.
-#[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "ListedModelFile")]
+#[derive(Deserialize)]
 pub struct ListedFile {
     /// Relative to the model directory: names separated by single slashes.
-    pub(super) path: String,
+    pub path: String,
     /// Of a file, always there.
-    sha256: Option<Digest>,
+    pub sha256: Option<Digest>,
     /// Of a file, always there.
-    size: Option<u64>,
+    pub size: Option<u64>,
     /// True for an empty directory. Directories that hold files come with their files.
     #[serde(default)]
-    pub(super) directory: bool,
+    pub directory: bool,
 }
 
 impl TryFrom<ListedFile> for ModelFile {

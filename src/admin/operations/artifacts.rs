@@ -6,11 +6,12 @@ use hyper::body::Body;
 
 use crate::admin::api::{json_reply, piece};
 use crate::admin::operation::{Answer, Asked, Content, Operation};
-use crate::admin::problem::{
-    ARTIFACT_MISMATCH, BODY_TOO_LARGE, DEADLINE_EXCEEDED, LENGTH_REQUIRED, NOT_FOUND, Problem, STORAGE_FULL,
+use crate::admin::problem::Problem;
+use crate::admin::problem::kinds::{
+    ARTIFACT_MISMATCH, BODY_TOO_LARGE, DEADLINE_EXCEEDED, LENGTH_REQUIRED, NOT_FOUND, STORAGE_FULL,
 };
-use crate::admin::view::Artifact;
 use crate::admin::{Admin, Reply};
+use crate::api::Artifact;
 use crate::incoming::Incoming;
 use crate::storage::{Digest, StorageError};
 
@@ -45,20 +46,20 @@ async fn find(asked: Asked) -> Result<Reply, Problem> {
     if !asked.admin.storage.artifacts().renew(&sha256).await? {
         return Err(Problem::artifact_not_found());
     }
-    json_reply(StatusCode::OK, &Artifact { sha256 })
+    json_reply(StatusCode::OK, &Artifact { sha256: sha256.into() })
 }
 
 async fn put(asked: Asked) -> Result<Reply, Problem> {
     let sha256 = digest(&asked)?;
     if asked.admin.storage.artifacts().renew(&sha256).await? {
-        return json_reply(StatusCode::OK, &Artifact { sha256 });
+        return json_reply(StatusCode::OK, &Artifact { sha256: sha256.into() });
     }
     // Neither a length nor chunks: the body was forgotten.
     if asked.body.is_end_stream() && !asked.headers.contains_key(CONTENT_LENGTH) {
         return Err(Problem::length_required());
     }
     receive(&asked.admin, &sha256, asked.body).await?;
-    json_reply(StatusCode::CREATED, &Artifact { sha256 })
+    json_reply(StatusCode::CREATED, &Artifact { sha256: sha256.into() })
 }
 
 fn digest(asked: &Asked) -> Result<Digest, Problem> {

@@ -1,16 +1,14 @@
 //! Who changed what, and when.
 
 use http::StatusCode;
-use schemars::JsonSchema;
-use serde::Serialize;
 
-use crate::admin::Reply;
 use crate::admin::api::json_reply;
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::Problem;
 use crate::admin::query::{CURSOR, LIMIT};
+use crate::admin::{Reply, view};
+use crate::api::AuditPage;
 use crate::config::ServiceName;
-use crate::storage::Entry;
 
 pub(super) static ROWS: &[Operation] = &[Operation::get("/api/v1/audit", "audit", |asked| Box::pin(audit(asked)))
     .says(
@@ -22,14 +20,6 @@ pub(super) static ROWS: &[Operation] = &[Operation::get("/api/v1/audit", "audit"
     .query(&[LIMIT, CURSOR, Parameter::text("service", "Only changes of this service, which may be gone.")])
     .answers(&[Answer::ok("The entries.", &[Content::json::<AuditPage>()])])];
 
-/// A page of the audit log.
-#[derive(Serialize, JsonSchema)]
-struct AuditPage {
-    entries: Vec<Entry>,
-    /// The `cursor` of the page after this; null on the last one.
-    next: Option<String>,
-}
-
 async fn audit(asked: Asked) -> Result<Reply, Problem> {
     let service = asked.query.parsed::<ServiceName>("service", ServiceName::ACCEPTED)?;
     let before = asked.query.parsed::<u64>("cursor", "the `next` of the page before")?;
@@ -40,5 +30,6 @@ async fn audit(asked: Asked) -> Result<Reply, Problem> {
     let is_more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| is_more).map(|last| last.number.to_string());
+    let entries = entries.into_iter().map(view::audit_entry).collect();
     json_reply(StatusCode::OK, &AuditPage { entries, next })
 }

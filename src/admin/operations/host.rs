@@ -7,7 +7,8 @@ use http::{HeaderValue, StatusCode};
 
 use crate::admin::api::text_reply;
 use crate::admin::operation::{Answer, Asked, Content, Operation};
-use crate::admin::problem::{INTERNAL, Problem};
+use crate::admin::problem::Problem;
+use crate::admin::problem::kinds::INTERNAL;
 use crate::admin::{Reply, metrics, openapi};
 
 pub(in crate::admin) const TEXT: &str = "text/plain; charset=utf-8";

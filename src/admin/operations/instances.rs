@@ -2,14 +2,15 @@
 
 use http::StatusCode;
 
-use crate::admin::Reply;
 use crate::admin::api::json_reply;
 use crate::admin::operation::{Answer, Asked, Content, Operation};
-use crate::admin::problem::{
+use crate::admin::problem::Problem;
+use crate::admin::problem::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISSING, INSTANCE_NOT_FOUND, INVALID_SERVICE_FILE, NO_ROOM, NOT_RUNNING,
-    PROCESSOR_REFUSED, Problem, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    PROCESSOR_REFUSED, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
-use crate::admin::view::{Changed, InstanceList};
+use crate::admin::{Reply, view};
+use crate::api::{Changed, InstanceList};
 use crate::quoted::Quoted;
 
 const WITHOUT_A_GAP: &str = "Requests go to the old one until the new one is ready, and the old one ends with what it has \
@@ -49,12 +50,12 @@ pub(super) static ROWS: &[Operation] = &[
 ];
 
 fn list(asked: &Asked) -> Result<Reply, Problem> {
-    json_reply(StatusCode::OK, &InstanceList::of(&*asked.service()?, &asked.admin.data_url))
+    json_reply(StatusCode::OK, &view::instances(&*asked.service()?, &asked.admin.data_url))
 }
 
 async fn restart(asked: Asked) -> Result<Reply, Problem> {
     let restarted = asked.admin.registry.restart(asked.name()?.as_str(), asked.order()).await?;
-    Changed::reply(&restarted)
+    view::changed(&restarted)
 }
 
 async fn restart_instance(asked: Asked) -> Result<Reply, Problem> {
@@ -63,5 +64,5 @@ async fn restart_instance(asked: Asked) -> Result<Reply, Problem> {
         Problem::bad_request(format!("instances have numbers, from 0 on, and {} is none", Quoted(index)))
     })?;
     let restarted = asked.admin.registry.restart_instance(asked.name()?.as_str(), asked.order(), index).await?;
-    Changed::reply(&restarted)
+    view::changed(&restarted)
 }

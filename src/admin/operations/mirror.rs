@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::admin::api::{json_body, json_reply, parse};
 use crate::admin::operation::{Answer, Asked, Content, Operation};
-use crate::admin::problem::{MIRROR_REFUSED, Problem, SERVICE_NOT_FOUND};
+use crate::admin::problem::Problem;
+use crate::admin::problem::kinds::{MIRROR_REFUSED, SERVICE_NOT_FOUND};
 use crate::admin::{Reply, conditions};
+use crate::api::{MirrorBody, MirrorOf};
 use crate::registry::Service;
-use crate::storage::MirrorRecord;
 
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/services/{name}/mirror", "getMirror", |asked| {
@@ -39,27 +38,9 @@ pub(super) static ROWS: &[Operation] = &[
         .refuses(&[&SERVICE_NOT_FOUND]),
 ];
 
-/// Where copies of a service's requests go.
-#[derive(Serialize, JsonSchema)]
-struct MirrorOf {
-    name: String,
-    /// Null where none are made.
-    mirror: Option<MirrorRecord>,
-}
-
-/// Where copies are to go.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct MirrorBody {
-    target: String,
-    /// Of a hundred requests.
-    #[schemars(range(max = 100))]
-    ratio: u64,
-}
-
 fn told(service: &Service) -> Result<Reply, Problem> {
     let record = Arc::clone(&service.state().record);
-    let mirror = record.mirror.clone();
+    let mirror = record.mirror.clone().map(Into::into);
     let reply = json_reply(StatusCode::OK, &MirrorOf { name: service.name().to_owned(), mirror })?;
     Ok(conditions::tagged(reply, record.revision))
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::admin::api::{empty_reply, json_body, json_reply};
-use crate::admin::deploy::{CreateBody, Deploy, Event, ModifyBody};
+use crate::admin::deploy::Deploy;
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
-use crate::admin::problem::{
+use crate::admin::problem::Problem;
+use crate::admin::problem::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, MIRROR_REFUSED,
-    NAME_TAKEN, NO_ROOM, NOT_RUNNING, PROCESSOR_REFUSED, Problem, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    NAME_TAKEN, NO_ROOM, NOT_RUNNING, PROCESSOR_REFUSED, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
-use crate::admin::view::{Changed, Deployed, Description, ServiceList};
-use crate::admin::{Reply, conditions};
+use crate::admin::{Reply, conditions, view};
+use crate::api::{Changed, CreateBody, Deployed, Description, Event, ModifyBody, ServiceList};
 use crate::config::ServiceName;
 use crate::registry::Service;
 
@@ -42,7 +43,7 @@ pub(super) static ROWS: &[Operation] = &[
         .takes(&[Content::json::<CreateBody>()])
         .answers(&[
             Answer::new(StatusCode::CREATED, "It is ready.", &[Content::json::<Deployed>()]),
-            Answer::ok("The steps of the deploy, as they begin.", &[Content::lines::<Event>()]),
+            Answer::ok("The steps of the deploy, as they begin.", &[Content::lines::<Event<'_, Deployed>>()]),
         ])
         .refuses(&[
             &INVALID_SERVICE_FILE,
@@ -73,7 +74,7 @@ pub(super) static ROWS: &[Operation] = &[
         .takes(&[Content::json::<ModifyBody>()])
         .answers(&[Answer::ok(
             "The new version has taken over, or none was needed.",
-            &[Content::json::<Deployed>(), Content::lines::<Event>()],
+            &[Content::json::<Deployed>(), Content::lines::<Event<'_, Deployed>>()],
         )])
         .refuses(&[
             &INVALID_SERVICE_FILE,
@@ -139,7 +140,7 @@ async fn create(asked: Asked) -> Result<Reply, Problem> {
 fn describe(asked: &Asked) -> Result<Reply, Problem> {
     let service = asked.service()?;
     let described = asked.admin.description(&service);
-    let revision = described.revision();
+    let revision = described.revision;
     if conditions::is_known(&asked.headers, revision)? {
         return Ok(conditions::tagged(empty_reply(StatusCode::NOT_MODIFIED), revision));
     }
@@ -156,13 +157,13 @@ async fn delete(asked: Asked) -> Result<Reply, Problem> {
     let name = asked.name()?;
     asked.admin.registry.delete(name.as_str(), asked.order()).await?;
     tracing::info!(service = name.as_str(), "service deleted");
-    json_reply(StatusCode::OK, &Changed { name: name.to_string(), state: "deleted" })
+    json_reply(StatusCode::OK, &Changed { name: name.to_string(), state: "deleted".to_owned() })
 }
 
 async fn stop(asked: Asked) -> Result<Reply, Problem> {
-    Changed::reply(&*asked.admin.registry.stop(asked.name()?.as_str(), asked.order()).await?)
+    view::changed(&*asked.admin.registry.stop(asked.name()?.as_str(), asked.order()).await?)
 }
 
 async fn start(asked: Asked) -> Result<Reply, Problem> {
-    Changed::reply(&*asked.admin.registry.start(asked.name()?.as_str(), asked.order()).await?)
+    view::changed(&*asked.admin.registry.start(asked.name()?.as_str(), asked.order()).await?)
 }

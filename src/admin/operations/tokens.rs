@@ -1,14 +1,13 @@
 //! The tokens that callers of a service show.
 
 use http::StatusCode;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use crate::admin::api::{json_body, json_reply, parse};
 use crate::admin::operation::{Answer, Asked, Content, Operation};
-use crate::admin::problem::{Problem, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, TWO_TOKENS};
-use crate::admin::view::Tokens;
+use crate::admin::problem::Problem;
+use crate::admin::problem::kinds::{SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, TWO_TOKENS};
 use crate::admin::{Admin, Reply, conditions};
+use crate::api::{TokenBody, Tokens};
 use crate::config::Token;
 use crate::registry::TokenChange;
 
@@ -25,17 +24,6 @@ pub(super) static ROWS: &[Operation] = &[Operation::post("/api/v1/services/{name
 .takes(&[Content::json::<TokenBody>()])
 .answers(&[Answer::ok("The tokens as they are now.", &[Content::json::<Tokens>()])])
 .refuses(&[&SERVICE_NOT_FOUND, &SERVICE_IS_PUBLIC, &TWO_TOKENS])];
-
-/// What is to become of a service's tokens.
-#[derive(Deserialize, JsonSchema)]
-#[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
-enum TokenBody {
-    /// This token becomes the current one, or a new one where none is given; the one before is accepted as well.
-    Rotate { token: Option<String> },
-    /// The one before is accepted no longer.
-    // Not a unit: one of those takes keys that nobody knows.
-    Retire {},
-}
 
 async fn change(asked: Asked) -> Result<Reply, Problem> {
     let (name, order) = (asked.name()?, asked.order().clone());

@@ -6,7 +6,8 @@ use crate::admin::Reply;
 use crate::admin::api::json_reply;
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::Problem;
-use crate::gateway::{Gateway, GatewayView};
+use crate::api::GatewayView;
+use crate::gateway::Gateway;
 
 pub(super) static ROWS: &[Operation] =
     &[Operation::get("/api/v1/upstreams", "listUpstreams", |asked| Box::pin(async move { list(&asked) }))

@@ -1,100 +1,16 @@
-//! The instances of a service, as the control API shows them.
+//! The instances of a service, as they are at this moment.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use super::PhaseName;
+use crate::api::{self, Degraded, Instance, InstanceList, InstanceState, PhaseName};
 use crate::registry::{Crash, InstanceStatus, LastFault, Service, Serving, State, Trouble, Version};
 
-/// The instances of a service.
-#[derive(Serialize, JsonSchema)]
-pub(in crate::admin) struct InstanceList {
-    name: String,
-    state: PhaseName,
-    instances: Vec<Instance>,
-}
-
-/// One instance of a service: a queue and its workers.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Instance {
-    /// Counted through the current version, then the canary.
-    index: usize,
-    version: u64,
-    state: InstanceState,
-    /// Where the host takes its requests, with those of all others.
-    address: String,
-    /// RFC 3339, UTC.
-    started_at: String,
-    workers: usize,
-    busy: usize,
-    queued: usize,
-    max_queue_size: usize,
-    /// Guests replaced after a fault, counted for the service as a whole.
-    restarts: u64,
-    #[serde(flatten)]
-    trouble: Option<Degraded>,
-    /// Workers whose guest crashed and was not replaced (`runtime.enable_crash_block`).
-    blocked: usize,
-    /// How these ended.
-    crashes: Vec<CrashRow>,
-    /// The fault that cost the instance the latest of its guests; null where there has been none since it was brought up.
-    last_fault: Option<FaultRow>,
-}
-
-/// A fault that cost an instance a guest, which may have been replaced since.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "LastFault")]
-struct FaultRow {
-    /// RFC 3339, UTC.
-    at: String,
-    /// As `bulkhead_instance_restarts_total` counts it; `initialize` where no guest could be made.
-    kind: &'static str,
-    error: String,
-    /// The request that it was answering, or one of them where it answered a batch.
-    request_id: String,
-}
-
-/// How a guest ended that was not replaced.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Crash")]
-struct CrashRow {
-    /// RFC 3339, UTC.
-    at: String,
-    /// The request that it was answering.
-    request_id: String,
-    error: String,
-    /// Innermost frame first, one a line; empty where the engine kept none.
-    stack: String,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum InstanceState {
-    Running,
-    /// Some of its guests cannot be made again, or are not to be.
-    Degraded,
-}
-
-/// What keeps an instance from being whole.
-#[derive(Serialize, JsonSchema)]
-struct Degraded {
-    /// Workers without a guest.
-    stalled: usize,
-    error: String,
-    /// Until the next attempt to make one.
-    next_attempt_ms: u64,
-}
-
-impl InstanceList {
-    /// `data_url` is where the host takes requests.
-    pub(in crate::admin) fn of(service: &Service, data_url: &str) -> Self {
-        let state = service.state();
-        let instances = rows(seen(&state), service.metrics().restarts(), data_url);
-        Self { name: service.name().to_owned(), state: (&state.phase).into(), instances }
-    }
+/// `data_url` is where the host takes requests.
+pub(in crate::admin) fn of(service: &Service, data_url: &str) -> InstanceList {
+    let state = service.state();
+    let instances = rows(seen(&state), service.metrics().restarts(), data_url);
+    InstanceList { name: service.name().to_owned(), state: PhaseName::from(&state.phase).into(), instances }
 }
 
 /// An instance as it is at this moment.
@@ -120,8 +36,8 @@ pub(super) fn rows(seen: Vec<InstanceSeen>, restarts: u64, data_url: &str) -> Ve
         let is_whole = trouble.is_none() && crashes.is_empty();
         Instance {
             index,
-            version,
-            state: if is_whole { InstanceState::Running } else { InstanceState::Degraded },
+            version: Some(version),
+            state: if is_whole { InstanceState::Running.into() } else { InstanceState::Degraded.into() },
             address: address.to_owned(),
             started_at: humantime::format_rfc3339_seconds(started).to_string(),
             workers: occupancy.workers,
@@ -135,8 +51,8 @@ pub(super) fn rows(seen: Vec<InstanceSeen>, restarts: u64, data_url: &str) -> Ve
                 error: trouble.error,
             }),
             blocked: crashes.len(),
-            crashes: crashes.into_iter().map(CrashRow::from).collect(),
-            last_fault: last_fault.map(FaultRow::from),
+            crashes: crashes.into_iter().map(Into::into).collect(),
+            last_fault: last_fault.map(Into::into),
         }
     };
     seen.into_iter().enumerate().map(row).collect()
@@ -164,16 +80,16 @@ fn seconds_until(trouble: &Trouble) -> f64 {
     trouble.next_attempt.saturating_duration_since(Instant::now()).as_secs_f64()
 }
 
-impl From<Crash> for CrashRow {
+impl From<Crash> for api::Crash {
     fn from(crash: Crash) -> Self {
         let at = humantime::format_rfc3339_seconds(crash.at).to_string();
         Self { at, request_id: crash.request_id.to_string(), error: crash.error, stack: crash.stack }
     }
 }
 
-impl From<LastFault> for FaultRow {
+impl From<LastFault> for api::LastFault {
     fn from(fault: LastFault) -> Self {
         let at = humantime::format_rfc3339_seconds(fault.at).to_string();
-        Self { at, kind: fault.kind, error: fault.error, request_id: fault.request_id.to_string() }
+        Self { at, kind: fault.kind.to_owned(), error: fault.error, request_id: fault.request_id.to_string() }
     }
 }

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use super::drain::Drain;
 use super::io_threads::IoThreads;
 use super::linger::{self, Lingering};
+use crate::api::Problem;
 
 /// The reason for refusing a connection.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +25,9 @@ impl Why {
             Self::TooMany => ("this address has too many connections", "too_many_connections"),
             Self::Draining => ("the host is ending, and all its connections are taken", "draining"),
         };
-        let body = format!(
-            r#"{{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"{detail}","code":"{code}","error":{{"message":"{detail}","type":"server_error","code":"{code}"}}}}"#
-        );
+        let problem = Problem::new(503, "Service Unavailable", code, detail);
+        // Text and numbers always become JSON.
+        let body = serde_json::to_string(&problem).unwrap_or_default();
         let length = body.len();
         format!(
             "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\

@@ -7,45 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde::{Serialize, Serializer};
 
 use super::About;
+use crate::api::{Problem, SpentMs};
 use crate::outcome::Times;
-use crate::problem::ErrorMember;
 use crate::refusal::{Refusal, title};
-
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    code: &'static str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spent_ms: Option<SpentMs>,
-    /// The guest's frames, innermost first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stack: Option<Vec<&'a str>>,
-    error: ErrorMember<'a>,
-}
-
-#[derive(Serialize)]
-struct SpentMs {
-    #[serde(serialize_with = "ms")]
-    receive: Duration,
-    #[serde(serialize_with = "ms")]
-    queue: Duration,
-    #[serde(serialize_with = "ms")]
-    run: Duration,
-}
-
-/// To the microsecond.
-fn ms<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
-}
 
 pub(in crate::front) fn body(refusal: &Refusal, about: &About) -> Bytes {
     let row = refusal.row();
@@ -59,17 +25,17 @@ pub(in crate::front) fn body(refusal: &Refusal, about: &About) -> Bytes {
     };
     let detail = refusal.detail();
     let problem = Problem {
-        r#type: "about:blank",
-        title: title(status),
-        status: row.status,
-        detail: &detail,
-        code: row.code,
-        request_id: about.request_id.as_str(),
-        hint: refusal.hint(),
-        spent_ms: is_of_time.then_some(SpentMs { receive, queue, run }),
-        stack: (!stack.is_empty()).then(|| stack.lines().collect()),
-        error: ErrorMember::new(row.status, row.code, &detail),
+        request_id: Some(about.request_id.as_str().into()),
+        hint: refusal.hint().map(Into::into),
+        spent_ms: is_of_time.then(|| SpentMs { receive: ms(receive), queue: ms(queue), run: ms(run) }),
+        stack: (!stack.is_empty()).then(|| stack.lines().map(Into::into).collect()),
+        ..Problem::new(row.status, title(status), row.code, &detail)
     };
     // Text and numbers always become JSON.
     serde_json::to_vec(&problem).unwrap_or_default().into()
+}
+
+/// To the microsecond.
+fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }

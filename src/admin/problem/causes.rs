@@ -1,0 +1,163 @@
+//! What an operator is told of each thing that can go wrong elsewhere in the host.
+
+use super::Problem;
+use super::kinds::{
+    ARTIFACT_DAMAGED, ARTIFACT_MISMATCH, ARTIFACT_MISSING, BAD_REQUEST, BODY_TOO_LARGE, CANARY_TOKEN, CANARY_UNDER_WAY,
+    CHANGE_CONFLICT, INSTANCE_NOT_FOUND, Kind, MIRROR_REFUSED, NAME_TAKEN, NO_CANARY, NO_ROOM, NO_SHARE, NOT_RUNNING,
+    OF_A_HEAD, OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, RATE_LIMITED, SERVICE_EXISTS,
+    SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
+};
+use crate::admin::operations::MAX_ARTIFACT;
+use crate::auth::Denied;
+use crate::front::{HeadFault, of_a_head};
+use crate::incoming::Broken;
+use crate::registry::ChangeError;
+use crate::storage::StorageError;
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let failures = match denied {
+            Denied::Unauthorized(_) => return Self::unauthorized(),
+            Denied::TooManyFailures(failures) => failures,
+        };
+        let mut problem = Self::new(&RATE_LIMITED, "too many wrong admin tokens came from this address");
+        problem.more.retry_after = Some(failures.retry_after);
+        problem
+    }
+}
+
+impl From<HeadFault> for Problem {
+    fn from(fault: HeadFault) -> Self {
+        let (status, code, detail) = of_a_head(fault);
+        if code == BODY_TOO_LARGE.code {
+            // The front's sentence speaks of a service's limit, so it is replaced.
+            return Self::body_too_large(usize::try_from(MAX_ARTIFACT).unwrap_or(usize::MAX));
+        }
+        let is_it = |kind: &&&Kind| (kind.status, kind.code) == (status, code);
+        Self::new(OF_A_HEAD.iter().find(is_it).copied().unwrap_or(&BAD_REQUEST), detail)
+    }
+}
+
+impl From<Broken> for Problem {
+    fn from(broken: Broken) -> Self {
+        Self::bad_request(broken.to_string())
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Overtaken { revision, last } => {
+                let reason = ChangeError::Overtaken { revision, last: last.clone() }.reason();
+                let mut problem = Self::new(&PRECONDITION_FAILED, reason)
+                    .with_hint("look at the service as it is now, and decide anew");
+                problem.more.overtaken = Some((revision, last.map(|entry| *entry)));
+                problem
+            }
+            ChangeError::Exists { .. } => Self::new(&SERVICE_EXISTS, error.reason())
+                .with_hint("change it with `bulkhead modify`, or delete it first"),
+            ChangeError::NotFound => {
+                Self::new(&SERVICE_NOT_FOUND, error.reason()).with_hint("`bulkhead list` shows the services there are")
+            }
+            ChangeError::Invalid(mistakes) => Self::invalid(mistakes),
+            ChangeError::Public => Self::new(&SERVICE_IS_PUBLIC, error.reason())
+                .with_hint("`bulkhead modify NAME -D token=…` gives it one"),
+            ChangeError::TwoTokens => Self::new(&TWO_TOKENS, error.reason())
+                .with_hint("move its callers over, then retire it: `bulkhead token NAME --retire`"),
+            ChangeError::NotRunning(_) => {
+                Self::new(&NOT_RUNNING, error.reason()).with_hint("bring it up with `bulkhead start`")
+            }
+            ChangeError::NoInstance { .. } => Self::new(&INSTANCE_NOT_FOUND, error.reason()),
+            ChangeError::NoSuchVersion { .. } => Self::new(&VERSION_NOT_FOUND, error.reason())
+                .with_hint("`bulkhead version NAME` lists the versions that are kept"),
+            ChangeError::VersionIncomplete { .. } => Self::new(&VERSION_INCOMPLETE, error.reason())
+                .with_hint("deploy it anew with `bulkhead modify`, which uploads its files"),
+            ChangeError::CanaryUnderWay(_) => Self::new(&CANARY_UNDER_WAY, error.reason())
+                .with_hint("end it first: `bulkhead release NAME --weight 100` makes it current, `--abort` drops it"),
+            ChangeError::NoCanary => {
+                Self::new(&NO_CANARY, error.reason()).with_hint("`bulkhead modify NAME … --canary WEIGHT` deploys one")
+            }
+            ChangeError::NoShare => Self::new(&NO_SHARE, error.reason())
+                .with_hint("`bulkhead modify NAME … --canary WEIGHT` deploys a canary; `metadata.group` names a group"),
+            ChangeError::GroupOfThatName { .. } | ChangeError::GroupNamedLikeService { .. } => {
+                Self::new(&NAME_TAKEN, error.reason()).with_hint("give one of the two another name")
+            }
+            ChangeError::MirrorsItself | ChangeError::NoMirrorTarget { .. } => {
+                Self::new(&MIRROR_REFUSED, error.reason()).with_hint("`bulkhead list` shows the services there are")
+            }
+            ChangeError::CanaryToken => {
+                Self::new(&CANARY_TOKEN, error.reason()).with_hint("change the token without --canary, before or after")
+            }
+            ChangeError::BadWeight { .. } => Self::new(&BAD_REQUEST, error.reason()),
+            ChangeError::Refused { reason, stack } => {
+                let problem = Self::new(&PROCESSOR_REFUSED, reason);
+                if stack.is_empty() { problem } else { problem.with_hint(format!("it failed in:\n{stack}")) }
+            }
+            ChangeError::NoRoom(reason) => Self::new(&NO_ROOM, reason).with_hint(
+                "lower metadata.instance or metadata.rpc.worker_threads, or stop another service".to_owned(),
+            ),
+            ChangeError::Storage(error) => error.into(),
+            ChangeError::Internal(cause) => Self::internal(&cause),
+        }
+    }
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        let told = error.to_string();
+        if error.is_full() {
+            return Self::new(&STORAGE_FULL, "the disk of the data directory is full")
+                .with_hint("free some space and try again; what is deployed goes on serving");
+        }
+        match error {
+            StorageError::Missing { sha256 } => {
+                Self::new(&ARTIFACT_MISSING, told).with_hint(format!("PUT /api/v1/artifacts/{sha256}"))
+            }
+            StorageError::Damaged { sha256, .. } => Self::new(&ARTIFACT_DAMAGED, told).with_hint(format!(
+                "`bulkhead modify NAME -s FILE` sends it anew, and so does PUT /api/v1/artifacts/{sha256}"
+            )),
+            StorageError::BadModel { .. } => Self::new(&BAD_REQUEST, told),
+            StorageError::WrongDigest { .. } => Self::new(&ARTIFACT_MISMATCH, told),
+            StorageError::TooLarge { .. } => Self::new(&BODY_TOO_LARGE, told),
+            StorageError::Conflict { .. } => Self::new(&CHANGE_CONFLICT, told)
+                .with_hint("look at the service as it is now, and make the change again"),
+            StorageError::Io { source, .. } => Self::internal(&format!("{told}: {source}")),
+            StorageError::Unknown { ref source, .. } => {
+                tracing::error!(error = source.with_source(), "{told}");
+                Self::new(&OUTCOME_UNKNOWN, told).with_hint(
+                    "what was deployed before goes on serving until then; make the change again once the disk is well",
+                )
+            }
+            StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),
+            StorageError::DatabaseDamaged { .. }
+            | StorageError::DatabaseLost { .. }
+            | StorageError::DatabaseChanged { .. }
+            | StorageError::DatabaseThere { .. }
+            | StorageError::BadRange { .. } => Self::internal(&told),
+            StorageError::Record { source, .. } => Self::internal(&format!("{told}: {source}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_faulty_head_is_told_what_a_caller_of_the_data_listener_is_told() {
+        for (fault, status) in [
+            (HeadFault::Malformed("there are two Host headers"), 400),
+            (HeadFault::Slow, 408),
+            (HeadFault::TargetTooLong, 414),
+            (HeadFault::ExpectationUnknown, 417),
+            (HeadFault::HeadTooLarge, 431),
+            (HeadFault::NotImplemented("x"), 501),
+            (HeadFault::VersionNotSupported, 505),
+        ] {
+            let problem = Problem::from(fault);
+            let (known, code, detail) = of_a_head(fault);
+            assert_eq!((problem.kind.status, problem.kind.code, problem.detail), (known, code, detail), "{fault:?}");
+            assert_eq!(known, status, "{fault:?}");
+        }
+    }
+}
