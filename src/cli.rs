@@ -37,6 +37,7 @@ mod services;
 pub mod test;
 mod time;
 mod token;
+mod told;
 pub mod upload;
 mod usage;
 mod versions;

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! fuzz      → front, sandbox, config
-//! cli       → serve, admin, front, registry, admission, sandbox, storage, call, config
+//! cli       → serve, admin, front, registry, admission, sandbox, storage, api, call, config
 //! serve     → admin, front, registry, gateway, admission, sandbox, auth, storage, telemetry, config, shutdown
 //! admin     → front, registry, gateway, auth, storage, telemetry, api, config, incoming, quoted
 //! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, api, call, coding,

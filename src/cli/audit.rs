@@ -1,12 +1,12 @@
 //! `audit`: who changed what, and when.
 
 use clap::Args;
-use serde::Deserialize;
 
-use super::client::AdminArgs;
+use super::client::{AdminArgs, path, read};
 use super::failure::{Exit, Failure};
 use super::screen::Screen;
-use super::services::{NOTHING, path, read};
+use super::told::NOTHING;
+use crate::api::{AuditEntry, AuditPage};
 use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
@@ -29,29 +29,6 @@ pub(super) struct AuditArgs {
     admin: AdminArgs,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    entries: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    at: String,
-    /// None where the client did not say who it was.
-    actor: Option<String>,
-    token: String,
-    peer: String,
-    action: String,
-    service: String,
-    version_before: Option<u64>,
-    version_after: Option<u64>,
-    #[serde(default)]
-    changed: Vec<String>,
-    outcome: String,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
 pub(super) fn audit(args: &AuditArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let of = args.name.as_ref().map(|name| format!("&service={name}")).unwrap_or_default();
     let client = args.admin.client()?;
@@ -64,34 +41,32 @@ pub(super) fn audit(args: &AuditArgs, screen: &mut Screen) -> Result<Exit, Failu
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let Page { entries } = read(answer)?;
+    let AuditPage { entries, .. } = read(answer)?;
     if entries.is_empty() {
         screen.note("nothing has been changed yet");
         return Ok(Exit::Ok);
     }
     let header = ["TIME", "WHO", "ACTION", "SERVICE", "VERSION", "OUTCOME", "CHANGED", "REASON"];
-    screen.table(header, entries.into_iter().map(Entry::cells))?;
+    screen.table(header, entries.into_iter().map(cells))?;
     Ok(Exit::Ok)
 }
 
-impl Entry {
-    fn cells(self) -> [String; 8] {
-        let version = match (self.version_before, self.version_after) {
-            (Some(before), Some(after)) if before != after => format!("{before} → {after}"),
-            (None, None) => NOTHING.to_owned(),
-            (before, after) => after.or(before).map(|version| version.to_string()).unwrap_or_default(),
-        };
-        let who = format!("{} ({}, {})", self.actor.as_deref().unwrap_or("unnamed"), self.token, self.peer);
-        let changed = if self.changed.is_empty() { NOTHING.to_owned() } else { self.changed.join(" ") };
-        [
-            self.at,
-            who,
-            self.action,
-            self.service,
-            version,
-            self.outcome,
-            changed,
-            self.reason.unwrap_or_else(|| NOTHING.to_owned()),
-        ]
-    }
+fn cells(entry: AuditEntry) -> [String; 8] {
+    let version = match (entry.version_before, entry.version_after) {
+        (Some(before), Some(after)) if before != after => format!("{before} → {after}"),
+        (None, None) => NOTHING.to_owned(),
+        (before, after) => after.or(before).map(|version| version.to_string()).unwrap_or_default(),
+    };
+    let who = format!("{} ({}, {})", entry.actor.as_deref().unwrap_or("unnamed"), entry.token, entry.peer);
+    let changed = if entry.changed.is_empty() { NOTHING.to_owned() } else { entry.changed.join(" ") };
+    [
+        entry.at,
+        who,
+        entry.action,
+        entry.service,
+        version,
+        entry.outcome,
+        changed,
+        entry.reason.unwrap_or_else(|| NOTHING.to_owned()),
+    ]
 }

@@ -268,7 +268,7 @@ fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> 
         }
         drop(ended);
         runtime.block_on(async {
-            let progress = screen.spinner("bench", "");
+            let progress = screen.spinner("bench");
             let mut ticks = tokio::time::interval(TICK);
             let mut tally = Tally::new(run.measured_from());
             let mut failure: Option<io::Error> = None;

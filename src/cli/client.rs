@@ -1,7 +1,7 @@
 //! The admin API, seen from the command line.
 //!
-//! It knows addresses, tokens and refusals, and nothing about services: commands say which path they want. The admin
-//! token goes only to the server that was named: redirects are not followed, and a token that merely lies in the
+//! It knows addresses, tokens and refusals, and little about services: commands say which path they want, and what they
+//! make of the answer. The admin token goes only to the server that was named: redirects are not followed, and a token that merely lies in the
 //! default data directory is not offered to another machine.
 
 use std::fs;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::Value;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, HeaderName, IF_MATCH};
 use ureq::http::request::Builder;
@@ -17,19 +18,20 @@ use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::{Agent, Body, SendBody};
 
 use super::failure::Failure;
-use super::problem::Problem;
+use super::problem;
+use crate::api::Event;
 
 mod address;
 mod connector;
-mod event;
 mod local;
+mod services;
 mod settings;
 
 pub(super) use address::base;
 pub(crate) use address::{is_loopback, unreachable};
 pub(crate) use connector::agent;
 use connector::{Taking, watched_agent};
-pub(crate) use event::Event;
+pub(crate) use services::{path, read};
 pub(super) use settings::{Settings, default_path};
 
 /// Where the server is if nobody says.
@@ -140,7 +142,7 @@ fn or_data_listener(server: &str, failure: Failure) -> Failure {
     let asked = agent(config).get(format!("{server}/api/v1/services")).call();
     let body = asked.ok().filter(|answer| answer.status() == StatusCode::NOT_FOUND);
     let body = body.and_then(|answer| answer.into_body().with_config().limit(MAX_EVENT).read_to_vec().ok());
-    match body.map(|body| Problem::from_answer(404, &body)) {
+    match body.map(|body| problem::of_answer(404, &body)) {
         Some(problem) if problem.detail.contains("data listener") => Failure::Refused(Box::new(problem)),
         _ => failure,
     }
@@ -151,6 +153,10 @@ fn no_token(what: &str) -> Failure {
         "{what}\nhint: set BULKHEAD_ADMIN_TOKEN, pass --admin-token TOKEN, \
          write them down with `bulkhead config`, or name the server's data directory with --data DIR"
     ))
+}
+
+fn text(body: &impl Serialize) -> Result<String, Failure> {
+    Ok(serde_json::to_string(body).map_err(anyhow::Error::from)?)
 }
 
 /// A name as it can stand in a header; the server cuts it to what it keeps.
@@ -200,8 +206,8 @@ impl Client {
         self.json(Method::POST, path)
     }
 
-    pub(crate) fn post_json(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let body = body.to_string();
+    pub(crate) fn post_json(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
+        let body = text(body)?;
         let request = self
             .request(Method::POST, path)
             .header(CONTENT_TYPE, "application/json")
@@ -244,10 +250,10 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: &Value,
-        mut told: impl FnMut(&Event),
+        body: &impl Serialize,
+        mut told: impl FnMut(&Event<'_, Value>),
     ) -> Result<Value, Failure> {
-        let body = body.to_string();
+        let body = text(body)?;
         let request = self
             .request(method, path)
             .header(CONTENT_TYPE, "application/json")
@@ -263,14 +269,14 @@ impl Client {
             match event {
                 Event::Progress { .. } | Event::Notice { .. } => told(&event),
                 Event::Done { result } => return Ok(result),
-                Event::Failed { problem } => return Err(Failure::Refused(Box::new(problem))),
+                Event::Failed { problem } => return Err(Failure::Refused(problem)),
                 Event::Other => {}
             }
         }
         Err(self.broken_off("the connection ended before the deploy did"))
     }
 
-    fn next_event(&self, lines: &mut impl BufRead) -> Result<Option<Event>, Failure> {
+    fn next_event(&self, lines: &mut impl BufRead) -> Result<Option<Event<'static, Value>>, Failure> {
         loop {
             let mut line = Vec::new();
             let count = lines.take(MAX_EVENT).read_until(b'\n', &mut line);
@@ -334,9 +340,9 @@ impl Client {
         }
         let status = response.status().as_u16();
         let body = self.read(response)?;
-        let mut problem = Problem::from_answer(status, &body);
+        let mut problem = problem::of_answer(status, &body);
         if status == 401 && problem.hint.is_none() {
-            problem.hint = Some(format!("the admin token is not the one of {}", self.server));
+            problem.hint = Some(format!("the admin token is not the one of {}", self.server).into());
         }
         Err(Failure::Refused(Box::new(problem)))
     }

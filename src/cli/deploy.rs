@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use ureq::http::Method;
 
-use super::client::{AdminArgs, Client, Event};
+use super::client::{AdminArgs, Client, path, read};
 use super::failure::{Exit, Failure};
 use super::interrupt::UnderWay;
 use super::screen::{Screen, duration};
 use super::service_file::{LocalFile, OverrideArgs, anchor, read_patch, remark};
-use super::services::read;
+use super::told;
 use super::upload::{self, Change, Upload};
-use super::versions::Canary;
+use crate::api::{Deployed, Event};
 use crate::config::{self, ServiceFile, ServiceName};
 
 #[derive(Args, Debug)]
@@ -81,19 +81,6 @@ struct ChangeArgs {
     overrides: Vec<String>,
 }
 
-/// What the server says of a deploy that went well.
-#[derive(Debug, Deserialize, Serialize)]
-struct Deployed {
-    name: String,
-    url: String,
-    /// None where the service is open to everybody.
-    token: Option<String>,
-    version: u64,
-    /// True if nothing had to be changed.
-    #[serde(default, skip_serializing)]
-    unchanged: bool,
-}
-
 pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let local = LocalFile::read(&args.file, &args.overrides)?;
     local.remark(screen);
@@ -105,9 +92,10 @@ pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Fai
     let answer = deploy(&client, name, Method::POST, "/api/v1/services", &upload.body(spec), screen)?;
     let deployed: Deployed = read(answer)?;
     if screen.is_json() {
-        screen.json(&deployed)?;
+        let Deployed { name, url, token, version, .. } = deployed;
+        screen.json(&json!({ "name": name, "url": url, "token": token, "version": version }))?;
     } else {
-        screen.line(deployed.announcement())?;
+        screen.line(announcement(&deployed))?;
     }
     Ok(Exit::Ok)
 }
@@ -115,25 +103,22 @@ pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Fai
 pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let (patch, base) = args.change.read()?;
     let client = args.admin.client()?;
-    let path = format!("/api/v1/services/{}", args.name);
+    let path = path(&args.name);
     let Seen { tag, version: before } = check(&client, &path, &patch, screen)?;
     // Whoever else changes the service meanwhile is not overwritten: the server refuses then.
     let client = client.only_if(args.if_match.clone().or(tag));
     let change = Change::gather(&patch, &base, screen).map_err(Failure::of_gathering)?;
     upload::send(&client, &change.artifacts(), screen)?;
     let mut body = change.body(patch);
-    if let Some(weight) = args.canary {
-        body["canary"] = weight.into();
-    }
+    body.canary = args.canary;
     let answer = deploy(&client, args.name.as_str(), Method::PUT, &path, &body, screen)?;
-    let canary: Option<Canary> = read(answer.get("canary").cloned().unwrap_or_default())?;
     let deployed: Deployed = read(answer)?;
     // The token is not what was asked for here; `desc` shows it.
     if screen.is_json() {
-        let Deployed { name, url, version, unchanged, .. } = deployed;
-        let mut printed = serde_json::json!({ "name": name, "url": url, "version": version, "unchanged": unchanged });
+        let Deployed { name, url, version, canary, unchanged, .. } = deployed;
+        let mut printed = json!({ "name": name, "url": url, "version": version, "unchanged": unchanged });
         if let Some(canary) = canary {
-            printed["canary"] = serde_json::json!(canary);
+            printed["canary"] = json!(canary);
         }
         screen.json(&printed)?;
     } else if deployed.unchanged {
@@ -141,12 +126,12 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
             "service `{}` stays version {}: nothing was different",
             deployed.name, deployed.version
         ))?;
-    } else if let Some(canary) = canary {
+    } else if let Some(canary) = deployed.canary {
         screen.line(format_args!(
             "service `{}` stays version {}; {}",
             deployed.name,
             deployed.version,
-            canary.told()
+            told::canary(canary)
         ))?;
     } else if before == Some(deployed.version) {
         screen.line(format_args!("service `{}` is changed and stays version {}", deployed.name, deployed.version))?;
@@ -223,7 +208,7 @@ pub(super) fn deploy(
     service: &str,
     method: Method,
     path: &str,
-    body: &Value,
+    body: &impl Serialize,
     screen: &mut Screen,
 ) -> Result<Value, Failure> {
     let _under_way = UnderWay::say("the deploy", service, screen);
@@ -240,9 +225,9 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    fn hear(&mut self, event: &Event) {
+    fn hear(&mut self, event: &Event<'_, Value>) {
         match event {
-            Event::Progress { step, detail } => self.begin(step, detail),
+            Event::Progress { step } => self.begin(step),
             Event::Notice { text } => {
                 self.end();
                 self.screen.note(text);
@@ -251,7 +236,7 @@ impl Steps<'_> {
         }
     }
 
-    fn begin(&mut self, name: &str, detail: &str) {
+    fn begin(&mut self, name: &str) {
         self.end();
         let label = match name {
             "check" => "check",
@@ -262,7 +247,7 @@ impl Steps<'_> {
             "swap" => "switch over",
             _ => "prepare",
         };
-        self.current = Some((self.screen.spinner(label, detail), label, Instant::now()));
+        self.current = Some((self.screen.spinner(label), label, Instant::now()));
     }
 
     fn end(&mut self) {
@@ -275,19 +260,17 @@ impl Steps<'_> {
     }
 }
 
-impl Deployed {
-    fn announcement(&self) -> String {
-        let Self { name, url, token, version, .. } = self;
-        let (shown, header) = match token {
-            Some(token) => (token.as_str(), format!(" -H {}", shell_quoted(&format!("Authorization: {token}")))),
-            None => ("none: anybody may call it", String::new()),
-        };
-        format!(
-            "service `{name}` is ready as version {version}\n  url    {url}\n  token  {shown}\n\n\
-             try it:\n  curl{header} --data hello {}",
-            shell_quoted(url)
-        )
-    }
+fn announcement(deployed: &Deployed) -> String {
+    let Deployed { name, url, token, version, .. } = deployed;
+    let (shown, header) = match token {
+        Some(token) => (token.as_str(), format!(" -H {}", shell_quoted(&format!("Authorization: {token}")))),
+        None => ("none: anybody may call it", String::new()),
+    };
+    format!(
+        "service `{name}` is ready as version {version}\n  url    {url}\n  token  {shown}\n\n\
+         try it:\n  curl{header} --data hello {}",
+        shell_quoted(url)
+    )
 }
 
 /// A word that a shell takes as it is.
@@ -311,17 +294,12 @@ mod tests {
 
     #[test]
     fn an_open_service_has_no_token_to_show() {
-        let mut deployed = Deployed {
-            name: "echo".into(),
-            url: "http://h/api/predict/echo".into(),
-            token: Some("t0k".into()),
-            version: 1,
-            unchanged: false,
-        };
+        let answer = json!({ "name": "echo", "url": "http://h/api/predict/echo", "token": "t0k", "version": 1 });
+        let mut deployed: Deployed = read(answer).unwrap();
         assert!(
-            deployed.announcement().contains("curl -H 'Authorization: t0k' --data hello http://h/api/predict/echo")
+            announcement(&deployed).contains("curl -H 'Authorization: t0k' --data hello http://h/api/predict/echo")
         );
         deployed.token = None;
-        assert!(deployed.announcement().ends_with("curl --data hello http://h/api/predict/echo"));
+        assert!(announcement(&deployed).ends_with("curl --data hello http://h/api/predict/echo"));
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use crate::config::Mistakes;
 
 /// Scripts rely on these numbers; `bulkhead --help` lists them.
@@ -104,8 +104,8 @@ impl Failure {
         let mut error = json!({ "exit": self.exit() as u8, "message": self.to_string() });
         match self {
             Self::Refused(problem) => {
-                error["message"] = json!(problem.sentence());
-                error["problem"] = json!(problem);
+                error["message"] = json!(problem::sentence(problem));
+                error["problem"] = problem::to_json(problem);
             }
             Self::Mistakes { mistakes, .. } => error["errors"] = json!(mistakes),
             _ => {}
@@ -123,7 +123,7 @@ impl Display for Failure {
                 write!(f, "{count} mistake{} in {origin}", if count == 1 { "" } else { "s" })?;
                 mistakes.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
             }
-            Self::Refused(problem) => problem.fmt(f),
+            Self::Refused(problem) => problem::Told(problem).fmt(f),
             Self::Unreachable { what, hint } => {
                 f.write_str(what)?;
                 match hint {

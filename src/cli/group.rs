@@ -2,7 +2,6 @@
 
 use super::client::Client;
 use super::failure::{Exit, Failure};
-use super::services;
 use crate::config::ServiceName;
 
 /// Says that `name` is a group, where that is why there is no such service; otherwise leaves the failure as it is.
@@ -11,7 +10,7 @@ pub(super) fn or_group(client: &Client, name: &ServiceName, failure: Failure) ->
         return failure;
     }
     // The first failure is the better one if this one cannot be cleared up.
-    let Ok(services) = services::all(client, "") else { return failure };
+    let Ok(services) = client.services("") else { return failure };
     let members = services.iter().filter(|service| service["group"] == name.as_str());
     let members: Vec<&str> = members.filter_map(|member| member["name"].as_str()).collect();
     let Some(first) = members.first() else { return failure };

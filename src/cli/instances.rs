@@ -1,14 +1,15 @@
 //! `w`, `dw` and `restart`: the instances of a service.
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::client::AdminArgs;
+use super::client::{AdminArgs, path, read};
 use super::failure::{Exit, Failure};
 use super::interrupt::UnderWay;
 use super::screen::Screen;
-use super::services::{NOTHING, ServiceArgs, capitalised, path, read, settled};
+use super::services::{ServiceArgs, settled};
+use super::told::{self, NOTHING, capitalised};
+use crate::api::{Instance, InstanceList};
 use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
@@ -43,54 +44,6 @@ pub(super) struct DeleteWorkersArgs {
     admin: AdminArgs,
 }
 
-#[derive(Deserialize)]
-struct Instances {
-    instances: Vec<Instance>,
-}
-
-#[derive(Deserialize)]
-struct Instance {
-    index: u64,
-    #[serde(default)]
-    version: Option<u64>,
-    address: String,
-    started_at: String,
-    restarts: u64,
-    state: String,
-    workers: u64,
-    #[serde(default)]
-    stalled: u64,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    blocked: u64,
-    #[serde(default)]
-    crashes: Vec<Crash>,
-    #[serde(default)]
-    last_fault: Option<LastFault>,
-}
-
-/// The end of a guest that was not replaced.
-#[derive(Deserialize)]
-struct Crash {
-    error: String,
-}
-
-/// The fault that cost an instance the latest of its guests.
-#[derive(Deserialize)]
-pub(super) struct LastFault {
-    at: String,
-    kind: String,
-    error: String,
-    request_id: String,
-}
-
-impl LastFault {
-    pub(super) fn told(&self) -> String {
-        format!("{} (request {}, {})", self.error, self.request_id, self.at)
-    }
-}
-
 pub(super) fn workers(args: &WorkersArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let name = args.service.name();
     let client = args.service.client()?;
@@ -99,7 +52,7 @@ pub(super) fn workers(args: &WorkersArgs, screen: &mut Screen) -> Result<Exit, F
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let Instances { instances } = read(answer)?;
+    let InstanceList { instances, .. } = read(answer)?;
     if instances.is_empty() {
         let service = client.get(&path(name))?;
         let text = |key: &str| service[key].as_str().unwrap_or_default().to_owned();
@@ -122,16 +75,16 @@ pub(super) fn workers(args: &WorkersArgs, screen: &mut Screen) -> Result<Exit, F
         "LASTSTATE",
         "VERSION",
     ];
-    screen.table(header, instances.into_iter().map(|instance| instance.cells(name)))?;
+    screen.table(header, instances.into_iter().map(|instance| cells(instance, name)))?;
     Ok(Exit::Ok)
 }
 
 pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     // All are looked at before the first is touched.
-    let indices: Vec<u64> = args.instances.iter().map(|text| index(&args.name, text)).collect::<Result<_, _>>()?;
+    let indices: Vec<usize> = args.instances.iter().map(|text| index(&args.name, text)).collect::<Result<_, _>>()?;
     let client = args.admin.client()?;
-    let there: Instances = read(client.get(&format!("{}/instances", path(&args.name)))?)?;
-    let is_missing = |index: &&u64| !there.instances.iter().any(|instance| instance.index == **index);
+    let there: InstanceList = read(client.get(&format!("{}/instances", path(&args.name)))?)?;
+    let is_missing = |index: &&usize| !there.instances.iter().any(|instance| instance.index == **index);
     if let Some(missing) = indices.iter().find(is_missing) {
         let (name, count) = (&args.name, there.instances.len());
         return Err(Failure::Missing(format!(
@@ -155,8 +108,8 @@ pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> R
 
 impl DeleteWorkersArgs {
     /// The failure with what had been done until then, where that is not nothing.
-    fn broken_off(&self, failure: Failure, indices: &[u64], done: usize) -> Failure {
-        let names = |indices: &[u64]| {
+    fn broken_off(&self, failure: Failure, indices: &[usize], done: usize) -> Failure {
+        let names = |indices: &[usize]| {
             let names: Vec<_> = indices.iter().map(|index| format!("`{}-{index}`", self.name)).collect();
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         };
@@ -164,7 +117,7 @@ impl DeleteWorkersArgs {
         let told = format!("replaced before that: {}; not replaced: {}", names(replaced), names(left));
         match failure {
             Failure::Refused(mut problem) => {
-                problem.detail = format!("{}; {told}", problem.detail);
+                problem.detail = format!("{}; {told}", problem.detail).into();
                 Failure::Refused(problem)
             }
             Failure::Unreachable { what, hint } => Failure::Unreachable { what: format!("{what}; {told}"), hint },
@@ -181,7 +134,7 @@ pub(super) fn restart(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, F
 }
 
 /// `digits-0`, or `0`.
-fn index(service: &ServiceName, text: &str) -> Result<u64, Failure> {
+fn index(service: &ServiceName, text: &str) -> Result<usize, Failure> {
     let text = text.trim();
     let number = text.strip_prefix(service.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(text);
     number.parse().map_err(|_| {
@@ -189,28 +142,21 @@ fn index(service: &ServiceName, text: &str) -> Result<u64, Failure> {
     })
 }
 
-/// The workers that have a guest; an instance without any takes no requests.
-pub(super) fn ready(workers: u64, stalled: u64, blocked: u64) -> u64 {
-    workers.saturating_sub(stalled.max(blocked))
-}
-
-impl Instance {
-    fn cells(self, service: &ServiceName) -> [String; 10] {
-        let ready = format!("[{}/{}]", ready(self.workers, self.stalled, self.blocked), self.workers);
-        let blocked_by = self.crashes.last().map(|crash| format!("blocked: {}", crash.error));
-        let last_kind = self.last_fault.as_ref().map(|fault| fault.kind.clone());
-        let nothing = || NOTHING.to_owned();
-        [
-            format!("{service}-{}", self.index),
-            self.address,
-            nothing(),
-            self.started_at,
-            self.restarts.to_string(),
-            capitalised(&self.state),
-            ready,
-            blocked_by.or(self.error).or(last_kind).unwrap_or_else(nothing),
-            self.last_fault.as_ref().map_or_else(nothing, LastFault::told),
-            self.version.map_or_else(nothing, |version| version.to_string()),
-        ]
-    }
+fn cells(instance: Instance, service: &ServiceName) -> [String; 10] {
+    let ready = format!("[{}/{}]", instance.ready(), instance.workers);
+    let blocked_by = instance.crashes.last().map(|crash| format!("blocked: {}", crash.error));
+    let last_kind = instance.last_fault.as_ref().map(|fault| fault.kind.clone());
+    let nothing = || NOTHING.to_owned();
+    [
+        format!("{service}-{}", instance.index),
+        instance.address,
+        nothing(),
+        instance.started_at,
+        instance.restarts.to_string(),
+        capitalised(instance.state.as_str()),
+        ready,
+        blocked_by.or(instance.trouble.map(|trouble| trouble.error)).or(last_kind).unwrap_or_else(nothing),
+        told::last_fault(instance.last_fault.as_ref()),
+        instance.version.map_or_else(nothing, |version| version.to_string()),
+    ]
 }

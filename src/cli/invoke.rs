@@ -9,12 +9,12 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Hea
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::client::{AdminArgs, agent, is_loopback, unreachable};
+use super::client::{self, AdminArgs, agent, is_loopback, unreachable};
 use super::failure::{Exit, Failure};
+use super::group;
 use super::payload;
 use super::screen::{Screen, duration};
 use super::time::time;
-use super::{group, services};
 use crate::config::ServiceName;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ pub(super) fn invoke(args: &InvokeArgs, screen: &mut Screen) -> Result<Exit, Fai
 /// The address of a service, and its token if it has one.
 pub(super) fn locate(admin: &AdminArgs, name: &ServiceName) -> Result<(String, Option<String>), Failure> {
     let client = admin.client()?;
-    let service = client.get(&services::path(name)).map_err(|failure| group::or_group(&client, name, failure))?;
+    let service = client.get(&client::path(name)).map_err(|failure| group::or_group(&client, name, failure))?;
     let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
     let url = text("url").ok_or_else(|| anyhow::anyhow!("the server does not say where `{name}` is"))?;
     Ok((url, text("token")))

@@ -1,15 +1,14 @@
 //! `mirror`: copies of a service's requests for another one.
 
 use clap::Args;
-use serde::Deserialize;
-use serde_json::json;
 use ureq::http::Method;
 
-use super::client::AdminArgs;
+use super::client::{AdminArgs, path, read};
 use super::failure::{Exit, Failure};
 use super::interrupt::UnderWay;
 use super::screen::Screen;
-use super::services::{path, read};
+use super::told;
+use crate::api::{MirrorBody, MirrorOf};
 use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
@@ -38,17 +37,6 @@ pub(super) struct MirrorArgs {
     admin: AdminArgs,
 }
 
-#[derive(Deserialize)]
-struct MirrorOf {
-    mirror: Option<Mirror>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Mirror {
-    target: String,
-    ratio: u64,
-}
-
 pub(super) fn mirror(args: &MirrorArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let client = args.admin.client()?;
     let place = format!("{}/mirror", path(&args.name));
@@ -56,7 +44,7 @@ pub(super) fn mirror(args: &MirrorArgs, screen: &mut Screen) -> Result<Exit, Fai
     let _under_way = is_change.then(|| UnderWay::say("the change of the mirror", args.name.as_str(), screen));
     let answer = match &args.target {
         Some(target) => {
-            let body = json!({ "target": target.as_str(), "ratio": args.ratio });
+            let body = MirrorBody { target: target.to_string(), ratio: args.ratio };
             client.deploy(Method::PUT, &place, &body, |_| {})?
         }
         None if args.off => client.delete(&place)?,
@@ -66,14 +54,8 @@ pub(super) fn mirror(args: &MirrorArgs, screen: &mut Screen) -> Result<Exit, Fai
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let MirrorOf { mirror } = read(answer)?;
-    let told = mirror.map_or_else(|| "no requests are copied".to_owned(), |mirror| mirror.told());
+    let MirrorOf { mirror, .. } = read(answer)?;
+    let told = mirror.as_ref().map_or_else(|| "no requests are copied".to_owned(), told::mirror);
     screen.line(format_args!("service `{}`: {told}", args.name))?;
     Ok(Exit::Ok)
-}
-
-impl Mirror {
-    pub(super) fn told(&self) -> String {
-        format!("{} % of the requests are copied to `{}`", self.ratio, self.target)
-    }
 }

@@ -2,75 +2,67 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-/// RFC 9457 with the host's own members.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct Problem {
-    pub(crate) title: String,
-    pub(crate) status: u16,
-    pub(crate) detail: String,
-    pub(crate) code: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) hint: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) errors: Vec<PathError>,
-}
+use crate::api;
 
-/// One mistake in the service file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct PathError {
-    pub(crate) path: String,
-    pub(crate) message: String,
-}
+pub(crate) type Problem = api::Problem<'static>;
 
+/// The members that scripts are shown; the others repeat these, or are for programs that change services themselves.
+const SHOWN: [&str; 7] = ["title", "status", "detail", "code", "request_id", "hint", "errors"];
 /// How much of a foreign body is worth showing.
 const EXCERPT: usize = 300;
 
-impl Problem {
-    /// Reads a refusal. A proxy in between answers in its own way, so a body of another kind is quoted rather than
-    /// refused.
-    pub(crate) fn from_answer(status: u16, body: &[u8]) -> Self {
-        let parsed = serde_json::from_slice(body).ok();
-        match parsed {
-            // The status on the wire is the one that counts.
-            Some(problem @ Self { .. }) if problem.says_something() => Self { status, ..problem },
-            _ => Self { status, detail: excerpt(body), ..Self::default() },
-        }
-    }
-
-    fn says_something(&self) -> bool {
-        !(self.detail.is_empty() && self.title.is_empty() && self.errors.is_empty())
-    }
-
-    /// What went wrong in one line, without the list of mistakes.
-    pub(crate) fn sentence(&self) -> String {
-        let text = match (self.detail.as_str(), self.title.as_str()) {
-            ("", "") => "the server gave no reason",
-            ("", title) => title,
-            (detail, _) => detail,
-        };
-        match self.code.as_str() {
-            "" => format!("{text} (status {})", self.status),
-            code => format!("{text} (status {}, {code})", self.status),
-        }
+/// Reads a refusal. A proxy in between answers in its own way, so a body of another kind is quoted rather than refused.
+pub(crate) fn of_answer(status: u16, body: &[u8]) -> Problem {
+    match serde_json::from_slice::<Problem>(body) {
+        // The status on the wire is the one that counts.
+        Ok(problem) if says_something(&problem) => Problem { status, ..problem },
+        _ => Problem { status, detail: excerpt(body).into(), ..Problem::default() },
     }
 }
 
-impl Display for Problem {
+fn says_something(problem: &Problem) -> bool {
+    let has_mistakes = problem.errors.as_ref().is_some_and(|errors| !errors.is_empty());
+    !problem.detail.is_empty() || !problem.title.is_empty() || has_mistakes
+}
+
+/// What went wrong in one line, without the list of mistakes.
+pub(crate) fn sentence(problem: &Problem) -> String {
+    let text = match (problem.detail.as_ref(), problem.title.as_ref()) {
+        ("", "") => "the server gave no reason",
+        ("", title) => title,
+        (detail, _) => detail,
+    };
+    match problem.code.as_ref() {
+        "" => format!("{text} (status {})", problem.status),
+        code => format!("{text} (status {}, {code})", problem.status),
+    }
+}
+
+/// The same for scripts.
+pub(crate) fn to_json(problem: &Problem) -> Value {
+    let mut shown = json!(problem);
+    if let Some(members) = shown.as_object_mut() {
+        members.retain(|member, _| SHOWN.contains(&member.as_str()));
+    }
+    shown
+}
+
+/// A refusal as people read it.
+pub(crate) struct Told<'a>(pub(crate) &'a Problem);
+
+impl Display for Told<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence())?;
-        for error in &self.errors {
-            write!(f, "\n  {}: {}", error.path, error.message)?;
+        let Self(problem) = self;
+        f.write_str(&sentence(problem))?;
+        for mistake in problem.errors.iter().flatten() {
+            write!(f, "\n  {}: {}", mistake.path, mistake.message)?;
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &problem.hint {
             write!(f, "\nhint: {hint}")?;
         }
-        if let Some(id) = &self.request_id {
+        if let Some(id) = &problem.request_id {
             write!(f, "\nrequest id: {id}")?;
         }
         Ok(())
@@ -101,7 +93,7 @@ mod tests {
             ]
         }"#;
         assert_eq!(
-            Problem::from_answer(400, body).to_string(),
+            Told(&of_answer(400, body)).to_string(),
             "2 mistakes in the service file (status 400, invalid_service_file)\n  \
              metadata.rpc.keepalive: \"soon\" is not a number\n  \
              sandbox.fule: unknown key, did you mean `fuel`?\n\
@@ -112,13 +104,13 @@ mod tests {
 
     #[test]
     fn a_foreign_answer_is_quoted() {
-        let problem = Problem::from_answer(502, b"upstream connect error\n");
-        assert_eq!(problem.to_string(), "upstream connect error (status 502)");
-        let problem = Problem::from_answer(502, b"{\"error\": true}");
+        let problem = of_answer(502, b"upstream connect error\n");
+        assert_eq!(Told(&problem).to_string(), "upstream connect error (status 502)");
+        let problem = of_answer(502, b"{\"error\": true}");
         assert_eq!(problem.detail, "{\"error\": true}");
-        let problem = Problem::from_answer(500, b"");
-        assert_eq!(problem.to_string(), "the server gave no reason (status 500)");
+        let problem = of_answer(500, b"");
+        assert_eq!(Told(&problem).to_string(), "the server gave no reason (status 500)");
         let long = "é".repeat(5000);
-        assert!(Problem::from_answer(500, long.as_bytes()).detail.len() < 1000);
+        assert!(of_answer(500, long.as_bytes()).detail.len() < 1000);
     }
 }

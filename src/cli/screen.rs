@@ -160,13 +160,10 @@ impl Screen {
     }
 
     /// A sign of life for a step of unknown length.
-    pub(crate) fn spinner(&self, label: impl Into<Cow<'static, str>>, detail: &str) -> ProgressBar {
-        let style = ProgressStyle::with_template("{msg:14} {spinner} {elapsed} {prefix}")
+    pub(crate) fn spinner(&self, label: impl Into<Cow<'static, str>>) -> ProgressBar {
+        let style = ProgressStyle::with_template("{msg:14} {spinner} {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let spinner = ProgressBar::with_draw_target(None, self.draw_target())
-            .with_style(style)
-            .with_message(label)
-            .with_prefix(one_line(printable(detail).into_owned()));
+        let spinner = ProgressBar::with_draw_target(None, self.draw_target()).with_style(style).with_message(label);
         // Each tick redraws from a thread of its own; without a terminal there is nothing to redraw.
         if self.live {
             spinner.enable_steady_tick(Duration::from_millis(100));

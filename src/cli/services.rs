@@ -1,21 +1,17 @@
 //! `list`, `desc`, `stop`, `start` and `delete`: what is there, and the switches.
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::{AdminArgs, Client};
-use super::description::Description;
+use super::client::{AdminArgs, Client, path, read};
+use super::description;
 use super::failure::{Exit, Failure};
 use super::group;
 use super::interrupt::UnderWay;
 use super::screen::Screen;
+use super::told::{NOTHING, capitalised, part};
+use crate::api::ServiceRow;
 use crate::config::ServiceName;
-
-/// What stands where a column of EAS's tables has no meaning here.
-pub(super) const NOTHING: &str = "-";
-/// What a server gives at once, whatever it would give by itself.
-const PAGE: u16 = 1000;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -63,31 +59,13 @@ impl ServiceArgs {
     }
 }
 
-#[derive(Deserialize)]
-struct Row {
-    name: String,
-    state: String,
-    version: u64,
-    #[serde(default)]
-    group: Option<String>,
-    #[serde(default)]
-    weight: u64,
-    #[serde(default)]
-    traffic_state: String,
-    instances: u64,
-    workers: u64,
-    url: String,
-    created_at: String,
-    updated_at: String,
-}
-
 pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let services = args.services()?;
     if screen.is_json() {
         screen.json(&json!({ "services": services }))?;
         return Ok(Exit::Ok);
     }
-    let rows: Vec<Row> = read(services.into())?;
+    let rows: Vec<ServiceRow> = read(services.into())?;
     if rows.is_empty() {
         screen.note("no services; `bulkhead create FILE` makes one");
         return Ok(Exit::Ok);
@@ -106,7 +84,7 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
         "WORKERS",
         "URL",
     ];
-    screen.table(header, rows.into_iter().map(Row::cells))?;
+    screen.table(header, rows.into_iter().map(cells))?;
     Ok(Exit::Ok)
 }
 
@@ -115,24 +93,7 @@ impl ListArgs {
         let client = self.admin.client()?;
         let state = self.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();
         let prefix = self.prefix.as_ref().map(|prefix| format!("&prefix={prefix}")).unwrap_or_default();
-        all(&client, &format!("{prefix}{state}"))
-    }
-}
-
-/// The services that a query selects: all pages, one after the other.
-pub(super) fn all(client: &Client, query: &str) -> Result<Vec<Value>, Failure> {
-    let mut services = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let mut page = client.get(&format!("/api/v1/services?limit={PAGE}{query}{cursor}"))?;
-        match page["services"].take() {
-            Value::Array(rows) => services.extend(rows),
-            _ => return Err(anyhow::anyhow!("the server's answer has no services in it").into()),
-        }
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(services),
-        }
+        client.services(&format!("{prefix}{state}"))
     }
 }
 
@@ -142,25 +103,23 @@ fn prefix(text: &str) -> Result<String, String> {
     if text.bytes().all(plain) { Ok(text.to_owned()) } else { Err("names are of a-z, 0-9, `-` and `_`".to_owned()) }
 }
 
-impl Row {
-    fn cells(self) -> [String; 12] {
-        let (group, weight) = part(self.group, self.weight, &self.traffic_state);
-        let path = format!("/api/predict/{}", self.name);
-        [
-            self.name,
-            NOTHING.to_owned(),
-            self.instances.to_string(),
-            self.created_at,
-            self.updated_at,
-            capitalised(&self.state),
-            weight,
-            path,
-            group,
-            self.version.to_string(),
-            self.workers.to_string(),
-            self.url,
-        ]
-    }
+fn cells(row: ServiceRow) -> [String; 12] {
+    let (group, weight) = part(row.group, row.weight, &row.traffic_state);
+    let path = format!("/api/predict/{}", row.name);
+    [
+        row.name,
+        NOTHING.to_owned(),
+        row.instances.to_string(),
+        row.created_at,
+        row.updated_at,
+        capitalised(row.state.as_str()),
+        weight,
+        path,
+        group,
+        row.version.to_string(),
+        row.workers.to_string(),
+        row.url,
+    ]
 }
 
 pub(super) fn desc(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -170,8 +129,7 @@ pub(super) fn desc(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, Fail
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let service: Description = read(answer)?;
-    service.show(screen)?;
+    description::show(read(answer)?, screen)?;
     Ok(Exit::Ok)
 }
 
@@ -213,15 +171,6 @@ pub(super) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Result<Exit, Fai
     settled(name, &answer, screen)
 }
 
-/// The group of a service and what it has of its requests; dashes where there is none.
-pub(super) fn part(group: Option<String>, weight: u64, traffic_state: &str) -> (String, String) {
-    match group {
-        None => (NOTHING.to_owned(), NOTHING.to_owned()),
-        Some(group) if traffic_state == "standalone" => (group, "standalone".to_owned()),
-        Some(group) => (group, weight.to_string()),
-    }
-}
-
 pub(super) fn settled(name: &ServiceName, answer: &Value, screen: &mut Screen) -> Result<Exit, Failure> {
     if screen.is_json() {
         screen.json(answer)?;
@@ -230,19 +179,4 @@ pub(super) fn settled(name: &ServiceName, answer: &Value, screen: &mut Screen) -
         screen.line(format_args!("service `{name}` is {state}"))?;
     }
     Ok(Exit::Ok)
-}
-
-/// A state as EAS writes it.
-pub(super) fn capitalised(state: &str) -> String {
-    let mut chars = state.chars();
-    chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
-}
-
-pub(super) fn path(name: &ServiceName) -> String {
-    format!("/api/v1/services/{name}")
-}
-
-pub(super) fn read<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Failure> {
-    let read = serde_json::from_value(answer);
-    Ok(read.map_err(|error| anyhow::anyhow!("the server's answer cannot be read: {error}; --json shows it as it is"))?)
 }

@@ -71,7 +71,7 @@ pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure
     local.remark(screen);
     let requests = args.requests()?;
     let upload = Upload::gather(&local.file().normalised(), local.base(), screen).map_err(Failure::of_gathering)?;
-    let spinner = screen.spinner("running", "");
+    let spinner = screen.spinner("running");
     let answers = run::run_once(local.file(), &upload, requests);
     spinner.finish_and_clear();
     let answers = answers.map_err(of_running)?;
@@ -98,8 +98,8 @@ fn of_running(error: anyhow::Error) -> Failure {
     if is_own {
         return error.into();
     }
-    let (status, code) = (400, "processor_refused".to_owned());
-    Failure::Refused(Box::new(Problem { status, code, detail: format!("{error:#}"), ..Problem::default() }))
+    let (status, code, detail) = (400, "processor_refused".into(), format!("{error:#}").into());
+    Failure::Refused(Box::new(Problem { status, code, detail, ..Problem::default() }))
 }
 
 impl TestArgs {

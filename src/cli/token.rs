@@ -1,14 +1,13 @@
 //! `token`: what callers of a service show, and how it is changed without a gap.
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::client::AdminArgs;
+use super::client::{AdminArgs, path, read};
 use super::failure::{Exit, Failure};
 use super::interrupt::UnderWay;
 use super::screen::Screen;
-use super::services::{path, read};
+use crate::api::{TokenBody, Tokens};
 use crate::config::{ServiceName, Token};
 
 #[derive(Args, Debug)]
@@ -41,19 +40,12 @@ pub(super) struct TokenArgs {
     admin: AdminArgs,
 }
 
-#[derive(Deserialize)]
-struct Tokens {
-    token: Option<String>,
-    #[serde(default)]
-    previous_token: Option<String>,
-}
-
 pub(super) fn token(args: &TokenArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let client = args.admin.client()?;
     let change = match (&args.token, args.rotate, args.retire) {
-        (Some(token), ..) => Some(json!({"action": "rotate", "token": token.reveal()})),
-        (None, true, _) => Some(json!({"action": "rotate"})),
-        (None, false, true) => Some(json!({"action": "retire"})),
+        (Some(token), ..) => Some(TokenBody::Rotate { token: Some(token.reveal().to_owned()) }),
+        (None, true, _) => Some(TokenBody::Rotate { token: None }),
+        (None, false, true) => Some(TokenBody::Retire {}),
         (None, false, false) => None,
     };
     let answer = match change {
@@ -70,7 +62,7 @@ pub(super) fn token(args: &TokenArgs, screen: &mut Screen) -> Result<Exit, Failu
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let Tokens { token, previous_token } = read(answer)?;
+    let Tokens { token, previous_token, .. } = read(answer)?;
     if args.plain {
         let none = || Failure::Failed(anyhow::anyhow!("`{}` has no token: anybody may call it", args.name));
         screen.line(token.ok_or_else(none)?)?;

@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::screen::Screen;
+use crate::api::{CreateBody, ListedModelFile, ModifyBody, Sha256};
 
 mod archive;
 mod fetch;
@@ -70,6 +71,10 @@ impl Artifact {
     /// Lower-case hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    fn digest(&self) -> Sha256 {
+        self.sha256.clone().into()
     }
 
     pub fn bytes(&self) -> u64 {
@@ -140,16 +145,16 @@ impl Upload {
 
     /// The body of a request to create the service. The entry that was worked out is written into the spec, so that the
     /// server and a later reader see the same service file.
-    pub(crate) fn body(&self, mut spec: Value) -> Value {
+    pub(crate) fn body(&self, mut spec: Value) -> CreateBody {
         if let Some(entry) = self.model_entry() {
             spec["model_entry"] = json!(entry);
         }
-        json!({
-            "spec": spec,
-            "processor": self.processor.sha256,
-            "model": self.model.as_ref().map_or_else(|| json!([]), Model::manifest),
-            "warm_up": self.warm_up.as_ref().map(Artifact::sha256),
-        })
+        CreateBody {
+            spec,
+            processor: self.processor.digest(),
+            model: self.model.as_ref().map(Model::manifest).unwrap_or_default(),
+            warm_up: self.warm_up.as_ref().map(Artifact::digest),
+        }
     }
 
     pub(crate) fn artifacts(&self) -> Vec<&Artifact> {
@@ -177,21 +182,17 @@ impl Change {
     }
 
     /// The body of a request to modify the service: only what changes.
-    pub(crate) fn body(&self, mut patch: Value) -> Value {
+    pub(crate) fn body(&self, mut patch: Value) -> ModifyBody {
         if let Some(Some(Model { entry: Some(entry), .. })) = &self.model {
             patch["model_entry"] = json!(entry);
         }
-        let mut body = Map::from_iter([("spec".to_owned(), patch)]);
-        if let Some(processor) = &self.processor {
-            body.insert("processor".to_owned(), json!(processor.sha256));
+        ModifyBody {
+            spec: Some(patch),
+            processor: self.processor.as_ref().map(Artifact::digest),
+            model: self.model.as_ref().map(|model| model.as_ref().map(Model::manifest).unwrap_or_default()),
+            warm_up: self.warm_up.as_ref().map(|warm_up| warm_up.as_ref().map(Artifact::digest)),
+            canary: None,
         }
-        if let Some(model) = &self.model {
-            body.insert("model".to_owned(), model.as_ref().map_or_else(|| json!([]), Model::manifest));
-        }
-        if let Some(warm_up) = &self.warm_up {
-            body.insert("warm_up".to_owned(), json!(warm_up.as_ref().map(Artifact::sha256)));
-        }
-        Value::Object(body)
     }
 
     pub(crate) fn artifacts(&self) -> Vec<&Artifact> {
@@ -223,12 +224,20 @@ fn text<'a>(file: &'a Value, key: &str) -> Result<Option<&'a str>> {
 
 impl Model {
     /// The list of files and empty directories, in the form that the server takes.
-    fn manifest(&self) -> Value {
-        let files = self.files.iter();
-        let files = files
-            .map(|file| json!({ "path": file.path(), "sha256": file.artifact.sha256, "size": file.artifact.bytes }));
-        let empty = self.empty_directories.iter().map(|path| json!({ "path": path.as_str(), "directory": true }));
-        Value::Array(files.chain(empty).collect())
+    fn manifest(&self) -> Vec<ListedModelFile> {
+        let file = |file: &ModelFile| ListedModelFile {
+            path: file.path().to_owned(),
+            sha256: Some(file.artifact.digest()),
+            size: Some(file.artifact.bytes),
+            directory: false,
+        };
+        let empty = |path: &RelativePath| ListedModelFile {
+            path: path.as_str().to_owned(),
+            sha256: None,
+            size: None,
+            directory: true,
+        };
+        self.files.iter().map(file).chain(self.empty_directories.iter().map(empty)).collect()
     }
 }
 

@@ -1,17 +1,18 @@
 //! `version` and `release`: which versions there are, going back to one, and what share of the requests each gets.
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::Value;
 use ureq::http::Method;
 
-use super::client::AdminArgs;
+use super::client::{AdminArgs, path, read};
 use super::deploy::deploy;
 use super::failure::{Exit, Failure};
 use super::group;
 use super::screen::Screen;
-use super::services::{path, read};
-use crate::config::ServiceName;
+use super::told;
+use crate::api::{Deployed, ReleaseBody, Version, VersionBody, Versions};
+use crate::config::{ServiceName, TrafficState};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -63,52 +64,19 @@ struct ShareArgs {
     #[arg(long)]
     weight: Option<u64>,
     /// Whether the service shares its group's requests
-    #[arg(long, value_name = "STATE", value_parser = ["grouping", "standalone"])]
-    traffic_state: Option<String>,
+    #[arg(long, value_name = "STATE", value_parser = traffic_state())]
+    traffic_state: Option<TrafficState>,
     /// Drop the canary: the current version answers all requests again
     #[arg(long, conflicts_with_all = ["weight", "traffic_state"])]
     abort: bool,
 }
 
-#[derive(Deserialize)]
-struct Versions {
-    versions: Vec<Version>,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    version: u64,
-    created_at: String,
-    current: bool,
-    canary_weight: Option<u64>,
-    processor: Processor,
-    note: String,
-}
-
-#[derive(Deserialize)]
-struct Processor {
-    sha256: String,
-}
-
-/// What the server says of a service whose versions have changed.
-#[derive(Deserialize)]
-struct Changed {
-    version: u64,
-    canary: Option<Canary>,
-    #[serde(default)]
-    group: Option<String>,
-    #[serde(default)]
-    weight: u64,
-    #[serde(default)]
-    traffic_state: String,
-    #[serde(default)]
-    unchanged: bool,
-}
-
-#[derive(Deserialize, Serialize)]
-pub(super) struct Canary {
-    version: u64,
-    weight: u64,
+/// The words that a state may be.
+fn traffic_state() -> impl TypedValueParser<Value = TrafficState> {
+    PossibleValuesParser::new(["grouping", "standalone"]).map(|word| match word.as_str() {
+        "standalone" => TrafficState::Standalone,
+        _ => TrafficState::Grouping,
+    })
 }
 
 pub(super) fn version(args: &VersionArgs, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -121,35 +89,26 @@ pub(super) fn version(args: &VersionArgs, screen: &mut Screen) -> Result<Exit, F
         }
         let versions: Versions = read(answer)?;
         let header = ["VERSION", "CREATED", "PROCESSOR", "STATE", "NOTE"];
-        screen.table(header, versions.versions.into_iter().map(Version::cells))?;
+        screen.table(header, versions.versions.into_iter().map(cells))?;
         return Ok(Exit::Ok);
     };
     let target = format!("{}/version", path(&args.name));
-    let answer = deploy(&client, args.name.as_str(), Method::POST, &target, &json!({ "version": number }), screen)?;
-    told(&args.name, answer, screen)
+    let answer = deploy(&client, args.name.as_str(), Method::POST, &target, &VersionBody { version: number }, screen)?;
+    show(&args.name, answer, screen)
 }
 
 pub(super) fn release(args: &ReleaseArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    let ShareArgs { weight, traffic_state, abort } = &args.share;
-    let mut body = json!({});
-    if *abort {
-        body["abort"] = true.into();
-    }
-    if let Some(weight) = weight {
-        body["weight"] = (*weight).into();
-    }
-    if let Some(state) = traffic_state {
-        body["traffic_state"] = state.as_str().into();
-    }
+    let ShareArgs { weight, traffic_state, abort } = args.share;
+    let body = ReleaseBody { weight, traffic_state, abort };
     let target = format!("{}/release", path(&args.name));
     let client = args.admin.client()?;
     let answer = deploy(&client, args.name.as_str(), Method::POST, &target, &body, screen)
         .map_err(|failure| group::or_group(&client, &args.name, failure))?;
-    told(&args.name, answer, screen)
+    show(&args.name, answer, screen)
 }
 
 /// Who answers now. The token is not what was asked for here.
-fn told(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Exit, Failure> {
+fn show(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Exit, Failure> {
     if screen.is_json() {
         if let Some(answer) = answer.as_object_mut() {
             answer.remove("token");
@@ -157,35 +116,26 @@ fn told(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Ex
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let Changed { version, canary, group, weight, traffic_state, unchanged } = read(answer)?;
+    let Deployed { version, canary, group, weight, traffic_state, unchanged, .. } = read(answer)?;
     match canary {
         None if unchanged => {
             screen.line(format_args!("version {version} of service `{name}` answered all requests already"))?;
         }
         None => screen.line(format_args!("version {version} of service `{name}` answers all requests"))?,
-        Some(canary) => screen.line(format_args!("service `{name}` is version {version}; {}", canary.told()))?,
+        Some(canary) => screen.line(format_args!("service `{name}` is version {version}; {}", told::canary(canary)))?,
     }
     if let Some(group) = group {
-        let (name, state) = (name.as_str(), traffic_state.as_str());
-        screen.line(format_args!("service `{name}` has weight {weight} in group `{group}` ({state})"))?;
+        screen.line(format_args!("service `{name}` has weight {weight} in group `{group}` ({traffic_state})"))?;
     }
     Ok(Exit::Ok)
 }
 
-impl Version {
-    fn cells(self) -> [String; 5] {
-        let state = match self.canary_weight {
-            Some(weight) => format!("canary, {weight} %"),
-            None if self.current => "current".to_owned(),
-            None => String::new(),
-        };
-        let digest = self.processor.sha256.get(..12).unwrap_or(&self.processor.sha256).to_owned();
-        [self.version.to_string(), self.created_at, digest, state, self.note]
-    }
-}
-
-impl Canary {
-    pub(super) fn told(&self) -> String {
-        format!("version {} is a canary with {} % of the requests", self.version, self.weight)
-    }
+fn cells(version: Version) -> [String; 5] {
+    let state = match version.canary_weight {
+        Some(weight) => format!("canary, {weight} %"),
+        None if version.current => "current".to_owned(),
+        None => String::new(),
+    };
+    let digest = version.processor.sha256.short().to_owned();
+    [version.version.to_string(), version.created_at, digest, state, version.note]
 }

@@ -129,7 +129,7 @@ impl<'a> Gatherer<'a> {
 
     fn unpack(&mut self, path: &Path, format: Format) -> Result<Tree> {
         let root = self.room()?;
-        let spinner = self.screen.spinner("unpacking", "");
+        let spinner = self.screen.spinner("unpacking");
         let archive = File::open(path)?;
         let files = archive::unpack(archive, format, &root, &mut Budget::default());
         spinner.finish_and_clear();

@@ -130,7 +130,7 @@ fn empty_directories_of_a_model_are_kept() {
         let upload = gather(&base, &json!({ "processor_path": "echo.wasm", "model_path": model })).unwrap();
         let empty: Vec<_> = upload.empty_directories().iter().map(|path| path.as_str()).collect();
         assert_eq!(empty, ["cache", "v1/deep/er"], "{model}");
-        let body = upload.body(json!({}));
+        let body = json!(upload.body(json!({})));
         assert_eq!(body["model"][1], json!({ "path": "cache", "directory": true }), "{model}");
         assert_eq!(body["model"].as_array().unwrap().len(), 3);
     }
@@ -183,7 +183,7 @@ fn the_body_is_what_the_admin_api_takes() {
     let base = folder(&[("a.wasm", WASM), ("m/x.bin", b"1"), ("m/y/z.bin", b"22"), ("warm.txt", b"[1]\n")]);
     let file = json!({ "name": "a", "processor_path": "a.wasm", "model_path": "m", "warm_up_data_path": "warm.txt" });
     let upload = gather(&base, &file).unwrap();
-    let body = upload.body(file.clone());
+    let body = json!(upload.body(file.clone()));
     assert_eq!(body["spec"], file);
     assert_eq!(body["processor"], WASM_SHA256);
     assert_eq!(body["model"][1]["path"], "y/z.bin");
@@ -195,7 +195,7 @@ fn the_body_is_what_the_admin_api_takes() {
 #[test]
 fn a_change_tells_absent_from_removed() {
     let base = folder(&[("a.wasm", WASM)]);
-    let change = |patch: Value| Change::gather(&patch, base.path(), &screen()).unwrap().body(patch);
+    let change = |patch: Value| json!(Change::gather(&patch, base.path(), &screen()).unwrap().body(patch));
     assert_eq!(change(json!({ "token": "x" })), json!({ "spec": { "token": "x" } }));
     let body = change(json!({ "processor_path": "a.wasm", "model_path": null, "warm_up_data_path": null }));
     assert_eq!(body["processor"], WASM_SHA256);

@@ -1,0 +1,36 @@
+//! What several commands say of the same thing, in the same words.
+
+use crate::api::{Canary, LastFault, Mirror, Word};
+use crate::config::TrafficState;
+
+/// What stands where a column of EAS's tables has no meaning here.
+pub(super) const NOTHING: &str = "-";
+
+/// A state as EAS writes it.
+pub(super) fn capitalised(state: &str) -> String {
+    let mut chars = state.chars();
+    chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
+}
+
+/// The group of a service and what it has of its requests; dashes where there is none.
+pub(super) fn part(group: Option<String>, weight: u16, traffic_state: &Word<TrafficState>) -> (String, String) {
+    match group {
+        None => (NOTHING.to_owned(), NOTHING.to_owned()),
+        Some(group) if *traffic_state == TrafficState::Standalone => (group, traffic_state.to_string()),
+        Some(group) => (group, weight.to_string()),
+    }
+}
+
+pub(super) fn canary(canary: Canary) -> String {
+    format!("version {} is a canary with {} % of the requests", canary.version, canary.weight)
+}
+
+pub(super) fn mirror(mirror: &Mirror) -> String {
+    format!("{} % of the requests are copied to `{}`", mirror.ratio, mirror.target)
+}
+
+/// A dash where there has been none.
+pub(super) fn last_fault(fault: Option<&LastFault>) -> String {
+    let told = |fault: &LastFault| format!("{} (request {}, {})", fault.error, fault.request_id, fault.at);
+    fault.map_or_else(|| NOTHING.to_owned(), told)
+}
