@@ -112,7 +112,7 @@ mod tests {
         let table = limits_markdown();
         assert!(
             table
-                .contains("| `metadata.rpc.max_queue_size` | 64 | 0 to 100000 requests | 450 `queue_full`, at once | "),
+                .contains("| `metadata.rpc.max_queue_size` | 64 | 0 to 100000 requests | per instance: 450 `queue_full`, at once | "),
             "{table}"
         );
         assert!(
