@@ -36,6 +36,7 @@ pub(super) struct ListArgs {
     admin: AdminArgs,
 }
 
+/// The name of a service, and the server that has it. Where a command takes no more, its examples stand with the command.
 #[derive(Args, Debug)]
 pub(super) struct ServiceArgs {
     /// The service
@@ -45,6 +46,12 @@ pub(super) struct ServiceArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+The service ends with its versions and its token; requests for its name then get 404. Its name can be used anew.
+
+Examples:
+  bulkhead delete digits
+  bulkhead delete digits -y")]
 pub(super) struct DeleteArgs {
     #[command(flatten)]
     service: ServiceArgs,
