@@ -320,7 +320,10 @@ impl From<Denied> for Problem {
             Denied::Unauthorized(_) => return Self::unauthorized(),
             Denied::TooManyFailures(failures) => failures,
         };
-        let mut problem = Self::new(&RATE_LIMITED, "too many wrong admin tokens came from this address");
+        let mut problem = Self::new(
+            &RATE_LIMITED,
+            format!("more than {} wrong admin tokens a second came from this address", failures.most),
+        );
         problem.more.retry_after = Some(failures.retry_after);
         problem
     }
@@ -332,6 +335,10 @@ impl From<HeadFault> for Problem {
         if code == BODY_TOO_LARGE.code {
             // The front's sentence speaks of a service's limit, so it is replaced.
             return Self::body_too_large(usize::try_from(MAX_ARTIFACT).unwrap_or(usize::MAX));
+        }
+        if let HeadFault::Slow { limit } = fault {
+            // The front's sentence names an option, which is not this listener's.
+            return Self::new(&DEADLINE_EXCEEDED, format!("the head did not arrive within {} s", limit.as_secs()));
         }
         let is_it = |kind: &&&Kind| (kind.status, kind.code) == (status, code);
         Self::new(OF_A_HEAD.iter().find(is_it).copied().unwrap_or(&BAD_REQUEST), detail)
@@ -447,7 +454,6 @@ mod tests {
     fn a_faulty_head_is_told_what_a_caller_of_the_data_listener_is_told() {
         for (fault, status) in [
             (HeadFault::Malformed("there are two Host headers"), 400),
-            (HeadFault::Slow, 408),
             (HeadFault::TargetTooLong, 414),
             (HeadFault::ExpectationUnknown, 417),
             (HeadFault::HeadTooLarge, 431),

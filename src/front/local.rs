@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::head::{HeadFault, judge_method};
 use super::target::MAX_TARGET;
 use crate::config;
-use crate::refusal::Refusal;
+use crate::refusal::{Reached, Refusal};
 use crate::sandbox::Failed;
 
 /// A refusal: its status and its sentence.
@@ -43,5 +43,5 @@ pub(crate) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Verdict {
 
 /// The refusal for a call that took longer than its service's `keepalive`.
 pub(crate) fn overdue(keepalive: Duration) -> Verdict {
-    Refusal::DeadlineExceeded { limit: keepalive }.into()
+    Refusal::DeadlineExceeded { limit: keepalive, reached: Reached::Run }.into()
 }
