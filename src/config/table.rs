@@ -27,7 +27,7 @@ const fn whole(least: u64, most: u64, unit: &'static str) -> Kind {
     Integer { least, most, unit }
 }
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) static KEYS: &[Key] = &[
     Key::used("name", Name).required().means("The name of the service, part of its URL `/api/predict/{name}`."),
     Key::used("metadata.name", Name).same_as("name").means("The name of the service, where EAS's newer files have it."),
     Key::used("processor_path", Location)
