@@ -18,6 +18,9 @@ pub(crate) struct Problem {
     pub(crate) hint: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<PathError>,
+    /// Where a guest failed, innermost frame first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stack: Vec<String>,
 }
 
 /// One mistake in the service file.
@@ -66,6 +69,10 @@ impl Display for Problem {
         f.write_str(&self.sentence())?;
         for error in &self.errors {
             write!(f, "\n  {}: {}", error.path, error.message)?;
+        }
+        if !self.stack.is_empty() {
+            f.write_str("\nstack:")?;
+            self.stack.iter().try_for_each(|frame| write!(f, "\n  {frame}"))?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "\nhint: {hint}")?;

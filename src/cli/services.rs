@@ -96,7 +96,7 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
     }
     let rows: Vec<Row> = read(services.into())?;
     if rows.is_empty() {
-        screen.note("no services; `bulkhead create FILE` makes one");
+        screen.note(args.nothing());
         return Ok(Exit::Ok);
     }
     let header = [
@@ -118,6 +118,17 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
 }
 
 impl ListArgs {
+    /// What is said instead of an empty list.
+    fn nothing(&self) -> String {
+        let state = self.state.as_ref().map(|state| format!("in the state {state}"));
+        let prefix = self.prefix.as_ref().map(|prefix| format!("with a name that begins with `{prefix}`"));
+        let asked: Vec<String> = state.into_iter().chain(prefix).collect();
+        match asked.is_empty() {
+            true => "no services; `bulkhead create FILE` makes one".to_owned(),
+            false => format!("no service {}", asked.join(" and ")),
+        }
+    }
+
     fn services(&self) -> Result<Vec<Value>, Failure> {
         let client = self.admin.client()?;
         let state = self.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();

@@ -8,16 +8,18 @@ use crate::config;
 use crate::refusal::{Reached, Refusal};
 use crate::sandbox::Failed;
 
-/// A refusal: its status and its sentence.
+/// A refusal: its status, its code and its sentence.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) status: u16,
+    pub(crate) code: &'static str,
     pub(crate) detail: String,
 }
 
 impl From<Refusal> for Verdict {
     fn from(refusal: Refusal) -> Self {
-        Self { status: refusal.row().status, detail: refusal.detail().into_owned() }
+        let row = refusal.row();
+        Self { status: row.status, code: row.code, detail: refusal.detail().into_owned() }
     }
 }
 
