@@ -31,6 +31,9 @@ struct Problem {
     /// What may help.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// The frames in which `initialize` failed, innermost first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack: Option<Vec<String>>,
     /// All mistakes of a service file.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<Mistake>>,

@@ -76,7 +76,8 @@ pub(super) static CHANGE_CONFLICT: Kind = kind(
     "change_conflict",
     "Somebody else changed the service at the same moment, such as another host; nothing was changed.",
 );
-pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
+pub(super) static LENGTH_REQUIRED: Kind =
+    kind(411, "length_required", "The upload has neither a `Content-Length` nor a `Transfer-Encoding`.");
 pub(super) static PRECONDITION_FAILED: Kind = kind(
     412,
     "precondition_failed",
@@ -134,6 +135,8 @@ pub(super) struct Problem {
 #[derive(Debug, Default)]
 struct More {
     hint: Option<String>,
+    /// Where a guest failed, innermost frame first.
+    stack: String,
     errors: Option<Value>,
     allow: Option<HeaderValue>,
     /// The present revision of a service that is not as its operator saw it, and its latest change.
@@ -148,7 +151,7 @@ impl Problem {
         Self { kind, detail: detail.into(), more: Box::default() }
     }
 
-    fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.more.hint = Some(hint.into());
         self
     }
@@ -236,7 +239,7 @@ impl Problem {
     }
 
     pub(super) fn length_required() -> Self {
-        Self::new(&LENGTH_REQUIRED, "an upload has a body, and says how long it is")
+        Self::new(&LENGTH_REQUIRED, "the upload has no body: it has neither Content-Length nor Transfer-Encoding")
     }
 
     pub(super) fn body_too_large(limit: usize) -> Self {
@@ -280,6 +283,9 @@ impl Problem {
         body.insert("code".into(), self.kind.code.into());
         if let Some(hint) = &self.more.hint {
             body.insert("hint".into(), hint.as_str().into());
+        }
+        if !self.more.stack.is_empty() {
+            body.insert("stack".into(), self.more.stack.lines().collect());
         }
         if let Some(errors) = &self.more.errors {
             body.insert("errors".into(), Value::clone(errors));
@@ -397,8 +403,9 @@ impl From<ChangeError> for Problem {
             }
             ChangeError::BadWeight { .. } => Self::new(&BAD_REQUEST, error.reason()),
             ChangeError::Refused { reason, stack } => {
-                let problem = Self::new(&PROCESSOR_REFUSED, reason);
-                if stack.is_empty() { problem } else { problem.with_hint(format!("it failed in:\n{stack}")) }
+                let mut problem = Self::new(&PROCESSOR_REFUSED, reason);
+                problem.more.stack = stack;
+                problem
             }
             ChangeError::NoRoom(reason) => Self::new(&NO_ROOM, reason).with_hint(
                 "lower metadata.instance or metadata.rpc.worker_threads, or stop another service".to_owned(),
