@@ -70,6 +70,38 @@ A first tour:
   bulkhead create word-count.json
   bulkhead invoke word-count -d 'one two three'";
 
+const DESC: &str = "\
+Examples:
+  bulkhead desc digits
+  bulkhead desc digits --json | jq -r .token";
+
+const STOP: &str = "\
+Requests that have begun have metadata.eas.termination_grace_period to finish. Versions, files and token are kept.
+
+Examples:
+  bulkhead stop digits";
+
+const START: &str = "\
+Examples:
+  bulkhead start digits";
+
+const RESTART: &str = "\
+Each instance is replaced by a new one, one after the other. `bulkhead dw` replaces single instances.
+
+Examples:
+  bulkhead restart digits";
+
+const SCHEMA: &str = "\
+Examples:
+  bulkhead schema > service.schema.json
+  bulkhead schema --gateway > gateway.schema.json
+  bulkhead schema --api > openapi.json";
+
+const COMPLETIONS: &str = "\
+Examples:
+  bulkhead completions bash > ~/.local/share/bash-completion/completions/bulkhead
+  bulkhead completions zsh > ~/.zfunc/_bulkhead";
+
 /// Serves WebAssembly processors over HTTP, each in its own watertight compartment
 #[derive(Parser, Debug)]
 #[command(name = "bulkhead", version, after_help = HELP, subcommand_required = true, arg_required_else_help = true)]
@@ -94,6 +126,7 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(services::ListArgs),
     /// Describe a service: state, address, token, instances, service file
+    #[command(after_help = DESC)]
     Desc(services::ServiceArgs),
     /// Show a service's tokens, rotate the current one, or retire the one before
     Token(token::TokenArgs),
@@ -104,10 +137,13 @@ enum Command {
     /// Send copies of a service's requests to another one, or end it
     Mirror(mirror::MirrorArgs),
     /// Stop a service; it stays, and answers 503
+    #[command(after_help = STOP)]
     Stop(services::ServiceArgs),
     /// Start a stopped service
+    #[command(after_help = START)]
     Start(services::ServiceArgs),
     /// Make every instance of a service anew, without a gap
+    #[command(after_help = RESTART)]
     Restart(services::ServiceArgs),
     /// Show the instances of a service
     #[command(name = "workers", visible_aliases = ["w", "showworkers"])]
@@ -134,6 +170,7 @@ enum Command {
     /// Write down which server to talk to, with what token
     Config(config::ConfigArgs),
     /// Print the JSON Schema of the service file or of the gateway's file, or the OpenAPI document of the admin API
+    #[command(after_help = SCHEMA)]
     Schema {
         /// That of the file that `bulkhead gateway --config` reads
         #[arg(long, conflicts_with = "api")]
@@ -143,6 +180,7 @@ enum Command {
         api: bool,
     },
     /// Print completions for a shell
+    #[command(after_help = COMPLETIONS)]
     Completions {
         /// The shell that is to read them
         shell: Shell,

@@ -51,7 +51,7 @@ pub use service::{
 };
 pub use token::{BadToken, Strength, Token, TokenPolicy};
 
-use keys::Use;
+use keys::{KeyMatch, Use};
 use reader::{Given, Null};
 
 /// A service file without mistakes: what was written, and what it means.
@@ -116,7 +116,8 @@ impl ServiceFile {
         if let Some(name) = patch.at("name")
             && name.as_str() != Some(self.spec.name().as_str())
         {
-            mistakes.add("name", format!("a service keeps its name, `{}`", self.spec.name()));
+            let kept = self.spec.name();
+            mistakes.add("name", format!("a service keeps its name, `{kept}`; leave this key out, or correct it"));
         }
         Self::settle(&self.given.merged(&patch), mistakes)
     }
@@ -145,10 +146,15 @@ where
 {
     let mut mistakes = Mistakes::default();
     let mut patch = Map::new();
-    for text in texts {
+    for (position, text) in texts.into_iter().enumerate() {
         // The text is not shown back: it may be a token.
         let Some((path, value)) = text.as_ref().split_once('=') else {
-            mistakes.add("", "an override is written KEY=VALUE, for example metadata.instance=10");
+            // A key that is known is none.
+            let expected = "expected KEY=VALUE, for example metadata.instance=10";
+            match keys::find(text.as_ref().trim()) {
+                KeyMatch::Key(key) => mistakes.add(key.path, format!("no value is given; {expected}")),
+                _ => mistakes.add("", format!("-D number {} has no `=`; {expected}", position + 1)),
+            }
             continue;
         };
         patch.insert(path.trim().to_owned(), keys::override_value(path.trim(), value));

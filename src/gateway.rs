@@ -138,6 +138,35 @@ impl Route {
         self.policy.enter()
     }
 
+    /// A failure in words: those of Envoy, the cluster, and where a limit was reached, the limit and its key.
+    pub fn explain(&self, failure: Failure) -> String {
+        let spec = &self.cluster.spec;
+        let cluster = format!("cluster {:?}", spec.name);
+        match failure {
+            Failure::NoHealthyUpstream => {
+                format!("{failure} in {cluster}; GET /api/v1/upstreams on the gateway's admin listener says why")
+            }
+            Failure::TimedOut => {
+                let limit = spec.request_timeout.as_millis();
+                format!("{failure}: {cluster} did not answer within {limit} ms (request_timeout_ms)")
+            }
+            Failure::Reset { reason: Reset::ConnectionTimeout, .. } => {
+                let limit = spec.connect_timeout.as_millis();
+                format!("{failure} ({cluster}, {limit} ms, connect_timeout_ms)")
+            }
+            Failure::Reset { reason: Reset::Overflow, .. } => {
+                let limit = spec.max_pending;
+                format!("{failure} ({cluster}, {limit} requests wait for a connection to an upstream, max_pending)")
+            }
+            Failure::Reset { .. } => format!("{failure} ({cluster})"),
+            Failure::Stalled => {
+                let limit = spec.idle_timeout.as_millis();
+                format!("nothing more of the request's body came for {limit} ms (idle_timeout_ms of {cluster})")
+            }
+            Failure::Request(_) | Failure::Circle => failure.to_string(),
+        }
+    }
+
     /// Gets an upstream's answer. Dropping the future closes the connection to the upstream; `progress` tells how far it came.
     ///
     /// # Errors

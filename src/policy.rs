@@ -15,6 +15,8 @@ use crate::config::GatewayPolicy;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
     pub limit: Limit,
+    /// What the limit is set to.
+    pub most: u64,
     /// When the next one is welcome.
     pub retry_after: Duration,
 }
@@ -24,10 +26,17 @@ pub struct Limited {
 pub enum Limit {
     /// `metadata.rpc.rate_limit`.
     Instances,
-    /// The rate of the service as a whole.
-    Rate,
-    /// The requests of the service under way at once.
-    Concurrency,
+    /// The rate of the service, or of a gateway's route, as a whole.
+    Rate(LimitOf),
+    /// The requests of the service or route under way at once.
+    Concurrency(LimitOf),
+}
+
+/// Whose limits they are: the same ones have other keys in a service file than in a gateway's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitOf {
+    Service,
+    Route,
 }
 
 /// The limits of one service. Clones share them.
@@ -36,6 +45,7 @@ pub struct Policy(Option<Arc<Limits>>);
 
 #[derive(Debug)]
 struct Limits {
+    owner: LimitOf,
     of: GatewayPolicy,
     rate: Option<Rate>,
     under_way: AtomicU32,
@@ -48,17 +58,18 @@ pub struct InFlight(Option<Arc<Limits>>);
 
 impl Policy {
     /// The same limits as those of `before` go on with its account.
-    pub fn of(policy: GatewayPolicy, before: Option<&Self>) -> Self {
+    pub fn of(owner: LimitOf, policy: GatewayPolicy, before: Option<&Self>) -> Self {
         if policy == GatewayPolicy::default() {
             return Self(None);
         }
         if let Some(Self(Some(limits))) = before
             && limits.of == policy
+            && limits.owner == owner
         {
             return Self(Some(Arc::clone(limits)));
         }
         let rate = policy.rate_limit.map(|limit| Rate::per_second(limit.into()));
-        Self(Some(Arc::new(Limits { of: policy, rate, under_way: AtomicU32::new(0) })))
+        Self(Some(Arc::new(Limits { owner, of: policy, rate, under_way: AtomicU32::new(0) })))
     }
 
     /// Lets a request in, or says which limit it meets.
@@ -67,11 +78,13 @@ impl Policy {
         let most = limits.of.concurrency_limit.map_or(u32::MAX, NonZeroU32::get);
         let one_more = |under_way: u32| (under_way < most).then_some(under_way + 1);
         if limits.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
-            return Err(Limited { limit: Limit::Concurrency, retry_after: Duration::ZERO });
+            let limit = Limit::Concurrency(limits.owner);
+            return Err(Limited { limit, most: most.into(), retry_after: Duration::ZERO });
         }
         let entered = InFlight(Some(Arc::clone(limits)));
         if let Some(rate) = &limits.rate {
-            rate.pass().map_err(|retry_after| Limited { limit: Limit::Rate, retry_after })?;
+            let most = limits.of.rate_limit.map_or(u64::MAX, |limit| limit.get().into());
+            rate.pass().map_err(|retry_after| Limited { limit: Limit::Rate(limits.owner), most, retry_after })?;
         }
         Ok(entered)
     }
@@ -93,12 +106,17 @@ mod tests {
         GatewayPolicy { rate_limit: NonZeroU32::new(rate), concurrency_limit: NonZeroU32::new(concurrency) }
     }
 
+    fn of(policy: GatewayPolicy, before: Option<&Policy>) -> Policy {
+        Policy::of(LimitOf::Service, policy, before)
+    }
+
     #[test]
     fn a_request_under_way_holds_its_place_until_it_is_dropped() {
-        let limits = Policy::of(policy(0, 2), None);
+        let limits = of(policy(0, 2), None);
         let first = limits.enter().unwrap();
         let _second = limits.enter().unwrap();
-        assert_eq!(limits.enter().unwrap_err().limit, Limit::Concurrency);
+        let limited = limits.enter().unwrap_err();
+        assert_eq!((limited.limit, limited.most), (Limit::Concurrency(LimitOf::Service), 2));
         drop(first);
         let _third = limits.enter().unwrap();
         assert!(limits.enter().is_err());
@@ -106,20 +124,20 @@ mod tests {
 
     #[test]
     fn one_that_is_past_the_rate_holds_no_place() {
-        let limits = Policy::of(policy(1, 5), None);
+        let limits = of(policy(1, 5), None);
         let _first = limits.enter().unwrap();
         let limited = limits.enter().unwrap_err();
-        assert_eq!(limited.limit, Limit::Rate);
+        assert_eq!((limited.limit, limited.most), (Limit::Rate(LimitOf::Service), 1));
         assert!(limited.retry_after > Duration::from_millis(900));
         assert_eq!(limits.0.as_ref().unwrap().under_way.load(Ordering::Relaxed), 1);
     }
 
     #[test]
     fn a_new_version_goes_on_with_the_account_of_the_same_limits() {
-        let before = Policy::of(policy(0, 1), None);
+        let before = of(policy(0, 1), None);
         let _entered = before.enter().unwrap();
-        assert!(Policy::of(policy(0, 1), Some(&before)).enter().is_err());
-        assert!(Policy::of(policy(0, 2), Some(&before)).enter().is_ok());
-        assert!(Policy::of(policy(0, 0), Some(&before)).enter().is_ok());
+        assert!(of(policy(0, 1), Some(&before)).enter().is_err());
+        assert!(of(policy(0, 2), Some(&before)).enter().is_ok());
+        assert!(of(policy(0, 0), Some(&before)).enter().is_ok());
     }
 }

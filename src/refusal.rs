@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::auth::{Denied, Unauthorized};
+use crate::auth::{Denied, TooManyFailures, Unauthorized};
 use crate::call::Cut;
 use crate::config;
 use crate::incoming::Broken;
-use crate::policy::{Limit, Limited};
+use crate::policy::{Limit, LimitOf, Limited};
 use crate::quoted::Quoted;
 use crate::sandbox::{Failed, Fault};
 
@@ -37,16 +37,26 @@ pub(crate) enum Refusal {
         message: String,
     },
     Unauthorized(Unauthorized),
-    ServiceNotFound(String),
+    ServiceNotFound {
+        name: String,
+        looked: Looked,
+    },
     NotFound,
     MethodNotAllowed {
         allow: String,
     },
     DeadlineExceeded {
         limit: Duration,
+        reached: Reached,
     },
-    /// The head or the body came too slowly for anybody to know whose deadline it was.
-    SlowHead,
+    /// The head came too slowly for anybody to know whose deadline it was.
+    SlowHead {
+        limit: Duration,
+    },
+    /// The client has stopped sending a request that a gateway passes on.
+    Stalled {
+        detail: String,
+    },
     BodyTooLarge {
         limit: usize,
     },
@@ -67,6 +77,7 @@ pub(crate) enum Refusal {
     RateLimited(Limited),
     /// Too many wrong tokens from this address.
     TooManyFailures {
+        most: u32,
         retry_after: Duration,
     },
     QueueFull {
@@ -99,6 +110,24 @@ pub(crate) enum Refusal {
     VersionNotSupported,
 }
 
+/// Where a name was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    Services,
+    Routes,
+    ServicesAndRoutes,
+}
+
+/// How far a request had come when its deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// Its body was not here, or not decoded.
+    Body,
+    /// It waited for a worker.
+    Queue,
+    Run,
+}
+
 /// One row of the status contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -124,10 +153,12 @@ impl Refusal {
             Self::FuelExhausted { status, .. } => (*status, "fuel_exhausted", Keep),
             Self::ProcessorStatus { status, .. } => (*status, "processor_status", Keep),
             Self::Unauthorized(_) => (401, "unauthorized", Keep),
-            Self::ServiceNotFound(_) => (404, "service_not_found", Keep),
+            Self::ServiceNotFound { .. } => (404, "service_not_found", Keep),
             Self::NotFound => (404, "not_found", Keep),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", Keep),
-            Self::DeadlineExceeded { .. } | Self::SlowHead => (408, "deadline_exceeded", Close),
+            Self::DeadlineExceeded { .. } | Self::SlowHead { .. } | Self::Stalled { .. } => {
+                (408, "deadline_exceeded", Close)
+            }
             Self::BodyTooLarge { .. } | Self::DecodedTooLarge { .. } => (413, "body_too_large", Close),
             Self::TargetTooLong => (414, "target_too_long", Close),
             Self::CodingUnknown { .. } | Self::TooManyCodings { .. } => (415, "unsupported_coding", Keep),
@@ -157,15 +188,28 @@ impl Refusal {
             Self::ProcessorException { detail, .. } | Self::FuelExhausted { detail, .. } => detail.into(),
             Self::ProcessorStatus { message, .. } => message.into(),
             Self::Unauthorized(why) => why.to_string().into(),
-            Self::ServiceNotFound(name) => format!("there is no service {}", Quoted(name)).into(),
+            Self::ServiceNotFound { name, looked } => match looked {
+                Looked::Services => format!("there is no service {}", Quoted(name)),
+                Looked::Routes => format!("there is no route for {} at this gateway", Quoted(name)),
+                Looked::ServicesAndRoutes => {
+                    format!("there is no service {} here, and no route for it at this gateway", Quoted(name))
+                }
+            }
+            .into(),
             Self::NotFound => "there is nothing at this path; this is the data listener: services are at \
                                /api/predict/<service>, and the admin API is at the admin listener (--admin)"
                 .into(),
             Self::MethodNotAllowed { allow } => format!("the methods here are {allow}").into(),
-            Self::DeadlineExceeded { limit } => {
-                format!("the request was not answered within {} ms (metadata.rpc.keepalive)", limit.as_millis()).into()
+            Self::DeadlineExceeded { limit, reached } => {
+                let what = match reached {
+                    Reached::Body => "the body of the request was not here",
+                    Reached::Queue | Reached::Run => "the request was not answered",
+                };
+                format!("{what} within {} ms (metadata.rpc.keepalive)", limit.as_millis()).into()
             }
-            Self::SlowHead => "the request did not arrive in time".into(),
+            Self::SlowHead { limit } => {
+                format!("the head of the request was not here within {} ms (--head-timeout)", limit.as_millis()).into()
+            }
             Self::BodyTooLarge { limit } => {
                 format!("the body is larger than {limit} bytes (sandbox.max_request_bytes)").into()
             }
@@ -179,15 +223,29 @@ impl Refusal {
             Self::HeadersTooLarge => "the headers are more than 100 or larger than 32 KiB".into(),
             Self::TargetTooLong => "the request target is longer than 8 KiB".into(),
             Self::ExpectationUnknown => "of expectations only 100-continue is known".into(),
-            Self::RateLimited(Limited { limit, .. }) => match limit {
-                Limit::Instances => "the service takes no more requests per second (metadata.rpc.rate_limit)",
-                Limit::Rate => "the service takes no more requests per second as a whole (gateway policy, rate_limit)",
-                Limit::Concurrency => "as many requests are under way as may be (gateway policy, concurrency_limit)",
+            Self::RateLimited(Limited { limit, most, .. }) => match limit {
+                Limit::Instances => format!(
+                    "the service takes at most {most} requests a second (metadata.rpc.rate_limit × metadata.instance)"
+                ),
+                Limit::Rate(LimitOf::Service) => format!(
+                    "the service takes at most {most} requests a second (networking.gateway_policy.rate_limit.limit)"
+                ),
+                Limit::Rate(LimitOf::Route) => {
+                    format!("the gateway's route takes at most {most} requests a second (rate_limit)")
+                }
+                Limit::Concurrency(LimitOf::Service) => format!(
+                    "the service works on at most {most} requests at once, waiting ones included \
+                     (networking.gateway_policy.concurrency_limit.limit)"
+                ),
+                Limit::Concurrency(LimitOf::Route) => {
+                    format!("the gateway's route has at most {most} requests under way at once (concurrency_limit)")
+                }
             }
             .into(),
-            Self::TooManyFailures { .. } => {
-                "too many wrong tokens came from this address (--max-failed-logins-per-address)".into()
-            }
+            Self::TooManyFailures { most, .. } => format!(
+                "more than {most} wrong tokens a second came from this address (--max-failed-logins-per-address)"
+            )
+            .into(),
             Self::QueueFull { max_queue } => {
                 format!("all workers are busy and {max_queue} requests are waiting (metadata.rpc.max_queue_size)")
                     .into()
@@ -195,7 +253,8 @@ impl Refusal {
             Self::ClientClosed => "the client closed the connection".into(),
             Self::Internal { .. } => "the host failed; its log knows why under this request id".into(),
             Self::NotImplemented(what) => (*what).into(),
-            Self::NoHealthyUpstream { detail }
+            Self::Stalled { detail }
+            | Self::NoHealthyUpstream { detail }
             | Self::BadGateway { detail }
             | Self::UpstreamFailed { detail }
             | Self::GatewayTimeout { detail } => detail.into(),
@@ -218,9 +277,14 @@ impl Refusal {
             Self::QueueFull { .. } => {
                 Some("retry with a pause, or raise metadata.rpc.worker_threads or metadata.instance")
             }
-            Self::DeadlineExceeded { .. } => {
-                Some("the request's work is stopped; raise metadata.rpc.keepalive if it needs longer")
-            }
+            Self::DeadlineExceeded { reached, .. } => Some(match reached {
+                Reached::Body => "the processor was not called; raise metadata.rpc.keepalive if bodies take longer",
+                Reached::Queue => {
+                    "no worker was free and the processor was not called; raise metadata.rpc.worker_threads or \
+                     metadata.instance"
+                }
+                Reached::Run => "the request's work is stopped; raise metadata.rpc.keepalive if it needs longer",
+            }),
             Self::FuelExhausted { .. } => Some("raise sandbox.fuel if the request needs more work"),
             _ => None,
         }
@@ -278,7 +342,9 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Unauthorized(why) => Self::Unauthorized(why),
-            Denied::TooManyFailures(failures) => Self::TooManyFailures { retry_after: failures.retry_after },
+            Denied::TooManyFailures(TooManyFailures { most, retry_after }) => {
+                Self::TooManyFailures { most, retry_after }
+            }
         }
     }
 }
@@ -307,8 +373,9 @@ mod tests {
     fn the_status_table() {
         use Connection::{Close, Keep};
         let second = Duration::from_secs(1);
+        let limited = |limit| Limited { limit, most: 1, retry_after: second };
         let exception = |status| Refusal::ProcessorException { status, detail: String::new(), stack: String::new() };
-        let table: [(Refusal, u16, &str, Connection); 33] = [
+        let table: [(Refusal, u16, &str, Connection); 34] = [
             (Refusal::BadRequest("x".into()), 400, "bad_request", Close),
             (Refusal::BadBody("x".into()), 400, "bad_request", Keep),
             (exception(400), 400, "processor_exception", Keep),
@@ -316,19 +383,25 @@ mod tests {
             (Refusal::FuelExhausted { status: 400, detail: String::new() }, 400, "fuel_exhausted", Keep),
             (Refusal::ProcessorStatus { status: 422, message: String::new() }, 422, "processor_status", Keep),
             (Refusal::Unauthorized(Unauthorized::Missing), 401, "unauthorized", Keep),
-            (Refusal::ServiceNotFound(String::new()), 404, "service_not_found", Keep),
+            (
+                Refusal::ServiceNotFound { name: String::new(), looked: Looked::Services },
+                404,
+                "service_not_found",
+                Keep,
+            ),
             (Refusal::NotFound, 404, "not_found", Keep),
             (Refusal::MethodNotAllowed { allow: String::new() }, 405, "method_not_allowed", Keep),
-            (Refusal::DeadlineExceeded { limit: second }, 408, "deadline_exceeded", Close),
-            (Refusal::SlowHead, 408, "deadline_exceeded", Close),
+            (Refusal::DeadlineExceeded { limit: second, reached: Reached::Run }, 408, "deadline_exceeded", Close),
+            (Refusal::SlowHead { limit: second }, 408, "deadline_exceeded", Close),
+            (Refusal::Stalled { detail: String::new() }, 408, "deadline_exceeded", Close),
             (Refusal::BodyTooLarge { limit: 1 }, 413, "body_too_large", Close),
             (Refusal::DecodedTooLarge { limit: 1 }, 413, "body_too_large", Close),
             (Refusal::CodingUnknown { given: String::new() }, 415, "unsupported_coding", Keep),
             (Refusal::TooManyCodings { most: 3 }, 415, "unsupported_coding", Keep),
             (Refusal::TargetTooLong, 414, "target_too_long", Close),
             (Refusal::ExpectationUnknown, 417, "expectation_failed", Close),
-            (Refusal::RateLimited(Limited { limit: Limit::Rate, retry_after: second }), 429, "rate_limited", Keep),
-            (Refusal::TooManyFailures { retry_after: second }, 429, "rate_limited", Keep),
+            (Refusal::RateLimited(limited(Limit::Instances)), 429, "rate_limited", Keep),
+            (Refusal::TooManyFailures { most: 1, retry_after: second }, 429, "rate_limited", Keep),
             (Refusal::HeadersTooLarge, 431, "headers_too_large", Close),
             (Refusal::QueueFull { max_queue: 64 }, 450, "queue_full", Keep),
             (Refusal::ClientClosed, 499, "client_closed", Close),
@@ -346,6 +419,34 @@ mod tests {
         for (refusal, status, code, connection) in table {
             assert_eq!(refusal.row(), Row { status, code, connection }, "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn a_limit_is_told_with_its_number_and_its_key() {
+        let told = |limit| {
+            let limited = Limited { limit, most: 300, retry_after: Duration::ZERO };
+            Refusal::RateLimited(limited).detail().into_owned()
+        };
+        assert_eq!(
+            told(Limit::Instances),
+            "the service takes at most 300 requests a second (metadata.rpc.rate_limit × metadata.instance)"
+        );
+        for (limit, key) in [
+            (Limit::Rate(LimitOf::Service), "(networking.gateway_policy.rate_limit.limit)"),
+            (Limit::Concurrency(LimitOf::Service), "(networking.gateway_policy.concurrency_limit.limit)"),
+            (Limit::Rate(LimitOf::Route), "(rate_limit)"),
+            (Limit::Concurrency(LimitOf::Route), "(concurrency_limit)"),
+        ] {
+            assert!(told(limit).contains("300") && told(limit).ends_with(key), "{}", told(limit));
+        }
+    }
+
+    #[test]
+    fn work_is_told_of_only_where_there_was_some() {
+        let limit = Duration::from_secs(5);
+        let hint = |reached| Refusal::DeadlineExceeded { limit, reached }.hint().unwrap();
+        assert!(hint(Reached::Body).contains("was not called") && hint(Reached::Queue).contains("was not called"));
+        assert!(hint(Reached::Run).contains("is stopped"));
     }
 
     #[test]

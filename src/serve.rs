@@ -132,8 +132,7 @@ async fn serve(
     log: LogWriter,
 ) -> Result<Option<Arc<Gateway>>> {
     let signals = Signals::install().context("cannot install signal handlers")?;
-    let data = listen(options.listen).with_context(|| format!("cannot listen on {} (--listen)", options.listen))?;
-    let control = listen(options.admin).with_context(|| format!("cannot listen on {} (--admin)", options.admin))?;
+    let (data, control) = (listen(options.listen, "--listen")?, listen(options.admin, "--admin")?);
     let (data_addr, admin_addr) = (data.local_addr()?, control.local_addr()?);
     let threads = io_threads(options.io_threads)?;
 
@@ -182,7 +181,20 @@ async fn until_told(mut signals: Signals, drain: &watch::Sender<bool>, serving: 
     }
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// Listens on the address that `option` names.
+fn listen(address: SocketAddr, option: &str) -> Result<TcpListener> {
+    try_listen(address).map_err(|cause| {
+        let hint = match cause.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("\nhint: another process listens there; end it, or name another address with {option}")
+            }
+            _ => String::new(),
+        };
+        anyhow!("cannot listen on {address} ({option}): {cause}{hint}")
+    })
+}
+
+fn try_listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restarted host must not wait for its predecessor's connections to be forgotten.
     socket.set_reuseaddr(true)?;

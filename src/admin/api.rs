@@ -171,8 +171,22 @@ pub(super) async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Problem>
     }
 }
 
+/// What is expected of a member that a body must have.
+const MISSING: [(&str, &str); 2] = [
+    (
+        "processor",
+        "it is the SHA-256 of the component, as 64 lower-case hexadecimal digits; upload the component first",
+    ),
+    ("action", "it is \"rotate\" or \"retire\""),
+];
+
 pub(super) fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        let told = error.to_string();
+        let missing = MISSING.iter().find(|(field, _)| told.starts_with(&format!("missing field `{field}`")));
+        let problem = Problem::bad_request(format!("the body is not as expected: {told}"));
+        missing.iter().fold(problem, |problem, (_, expected)| problem.with_hint(*expected))
+    })
 }
 
 pub(super) fn json_reply<T: Serialize + JsonSchema>(status: StatusCode, value: &T) -> Result<Reply, Problem> {

@@ -33,6 +33,8 @@ pub(super) struct Problem {
 struct More {
     hint: Option<String>,
     mistakes: Option<Mistakes>,
+    /// The frames in which a guest failed, one a line, innermost first.
+    stack: String,
     allow: Option<HeaderValue>,
     /// The present revision of a service that is not as its operator saw it, and its latest change.
     overtaken: Option<(u64, Option<Entry>)>,
@@ -46,7 +48,7 @@ impl Problem {
         Self { kind, detail: detail.into(), more: Box::default() }
     }
 
-    fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.more.hint = Some(hint.into());
         self
     }
@@ -129,7 +131,7 @@ impl Problem {
     }
 
     pub(super) fn length_required() -> Self {
-        Self::new(&LENGTH_REQUIRED, "an upload has a body, and says how long it is")
+        Self::new(&LENGTH_REQUIRED, "the upload has no body: it has neither Content-Length nor Transfer-Encoding")
     }
 
     pub(super) fn body_too_large(limit: usize) -> Self {
@@ -167,12 +169,13 @@ impl Problem {
     pub(super) fn document(&self) -> api::Problem<'_> {
         let Kind { status, code, .. } = self.kind;
         let title = self.status().canonical_reason().unwrap_or("Unknown");
-        let More { hint, mistakes, overtaken, .. } = &*self.more;
+        let More { hint, mistakes, stack, overtaken, .. } = &*self.more;
         let mistake =
             |mistake: &Mistake| api::Mistake { path: mistake.path().into(), message: mistake.message().into() };
         api::Problem {
             hint: hint.as_deref().map(Into::into),
             errors: mistakes.as_ref().map(|mistakes| mistakes.iter().map(mistake).collect()),
+            stack: (!stack.is_empty()).then(|| stack.lines().map(Into::into).collect()),
             etag: overtaken.as_ref().map(|(revision, _)| conditions::tag(*revision)),
             last_change: overtaken.as_ref().map(|(_, last)| last.clone().map(view::audit_entry)),
             ..api::Problem::new(*status, title, code, &self.detail)

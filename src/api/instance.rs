@@ -119,7 +119,7 @@ impl AsRef<str> for InstanceState {
 }
 
 impl Instance {
-    /// The workers that have a guest; an instance without any takes no requests.
+    /// The workers that can take a request: those that have a guest or can be given one.
     pub fn ready(&self) -> usize {
         let stalled = self.trouble.as_ref().map_or(0, |trouble| trouble.stalled);
         self.workers.saturating_sub(stalled.max(self.blocked))

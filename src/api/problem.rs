@@ -48,9 +48,8 @@ pub struct Problem<'a> {
     #[serde(deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub spent_ms: Option<SpentMs>,
-    /// The guest's frames, on the data listener, innermost first.
+    /// The guest's frames, innermost first; on the admin listener those in which `initialize` failed.
     #[serde(deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub stack: Option<Vec<Cow<'a, str>>>,
     /// The same for clients of OpenAI's API.
     // Not read: it repeats what stands above.

@@ -46,6 +46,8 @@ struct Known {
 /// This address has failed too often; it may try again in a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyFailures {
+    /// Failures a second that one address may have.
+    pub most: u32,
     pub retry_after: Duration,
 }
 
@@ -85,9 +87,10 @@ impl Attempts {
         now: Instant,
     ) -> Result<T, Denied> {
         let pause = WINDOW / most.get();
+        let too_many = |retry_after| Denied::TooManyFailures(TooManyFailures { most: most.get(), retry_after });
         let can_be_guessed = strength == Strength::Guessable;
         if can_be_guessed {
-            self.known().check(address, pause, now).map_err(Denied::TooManyFailures)?;
+            self.known().check(address, pause, now).map_err(too_many)?;
         }
         match authenticate() {
             Ok(shown) => {
@@ -99,7 +102,7 @@ impl Attempts {
             Err(Unauthorized::Missing) => Err(Denied::Unauthorized(Unauthorized::Missing)),
             Err(why) => match self.known().fail(address, pause, now) {
                 Ok(()) => Err(Denied::Unauthorized(why)),
-                Err(failures) => Err(Denied::TooManyFailures(failures)),
+                Err(retry_after) => Err(too_many(retry_after)),
             },
         }
     }
@@ -110,19 +113,20 @@ impl Attempts {
 }
 
 impl Known {
-    /// Checks that the address may fail once more. Each failure takes `pause` to be worked off.
-    fn check(&self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), TooManyFailures> {
+    /// Checks that the address may fail once more, or says how long it must wait for that. Each failure takes `pause` to
+    /// be worked off.
+    fn check(&self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), Duration> {
         let Some(worked_off) = self.failing.get(&address) else { return Ok(()) };
         let window = if self.is_trusted(address, now) { TRUSTED_WINDOW } else { WINDOW };
         let after_one_more = worked_off.saturating_duration_since(now) + pause;
         match after_one_more.checked_sub(window) {
             None | Some(Duration::ZERO) => Ok(()),
-            Some(retry_after) => Err(TooManyFailures { retry_after }),
+            Some(wait) => Err(wait),
         }
     }
 
     /// Counts a failure, unless there have been too many already.
-    fn fail(&mut self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), TooManyFailures> {
+    fn fail(&mut self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), Duration> {
         self.check(address, pause, now)?;
         if make_room(&mut self.failing, address, |worked_off| *worked_off <= now) {
             let worked_off = self.failing.entry(address).or_insert(now);
@@ -205,13 +209,13 @@ mod tests {
     }
 
     fn wait(millis: u64) -> Result<(), Denied> {
-        Err(Denied::TooManyFailures(TooManyFailures { retry_after: Duration::from_millis(millis) }))
+        Err(Denied::TooManyFailures(TooManyFailures { most: 3, retry_after: Duration::from_millis(millis) }))
     }
 
     /// Rounds up to whole milliseconds, because a third of a second is not a whole number of them.
     fn rounded(outcome: Result<(), Denied>) -> Result<(), Denied> {
         match outcome {
-            Err(Denied::TooManyFailures(TooManyFailures { retry_after })) => {
+            Err(Denied::TooManyFailures(TooManyFailures { retry_after, .. })) => {
                 wait(retry_after.as_nanos().div_ceil(1_000_000) as u64)
             }
             other => other,

@@ -88,8 +88,15 @@ impl AdminArgs {
             None => written.clone().unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
         };
         let local = is_loopback(&server);
-        let of_the_file = settings.admin_token.filter(|_| written.as_ref() == Some(&server));
-        let token = self.token(local, of_the_file);
+        let is_its = written.as_ref() == Some(&server);
+        let of_another = settings.admin_token.is_some() && !is_its;
+        let token = self.token(local, settings.admin_token.filter(|_| is_its));
+        let token = token.map_err(|failure| match (failure, &written) {
+            (Failure::Usage(told), Some(written)) if of_another => Failure::Usage(format!(
+                "{told}\nhint: the stored token is for {written} alone, and is not sent to {server}"
+            )),
+            (failure, _) => failure,
+        });
         let token = token.map_err(|failure| if local { or_data_listener(&server, failure) } else { failure })?;
         let actor = self.actor.clone().or(settings.actor).unwrap_or_else(settings::user);
         let mut config = Agent::config_builder()

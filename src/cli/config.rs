@@ -53,8 +53,9 @@ pub(super) fn config(args: &ConfigArgs, screen: &mut Screen) -> Result<Exit, Fai
         if let Some(admin) = &args.admin {
             let admin = if admin.is_empty() { None } else { Some(base(admin)?) };
             // A token is for one server; it does not move to another by itself.
-            if admin != settings.admin {
-                settings.admin_token = None;
+            if admin != settings.admin && settings.admin_token.take().is_some() && args.admin_token.is_none() {
+                screen
+                    .note("the stored token was for the server before, and is removed; -k stores one for this server");
             }
             settings.admin = admin;
         }

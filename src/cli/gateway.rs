@@ -18,7 +18,7 @@ The smallest FILE:
     \"clusters\": {\"ml\": {\"upstreams\": [\"10.0.0.7:8080\", \"10.0.0.8:8080\"]}},
     \"routes\": {\"*\": \"ml\"}
   }
-The README has one with every key. SIGHUP has it read again; with mistakes in it, everything stays as it was.
+The README has one with every key, and `bulkhead schema --gateway` describes them. SIGHUP has it read again; with mistakes in it, everything stays as it was.
 
 When both listeners are open, one line says where: listening data=ADDR admin=ADDR.
 The admin listener has /healthz, /readyz, /metrics and /api/v1/upstreams.
@@ -41,6 +41,9 @@ pub(super) struct GatewayArgs {
 pub(super) fn gateway(args: &GatewayArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let file = read(&args.config)?;
     if args.check {
+        for remark in file.spec.remarks() {
+            screen.note(format_args!("note: {remark}"));
+        }
         let (routes, clusters) = (file.spec.routes().len(), file.spec.clusters().len());
         screen.line(format_args!("{}: no mistakes; routes: {routes}, clusters: {clusters}", file.path.display()))?;
         return Ok(Exit::Ok);

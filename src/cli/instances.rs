@@ -14,9 +14,11 @@ use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-READY counts the workers that have a guest; with none the instance takes no requests. RESTARTS counts for the service as
-a whole. REASON is why an instance is degraded, or the kind of its last fault; LASTSTATE is that fault: what happened, in
-which request, and when. VERSION tells a canary's instances from the others. --json has more: busy workers, queue.
+READY counts the workers that can take a request: those that have a guest or can be given one. It leaves out those whose
+guest cannot be replaced, and those that runtime.enable_crash_block keeps empty; with none left, the instance takes no
+requests. RESTARTS counts for the service as a whole. REASON is why an instance is degraded, or the kind of its last
+fault; LASTSTATE is that fault: what happened, in which request, and when. VERSION tells a canary's instances from the
+others. --json has more: busy workers, queue.
 
 Examples:
   bulkhead w digits

@@ -19,7 +19,7 @@ pub(super) struct ListenerArgs {
     /// host name is looked up once, at the start [default: the address that the client connected to]
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADVERTISE", value_parser = advertised)]
     pub(super) advertise: Option<SocketAddr>,
-    /// Where the admin API, health and metrics are
+    /// Where health and metrics are, and the admin API of a server or the list of upstreams of a gateway
     // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
     #[arg(value_parser = address)]

@@ -17,7 +17,7 @@ use crate::config::ServiceName;
 #[command(after_help = "\
 The last part of the path becomes the name of the crate and of the service.
 
-Example:
+Examples:
   bulkhead new word-count && cd word-count && bulkhead build && bulkhead test word-count.json -d 'one two'")]
 pub(super) struct NewArgs {
     /// The directory to make; it must be new or empty

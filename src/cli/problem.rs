@@ -9,7 +9,7 @@ use crate::api;
 pub(crate) type Problem = api::Problem<'static>;
 
 /// The members that scripts are shown; the others repeat these, or are for programs that change services themselves.
-const SHOWN: [&str; 7] = ["title", "status", "detail", "code", "request_id", "hint", "errors"];
+const SHOWN: [&str; 8] = ["title", "status", "detail", "code", "request_id", "hint", "errors", "stack"];
 /// How much of a foreign body is worth showing.
 const EXCERPT: usize = 300;
 
@@ -58,6 +58,10 @@ impl Display for Told<'_> {
         f.write_str(&sentence(problem))?;
         for mistake in problem.errors.iter().flatten() {
             write!(f, "\n  {}: {}", mistake.path, mistake.message)?;
+        }
+        if let Some(stack) = problem.stack.as_ref().filter(|stack| !stack.is_empty()) {
+            f.write_str("\nstack:")?;
+            stack.iter().try_for_each(|frame| write!(f, "\n  {frame}"))?;
         }
         if let Some(hint) = &problem.hint {
             write!(f, "\nhint: {hint}")?;

@@ -32,6 +32,7 @@ pub(super) struct ListArgs {
     admin: AdminArgs,
 }
 
+/// The name of a service, and the server that has it. Where a command takes no more, its examples stand with the command.
 #[derive(Args, Debug)]
 pub(super) struct ServiceArgs {
     /// The service
@@ -41,6 +42,12 @@ pub(super) struct ServiceArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+The service ends with its versions and its token; requests for its name then get 404. Its name can be used anew.
+
+Examples:
+  bulkhead delete digits
+  bulkhead delete digits -y")]
 pub(super) struct DeleteArgs {
     #[command(flatten)]
     service: ServiceArgs,
@@ -67,7 +74,7 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
     }
     let rows: Vec<ServiceRow> = read(services.into())?;
     if rows.is_empty() {
-        screen.note("no services; `bulkhead create FILE` makes one");
+        screen.note(args.nothing());
         return Ok(Exit::Ok);
     }
     let header = [
@@ -89,6 +96,17 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
 }
 
 impl ListArgs {
+    /// What is said instead of an empty list.
+    fn nothing(&self) -> String {
+        let state = self.state.as_ref().map(|state| format!("in the state {state}"));
+        let prefix = self.prefix.as_ref().map(|prefix| format!("with a name that begins with `{prefix}`"));
+        let asked: Vec<String> = state.into_iter().chain(prefix).collect();
+        match asked.is_empty() {
+            true => "no services; `bulkhead create FILE` makes one".to_owned(),
+            false => format!("no service {}", asked.join(" and ")),
+        }
+    }
+
     fn services(&self) -> Result<Vec<Value>, Failure> {
         let client = self.admin.client()?;
         let state = self.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();

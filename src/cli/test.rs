@@ -58,6 +58,8 @@ struct LocalRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LocalAnswer {
     status: u16,
+    /// As a host would log it; empty beside 200.
+    code: &'static str,
     content_type: Option<String>,
     body: Vec<u8>,
     logs: Vec<String>,
@@ -131,15 +133,26 @@ impl LocalAnswer {
         for line in &self.logs {
             screen.note(format_args!("log: {line}"));
         }
-        screen.body(&self.body)?;
+        // What the processor has answered goes out as it is; what is said in its place is a line.
+        match self.code {
+            "" | "processor_status" => screen.body(&self.body)?,
+            _ => screen.line(String::from_utf8_lossy(&self.body))?,
+        }
+        let code = if self.code.is_empty() { String::new() } else { format!(" {}", self.code) };
         let fuel = self.fuel.map(|fuel| format!(", {fuel} fuel")).unwrap_or_default();
-        screen.note(format_args!("status {}, {} bytes, {}{fuel}", self.status, self.body.len(), duration(self.run)));
+        screen.note(format_args!(
+            "status {}{code}, {} bytes, {}{fuel}",
+            self.status,
+            self.body.len(),
+            duration(self.run)
+        ));
         Ok(())
     }
 
     fn to_json(&self) -> Value {
         let mut answer = json!({
             "status": self.status,
+            "code": Some(self.code).filter(|code| !code.is_empty()),
             "content_type": self.content_type,
             "logs": self.logs,
             "fuel": self.fuel,

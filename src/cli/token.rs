@@ -12,14 +12,13 @@ use crate::config::{ServiceName, Token};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A rotation in three steps:
-  bulkhead token digits --rotate     a new token; the one before is accepted as well
-  (give the new one to every caller)
-  bulkhead token digits --retire     the one before is accepted no longer
+Without an option the tokens are shown. No version is made and no guest is touched. A rotation has three steps: --rotate
+makes a new token, and the one before is accepted as well; every caller is given the new one; --retire ends the one before.
 
-Without an option the tokens are shown. No version is made and no guest is touched.
-
-For scripts, the current token alone:
+Examples:
+  bulkhead token digits
+  bulkhead token digits --rotate
+  bulkhead token digits --retire
   curl -H \"Authorization: $(bulkhead token digits --plain)\" …")]
 pub(super) struct TokenArgs {
     /// The service

@@ -118,6 +118,10 @@ fn show(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Ex
     }
     let Deployed { version, canary, group, weight, traffic_state, unchanged, .. } = read(answer)?;
     match canary {
+        // In a group it has a share of the requests, which the line below names.
+        None if group.is_some() => {
+            screen.line(format_args!("version {version} answers all requests that come to service `{name}`"))?;
+        }
         None if unchanged => {
             screen.line(format_args!("version {version} of service `{name}` answered all requests already"))?;
         }

@@ -33,6 +33,8 @@ pub const ANY_SERVICE: &str = "*";
 /// The least of two is looked for among them at each request.
 const MOST_UPSTREAMS: usize = 64;
 const MOST_NAMES: usize = 10_000;
+/// Paths that a host answers at its admin listener and not where its services are.
+const OF_ADMIN_LISTENERS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// A gateway's file without mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +160,26 @@ impl GatewaySpec {
         &self.routes
     }
 
+    /// What is no mistake and most likely not meant.
+    pub fn remarks(&self) -> Vec<String> {
+        let of_a_host = |cluster: &&ClusterSpec| {
+            let path = cluster.health_check.as_ref().and_then(|check| check.path.as_ref());
+            path.is_some_and(|path| OF_ADMIN_LISTENERS.contains(&path.path()))
+        };
+        let upstreams = self.clusters.iter().filter(of_a_host).flat_map(|cluster| {
+            let bare = cluster.upstreams.iter().filter(|upstream| upstream.health_address.is_none());
+            bare.map(move |upstream| (cluster, upstream))
+        });
+        let remark = |(cluster, upstream): (&ClusterSpec, &UpstreamSpec)| {
+            format!(
+                "clusters.{}: the upstream {} has no health_address, so health_check.path is asked for at its data \
+                 listener; a Bulkhead host has that path at its admin listener alone, and would count as unhealthy",
+                cluster.name, upstream.address
+            )
+        };
+        upstreams.map(remark).collect()
+    }
+
     fn read(value: &Value, mistakes: &mut Mistakes) -> Self {
         let such_as = "{\"clusters\": {…}, \"routes\": {…}}";
         let top = match value {
@@ -202,13 +224,7 @@ fn unknown(table: Table, key: &str, path: &str, mistakes: &mut Mistakes) {
     if matches!(keys::find_in(table, key), KeyMatch::Key(_)) || mistakes.is_full() {
         return;
     }
-    mistakes.add(
-        path,
-        match keys::nearest(table, key) {
-            (nearest, true) => format!("unknown key; did you mean {nearest}?"),
-            (nearest, false) => format!("unknown key; the nearest known one is {nearest}"),
-        },
-    );
+    mistakes.add(path, keys::unknown(table, key));
 }
 
 impl ClusterSpec {

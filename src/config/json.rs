@@ -25,11 +25,22 @@ pub(super) fn parse(text: &str) -> Result<(Value, Mistakes), Mistakes> {
         }
         Err(error) => {
             let said = error.to_string();
-            let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
+            let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| in_words(what));
             let (line, column) = (error.line(), error.column());
             mistakes.add("", format!("line {line}, column {column}: {what}: {}", excerpt::line(text, line, column)));
             Err(mistakes)
         }
+    }
+}
+
+/// The parser's words for a text that ends too early say little to those who do not write parsers.
+fn in_words(what: &str) -> &str {
+    match what {
+        "EOF while parsing an object" => "the text ends inside an object; a `}` is missing",
+        "EOF while parsing a list" => "the text ends inside a list; a `]` is missing",
+        "EOF while parsing a string" => "the text ends inside a string; a `\"` is missing",
+        "EOF while parsing a value" => "the text ends where a value is expected",
+        other => other,
     }
 }
 
@@ -133,7 +144,7 @@ mod tests {
             "line 3, column 3: expected `,` or `}`:   \"model_path\": \"m\""
         );
         assert!(mistakes_of("{} x").starts_with("line 1, column 4: trailing characters: {} x"));
-        assert!(mistakes_of("{\"a\": ").starts_with("line 1, column 6: EOF while parsing a value"));
+        assert!(mistakes_of("{\"a\": ").starts_with("line 1, column 6: the text ends where a value is expected"));
         assert!(mistakes_of(&"[".repeat(10_000)).contains("recursion limit exceeded"));
         assert_eq!(mistakes_of(" \n"), "the file is empty");
     }

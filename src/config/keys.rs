@@ -132,19 +132,27 @@ fn rest_after<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
     path.strip_prefix(prefix)?.strip_prefix('.')
 }
 
-/// The known path, key or section, that a person most likely meant, and whether it is near enough to ask "did you
-/// mean".
-pub(super) fn nearest(table: Table, path: &str) -> (&'static str, bool) {
+/// What is said of a key that the table has not.
+pub(super) fn unknown(table: Table, path: &str) -> String {
+    match nearest(table, path) {
+        Some(nearest) => format!("unknown key; did you mean {nearest}?"),
+        None if std::ptr::eq(table, KEYS) => "unknown key; `bulkhead schema` lists the known ones".to_owned(),
+        None => "unknown key; `bulkhead schema --gateway` lists the known ones".to_owned(),
+    }
+}
+
+/// The known path, key or section, that a person most likely meant; `None` if none is near enough to be suggested.
+fn nearest(table: Table, path: &str) -> Option<&'static str> {
     // `sandbox.fuel.limit`: the key is known, but nothing goes inside it.
     if let Some(key) = table.iter().find(|key| rest_after(path, key.path).is_some()) {
-        return (key.path, true);
+        return Some(key.path);
     }
     let asked = loose(path);
     let sections = table.iter().flat_map(|key| key.path.match_indices('.').map(|(at, _)| &key.path[..at]));
     let known = table.iter().map(|key| key.path).chain(sections);
     let measured = known.map(|known| (distance(&asked, &loose(known)), known));
     let (distance, nearest) = measured.min_by_key(|(distance, _)| *distance).expect("the table is not empty");
-    (nearest, distance <= 5 + last(&asked).chars().count() / 2)
+    (distance <= 5 + last(&asked).chars().count() / 2).then_some(nearest)
 }
 
 /// Between two loose paths. The right word in the wrong section is a common slip, but a slip of the pen in the right
@@ -229,8 +237,8 @@ mod tests {
             ("modelpath", "model_path"),
             ("sandbox.fuel.limit", "sandbox.fuel"),
         ] {
-            assert_eq!(nearest(KEYS, typed), (meant, true), "{typed}");
+            assert_eq!(nearest(KEYS, typed), Some(meant), "{typed}");
         }
-        assert!(!nearest(KEYS, "zebra_crossing").1);
+        assert_eq!(nearest(KEYS, "zebra_crossing"), None);
     }
 }

@@ -21,7 +21,9 @@ pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     let (instances, workers) = (settings.integer("metadata.instance"), settings.integer("metadata.rpc.worker_threads"));
     if instances * workers > MOST_WORKERS {
         let message = format!(
-            "{workers} workers in each of {instances} instances are {}, expected at most {MOST_WORKERS}",
+            "{} workers in each of {} instances are {}, expected at most {MOST_WORKERS}",
+            settings.shown("metadata.rpc.worker_threads"),
+            settings.shown("metadata.instance"),
             instances * workers
         );
         mistakes.add("metadata.rpc.worker_threads", message);
@@ -40,17 +42,22 @@ pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
 
 fn batching(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     let integer = |name: &str| settings.integer(&format!("metadata.rpc.{name}"));
+    let shown = |name: &str| settings.shown(&format!("metadata.rpc.{name}"));
     let (size, queue) = (integer("max_batch_size"), integer("max_queue_size"));
     if size > queue {
         let message = format!(
-            "found {size}, expected at most metadata.rpc.max_queue_size, {queue}: requests that wait for their batch are in the queue"
+            "found {}, expected at most metadata.rpc.max_queue_size, {}: requests that wait for their batch are in the queue",
+            shown("max_batch_size"),
+            shown("max_queue_size"),
         );
         mistakes.add("metadata.rpc.max_batch_size", message);
     }
     let (wait, keepalive) = (integer("max_batch_timeout"), integer("keepalive"));
     if wait >= keepalive {
         let message = format!(
-            "found {wait}, expected less than metadata.rpc.keepalive, {keepalive}, in which requests must be answered"
+            "found {}, expected less than metadata.rpc.keepalive, {}, in which requests must be answered",
+            shown("max_batch_timeout"),
+            shown("keepalive"),
         );
         mistakes.add("metadata.rpc.max_batch_timeout", message);
     }
@@ -107,12 +114,25 @@ mod tests {
         );
     }
 
+    /// Who sets one key on the command line has not written the other.
+    #[test]
+    fn a_value_that_nobody_wrote_is_told_as_a_default() {
+        let rpc = |rpc: &str| {
+            let text = format!(r#"{{"name": "a", "processor_path": "a.wasm", "metadata": {{"rpc": {rpc}}}}}"#);
+            crate::config::ServiceFile::parse(&text).unwrap_err().to_string()
+        };
+        let told = rpc(r#"{"batching": true, "max_batch_size": 100}"#);
+        assert!(told.contains("found 100, expected at most metadata.rpc.max_queue_size, 64 (its default): "), "{told}");
+        let told = rpc(r#"{"batching": true, "keepalive": 40}"#);
+        assert!(told.contains("found 50 (its default), expected less than metadata.rpc.keepalive, 40, "), "{told}");
+    }
+
     #[test]
     fn the_table_has_a_row_for_every_limit() {
         let table = limits_markdown();
         assert!(
             table
-                .contains("| `metadata.rpc.max_queue_size` | 64 | 0 to 100000 requests | 450 `queue_full`, at once | "),
+                .contains("| `metadata.rpc.max_queue_size` | 64 | 0 to 100000 requests | per instance: 450 `queue_full`, at once | "),
             "{table}"
         );
         assert!(

@@ -161,10 +161,7 @@ impl Reader<'_> {
         if self.mistakes.is_full() {
             return;
         }
-        let message = match keys::nearest(self.table, path) {
-            (nearest, true) => format!("unknown key; did you mean {nearest}?"),
-            (nearest, false) => format!("unknown key; the nearest known one is {nearest}"),
-        };
+        let message = keys::unknown(self.table, path);
         self.mistakes.add(path, message);
     }
 }

@@ -38,6 +38,12 @@ impl Settings<'_> {
             .unwrap_or_else(|| panic!("{path} is an integer with a default"))
     }
 
+    /// An integer as mistakes show it: who has not written it must know where it comes from.
+    pub(super) fn shown(&self, path: &str) -> String {
+        let from = if self.given(path).is_none() { " (its default)" } else { "" };
+        format!("{}{from}", self.integer(path))
+    }
+
     /// An integer that the table's range keeps small enough for its type.
     pub(super) fn small<N: TryFrom<u64>>(&self, path: &str) -> N {
         self.fit(path, self.integer(path))

@@ -27,7 +27,7 @@ const fn whole(least: u64, most: u64, unit: &'static str) -> Kind {
     Integer { least, most, unit }
 }
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) static KEYS: &[Key] = &[
     Key::used("name", Name).required().means("The name of the service, part of its URL `/api/predict/{name}`."),
     Key::used("metadata.name", Name).same_as("name").means("The name of the service, where EAS's newer files have it."),
     Key::used("processor_path", Location)
@@ -66,15 +66,15 @@ pub(super) const KEYS: &[Key] = &[
     Key::used("metadata.rpc.worker_threads", whole(1, 1024, "requests"))
         .default("5", "as in EAS")
         .means("How many requests an instance works on at once.")
-        .at_limit("further requests wait in the queue"),
+        .at_limit("per instance: further requests wait in its queue"),
     Key::used("metadata.rpc.max_queue_size", whole(0, 100_000, "requests"))
         .default("64", "as in EAS; at 5 workers and 400 ms a call, what waits longer is late anyway")
         .means("How many requests of an instance may wait while all workers are busy; 0 refuses instead of waiting.")
-        .at_limit("450 `queue_full`, at once"),
+        .at_limit("per instance: 450 `queue_full`, at once"),
     Key::used("metadata.rpc.rate_limit", whole(0, 1_000_000_000, "requests/s"))
         .default("0", "as in EAS: the queue is the protection")
-        .means("How many requests a second an instance accepts; 0 is no limit.")
-        .at_limit("429 `rate_limited` with `Retry-After`"),
+        .means("How many requests a second an instance accepts, counted over all instances together; 0 is no limit.")
+        .at_limit("per instance: over this × `metadata.instance`, 429 `rate_limited` with `Retry-After`"),
     Key::used("metadata.rpc.batching", Flag)
         .default("false", "as in EAS")
         .means("Whether several requests are handed to the processor at once; it must export `process-batch`."),

@@ -338,12 +338,18 @@ fn an_override_is_json_where_it_parses_and_text_otherwise() {
 fn overrides_go_together_and_of_one_key_the_last_counts() {
     let patch = parse_overrides(["metadata.instance=1", "metadata.rpc.keepalive=5", "metadata.instance=3"]).unwrap();
     assert_eq!(patch, json!({"metadata": {"rpc": {"keepalive": 5}, "instance": 3}}));
-    let wrong =
-        parse_overrides(["metadata.instance", "metadata.instnce=3", "sandbox.fuel=none", "token=s3cret with spaces"])
-            .unwrap_err()
-            .to_string();
+    let wrong = parse_overrides([
+        "metadata.instance",
+        "s3cret",
+        "metadata.instnce=3",
+        "sandbox.fuel=none",
+        "token=s3cret with spaces",
+    ])
+    .unwrap_err()
+    .to_string();
     for line in [
-        "an override is written KEY=VALUE",
+        "metadata.instance: no value is given; expected KEY=VALUE",
+        "-D number 2 has no `=`; expected KEY=VALUE",
         "metadata.instnce: unknown key",
         "sandbox.fuel: found \"none\"",
         "token: found a string of",

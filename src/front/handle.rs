@@ -208,7 +208,7 @@ impl Handler {
                 return self.upstreams(service, ends).map(|listing| Outcome::Answered(listing, None));
             }
         };
-        let (service, state) = match self.services.find(name).map_err(|why| Refusal::unresolved(why, name))? {
+        let (service, state) = match self.services.find(name).map_err(|why| self.services.unresolved(why, name))? {
             Destination::Service(ServiceState { service, state }) => (service, state),
             Destination::Route(route) => {
                 exchange.belongs_to(Owner::Route(route.clone()));
@@ -305,8 +305,7 @@ impl Handler {
         };
         match route.forward(inbound, exchange.forwards()).await {
             Ok(answer) => Ok(Outcome::Forwarded(Box::new(answer), entered)),
-            Err(gateway::Failure::Request(broken)) => Err(broken.into()),
-            Err(failure) => Err(failure.into()),
+            Err(failure) => Err(Refusal::not_forwarded(failure, route.explain(failure))),
         }
     }
 
@@ -335,7 +334,7 @@ impl Handler {
                 None => vec![here(1)],
             },
             Err(Unresolved::Starting | Unresolved::NobodyRuns) => Vec::new(),
-            Err(why @ Unresolved::Unknown) => return Err(Refusal::unresolved(why, name)),
+            Err(why @ Unresolved::Unknown) => return Err(self.services.unresolved(why, name)),
         };
         Ok(Box::new(Answer {
             status: StatusCode::OK,

@@ -3,6 +3,8 @@
 //! `http1` and `http2` parse heads in their own ways and call the same checks here, so the same request gets the same
 //! answer over both. Sources: RFC 9110 §7.2, §9.1, §10.1.1; RFC 9112 §3; RFC 9113 §8.3.1.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use http::header::EXPECT;
 
@@ -37,7 +39,9 @@ pub(crate) enum HeadFault {
     HeadTooLarge,
     ExpectationUnknown,
     /// The head was not complete in time.
-    Slow,
+    Slow {
+        limit: Duration,
+    },
 }
 
 impl From<HeadFault> for Refusal {
@@ -51,7 +55,7 @@ impl From<HeadFault> for Refusal {
             HeadFault::TargetTooLong => Self::TargetTooLong,
             HeadFault::HeadTooLarge => Self::HeadersTooLarge,
             HeadFault::ExpectationUnknown => Self::ExpectationUnknown,
-            HeadFault::Slow => Self::SlowHead,
+            HeadFault::Slow { limit } => Self::SlowHead { limit },
         }
     }
 }

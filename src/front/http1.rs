@@ -214,7 +214,7 @@ impl<'a, S: Service> Connection<'a, S> {
                 }
                 if let Some(began) = first_byte {
                     ready!(poll_limit(self.timer.as_mut(), cx, began + self.patience.head));
-                    return Poll::Ready(Some((began, Err(HeadFault::Slow))));
+                    return Poll::Ready(Some((began, Err(HeadFault::Slow { limit: self.patience.head }))));
                 }
                 let limit = if self.is_last() {
                     *drained.get_or_insert_with(|| self.idle_until.min(Instant::now() + self.drain_patience))

@@ -5,19 +5,21 @@ use std::time::Duration;
 use super::head::{HeadFault, judge_method};
 use super::target::MAX_TARGET;
 use crate::config;
-use crate::refusal::Refusal;
+use crate::refusal::{Reached, Refusal};
 use crate::sandbox::Failed;
 
-/// A refusal: its status and its sentence.
+/// A refusal: its status, its code and its sentence.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) status: u16,
+    pub(crate) code: &'static str,
     pub(crate) detail: String,
 }
 
 impl From<Refusal> for Verdict {
     fn from(refusal: Refusal) -> Self {
-        Self { status: refusal.row().status, detail: refusal.detail().into_owned() }
+        let row = refusal.row();
+        Self { status: row.status, code: row.code, detail: refusal.detail().into_owned() }
     }
 }
 
@@ -43,5 +45,5 @@ pub(crate) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Verdict {
 
 /// The refusal for a call that took longer than its service's `keepalive`.
 pub(crate) fn overdue(keepalive: Duration) -> Verdict {
-    Refusal::DeadlineExceeded { limit: keepalive }.into()
+    Refusal::DeadlineExceeded { limit: keepalive, reached: Reached::Run }.into()
 }

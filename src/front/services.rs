@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::gateway::{Gateway, Route};
+use crate::refusal::{Looked, Refusal};
 use crate::registry::{Registry, ServiceState, Unresolved};
 use crate::threads::ShardRef;
 
@@ -20,6 +21,16 @@ pub(super) enum Destination {
 }
 
 impl Services {
+    /// Why a name leads nowhere.
+    pub(super) fn unresolved(&self, why: Unresolved, name: &str) -> Refusal {
+        let looked = match (&self.local, &self.elsewhere) {
+            (_, None) => Looked::Services,
+            (None, Some(_)) => Looked::Routes,
+            (Some(_), Some(_)) => Looked::ServicesAndRoutes,
+        };
+        Refusal::unresolved(why, name, looked)
+    }
+
     pub(super) fn find(&self, name: &str) -> Result<Destination, Unresolved> {
         let here = self.local.as_ref().map_or(Err(Unresolved::Unknown), |local| local.resolve(name));
         match (here, &self.elsewhere) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Route;
 use super::cluster::Cluster;
 use crate::config::{ANY_SERVICE, GatewaySpec};
-use crate::policy::Policy;
+use crate::policy::{LimitOf, Policy};
 use crate::telemetry::ServiceMetrics;
 use crate::threads::{ShardRef, ShardedArc};
 
@@ -42,7 +42,7 @@ impl Table {
             let made = ShardedArc::from(Arc::new(Route {
                 service: service.into(),
                 cluster: Arc::clone(cluster),
-                policy: Policy::of(route.policy, old.map(|old| &old.policy)),
+                policy: Policy::of(LimitOf::Route, route.policy, old.map(|old| &old.policy)),
                 half_close: route.half_close,
                 metrics: account(service),
                 via: via.into(),

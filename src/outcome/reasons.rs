@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config;
 use crate::gateway::{CutOff, Failure, Reset};
-use crate::refusal::Refusal;
+use crate::refusal::{Looked, Reached, Refusal};
 use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
 
 impl Refusal {
@@ -21,9 +21,9 @@ impl Refusal {
     }
 
     /// Why a name leads to no service.
-    pub(crate) fn unresolved(why: Unresolved, name: &str) -> Self {
+    pub(crate) fn unresolved(why: Unresolved, name: &str, looked: Looked) -> Self {
         match why {
-            Unresolved::Unknown => Self::ServiceNotFound(name.to_owned()),
+            Unresolved::Unknown => Self::ServiceNotFound { name: name.to_owned(), looked },
             Unresolved::Starting => Self::NotReady,
             Unresolved::NobodyRuns => Self::NoHealthyUpstream {
                 detail: "no healthy upstream: no service of the group runs and takes part".into(),
@@ -41,7 +41,7 @@ impl Refusal {
                          (runtime.enable_crash_block); its owner restarts it"
                     .into(),
             },
-            NotAdmitted::Overdue => Self::DeadlineExceeded { limit: rpc.keepalive },
+            NotAdmitted::Overdue => Self::DeadlineExceeded { limit: rpc.keepalive, reached: Reached::Queue },
             NotAdmitted::Retired => Self::Retired,
         }
     }
@@ -56,7 +56,7 @@ impl Refusal {
         match stopped {
             Stopped::Retired => Self::Retired,
             Stopped::NoWorker => Self::no_worker(),
-            Stopped::Overdue => Self::DeadlineExceeded { limit },
+            Stopped::Overdue => Self::DeadlineExceeded { limit, reached: Reached::Run },
             Stopped::NoGuest(error) => Self::Internal { cause: error.to_string() },
         }
     }
@@ -71,9 +71,9 @@ impl From<CutOff> for Refusal {
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        let detail = failure.to_string();
+impl Refusal {
+    /// Why a route's cluster has not answered; `detail` says it in words.
+    pub(crate) fn not_forwarded(failure: Failure, detail: String) -> Self {
         match failure {
             Failure::NoHealthyUpstream => Self::NoHealthyUpstream { detail },
             Failure::Reset { reason: Reset::ProtocolError, .. } | Failure::Circle => Self::BadGateway { detail },
@@ -83,7 +83,7 @@ impl From<Failure> for Refusal {
                 ..
             } => Self::UpstreamFailed { detail },
             Failure::TimedOut => Self::GatewayTimeout { detail },
-            Failure::Stalled => Self::SlowHead,
+            Failure::Stalled => Self::Stalled { detail },
             Failure::Request(broken) => broken.into(),
         }
     }

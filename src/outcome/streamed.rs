@@ -122,6 +122,7 @@ mod tests {
     use super::*;
     use crate::call::RequestId;
     use crate::outcome::{Exchange, Ledger};
+    use crate::refusal::Reached;
     use crate::telemetry::LogWriter;
 
     /// As a guest that streams: it has a worker's place for as long as its stream is there.
@@ -193,7 +194,7 @@ mod tests {
         let limit = Duration::from_secs(5);
         for (refusal, counted) in [
             (Refusal::FuelExhausted { status: 403, detail: "used up".into() }, (403, "fuel_exhausted")),
-            (Refusal::DeadlineExceeded { limit }, (408, "deadline_exceeded")),
+            (Refusal::DeadlineExceeded { limit, reached: Reached::Run }, (408, "deadline_exceeded")),
             (Refusal::BadGateway { detail: "it broke off".into() }, (502, "bad_gateway")),
             // Chosen by the service; it says nothing of the client.
             (

@@ -38,7 +38,12 @@ impl Contract {
     /// # Errors
     /// Says which export is missing, and how a processor gets it.
     pub(super) fn of(pre: &InstancePre<HostState>, settings: &Settings) -> Result<Self, LinkError> {
-        let processor = ProcessorIndices::new(pre).map_err(|error| LinkError(format!("{error:#}")))?;
+        let processor = ProcessorIndices::new(pre).map_err(|error| {
+            LinkError(format!(
+                "it is a component, but not a processor: {error:#}; the world `processor` of guest-sdk/wit lists the \
+                 exports, and `bulkhead new` makes a project that has them"
+            ))
+        })?;
         if settings.batching { batch::find(pre, processor) } else { Ok(Self::Processor(processor)) }
     }
 

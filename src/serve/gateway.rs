@@ -55,8 +55,7 @@ pub fn run(options: GatewayOptions) -> Result<()> {
 
 async fn serve(options: GatewayOptions, log: LogWriter) -> Result<Arc<Gateway>> {
     let signals = Signals::install().context("cannot install signal handlers")?;
-    let data = listen(options.listen).with_context(|| format!("cannot listen on {} (--listen)", options.listen))?;
-    let control = listen(options.admin).with_context(|| format!("cannot listen on {} (--admin)", options.admin))?;
+    let (data, control) = (listen(options.listen, "--listen")?, listen(options.admin, "--admin")?);
     let (data_addr, admin_addr) = (data.local_addr()?, control.local_addr()?);
     let threads = io_threads(options.io_threads)?;
 

@@ -55,10 +55,24 @@ fn what_is_no_processor_is_refused_with_its_reason() {
     refuse(b"\0asm\x01\0\0\0", "core WebAssembly module");
     refuse(b"\0asm\x0d\0\x01\0garbage", "not a usable component");
     // An empty component lacks what the contract exports.
-    refuse(b"\0asm\x0d\0\x01\0", "initialize");
+    refuse(b"\0asm\x0d\0\x01\0", "it is a component, but not a processor: no export `initialize` found");
     let echo = std::fs::read(bulkhead_artifacts::guest("echo")).unwrap();
     refuse(&echo[..echo.len() / 2], "not a usable component");
     assert_eq!(host.call_admin("GET", "/api/v1/services", b"").json()["services"], json!([]));
+}
+
+/// The parser says only which member is missing.
+#[test]
+fn what_is_expected_of_a_missing_member_is_said() {
+    let host = TestHost::start();
+    host.deploy("svc", "echo", json!({}));
+    for (path, body, expected) in [
+        ("/api/v1/services", json!({"spec": {"name": "x", "processor_path": "x.wasm"}}), "SHA-256"),
+        ("/api/v1/services/svc/token", json!({}), "\"rotate\" or \"retire\""),
+    ] {
+        let problem = host.call_admin("POST", path, body.to_string().as_bytes()).json();
+        assert!(problem["hint"].as_str().is_some_and(|hint| hint.contains(expected)), "{problem}");
+    }
 }
 
 #[test]
@@ -85,6 +99,9 @@ fn a_failing_initialize_refuses_the_deploy_and_says_why() {
         let problem = response.json();
         assert_eq!((response.status, problem["code"].as_str()), (400, Some("processor_refused")), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(reason), "{how}: {problem}");
+        // The frames are no hint.
+        let frames = problem["stack"].as_array().map_or(0, Vec::len);
+        assert_eq!((frames > 0, problem.get("hint")), (how == "panic", None), "{how}: {problem}");
     }
 }
 

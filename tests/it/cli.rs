@@ -120,6 +120,11 @@ fn a_service_file_is_tested_without_a_server() {
     assert_eq!(statuses, [200, 400, 200]);
     assert!(answers[1]["body"].as_str().unwrap().contains("oh"), "{answers}");
     assert_eq!(answers[0]["body"], answers[2]["body"], "after the panic the guest is a new one");
+    assert_eq!((&answers[0]["code"], &answers[1]["code"]), (&json!(null), &json!("processor_exception")));
+
+    let output = bulkhead(None, &["test", text(&file), "-d", r#"{"do":"panic","message":"oh"}"#]);
+    assert!(output.stdout.ends_with(b"\n"), "the status has a line of its own: {output:?}");
+    assert!(said(&output).contains("status 400 processor_exception, "), "{output:?}");
 }
 
 /// A host calls the processor with GET for HEAD where the service does not list HEAD.

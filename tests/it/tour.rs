@@ -8,10 +8,12 @@ use crate::host::binary;
 /// The commands below the heading of the tour.
 fn tour() -> String {
     let readme = fs::read_to_string(bulkhead_artifacts::root().join("README.md")).expect("a README");
-    let (_, rest) = readme.split_once("\n## A tour in 60 seconds\n").expect("a tour");
+    let (_, rest) = readme.split_once("\n## A tour\n").expect("a tour");
     let section = rest.split("\n## ").next().expect("a section");
-    let commands = section.lines().filter_map(|line| line.strip_prefix("    "));
-    commands.collect::<Vec<_>>().join("\n") + "\n"
+    // The first block of commands; the one after it deploys an example.
+    let lines = section.lines().skip_while(|line| !line.starts_with("    "));
+    let commands = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
+    commands.filter_map(|line| line.strip_prefix("    ")).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// The default ports may be taken on this machine, so it is run in a network of its own, and with it ends all that it has

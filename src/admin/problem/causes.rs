@@ -3,9 +3,10 @@
 use super::Problem;
 use super::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISMATCH, ARTIFACT_MISSING, BAD_REQUEST, BODY_TOO_LARGE, CANARY_TOKEN, CANARY_UNDER_WAY,
-    CHANGE_CONFLICT, INSTANCE_NOT_FOUND, Kind, MIRROR_REFUSED, NAME_TAKEN, NO_CANARY, NO_ROOM, NO_SHARE, NOT_RUNNING,
-    OF_A_HEAD, OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, RATE_LIMITED, SERVICE_EXISTS,
-    SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
+    CHANGE_CONFLICT, DEADLINE_EXCEEDED, INSTANCE_NOT_FOUND, Kind, MIRROR_REFUSED, NAME_TAKEN, NO_CANARY, NO_ROOM,
+    NO_SHARE, NOT_RUNNING, OF_A_HEAD, OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, RATE_LIMITED,
+    SERVICE_EXISTS, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE,
+    VERSION_NOT_FOUND,
 };
 use crate::admin::operations::MAX_ARTIFACT;
 use crate::auth::Denied;
@@ -20,7 +21,10 @@ impl From<Denied> for Problem {
             Denied::Unauthorized(_) => return Self::unauthorized(),
             Denied::TooManyFailures(failures) => failures,
         };
-        let mut problem = Self::new(&RATE_LIMITED, "too many wrong admin tokens came from this address");
+        let mut problem = Self::new(
+            &RATE_LIMITED,
+            format!("more than {} wrong admin tokens a second came from this address", failures.most),
+        );
         problem.more.retry_after = Some(failures.retry_after);
         problem
     }
@@ -32,6 +36,10 @@ impl From<HeadFault> for Problem {
         if code == BODY_TOO_LARGE.code {
             // The front's sentence speaks of a service's limit, so it is replaced.
             return Self::body_too_large(usize::try_from(MAX_ARTIFACT).unwrap_or(usize::MAX));
+        }
+        if let HeadFault::Slow { limit } = fault {
+            // The front's sentence names an option, which is not this listener's.
+            return Self::new(&DEADLINE_EXCEEDED, format!("the head did not arrive within {} s", limit.as_secs()));
         }
         let is_it = |kind: &&&Kind| (kind.status, kind.code) == (status, code);
         Self::new(OF_A_HEAD.iter().find(is_it).copied().unwrap_or(&BAD_REQUEST), detail)
@@ -90,8 +98,9 @@ impl From<ChangeError> for Problem {
             }
             ChangeError::BadWeight { .. } => Self::new(&BAD_REQUEST, error.reason()),
             ChangeError::Refused { reason, stack } => {
-                let problem = Self::new(&PROCESSOR_REFUSED, reason);
-                if stack.is_empty() { problem } else { problem.with_hint(format!("it failed in:\n{stack}")) }
+                let mut problem = Self::new(&PROCESSOR_REFUSED, reason);
+                problem.more.stack = stack;
+                problem
             }
             ChangeError::NoRoom(reason) => Self::new(&NO_ROOM, reason).with_hint(
                 "lower metadata.instance or metadata.rpc.worker_threads, or stop another service".to_owned(),
@@ -147,7 +156,6 @@ mod tests {
     fn a_faulty_head_is_told_what_a_caller_of_the_data_listener_is_told() {
         for (fault, status) in [
             (HeadFault::Malformed("there are two Host headers"), 400),
-            (HeadFault::Slow, 408),
             (HeadFault::TargetTooLong, 414),
             (HeadFault::ExpectationUnknown, 417),
             (HeadFault::HeadTooLarge, 431),

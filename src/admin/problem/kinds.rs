@@ -65,7 +65,8 @@ pub(in crate::admin) static CHANGE_CONFLICT: Kind = kind(
     "change_conflict",
     "Somebody else changed the service at the same moment, such as another host; nothing was changed.",
 );
-pub(in crate::admin) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The upload has no body.");
+pub(in crate::admin) static LENGTH_REQUIRED: Kind =
+    kind(411, "length_required", "The upload has neither a `Content-Length` nor a `Transfer-Encoding`.");
 pub(in crate::admin) static PRECONDITION_FAILED: Kind = kind(
     412,
     "precondition_failed",

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::{LocalAnswer, LocalRequest};
 use crate::admission::{Executor, Overdue, SliceHistory};
@@ -88,9 +88,11 @@ async fn call(
     let started = Instant::now();
     let mut call = to_call(file, request, started + keepalive)?;
     let target = format!("{PREDICT}{}", call.uri);
-    if let Err(Verdict { status, detail }) = verdicts::judge(call.method.as_str(), &target, call.body.len(), sandbox) {
+    if let Err(Verdict { status, code, detail }) =
+        verdicts::judge(call.method.as_str(), &target, call.body.len(), sandbox)
+    {
         let (body, run) = (detail.into_bytes(), started.elapsed());
-        let answer = LocalAnswer { status, content_type: None, body, logs: Vec::new(), fuel: None, run };
+        let answer = LocalAnswer { status, code, content_type: None, body, logs: Vec::new(), fuel: None, run };
         return Ok((answer, Some(guest)));
     }
     // As a host calls it.
@@ -105,24 +107,36 @@ async fn call(
     });
     let outcome = executor.run(&SliceHistory::default(), started, started + keepalive, work).await;
     let run = started.elapsed();
-    let (status, content_type, body, fuel, survivor) = match outcome {
+    let (status, code, content_type, body, fuel, survivor) = match outcome {
         Ok((Run { result: Ok(answer), fuel, .. }, survivor)) => {
             let content_type = answer.content_type.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned);
             match answer.body.read(usize::MAX).await {
-                Ok(body) => (answer.status.as_u16(), content_type, body.bytes.to_vec(), fuel, survivor),
-                Err(cut) => (cut.status, None, cut.cause.into_bytes(), fuel, None),
+                Ok(body) => (
+                    answer.status.as_u16(),
+                    of_processor(answer.status),
+                    content_type,
+                    body.bytes.to_vec(),
+                    fuel,
+                    survivor,
+                ),
+                Err(cut) => (cut.status, cut.code, None, cut.cause.into_bytes(), fuel, None),
             }
         }
         Ok((Run { result: Err(failed), fuel, .. }, survivor)) => {
-            let Verdict { status, detail } = verdicts::failed(*failed, sandbox);
-            (status, None, detail.into_bytes(), fuel, survivor)
+            let Verdict { status, code, detail } = verdicts::failed(*failed, sandbox);
+            (status, code, None, detail.into_bytes(), fuel, survivor)
         }
         Err(Overdue) => {
-            let Verdict { status, detail } = verdicts::overdue(keepalive);
-            (status, None, detail.into_bytes(), None, None)
+            let Verdict { status, code, detail } = verdicts::overdue(keepalive);
+            (status, code, None, detail.into_bytes(), None, None)
         }
     };
-    Ok((LocalAnswer { status, content_type, body, logs: kept.take(), fuel, run }, survivor))
+    Ok((LocalAnswer { status, code, content_type, body, logs: kept.take(), fuel, run }, survivor))
+}
+
+/// The code of an answer that the processor chose.
+fn of_processor(status: StatusCode) -> &'static str {
+    if status == StatusCode::OK { "" } else { "processor_status" }
 }
 
 fn to_call(file: &ServiceFile, request: LocalRequest, deadline: Instant) -> Result<Call> {

@@ -35,8 +35,11 @@ fn what_config_writes_down_the_other_commands_go_by() {
     // The token is for the server beside it.
     let ran = bulkhead(&["ls", "-c", &file, "--admin", &other.url, "--data", &path(&directory, "none")]);
     assert_eq!(ran.exit, Exit::Usage, "{}", ran.err);
+    let told = format!("the stored token is for {} alone, and is not sent to {}", mock.url, other.url);
+    assert!(ran.err.contains(&told), "{}", ran.err);
     assert!(other.seen().iter().all(|seen| seen.header("authorization").is_none()));
-    assert_eq!(bulkhead(&["config", "-c", &file, "-e", &other.url]).exit, Exit::Ok);
+    let ran = bulkhead(&["config", "-c", &file, "-e", &other.url]);
+    assert!(ran.exit == Exit::Ok && ran.err.contains("the stored token"), "{}", ran.err);
     let shown: Value = serde_json::from_str(&bulkhead(&["config", "-c", &file, "--json"]).out).unwrap();
     assert_eq!((&shown["admin"], &shown["admin_token"]), (&json!(other.url), &json!(false)), "nor does it move");
 

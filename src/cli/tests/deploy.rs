@@ -102,6 +102,7 @@ fn a_deploy_that_fails_says_why() {
             let mut problem = problem(400, "processor_refused");
             problem["detail"] = json!("initialize failed: no such model\u{1b}[2J");
             problem["hint"] = json!("look at model_entry");
+            problem["stack"] = json!(["abort", "initialize"]);
             Reply::events(&[
                 json!({ "event": "progress", "step": "compile" }),
                 json!({ "event": "failed", "problem": problem }),
@@ -113,7 +114,7 @@ fn a_deploy_that_fails_says_why() {
     assert_eq!(
         ran.err,
         "error: initialize failed: no such model\\u{1b}[2J (status 400, processor_refused)\n\
-         hint: look at model_entry\nrequest id: r-7\n"
+         stack:\n  abort\n  initialize\nhint: look at model_entry\nrequest id: r-7\n"
     );
 }
 
@@ -314,6 +315,11 @@ fn a_faulty_service_file_has_one_exit_code() {
         (r#"{ "name": "digits", }"#, Exit::Usage, "trailing comma"),
         ("name: digits\n", Exit::Usage, "is YAML"),
         (r#"{ "name": "digits", "processor_path": "none.wasm" }"#, Exit::Usage, "there is no such file"),
+        (
+            r#"{ "name": "digits", "processor_path": "target/guests/a.wasm" }"#,
+            Exit::Usage,
+            "`cargo xtask guests` builds",
+        ),
         (r#"{ "name": "digits", "processor_path": "x.json" }"#, Exit::Usage, "is not WebAssembly"),
         (r#"{ "name": "digits", "processor_path": "nothing" }"#, Exit::Usage, "`: is empty; it should hold"),
         (r#"{ "name": "digits", "processor_path": "digits.wasm", "model_path": "m" }"#, Exit::Usage, "model_path: "),

@@ -7,6 +7,22 @@ use crate::cli::failure::Exit;
 use crate::cli::mock::{Mock, Reply};
 
 #[test]
+fn an_empty_list_says_what_was_asked_for() {
+    let mock = Mock::start(|_| Reply::json(200, &json!({ "services": [] })));
+    for (args, told) in [
+        (&["ls"][..], "no services; `bulkhead create FILE` makes one\n"),
+        (&["ls", "--state", "failed"], "no service in the state failed\n"),
+        (
+            &["ls", "--state", "failed", "--prefix", "d"],
+            "no service in the state failed and with a name that begins with `d`\n",
+        ),
+    ] {
+        let ran = admin(&mock, args);
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::Ok, told));
+    }
+}
+
+#[test]
 fn lists_are_columns() {
     let mock = Mock::start(|_| {
         let row = |name: &str, state: &str| {

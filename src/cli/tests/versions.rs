@@ -53,6 +53,15 @@ fn going_back_says_who_answers() {
     assert_eq!((sent.line().as_str(), sent.json()), ("POST /api/v1/services/digits/version", json!({ "version": 2 })));
     let ran = admin(&mock, &["version", "digits", "2", "--json"]);
     assert!(ran.out.contains("\"version\":2") && !ran.out.contains("t0k"), "{}", ran.out);
+    let mock = Mock::start(|_| {
+        let result = json!({ "version": 2, "canary": null, "group": "g", "weight": 20, "traffic_state": "grouping" });
+        Reply::events(&[json!({ "event": "done", "result": result })])
+    });
+    assert_eq!(
+        admin(&mock, &["release", "digits", "--weight", "20"]).out,
+        "version 2 answers all requests that come to service `digits`\n\
+         service `digits` has weight 20 in group `g` (grouping)\n"
+    );
     for wrong in [["version", "digits", "two"], ["version", "digits", "-1"], ["version", "../x", "1"]] {
         assert_eq!(admin(&mock, &wrong).exit, Exit::Usage, "{wrong:?}");
     }

@@ -50,7 +50,13 @@ impl<'a> Gatherer<'a> {
     }
 
     pub(super) fn processor(&mut self, source: &Source, entry: Option<&str>) -> Result<Artifact> {
-        self.try_processor(source, entry).with_context(|| format!("`{}`", source.shown()))
+        let processor = self.try_processor(source, entry).map_err(|error| match source {
+            Source::Path(path) if is_missing_example(path) => {
+                anyhow!("there is no such file; `cargo xtask guests` builds the examples")
+            }
+            _ => error,
+        });
+        processor.with_context(|| format!("`{}`", source.shown()))
     }
 
     pub(super) fn model(&mut self, source: &Source, entry: Option<&str>) -> Result<Model> {
@@ -268,6 +274,13 @@ fn plain_file(path: &Path) -> Result<()> {
         bail!("is neither a file nor a directory");
     }
     Ok(())
+}
+
+/// Whether it is where the examples' service files expect their processors, and has not been built.
+fn is_missing_example(path: &Path) -> bool {
+    let is_there = |directory: &Path| directory.ends_with("target/guests");
+    path.parent().is_some_and(is_there)
+        && fs::metadata(path).is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }
 
 fn missing(cause: io::Error) -> anyhow::Error {

@@ -149,6 +149,21 @@ fn the_readmes_example_is_read_without_mistakes() {
 }
 
 #[test]
+fn a_check_that_no_host_would_pass_is_remarked_on() {
+    let remarks = |path: &str, upstream: &str| {
+        let text = format!(
+            r#"{{"clusters": {{"ml": {{"upstreams": [{upstream}], "health_check": {{"path": "{path}"}}}}}}, "routes": {{"*": "ml"}}}}"#
+        );
+        GatewaySpec::parse(&text).unwrap().remarks()
+    };
+    let said = remarks("/readyz", r#""10.0.0.7:8080""#);
+    assert!(said.len() == 1 && said[0].starts_with("clusters.ml: the upstream 10.0.0.7:8080 "), "{said:?}");
+    let with_address = r#"{"address": "10.0.0.7:8080", "health_address": "10.0.0.7:8081"}"#;
+    assert_eq!(remarks("/readyz", with_address), Vec::<String>::new());
+    assert_eq!(remarks("/", r#""10.0.0.7:8080""#), Vec::<String>::new());
+}
+
+#[test]
 fn the_readme_shows_the_limits_as_they_are() {
     let table = gateway_limits_markdown();
     assert!(include_str!("../../../README.md").contains(&table), "put this into README.md:\n{table}");

@@ -49,7 +49,7 @@ impl Claim {
             return Err(Refusal::BadBody("there is more than one Content-MD5 header".into()));
         }
         Self::parse(value.as_bytes()).map(Some).ok_or_else(|| {
-            let expected = "Content-MD5 is neither 32 hexadecimal digits nor 16 bytes in base64";
+            let expected = "Content-MD5 is no MD5 hash; expected 16 bytes in base64, or up to 32 hexadecimal digits";
             Refusal::BadBody(expected.into())
         })
     }

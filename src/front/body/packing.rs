@@ -16,7 +16,7 @@ use crate::call::Headers;
 use crate::coding::{Coding, Effort, Fault, decode};
 use crate::config::Decompressor;
 use crate::quoted::Quoted;
-use crate::refusal::Refusal;
+use crate::refusal::{Reached, Refusal};
 
 /// Codings over one another; nobody has a use for more than one.
 const MAX_CODINGS: usize = 3;
@@ -79,7 +79,7 @@ impl Packing {
             None => {
                 let packed = body.clone();
                 let work = move |effort: &Effort<'_>| self.unpack(&packed, is_signed, bounds.bytes, effort);
-                let overdue = Refusal::DeadlineExceeded { limit: bounds.keepalive };
+                let overdue = Refusal::DeadlineExceeded { limit: bounds.keepalive, reached: Reached::Body };
                 offload.run(bounds.deadline, work).await.flatten().ok_or(overdue)?
             }
         };

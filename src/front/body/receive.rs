@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use crate::incoming::Incoming;
-use crate::refusal::Refusal;
+use crate::refusal::{Reached, Refusal};
 
 /// A refused request's body is read away up to here, so that its connection can go on.
 const MAX_DISCARD: u64 = 64 << 10;
@@ -49,7 +49,7 @@ pub(in crate::front) async fn receive(
     // In a box, so that requests whose bodies are here do not carry the room for it.
     match Box::pin(tokio::time::timeout_at(deadline.into(), collect(arriving, limit))).await {
         Ok(received) => received,
-        Err(_) => Err(Refusal::DeadlineExceeded { limit: keepalive }),
+        Err(_) => Err(Refusal::DeadlineExceeded { limit: keepalive, reached: Reached::Body }),
     }
 }
 

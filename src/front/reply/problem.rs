@@ -16,8 +16,7 @@ use crate::refusal::{Refusal, title};
 pub(in crate::front) fn body(refusal: &Refusal, about: &About) -> Bytes {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let is_of_time =
-        matches!(refusal, Refusal::DeadlineExceeded { .. } | Refusal::SlowHead | Refusal::QueueFull { .. });
+    let is_of_time = row.status == 408 || matches!(refusal, Refusal::QueueFull { .. });
     let Times { receive, queue, run, .. } = about.times;
     let stack = match refusal {
         Refusal::ProcessorException { stack, .. } if about.expose.is_some_and(|expose| expose.stack) => stack.as_str(),

@@ -67,7 +67,7 @@ pub(in crate::front) fn refusal(refusal: &Refusal, about: About, can_go_on: bool
         Refusal::CodingUnknown { .. } | Refusal::TooManyCodings { .. } => {
             headers.insert(ACCEPT_ENCODING, ACCEPTED_CODINGS);
         }
-        Refusal::RateLimited(Limited { retry_after, .. }) | Refusal::TooManyFailures { retry_after } => {
+        Refusal::RateLimited(Limited { retry_after, .. }) | Refusal::TooManyFailures { retry_after, .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_millis().div_ceil(1000).max(1) as u64));
         }
         Refusal::NotReady => {

@@ -1,6 +1,6 @@
 //! The versions that a service has had, as far as they are kept.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ChangeError;
 use crate::registry::Registry;
@@ -87,13 +87,20 @@ pub(in crate::registry) fn note(old: &Record, new: &Record) -> String {
     }
 }
 
-/// The keys of two service files whose values differ, by their dotted paths.
+/// The keys of two service files whose values differ, by their dotted paths. A section that only one of them has is told
+/// by its keys too.
 pub(in crate::registry) fn differing(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
-    let (Value::Object(before), Value::Object(after)) = (old, new) else {
-        if old != new {
-            found.push(path.to_owned());
+    let none = Map::new();
+    let (before, after) = match (old, new) {
+        (Value::Object(before), Value::Object(after)) => (before, after),
+        (Value::Object(before), Value::Null) if !before.is_empty() => (before, &none),
+        (Value::Null, Value::Object(after)) if !after.is_empty() => (&none, after),
+        _ => {
+            if old != new {
+                found.push(path.to_owned());
+            }
+            return;
         }
-        return;
     };
     let gone = before.keys().filter(|key| !after.contains_key(*key));
     for key in after.keys().chain(gone) {
@@ -119,5 +126,8 @@ mod tests {
         let new = json!({"name": "a", "token": "new", "metadata": {"instance": 2, "rpc": {"keepalive": 5}}, "y": [1]});
         assert_eq!(changed(&old, &new), ["token", "metadata.instance", "y", "x"]);
         assert_eq!(changed(&old, &old), Vec::<String>::new());
+        let with_section = json!({"name": "a", "sandbox": {"fuel": 5, "cors": {"origins": ["*"]}}, "z": {}});
+        assert_eq!(changed(&json!({"name": "a"}), &with_section), ["sandbox.fuel", "sandbox.cors.origins", "z"]);
+        assert_eq!(changed(&with_section, &json!({"name": "a"})), ["sandbox.fuel", "sandbox.cors.origins", "z"]);
     }
 }

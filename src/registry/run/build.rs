@@ -7,7 +7,7 @@ use super::image;
 use super::version::Version;
 use crate::config::ServiceFile;
 use crate::failpoint;
-use crate::policy::Policy;
+use crate::policy::{LimitOf, Policy};
 use crate::registry::Registry;
 use crate::registry::change::apply::OnFailure;
 use crate::registry::change::{ChangeError, Progress, Report, Step};
@@ -58,7 +58,7 @@ impl Registry {
         let (metrics, executor) = (Arc::clone(service.metrics()), Arc::clone(&self.executor));
         let (spec, state) = (file.spec().clone(), service.state());
         let before = state.phase.serving().and_then(|serving| serving.versions().next());
-        let policy = Policy::of(spec.gateway_policy(), before.map(|version| version.policy()));
+        let policy = Policy::of(LimitOf::Service, spec.gateway_policy(), before.map(|version| version.policy()));
         let version = Version::bring_up(record.version, spec, policy, ready, executor, metrics).await?;
         failpoint::reach("deploy.initialized");
         Ok(version)

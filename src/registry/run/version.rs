@@ -129,7 +129,8 @@ impl Version {
     /// Looked at before a request's body is read: whether it may come at all.
     pub fn enter(&self) -> Result<InFlight, Limited> {
         if let Some(rate) = &self.rate {
-            rate.pass().map_err(|retry_after| Limited { limit: Limit::Instances, retry_after })?;
+            let most = rate_of_all(&self.spec).map_or(u64::MAX, NonZeroU64::get);
+            rate.pass().map_err(|retry_after| Limited { limit: Limit::Instances, most, retry_after })?;
         }
         self.policy.enter()
     }
@@ -291,6 +292,11 @@ impl Version {
 
 /// The setting is per instance; which one a call goes to is not known yet where the rate is looked at.
 fn rate(spec: &ServiceSpec) -> Option<Arc<Rate>> {
-    let total = u64::from(spec.rpc().rate_limit?.get()).saturating_mul(spec.instances() as u64);
-    Some(Arc::new(Rate::per_second(NonZeroU64::new(total).unwrap_or(NonZeroU64::MIN))))
+    Some(Arc::new(Rate::per_second(rate_of_all(spec)?)))
+}
+
+/// Requests a second of all instances together.
+fn rate_of_all(spec: &ServiceSpec) -> Option<NonZeroU64> {
+    let of_one = NonZeroU64::from(spec.rpc().rate_limit?);
+    NonZeroU64::new(spec.instances() as u64).map(|instances| of_one.saturating_mul(instances))
 }

@@ -142,7 +142,7 @@ fn a_reset_without_an_answer_is_a_failure_of_the_upstream() {
     let gateway = before(&fake);
     let response = send(&mut gateway.client(), &request("POST", PATH, &[], &vec![b'x'; LARGE]));
     let problem = response.assert_problem(503, "upstream_failed");
-    assert!(problem["detail"].as_str().unwrap().ends_with("reset reason: connection termination"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("reset reason: connection termination"), "{problem}");
     assert!(response.closes());
     let line = format!(
         "bulkhead_upstream_failures_total{{cluster=\"c\",upstream=\"{}\",reason=\"connection_termination\"}}",

@@ -92,7 +92,7 @@ fn nobody_reachable_is_told_after_one_retry() {
     let problem = gateway.client().send("POST", PATH, &[], b"x").assert_problem(503, "upstream_failed");
     let text = "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: \
                 remote connection failure";
-    assert_eq!(problem["detail"], text);
+    assert_eq!(problem["detail"], format!("{text} (cluster \"c\")"));
 }
 
 /// Whether it was worked on nobody knows: not even a GET is sent again.
