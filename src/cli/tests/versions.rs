@@ -54,7 +54,8 @@ fn going_back_says_who_answers() {
     let ran = admin(&mock, &["version", "digits", "2", "--json"]);
     assert!(ran.out.contains("\"version\":2") && !ran.out.contains("t0k"), "{}", ran.out);
     let mock = Mock::start(|_| {
-        let result = json!({ "version": 2, "canary": null, "group": "g", "weight": 20, "traffic_state": "grouping" });
+        let result = json!({ "name": "digits", "url": "http://h/api/predict/digits", "token": null, "version": 2,
+            "canary": null, "group": "g", "weight": 20, "traffic_state": "grouping" });
         Reply::events(&[json!({ "event": "done", "result": result })])
     });
     assert_eq!(
