@@ -61,6 +61,7 @@ pub struct ServeOptions {
 /// Says which directory, address or thread could not be had.
 pub fn run(options: ServeOptions) -> Result<()> {
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
+    let runtime = control_threads()?;
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = open_storage(&options.data, options.new_database)
         .with_context(|| format!("cannot use data directory {} (--data)", options.data.display()))?;
@@ -71,7 +72,6 @@ pub fn run(options: ServeOptions) -> Result<()> {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }
     let storage = Arc::new(storage);
-    let runtime = control_threads()?;
     let registry = runtime.block_on(Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor)));
     let registry = Arc::new(registry.context("cannot read the services")?);
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), executor, log));
@@ -106,13 +106,15 @@ fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
 
 /// Runs everything but callers' connections; what may block runs on a few threads of its own.
 fn control_threads() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores())
         .max_blocking_threads(16)
         .thread_name("control")
         .enable_all()
         .build()
-        .context("cannot start the control threads")
+        .context("cannot start the control threads")?;
+    runtime.block_on(async { Signals::outlive_file_limit() }).context("cannot install signal handlers")?;
+    Ok(runtime)
 }
 
 fn io_threads(count: Option<usize>) -> Result<Arc<IoThreads>> {

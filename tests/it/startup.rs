@@ -48,7 +48,7 @@ fn a_start_that_compiles_tells_how_far_it_is() {
 /// why.
 #[test]
 fn a_host_with_little_address_space_says_how_many_guests_it_holds() {
-    let host = TestHost::start_within(100 << 20);
+    let host = TestHost::start_within("-v", 100 << 20);
     const ROOM: &str = "the process has address space for 8 guests of each kind, metered and unmetered, instead of 8192; \
         its limit is `ulimit -v`";
     let told = |line: &str| line.contains("fewer guests fit into this host") && line.contains(ROOM);
@@ -89,4 +89,17 @@ fn a_service_that_is_stopped_before_its_turn_is_done() {
     assert_eq!(host.get_admin("/readyz").text(), "not_ready: 1 of 2 services done\n");
     drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
     host.wait_until_ready();
+}
+
+/// The system's signal for that ends a process which does not take it, without a word.
+#[test]
+fn a_host_that_may_write_no_larger_file_refuses_an_upload_and_lives() {
+    // In blocks of 512 bytes, with room for a fresh database.
+    let host = TestHost::start_within("-f", 16 << 11);
+    let large = vec![7; 20 << 20];
+    let path = format!("/api/v1/artifacts/{}", crate::host::hash(&large));
+    let problem = host.call_admin("PUT", &path, &large).assert_problem(507, "storage_full");
+    assert!(problem["hint"].as_str().unwrap().contains("ulimit -f"), "{problem}");
+    assert_eq!(host.get_admin("/healthz").status, 200);
+    host.upload_bytes(&large[..1 << 20]);
 }
