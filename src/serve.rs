@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{Admin, MAX_FAILED_LOGINS, Scrapes, reachable};
 use crate::admission::Executor;
 use crate::auth::Attempts;
-use crate::front::{ConnectionLimits, Front, IoThreads, Services};
+use crate::front::{ConnectionLimits, Descriptors, Front, IoThreads, Services};
 use crate::gateway::Gateway;
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox};
@@ -60,7 +60,9 @@ pub struct ServeOptions {
 /// # Errors
 /// Says which directory, address or thread could not be had.
 pub fn run(options: ServeOptions) -> Result<()> {
+    check_descriptors()?;
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
+    tell_of_few_descriptors(&options.connections);
     let runtime = control_threads()?;
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = open_storage(&options.data, options.new_database)
@@ -82,6 +84,17 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let (accepted, settled) = (local.0 + forwarded.0, local.1 + forwarded.1);
     tracing::info!(accepted, settled, "the host has ended");
     Ok(())
+}
+
+/// The runtime panics where it gets none for itself.
+fn check_descriptors() -> Result<()> {
+    Descriptors::of_this_process().check().map_err(|reason| anyhow!("cannot start: {reason}"))
+}
+
+fn tell_of_few_descriptors(connections: &ConnectionLimits) {
+    if let Some(shortage) = Descriptors::of_this_process().shortage(connections.total) {
+        tracing::warn!(shortage, "there are few file descriptors");
+    }
 }
 
 /// Opens the data directory; the error names the process that uses it, if one does.

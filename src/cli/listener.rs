@@ -31,8 +31,8 @@ pub(super) struct ListenerArgs {
     /// first
     #[arg(long, value_name = "TIME", env = "BULKHEAD_GRACE", default_value = "30", value_parser = time)]
     pub(super) grace: Duration,
-    /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or half the file descriptors
-    /// if that is fewer]
+    /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or what the file descriptors
+    /// allow if that is fewer: half of them at most]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS")]
     max_connections: Option<NonZeroUsize>,
     /// Connections from one address (IPv6: one /64); further ones are answered 503 and closed [default: no such limit,
