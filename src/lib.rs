@@ -11,12 +11,13 @@
 //! fuzz      → front, sandbox, config
 //! cli       → serve, admin, front, registry, admission, sandbox, storage, call, config
 //! serve     → admin, front, registry, gateway, admission, sandbox, auth, storage, telemetry, config, shutdown
-//! admin     → front, registry, gateway, auth, storage, telemetry, config, incoming, problem, quoted
+//! admin     → front, registry, gateway, auth, storage, telemetry, config, incoming, header, problem, quoted
 //! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, call, coding,
-//!             config, discovery, incoming, threads, failpoint, hex, limit, problem, quoted
+//!             config, discovery, incoming, threads, failpoint, header, hex, limit, problem,
+//!             quoted
 //! outcome   → registry, gateway, refusal, sandbox, policy, telemetry, call, config, threads
 //! registry  → refusal, admission, sandbox, auth, policy, storage, telemetry, call, config, threads, failpoint, hex
-//! gateway   → policy, telemetry, call, config, incoming, threads, limit
+//! gateway   → policy, telemetry, call, config, incoming, threads, header, limit
 //! refusal   → sandbox, auth, policy, call, config, incoming, quoted
 //! admission → threads
 //! sandbox   → call, failpoint, hex
@@ -24,7 +25,8 @@
 //! policy    → config
 //! storage   → config, failpoint, hex
 //! telemetry → call, threads
-//! call, coding, config, discovery, incoming, threads, failpoint, hex, limit, problem, quoted, shutdown →
+//! call, coding, config, discovery, incoming, threads, failpoint →
+//! header, hex, limit, problem, quoted, shutdown →
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -60,6 +62,7 @@ pub mod cli;
 pub mod failpoint;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod header;
 pub mod hex;
 #[cfg(test)]
 mod layers;
