@@ -11,7 +11,7 @@
 //! fuzz      → front, sandbox, config
 //! cli       → serve, admin, front, registry, admission, sandbox, storage, call, config
 //! serve     → admin, front, registry, gateway, admission, sandbox, auth, storage, telemetry, config, shutdown
-//! admin     → front, registry, gateway, auth, storage, telemetry, config, incoming, header, problem, quoted
+//! admin     → front, registry, gateway, auth, storage, telemetry, config, incoming, header, object, problem, quoted
 //! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, call, coding,
 //!             config, discovery, incoming, threads, failpoint, header, hex, limit, problem,
 //!             quoted
@@ -23,10 +23,10 @@
 //! sandbox   → call, failpoint, hex
 //! auth      → config
 //! policy    → config
-//! storage   → config, failpoint, hex
+//! storage   → config, failpoint, hex, object
 //! telemetry → call, threads
 //! call, coding, config, discovery, incoming, threads, failpoint →
-//! header, hex, limit, problem, quoted, shutdown →
+//! header, hex, limit, object, problem, quoted, shutdown →
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -67,6 +67,7 @@ pub mod hex;
 #[cfg(test)]
 mod layers;
 mod limit;
+mod object;
 mod problem;
 mod quoted;
 pub mod serve;

@@ -80,11 +80,15 @@ pub(super) static LENGTH_REQUIRED: Kind = kind(411, "length_required", "The uplo
 pub(super) static PRECONDITION_FAILED: Kind = kind(
     412,
     "precondition_failed",
-    "The service is not at the revision that `If-Match` names; `etag` is its present tag, `last_change` who changed it.",
+    "The service is not at a revision that `If-Match` names, or is at one that `If-None-Match` names; `etag` is its present \
+     tag, `last_change` who changed it.",
 );
 pub(super) static BODY_TOO_LARGE: Kind = kind(413, "body_too_large", "The body is larger than it may be.");
-pub(super) static UNSUPPORTED_MEDIA_TYPE: Kind =
-    kind(415, "unsupported_media_type", "The body's `Content-Type` is not `application/json`.");
+pub(super) static UNSUPPORTED_MEDIA_TYPE: Kind = kind(
+    415,
+    "unsupported_media_type",
+    "The body's `Content-Type` is not `application/json`, or it has a `Content-Encoding`.",
+);
 pub(super) static RATE_LIMITED: Kind = kind(
     429,
     "rate_limited",
@@ -119,7 +123,7 @@ static OF_A_HEAD: &[&Kind] = &[
 /// What a JSON body can be refused for.
 pub(super) static OF_A_BODY: &[&Kind] = &[&DEADLINE_EXCEEDED, &BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
 /// What can keep a change from being kept.
-pub(super) static OF_A_CHANGE: &[&Kind] = &[&CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &STORAGE_FULL];
+pub(super) static OF_A_CHANGE: &[&Kind] = &[&PRECONDITION_FAILED, &CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &STORAGE_FULL];
 
 /// What an operator is told when something cannot be done.
 #[derive(Debug)]
@@ -247,6 +251,11 @@ impl Problem {
         Self::new(&DEADLINE_EXCEEDED, format!("nothing more of the body came for {} s", limit.as_secs()))
     }
 
+    pub(super) fn unsupported_coding(coding: &str) -> Self {
+        let detail = format!("the body is said to be in the coding {}; a JSON body here is plain", Quoted(coding));
+        Self::new(&UNSUPPORTED_MEDIA_TYPE, detail).with_hint("send it without `Content-Encoding`")
+    }
+
     pub(super) fn unsupported_media_type() -> Self {
         Self::new(&UNSUPPORTED_MEDIA_TYPE, "the body is said to be something other than JSON")
             .with_hint("send `Content-Type: application/json`")
@@ -352,6 +361,11 @@ impl From<ChangeError> for Problem {
                 let mut problem = Self::new(&PRECONDITION_FAILED, reason)
                     .with_hint("look at the service as it is now, and decide anew");
                 problem.more.overtaken = Some((revision, last.map(|entry| *entry)));
+                problem
+            }
+            ChangeError::Excluded { revision, ref last } => {
+                let mut problem = Self::new(&PRECONDITION_FAILED, error.reason());
+                problem.more.overtaken = Some((revision, last.as_deref().cloned()));
                 problem
             }
             ChangeError::Exists { .. } => Self::new(&SERVICE_EXISTS, error.reason())

@@ -81,6 +81,11 @@ pub enum ChangeError {
         revision: u64,
         last: Option<Box<Entry>>,
     },
+    /// The service is as its operator said that it must not be for the change: its revision and its latest change.
+    Excluded {
+        revision: u64,
+        last: Option<Box<Entry>>,
+    },
     /// There is a service of that name. `as_asked` is true if it has the settings and files that were asked for.
     Exists {
         as_asked: bool,
@@ -191,6 +196,9 @@ impl ChangeError {
                 };
                 let last = last.as_deref().map(|entry| format!(": {}", by(entry))).unwrap_or_default();
                 format!("the service has been changed since{last}")
+            }
+            Self::Excluded { revision, .. } => {
+                format!("the service is there, at revision {revision}, and the change was to be made only if it is not")
             }
             Self::Exists { as_asked: false } => "a service of that name exists".into(),
             Self::Exists { as_asked: true } => {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::model_path::{ACCEPTED, judge, names};
 use super::record::{ListedFile, ModelFile};
+use crate::object::Object;
 
 /// Most mistakes that an error names.
 const TOLD: usize = 8;
@@ -15,7 +16,7 @@ const SHOWN: usize = 120;
 
 /// A list of files that can lie in one directory: each path is that of one file, and no file is a directory of others.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(try_from = "Vec<ListedFile>")]
+#[serde(try_from = "Vec<Object<ListedFile>>")]
 #[schemars(inline)]
 pub struct Manifest(Vec<ModelFile>);
 
@@ -25,10 +26,11 @@ impl Manifest {
     }
 }
 
-impl TryFrom<Vec<ListedFile>> for Manifest {
+impl TryFrom<Vec<Object<ListedFile>>> for Manifest {
     type Error = String;
 
-    fn try_from(listed: Vec<ListedFile>) -> Result<Self, Self::Error> {
+    fn try_from(listed: Vec<Object<ListedFile>>) -> Result<Self, Self::Error> {
+        let listed: Vec<ListedFile> = listed.into_iter().map(|Object(file)| file).collect();
         let paths: Vec<&str> = listed.iter().map(|file| file.path.as_str()).collect();
         let mut mistakes = bad_paths(&paths);
         mistakes.extend(clashes(&listed));
