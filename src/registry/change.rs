@@ -132,6 +132,8 @@ pub enum ChangeError {
     /// Callers cannot know which version answers, so both must take the same token.
     CanaryToken,
     BadWeight {
+        /// What it is called where it was given.
+        name: &'static str,
         weight: u64,
         most: u64,
     },
@@ -233,7 +235,7 @@ impl ChangeError {
             Self::CanaryToken => {
                 "a canary has the token of its service, since nobody knows which of the two versions answers".into()
             }
-            Self::BadWeight { weight, most } => format!("the weight is {weight}, expected 0 to {most}"),
+            Self::BadWeight { name, weight, most } => format!("the {name} is {weight}, expected 0 to {most}"),
             Self::Invalid(mistakes) => mistakes.to_string(),
             Self::Public => "the service is public: it has no token".into(),
             Self::TwoTokens => "the token before this one is still accepted".into(),

@@ -38,6 +38,14 @@ impl Format {
             None
         }
     }
+
+    /// Whether it is an archive by its name, and of a kind that is not unpacked.
+    pub(super) fn is_another(name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
+        let tars = [".tar.xz", ".tar.zst", ".tar.lz4", ".tar.lz", ".tar.lzma", ".tar.z", ".tar.br"];
+        ends(&tars) || ends(&[".txz", ".tlz", ".tzst", ".7z", ".rar"])
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

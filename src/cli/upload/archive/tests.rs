@@ -84,6 +84,10 @@ fn names_tell_the_format() {
         ("a.onnx", None),
     ] {
         assert_eq!(Format::of_name(name), format, "{name}");
+        assert!(!Format::is_another(name), "{name}");
+    }
+    for name in ["a.tar.xz", "a.TXZ", "a.tar.zst", "a.tar.lz4", "a.7z", "a.rar"] {
+        assert!(Format::is_another(name), "{name}");
     }
 }
 
