@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{Admin, MAX_FAILED_LOGINS, Scrapes, reachable};
 use crate::admission::Executor;
 use crate::auth::Attempts;
-use crate::front::{ConnectionLimits, Descriptors, Front, IoThreads, Services};
+use crate::front::{ConnectionLimits, Descriptors, Each, Front, IoThreads, Services};
 use crate::gateway::Gateway;
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox};
@@ -62,7 +62,7 @@ pub struct ServeOptions {
 pub fn run(options: ServeOptions) -> Result<()> {
     check_descriptors()?;
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
-    tell_of_few_descriptors(&options.connections);
+    tell_of_few_descriptors(&options.connections, Each::of(options.gateway.is_some()));
     let runtime = control_threads()?;
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = open_storage(&options.data, options.new_database)
@@ -91,8 +91,8 @@ fn check_descriptors() -> Result<()> {
     Descriptors::of_this_process().check().map_err(|reason| anyhow!("cannot start: {reason}"))
 }
 
-fn tell_of_few_descriptors(connections: &ConnectionLimits) {
-    if let Some(shortage) = Descriptors::of_this_process().shortage(connections.total) {
+fn tell_of_few_descriptors(connections: &ConnectionLimits, each: Each) {
+    if let Some(shortage) = Descriptors::of_this_process().shortage(connections.total, each) {
         tracing::warn!(shortage, "there are few file descriptors");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::front::{ConnectionLimits, Patience};
+use crate::front::{ConnectionLimits, Descriptors, Each, Patience};
 use crate::serve::{AccessLog, LogFormat};
 
 #[derive(Args, Debug)]
@@ -67,11 +67,13 @@ pub(super) struct ListenerArgs {
 }
 
 impl ListenerArgs {
-    /// The bounds of the data listener.
-    pub(super) fn connections(&self) -> ConnectionLimits {
+    /// The bounds of the data listener. `each` is for where no bound of connections is given.
+    pub(super) fn connections(&self, each: Each) -> ConnectionLimits {
         let defaults = ConnectionLimits::default();
         ConnectionLimits {
-            total: self.max_connections.map_or(defaults.total, NonZeroUsize::get),
+            total: self
+                .max_connections
+                .map_or_else(|| Descriptors::of_this_process().for_callers(each), NonZeroUsize::get),
             per_address: self.max_connections_per_address.map(NonZeroUsize::get),
             failed_logins: None,
             requests: self.max_requests_per_connection,

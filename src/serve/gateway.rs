@@ -16,7 +16,7 @@ use super::{
 use crate::admin::{GatewayAdmin, Scrapes};
 use crate::admission::Executor;
 use crate::config::GatewaySpec;
-use crate::front::{ConnectionLimits, Front, Services};
+use crate::front::{ConnectionLimits, Each, Front, Services};
 use crate::gateway::Gateway;
 use crate::shutdown::Signals;
 use crate::telemetry::{LogWriter, install_log};
@@ -49,7 +49,7 @@ pub struct GatewayOptions {
 pub fn run(options: GatewayOptions) -> Result<()> {
     check_descriptors()?;
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
-    tell_of_few_descriptors(&options.connections);
+    tell_of_few_descriptors(&options.connections, Each::OwnAndForwarded);
     let runtime = control_threads()?;
     let outcome = runtime.block_on(serve(options, log));
     runtime.shutdown_timeout(CUT_OFF);

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::accept::not_accepted;
 use super::addresses::Addresses;
-use super::descriptors::Descriptors;
+use super::descriptors::{Descriptors, Each};
 use super::drain::Drain;
 use super::io_threads::IoThreads;
 use super::linger::Lingering;
@@ -52,7 +52,7 @@ pub struct ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            total: Descriptors::of_this_process().for_callers(),
+            total: Descriptors::of_this_process().for_callers(Each::Own),
             per_address: None,
             failed_logins: None,
             requests: MAX_REQUESTS,

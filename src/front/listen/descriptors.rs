@@ -15,6 +15,27 @@ const MOST_OPERATORS: usize = 256;
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptors(usize);
 
+/// The descriptors that a caller's connection takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Each {
+    Own,
+    /// Its requests may be forwarded, over a connection to another host.
+    OwnAndForwarded,
+}
+
+impl Each {
+    const fn count(self) -> usize {
+        match self {
+            Self::Own => 1,
+            Self::OwnAndForwarded => 2,
+        }
+    }
+
+    pub const fn of(forwards: bool) -> Self {
+        if forwards { Self::OwnAndForwarded } else { Self::Own }
+    }
+}
+
 impl Descriptors {
     /// Fewer are too few to start with.
     const FEWEST: usize = RESERVE + 2 * LEAST;
@@ -30,9 +51,9 @@ impl Descriptors {
     }
 
     /// Connections of callers at once, unless a setting says otherwise.
-    pub(super) fn for_callers(self) -> usize {
+    pub fn for_callers(self, each: Each) -> usize {
         let left = self.to_share().saturating_sub(self.for_operators());
-        left.min(self.0 / 2).clamp(LEAST, MOST_CALLERS)
+        (left / each.count()).min(self.0 / 2).clamp(LEAST, MOST_CALLERS)
     }
 
     fn to_share(self) -> usize {
@@ -50,9 +71,9 @@ impl Descriptors {
     }
 
     /// What is less than it could be, or more than there is room for, with so many connections of callers.
-    pub fn shortage(self, callers: usize) -> Option<String> {
+    pub fn shortage(self, callers: usize, each: Each) -> Option<String> {
         let (given, operators) = (self.0, self.for_operators());
-        let needed = callers.saturating_add(operators).saturating_add(RESERVE);
+        let needed = callers.saturating_mul(each.count()).saturating_add(operators).saturating_add(RESERVE);
         let limit = format!("the process may have {given} files and connections open (`ulimit -n`)");
         if needed > given {
             return Some(format!(
@@ -81,18 +102,31 @@ mod tests {
             (usize::MAX, MOST_CALLERS, MOST_OPERATORS),
         ] {
             let descriptors = Descriptors(limit);
-            assert_eq!((descriptors.for_callers(), descriptors.for_operators()), (callers, operators), "{limit}");
+            assert_eq!(
+                (descriptors.for_callers(Each::Own), descriptors.for_operators()),
+                (callers, operators),
+                "{limit}"
+            );
             assert!(callers + operators + RESERVE <= limit, "{limit}");
         }
+    }
+
+    /// Each has a second connection, to its upstream.
+    #[test]
+    fn fewer_callers_are_forwarded() {
+        let descriptors = Descriptors(1024);
+        let callers = descriptors.for_callers(Each::OwnAndForwarded);
+        assert_eq!((callers, descriptors.shortage(callers, Each::OwnAndForwarded)), (352, None));
+        assert!(descriptors.shortage(callers + 1, Each::OwnAndForwarded).is_some());
     }
 
     #[test]
     fn too_few_are_told() {
         assert!(Descriptors(8).check().unwrap_err().contains("needs 80 (`ulimit -n`)"));
         assert_eq!(Descriptors(Descriptors::FEWEST).check(), Ok(()));
-        assert_eq!(Descriptors(1024).shortage(512), None);
-        assert!(Descriptors(1024).shortage(1000).unwrap().contains("callers may keep operators"));
-        let told = Descriptors(128).shortage(43).unwrap();
+        assert_eq!(Descriptors(1024).shortage(512, Each::Own), None);
+        assert!(Descriptors(1024).shortage(1000, Each::Own).unwrap().contains("callers may keep operators"));
+        let told = Descriptors(128).shortage(43, Each::Own).unwrap();
         assert!(told.contains("room for 43 connections of callers and 21 of operators"), "{told}");
     }
 }
