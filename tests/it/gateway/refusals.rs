@@ -82,7 +82,7 @@ fn s502_for_a_status_or_a_length_that_there_is_not() {
     ] {
         let (_fake, gateway) = one(move |mut peer| {
             peer.request();
-            peer.say(&format!("HTTP/1.1 {head}\r\n\r\n"));
+            peer.say(format!("HTTP/1.1 {head}\r\n\r\n"));
         });
         assert_eq!(gateway.client().send(method, PATH, &[], b"").status, 502, "{method} {head}");
     }
