@@ -36,6 +36,7 @@ pub(crate) use self::listen::accept::not_accepted;
 use self::listen::addresses::Addresses;
 pub use self::listen::connection::ConnectionLimits;
 use self::listen::connection::Listening;
+pub use self::listen::descriptors::{Descriptors, Each};
 pub(crate) use self::listen::drain::Drain;
 pub use self::listen::io_threads::IoThreads;
 pub(crate) use self::listen::linger::Lingering;

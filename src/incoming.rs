@@ -27,8 +27,31 @@ pub enum Broken {
     #[error("the client closed in the middle of its request")]
     CutOff,
     /// Where it ends cannot be known.
-    #[error("the chunks of the body are malformed")]
-    Malformed,
+    #[error("the chunks of the body are malformed: {0}")]
+    Malformed(BadChunks),
+}
+
+/// The rule that the chunks of a body break (RFC 9112 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadChunks {
+    #[error("a chunk's size is not hexadecimal")]
+    SizeNotHexadecimal,
+    #[error("a chunk's size has more than 16 digits")]
+    SizeTooLarge,
+    #[error("a chunk's size is followed by neither an extension nor the end of the line")]
+    NoExtension,
+    #[error("a chunk's extension is malformed")]
+    BadExtension,
+    #[error("a line ends without a carriage return")]
+    BareLineFeed,
+    #[error("a carriage return is not followed by a line feed")]
+    BareCarriageReturn,
+    #[error("a chunk's data is not followed by the end of the line: it is longer or shorter than its size")]
+    DataNotEnded,
+    #[error("a trailer line is not `name: value`")]
+    BadTrailer,
+    #[error("its extensions and trailers are larger than 16384 bytes")]
+    TooMuchBeside,
 }
 
 impl Incoming {

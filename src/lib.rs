@@ -12,12 +12,12 @@
 //! fuzz      → front, sandbox, config
 //! cli       → serve, admin, front, registry, admission, sandbox, storage, api, call, config
 //! serve     → admin, front, registry, gateway, admission, sandbox, auth, storage, telemetry, config, shutdown
-//! admin     → front, registry, gateway, auth, storage, telemetry, api, config, incoming, quoted
+//! admin     → front, registry, gateway, auth, storage, telemetry, api, config, incoming, header, object, quoted
 //! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, api, call, coding,
-//!             config, discovery, incoming, threads, failpoint, hex, limit, quoted
+//!             config, discovery, incoming, threads, failpoint, header, hex, limit, quoted
 //! outcome   → registry, gateway, refusal, sandbox, policy, telemetry, call, config, threads
 //! registry  → refusal, admission, sandbox, auth, policy, storage, telemetry, call, config, threads, failpoint, hex
-//! gateway   → policy, telemetry, api, call, config, incoming, threads, limit
+//! gateway   → policy, telemetry, api, call, config, incoming, threads, header, limit
 //! refusal   → sandbox, auth, policy, call, config, incoming, quoted
 //! admission → threads
 //! sandbox   → call, failpoint, hex
@@ -25,8 +25,8 @@
 //! policy    → config
 //! storage   → config, failpoint, hex
 //! telemetry → call, threads
-//! api       → config
-//! call, coding, config, discovery, incoming, threads, failpoint, hex, limit, quoted, shutdown →
+//! api       → config, object
+//! call, coding, config, discovery, incoming, threads, failpoint, header, hex, limit, object, quoted, shutdown →
 //! ```
 //!
 //! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
@@ -63,10 +63,12 @@ pub mod cli;
 pub mod failpoint;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod header;
 pub mod hex;
 #[cfg(test)]
 mod layers;
 mod limit;
+mod object;
 mod quoted;
 pub mod serve;
 pub mod shutdown;

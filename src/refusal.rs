@@ -333,7 +333,7 @@ impl From<Broken> for Refusal {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::CutOff => Self::ClientClosed,
-            Broken::Malformed => Self::BadRequest(broken.to_string().into()),
+            Broken::Malformed(_) => Self::BadRequest(broken.to_string().into()),
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{Admin, MAX_FAILED_LOGINS, Scrapes, reachable};
 use crate::admission::Executor;
 use crate::auth::Attempts;
-use crate::front::{ConnectionLimits, Front, IoThreads, Services};
+use crate::front::{ConnectionLimits, Descriptors, Each, Front, IoThreads, Services};
 use crate::gateway::Gateway;
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox};
@@ -60,7 +60,10 @@ pub struct ServeOptions {
 /// # Errors
 /// Says which directory, address or thread could not be had.
 pub fn run(options: ServeOptions) -> Result<()> {
+    check_descriptors()?;
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
+    tell_of_few_descriptors(&options.connections, Each::of(options.gateway.is_some()));
+    let runtime = control_threads()?;
     // Everything that can be wrong with what is on disk is found before a port is opened.
     let storage = open_storage(&options.data, options.new_database)
         .with_context(|| format!("cannot use data directory {} (--data)", options.data.display()))?;
@@ -71,7 +74,6 @@ pub fn run(options: ServeOptions) -> Result<()> {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }
     let storage = Arc::new(storage);
-    let runtime = control_threads()?;
     let registry = runtime.block_on(Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor)));
     let registry = Arc::new(registry.context("cannot read the services")?);
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), executor, log));
@@ -82,6 +84,17 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let (accepted, settled) = (local.0 + forwarded.0, local.1 + forwarded.1);
     tracing::info!(accepted, settled, "the host has ended");
     Ok(())
+}
+
+/// The runtime panics where it gets none for itself.
+fn check_descriptors() -> Result<()> {
+    Descriptors::of_this_process().check().map_err(|reason| anyhow!("cannot start: {reason}"))
+}
+
+fn tell_of_few_descriptors(connections: &ConnectionLimits, each: Each) {
+    if let Some(shortage) = Descriptors::of_this_process().shortage(connections.total, each) {
+        tracing::warn!(shortage, "there are few file descriptors");
+    }
 }
 
 /// Opens the data directory; the error names the process that uses it, if one does.
@@ -106,13 +119,15 @@ fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
 
 /// Runs everything but callers' connections; what may block runs on a few threads of its own.
 fn control_threads() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores())
         .max_blocking_threads(16)
         .thread_name("control")
         .enable_all()
         .build()
-        .context("cannot start the control threads")
+        .context("cannot start the control threads")?;
+    runtime.block_on(async { Signals::outlive_file_limit() }).context("cannot install signal handlers")?;
+    Ok(runtime)
 }
 
 fn io_threads(count: Option<usize>) -> Result<Arc<IoThreads>> {

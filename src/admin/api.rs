@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
+use hyper::body::Body;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ use super::{Admin, Reply, conditions};
 use crate::auth::{self, Unauthorized};
 use crate::front::{Arrival, Content};
 use crate::incoming::Incoming;
+use crate::object::Object;
 use crate::registry::{ChangeRequest, Condition, Operator};
 
 /// Bytes of a JSON body.
@@ -99,7 +101,8 @@ fn order(
         return Err(Problem::bad_request("If-Match has no meaning here: there is no service yet that could match"));
     }
     let by = Operator { name: actor(headers)?, token: admin.token_name().to_owned(), peer };
-    Ok(ChangeRequest { action, by, condition })
+    let unless = conditions::if_none_match(headers)?;
+    Ok(ChangeRequest { action, by, condition, unless })
 }
 
 /// Who the client says it is.
@@ -144,19 +147,38 @@ fn authorize(admin: &Admin, peer: IpAddr, headers: &HeaderMap) -> Result<(), Pro
 
 /// A JSON body, whole. Without a `Content-Type` it is taken for JSON.
 pub(super) async fn json_body(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Problem> {
-    let said = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or(b"application/json");
-    let media_type = said.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if !media_type.eq_ignore_ascii_case(b"application/json") {
-        return Err(Problem::unsupported_media_type());
-    }
+    check_kind(headers)?;
     let mut whole = BytesMut::new();
-    while let Some(piece) = piece(&mut body).await? {
+    loop {
+        // What is announced and too much is not waited for.
+        if body.size_hint().lower() > (MAX_JSON - whole.len()) as u64 {
+            return Err(Problem::body_too_large(MAX_JSON));
+        }
+        let Some(piece) = piece(&mut body).await? else { return Ok(whole.freeze()) };
         if piece.len() > MAX_JSON - whole.len() {
             return Err(Problem::body_too_large(MAX_JSON));
         }
         whole.extend_from_slice(&piece);
     }
-    Ok(whole.freeze())
+}
+
+/// Whether a body is said to be JSON, and nothing around it.
+fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Err(Problem::bad_request("there are two Content-Type headers"));
+    }
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes).flat_map(|codings| {
+        codings.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty())
+    });
+    if let Some(coding) = codings.find(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::unsupported_coding(&String::from_utf8_lossy(coding)));
+    }
+    let said = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or(b"application/json");
+    let media_type = said.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !media_type.eq_ignore_ascii_case(b"application/json") {
+        return Err(Problem::unsupported_media_type());
+    }
+    Ok(())
 }
 
 /// The next piece of a body; `None` at its end.
@@ -181,7 +203,8 @@ const MISSING: [(&str, &str); 2] = [
 ];
 
 pub(super) fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
+    let read = serde_json::from_slice(body).map(|Object(body)| body);
+    read.map_err(|error| {
         let told = error.to_string();
         let missing = MISSING.iter().find(|(field, _)| told.starts_with(&format!("missing field `{field}`")));
         let problem = Problem::bad_request(format!("the body is not as expected: {told}"));
@@ -215,7 +238,7 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use hyper::body::{Body, Frame};
+    use hyper::body::Frame;
 
     use super::*;
     use crate::incoming::{Arriving, Broken};
@@ -254,6 +277,26 @@ mod tests {
         assert_eq!(json_body(&HeaderMap::new(), whole(MAX_JSON)).await.unwrap().len(), MAX_JSON);
         let problem = json_body(&HeaderMap::new(), whole(MAX_JSON + 1)).await.unwrap_err();
         assert_eq!(problem.kind().status, 413);
+    }
+
+    #[tokio::test]
+    async fn a_body_in_a_coding_or_of_two_types_is_refused() {
+        for (headers, status, told) in [
+            (&[("content-encoding", "gzip")][..], 415, "gzip"),
+            (&[("content-encoding", "identity, br")], 415, "br"),
+            (&[("content-encoding", "identity"), ("content-encoding", "zstd")], 415, "zstd"),
+            (&[("content-type", "application/json"), ("content-type", "application/json")], 400, "two Content-Type"),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            let problem = json_body(&map, Incoming::Whole("{}".into())).await.unwrap_err();
+            assert_eq!(problem.kind().status, status, "{headers:?}");
+            assert!(problem.detail().contains(told), "{}", problem.detail());
+        }
+        let plain = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("identity"))]);
+        assert!(json_body(&plain, Incoming::Whole("{}".into())).await.is_ok());
     }
 
     #[test]

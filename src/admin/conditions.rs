@@ -17,11 +17,24 @@ const EXPECTED: &str = "`*`, or tags as `ETag` gives them, such as \"42\"";
 
 /// What `If-Match` asks for.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Condition, Problem> {
-    Ok(match tags(headers, &IF_MATCH)? {
+    // A weak tag matches nothing here, and neither does one that is not ours: both are tags all the same.
+    condition(headers, &IF_MATCH, Tag::strong)
+}
+
+/// What a change must not find, as `If-None-Match` says. Here a weak tag matches as well (RFC 9110 §13.1.2).
+pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Condition, Problem> {
+    condition(headers, &IF_NONE_MATCH, |tag| tag.revision)
+}
+
+fn condition(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    revision: impl Fn(Tag) -> Option<u64>,
+) -> Result<Condition, Problem> {
+    Ok(match tags(headers, name)? {
         None => Condition::None,
         Some(Tags::Any) => Condition::Exists,
-        // A weak tag matches nothing here, and neither does one that is not ours: both are tags all the same.
-        Some(Tags::These(tags)) => Condition::IsAt(tags.into_iter().filter_map(Tag::strong).collect()),
+        Some(Tags::These(tags)) => Condition::IsAt(tags.into_iter().filter_map(revision).collect()),
     })
 }
 
@@ -107,7 +120,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem>
 mod tests {
     use super::*;
 
-    fn condition(lines: &[&str]) -> Result<Condition, Problem> {
+    fn asked(lines: &[&str]) -> Result<Condition, Problem> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(IF_MATCH, line.parse().unwrap());
@@ -125,8 +138,14 @@ mod tests {
             // These are tags, and never those of a service.
             (&["W/\"42\"", "\"042\"", "\"+42\"", "\"\"", "\"a,b\""], Condition::IsAt(vec![])),
         ] {
-            assert_eq!(condition(lines).unwrap(), expected, "{lines:?}");
+            assert_eq!(asked(lines).unwrap(), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn what_must_not_match_is_read_alike_with_weak_tags() {
+        let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("W/\"42\", \"7\", \"x\""))]);
+        assert_eq!(if_none_match(&headers).unwrap(), Condition::IsAt(vec![42, 7]));
     }
 
     #[test]
@@ -135,9 +154,9 @@ mod tests {
         for line in
             ["", "42", "\"42", "42\"", "\"1\" \"2\"", "\"1\",", ",\"1\"", "*, \"1\"", "w/\"1\"", "\"a b\"", &many]
         {
-            let problem = condition(&[line]).unwrap_err();
+            let problem = asked(&[line]).unwrap_err();
             assert!(problem.detail().contains("accepted are `*`"), "{line:?}");
         }
-        assert!(condition(&["*", "*"]).is_err());
+        assert!(asked(&["*", "*"]).is_err());
     }
 }

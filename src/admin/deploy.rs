@@ -16,6 +16,7 @@ use super::{Admin, Reply, conditions};
 use crate::api::{CreateBody, Deployed, Event, ListedModelFile, ModifyBody, Sha256};
 use crate::config::ServiceFile;
 use crate::front::Content;
+use crate::header;
 use crate::registry::{Change, ChangeError, ChangeRequest, Effect, Files, Part, Progress, Report};
 use crate::storage::{Digest, ListedFile, Manifest, ModelFile};
 
@@ -184,8 +185,18 @@ fn mistaken(why: impl Display) -> Problem {
 }
 
 fn wants_progress(headers: &HeaderMap) -> bool {
-    let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("application/x-ndjson"));
-    headers.get_all(ACCEPT).iter().any(accepts)
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(accepts_lines)
+}
+
+/// Whether an item of `Accept` names the lines, with a weight over 0.
+fn accepts_lines(item: &str) -> bool {
+    let mut parts = item.split(';').map(str::trim);
+    if !parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/x-ndjson")) {
+        return false;
+    }
+    let weight = parts.find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
+    weight.is_none_or(|weight| header::weight(weight.as_bytes()).is_some_and(|weight| weight > 0))
 }
 
 #[cfg(test)]
@@ -193,6 +204,19 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn lines_are_for_whoever_accepts_them() {
+        let wants =
+            |accept: &'static str| wants_progress(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]));
+        for accept in ["application/x-ndjson", "text/html, Application/X-NDJSON ; q=0.1", "application/x-ndjson;v=1"] {
+            assert!(wants(accept), "{accept}");
+        }
+        for accept in ["application/x-ndjson;q=0", "application/x-ndjson; q=0.000", "application/x-ndjsonx", "*/*", ""]
+        {
+            assert!(!wants(accept), "{accept}");
+        }
+    }
 
     #[test]
     fn a_name_that_is_none_is_told_with_its_place() {

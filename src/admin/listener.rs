@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Reply;
-use super::seats::{MOST_CONNECTIONS, Seat, Seats};
+use super::seats::{Seat, Seats};
 use crate::front::http1::{Connection, Outgoing, Service};
-use crate::front::{Arrival, ClientGone, Content, Drain, Ends, Lingering, Patience, Rules, not_accepted};
+use crate::front::{Arrival, ClientGone, Content, Descriptors, Drain, Ends, Lingering, Patience, Rules, not_accepted};
 
 /// Answers the requests of operators.
 pub(super) trait Answers: Send + Sync + 'static {
@@ -23,8 +23,8 @@ pub(super) trait Answers: Send + Sync + 'static {
 
 /// Serves operators until `end` turns true. If all places are taken, a new connection replaces an older one.
 pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut end: watch::Receiver<bool>) {
-    let (mut seats, mut sessions) = (Seats::default(), JoinSet::new());
-    let (drain, lingering) = (Drain::new(end.clone()), Arc::new(Lingering::new(MOST_CONNECTIONS)));
+    let (mut seats, mut sessions) = (Seats::new(Descriptors::of_this_process().for_operators()), JoinSet::new());
+    let (drain, lingering) = (Drain::new(end.clone()), Arc::new(Lingering::new(seats.most())));
     loop {
         let accepted = tokio::select! {
             () = ended(&mut end) => return,
@@ -36,7 +36,7 @@ pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut e
         };
         match accepted {
             Ok((stream, peer)) => {
-                while sessions.len() >= MOST_CONNECTIONS {
+                while sessions.len() >= seats.most() {
                     seats.make_room();
                     let Some(session) = sessions.join_next_with_id().await else { break };
                     seats.leave(session.map_or_else(|error| error.id(), |(id, ())| id));

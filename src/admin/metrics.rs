@@ -10,6 +10,7 @@ use super::Reply;
 use super::api::text_reply;
 use super::problem::Problem;
 use super::scrapes::Scrapes;
+use crate::header;
 use crate::telemetry::{HostNumbers, MetricsFormat, Seen, UpstreamSeen, exposition};
 
 pub(super) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -69,7 +70,7 @@ impl Range {
             let value = value.trim().trim_matches('"');
             match name.trim() {
                 name if name.eq_ignore_ascii_case("version") => version = Some(value),
-                name if name.eq_ignore_ascii_case("q") => weight = thousandths(value)?,
+                name if name.eq_ignore_ascii_case("q") => weight = header::weight(value.as_bytes())?,
                 // The character set is always UTF-8, and no name needs escaping.
                 _ => {}
             }
@@ -88,11 +89,6 @@ impl Range {
     fn rank(&self) -> (u16, u8) {
         (self.weight, self.exactness)
     }
-}
-
-fn thousandths(text: &str) -> Option<u16> {
-    let weight = text.parse::<f32>().ok().filter(|weight| (0.0..=1.0).contains(weight))?;
-    Some((weight * 1000.0).round() as u16)
 }
 
 #[cfg(test)]

@@ -122,9 +122,13 @@ fn headers(operation: &Operation) -> Vec<&'static Parameter> {
         "If-None-Match",
         "Tags that the client knows: where the service has one of them, the answer is 304.",
     );
+    const UNLESS: Parameter = Parameter::text(
+        "If-None-Match",
+        "The change is not made if the service's tag is one of these, or with `*` if there is such a service: 412 then.",
+    );
     let mut headers = Vec::new();
     if operation.action.is_some() {
-        headers.push(&ACTOR);
+        headers.extend([&ACTOR, &UNLESS]);
     }
     if operation.is_conditional() {
         headers.push(&IF_MATCH);

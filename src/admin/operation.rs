@@ -42,7 +42,7 @@ pub(super) struct Operation {
     /// What the audit log calls it, where it changes a service. Then it is carried out in a task of its own: an operator
     /// who hangs up does not leave it half done.
     pub(super) action: Option<&'static str>,
-    /// Whether its answer bears the service's tag. Where it changes nothing, `If-None-Match` is understood.
+    /// Whether its answer bears the service's tag. Where it changes nothing, `If-None-Match` is answered 304.
     pub(super) tagged: bool,
     pub(super) run: Handler,
 }
@@ -229,8 +229,7 @@ impl Operation {
         let with_body: &[&Kind] =
             if self.takes.iter().any(|content| matches!(content, Content::Json(_))) { kinds::OF_A_BODY } else { &[] };
         let of_a_change: &[&Kind] = if self.action.is_some() { kinds::OF_A_CHANGE } else { &[] };
-        let conditional: &[&Kind] = if self.is_conditional() { &[&kinds::PRECONDITION_FAILED] } else { &[] };
-        let refusals = always.iter().chain(with_body).chain(of_a_change).chain(conditional).chain(self.refuses);
+        let refusals = always.iter().chain(with_body).chain(of_a_change).chain(self.refuses);
         let mut refusals: Vec<_> = refusals.copied().collect();
         refusals.sort_by_key(|kind| (kind.status, kind.code));
         refusals.dedup_by_key(|kind| kind.code);

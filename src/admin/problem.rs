@@ -142,6 +142,11 @@ impl Problem {
         Self::new(&DEADLINE_EXCEEDED, format!("nothing more of the body came for {} s", limit.as_secs()))
     }
 
+    pub(super) fn unsupported_coding(coding: &str) -> Self {
+        let detail = format!("the body is said to be in the coding {}; a JSON body here is plain", Quoted(coding));
+        Self::new(&UNSUPPORTED_MEDIA_TYPE, detail).with_hint("send it without `Content-Encoding`")
+    }
+
     pub(super) fn unsupported_media_type() -> Self {
         Self::new(&UNSUPPORTED_MEDIA_TYPE, "the body is said to be something other than JSON")
             .with_hint("send `Content-Type: application/json`")

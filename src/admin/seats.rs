@@ -2,7 +2,7 @@
 //!
 //! A new connection always gets a place: otherwise strangers who connect and do nothing would keep operators, probes
 //! and scrapers out. The oldest connection of the address with the most connections is closed for it. Connections over
-//! which the admin token has been shown are spared, up to [`MOST_SPARED`], so that some places always remain for
+//! which the admin token has been shown are spared, up to three quarters of the places, so that some places always remain for
 //! clients without a token.
 
 use std::collections::HashMap;
@@ -15,16 +15,13 @@ use tokio::task::{AbortHandle, Id};
 
 use crate::auth::origin;
 
-/// Connections at once; operators are few.
-pub(super) const MOST_CONNECTIONS: usize = 256;
-/// Most connections that are spared. The other places are for probes and scrapers, which have no token.
-const MOST_SPARED: usize = 192;
 /// Least time between two log lines about connections that were closed to make room.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The open connections, oldest first.
-#[derive(Default)]
 pub(super) struct Seats {
+    /// Connections at once.
+    most: usize,
     taken: Vec<Taken>,
     told: Option<Instant>,
 }
@@ -53,6 +50,19 @@ impl Seat {
 }
 
 impl Seats {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: Vec::new(), told: None }
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Most connections that are spared. The other places are for probes and scrapers, which have no token.
+    fn most_spared(&self) -> usize {
+        self.most / 4 * 3
+    }
+
     /// Gives a new connection its place; `task` serves it.
     pub(super) fn take(&mut self, from: IpAddr, seat: Seat, task: AbortHandle) {
         self.taken.push(Taken { from: origin(from), seat, task });
@@ -65,13 +75,13 @@ impl Seats {
 
     /// Aborts the task of one connection. Its place is free once the task has ended.
     pub(super) fn make_room(&mut self) {
-        let Some(index) = next_to_leave(&self.known()) else { return };
+        let Some(index) = next_to_leave(&self.known(), self.most_spared()) else { return };
         let closed = self.taken.remove(index);
         closed.task.abort();
         if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
             self.told = Some(Instant::now());
             tracing::warn!(
-                connections = MOST_CONNECTIONS,
+                connections = self.most,
                 address = %closed.from,
                 "the admin listener has no place left; the oldest connections of this address are closed to make room"
             );
@@ -85,11 +95,11 @@ impl Seats {
 }
 
 /// The index of the connection to close.
-fn next_to_leave(connections: &[(IpAddr, bool)]) -> Option<usize> {
+fn next_to_leave(connections: &[(IpAddr, bool)], most_spared: usize) -> Option<usize> {
     let mut spared = 0;
     let mut by_address: HashMap<IpAddr, (usize, usize)> = HashMap::new();
     for (index, (address, has_shown_token)) in connections.iter().enumerate() {
-        if *has_shown_token && spared < MOST_SPARED {
+        if *has_shown_token && spared < most_spared {
             spared += 1;
             continue;
         }
@@ -104,6 +114,12 @@ fn next_to_leave(connections: &[(IpAddr, bool)]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    const MOST_SPARED: usize = 192;
+
+    fn next(connections: &[(IpAddr, bool)]) -> Option<usize> {
+        next_to_leave(connections, MOST_SPARED)
+    }
+
     fn ip(last: u8) -> IpAddr {
         [10, 0, 0, last].into()
     }
@@ -111,24 +127,24 @@ mod tests {
     #[test]
     fn the_address_with_the_most_connections_loses_its_oldest() {
         let connections = [ip(1), ip(2), ip(3), ip(2), ip(1), ip(2)].map(|address| (address, false));
-        assert_eq!(next_to_leave(&connections), Some(1));
-        assert_eq!(next_to_leave(&connections[2..5]), Some(0), "of addresses with as many, the oldest of all");
-        assert_eq!(next_to_leave(&[]), None);
+        assert_eq!(next(&connections), Some(1));
+        assert_eq!(next(&connections[2..5]), Some(0), "of addresses with as many, the oldest of all");
+        assert_eq!(next(&[]), None);
     }
 
     #[test]
     fn who_has_shown_the_token_is_spared() {
-        assert_eq!(next_to_leave(&[(ip(1), true), (ip(1), false), (ip(1), true)]), Some(1));
-        assert_eq!(next_to_leave(&[(ip(1), true), (ip(1), true), (ip(2), false)]), Some(2));
+        assert_eq!(next(&[(ip(1), true), (ip(1), false), (ip(1), true)]), Some(1));
+        assert_eq!(next(&[(ip(1), true), (ip(1), true), (ip(2), false)]), Some(2));
     }
 
     #[test]
     fn operators_leave_places_for_those_without_a_token() {
-        let operators = vec![(ip(1), true); MOST_CONNECTIONS];
-        assert_eq!(next_to_leave(&operators), Some(MOST_SPARED));
+        let operators = vec![(ip(1), true); 256];
+        assert_eq!(next(&operators), Some(MOST_SPARED));
         let mut connections = operators;
         connections.truncate(MOST_SPARED + 1);
         connections.push((ip(2), false));
-        assert_eq!(next_to_leave(&connections), Some(MOST_SPARED), "a probe stays, an operator too many does not");
+        assert_eq!(next(&connections), Some(MOST_SPARED), "a probe stays, an operator too many does not");
     }
 }

@@ -5,11 +5,12 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{Canary, ListedModelFile, Problem, Sha256, Word, present, service_file};
 use crate::config::TrafficState;
+use crate::object::Object;
 
 /// A new service. The files it names have been uploaded before.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +20,7 @@ pub struct CreateBody {
     pub spec: Value,
     pub processor: Sha256,
     /// The files of the model directory.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     #[schemars(skip_serializing_if = "Vec::is_empty")]
     pub model: Vec<ListedModelFile>,
     #[serde(default)]
@@ -38,7 +39,7 @@ pub struct ModifyBody {
     #[schemars(!skip_serializing_if)]
     pub processor: Option<Sha256>,
     /// All files of the model directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "some_objects", skip_serializing_if = "Option::is_none")]
     pub model: Option<Vec<ListedModelFile>>,
     /// Null: removed.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -48,6 +49,17 @@ pub struct ModifyBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(!skip_serializing_if, range(max = 100))]
     pub canary: Option<u64>,
+}
+
+/// Reads a list of objects.
+fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Vec::deserialize(deserializer).map(|list| list.into_iter().map(|Object(item)| item).collect())
+}
+
+/// Reads a list of objects, or null.
+fn some_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    let list = Option::<Vec<Object<T>>>::deserialize(deserializer)?;
+    Ok(list.map(|list| list.into_iter().map(|Object(item)| item).collect()))
 }
 
 /// What create and modify answer.

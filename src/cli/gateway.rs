@@ -9,6 +9,7 @@ use super::kind::read_text;
 use super::listener::ListenerArgs;
 use super::screen::Screen;
 use crate::config::GatewaySpec;
+use crate::front::Each;
 use crate::serve::{GatewayFile, GatewayOptions, run_gateway};
 
 #[derive(Args, Debug)]
@@ -48,7 +49,7 @@ pub(super) fn gateway(args: &GatewayArgs, screen: &mut Screen) -> Result<Exit, F
         screen.line(format_args!("{}: no mistakes; routes: {routes}, clusters: {clusters}", file.path.display()))?;
         return Ok(Exit::Ok);
     }
-    let connections = args.listener.connections();
+    let connections = args.listener.connections(Each::OwnAndForwarded);
     let ListenerArgs { listen, advertise, admin, io_threads, grace, log_format, access_log, .. } = args.listener;
     let io_threads = io_threads.map(usize::from);
     run_gateway(GatewayOptions {

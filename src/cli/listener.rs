@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::front::{ConnectionLimits, Patience};
+use crate::front::{ConnectionLimits, Descriptors, Each, Patience};
 use crate::serve::{AccessLog, LogFormat};
 
 #[derive(Args, Debug)]
@@ -31,8 +31,8 @@ pub(super) struct ListenerArgs {
     /// first
     #[arg(long, value_name = "TIME", env = "BULKHEAD_GRACE", default_value = "30", value_parser = time)]
     pub(super) grace: Duration,
-    /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or half the file descriptors
-    /// if that is fewer]
+    /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or what the file descriptors
+    /// allow if that is fewer: half of them at most]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS")]
     max_connections: Option<NonZeroUsize>,
     /// Connections from one address (IPv6: one /64); further ones are answered 503 and closed [default: no such limit,
@@ -67,11 +67,13 @@ pub(super) struct ListenerArgs {
 }
 
 impl ListenerArgs {
-    /// The bounds of the data listener.
-    pub(super) fn connections(&self) -> ConnectionLimits {
+    /// The bounds of the data listener. `each` is for where no bound of connections is given.
+    pub(super) fn connections(&self, each: Each) -> ConnectionLimits {
         let defaults = ConnectionLimits::default();
         ConnectionLimits {
-            total: self.max_connections.map_or(defaults.total, NonZeroUsize::get),
+            total: self
+                .max_connections
+                .map_or_else(|| Descriptors::of_this_process().for_callers(each), NonZeroUsize::get),
             per_address: self.max_connections_per_address.map(NonZeroUsize::get),
             failed_logins: None,
             requests: self.max_requests_per_connection,

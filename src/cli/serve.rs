@@ -8,6 +8,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::gateway;
 use super::listener::ListenerArgs;
+use crate::front::Each;
 use crate::serve::ServeOptions;
 
 #[derive(Args, Debug)]
@@ -41,7 +42,7 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     pub(super) fn options(self) -> Result<ServeOptions, Failure> {
-        let mut connections = self.listener.connections();
+        let mut connections = self.listener.connections(Each::of(self.gateway.is_some()));
         connections.failed_logins = self.max_failed_logins_per_address;
         Ok(ServeOptions {
             data: self.data,

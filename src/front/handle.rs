@@ -21,7 +21,7 @@ use super::arrival::{Arrival, Ends};
 use super::body::offload::Offload;
 use super::body::packing::{Bounds, Packing};
 use super::body::receive;
-use super::head::{HeadFault, expects_continue};
+use super::head::{HeadFault, expects_continue, judge_forwarded};
 use super::http1;
 use super::mirror::Copied;
 use super::reply::compress::{Wanted, compress};
@@ -294,6 +294,7 @@ impl Handler {
         found: &mut Found<'_>,
     ) -> Result<Outcome, Refusal> {
         found.rules.set_half_close(route.half_close());
+        judge_forwarded(exchange.method(), target(exchange.uri()), &headers)?;
         let entered = route.enter()?;
         let inbound = Inbound {
             method: exchange.method().clone(),

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::EXPECT;
+use http::header::{EXPECT, VIA};
+use http::{HeaderMap, Method};
 
 use super::authority::BadAuthority;
 use super::target::BadByte;
@@ -17,13 +17,17 @@ pub(super) const MAX_HEAD: usize = 32 << 10;
 /// Most header lines that a client may send, `Host` included.
 pub(super) const MAX_HEADERS: usize = 100;
 /// Room for the lines that gateways add: `Via`, `X-Forwarded-For`, `X-Request-Id`, and `Host` and the framing where the
-/// client sent none. A head with `Via` may be larger by this much, so that a host accepts every head that its gateway
-/// accepted.
+/// client sent none. A head may be larger by this much for each gateway that its `Via` names, so that a host accepts every
+/// head that its gateway accepted. A client may name some itself, so there is a bound.
 const GATEWAYS_BYTES: usize = 1 << 10;
 const GATEWAYS_HEADERS: usize = 8;
+const MOST_GATEWAYS: usize = 4;
 /// Upper bounds for every head, with `Via` or without.
-pub(super) const MOST_BYTES: usize = MAX_HEAD + GATEWAYS_BYTES;
-pub(super) const MOST_HEADERS: usize = MAX_HEADERS + GATEWAYS_HEADERS;
+pub(super) const MOST_BYTES: usize = MAX_HEAD + MOST_GATEWAYS * GATEWAYS_BYTES;
+pub(super) const MOST_HEADERS: usize = MAX_HEADERS + MOST_GATEWAYS * GATEWAYS_HEADERS;
+/// What HTTP/1 writes around a header's name and value, and around method and target.
+const HEADER_LINE: usize = ": \r\n".len();
+const REQUEST_LINE: usize = "  HTTP/1.1\r\n\r\n".len();
 
 /// A fault in the head of a request. It closes the connection, because the start of the next request is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +94,35 @@ pub(super) fn judge_method(method: &[u8]) -> Result<(), HeadFault> {
     }
 }
 
-/// Checks the size of a head in the form that HTTP/1 gives it. `has_via` is true for a head that came through a
-/// gateway.
-pub(super) fn judge_size(bytes: usize, headers: usize, has_via: bool) -> Result<(), HeadFault> {
-    let (most_bytes, most_headers) = if has_via { (MOST_BYTES, MOST_HEADERS) } else { (MAX_HEAD, MAX_HEADERS) };
+/// Checks the size of a head in the form that HTTP/1 gives it, which came through so many gateways.
+pub(super) fn judge_size(bytes: usize, headers: usize, gateways: usize) -> Result<(), HeadFault> {
+    let gateways = gateways.min(MOST_GATEWAYS);
+    let (most_bytes, most_headers) = (MAX_HEAD + gateways * GATEWAYS_BYTES, MAX_HEADERS + gateways * GATEWAYS_HEADERS);
     if bytes > most_bytes || headers > most_headers { Err(HeadFault::HeadTooLarge) } else { Ok(()) }
+}
+
+/// Checks the size of a head that is to be passed on: the next host has room for one more gateway, this one.
+pub(super) fn judge_forwarded(method: &Method, target: &str, headers: &HeaderMap) -> Result<(), HeadFault> {
+    match gateways(headers) {
+        // It has been judged by the same bound when it came.
+        ..MOST_GATEWAYS => Ok(()),
+        _ => judge_size(size(method.as_str(), target, headers), headers.len(), MOST_GATEWAYS - 1),
+    }
+}
+
+/// How many gateways `Via` names.
+pub(super) fn gateways(headers: &HeaderMap) -> usize {
+    headers.get_all(VIA).iter().map(|value| gateways_in(value.as_bytes())).sum()
+}
+
+pub(super) fn gateways_in(via: &[u8]) -> usize {
+    via.split(|byte| *byte == b',').filter(|item| !item.trim_ascii().is_empty()).count()
+}
+
+/// The size of a head as HTTP/1 would write it.
+pub(super) fn size(method: &str, target: &str, headers: &HeaderMap) -> usize {
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_LINE);
+    method.len() + target.len() + REQUEST_LINE + lines.sum::<usize>()
 }
 
 /// Checks the value of an `Expect` header, a list of expectations. Its empty elements count for nothing (RFC 9110 §5.6.1).

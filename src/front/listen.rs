@@ -3,6 +3,7 @@
 pub(in crate::front) mod accept;
 pub(in crate::front) mod addresses;
 pub(in crate::front) mod connection;
+pub(in crate::front) mod descriptors;
 pub(in crate::front) mod drain;
 pub(in crate::front) mod io_threads;
 pub(in crate::front) mod linger;

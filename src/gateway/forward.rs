@@ -12,7 +12,7 @@ use std::time::Instant;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Body;
 
 use super::cluster::Cluster;
@@ -22,6 +22,7 @@ use super::outgoing::{Outgoing, Upload};
 use super::relay::Relay;
 use super::upstream::Upstream;
 use crate::call::RequestId;
+use crate::header;
 use crate::incoming::{Broken, Incoming};
 
 /// What an upstream says whose queue is full.
@@ -141,7 +142,7 @@ async fn outgoing(
     progress.upload = body.upload();
     match (&body, body.length()) {
         (Outgoing::Whole(whole), _) => {
-            headers.remove(EXPECT);
+            header::remove(&mut headers, |name| *name == EXPECT);
             progress.whole = whole.len();
             // Which methods have a body even if it is empty, hyper leaves to us (RFC 9110 §8.6).
             if whole.is_empty() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
@@ -160,7 +161,7 @@ async fn outgoing(
     *request.headers_mut() = headers;
     if let Some(grant) = on_leave {
         hyper::ext::on_informational(&mut request, move |interim| {
-            if interim.status() == http::StatusCode::CONTINUE {
+            if interim.status() == StatusCode::CONTINUE {
                 grant();
             }
         });
@@ -215,7 +216,8 @@ async fn attempt(
         cluster.failed(upstream, failure, now);
         return Err(Attempt { failure, is_unsent: false, was_reused, request: None });
     }
-    if is_last {
+    // After a 408 nothing more is expected of the client (RFC 9110 §15.5.9).
+    if is_last || parts.status == StatusCode::REQUEST_TIMEOUT {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     cluster.answered(upstream, parts.status, now);

@@ -10,6 +10,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::failure::{Failure, Reset};
 use crate::call::RequestId;
+use crate::header;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,8 +37,7 @@ pub(super) struct Origin<'a> {
 
 /// Makes the headers of a request those for the upstream; its length is set by whoever sends it.
 pub(super) fn outbound(headers: &mut HeaderMap, origin: &Origin<'_>) -> Result<(), Failure> {
-    strip(headers);
-    headers.remove(CONTENT_LENGTH);
+    strip(headers, false);
     let has_been_here = |via: &HeaderValue| {
         let via = via.as_bytes();
         via.windows(origin.via.len()).any(|part| part == origin.via.as_bytes())
@@ -93,7 +93,7 @@ pub(super) fn expects_leave(headers: &mut HeaderMap) -> bool {
     if headers.get_all(EXPECT).iter().any(names_one) {
         return true;
     }
-    headers.remove(EXPECT);
+    header::remove(headers, |name| *name == EXPECT);
     false
 }
 
@@ -109,8 +109,8 @@ pub(super) fn closes(parts: &Parts) -> bool {
 /// Makes the head of an answer that for the client, or says that it is none: a length that is not clear is not guessed at.
 pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure> {
     let headers = &mut parts.headers;
-    // 101 was not asked for, and others below 200 are no final answers.
-    let is_final = parts.status.as_u16() >= 200;
+    // 101 was not asked for, others below 200 are no final answers, and those from 600 on are none at all (RFC 9110 §15).
+    let is_final = (200..600).contains(&parts.status.as_u16());
     let chunked = headers.get_all(TRANSFER_ENCODING);
     let is_chunked = chunked.iter().next().is_some();
     let is_chunked_well = parts.version == Version::HTTP_11
@@ -118,17 +118,20 @@ pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure>
         && chunked.iter().count() == 1;
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
-    let is_length = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_length = |value: &HeaderValue| {
+        // No body can be longer than such a number; to HEAD there is none from which that would be seen.
+        let fits = value.to_str().is_ok_and(|value| value.parse::<u64>().is_ok());
+        fits && value.as_bytes().iter().all(u8::is_ascii_digit)
+    };
     let has_clear_length =
         lengths.next().is_none() && length.is_none_or(is_length) && !(is_chunked && length.is_some());
     if !is_final || !has_clear_length || (is_chunked && !is_chunked_well) {
         return Err(Failure::reset(Reset::ProtocolError));
     }
-    strip(headers);
     // To HEAD it says how long an answer to GET would be.
-    if *method != Method::HEAD || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        headers.remove(CONTENT_LENGTH);
-    }
+    let has_length =
+        *method == Method::HEAD && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    strip(headers, has_length);
     let reason = parts.extensions.remove::<ReasonPhrase>();
     parts.extensions.clear();
     parts.extensions.extend(
@@ -144,23 +147,20 @@ pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure>
     Ok(())
 }
 
-fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(list)
-            .filter_map(|name| HeaderName::from_bytes(name).ok())
-            // Whom a request is for is not for a connection to say.
-            .filter(|name| *name != HOST)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+/// Removes what is for the connection alone, and the length unless it `keeps_length`.
+fn strip(headers: &mut HeaderMap, keeps_length: bool) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(list)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        // Whom a request is for is not for a connection to say.
+        .filter(|name| *name != HOST)
+        .collect();
+    header::remove(headers, |name| match *name {
+        CONTENT_LENGTH if !keeps_length => true,
+        _ => HOP_BY_HOP.contains(name) || named.contains(name),
+    });
 }
 
 #[cfg(test)]
@@ -228,6 +228,16 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_goes_on_keeps_its_order() {
+        let mut headers =
+            map(&[("content-length", "1"), ("x-a", "1"), ("te", "x"), ("host", "a"), ("x-b", "2"), ("x-c", "3")]);
+        assert!(!expects_leave(&mut headers));
+        strip(&mut headers, false);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-a", "host", "x-b", "x-c"]);
+    }
+
     /// Many programs read only the first line of such a header, and would see what the client has written there.
     #[test]
     fn a_list_is_one_line_whose_last_item_is_the_gateways_own() {
@@ -292,7 +302,10 @@ mod tests {
             assert!(get(bad).is_none(), "{bad:?}");
         }
         assert!(received(200, Version::HTTP_10, &[("transfer-encoding", "chunked")], &Method::GET).is_none());
-        assert!(received(101, Version::HTTP_11, &[], &Method::GET).is_none());
+        for status in [101, 600, 999] {
+            assert!(received(status, Version::HTTP_11, &[], &Method::GET).is_none(), "{status}");
+        }
+        assert!(received(599, Version::HTTP_11, &[], &Method::GET).is_some());
         let good = get(&[("transfer-encoding", "Chunked"), ("x", "y"), ("connection", "x-gone"), ("x-gone", "1")]);
         assert_eq!(good.unwrap().headers, map(&[("x", "y")]));
         assert_eq!(get(&[("content-length", "5")]).unwrap().headers.len(), 0);
@@ -303,5 +316,9 @@ mod tests {
         let length = &[("content-length", "5")];
         assert_eq!(received(200, Version::HTTP_11, length, &Method::HEAD).unwrap().headers, map(length));
         assert!(received(304, Version::HTTP_11, length, &Method::HEAD).unwrap().headers.is_empty());
+        for impossible in ["18446744073709551616", "99999999999999999999999", "-1", ""] {
+            let length = [("content-length", impossible)];
+            assert!(received(200, Version::HTTP_11, &length, &Method::HEAD).is_none(), "{impossible:?}");
+        }
     }
 }

@@ -81,6 +81,11 @@ pub enum ChangeError {
         revision: u64,
         last: Option<Box<Entry>>,
     },
+    /// The service is as its operator said that it must not be for the change: its revision and its latest change.
+    Excluded {
+        revision: u64,
+        last: Option<Box<Entry>>,
+    },
     /// There is a service of that name. `as_asked` is true if it has the settings and files that were asked for.
     Exists {
         as_asked: bool,
@@ -127,6 +132,8 @@ pub enum ChangeError {
     /// Callers cannot know which version answers, so both must take the same token.
     CanaryToken,
     BadWeight {
+        /// What it is called where it was given.
+        name: &'static str,
         weight: u64,
         most: u64,
     },
@@ -192,6 +199,9 @@ impl ChangeError {
                 let last = last.as_deref().map(|entry| format!(": {}", by(entry))).unwrap_or_default();
                 format!("the service has been changed since{last}")
             }
+            Self::Excluded { revision, .. } => {
+                format!("the service is there, at revision {revision}, and the change was to be made only if it is not")
+            }
             Self::Exists { as_asked: false } => "a service of that name exists".into(),
             Self::Exists { as_asked: true } => {
                 "a service of that name exists, with the same settings and files: there is nothing to create".into()
@@ -225,7 +235,7 @@ impl ChangeError {
             Self::CanaryToken => {
                 "a canary has the token of its service, since nobody knows which of the two versions answers".into()
             }
-            Self::BadWeight { weight, most } => format!("the weight is {weight}, expected 0 to {most}"),
+            Self::BadWeight { name, weight, most } => format!("the {name} is {weight}, expected 0 to {most}"),
             Self::Invalid(mistakes) => mistakes.to_string(),
             Self::Public => "the service is public: it has no token".into(),
             Self::TwoTokens => "the token before this one is still accepted".into(),

@@ -9,11 +9,14 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{AccessLog, CUT_OFF, LogFormat, announce, control_threads, io_threads, listen, until_told};
+use super::{
+    AccessLog, CUT_OFF, LogFormat, announce, check_descriptors, control_threads, io_threads, listen,
+    tell_of_few_descriptors, until_told,
+};
 use crate::admin::{GatewayAdmin, Scrapes};
 use crate::admission::Executor;
 use crate::config::GatewaySpec;
-use crate::front::{ConnectionLimits, Front, Services};
+use crate::front::{ConnectionLimits, Each, Front, Services};
 use crate::gateway::Gateway;
 use crate::shutdown::Signals;
 use crate::telemetry::{LogWriter, install_log};
@@ -44,7 +47,9 @@ pub struct GatewayOptions {
 /// # Errors
 /// Says which address or thread could not be had.
 pub fn run(options: GatewayOptions) -> Result<()> {
+    check_descriptors()?;
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
+    tell_of_few_descriptors(&options.connections, Each::OwnAndForwarded);
     let runtime = control_threads()?;
     let outcome = runtime.block_on(serve(options, log));
     runtime.shutdown_timeout(CUT_OFF);

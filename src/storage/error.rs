@@ -134,11 +134,21 @@ impl StorageError {
 
     /// Whether there is no room left on the disk, or none for us.
     pub fn is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        self.io_kind().is_some_and(|kind| full.contains(&kind))
+    }
+
+    /// Whether a file would have been larger than this process may make one (`ulimit -f`).
+    pub fn is_over_file_limit(&self) -> bool {
+        self.io_kind() == Some(io::ErrorKind::FileTooLarge)
+    }
+
+    fn io_kind(&self) -> Option<io::ErrorKind> {
         let error = match self {
             Self::Io { source, .. } => source,
             Self::Database(error) => match &**error {
                 redb::Error::Io(source) => source,
-                _ => return false,
+                _ => return None,
             },
             Self::DatabaseDamaged { .. }
             | Self::DatabaseLost { .. }
@@ -152,9 +162,9 @@ impl StorageError {
             | Self::BadModel { .. }
             | Self::WrongDigest { .. }
             | Self::TooLarge { .. }
-            | Self::BadRange { .. } => return false,
+            | Self::BadRange { .. } => return None,
         };
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        Some(error.kind())
     }
 }
 

@@ -112,7 +112,10 @@ fn known(target: &str) -> Result<&str, String> {
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
-    LevelFilter::from_str(text.trim()).ok().filter(|_| !text.trim().is_empty()).ok_or_else(|| {
+    let text = text.trim();
+    // The parser takes numbers as well, of which nobody would say which level they are.
+    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    LevelFilter::from_str(text).ok().filter(|_| is_word).ok_or_else(|| {
         format!("{text:?} is no level; accepted are off, error, warn, info, debug and trace, alone or as TARGET=LEVEL")
     })
 }
@@ -185,7 +188,14 @@ mod tests {
 
     #[test]
     fn what_is_no_level_is_named() {
-        for (text, wrong) in [("wran", "wran"), ("info,request=none", "none"), ("request=", ""), ("=info", "=info")] {
+        for (text, wrong) in [
+            ("wran", "wran"),
+            ("info,request=none", "none"),
+            ("request=", ""),
+            ("=info", "=info"),
+            ("5", "5"),
+            ("request=0", "0"),
+        ] {
             let why = Filter::parse(text).err().unwrap();
             assert!(why.contains(&format!("{wrong:?}")) && why.contains("TARGET=LEVEL"), "{why}");
         }

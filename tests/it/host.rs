@@ -85,11 +85,11 @@ impl TestHost {
         host
     }
 
-    /// A host that may have so much address space.
-    pub(crate) fn start_within(kib: u64) -> Self {
+    /// A host below such a limit: an option of `ulimit`, and its value.
+    pub(crate) fn start_within(option: &str, limit: u64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new("sh");
-        command.args(["-c", r#"ulimit -v "$0" && exec "$@""#, &kib.to_string()]).arg(binary());
+        command.args(["-c", &format!(r#"ulimit {option} {limit} && exec "$0" "$@""#)]).arg(binary());
         command.arg("serve").arg("--data").arg(dir.path().join("data"));
         let host = Self::run(dir, command, &[], "", "info", &[]);
         host.wait_until_ready();

@@ -265,3 +265,20 @@ fn every_row_is_answered_as_the_table_says_however_its_bytes_arrive() {
     must("http.core24", "24 of 24", core, core == CORE.len());
     must("http.rows", "0 wrong", measured, wrong.is_empty());
 }
+
+/// It was waited for until the deadline.
+#[test]
+fn a_chunk_that_says_it_is_too_large_is_refused_at_once() {
+    let host = TestHost::start();
+    let keys = json!({"sandbox": {"max_request_bytes": 1000}, "metadata": {"rpc": {"keepalive": 60_000}}});
+    let echo = host.deploy("echo", "echo", keys);
+    for begun in ["3e9\r\n", "3e9;x\r\nabc", "1\r\na\r\n3e8\r\n", "ffffffffffffffff\r\nabc"] {
+        let mut client = host.client();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nhost: a\r\nauthorization: {}\r\ntransfer-encoding: chunked\r\n\r\n{begun}",
+            echo.path, echo.token
+        );
+        client.write(head.as_bytes());
+        assert_eq!(client.read("POST").status, 413, "{begun:?}");
+    }
+}

@@ -128,7 +128,7 @@ fn what_cannot_be_mirrored_to_is_refused() {
     let to = |target: &str, ratio: i64| mirror(&host, "a", json!({"target": target, "ratio": ratio}));
     assert_refused(&to("a", 1), 409, "mirror_refused", "itself");
     assert_refused(&to("nobody", 1), 409, "mirror_refused", "no service \"nobody\"");
-    assert_refused(&to("b", 101), 400, "bad_request", "0 to 100");
+    assert_refused(&to("b", 101), 400, "bad_request", "the ratio is 101, expected 0 to 100");
     assert_refused(&to("b", -1), 400, "bad_request", "");
     assert_refused(&mirror(&host, "a", json!({"target": "b"})), 400, "bad_request", "ratio");
     assert_refused(&mirror(&host, "nobody", json!({"target": "b", "ratio": 1})), 404, "service_not_found", "");

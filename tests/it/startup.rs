@@ -48,7 +48,7 @@ fn a_start_that_compiles_tells_how_far_it_is() {
 /// why.
 #[test]
 fn a_host_with_little_address_space_says_how_many_guests_it_holds() {
-    let host = TestHost::start_within(100 << 20);
+    let host = TestHost::start_within("-v", 100 << 20);
     const ROOM: &str = "the process has address space for 8 guests of each kind, metered and unmetered, instead of 8192; \
         its limit is `ulimit -v`";
     let told = |line: &str| line.contains("fewer guests fit into this host") && line.contains(ROOM);
@@ -89,4 +89,53 @@ fn a_service_that_is_stopped_before_its_turn_is_done() {
     assert_eq!(host.get_admin("/readyz").text(), "not_ready: 1 of 2 services done\n");
     drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
     host.wait_until_ready();
+}
+
+/// The system's signal for that ends a process which does not take it, without a word.
+#[test]
+fn a_host_that_may_write_no_larger_file_refuses_an_upload_and_lives() {
+    // In blocks of 512 bytes, with room for a fresh database.
+    let host = TestHost::start_within("-f", 16 << 11);
+    let large = vec![7; 20 << 20];
+    let path = format!("/api/v1/artifacts/{}", crate::host::hash(&large));
+    let problem = host.call_admin("PUT", &path, &large).assert_problem(507, "storage_full");
+    assert!(problem["hint"].as_str().unwrap().contains("ulimit -f"), "{problem}");
+    assert_eq!(host.get_admin("/healthz").status, 200);
+    host.upload_bytes(&large[..1 << 20]);
+}
+
+/// Callers used to have half of the descriptors, and operators the same ones: strangers could keep health checks out.
+#[test]
+fn callers_leave_operators_their_descriptors() {
+    let host = TestHost::start_within("-n", 128);
+    assert!(host.log().contains("room for 43 connections of callers and 21 of operators"), "{}", host.log());
+    let callers: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(host.data).unwrap()).collect();
+    host.wait_for("the places of callers to be taken", || host.metric("bulkhead_connections") == 43);
+    let operators: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(host.admin).unwrap()).collect();
+    for _ in 0..30 {
+        assert_eq!(host.get_admin("/healthz").status, 200);
+    }
+    assert_eq!(host.metric("bulkhead_connections"), 43, "the others wait");
+    assert!(!host.log().contains("Too many open files"), "{}", host.log());
+    drop((callers, operators));
+}
+
+/// The runtime panicked where it got no descriptors of its own.
+#[test]
+fn a_process_without_descriptors_says_so_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = dir.path().join("gateway.json");
+    std::fs::write(&gateway, r#"{"clusters": {"a": {"upstreams": ["127.0.0.1:1"]}}, "routes": {"*": "a"}}"#).unwrap();
+    let (data, gateway) = (dir.path().join("data").display().to_string(), gateway.display().to_string());
+    for args in [["serve", "--data", data.as_str()], ["gateway", "--config", gateway.as_str()]] {
+        for limit in [8, 79] {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!(r#"ulimit -n {limit} && exec "$0" "$@""#)]).arg(crate::host::binary());
+            let output =
+                command.args(args).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains(&format!("may have {limit} files and connections open, and needs 80")), "{said}");
+        }
+    }
 }

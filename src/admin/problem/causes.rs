@@ -62,6 +62,11 @@ impl From<ChangeError> for Problem {
                 problem.more.overtaken = Some((revision, last.map(|entry| *entry)));
                 problem
             }
+            ChangeError::Excluded { revision, ref last } => {
+                let mut problem = Self::new(&PRECONDITION_FAILED, error.reason());
+                problem.more.overtaken = Some((revision, last.as_deref().cloned()));
+                problem
+            }
             ChangeError::Exists { .. } => Self::new(&SERVICE_EXISTS, error.reason())
                 .with_hint("change it with `bulkhead modify`, or delete it first"),
             ChangeError::NotFound => {
@@ -114,6 +119,10 @@ impl From<ChangeError> for Problem {
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
         let told = error.to_string();
+        if error.is_over_file_limit() {
+            return Self::new(&STORAGE_FULL, "a file would be larger than the host may make one")
+                .with_hint("the host was started with that limit: `ulimit -f`, or LimitFSIZE= of a systemd unit");
+        }
         if error.is_full() {
             return Self::new(&STORAGE_FULL, "the disk of the data directory is full")
                 .with_hint("free some space and try again; what is deployed goes on serving");

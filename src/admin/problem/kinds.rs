@@ -70,11 +70,15 @@ pub(in crate::admin) static LENGTH_REQUIRED: Kind =
 pub(in crate::admin) static PRECONDITION_FAILED: Kind = kind(
     412,
     "precondition_failed",
-    "The service is not at the revision that `If-Match` names; `etag` is its present tag, `last_change` who changed it.",
+    "The service is not at a revision that `If-Match` names, or is at one that `If-None-Match` names; `etag` is its present \
+     tag, `last_change` who changed it.",
 );
 pub(in crate::admin) static BODY_TOO_LARGE: Kind = kind(413, "body_too_large", "The body is larger than it may be.");
-pub(in crate::admin) static UNSUPPORTED_MEDIA_TYPE: Kind =
-    kind(415, "unsupported_media_type", "The body's `Content-Type` is not `application/json`.");
+pub(in crate::admin) static UNSUPPORTED_MEDIA_TYPE: Kind = kind(
+    415,
+    "unsupported_media_type",
+    "The body's `Content-Type` is not `application/json`, or it has a `Content-Encoding`.",
+);
 pub(in crate::admin) static RATE_LIMITED: Kind = kind(
     429,
     "rate_limited",
@@ -112,4 +116,5 @@ pub(super) static OF_A_HEAD: &[&Kind] = &[
 /// What a JSON body can be refused for.
 pub(in crate::admin) static OF_A_BODY: &[&Kind] = &[&DEADLINE_EXCEEDED, &BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
 /// What can keep a change from being kept.
-pub(in crate::admin) static OF_A_CHANGE: &[&Kind] = &[&CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &STORAGE_FULL];
+pub(in crate::admin) static OF_A_CHANGE: &[&Kind] =
+    &[&PRECONDITION_FAILED, &CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &STORAGE_FULL];

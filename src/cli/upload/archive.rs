@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::limits::{Budget, TooMuch};
@@ -37,6 +37,14 @@ impl Format {
         } else {
             None
         }
+    }
+
+    /// Whether it is an archive by its name, and of a kind that is not unpacked.
+    pub(super) fn is_another(name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
+        let tars = [".tar.xz", ".tar.zst", ".tar.lz4", ".tar.lz", ".tar.lzma", ".tar.z", ".tar.br"];
+        ends(&tars) || ends(&[".txz", ".tlz", ".tzst", ".7z", ".rar"])
     }
 }
 
@@ -81,7 +89,7 @@ pub(super) fn unpack(
         Format::Tar => unpacking.tar(archive),
         Format::TarGz => unpacking.tar(flate2::read::MultiGzDecoder::new(archive)),
         Format::TarBz2 => unpacking.tar(bzip2::read::MultiBzDecoder::new(archive)),
-        Format::Zip => unpacking.zip(archive),
+        Format::Zip => unpacking.zip(&archive),
     }
 }
 
@@ -118,8 +126,9 @@ impl Unpacking<'_> {
         Ok(self.files)
     }
 
-    fn zip(mut self, archive: File) -> Result<Vec<RelativePath>, ArchiveError> {
-        let mut archive = zip::ZipArchive::new(archive).map_err(unreadable)?;
+    fn zip(mut self, file: &File) -> Result<Vec<RelativePath>, ArchiveError> {
+        let mut archive = zip::ZipArchive::new(file).map_err(unreadable)?;
+        check_directory(archive.central_directory_start(), archive.len(), file)?;
         for index in 0..archive.len() {
             let entry = archive.by_index_data(index).map_err(unreadable)?;
             let name = entry.name().map_err(unreadable)?.into_owned();
@@ -197,6 +206,29 @@ fn clash_or_disk(path: &RelativePath, to: &Path, cause: io::Error) -> ArchiveErr
     match cause.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => ArchiveError::Clash(path.to_string()),
         _ => ArchiveError::Disk(to.to_owned(), cause),
+    }
+}
+
+/// Refuses a zip file whose directory has a name twice. The reader has kept `known` of the entries, the last of each name,
+/// and other programs keep the first.
+fn check_directory(start: u64, known: usize, mut file: &File) -> Result<(), ArchiveError> {
+    const ENTRY: &[u8] = b"PK\x01\x02";
+    file.seek(SeekFrom::Start(start)).map_err(ArchiveError::Unreadable)?;
+    let mut directory = BufReader::new(file);
+    let mut names = HashSet::with_capacity(known);
+    loop {
+        let mut head = [0; 46];
+        // What follows the entries has another signature, and may be shorter.
+        if directory.read_exact(&mut head).is_err() || !head.starts_with(ENTRY) {
+            return Ok(());
+        }
+        let length = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let mut name = vec![0; usize::from(length(28))];
+        directory.read_exact(&mut name).map_err(ArchiveError::Unreadable)?;
+        directory.seek_relative(i64::from(length(30)) + i64::from(length(32))).map_err(ArchiveError::Unreadable)?;
+        if let Some(twice) = names.replace(name) {
+            return Err(ArchiveError::Twice(String::from_utf8_lossy(&twice).into_owned()));
+        }
     }
 }
 

@@ -128,6 +128,12 @@ impl<'a> Gatherer<'a> {
         if let Some(format) = Format::of_name(&name) {
             return self.unpack(&path, format);
         }
+        if Format::is_another(&name) {
+            bail!(
+                "it is an archive of a kind that is not unpacked; accepted are .tar, .tar.gz, .tar.bz2 and .zip, a directory, \
+                 or a single file that is no archive"
+            );
+        }
         let root = path.parent().unwrap_or(Path::new("")).to_owned();
         let file = RelativePath::parse(&name).map_err(|bad| anyhow!("{bad}"))?;
         Ok(Tree { root, files: vec![file], empty: Vec::new(), single: true })

@@ -97,6 +97,12 @@ fn archives_are_unpacked_for_processors_and_models() {
     assert_eq!(paths, ["v1/a.onnx", "v1/b.txt"]);
     assert_eq!(fs::read(upload.model()[1].artifact().file().unwrap()).unwrap(), b"bb");
 
+    // As one file it would be of no use to a processor.
+    let another = folder(&[("echo.wasm", WASM), ("model.tar.xz", b"x")]);
+    let refused =
+        gather(&another, &json!({ "processor_path": "echo.wasm", "model_path": "model.tar.xz" })).unwrap_err();
+    assert!(refused.contains("accepted are .tar, .tar.gz, .tar.bz2 and .zip"), "{refused}");
+
     // A zip file by nature, but not by name: the model wants it as it is.
     let upload = gather(&base, &json!({ "processor_path": "echo.zip", "model_path": "weights.npz" })).unwrap();
     assert_eq!(upload.model()[0].path(), "weights.npz");

@@ -1,5 +1,7 @@
 //! Receives a body whole, within its bounds of size and time.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -57,7 +59,7 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     let expected = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut whole = BytesMut::with_capacity(expected.unwrap_or(FIRST_ROOM).min(limit));
     loop {
-        let has_more = body.append(&mut whole).await?;
+        let has_more = append(&mut body, &mut whole, limit).await?;
         if whole.len() > limit {
             return Err(Refusal::BodyTooLarge { limit });
         }
@@ -65,6 +67,17 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
             return Ok(whole.freeze());
         }
     }
+}
+
+/// Appends what comes next; false at the end. What has been announced and is too much is not waited for: a chunk says how
+/// long it is before it comes.
+async fn append(body: &mut Incoming, whole: &mut BytesMut, limit: usize) -> Result<bool, Refusal> {
+    let Incoming::Arriving(arriving) = body else { return Ok(body.append(whole).await?) };
+    let appended = poll_fn(|cx| match arriving.as_mut().poll_append(cx, whole) {
+        Poll::Pending if arriving.size_hint().lower() > limit.saturating_sub(whole.len()) as u64 => Poll::Ready(None),
+        appended => appended.map(Some),
+    });
+    Ok(appended.await.ok_or(Refusal::BodyTooLarge { limit })??)
 }
 
 /// Reads the body of a refused request away if that is quickly done; true if the connection can go on.

@@ -2,6 +2,7 @@
 
 use super::head::BodyLength;
 use crate::front::head::is_token;
+use crate::incoming::BadChunks;
 
 /// Where in a body the bytes stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub(super) enum Framing {
         extras: usize,
     },
     /// The chunks are malformed; where the body ends cannot be known.
-    Broken,
+    Broken(BadChunks),
 }
 
 /// Where in a chunked body.
@@ -95,16 +96,16 @@ impl Framing {
             }
             match chunk.step(*byte) {
                 Step::To(next) => {
-                    *extras += usize::from(next.is_extra());
+                    *extras += usize::from(next.is_extra() || *chunk == Chunk::TrailerLf);
                     *chunk = next;
                     if *extras > MAX_EXTRAS {
-                        *self = Self::Broken;
+                        *self = Self::Broken(BadChunks::TooMuchBeside);
                     }
                 }
                 Step::End => *self = Self::Ended,
                 // The byte that broke the chunks stays behind, and so does everything after it.
                 Step::Broken => {
-                    *self = Self::Broken;
+                    *self = Self::Broken(chunk.fault(*byte));
                     return at;
                 }
             }
@@ -116,7 +117,7 @@ impl Framing {
     pub(super) fn ahead(&self) -> u64 {
         match self {
             Self::Exactly(left) | Self::Chunked { chunk: Chunk::Data { left }, .. } => *left,
-            Self::Ended | Self::Chunked { .. } | Self::Broken => 0,
+            Self::Ended | Self::Chunked { .. } | Self::Broken(_) => 0,
         }
     }
 
@@ -130,7 +131,7 @@ impl Framing {
                 Self::Chunked { chunk: if left > 0 { Chunk::Data { left } } else { Chunk::DataCr }, extras }
             }
             Self::Exactly(_) | Self::Ended => Self::Ended,
-            Self::Broken => Self::Broken,
+            Self::Broken(why) => Self::Broken(why),
         };
     }
 }
@@ -144,7 +145,25 @@ enum Step {
 impl Chunk {
     /// True if the byte that led here belongs to an extension or a trailer.
     fn is_extra(self) -> bool {
-        matches!(self, Self::Space { .. } | Self::Extension { .. } | Self::TrailerName | Self::Trailer)
+        matches!(
+            self,
+            Self::Space { .. } | Self::Extension { .. } | Self::TrailerName | Self::Trailer | Self::TrailerLf
+        )
+    }
+
+    /// The rule that `byte` breaks here.
+    fn fault(self, byte: u8) -> BadChunks {
+        match (self, byte) {
+            (Self::DataCr | Self::DataLf, _) => BadChunks::DataNotEnded,
+            (Self::SizeEnd { .. } | Self::TrailerLf | Self::LastLf, _) => BadChunks::BareCarriageReturn,
+            (Self::Size { digits: 0, .. }, _) => BadChunks::SizeNotHexadecimal,
+            (_, b'\n') => BadChunks::BareLineFeed,
+            (Self::Size { digits: MAX_SIZE_DIGITS, .. }, byte) if byte.is_ascii_hexdigit() => BadChunks::SizeTooLarge,
+            (Self::Size { .. }, _) => BadChunks::SizeNotHexadecimal,
+            (Self::Space { .. }, _) => BadChunks::NoExtension,
+            (Self::Extension { .. }, _) => BadChunks::BadExtension,
+            (Self::Line | Self::TrailerName | Self::Trailer | Self::Data { .. }, _) => BadChunks::BadTrailer,
+        }
     }
 
     fn step(self, byte: u8) -> Step {
@@ -245,49 +264,59 @@ mod tests {
     }
 
     #[test]
-    fn malformed_chunks_are_noticed() {
-        for bad in [
-            "4\nWiki\r\n0\r\n\r\n",
-            "4\r\nWikiX",
-            "4\r\nWiki\n",
-            "0x4\r\n",
-            "+4\r\n",
-            " 4\r\n",
-            "\r\n",
-            "4 \r\n",
-            "4 ;a\nb\r\n",
-            "4 \t\r\n",
-            "4 x\r\n",
-            "4\x0b;x\r\n",
-            "4;a\rb\r\n",
-            "4;a=\"b\r\n",
-            "4;a=\"b\\\r\n",
-            "4;a=\"b\nc\"\r\n",
-            "4;a=\0\r\n",
-            "4;a=\x7f\r\n",
-            "4;é\r\n",
-            "4;a\nb\r\n",
-            "10000000000000000\r\n",
-            "0\r\nTrailer: x\n",
-            "0\r\n folded\r\n\r\n",
-            "0\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
-            "0\n\r\n",
+    fn malformed_chunks_are_noticed_and_the_rule_is_named() {
+        use BadChunks::*;
+        for (bad, rule) in [
+            ("4\nWiki\r\n0\r\n\r\n", BareLineFeed),
+            ("4\r\nWikiX", DataNotEnded),
+            ("4\r\nWiki\n", DataNotEnded),
+            ("4\r\nWiki\rX", DataNotEnded),
+            ("0x4\r\n", SizeNotHexadecimal),
+            ("+4\r\n", SizeNotHexadecimal),
+            (" 4\r\n", SizeNotHexadecimal),
+            ("\r\n", SizeNotHexadecimal),
+            ("\n", SizeNotHexadecimal),
+            ("4\rX", BareCarriageReturn),
+            ("4 \r\n", NoExtension),
+            ("4 ;a\nb\r\n", BareLineFeed),
+            ("4 \t\r\n", NoExtension),
+            ("4 x\r\n", NoExtension),
+            ("4\x0b;x\r\n", SizeNotHexadecimal),
+            ("4;a\rb\r\n", BareCarriageReturn),
+            ("4;a=\"b\r\n", BadExtension),
+            ("4;a=\"b\\\r\n", BadExtension),
+            ("4;a=\"b\nc\"\r\n", BareLineFeed),
+            ("4;a=\0\r\n", BadExtension),
+            ("4;a=\x7f\r\n", BadExtension),
+            ("4;é\r\n", BadExtension),
+            ("4;a\nb\r\n", BareLineFeed),
+            ("10000000000000000\r\n", SizeTooLarge),
+            ("0\r\nTrailer: x\n", BareLineFeed),
+            ("0\r\nTrailer: x\rX", BareCarriageReturn),
+            ("0\r\n folded\r\n\r\n", BadTrailer),
+            ("0\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", BadTrailer),
+            ("0\r\n\rX", BareCarriageReturn),
+            ("0\n\r\n", BareLineFeed),
         ] {
             let mut framing = chunked();
             read(&mut framing, bad.as_bytes(), 3);
-            assert_eq!(framing, Framing::Broken, "{bad:?}");
+            assert_eq!(framing, Framing::Broken(rule), "{bad:?}");
         }
     }
 
     #[test]
     fn what_is_beside_the_data_is_bounded() {
         let long = "x".repeat(MAX_EXTRAS);
+        let broken = Framing::Broken(BadChunks::TooMuchBeside);
         for (body, end) in [
-            (format!("1;{long}"), Framing::Broken),
-            (format!("1{}", " ".repeat(MAX_EXTRAS + 1)), Framing::Broken),
-            (format!("0\r\nx:{long}"), Framing::Broken),
-            (format!("0\r\nx:{}\r\n\r\n", &long[2..]), Framing::Ended),
-            (format!("1;{}\r\na\r\n0\r\n{}", &long[..MAX_EXTRAS / 2], &long[MAX_EXTRAS / 2..]), Framing::Broken),
+            (format!("1;{long}"), broken),
+            (format!("1{}", " ".repeat(MAX_EXTRAS + 1)), broken),
+            (format!("0\r\nx:{long}"), broken),
+            (format!("0\r\nx:{}\r\n\r\n", &long[4..]), Framing::Ended),
+            (format!("0\r\nx:{}\r\n\r\n", &long[3..]), broken),
+            (format!("0\r\n{}\r\n", "x:\r\n".repeat(MAX_EXTRAS / 4)), Framing::Ended),
+            (format!("0\r\n{}\r\n", "x:\r\n".repeat(MAX_EXTRAS / 4 + 1)), broken),
+            (format!("1;{}\r\na\r\n0\r\n{}", &long[..MAX_EXTRAS / 2], &long[MAX_EXTRAS / 2..]), broken),
         ] {
             let mut framing = chunked();
             read(&mut framing, body.as_bytes(), 1000);

@@ -15,10 +15,11 @@ use super::request_line;
 use crate::front::authority::{self, AuthorityField};
 use crate::front::body::receive::content_length;
 use crate::front::head::{
-    Expectation, HeadFault, MOST_BYTES, MOST_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, is_token,
-    judge_expectation, judge_size,
+    Expectation, HeadFault, MOST_BYTES, MOST_HEADERS, NO_HOST, NO_METHOD, TWO_HOSTS, TWO_LENGTHS, gateways_in,
+    is_token, judge_expectation, judge_size,
 };
 use crate::front::target::{MAX_TARGET, Target};
+use crate::header;
 
 /// The longest method token and version around the target.
 const REQUEST_LINE_SLACK: usize = 64;
@@ -135,10 +136,10 @@ impl Head {
         }
         if is_old {
             // It says nothing there (RFC 9110 §10.1.1), and nobody after this is to wait for what it asks.
-            headers.remove(EXPECT);
+            header::remove(&mut headers, |name| *name == EXPECT);
         }
         seen.check_host(is_old)?;
-        judge_size(head.len(), headers.len(), seen.via)?;
+        judge_size(head.len(), headers.len(), seen.gateways)?;
         Ok(Self {
             method: Method::from_bytes(method.as_bytes()).map_err(|_| NO_METHOD)?,
             uri: uri(head, method, target, &mut headers)?,
@@ -186,8 +187,8 @@ struct Seen<'a> {
     chunked: bool,
     keep_alive: bool,
     expects_leave: bool,
-    /// The request has `Via`: it came through a gateway.
-    via: bool,
+    /// How many gateways the request came through, as `Via` names them.
+    gateways: usize,
 }
 
 impl<'a> Seen<'a> {
@@ -196,7 +197,7 @@ impl<'a> Seen<'a> {
         // The length tells most headers apart before a letter is compared.
         match name.len() {
             3 if name.eq_ignore_ascii_case("via") => {
-                self.via = true;
+                self.gateways += gateways_in(value);
                 Ok(())
             }
             4 if name.eq_ignore_ascii_case("host") => self.note_host(value),

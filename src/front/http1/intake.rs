@@ -201,7 +201,7 @@ impl Intake {
             match self.framing {
                 _ if here > 0 => return Poll::Ready(Ok(here)),
                 Framing::Ended => return Poll::Ready(Ok(0)),
-                Framing::Broken => return Poll::Ready(Err(Broken::Malformed)),
+                Framing::Broken(why) => return Poll::Ready(Err(Broken::Malformed(why))),
                 Framing::Exactly(_) | Framing::Chunked { .. } => {}
             }
             ready!(self.poll_give_leave(cx)).map_err(|_| Broken::CutOff)?;
@@ -294,10 +294,16 @@ impl Body for BodyReader {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.intake.lock().framing {
+        let intake = self.intake.lock();
+        match intake.framing {
             _ if self.has_ended => SizeHint::with_exact(0),
             Framing::Exactly(left) => SizeHint::with_exact(left),
-            Framing::Chunked { .. } | Framing::Broken | Framing::Ended => SizeHint::default(),
+            Framing::Chunked { .. } | Framing::Broken(_) | Framing::Ended => {
+                // Of the chunk that has begun, at least this much is still to come.
+                let mut hint = SizeHint::default();
+                hint.set_lower(intake.framing.ahead());
+                hint
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use h2::RecvStream;
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, VIA};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
@@ -15,13 +15,10 @@ use super::body::{self, Coming};
 use crate::front::arrival::{Arrival, Ends};
 use crate::front::authority::{self, AuthorityField};
 use crate::front::head::{
-    HeadFault, NO_HOST, TWO_HOSTS, TWO_LENGTHS, expects_continue, judge_expectation, judge_method, judge_size,
+    HeadFault, NO_HOST, TWO_HOSTS, TWO_LENGTHS, expects_continue, gateways, judge_expectation, judge_method,
+    judge_size, size,
 };
 use crate::front::target::{MAX_TARGET, Target};
-
-/// Bytes around method and target in the request line, and in each header line around its name and value.
-const REQUEST_LINE: usize = "  HTTP/1.1\r\n\r\n".len();
-const HEADER_LINE: usize = ": \r\n".len();
 
 /// Reads the requests of one connection.
 pub(super) struct Reader {
@@ -66,7 +63,7 @@ impl Reader {
         join_cookies(&mut parts.headers);
         self.judge_host(&parts.uri, &mut parts.headers)?;
         let headers = &parts.headers;
-        judge_size(size(method, target, headers), headers.len(), headers.contains_key(VIA))?;
+        judge_size(size(method, target, headers), headers.len(), gateways(headers))?;
         if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
             return Err(TWO_LENGTHS);
         }
@@ -109,12 +106,6 @@ impl Reader {
         }
         self.host.clone()
     }
-}
-
-/// Bytes of the head in the form of HTTP/1.
-fn size(method: &str, target: &str, headers: &HeaderMap) -> usize {
-    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_LINE);
-    method.len() + target.len() + REQUEST_LINE + lines.sum::<usize>()
 }
 
 /// Joins cookies: clients of HTTP/2 may send each in a field of its own, processors and upstreams expect one header

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::accept::not_accepted;
 use super::addresses::Addresses;
+use super::descriptors::{Descriptors, Each};
 use super::drain::Drain;
 use super::io_threads::IoThreads;
 use super::linger::Lingering;
@@ -50,11 +51,8 @@ pub struct ConnectionLimits {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        // Half of the descriptors are left for files, guests and the admin side.
-        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
-        let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
         Self {
-            total: half.clamp(16, 10_000),
+            total: Descriptors::of_this_process().for_callers(Each::Own),
             per_address: None,
             failed_logins: None,
             requests: MAX_REQUESTS,

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::call::{Answer, Body};
 use crate::coding::{Coding, encode};
 use crate::front::body::offload::Offload;
+use crate::header;
 
 /// Below this the headers would outweigh the gain.
 const LEAST: usize = 1 << 10;
@@ -68,7 +69,7 @@ pub(in crate::front) async fn compress(answer: &mut Answer, wanted: Wanted, dead
     if coding == Coding::Lz4 {
         headers.insert(LZ4_LENGTH, length.into());
     }
-    headers.remove(ACCEPT_RANGES);
+    header::remove(headers, |name| *name == ACCEPT_RANGES);
     weaken(headers);
     answer.body = Body::Whole(coded.into());
 }
@@ -164,22 +165,7 @@ fn item(text: &[u8]) -> Option<(&[u8], u16)> {
     let name = parts.next().filter(|name| !name.is_empty())?;
     let Some(parameter) = parts.next() else { return Some((name, 1000)) };
     let weight = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
-    Some((name, thousandths(weight)?))
-}
-
-/// `0`, `0.5`, `1.000`: at most three digits after the point (RFC 9110 §12.4.2).
-fn thousandths(text: &[u8]) -> Option<u16> {
-    let (whole, fraction) = match text {
-        [whole] => (whole, &[][..]),
-        [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
-        _ => return None,
-    };
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
-    let mut value = digit(whole)? * 1000;
-    for (place, byte) in [100, 10, 1].into_iter().zip(fraction) {
-        value += digit(byte)? * place;
-    }
-    (value <= 1000).then_some(value)
+    Some((name, header::weight(weight)?))
 }
 
 #[cfg(test)]

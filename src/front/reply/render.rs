@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::content::Content;
 use super::problem;
 use super::{About, REQUEST_ID, Reply, Written};
+use crate::header;
 use crate::policy::Limited;
 use crate::refusal::{Connection, Refusal};
 
@@ -41,7 +42,7 @@ pub(in crate::front) fn preflight(mut headers: HeaderMap, about: About, can_go_o
 /// An upstream's answer, as it is.
 pub(in crate::front) fn forwarded(mut parts: Parts, content: Content, about: About) -> Box<Reply> {
     let reason = parts.extensions.remove();
-    parts.headers.remove(REQUEST_ID);
+    header::remove(&mut parts.headers, |name| *name == REQUEST_ID);
     Box::new(Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content })
 }
 

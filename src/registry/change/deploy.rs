@@ -81,7 +81,7 @@ impl Registry {
         let canary = match change.canary {
             None => None,
             Some(_) if state.phase.serving().is_none() => return Err(ChangeError::NotRunning(state.phase.name())),
-            Some(weight) => Some(percent(weight)?),
+            Some(weight) => Some(percent("weight", weight)?),
         };
         let before = ServiceFile::from_value(&old.file)?;
         let entry_before = before.spec().model().entry.clone();
@@ -170,7 +170,7 @@ impl Registry {
 }
 
 /// A share of the requests.
-pub(in crate::registry) fn percent(weight: u64) -> Result<u8, ChangeError> {
+pub(in crate::registry) fn percent(name: &'static str, weight: u64) -> Result<u8, ChangeError> {
     let percent = u8::try_from(weight).ok().filter(|percent| *percent <= 100);
-    percent.ok_or(ChangeError::BadWeight { weight, most: 100 })
+    percent.ok_or(ChangeError::BadWeight { name, weight, most: 100 })
 }

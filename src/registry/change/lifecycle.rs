@@ -100,7 +100,7 @@ impl Registry {
     ) -> Result<(), ChangeError> {
         let state = service.state();
         let canary = state.record.canary.ok_or(ChangeError::NoCanary)?;
-        match percent(weight)? {
+        match percent("weight", weight)? {
             100 => self.make_current(service, lock, canary.version, progress).await,
             weight => {
                 let plan = Plan::weigh_canary(&state.record, Some(weight), now())?;

@@ -29,6 +29,8 @@ pub struct ChangeRequest {
     pub action: &'static str,
     pub by: Operator,
     pub condition: Condition,
+    /// What must not be so for it to be made (RFC 9110 §13.1.2).
+    pub unless: Condition,
 }
 
 /// Who asks.
@@ -41,7 +43,7 @@ pub struct Operator {
     pub peer: IpAddr,
 }
 
-/// What must be so for a change to be made (RFC 9110 §13.1.1).
+/// What may be so of a service, and must be for a change to be made (RFC 9110 §13.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     None,
@@ -57,6 +59,17 @@ pub(in crate::registry) struct ChangeLock<'a> {
     request: &'a ChangeRequest,
     /// The record before the change; `None` where the service is to be created.
     before: Option<Arc<Record>>,
+}
+
+impl Condition {
+    /// Whether it is asked for, and is so of a service at `revision`.
+    fn is_met_at(&self, revision: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::Exists => true,
+            Self::IsAt(revisions) => revisions.contains(&revision),
+        }
+    }
 }
 
 impl ChangeRequest {
@@ -126,12 +139,13 @@ impl Registry {
         let alone = self.alone(name).await;
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         let record = Arc::clone(&service.state().record);
-        if let Condition::IsAt(revisions) = &request.condition
-            && !revisions.contains(&record.revision)
-        {
-            let revision = record.revision;
+        let revision = record.revision;
+        if request.condition != Condition::None && !request.condition.is_met_at(revision) {
             let last = self.storage.catalog().entry(revision).await?;
             return Err(ChangeError::Overtaken { revision, last: last.map(Box::new) });
+        }
+        if request.unless.is_met_at(revision) {
+            return Err(self.excluded(revision).await?);
         }
         Ok((ChangeLock { _alone: alone, request, before: Some(record) }, service))
     }
@@ -147,9 +161,18 @@ impl Registry {
     ) -> Result<ChangeLock<'a>, ChangeError> {
         let alone = self.alone(name).await;
         match self.find(name) {
-            Some(_) => Err(ChangeError::Exists { as_asked: false }),
+            Some(service) => {
+                let revision = service.state().record.revision;
+                let is_excluded = request.unless.is_met_at(revision);
+                Err(if is_excluded { self.excluded(revision).await? } else { ChangeError::Exists { as_asked: false } })
+            }
             None => Ok(ChangeLock { _alone: alone, request, before: None }),
         }
+    }
+
+    async fn excluded(&self, revision: u64) -> Result<ChangeError, ChangeError> {
+        let last = self.storage.catalog().entry(revision).await?;
+        Ok(ChangeError::Excluded { revision, last: last.map(Box::new) })
     }
 
     async fn alone(&self, name: &str) -> OwnedMutexGuard<()> {

@@ -192,5 +192,5 @@ impl Registry {
 
 fn group_weight(weight: u64) -> Result<u16, ChangeError> {
     let fits = u16::try_from(weight).ok().filter(|_| weight <= HIGHEST_WEIGHT);
-    fits.ok_or(ChangeError::BadWeight { weight, most: HIGHEST_WEIGHT })
+    fits.ok_or(ChangeError::BadWeight { name: "weight", weight, most: HIGHEST_WEIGHT })
 }

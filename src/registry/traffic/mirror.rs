@@ -56,7 +56,7 @@ impl Registry {
         let (lock, service) = self.lock(name, request).await?;
         let mirror = match mirror {
             None => None,
-            Some((target, ratio)) => Some(MirrorRecord { target, ratio: percent(ratio)? }),
+            Some((target, ratio)) => Some(MirrorRecord { target, ratio: percent("ratio", ratio)? }),
         };
         self.check_mirror(name, mirror.as_ref())?;
         let record = Record { mirror, updated_at: now(), ..Record::clone(&service.state().record) };

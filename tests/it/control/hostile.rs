@@ -126,3 +126,63 @@ fn a_body_has_an_end() {
     let answer = client.read("POST");
     assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("body_too_large")));
 }
+
+/// They were ignored, and the change was made (RFC 9110 §13.1.2).
+#[test]
+fn a_change_is_not_made_where_its_operator_knows_the_tag() {
+    let host = TestHost::start();
+    host.deploy("svc", "echo", small());
+    let tag = ask(&host, "GET", SERVICE, &[], &Value::Null).header("etag").unwrap().to_owned();
+    let weak = format!("\"7777\", W/{tag}");
+    for known in ["*", &tag, &weak] {
+        let header = [("if-none-match", known)];
+        for (method, path, body) in [
+            ("PUT", SERVICE.to_owned(), json!({"spec": {}})),
+            ("DELETE", SERVICE.to_owned(), Value::Null),
+            ("POST", format!("{SERVICE}/stop"), Value::Null),
+            ("POST", format!("{SERVICE}/token"), json!({"action": "rotate"})),
+        ] {
+            let problem = ask(&host, method, &path, &header, &body).assert_problem(412, "precondition_failed");
+            assert_eq!(problem["etag"], tag.as_str(), "{method} {path}");
+        }
+    }
+    let create = |name: &str, known: &str| {
+        let spec = json!({"name": name, "processor_path": "x.wasm"});
+        let body = json!({"spec": spec, "processor": host.upload("echo")});
+        ask(&host, "POST", "/api/v1/services", &[("if-none-match", known)], &body)
+    };
+    create("svc", "*").assert_problem(412, "precondition_failed");
+    create("svc", "\"7777\"").assert_problem(409, "service_exists");
+    create("svc", "x").assert_problem(400, "bad_request");
+    assert_eq!(ask(&host, "GET", SERVICE, &[], &Value::Null).header("etag"), Some(tag.as_str()), "nothing was changed");
+    assert_eq!(create("new", "*").status, 201);
+    assert_eq!(ask(&host, "DELETE", SERVICE, &[("if-none-match", "\"7777\"")], &Value::Null).status, 200);
+}
+
+/// They were read by the order of the fields, and refused in the words of the host's own types.
+#[test]
+fn an_array_is_no_object() {
+    let host = TestHost::start();
+    host.deploy("svc", "echo", small());
+    let sha256 = host.upload("echo");
+    let spec = json!({"name": "new", "processor_path": "x.wasm"});
+    for (method, path, body) in [
+        ("POST", "/api/v1/services".to_owned(), json!([spec, sha256])),
+        ("POST", "/api/v1/services".to_owned(), json!([])),
+        (
+            "POST",
+            "/api/v1/services".to_owned(),
+            json!({"spec": spec, "processor": sha256, "model": [["a", sha256, 1]]}),
+        ),
+        ("PUT", SERVICE.to_owned(), json!([])),
+        ("PUT", SERVICE.to_owned(), json!("x")),
+        ("PUT", format!("{SERVICE}/mirror"), json!(["svc", 1])),
+        ("POST", format!("{SERVICE}/version"), json!([1])),
+        ("POST", format!("{SERVICE}/release"), json!([1])),
+        ("POST", format!("{SERVICE}/token"), json!(["rotate", null])),
+    ] {
+        let problem = ask(&host, method, &path, &[], &body).assert_problem(400, "bad_request");
+        let told = problem["detail"].as_str().unwrap();
+        assert!(told.contains("expected an object") && !told.contains("Body"), "{method} {path}: {told}");
+    }
+}

@@ -64,6 +64,59 @@ fn s503_reset_or_closed_before_the_answer() {
     refused(&gateway, 503, "upstream_failed", &text);
 }
 
+/// The next request on such a connection could be taken for the rest of the one that came too slowly (RFC 9110 §15.5.9).
+#[test]
+fn an_upstreams_408_closes_the_connection() {
+    let (_fake, gateway) = one(|mut peer| {
+        peer.request();
+        peer.say("HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n");
+    });
+    let answer = gateway.client().send("POST", PATH, &[], b"hello");
+    assert!(answer.status == 408 && answer.closes(), "{answer:?}");
+}
+
+#[test]
+fn s502_for_a_status_or_a_length_that_there_is_not() {
+    for (method, head) in [
+        ("GET", "600 Beyond\r\ncontent-length: 0"),
+        ("GET", "999 Beyond\r\ncontent-length: 0"),
+        ("HEAD", "200 OK\r\ncontent-length: 18446744073709551616"),
+    ] {
+        let (_fake, gateway) = one(move |mut peer| {
+            peer.request();
+            peer.say(format!("HTTP/1.1 {head}\r\n\r\n"));
+        });
+        assert_eq!(gateway.client().send(method, PATH, &[], b"").status, 502, "{method} {head}");
+    }
+}
+
+/// A client that names gateways in `Via` itself got their room at the gateway, and the host had none for this one's lines.
+#[test]
+fn a_host_takes_every_head_that_its_gateway_takes() {
+    let host = TestHost::start();
+    let echo = host.deploy("echo", "echo", json!({}));
+    let gateway = gateway(&[host.data], json!({}));
+    for gateways in 0..6 {
+        let via = vec!["1.1 x"; gateways].join(", ");
+        let mut counts = [0; 2];
+        for count in 80..150 {
+            let mut headers = vec![("authorization", echo.token.as_str())];
+            headers.extend((gateways > 0).then_some(("via", via.as_str())));
+            headers.extend(vec![("x", "y"); count]);
+            let status = gateway.client().send("POST", &echo.path, &headers, b"1").status;
+            assert!(matches!(status, 200 | 431), "{status}");
+            counts[usize::from(status == 431)] += 1;
+        }
+        assert!(counts[0] > 0 && counts[1] > 0, "{gateways}: {counts:?}");
+    }
+    let refused = |at: &TestHost| {
+        let text = at.get_admin("/metrics").text();
+        let lines = text.lines().filter(|line| line.starts_with("bulkhead_requests_total{") && line.contains("431"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    assert!(refused(&gateway) > 0 && refused(&host) == 0, "the gateway refuses what its host would");
+}
+
 #[test]
 fn s503_connection_timeout() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

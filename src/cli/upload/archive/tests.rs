@@ -62,7 +62,7 @@ fn unpacked(bytes: &[u8], format: Format) -> Result<Vec<(String, Vec<u8>)>, Arch
     fs::create_dir(&target).unwrap();
     let mut archive = tempfile::tempfile().unwrap();
     archive.write_all(bytes).unwrap();
-    io::Seek::rewind(&mut archive).unwrap();
+    Seek::rewind(&mut archive).unwrap();
 
     let result = unpack(archive, format, &target, &mut Budget::new(SMALL, 4));
 
@@ -84,6 +84,10 @@ fn names_tell_the_format() {
         ("a.onnx", None),
     ] {
         assert_eq!(Format::of_name(name), format, "{name}");
+        assert!(!Format::is_another(name), "{name}");
+    }
+    for name in ["a.tar.xz", "a.TXZ", "a.tar.zst", "a.tar.lz4", "a.7z", "a.rar"] {
+        assert!(Format::is_another(name), "{name}");
     }
 }
 
@@ -188,6 +192,34 @@ fn the_same_path_twice_is_refused() {
     let tar = tar_of(&[file("a", b"1"), file("./a", b"2")]);
     let error = unpacked(&tar, Format::Tar).unwrap_err();
     assert!(matches!(&error, ArchiveError::Twice(name) if name == "a"));
+    // The writer refuses to write such a file, and the reader would take the second.
+    let zip = stored_zip_of(&[("a", b"1"), ("b", b"2"), ("d/", b"")]);
+    let at = |entry: &[u8]| {
+        zip.windows(47).rposition(|part| part.starts_with(b"PK\x01\x02") && part.ends_with(entry)).unwrap()
+    };
+    for (from, to) in [(b"b", b"a"), (b"a", b"b")] {
+        let mut zip = zip.clone();
+        let name = at(from) + 46;
+        zip[name] = to[0];
+        let error = unpacked(&zip, Format::Zip).unwrap_err();
+        assert!(matches!(&error, ArchiveError::Twice(name) if name.as_bytes() == to), "{error}");
+    }
+    assert!(unpacked(&zip, Format::Zip).is_ok());
+}
+
+fn stored_zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, content) in entries {
+        match name.strip_suffix('/') {
+            Some(name) => zip.add_directory(name, options).unwrap(),
+            None => {
+                zip.start_file(*name, options).unwrap();
+                zip.write_all(content).unwrap();
+            }
+        }
+    }
+    zip.finish().unwrap().into_inner()
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! How the file descriptors of the process are shared out: so many for callers, so many for operators, and the rest for
+//! files, guests and the process itself. Callers never get those of operators, so that a crowd does not keep health
+//! checks out.
+
+use rustix::process::{Resource, getrlimit};
+
+/// For what is open from the start, about 40, and for uploads, compilations and guests.
+const RESERVE: usize = 64;
+/// Connections of each kind that there must be room for.
+const LEAST: usize = 8;
+const MOST_CALLERS: usize = 10_000;
+const MOST_OPERATORS: usize = 256;
+
+/// The descriptors that a process may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptors(usize);
+
+/// The descriptors that a caller's connection takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Each {
+    Own,
+    /// Its requests may be forwarded, over a connection to another host.
+    OwnAndForwarded,
+}
+
+impl Each {
+    const fn count(self) -> usize {
+        match self {
+            Self::Own => 1,
+            Self::OwnAndForwarded => 2,
+        }
+    }
+
+    pub const fn of(forwards: bool) -> Self {
+        if forwards { Self::OwnAndForwarded } else { Self::Own }
+    }
+}
+
+impl Descriptors {
+    /// Fewer are too few to start with.
+    const FEWEST: usize = RESERVE + 2 * LEAST;
+
+    pub fn of_this_process() -> Self {
+        let limit = getrlimit(Resource::Nofile).current;
+        Self(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+    }
+
+    /// Connections of operators at once.
+    pub fn for_operators(self) -> usize {
+        (self.to_share() / 3).clamp(LEAST, MOST_OPERATORS)
+    }
+
+    /// Connections of callers at once, unless a setting says otherwise.
+    pub fn for_callers(self, each: Each) -> usize {
+        let left = self.to_share().saturating_sub(self.for_operators());
+        (left / each.count()).min(self.0 / 2).clamp(LEAST, MOST_CALLERS)
+    }
+
+    fn to_share(self) -> usize {
+        self.0.saturating_sub(RESERVE)
+    }
+
+    /// # Errors
+    /// Says that a process can do nothing with so few.
+    pub fn check(self) -> Result<(), String> {
+        let (given, fewest) = (self.0, Self::FEWEST);
+        if given >= fewest {
+            return Ok(());
+        }
+        Err(format!("the process may have {given} files and connections open, and needs {fewest} (`ulimit -n`)"))
+    }
+
+    /// What is less than it could be, or more than there is room for, with so many connections of callers.
+    pub fn shortage(self, callers: usize, each: Each) -> Option<String> {
+        let (given, operators) = (self.0, self.for_operators());
+        let needed = callers.saturating_mul(each.count()).saturating_add(operators).saturating_add(RESERVE);
+        let limit = format!("the process may have {given} files and connections open (`ulimit -n`)");
+        if needed > given {
+            return Some(format!(
+                "{limit}: too few for {callers} connections of callers (--max-connections) and {operators} of operators; \
+                 callers may keep operators and health checks out"
+            ));
+        }
+        (operators < MOST_OPERATORS).then(|| {
+            format!("{limit}: there is room for {callers} connections of callers and {operators} of operators")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_get_what_operators_and_the_process_leave() {
+        for (limit, callers, operators) in [
+            (Descriptors::FEWEST, 8, 8),
+            (128, 43, 21),
+            (256, 128, 64),
+            (1024, 512, 256),
+            (1 << 20, MOST_CALLERS, MOST_OPERATORS),
+            (usize::MAX, MOST_CALLERS, MOST_OPERATORS),
+        ] {
+            let descriptors = Descriptors(limit);
+            assert_eq!(
+                (descriptors.for_callers(Each::Own), descriptors.for_operators()),
+                (callers, operators),
+                "{limit}"
+            );
+            assert!(callers + operators + RESERVE <= limit, "{limit}");
+        }
+    }
+
+    /// Each has a second connection, to its upstream.
+    #[test]
+    fn fewer_callers_are_forwarded() {
+        let descriptors = Descriptors(1024);
+        let callers = descriptors.for_callers(Each::OwnAndForwarded);
+        assert_eq!((callers, descriptors.shortage(callers, Each::OwnAndForwarded)), (352, None));
+        assert!(descriptors.shortage(callers + 1, Each::OwnAndForwarded).is_some());
+    }
+
+    #[test]
+    fn too_few_are_told() {
+        assert!(Descriptors(8).check().unwrap_err().contains("needs 80 (`ulimit -n`)"));
+        assert_eq!(Descriptors(Descriptors::FEWEST).check(), Ok(()));
+        assert_eq!(Descriptors(1024).shortage(512, Each::Own), None);
+        assert!(Descriptors(1024).shortage(1000, Each::Own).unwrap().contains("callers may keep operators"));
+        let told = Descriptors(128).shortage(43, Each::Own).unwrap();
+        assert!(told.contains("room for 43 connections of callers and 21 of operators"), "{told}");
+    }
+}
