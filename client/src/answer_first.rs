@@ -17,7 +17,7 @@ pub(crate) struct AnswerFirst<S> {
     writes: Writes,
 }
 
-/// Whether the writes to a connection still go anywhere; hyper does not know.
+/// Shared knowledge of whether writes to a connection still go anywhere; hyper has none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Writes(Arc<AtomicBool>);
 

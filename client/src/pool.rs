@@ -171,7 +171,7 @@ impl Connection {
         Ok(Self { sender, writes, driver })
     }
 
-    /// Whether it is good for another request: one whose writes are dropped answers none.
+    /// True if another request can be sent: a connection whose writes are dropped answers none.
     fn is_ready(&self) -> bool {
         self.sender.is_ready() && !self.writes.have_failed()
     }
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// How many connections rest after an answer that came when so many bytes of the request had been taken.
+    /// The number of connections that rest after an answer which came when so many bytes of the request had been taken.
     async fn resting_after(left: usize) -> usize {
         let pool = Pool::new(1, Duration::from_secs(1));
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);

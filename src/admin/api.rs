@@ -150,7 +150,7 @@ pub(super) async fn json_body(headers: &HeaderMap, mut body: Incoming) -> Result
     check_kind(headers)?;
     let mut whole = BytesMut::new();
     loop {
-        // What is announced and too much is not waited for.
+        // A piece that is announced to be too large is not waited for.
         if body.size_hint().lower() > (MAX_JSON - whole.len()) as u64 {
             return Err(Problem::body_too_large(MAX_JSON));
         }
@@ -162,7 +162,7 @@ pub(super) async fn json_body(headers: &HeaderMap, mut body: Incoming) -> Result
     }
 }
 
-/// Whether a body is said to be JSON, and nothing around it.
+/// Checks that the headers call the body JSON, and name no coding around it.
 fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
         return Err(Problem::bad_request("there are two Content-Type headers"));
@@ -193,7 +193,7 @@ pub(super) async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Problem>
     }
 }
 
-/// What is expected of a member that a body must have.
+/// Members that a body must have, each with the value that is expected.
 const MISSING: [(&str, &str); 2] = [
     (
         "processor",

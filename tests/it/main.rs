@@ -34,6 +34,7 @@ mod http;
 mod http2;
 mod last_fault;
 mod leaving;
+mod library;
 mod load;
 mod log;
 mod mirror;

@@ -4,37 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead::call::{Call, RequestId, Spent};
-use bulkhead::sandbox::{Capacity, Fault, Level, LineSink, Program, Sandbox, Settings};
+use bulkhead::sandbox::{Capacity, Program, Sandbox};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use serde_json::json;
 
 use crate::host::{TestHost, binary, hash};
-
-struct Nowhere;
-
-impl LineSink for Nowhere {
-    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
-    fn dropped(&self, _: Option<RequestId>, _: u64) {}
-    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
-}
-
-fn settings() -> Settings {
-    Settings {
-        fuel: Some(u64::MAX / 2),
-        memory_limit: 64 << 20,
-        envs: Vec::new(),
-        model_dir: None,
-        model_entry: None,
-        model_config: String::new(),
-        initialize_timeout: Duration::from_secs(20),
-        max_response_bytes: 1 << 20,
-        log_bytes: 0,
-        max_requests: None,
-        batching: false,
-        image: None,
-    }
-}
+use crate::library::{Silent, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
@@ -42,7 +18,7 @@ async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
     let sandbox = Sandbox::new(binary(), dir.path().into(), Capacity { guests: 2, memory: 64 << 20 });
     let guest = bulkhead_artifacts::guest("faults");
     let sha256 = hash(&std::fs::read(&guest).unwrap());
-    let program = sandbox.prepare(&guest, &sha256, settings(), Arc::new(Nowhere)).await;
+    let program = sandbox.prepare(&guest, &sha256, settings(64 << 20), Arc::new(Silent)).await;
     let program = program.unwrap().program;
     let first = stopped_after_a_slice(&program).await;
     assert!(first.fuel() > Some(10_000), "{first:?}");

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bulkhead::call::{Call, RequestId, Spent};
-use bulkhead::sandbox::{Capacity, Fault, Guest, Level, LineSink, Program, Sandbox, Settings};
+use bulkhead::sandbox::{Capacity, Guest, Program, Sandbox, Settings};
 use bulkhead_hostile::{End, STAIN, canary, stain};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -18,14 +18,7 @@ use super::{deploy_component, polite_answer};
 use crate::figures::{must, rounds};
 use crate::host::{Deployed, TestHost, binary};
 use crate::http::request;
-
-struct Silent;
-
-impl LineSink for Silent {
-    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
-    fn dropped(&self, _: Option<RequestId>, _: u64) {}
-    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
-}
+use crate::library::{Silent, settings};
 
 /// Two services in a pool that has room for one guest: each new guest is where the last one of the other service was.
 #[tokio::test]
@@ -102,20 +95,7 @@ async fn prepare(sandbox: &Sandbox, dir: &Path, component: &[u8], fuel: Option<u
     let sha256 = bulkhead::hex::hex(&Sha256::digest(component));
     let file = dir.join(&sha256);
     std::fs::write(&file, component).unwrap();
-    let settings = Settings {
-        fuel,
-        memory_limit: 16 << 20,
-        envs: Vec::new(),
-        model_dir: None,
-        model_entry: None,
-        model_config: String::new(),
-        initialize_timeout: Duration::from_secs(10),
-        max_response_bytes: 1 << 20,
-        log_bytes: 0,
-        max_requests: None,
-        batching: false,
-        image: None,
-    };
+    let settings = Settings { fuel, ..settings(16 << 20) };
     sandbox.prepare(&file, &sha256, settings, Arc::new(Silent)).await.expect("it is a processor").program
 }
 

@@ -1,15 +1,14 @@
 //! Processors of which no snapshot can be taken: they are deployed all the same, and it is told why.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bulkhead::call::RequestId;
-use bulkhead::sandbox::{Capacity, Fault, Level, LineSink, Sandbox, Settings, Snapshot};
+use bulkhead::sandbox::{Capacity, Sandbox, Settings, Snapshot};
 use serde_json::{Value, json};
 
 use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapshot, svc, try_deploy};
 use crate::figures::must;
 use crate::host::{TestHost, binary, hash};
+use crate::library::{Silent, settings};
 use crate::uploads::children;
 
 fn reason(host: &TestHost) -> String {
@@ -125,14 +124,6 @@ fn the_operator_is_told_while_the_deploy_is_under_way() {
     assert_eq!(host.client().post(&svc(), b"").status, 200);
 }
 
-struct Silent;
-
-impl LineSink for Silent {
-    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
-    fn dropped(&self, _: Option<RequestId>, _: u64) {}
-    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
-}
-
 /// Where there is no room a guest is not made at once, and nothing else happens.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_without_room_makes_no_guest_at_once() {
@@ -141,20 +132,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     let (wasm, bytes) = (dir.path().join("x.wasm"), counter("", ""));
     std::fs::write(&wasm, &bytes).unwrap();
     let sha256 = hash(&bytes);
-    let settings = Settings {
-        fuel: Some(u64::MAX / 2),
-        memory_limit: 16 << 20,
-        envs: Vec::new(),
-        model_dir: None,
-        model_entry: None,
-        model_config: String::new(),
-        initialize_timeout: Duration::from_secs(20),
-        max_response_bytes: 1 << 20,
-        log_bytes: 0,
-        max_requests: None,
-        batching: false,
-        image: Some("image".into()),
-    };
+    let settings = Settings { image: Some("image".into()), ..settings(16 << 20) };
     let prepared = sandbox.prepare(&wasm, &sha256, settings.clone(), Arc::new(Silent)).await.expect("a processor");
     let Snapshot::Possible(draft) = prepared.snapshot else { panic!("it hides its state") };
     assert!(prepared.program.instantiate_at_once().is_none(), "it must be initialised first");

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead::call::RequestId;
-use bulkhead::sandbox::{Capacity, Fault, Level, LineSink, Sandbox, Settings};
+use bulkhead::sandbox::{Capacity, Sandbox};
 use bulkhead_hostile::{composed, doubled};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -15,31 +14,7 @@ use tokio::time::interval;
 
 use super::children;
 use crate::host::{binary, hash};
-
-struct Silent;
-
-impl LineSink for Silent {
-    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
-    fn dropped(&self, _: Option<RequestId>, _: u64) {}
-    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
-}
-
-fn settings() -> Settings {
-    Settings {
-        fuel: Some(u64::MAX / 2),
-        memory_limit: 16 << 20,
-        envs: Vec::new(),
-        model_dir: None,
-        model_entry: None,
-        model_config: String::new(),
-        initialize_timeout: Duration::from_secs(60),
-        max_response_bytes: 1 << 20,
-        log_bytes: 0,
-        max_requests: None,
-        batching: false,
-        image: None,
-    }
-}
+use crate::library::{Silent, settings};
 
 /// As many guests as can be reserved can live at once, whatever each of them is made of.
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +34,7 @@ async fn what_the_host_promises_room_for_it_holds() {
         let wasm = dir.path().join("x.wasm");
         let bytes = composed(further);
         fs::write(&wasm, &bytes).unwrap();
-        let prepared = sandbox.prepare(&wasm, &hash(&bytes), settings(), Arc::new(Silent)).await;
+        let prepared = sandbox.prepare(&wasm, &hash(&bytes), settings(16 << 20), Arc::new(Silent)).await;
         let program = prepared.unwrap_or_else(|error| panic!("{what}: {error}")).program;
         let fitting = (PLACES / places) as usize;
         let refused = program.reserve(fitting + 1).expect_err("there is no room for one more").to_string();
@@ -108,7 +83,7 @@ fn a_compilation_outlives_the_threads_of_the_runtime() {
     let runtime = short_lived_threads();
     let of = dir.path().to_owned();
     let prepared = runtime.block_on(async move {
-        let work = async move { sandbox.prepare(&wasm, &sha256, settings(), Arc::new(Silent)).await.map(drop) };
+        let work = async move { sandbox.prepare(&wasm, &sha256, settings(16 << 20), Arc::new(Silent)).await.map(drop) };
         let compiling = tokio::spawn(work);
         let replacing = tokio::spawn(async move {
             let mut often = interval(Duration::from_millis(1));
@@ -136,8 +111,8 @@ fn a_compilation_that_nobody_waits_for_any_more_is_ended() {
     let sandbox = Sandbox::new(binary(), dir.path().join("compiled"), Capacity { guests: 1, memory: 16 << 20 });
     let sha256 = hash(&fs::read(&wasm).unwrap());
     let runtime = short_lived_threads();
-    let work =
-        runtime.spawn(async move { sandbox.prepare(&wasm, &sha256, settings(), Arc::new(Silent)).await.map(drop) });
+    let work = runtime
+        .spawn(async move { sandbox.prepare(&wasm, &sha256, settings(16 << 20), Arc::new(Silent)).await.map(drop) });
     while compilers(dir.path()).is_empty() {
         assert!(!work.is_finished(), "it is compiled before its compiler was seen");
         std::thread::yield_now();

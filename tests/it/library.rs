@@ -1,0 +1,33 @@
+//! The sandbox as a library, for tests that go round the host.
+
+use std::time::Duration;
+
+use bulkhead::call::RequestId;
+use bulkhead::sandbox::{Fault, Level, LineSink, Settings};
+
+/// A log that nobody reads.
+pub(crate) struct Silent;
+
+impl LineSink for Silent {
+    fn line(&self, _: Option<RequestId>, _: Level, _: &str) {}
+    fn dropped(&self, _: Option<RequestId>, _: u64) {}
+    fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
+}
+
+/// The settings of a metered guest with so many bytes of memory, which lacks nothing else.
+pub(crate) fn settings(memory_limit: usize) -> Settings {
+    Settings {
+        fuel: Some(u64::MAX / 2),
+        memory_limit,
+        envs: Vec::new(),
+        model_dir: None,
+        model_entry: None,
+        model_config: String::new(),
+        initialize_timeout: Duration::from_secs(60),
+        max_response_bytes: 1 << 20,
+        log_bytes: 0,
+        max_requests: None,
+        batching: false,
+        image: None,
+    }
+}
