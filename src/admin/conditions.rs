@@ -21,7 +21,7 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Condition, Problem> {
     condition(headers, &IF_MATCH, Tag::strong)
 }
 
-/// What a change must not find, as `If-None-Match` says. Here a weak tag matches as well (RFC 9110 §13.1.2).
+/// The tags in `If-None-Match`, with which a change is not made. A weak tag matches here as well (RFC 9110 §13.1.2).
 pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Condition, Problem> {
     condition(headers, &IF_NONE_MATCH, |tag| tag.revision)
 }

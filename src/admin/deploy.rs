@@ -189,7 +189,7 @@ fn wants_progress(headers: &HeaderMap) -> bool {
     values.flat_map(|value| value.split(',')).any(accepts_lines)
 }
 
-/// Whether an item of `Accept` names the lines, with a weight over 0.
+/// True for an item of `Accept` that names `application/x-ndjson` with a weight over 0.
 fn accepts_lines(item: &str) -> bool {
     let mut parts = item.split(';').map(str::trim);
     if !parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/x-ndjson")) {

@@ -29,7 +29,7 @@ impl Types {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
         });
-        // What a reader takes a missing member for is its own business: in an answer none is missing.
+        // Defaults are for readers of older hosts: no member is missing in an answer.
         let no_defaults = RecursiveTransform(|schema: &mut Schema| drop(schema.remove("default")));
         let answered = settings.clone().for_serialize().with_transform(no_defaults).into_generator();
         Self { taken: settings.into_generator(), answered }

@@ -42,7 +42,7 @@ pub(super) struct Operation {
     /// What the audit log calls it, where it changes a service. Then it is carried out in a task of its own: an operator
     /// who hangs up does not leave it half done.
     pub(super) action: Option<&'static str>,
-    /// Whether its answer bears the service's tag. Where it changes nothing, `If-None-Match` is answered 304.
+    /// True if its answer has the service's tag. Where it changes nothing, `If-None-Match` is answered 304.
     pub(super) tagged: bool,
     pub(super) run: Handler,
 }

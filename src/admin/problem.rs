@@ -170,7 +170,7 @@ impl Problem {
         StatusCode::from_u16(self.kind.status).expect("kinds have valid statuses")
     }
 
-    /// What goes over the wire.
+    /// The document that is sent (RFC 9457).
     pub(super) fn document(&self) -> api::Problem<'_> {
         let Kind { status, code, .. } = self.kind;
         let title = self.status().canonical_reason().unwrap_or("Unknown");

@@ -25,7 +25,7 @@ pub(crate) struct Streamed {
     status: u16,
     code: &'static str,
     bytes_out: usize,
-    /// Its place among those under way.
+    /// Its place among those under way, until the account is settled.
     entered: Option<InFlight>,
 }
 
@@ -64,11 +64,13 @@ impl Streamed {
         self.end(cut.status, cut.code, &cause);
     }
 
-    /// Before the client can know of its answer's end: its next request may follow at once.
+    /// Gives back what the stream held and settles the account, before the client can know of the end: its next request
+    /// may follow at once.
     fn end(&mut self, status: u16, code: &'static str, cause: &str) {
-        (self.stream, self.entered) = (None, None);
+        self.stream = None;
         let times = self.account.times();
         self.account.settle(times, status, code, cause, self.bytes_out);
+        self.entered = None;
     }
 }
 

@@ -100,7 +100,7 @@ pub(in crate::admin) static VERSION_NOT_SUPPORTED: Kind =
     kind(505, "http_version_not_supported", "The request is in a version of HTTP that is not spoken here.");
 pub(in crate::admin) static STORAGE_FULL: Kind = kind(507, "storage_full", "The disk of the data directory is full.");
 
-/// What whoever needs the token can always be told.
+/// Refusals that every operation with a token can answer.
 pub(in crate::admin) static OF_EVERY_OPERATION: &[&Kind] =
     &[&BAD_REQUEST, &UNAUTHORIZED, &METHOD_NOT_ALLOWED, &RATE_LIMITED, &INTERNAL];
 /// The kinds of refusal for a faulty head, which precede routing.
