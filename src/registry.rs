@@ -27,7 +27,6 @@ pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
 pub use self::run::crashes::Crash;
 pub use self::run::faults::LastFault;
 pub(crate) use self::run::guest::guest_settings;
-use self::run::image;
 pub use self::run::instance::InstanceStatus;
 pub use self::run::replacements::Trouble;
 pub use self::run::ticket::{NotAdmitted, Stopped, Ticket, Waited};
@@ -73,7 +72,7 @@ impl Registry {
     /// # Errors
     /// A storage that cannot be read or cleaned.
     pub async fn open(storage: Arc<Storage>, sandbox: Sandbox, executor: Arc<Executor>) -> Result<Self, StorageError> {
-        storage.clean(image::name_of).await?;
+        storage.clean().await?;
         let records = storage.catalog().records().await?;
         let startup = Arc::new(Startup::of(records.iter().filter(|record| !record.stopped).count()));
         let services = records
@@ -193,7 +192,14 @@ impl Registry {
 
     /// Removes what no service needs any more: an old version's files, or those of a deploy that was refused.
     async fn tidy(&self) {
-        self.tidy_with(self.storage.sweep(image::name_of)).await;
+        self.tidy_with(self.storage.sweep()).await;
+    }
+
+    /// Carries out a change, and removes what is not needed any more after it.
+    async fn then_tidy<T>(&self, change: impl Future<Output = T>) -> T {
+        let outcome = change.await;
+        self.tidy().await;
+        outcome
     }
 
     /// While a deploy is under way its files are in danger; then this is left to whoever comes last.

@@ -49,7 +49,8 @@ pub use self::program::{InitializeError, LinkError, Program};
 pub use self::room::Room;
 use self::room::Rooms;
 pub use self::settings::Settings;
-pub use self::snapshot::{Draft, NotTaken, Snapshot};
+use self::snapshot::Draft;
+pub use self::snapshot::{Ready, Uninitialized};
 
 /// How much room the host keeps for guests.
 #[derive(Clone, Copy, Debug)]
@@ -85,10 +86,21 @@ struct Running {
     rooms: Rooms,
 }
 
-/// A processor that guests can be made of.
-pub struct Prepared {
-    pub program: Arc<Program>,
-    pub snapshot: Snapshot,
+/// A processor that is compiled and linked.
+pub enum Prepared {
+    /// Guests start from an image of one that has been initialised.
+    FromImage(Arc<Program>),
+    /// A first guest must be initialised: see [`Sandbox::take_snapshot`].
+    ToInitialize(Uninitialized),
+}
+
+impl Prepared {
+    pub fn program(&self) -> &Arc<Program> {
+        match self {
+            Self::FromImage(program) => program,
+            Self::ToInitialize(uninitialized) => uninitialized.program(),
+        }
+    }
 }
 
 /// Why a processor cannot be deployed.
@@ -142,7 +154,7 @@ impl Sandbox {
                 Image::There(component, needs) => {
                     let program = Program::link(running, metering, (component, needs), settings, sink, true);
                     let program = program.map_err(PrepareError::Link)?.into();
-                    return Ok(Prepared { program, snapshot: Snapshot::Taken });
+                    return Ok(Prepared::FromImage(program));
                 }
                 Image::Never(reason) => never = Some(reason),
                 Image::Absent => {}
@@ -153,16 +165,16 @@ impl Sandbox {
         let Code { component, needs, hidden, functions } = code.await.map_err(PrepareError::Compile)?;
         let program = Program::link(running, metering, (component, needs), settings, sink, false);
         let program = program.map_err(PrepareError::Link)?.into();
-        let snapshot = match (wanted, never, hidden) {
+        let draft = match (wanted, never, hidden) {
             (Some(name), None, None) => {
                 let (wasm, sha256) = (wasm.to_owned(), sha256.to_owned());
-                Snapshot::Possible(Draft { wasm, sha256, name, metering, functions })
+                Ok(Draft { wasm, sha256, name, metering, functions })
             }
-            (_, Some(reason), _) => Snapshot::Impossible(reason),
-            (Some(_), None, Some(reason)) => Snapshot::Impossible(format!("its memory cannot be read: {reason}")),
-            (None, None, _) => Snapshot::Impossible("sandbox.snapshot is false".into()),
+            (_, Some(reason), _) => Err(reason),
+            (Some(_), None, Some(reason)) => Err(format!("its memory cannot be read: {reason}")),
+            (None, None, _) => Err("sandbox.snapshot is false".into()),
         };
-        Ok(Prepared { program, snapshot })
+        Ok(Prepared::ToInitialize(Uninitialized { program, draft }))
     }
 
     /// Engines are made when first needed: each reserves a great deal of address space.

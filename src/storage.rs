@@ -38,6 +38,7 @@ mod model_path;
 mod models;
 mod private;
 mod record;
+mod stored_file;
 #[cfg(test)]
 mod suite;
 mod verified;
@@ -65,6 +66,7 @@ pub use self::manifest::Manifest;
 pub(crate) use self::model_path::judge as judge_model_path;
 use self::models::Models;
 pub use self::record::{Artifact, CanaryRecord, ListedFile, MirrorRecord, ModelFile, Record, VersionRecord};
+pub use self::stored_file::StoredFile;
 use self::verified::Verified;
 use crate::config::Token;
 use crate::failpoint;
@@ -73,9 +75,6 @@ use crate::failpoint;
 const UPLOAD_GRACE: Duration = Duration::from_secs(3600);
 /// The mode of every artifact's file, and of the files in model directories.
 const READ_ONLY: u32 = 0o444;
-
-/// The name of the image that a version's guests start from, where they start from one.
-pub type ImageName = fn(&VersionRecord) -> Option<String>;
 
 /// A future of storage: boxed, so that the traits can be used as `dyn`.
 pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
@@ -171,8 +170,8 @@ impl Storage {
     ///
     /// # Errors
     /// As [`Storage::sweep`].
-    pub async fn clean(&self, image: ImageName) -> Result<(), StorageError> {
-        self.sweep(image).await?;
+    pub async fn clean(&self) -> Result<(), StorageError> {
+        self.sweep().await?;
         self.sweep_models().await
     }
 
@@ -181,14 +180,14 @@ impl Storage {
     ///
     /// # Errors
     /// A file that cannot be removed; a catalog that cannot be read.
-    pub async fn sweep(&self, image: ImageName) -> Result<(), StorageError> {
+    pub async fn sweep(&self) -> Result<(), StorageError> {
         let versions = self.catalog.all_versions().await?;
         let named: HashSet<Digest> = versions.iter().flat_map(VersionRecord::digests).cloned().collect();
         self.artifacts.sweep(named, UPLOAD_GRACE).await?;
         let compiled = self.compiled();
         blocking(move || {
             failpoint::reach("sweep.artifacts");
-            compiled::sweep(&compiled, &versions, image)
+            compiled::sweep(&compiled, &versions)
         })
         .await
     }

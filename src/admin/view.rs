@@ -12,7 +12,7 @@ use super::api::json_reply;
 use super::problem::Problem;
 use super::{Admin, Reply, conditions};
 use crate::api::{Changed, Deployed, Description, PhaseName, ServiceRow, Snapshot, Tokens};
-use crate::config::{ServiceFile, Token};
+use crate::config::Token;
 use crate::registry::{Phase, Service, Serving, State};
 
 impl From<&Phase> for PhaseName {
@@ -78,7 +78,7 @@ impl Admin {
         let state = service.state();
         let record = &state.record;
         let seen = instances::seen(&state);
-        let (ignored, not_yet) = match ServiceFile::from_value(&record.file) {
+        let (ignored, not_yet) = match record.file.parsed() {
             Ok(file) => (file.ignored(), file.not_yet()),
             Err(_) => (Vec::new(), Vec::new()),
         };
@@ -100,7 +100,7 @@ impl Admin {
             previous_token: shown(record.previous_token.as_ref()),
             created_at: record.created_at.clone(),
             updated_at: record.updated_at.clone(),
-            spec: record.file.clone(),
+            spec: record.file.value().clone(),
             ignored,
             not_yet,
             processor: record.processor.clone().into(),

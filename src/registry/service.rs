@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::traffic::mirror::{COPIES_UNDER_WAY, Mirror};
 use super::traffic::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
-use crate::config::{Cors, ServiceFile, Strength};
+use crate::config::{Cors, Strength};
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
 use crate::threads::{ShardRef, ShardedArc};
@@ -80,7 +80,7 @@ impl State {
     fn new(record: Record, phase: Phase, copies: &Arc<Semaphore>) -> Self {
         let mirror = record.mirror.as_ref().map(|mirror| Arc::new(Mirror::new(mirror, Arc::clone(copies))));
         let tokens = record.token.clone().map(|token| Arc::new(Tokens::new(token, record.previous_token.clone())));
-        let cors = ServiceFile::from_value(&record.file).ok().and_then(|file| file.spec().sandbox().cors.clone());
+        let cors = record.file.parsed().ok().and_then(|file| file.spec().sandbox().cors.clone());
         Self { record: Arc::new(record), phase, mirror, tokens, cors }
     }
 

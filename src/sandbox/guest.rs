@@ -89,10 +89,6 @@ impl Guest {
         Self { program, store, instance, entry, calls: 0, born_with, clock }
     }
 
-    pub(super) fn program(&self) -> &Arc<Program> {
-        &self.program
-    }
-
     pub(super) fn store_and_instance(&mut self) -> (&mut Store<HostState>, Instance) {
         (&mut self.store, self.instance)
     }

@@ -29,17 +29,24 @@ use crate::failpoint;
 /// The export under which an instrumented component shows its state.
 const SHOWN: &str = "wasmtime:wizer/access";
 
-/// Whether guests start from a picture of one that has been initialised.
-pub enum Snapshot {
-    Taken,
-    /// It can be taken of the first guest that has been initialised.
-    Possible(Draft),
-    /// It cannot; why.
-    Impossible(String),
+/// A program of which no guest has been initialised yet.
+pub struct Uninitialized {
+    pub(super) program: Arc<Program>,
+    /// The snapshot to take, or the reason why none can be taken.
+    pub(super) draft: Result<Draft, String>,
+}
+
+/// A program that can serve, and how its guests are made.
+pub struct Ready {
+    pub program: Arc<Program>,
+    /// A guest that was made on the way.
+    pub first: Option<Guest>,
+    /// Why guests are initialised one by one; `None` if they start from an image.
+    pub no_snapshot: Option<String>,
 }
 
 /// A snapshot that is still to be taken.
-pub struct Draft {
+pub(super) struct Draft {
     pub(super) wasm: PathBuf,
     /// The SHA-256 of the bytes of `wasm`.
     pub(super) sha256: String,
@@ -48,32 +55,45 @@ pub struct Draft {
     pub(super) functions: Option<TempPath>,
 }
 
-/// A snapshot that was not taken.
-pub struct NotTaken {
-    pub reason: String,
-    /// The guest, where it is as it was.
-    pub guest: Option<Guest>,
+impl Uninitialized {
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// True if a snapshot of the first guest is to be tried.
+    pub fn is_to_be_taken(&self) -> bool {
+        self.draft.is_ok()
+    }
 }
 
 impl Sandbox {
-    /// The program whose guests start as `guest` is now, which must have been initialised and nothing more.
-    ///
-    /// # Errors
-    /// Why there is none. The guest's program goes on to serve.
-    pub async fn take_snapshot(&self, draft: Draft, mut guest: Guest) -> Result<Arc<Program>, NotTaken> {
-        let handles = guest.store_and_instance().0.data_mut().open_handles();
+    /// Takes a snapshot of `first`, which has been initialised and nothing more, if that can be done. Otherwise the
+    /// program serves without one.
+    pub async fn take_snapshot(&self, of: Uninitialized, mut first: Guest) -> Ready {
+        let Uninitialized { program, draft } = of;
+        let without = |reason, program, first| Ready { program, first, no_snapshot: Some(reason) };
+        let draft = match draft {
+            Ok(draft) => draft,
+            Err(reason) => return without(reason, program, Some(first)),
+        };
+        let handles = first.store_and_instance().0.data_mut().open_handles();
         if handles > 0 {
             let plural = if handles == 1 { "" } else { "s" };
             let reason = format!(
                 "it keeps {handles} handle{plural} open after initialize (files, streams, or standard output it has printed to)"
             );
-            return Err(NotTaken { reason, guest: Some(guest) });
+            return without(reason, program, Some(first));
         }
-        let program = Arc::clone(guest.program());
-        self.carry_out(draft, guest, &program).await.map_err(|reason| NotTaken { reason, guest: None })
+        match self.make_image(draft, first, &program).await {
+            Ok(image) => match image.instantiate_at_once() {
+                Some(first) => Ready { program: image, first: Some(first), no_snapshot: None },
+                None => without("no guest starts from it".into(), program, None),
+            },
+            Err(reason) => without(reason, program, None),
+        }
     }
 
-    async fn carry_out(&self, draft: Draft, guest: Guest, program: &Program) -> Result<Arc<Program>, String> {
+    async fn make_image(&self, draft: Draft, guest: Guest, program: &Program) -> Result<Arc<Program>, String> {
         let Draft { wasm, sha256, name, metering, functions } = draft;
         let running = self.running(metering).map_err(|error| error.to_string())?;
         let file =

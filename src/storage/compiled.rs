@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::Doing;
-use super::{ImageName, StorageError, VersionRecord, entries};
+use super::{StorageError, VersionRecord, entries};
 
 /// Removes machine code of processors that no version names, and images that no version's guests start from.
-pub(super) fn sweep(dir: &Path, versions: &[VersionRecord], image: ImageName) -> Result<(), StorageError> {
+pub(super) fn sweep(dir: &Path, versions: &[VersionRecord]) -> Result<(), StorageError> {
     let processors = versions.iter().map(|version| version.processor.sha256.as_str().to_owned());
-    let named: HashSet<String> = processors.chain(versions.iter().filter_map(image)).collect();
+    let named: HashSet<String> =
+        processors.chain(versions.iter().filter_map(|version| version.image.clone())).collect();
     for engine in engines(dir)? {
         for (name, path) in entries(&engine)?.into_iter().filter(|(_, path)| !path.is_dir()) {
             let of = name.split('.').next().unwrap_or_default();

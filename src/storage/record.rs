@@ -1,10 +1,10 @@
 //! What is kept of a service and of each of its versions.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Digest;
 use super::models;
+use super::stored_file::StoredFile;
 use crate::config::{Token, TrafficState};
 
 /// What is kept of a service.
@@ -26,8 +26,7 @@ pub struct Record {
     pub traffic_state: TrafficState,
     /// Where copies of its requests go.
     pub mirror: Option<MirrorRecord>,
-    /// The service file in its canonical form.
-    pub file: Value,
+    pub file: StoredFile,
     /// Absent for a public service.
     #[serde(default, with = "secret")]
     pub token: Option<Token>,
@@ -38,6 +37,8 @@ pub struct Record {
     #[serde(default)]
     pub model: Vec<ModelFile>,
     pub warm_up: Option<Digest>,
+    /// The name of the image that its guests start from; absent if the service file wants no snapshot.
+    pub image: Option<String>,
     pub stopped: bool,
     /// RFC 3339, UTC.
     pub created_at: String,
@@ -65,12 +66,13 @@ pub struct MirrorRecord {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
     pub number: u64,
-    /// The service file in its canonical form.
-    pub file: Value,
+    pub file: StoredFile,
     pub processor: Artifact,
     #[serde(default)]
     pub model: Vec<ModelFile>,
     pub warm_up: Option<Digest>,
+    /// The name of the image that its guests start from; absent if the service file wants no snapshot.
+    pub image: Option<String>,
     /// RFC 3339, UTC.
     pub created_at: String,
     /// How it came to be, for people.
@@ -155,6 +157,7 @@ impl Record {
             processor: version.processor.clone(),
             model: version.model.clone(),
             warm_up: version.warm_up.clone(),
+            image: version.image.clone(),
             ..self.clone()
         }
     }
@@ -167,6 +170,7 @@ impl Record {
             processor: self.processor.clone(),
             model: self.model.clone(),
             warm_up: self.warm_up.clone(),
+            image: self.image.clone(),
             created_at: self.updated_at.clone(),
             note,
         }
@@ -174,7 +178,7 @@ impl Record {
 
     /// The group that it is in.
     pub fn group(&self) -> Option<&str> {
-        self.file.pointer("/metadata/group")?.as_str()
+        self.file.value().pointer("/metadata/group")?.as_str()
     }
 
     /// Whether requests may be answered by the version of this number.
@@ -211,6 +215,8 @@ mod secret {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::storage::suite::record;
 

@@ -29,7 +29,7 @@ async fn an_artifact_that_somebody_asks_for_is_not_swept_before_they_can_deploy_
     };
     let (wanted, forgotten) = (make(b"ab"), make(b"cd"));
     assert!(storage.artifacts().renew(&wanted).await.unwrap());
-    storage.sweep(|_| None).await.unwrap();
+    storage.sweep().await.unwrap();
     let is_there = async |digest| storage.artifacts().unverified_file(digest).await.is_ok();
     assert!(is_there(&wanted).await && !is_there(&forgotten).await);
     assert!(!storage.artifacts().renew(&forgotten).await.unwrap());

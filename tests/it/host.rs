@@ -19,7 +19,7 @@ use crate::http::{Client, Response};
 /// How long anything may take that is about to happen.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// How long the host lets a compilation take. Uploads are compiled one at a time, so a deploy waits for those before it.
-const COMPILED: Duration = Duration::from_secs(180);
+const COMPILED: Duration = Duration::from_secs(600);
 
 pub(crate) struct TestHost {
     process: Option<Child>,

@@ -19,7 +19,7 @@ async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
     let guest = bulkhead_artifacts::guest("faults");
     let sha256 = hash(&std::fs::read(&guest).unwrap());
     let program = sandbox.prepare(&guest, &sha256, settings(64 << 20), Arc::new(Silent)).await;
-    let program = program.unwrap().program;
+    let program = Arc::clone(program.unwrap().program());
     let first = stopped_after_a_slice(&program).await;
     assert!(first.fuel() > Some(10_000), "{first:?}");
     assert!(first.memory() >= 64 << 10, "{first:?}");

@@ -44,7 +44,7 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
         let processor = upload.processor();
         let wasm = processor.file().context("processor_path names a file on a server; a test needs it here")?;
         let prepared = sandbox.prepare(wasm, processor.sha256(), settings, kept.clone()).await?;
-        let program = prepared.program;
+        let program = prepared.program();
         let mut guest = Some(program.instantiate().await?);
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {

@@ -21,9 +21,7 @@ impl Registry {
         files: Files,
         progress: &Progress,
     ) -> Result<Arc<Service>, ChangeError> {
-        let outcome = self.try_create(request, file, files, progress).await;
-        self.tidy().await;
-        outcome
+        self.then_tidy(self.try_create(request, file, files, progress)).await
     }
 
     async fn try_create(
@@ -59,9 +57,7 @@ impl Registry {
         change: Change,
         progress: &Progress,
     ) -> Result<(Arc<Service>, Effect), ChangeError> {
-        let outcome = self.try_modify(name, request, change, progress).await;
-        self.tidy().await;
-        outcome
+        self.then_tidy(self.try_modify(name, request, change, progress)).await
     }
 
     async fn try_modify(
@@ -83,11 +79,11 @@ impl Registry {
             Some(_) if state.phase.serving().is_none() => return Err(ChangeError::NotRunning(state.phase.name())),
             Some(weight) => Some(percent("weight", weight)?),
         };
-        let before = ServiceFile::from_value(&old.file)?;
+        let before = old.file.parsed()?;
         let entry_before = before.spec().model().entry.clone();
         let file = match &change.patch {
             Some(patch) => before.merge(patch)?,
-            None => before,
+            None => before.clone(),
         };
         let uploaded = self.uploaded(Files {
             processor: change.processor.unwrap_or_else(|| old.processor.sha256.clone()),

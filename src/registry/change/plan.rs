@@ -5,6 +5,7 @@
 use super::effect::Effect;
 use super::{ChangeError, history, tokens};
 use crate::config::{MirrorRule, ServiceFile, ServiceSpec};
+use crate::registry::run::image;
 use crate::registry::traffic::groups::USUAL_WEIGHT;
 use crate::storage::{Artifact, CanaryRecord, Digest, MirrorRecord, ModelFile, Record, VersionRecord};
 
@@ -61,9 +62,10 @@ impl Plan {
             weight: USUAL_WEIGHT,
             traffic_state: spec.traffic_state(),
             mirror: mirror(spec),
-            file: file.normalised(),
+            file: file.clone().into(),
             token: tokens::first(spec.token())?,
             previous_token: None,
+            image: image::name(spec, &files.processor.sha256, &files.model),
             processor: files.processor,
             model: files.model,
             warm_up: files.warm_up,
@@ -85,8 +87,7 @@ impl Plan {
         up: bool,
         at: String,
     ) -> Result<(Self, Effect), ChangeError> {
-        let before = ServiceFile::from_value(&old.file)?;
-        let (before, after) = (before.spec(), file.spec());
+        let (before, after) = (old.file.parsed()?.spec(), file.spec());
         let (token, previous_token) = tokens::after_modify(old, after.token())?;
         let number = old.latest + 1;
         // What was set without the file stays, unless the file changes in it.
@@ -95,9 +96,10 @@ impl Plan {
         let record = Record {
             version: number,
             latest: number,
-            file: file.normalised(),
+            file: file.clone().into(),
             token,
             previous_token,
+            image: image::name(after, &files.processor.sha256, &files.model),
             processor: files.processor,
             model: files.model,
             warm_up: files.warm_up,

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::plan::Plan;
 use crate::auth;
-use crate::config::{ServiceFile, Token, TokenPolicy};
+use crate::config::{Token, TokenPolicy};
 use crate::registry::{ChangeError, ChangeRequest, Registry, Service, now};
 use crate::storage::{Record, VersionRecord};
 
@@ -53,10 +53,10 @@ fn changed(old: &Record, change: TokenChange) -> Result<Option<Record>, ChangeEr
         (TokenChange::Retire, None) => return Ok(None),
         (TokenChange::Retire, Some(_)) => (current, None),
     };
-    let file = ServiceFile::from_value(&old.file)?;
+    let file = old.file.parsed()?;
     let file = match file.spec().token() {
         // What the file says is what the next modify goes by.
-        TokenPolicy::Given(_) => file.merge(&json!({"token": token.reveal()}))?.normalised(),
+        TokenPolicy::Given(_) => file.merge(&json!({"token": token.reveal()}))?.into(),
         TokenPolicy::Generate | TokenPolicy::Public => old.file.clone(),
     };
     Ok(Some(Record { file, token: Some(token), previous_token, updated_at: now(), ..Record::clone(old) }))
@@ -96,11 +96,11 @@ pub(in crate::registry) fn after_modify(
 /// code of its time. Only whether callers need one is the version's to say.
 pub(in crate::registry) fn after_return(old: &Record, version: &VersionRecord) -> Result<Record, ChangeError> {
     let back = old.with_version(version);
-    let file = ServiceFile::from_value(&back.file)?;
+    let file = back.file.parsed()?;
     Ok(match (file.spec().token(), &old.token) {
         (TokenPolicy::Public, _) => Record { token: None, previous_token: None, ..back },
         (TokenPolicy::Given(_), Some(current)) => {
-            Record { file: file.merge(&json!({"token": current.reveal()}))?.normalised(), ..back }
+            Record { file: file.merge(&json!({"token": current.reveal()}))?.into(), ..back }
         }
         (TokenPolicy::Generate, Some(_)) => back,
         (policy, None) => Record { token: first(policy)?, ..back },
@@ -149,7 +149,8 @@ mod tests {
             traffic_state: TrafficState::Grouping,
             revision: 0,
             mirror: None,
-            file,
+            file: file.into(),
+            image: None,
             token: current,
             previous_token: previous,
             processor: Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 },
@@ -174,7 +175,11 @@ mod tests {
     fn a_rotation_keeps_the_token_before_until_it_is_retired() {
         let rotate = |text: &str| TokenChange::Rotate(Some(token(text)));
         let first = changed(&record([Some("a"), None], true), rotate("b")).unwrap().unwrap();
-        assert_eq!((first.version, &first.file["token"]), (7, &json!("b")), "no new version, and the file follows");
+        assert_eq!(
+            (first.version, &first.file.value()["token"]),
+            (7, &json!("b")),
+            "no new version, and the file follows"
+        );
         assert_eq!(texts((first.token.clone(), first.previous_token.clone())), (some("b"), some("a")));
 
         assert!(changed(&first, rotate("b")).unwrap().is_none(), "it is so already");
@@ -208,11 +213,11 @@ mod tests {
         let then = |keys: serde_json::Value| {
             let mut file = json!({"name": "a", "processor_path": "old.wasm"});
             file.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-            VersionRecord { number: 3, file, ..now.to_version(String::new()) }
+            VersionRecord { number: 3, file: file.into(), ..now.to_version(String::new()) }
         };
         let given = after_return(&now, &then(json!({"token": "retired"}))).unwrap();
-        assert_eq!((given.version, &given.file["processor_path"]), (3, &json!("old.wasm")));
-        assert_eq!(given.file["token"], "new", "the next modify goes by it");
+        assert_eq!((given.version, &given.file.value()["processor_path"]), (3, &json!("old.wasm")));
+        assert_eq!(given.file.value()["token"], "new", "the next modify goes by it");
         assert_eq!(texts((given.token, given.previous_token)), (some("new"), some("newer")));
         let generated = after_return(&now, &then(json!({}))).unwrap();
         assert_eq!(texts((generated.token, generated.previous_token)), (some("new"), some("newer")));

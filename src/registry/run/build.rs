@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use super::guest::{LogSink, guest_settings};
-use super::image;
+use super::guest::{LogSink, guest_settings, make};
 use super::version::Version;
-use crate::config::ServiceFile;
 use crate::failpoint;
 use crate::policy::{LimitOf, Policy};
 use crate::registry::Registry;
 use crate::registry::change::apply::OnFailure;
 use crate::registry::change::{ChangeError, Progress, Report, Step};
 use crate::registry::service::Service;
-use crate::sandbox::{CompileError, PrepareError, Settings};
+use crate::sandbox::{CompileError, InitializeError, PrepareError, Prepared, Ready, Settings};
 use crate::storage::{Record, StorageError};
 
 impl Registry {
@@ -41,27 +39,45 @@ impl Registry {
         service: &Service,
         progress: &Progress,
     ) -> Result<Arc<Version>, ChangeError> {
-        let file = ServiceFile::from_value(&record.file)?;
+        let spec = record.file.parsed()?.spec();
         // The compiler compares the bytes with the digest, and reads none where the machine code is kept.
         let wasm = self.storage.artifacts().unverified_file(&record.processor.sha256).await?;
         let model_dir = self.storage.model_dir(&record.model).await?;
         progress(Report::Begun(Step::Compile));
-        let image = image::name(file.spec(), &record.processor.sha256, &record.model);
-        let settings = Settings { image, ..guest_settings(file.spec(), model_dir) };
+        let settings = Settings { image: record.image.clone(), ..guest_settings(spec, model_dir) };
         let (name, metrics) = (service.name().to_owned(), Arc::clone(service.metrics()));
         let sink = Arc::new(LogSink { service: name, version: record.version, metrics });
         let sha256 = record.processor.sha256.as_str();
         let prepared = self.sandbox.prepare(&wasm, sha256, settings, sink).await;
         let prepared = prepared.map_err(|error| of_preparing(error, sha256))?;
         failpoint::reach("deploy.compiled");
-        let ready = image::make_ready(&self.sandbox, &self.executor, prepared, progress).await?;
+        let ready = self.make_ready(prepared, progress).await?;
         let (metrics, executor) = (Arc::clone(service.metrics()), Arc::clone(&self.executor));
-        let (spec, state) = (file.spec().clone(), service.state());
+        let state = service.state();
         let before = state.phase.serving().and_then(|serving| serving.versions().next());
         let policy = Policy::of(LimitOf::Service, spec.gateway_policy(), before.map(|version| version.policy()));
-        let version = Version::bring_up(record.version, spec, policy, ready, executor, metrics).await?;
+        let version = Version::bring_up(record.version, spec.clone(), policy, ready, executor, metrics).await?;
         failpoint::reach("deploy.initialized");
         Ok(version)
+    }
+
+    /// Initialises a first guest and takes a snapshot of it, unless guests start from an image already. A snapshot that
+    /// cannot be taken is reported, and is no reason against the deploy.
+    async fn make_ready(&self, prepared: Prepared, progress: &Progress) -> Result<Ready, InitializeError> {
+        let uninitialized = match prepared {
+            Prepared::FromImage(program) => return Ok(Ready { program, first: None, no_snapshot: None }),
+            Prepared::ToInitialize(uninitialized) => uninitialized,
+        };
+        progress(Report::Begun(Step::Initialize));
+        let first = make(&self.executor, uninitialized.program()).await?;
+        if uninitialized.is_to_be_taken() {
+            progress(Report::Begun(Step::Snapshot));
+        }
+        let ready = self.sandbox.take_snapshot(uninitialized, first).await;
+        if let Some(reason) = &ready.no_snapshot {
+            progress(Report::Notice(format!("no snapshot: {reason}; `initialize` runs for each worker")));
+        }
+        Ok(ready)
     }
 
     /// The record with another of the service's versions in it.

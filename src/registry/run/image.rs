@@ -1,16 +1,10 @@
-//! The way from compiled code to a program that guests are made of, and the name of what it leaves on disk.
-
-use std::sync::Arc;
+//! The name of the image that a version's guests start from.
 
 use sha2::{Digest as _, Sha256};
 
-use super::guest::make;
-use crate::admission::Executor;
-use crate::config::{ServiceFile, ServiceSpec};
+use crate::config::ServiceSpec;
 use crate::hex::hex;
-use crate::registry::change::{Progress, Report, Step};
-use crate::sandbox::{Guest, InitializeError, NotTaken, Prepared, Program, Sandbox, Snapshot};
-use crate::storage::{Digest, ModelFile, VersionRecord};
+use crate::storage::{Digest, ModelFile};
 
 /// Names the image of a service's guests by all that `initialize` can see, so that whatever could make it come out
 /// otherwise asks for another image. `None` where the service wants none.
@@ -49,60 +43,12 @@ pub(in crate::registry) fn name(spec: &ServiceSpec, processor: &Digest, model: &
     Some(hex(&seen.finalize()))
 }
 
-/// The same of what is on disk.
-pub(in crate::registry) fn name_of(version: &VersionRecord) -> Option<String> {
-    let file = ServiceFile::from_value(&version.file).ok()?;
-    name(file.spec(), &version.processor.sha256, &version.model)
-}
-
-/// A program, and what is known of how its guests come to be.
-pub(in crate::registry) struct Ready {
-    pub(in crate::registry) program: Arc<Program>,
-    /// A guest that was made on the way.
-    pub(in crate::registry) first: Option<Guest>,
-    /// Why guests are initialised one by one, where they are.
-    pub(in crate::registry) no_snapshot: Option<String>,
-}
-
-/// Initialises a first guest, unless guests start from one that was initialised before, and takes a snapshot of it where
-/// that can be done. That it cannot is told, and is no reason against the deploy.
-pub(in crate::registry) async fn make_ready(
-    sandbox: &Sandbox,
-    executor: &Executor,
-    prepared: Prepared,
-    progress: &Progress,
-) -> Result<Ready, InitializeError> {
-    let Prepared { program, snapshot } = prepared;
-    let not_taken = |reason: String, program, first| {
-        progress(Report::Notice(format!("no snapshot: {reason}; `initialize` runs for each worker")));
-        Ready { program, first, no_snapshot: Some(reason) }
-    };
-    let draft = match snapshot {
-        Snapshot::Taken => return Ok(Ready { program, first: None, no_snapshot: None }),
-        Snapshot::Impossible(reason) => {
-            progress(Report::Begun(Step::Initialize));
-            let first = make(executor, &program).await?;
-            return Ok(not_taken(reason, program, Some(first)));
-        }
-        Snapshot::Possible(draft) => draft,
-    };
-    progress(Report::Begun(Step::Initialize));
-    let first = make(executor, &program).await?;
-    progress(Report::Begun(Step::Snapshot));
-    Ok(match sandbox.take_snapshot(draft, first).await {
-        Ok(image) => match image.instantiate_at_once() {
-            Some(first) => Ready { program: image, first: Some(first), no_snapshot: None },
-            None => not_taken("no guest starts from it".into(), program, None),
-        },
-        Err(NotTaken { reason, guest }) => not_taken(reason, program, guest),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::config::ServiceFile;
 
     fn name_with(keys: &Value, processor: &str, model: &[(&str, &str)]) -> Option<String> {
         let mut file = json!({"name": "a", "processor_path": "a.wasm", "model_path": "m"});

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::version::Version;
-use crate::config::ServiceFile;
 use crate::registry::change::apply::OnFailure;
 use crate::registry::change::{ChangeError, Progress, Report, Step};
 use crate::registry::service::{Service, State};
@@ -44,7 +43,7 @@ impl Registry {
         if current.number != state.record.version || !differ_in_instances_alone(&state.record, record) {
             return Ok(None);
         }
-        let spec = ServiceFile::from_value(&record.file)?.spec().clone();
+        let spec = record.file.parsed()?.spec().clone();
         let there = current.instances().len();
         if spec.instances() > there {
             progress(Report::Begun(Step::Initialize));
@@ -60,7 +59,9 @@ impl Registry {
 
 fn differ_in_instances_alone(old: &Record, new: &Record) -> bool {
     let files = |record: &Record| (record.processor.clone(), record.model.clone(), record.warm_up.clone());
-    files(old) == files(new) && old.file != new.file && without_instances(&old.file) == without_instances(&new.file)
+    files(old) == files(new)
+        && old.file != new.file
+        && without_instances(old.file.value()) == without_instances(new.file.value())
 }
 
 fn without_instances(file: &Value) -> Value {

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::faults::{AtWork, Loss};
-use super::image::Ready;
 use super::instance::{Instance, InstanceStatus};
 use super::supplies::Supplies;
 use super::ticket::{Claim, NotAdmitted, Stopped, Ticket};
@@ -16,7 +15,7 @@ use crate::admission::{Executor, Occupancy, Overdue, Place, Rejected, SliceHisto
 use crate::call::Call;
 use crate::config::{Isolation, ServiceSpec};
 use crate::policy::{InFlight, Limit, Limited, Policy, Rate};
-use crate::sandbox::{Fault, InitializeError, RecycleReason, Run};
+use crate::sandbox::{Fault, InitializeError, Ready, RecycleReason, Run};
 use crate::telemetry::ServiceMetrics;
 
 /// A version of a service at work.

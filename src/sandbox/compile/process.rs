@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::super::engine::Metering;
 use super::{CompileError, child, confine};
 
-/// The child is niced, so on a busy machine its processor seconds take their time.
-const CHILD_WALL: Duration = Duration::from_secs(180);
+/// Ten times the child's limit of processor time: it is niced, and beside busy cores it gets a tenth of one.
+const CHILD_WALL: Duration = Duration::from_secs(600);
 /// Bytes of what the child says that are kept.
 const MAX_COMPLAINT: u64 = 16 << 10;
 

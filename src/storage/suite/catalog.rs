@@ -68,17 +68,18 @@ async fn records_and_versions_come_in_order(stores: Stores) {
     assert_eq!(numbers(&stores, "a").await, [1, 10]);
     assert!(numbers(&stores, "nobody").await.is_empty());
     let all = stores.catalog.all_versions().await.unwrap();
-    let all: Vec<_> = all.iter().map(|version| (version.file["name"].as_str().unwrap(), version.number)).collect();
+    let all: Vec<_> =
+        all.iter().map(|version| (version.file.value()["name"].as_str().unwrap(), version.number)).collect();
     assert_eq!(all, [("a", 1), ("a", 10), ("ab", 1), ("ab", 10), ("b", 1), ("b", 10)]);
 }
 
 async fn a_version_of_the_same_number_is_replaced(stores: Stores) {
     let first = commit(&stores, put_version(&record("a", 1), 1, None)).await;
-    let other = Record { file: serde_json::json!({"name": "a", "other": true}), ..record("a", 1) };
+    let other = Record { file: serde_json::json!({"name": "a", "other": true}).into(), ..record("a", 1) };
     commit(&stores, put_version(&other, 1, Some(first))).await;
     let versions = stores.catalog.versions("a").await.unwrap();
     assert_eq!(versions.len(), 1);
-    assert_eq!(versions[0].file["other"], true);
+    assert_eq!(versions[0].file.value()["other"], true);
 }
 
 async fn numbers_count_up_over_all_services_and_never_come_back(stores: Stores) {

@@ -96,7 +96,7 @@ async fn prepare(sandbox: &Sandbox, dir: &Path, component: &[u8], fuel: Option<u
     let file = dir.join(&sha256);
     std::fs::write(&file, component).unwrap();
     let settings = Settings { fuel, ..settings(16 << 20) };
-    sandbox.prepare(&file, &sha256, settings, Arc::new(Silent)).await.expect("it is a processor").program
+    sandbox.prepare(&file, &sha256, settings, Arc::new(Silent)).await.expect("it is a processor").program().clone()
 }
 
 fn call(method: http::Method) -> Arc<Call> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulkhead::sandbox::{Capacity, Sandbox, Settings, Snapshot};
+use bulkhead::sandbox::{Capacity, Prepared, Sandbox, Settings};
 use serde_json::{Value, json};
 
 use super::{LEFT, assert_initialized, counter, counter_in, deploy, look, snapshot, svc, try_deploy};
@@ -134,10 +134,13 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     let sha256 = hash(&bytes);
     let settings = Settings { image: Some("image".into()), ..settings(16 << 20) };
     let prepared = sandbox.prepare(&wasm, &sha256, settings.clone(), Arc::new(Silent)).await.expect("a processor");
-    let Snapshot::Possible(draft) = prepared.snapshot else { panic!("it hides its state") };
-    assert!(prepared.program.instantiate_at_once().is_none(), "it must be initialised first");
-    let first = prepared.program.instantiate().await.expect("there is room");
-    let Ok(image) = sandbox.take_snapshot(draft, first).await else { panic!("no snapshot") };
+    let Prepared::ToInitialize(uninitialized) = prepared else { panic!("there is an image already") };
+    assert!(uninitialized.program().instantiate_at_once().is_none(), "it must be initialised first");
+    let first = uninitialized.program().instantiate().await.expect("there is room");
+    let ready = sandbox.take_snapshot(uninitialized, first).await;
+    assert_eq!(ready.no_snapshot, None);
+    drop(ready.first);
+    let image = ready.program;
     // Beside the one place that may be reserved the pool has some to spare.
     let guests: Vec<_> = std::iter::from_fn(|| image.instantiate_at_once()).take(1000).collect();
     assert!((1..1000).contains(&guests.len()), "{}", guests.len());
@@ -151,7 +154,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     drop(room);
     assert!(image.reserve(1).is_ok());
     let again = sandbox.prepare(&wasm, &sha256, settings, Arc::new(Silent)).await.expect("a processor");
-    assert!(matches!(again.snapshot, Snapshot::Taken));
+    assert!(matches!(again, Prepared::FromImage(_)));
 }
 
 /// A guest that was promised and cannot be made is the host's fault: one request ends, and the next has its guest again.

@@ -35,7 +35,7 @@ async fn what_the_host_promises_room_for_it_holds() {
         let bytes = composed(further);
         fs::write(&wasm, &bytes).unwrap();
         let prepared = sandbox.prepare(&wasm, &hash(&bytes), settings(16 << 20), Arc::new(Silent)).await;
-        let program = prepared.unwrap_or_else(|error| panic!("{what}: {error}")).program;
+        let program = Arc::clone(prepared.unwrap_or_else(|error| panic!("{what}: {error}")).program());
         let fitting = (PLACES / places) as usize;
         let refused = program.reserve(fitting + 1).expect_err("there is no room for one more").to_string();
         assert!(refused.contains(&format!("as much as {places} ordinary ones")), "{what}: {refused}");
