@@ -129,16 +129,17 @@ impl Bench {
         self.stage("echo of 64 KiB, in turns", &[goals::ECHO_64], |bench| bench.echo_64_kib(&servers));
         let percentiles = goals::STEADY.map(|(_, goal)| goal);
         self.stage("a steady rate, in turns", &percentiles, |bench| bench.steady(&servers));
-        drop(servers);
-        self.stage("the gateway beside Envoy, in turns", &[goals::GATEWAY], |bench| bench.gateway(&host, &echo));
+        self.stage("the gateway beside Envoy, in turns", &[goals::GATEWAY], |bench| bench.gateway(&host, servers.echo));
 
         self.stage("refusals and short calls while guests spin", &goals::BUSY, |bench| {
-            bench.add(busy::lines(&host, &create("xtask/services/spin.json")?, &echo, plan)?)
+            bench.add(busy::lines(&host, &create("xtask/services/spin.json")?, servers.echo, plan)?)
         });
         self.stage("callers at the door: signatures and refusals, in turns", &goals::DOOR, |bench| {
             let (limited, full) = (create("xtask/services/limited.json")?, create("xtask/services/full.json")?);
-            bench.add(door::lines(&host, &door::Doors { echo: &echo, limited: &limited, full: &full }, plan)?)
+            let doors = door::Doors { echo: servers.echo, limited: &limited, full: &full };
+            bench.add(door::lines(&host, &servers.bare, &doors, plan)?)
         });
+        drop(servers);
         self.stage("a looping guest's deadline", &[goals::LATE_ALONE], |bench| {
             bench.add(late::alone(&host, &create("xtask/services/late.json")?, plan)?)
         });

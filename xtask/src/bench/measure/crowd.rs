@@ -131,7 +131,7 @@ impl Crowd {
         let all = Server::new("all services", self.host.data, self.host.pid(), requests);
         let runs = contest::hold(&[one, all], plan);
         let (ratio, text) = contest::throughput(&runs[1], &runs[0])?;
-        Ok(Line::ratio("throughput spread over all of them: to one", ratio, text))
+        Ok(goals::SPREAD.ratio(ratio, text))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What it costs to be let in with a signature, and to be turned away.
+//! The cost of being let in with a signature, and of being refused beside an answer of bare hyper.
 
 use anyhow::Result;
 use base64::Engine;
@@ -8,6 +8,7 @@ use md5::{Digest, Md5};
 use serde_json::json;
 use sha1::Sha1;
 
+use super::bare::Bare;
 use super::contest::{self, Runs};
 use super::report::{Goal, Line};
 use super::server::Server;
@@ -32,7 +33,7 @@ pub(super) struct Doors<'a> {
     pub(super) full: &'a Service,
 }
 
-pub(super) fn lines(host: &Host, doors: &Doors<'_>, plan: &Plan) -> Result<Vec<Line>> {
+pub(super) fn lines(host: &Host, bare: &Bare, doors: &Doors<'_>, plan: &Plan) -> Result<Vec<Line>> {
     let body = vec![b'x'; KIB];
     let echo = doors.echo;
     let hash: String = Md5::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -51,10 +52,11 @@ pub(super) fn lines(host: &Host, doors: &Doors<'_>, plan: &Plan) -> Result<Vec<L
         server("401", wrong.request(&body)).expecting(&[401]),
         server("429", doors.limited.request(&body)).expecting(&[429, 200]),
         server("450", doors.full.request(&body)).expecting(&[450]),
+        Server::new("bare hyper", bare.address, bare.pid(), vec![echo.request(&body)]),
     ];
     let runs = contest::hold(&all, plan);
     drop(sleeper);
-    let [token, hashed, signed, unauthorized, limited, full] = &runs[..] else { unreachable!("as many runs") };
+    let [token, hashed, signed, unauthorized, limited, full, answer] = &runs[..] else { unreachable!("as many runs") };
 
     let micros = |runs: &Runs, other: &Runs| runs.beyond(other, |run| run.cpu_micros);
     let (signature, hash) = (micros(signed, hashed)?, micros(hashed, token)?);
@@ -63,7 +65,7 @@ pub(super) fn lines(host: &Host, doors: &Doors<'_>, plan: &Plan) -> Result<Vec<L
         format!("{cost:.2} µs on {base:.2} µs of CPU a request")
     };
     let turned_away = |goal: Goal, runs: &Runs| {
-        let (ratio, text) = contest::cost(runs, token)?;
+        let (ratio, text) = contest::cost(runs, answer)?;
         Ok::<_, anyhow::Error>(goal.ratio(ratio, text))
     };
     Ok(vec![

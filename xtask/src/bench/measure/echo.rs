@@ -20,6 +20,8 @@ use crate::{metrics, stage};
 const HOST: &str = "Bulkhead";
 const FRESH: &str = "Bulkhead, a fresh instance each";
 const BARE: &str = "bare hyper";
+/// A peer that is not installed is named below the table.
+const NOT_HERE: &str = "it is not here, see below";
 /// Of what the slower of both can bear.
 const STEADY_SHARE: f64 = 0.2;
 
@@ -85,7 +87,15 @@ impl Bench {
         for (name, goal) in peers::GOALS {
             lines.push(match named(name) {
                 Some(peer) => line(&goal, contest::throughput(host, peer)),
-                None => goal.absent("it is not here, see below"),
+                None => goal.absent(NOT_HERE),
+            });
+        }
+        for (name, what) in peers::STATED {
+            let beside = named(name).map(|peer| contest::throughput(host, peer));
+            lines.push(match beside {
+                Some(Ok((ratio, text))) => Line::ratio(what, ratio, text),
+                Some(Err(error)) => Line::absent(what, &format!("{error:#}")),
+                None => Line::absent(what, NOT_HERE),
             });
         }
         self.add(lines)
