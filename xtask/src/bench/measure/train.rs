@@ -113,7 +113,9 @@ impl Work<'_> {
         let unknown = Service { name: "nobody".to_owned(), ..echo.clone() };
         self.load("unknown services", vec![unknown.request(&echo::json_of(KIB))], &[404])?;
         let (limited, full) = (self.create("xtask/services/limited.json")?, self.create("xtask/services/full.json")?);
-        door::lines(self.host, &Doors { echo, limited: &limited, full: &full }, &PLAN)?;
+        let bare = Bare::start()?;
+        door::lines(self.host, &bare, &Doors { echo, limited: &limited, full: &full }, &PLAN)?;
+        bare.finish()?;
         stage::announce("  calls while guests spin");
         busy::lines(self.host, &self.create("xtask/services/spin.json")?, echo, &PLAN).map(drop)
     }
