@@ -1,4 +1,4 @@
-//! Generated from `wit/`, and translated from and to the types that authors see.
+//! Bindings generated from `wit/`, and conversions between the generated types and those that authors use.
 
 #![expect(clippy::too_many_arguments, reason = "generated functions take the fields of a record one by one")]
 
@@ -15,7 +15,7 @@ wit_bindgen::generate!({
     default_bindings_module: "bulkhead_guest::component",
 });
 
-/// Of processors that take batches as well; the types are the same.
+/// Bindings of processors that take batches as well; the types are the same.
 pub mod batch {
     wit_bindgen::generate!({
         path: "wit",

@@ -1,6 +1,6 @@
-//! Who answers questions about the call: the host on Wasm, the request itself in native tests.
+//! The source of a call's headers, id and time left: the host on Wasm, the request itself in native tests.
 //!
-//! Both have the same functions, so nothing else needs to know which of them it has.
+//! Both have the same functions, so the other modules need not know which one is compiled in.
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use given::Call;
@@ -14,12 +14,13 @@ mod host {
     use crate::bindings::batch::bulkhead::processor::batch;
     use crate::bindings::bulkhead::processor::call;
 
-    /// The host knows which call this guest is answering. Of a batch it is told which one is meant.
+    /// A call answered by the host, which knows the call in progress. In a batch the host is told which request is
+    /// meant.
     #[derive(Clone, Debug)]
     pub(crate) struct Call(Option<Place>);
 
-    /// Where in its batch a call stands. The function comes along so that processors without batches, which make none of
-    /// these, do not import it.
+    /// The position of a call in its batch. It carries the function `select`, so that processors without batches, which
+    /// never make a `Place`, do not import it.
     #[derive(Clone, Copy, Debug)]
     struct Place {
         index: u32,
@@ -35,7 +36,7 @@ mod host {
             Self(Some(Place { index, select: batch::select }))
         }
 
-        /// From here on the host speaks of this call, and log lines are its.
+        /// Makes this call the one that the host answers about and assigns log lines to.
         pub(crate) fn select(&self) {
             if let Some(Place { index, select }) = self.0 {
                 select(index);
@@ -80,7 +81,7 @@ mod given {
             Self {
                 headers: Vec::new(),
                 request_id: "test".to_owned(),
-                remaining: Duration::from_secs(5), // what a service has unless its file says otherwise
+                remaining: Duration::from_secs(5), // the default timeout of a service
             }
         }
     }

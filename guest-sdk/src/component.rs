@@ -1,4 +1,5 @@
-//! What [`export!`](crate::export) and [`export_batch!`](crate::export_batch) expand to: hidden, because authors never name it.
+//! Code that [`export!`](crate::export) and [`export_batch!`](crate::export_batch) expand to. Hidden, because authors
+//! never name it.
 
 use std::{
     cell::RefCell,
@@ -13,9 +14,10 @@ use crate::{
 
 pub use crate::bindings::*;
 
-/// The one processor of this instance.
+/// The only processor of this instance.
 ///
-/// The host never enters an instance twice at once, and never again after a trap, so the borrows cannot clash.
+/// The host never enters an instance while a call runs in it, and never again after a trap, so the borrows cannot
+/// clash.
 pub struct Slot<P>(RefCell<Option<P>>);
 
 impl<P: Processor> Slot<P> {
@@ -56,7 +58,7 @@ impl<P: BatchProcessor> Slot<P> {
     }
 }
 
-/// A panic aborts the instance, and the abort is all that the host would see; so the reason goes ahead of it.
+/// Sends the panic's message to the host first: the abort that follows carries no reason.
 fn report_panic(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("a panic without a message");
     let location = info.location().map(ToString::to_string);

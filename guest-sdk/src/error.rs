@@ -1,9 +1,10 @@
 use std::fmt::{self, Debug, Display, Formatter};
 
-/// Why a processor does not answer: a status and a sentence for the caller.
+/// A processor's failure: a status and a sentence for the caller.
 ///
-/// Every standard error turns into one, so `?` works; such an error has status 0, which lets the service choose
-/// (`sandbox.trap_status`, 400 unless set). Like other types with that conversion it is not a [`std::error::Error`] itself.
+/// Every standard error converts to this type, so `?` works. Such an error has status 0: the service chooses the status
+/// (`sandbox.trap_status`, 400 unless set). Like other types with that conversion, it is not a [`std::error::Error`]
+/// itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     pub(crate) status: u16,
@@ -11,7 +12,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error that answers with `status`, 400 to 599, and the message as its body. Status 0 is the service's own choice.
+    /// An error that answers with `status`, 400 to 599, and the message as the body. Status 0 leaves the status to the
+    /// service.
     pub fn new(status: u16, message: impl Display) -> Self {
         Self { status, message: message.to_string() }
     }
@@ -28,7 +30,7 @@ impl Error {
 }
 
 impl<E: std::error::Error> From<E> for Error {
-    /// The message is the error's and, after colons, those of its causes.
+    /// Joins the error's message and those of its causes with colons.
     fn from(error: E) -> Self {
         let mut message = error.to_string();
         let mut cause = error.source();
@@ -47,7 +49,7 @@ impl Display for Error {
     }
 }
 
-/// `fn main() -> Result<(), Error>` and `unwrap` print this; both want the sentence.
+/// Prints the sentence, for `unwrap` and for `fn main() -> Result<(), Error>`.
 impl Debug for Error {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.status {

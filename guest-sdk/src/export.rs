@@ -1,6 +1,6 @@
 use crate::{BatchProcessor, Processor};
 
-/// Makes the crate a component whose processor is the named type. Say it once, in a crate of type `cdylib`.
+/// Makes the crate a component whose processor is the named type. Use it once, in a crate of type `cdylib`.
 ///
 /// Native builds only check that the type is a [`Processor`].
 #[macro_export]
@@ -33,8 +33,8 @@ macro_rules! export {
     };
 }
 
-/// As [`export!`](crate::export), of a [`BatchProcessor`]: its service may set `metadata.rpc.batching`. Where it does not, requests
-/// come one by one.
+/// Like [`export!`](crate::export), for a [`BatchProcessor`]: its service may set `metadata.rpc.batching`. Without that
+/// setting, requests come one by one.
 #[macro_export]
 macro_rules! export_batch {
     ($processor:ty) => {
@@ -72,8 +72,8 @@ macro_rules! export_batch {
     };
 }
 
-/// Compiles for processors only, and says so in the error.
+/// Compiles only for types that are processors, so that the compiler's error names the missing trait.
 pub const fn assert_processor<P: Processor>() {}
 
-/// The same for processors that take batches.
+/// Compiles only for types that are processors with batches.
 pub const fn assert_batch_processor<P: BatchProcessor>() {}

@@ -1,6 +1,6 @@
 use std::fmt::Display;
 
-/// How much a log line matters.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Error,
@@ -12,7 +12,8 @@ pub enum Level {
 
 /// Writes a log line of the call that is being answered, or of the deploy while `initialize` runs.
 ///
-/// The host keeps so many bytes per request (`sandbox.log_bytes_per_request`). Natively the line goes to standard error.
+/// The host keeps at most `sandbox.log_bytes_per_request` bytes per request. In native builds the line goes to standard
+/// error.
 pub fn log(level: Level, message: impl Display) {
     write(level, &message.to_string());
 }
@@ -27,14 +28,15 @@ fn write(level: Level, message: &str) {
     eprintln!("{level:?}: {message}");
 }
 
-/// What the `log` and `tracing` features pass on; lines below it are not even formatted.
+/// The least severe level that the `log` and `tracing` features pass on. Lines below it are not even formatted.
 #[cfg(all(any(feature = "log", feature = "tracing"), any(target_family = "wasm", test)))]
 pub(crate) mod verbosity {
     use super::Level;
 
     const VARIABLE: &str = "BULKHEAD_LOG";
 
-    /// The least important level that is passed on, or none at all. Without the variable, or with nonsense in it, that is `info`.
+    /// The least severe level that is passed on; `None` if no line is. `info` if the variable is missing or has an
+    /// unknown value.
     pub(crate) fn chosen() -> Option<Level> {
         parse(&std::env::var(VARIABLE).unwrap_or_default())
     }

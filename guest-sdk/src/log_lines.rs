@@ -1,4 +1,4 @@
-//! Lines of the `log` crate reach the host.
+//! Passes lines of the `log` crate on to the host.
 
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -6,7 +6,7 @@ use crate::level::{self, Level, verbosity};
 
 struct Lines;
 
-/// A second call changes nothing: the logger is there already.
+/// Installs the logger. A second call changes nothing.
 pub(crate) fn install() {
     if log::set_logger(&Lines).is_ok() {
         log::set_max_level(verbosity::chosen().map_or(LevelFilter::Off, LevelFilter::from));
@@ -14,7 +14,7 @@ pub(crate) fn install() {
 }
 
 impl Log for Lines {
-    /// The macros of `log` have compared the level before they ask.
+    /// The macros of `log` have compared the level before they call this.
     fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
         true
     }

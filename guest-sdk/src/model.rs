@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// Where [`initialize`](crate::Processor::initialize) finds its model, and how it is configured.
+/// The model that [`initialize`](crate::Processor::initialize) reads, and its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     /// A read-only directory; none when the service has no model.

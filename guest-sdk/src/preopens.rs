@@ -1,8 +1,8 @@
-//! Lets go of the directories that the C library keeps open.
+//! Closes the directories that the C library keeps open.
 
-/// The first use of a path makes the C library open every directory that the host offers, and keep them. After `initialize` that would
-/// be all that stands between this instance and a picture of its memory that further instances can start from. The next use of a
-/// path opens them again.
+/// Closes the directories that the host offers. The C library opens all of them at the first use of a path, and keeps
+/// them open. An open handle after `initialize` would keep the host from taking the snapshot that further instances
+/// start from. The next use of a path opens the directories again.
 #[expect(
     unsafe_code,
     reason = "declaring a C function is unsafe; this one takes nothing and may be called at any time"

@@ -4,16 +4,16 @@ use crate::{Level, call::Call};
 
 /// One call.
 ///
-/// Headers, the request's id and the time left are asked of the host when they are needed, so a call that does not read them does
-/// not pay for them. Native builds have no host: there a request is made by [`Request::post`] or [`Request::get`] and answers from
-/// itself, so that a processor's unit tests need no Wasm.
+/// Headers, the request's id and the time left are fetched from the host when they are needed, so a call that does not
+/// read them does not pay for them. Native builds have no host: [`Request::post`] or [`Request::get`] makes a request
+/// that holds these values itself, so a processor's unit tests need no Wasm.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The HTTP method, as sent.
     pub method: String,
     /// The path after the service's name: empty, or beginning with `/`. Not decoded.
     pub path: String,
-    /// What stood after `?`, not decoded.
+    /// The query string after `?`, not decoded.
     pub query: Option<String>,
     pub content_type: Option<String>,
     pub body: Vec<u8>,
@@ -21,15 +21,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// The first header of that name, in any case; bytes that are not UTF-8 are replaced.
+    /// The first header of that name, in any case. Bytes that are not UTF-8 are replaced.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         self.call.header(name)
     }
 
-    /// All headers, in the order they came; those with the same name are together, in the place of the first.
-    /// `Authorization` is left out, except in public services, and so are the headers that described a compressed body,
-    /// once it is decoded.
+    /// All headers in the order of arrival; those with the same name are together, in the place of the first.
+    /// `Authorization` is left out, except in public services. The headers that described a compressed body are left
+    /// out once it is decoded.
     #[must_use]
     pub fn headers(&self) -> Vec<(String, String)> {
         self.call.headers()

@@ -1,6 +1,6 @@
-/// What the caller gets.
+/// The answer to the caller.
 ///
-/// Framing and hop-by-hop headers (`content-length`, `connection`, …) are the host's: those in `headers` are dropped.
+/// The host sets framing and hop-by-hop headers (`content-length`, `connection`, …) and drops those in `headers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// 200 to 599.
@@ -22,7 +22,7 @@ impl Response {
         Self::new(body.into()).with_content_type("text/plain; charset=utf-8")
     }
 
-    /// A 200 with a body that is JSON already, such as `serde_json::to_vec` makes.
+    /// A 200 with a body that is already JSON, for example from `serde_json::to_vec`.
     pub fn json_bytes(body: impl Into<Vec<u8>>) -> Self {
         Self::new(body).with_content_type("application/json")
     }
@@ -39,7 +39,7 @@ impl Response {
         self
     }
 
-    /// Adds a header; one of the same name stays beside it.
+    /// Adds a header. An existing header of the same name stays.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));

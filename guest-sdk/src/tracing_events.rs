@@ -1,4 +1,4 @@
-//! Events of the `tracing` crate reach the host. Spans are not recorded: the host knows which call a line belongs to.
+//! Passes events of the `tracing` crate on to the host. Spans are not recorded: the host knows the call of each line.
 
 use std::fmt::{Debug, Write};
 
@@ -14,7 +14,7 @@ struct Events {
     most: LevelFilter,
 }
 
-/// A second call changes nothing: the first subscriber stays.
+/// Installs the subscriber. A second call changes nothing.
 pub(crate) fn install() {
     let most = verbosity::chosen().map_or(LevelFilter::OFF, LevelFilter::from);
     let _already_there = dispatcher::set_global_default(Dispatch::new(Events { most }));
@@ -36,7 +36,7 @@ impl Subscriber for Events {
         level::log((*metadata.level()).into(), line.finish(metadata.target()));
     }
 
-    /// Nobody enters a span that is not enabled, so one id does for all.
+    /// Spans are not enabled, so none is entered and one id is enough.
     fn new_span(&self, _span: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
@@ -50,7 +50,7 @@ impl Subscriber for Events {
     fn exit(&self, _span: &Id) {}
 }
 
-/// `target: message key=value …`
+/// A log line of the form `target: message key=value …`.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -63,7 +63,7 @@ impl Line {
     }
 }
 
-/// Writing to a string cannot fail.
+/// Ignores errors: writing to a string cannot fail.
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let _ = match field.name() {
@@ -101,7 +101,7 @@ impl From<Level> for LevelFilter {
 mod tests {
     use super::*;
 
-    /// Keeps what an event was turned into.
+    /// A subscriber that keeps the lines made of events.
     struct Kept(std::sync::Mutex<Vec<String>>);
 
     impl Subscriber for Kept {

@@ -1,4 +1,4 @@
-//! Which kind of request a body is.
+//! Detects the kind of request that a body is.
 
 use prost::Message;
 
@@ -10,16 +10,16 @@ use crate::{array, onnx, tensorflow, torch};
 /// A request of any kind.
 ///
 /// The official SDKs send all three with the content type `application/octet-stream`, and nothing in the body names its
-/// kind. But each kind says of every tensor what its elements are, in a place where the others have something else:
+/// kind. But every tensor states the type of its elements, in a place where the other kinds have something else:
 ///
 /// | | field 1 | field 2 | the type of a tensor's elements |
 /// |---|---|---|---|
-/// | TensorFlow | a text | named tensors | field 1 of the tensor, a number |
+/// | TensorFlow | a string | named tensors | field 1 of the tensor, a number |
 /// | Torch | tensors | numbers | field 1 of the tensor, a number |
 /// | ONNX | tensors | | field 3 of the tensor, a number, where Torch has floats |
 ///
-/// So a body is taken for the kind under which it can be read and has a tensor of a known type. A request of an SDK that
-/// carries a tensor can be read so as no other kind.
+/// A body is taken as the kind under which it can be read and has a tensor of a known type. If an SDK's request carries
+/// a tensor, it cannot be read as any other kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyRequest {
     TensorFlow(tensorflow::Request),
@@ -28,9 +28,11 @@ pub enum AnyRequest {
 }
 
 impl AnyRequest {
+    /// Decodes a body of any kind.
+    ///
     /// # Errors
-    /// When the bytes are no request of any kind, with what keeps them from being one of each; or when they are one and a
-    /// tensor in it is not in order.
+    /// If the bytes are not a request of any kind: the reason for each kind. If they are a request, but a tensor in it
+    /// is invalid: that error.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
         let tensorflow = match tf::PredictRequest::decode(body) {
             Ok(message) if message.inputs.values().any(|array| array::is_type(array.dtype)) => {

@@ -1,4 +1,4 @@
-//! Between tensors and `ArrayProto`, which TensorFlow and Torch messages have in common but for the list of booleans.
+//! Conversion between tensors and `ArrayProto`. Torch's differs from TensorFlow's only in having no list of booleans.
 
 use std::mem::take;
 
@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 const TORCH: &str = "Torch";
 const TENSORFLOW: &str = "TensorFlow";
 
-/// Whether the number stands for a type, supported or not: so much every array says of itself.
+/// True if the number stands for a type, supported or not. Every array contains this number.
 pub(crate) fn is_type(number: i32) -> bool {
     Type::try_from(number).is_ok_and(|known| known != Type::DtInvalid)
 }
@@ -54,7 +54,7 @@ fn read(mut array: ArrayProto, message: &'static str) -> Result<Tensor, TensorEr
     let (field, data) = match dtype {
         Type::DtInvalid => return Err(TensorError::NoType),
         Type::DtFloat => ("float_val", Data::F32(take(&mut array.float_val))),
-        // The SDKs have no lists for these: they send them as wider floats, and complex numbers as pairs.
+        // The SDKs have no lists for these. They send the values as wider floats, and complex numbers as pairs.
         Type::DtHalf => ("float_val", Data::F16(narrow_floats(&take(&mut array.float_val), name, f16::from_f32)?)),
         Type::DtBfloat16 => {
             ("float_val", Data::Bf16(narrow_floats(&take(&mut array.float_val), name, bf16::from_f32)?))
@@ -83,7 +83,7 @@ fn is_quantized(dtype: Type) -> bool {
     matches!(dtype, Type::DtQint8 | Type::DtQuint8 | Type::DtQint16 | Type::DtQuint16 | Type::DtQint32)
 }
 
-/// A list that has elements, and how many.
+/// Returns the name and length of a list that has elements.
 fn filled(array: &ArrayProto) -> Option<(&'static str, usize)> {
     let lists = [
         ("float_val", array.float_val.len()),
@@ -103,7 +103,7 @@ fn narrow<T: TryFrom<i32>>(values: Vec<i32>, type_name: &'static str) -> Result<
     narrowed.collect()
 }
 
-/// Rounds floats to a narrower type. A number that would become infinite does not fit.
+/// Rounds floats to a narrower type. A number that would become infinite is out of range.
 fn narrow_floats<T: Copy + Into<f32>>(
     values: &[f32],
     type_name: &'static str,
@@ -118,7 +118,7 @@ fn narrow_floats<T: Copy + Into<f32>>(
     narrowed.collect()
 }
 
-/// Joins real and imaginary parts, which follow each other.
+/// Joins real and imaginary parts, which alternate.
 fn pairs<T: Copy>(values: &[T], type_name: &'static str) -> Result<Vec<[T; 2]>, TensorError> {
     match values.as_chunks() {
         (pairs, []) => Ok(pairs.to_vec()),
@@ -207,9 +207,9 @@ mod tests {
         }
         let truths = Tensor::vector(vec![true, false]);
         assert_eq!(read_tensorflow(write_tensorflow(truths.clone()).unwrap()), Ok(truths.clone()));
-        assert_eq!(write_torch(truths).unwrap_err().to_string(), "there is no place for bool in Torch messages");
+        assert_eq!(write_torch(truths).unwrap_err().to_string(), "Torch messages cannot hold bool");
         let wide = write_tensorflow(Tensor::scalar(1_u64)).unwrap_err();
-        assert_eq!(wide.to_string(), "there is no place for u64 in TensorFlow messages");
+        assert_eq!(wide.to_string(), "TensorFlow messages cannot hold u64");
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         let wrong = ArrayProto { double_val: vec![1.0; 4], ..array(Type::DtFloat, &[4]) };
         assert_eq!(
             refused(wrong),
-            "its type is DT_FLOAT, whose elements belong into float_val, but 4 of them are in double_val"
+            "its type is DT_FLOAT, so its elements belong in float_val, but 4 of them are in double_val"
         );
         let both = ArrayProto { float_val: vec![1.0], bool_val: vec![true], ..array(Type::DtFloat, &[1]) };
         assert!(refused(both).contains("1 of them are in bool_val"), "too many are as wrong as too few");
@@ -225,26 +225,26 @@ mod tests {
 
     #[test]
     fn types_that_are_none_or_cannot_be_sent_are_named() {
-        assert_eq!(refused(array(Type::DtInvalid, &[])), "it does not say of which type its elements are");
+        assert_eq!(refused(array(Type::DtInvalid, &[])), "its element type is not set");
         for (dtype, name) in [(Type::DtResource, "DT_RESOURCE"), (Type::DtVariant, "DT_VARIANT")] {
-            assert_eq!(refused(array(dtype, &[])), format!("there is no place for {name} in TensorFlow messages"));
+            assert_eq!(refused(array(dtype, &[])), format!("TensorFlow messages cannot hold {name}"));
         }
         let unknown = ArrayProto { dtype: 77, ..ArrayProto::default() };
-        assert_eq!(refused(unknown), "its type is 77, which stands for none");
+        assert_eq!(refused(unknown), "its element type 77 is unknown");
         let truths = torch::ArrayProto { dtype: Type::DtBool.into(), ..torch::ArrayProto::default() };
-        assert_eq!(read_torch(truths).unwrap_err().to_string(), "there is no place for DT_BOOL in Torch messages");
+        assert_eq!(read_torch(truths).unwrap_err().to_string(), "Torch messages cannot hold DT_BOOL");
     }
 
     #[test]
     fn elements_that_do_not_fit_their_type_are_named() {
         let wide = ArrayProto { int_val: vec![1, 300], ..array(Type::DtUint8, &[2]) };
-        assert_eq!(refused(wide), "element 1 is 300, which no DT_UINT8 can be");
+        assert_eq!(refused(wide), "element 1 is 300, out of range for DT_UINT8");
         let negative = ArrayProto { int_val: vec![-1], ..array(Type::DtUint16, &[1]) };
-        assert_eq!(refused(negative), "element 0 is -1, which no DT_UINT16 can be");
+        assert_eq!(refused(negative), "element 0 is -1, out of range for DT_UINT16");
         let quantized = ArrayProto { int_val: vec![128], ..array(Type::DtQint8, &[1]) };
-        assert_eq!(refused(quantized), "element 0 is 128, which no DT_QINT8 can be");
+        assert_eq!(refused(quantized), "element 0 is 128, out of range for DT_QINT8");
         let large = ArrayProto { float_val: vec![0.0, 70_000.0], ..array(Type::DtHalf, &[2]) };
-        assert_eq!(refused(large), "element 1 is 70000, which no DT_HALF can be");
+        assert_eq!(refused(large), "element 1 is 70000, out of range for DT_HALF");
     }
 
     /// The Python SDK puts quantised integers into `int_val`, the Java SDK half-precision and complex numbers into

@@ -1,4 +1,4 @@
-//! What tensors are made of.
+//! The element types of tensors.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ pub trait Element: Sized + private::Sealed {
     const TYPE: ElementType;
 
     fn wrap(elements: Vec<Self>) -> Data;
-    /// The elements, if they are of this type.
+    /// Returns the elements if they are of this type.
     fn of(data: &Data) -> Option<&[Self]>;
-    /// The elements, if they are of this type; else the data as it was.
+    /// Returns the elements if they are of this type, otherwise the data unchanged.
     ///
     /// # Errors
     /// The data, unchanged.
@@ -60,7 +60,7 @@ macro_rules! elements {
         }
 
         impl ElementType {
-            /// As Rust writes it; strings are `bytes`.
+            /// The type's name in Rust; `bytes` for strings.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -123,6 +123,6 @@ elements! {
     /// Complex numbers, each a real and an imaginary part.
     Complex128([f64; 2]) = "complex128",
     Bool(bool) = "bool",
-    /// Strings, which need not be text.
+    /// Strings, which need not be UTF-8.
     Bytes(Vec<u8>) = "bytes",
 }

@@ -2,17 +2,17 @@ use std::fmt;
 
 use crate::element::ElementType;
 
-/// What is wrong with one tensor. Every message reads on from the tensor's name: `inputs["x"]: its shape …`.
+/// A mistake in one tensor. Every message continues the tensor's name: `inputs["x"]: its shape …`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TensorError {
-    /// The elements do not fill the shape, or are more than it has room for.
+    /// The number of elements differs from the product of the dimensions.
     Shape {
         shape: Vec<usize>,
         room: usize,
         elements: usize,
     },
-    /// The product of the dimensions cannot be counted.
+    /// The product of the dimensions overflows.
     TooLarge {
         dims: Vec<i64>,
     },
@@ -20,25 +20,25 @@ pub enum TensorError {
         index: usize,
         value: i64,
     },
-    /// The message does not say what the elements are.
+    /// The message does not state the element type.
     NoType,
-    /// The number stands for no type.
+    /// The type number is not defined.
     UnknownType {
         number: i32,
     },
-    /// A type that this kind of message has no place for.
+    /// This kind of message cannot hold the type.
     UnsupportedType {
         name: String,
         message: &'static str,
     },
-    /// Elements lie where those of another type belong.
+    /// Elements are in the field of another type.
     WrongField {
         type_name: &'static str,
         field: &'static str,
         found: &'static str,
         count: usize,
     },
-    /// An element does not fit its tensor's type.
+    /// An element does not fit the tensor's type.
     OutOfRange {
         type_name: &'static str,
         index: usize,
@@ -59,12 +59,12 @@ pub enum TensorError {
         size: usize,
         bytes: usize,
     },
-    /// The elements are not of the type that was asked for.
+    /// The elements are not of the requested type.
     WrongType {
         wanted: &'static str,
         found: ElementType,
     },
-    /// What else its reader has against it.
+    /// Another reason, given by the reader of the tensor.
     Other(String),
 }
 
@@ -76,15 +76,15 @@ impl fmt::Display for TensorError {
             }
             Self::TooLarge { dims } => write!(f, "its shape {dims:?} has more elements than can be counted"),
             Self::NegativeDimension { index, value } => write!(f, "dimension {index} of its shape is {value}"),
-            Self::NoType => f.write_str("it does not say of which type its elements are"),
-            Self::UnknownType { number } => write!(f, "its type is {number}, which stands for none"),
-            Self::UnsupportedType { name, message } => write!(f, "there is no place for {name} in {message} messages"),
+            Self::NoType => f.write_str("its element type is not set"),
+            Self::UnknownType { number } => write!(f, "its element type {number} is unknown"),
+            Self::UnsupportedType { name, message } => write!(f, "{message} messages cannot hold {name}"),
             Self::WrongField { type_name, field, found, count } => write!(
                 f,
-                "its type is {type_name}, whose elements belong into {field}, but {count} of them are in {found}"
+                "its type is {type_name}, so its elements belong in {field}, but {count} of them are in {found}"
             ),
             Self::OutOfRange { type_name, index, value } => {
-                write!(f, "element {index} is {value}, which no {type_name} can be")
+                write!(f, "element {index} is {value}, out of range for {type_name}")
             }
             Self::HalfPair { type_name, numbers } => {
                 write!(f, "it has {}, not a multiple of the 2 of a {type_name}", count(*numbers, "number"))
@@ -104,30 +104,30 @@ impl fmt::Display for TensorError {
 impl std::error::Error for TensorError {}
 
 impl TensorError {
-    /// The same about the tensor of this name.
+    /// Adds the name of the tensor.
     pub fn of(self, name: impl Into<String>) -> Error {
         Error::Tensor { name: name.into(), error: self }
     }
 }
 
-/// Why a message cannot be read or written.
+/// A failure to read or write a message.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes are no message of this kind.
+    /// The bytes are not a message of this kind.
     Malformed { message: &'static str, reason: String },
-    /// One tensor of the message is not in order.
+    /// One tensor of the message is invalid.
     Tensor { name: String, error: TensorError },
-    /// The message does not have what was asked for.
+    /// The message lacks the requested part.
     Missing { what: String, there: Vec<String> },
-    /// The bytes are no request of any kind; what keeps them from being one of each.
+    /// The bytes are not a request of any kind; the reason for each kind.
     Unknown { tensorflow: String, torch: String, onnx: String },
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed { message, reason } => write!(f, "this is no {message} message: {reason}"),
+            Self::Malformed { message, reason } => write!(f, "this is not a {message} message: {reason}"),
             Self::Tensor { name, error } => write!(f, "{name}: {error}"),
             Self::Missing { what, there } => match there.as_slice() {
                 [] => write!(f, "there is no {what}"),
@@ -136,7 +136,7 @@ impl fmt::Display for Error {
             },
             Self::Unknown { tensorflow, torch, onnx } => write!(
                 f,
-                "this is no TensorFlow request ({tensorflow}), no Torch request ({torch}) and no ONNX request ({onnx})"
+                "this is not a TensorFlow request ({tensorflow}), a Torch request ({torch}) or an ONNX request ({onnx})"
             ),
         }
     }

@@ -1,5 +1,5 @@
-//! The tensor messages of PAI-EAS for processors and clients: what `TFRequest`, `TorchRequest` and `OnnxRequest` of the
-//! official SDKs send, and what they expect back.
+//! The tensor messages of PAI-EAS for processors and clients: the requests that `TFRequest`, `TorchRequest` and
+//! `OnnxRequest` of the official SDKs send, and the responses that they expect.
 //!
 #![doc = include_str!("front_page.md")]
 

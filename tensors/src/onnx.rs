@@ -1,4 +1,4 @@
-//! What EAS's ONNX processor (HIE) takes and gives: named tensors in order, their elements as raw bytes.
+//! Messages of EAS's ONNX processor (HIE): named tensors in order, their elements as raw bytes.
 
 use half::{bf16, f16};
 use prost::Message as _;
@@ -11,10 +11,10 @@ use crate::tensor::Tensor;
 
 const ONNX: &str = "ONNX";
 
-/// What `OnnxRequest` of the SDKs sends and `OnnxResponse` reads: one message for both ways.
+/// A message that `OnnxRequest` of the SDKs sends and `OnnxResponse` reads: the same in both directions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
-    /// Names need not differ, and may be empty.
+    /// Names may repeat, and may be empty.
     pub tensors: Vec<(String, Tensor)>,
 }
 
@@ -29,7 +29,7 @@ impl Message {
     /// The first tensor of this name.
     ///
     /// # Errors
-    /// When there is none; which there are.
+    /// If there is none. The error lists the names that exist.
     pub fn tensor(&self, name: &str) -> Result<&Tensor, Error> {
         let missing = || Error::Missing {
             what: format!("tensor {name:?}"),
@@ -39,7 +39,7 @@ impl Message {
     }
 
     /// # Errors
-    /// When the bytes are no such message, or a tensor in it is not in order.
+    /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
         let message = DataProto::decode(body).map_err(|cause| Error::malformed(ONNX, &cause))?;
         Self::of_message(message)
@@ -58,7 +58,7 @@ impl Message {
     }
 
     /// # Errors
-    /// A tensor of strings, which `raw_data` cannot hold.
+    /// If a tensor holds strings, which `raw_data` cannot hold.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
         let tensors = self.tensors.into_iter().map(|(name, tensor)| match write(&tensor) {
             Ok((data_type, raw_data)) => {
@@ -71,7 +71,7 @@ impl Message {
     }
 }
 
-/// Whether the number stands for a type, supported or not.
+/// True if the number stands for a type, supported or not.
 pub(crate) fn is_type(number: i32) -> bool {
     DataType::try_from(number).is_ok_and(|known| known != DataType::Undefined)
 }
@@ -119,13 +119,13 @@ fn numbers<T, const SIZE: usize>(
     }
 }
 
-/// The two numbers that a complex one is made of.
+/// Splits the bytes of a complex number into its two parts.
 fn halves<const HALF: usize>(bytes: &[u8]) -> [&[u8; HALF]; 2] {
     let (chunks, _) = bytes.as_chunks();
     [&chunks[0], &chunks[1]]
 }
 
-/// A byte for each, 0 or 1.
+/// Reads booleans of one byte each, 0 or 1.
 fn truths(raw: &[u8], type_name: &'static str) -> Result<Vec<bool>, TensorError> {
     let truths = raw.iter().enumerate().map(|(index, byte)| match byte {
         0 => Ok(false),
@@ -196,10 +196,10 @@ mod tests {
             .with("", Tensor::new(&[0, 3], Vec::<f32>::new()).unwrap());
         assert_eq!(Message::decode(&message.clone().encode().unwrap()), Ok(message));
         let words = Message::default().with("t", Tensor::scalar(b"a".to_vec())).encode().unwrap_err();
-        assert_eq!(words.to_string(), "tensor \"t\": there is no place for bytes in ONNX messages");
+        assert_eq!(words.to_string(), "tensor \"t\": ONNX messages cannot hold bytes");
     }
 
-    /// Bytes as `numpy.float16`, `ml_dtypes.bfloat16`, `numpy.complex64` and `numpy.bool_` have them.
+    /// Bytes as written by `numpy.float16`, `ml_dtypes.bfloat16`, `numpy.complex64` and `numpy.bool_`.
     #[test]
     fn raw_bytes_are_read_as_numpy_writes_them() {
         let of = |data_type: DataType, raw: &[u8]| {
@@ -223,13 +223,13 @@ mod tests {
             refused(tensor(DataType::Int64, &[2, 2], 24)),
             "tensors[0] \"x\": its shape [2, 2] has room for 4 elements, but it has 3"
         );
-        assert!(refused(tensor(DataType::Undefined, &[], 0)).ends_with("does not say of which type its elements are"));
-        assert!(refused(tensor(DataType::String, &[1], 2)).contains("no place for STRING in ONNX messages"));
+        assert!(refused(tensor(DataType::Undefined, &[], 0)).ends_with("its element type is not set"));
+        assert!(refused(tensor(DataType::String, &[1], 2)).contains("ONNX messages cannot hold STRING"));
         assert!(refused(tensor(DataType::Float16, &[1], 3)).contains("3 bytes, not a multiple of the 2 of a FLOAT16"));
         let truth = TensorProto { raw_data: vec![7], ..tensor(DataType::Bool, &[1], 0) };
-        assert!(refused(truth).ends_with("element 0 is 7, which no BOOL can be"));
+        assert!(refused(truth).ends_with("element 0 is 7, out of range for BOOL"));
         let unknown = TensorProto { data_type: 99, ..tensor(DataType::Float, &[1], 4) };
-        assert!(refused(unknown).contains("its type is 99, which stands for none"));
+        assert!(refused(unknown).contains("its element type 99 is unknown"));
         let nameless = TensorProto { name: String::new(), ..tensor(DataType::Float, &[-4], 4) };
         assert_eq!(refused(nameless), "tensors[0]: dimension 0 of its shape is -4");
     }

@@ -1,6 +1,6 @@
-//! Generated from the definitions in `proto/`, and held against them by `tests/generated.rs`.
+//! Generated from the definitions in `proto/`; `tests/generated.rs` checks that both agree.
 
-#![expect(unreachable_pub, reason = "what is generated does not know that it stays inside")]
+#![expect(unreachable_pub, reason = "generated code is public, but this module is private")]
 
 pub(crate) mod tensorflow {
     include!("proto/eas.tensorflow.rs");

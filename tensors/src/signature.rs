@@ -1,4 +1,4 @@
-//! The description of a model that `GET` on a tensor service answers.
+//! The description of a model, the answer of a tensor service to `GET`.
 
 use serde::Serialize;
 
@@ -48,14 +48,15 @@ impl Signature {
         self
     }
 
-    /// Adds an output, in the same way.
+    /// Adds an output, like `with_input`.
     #[must_use]
     pub fn with_output(mut self, name: impl Into<String>, elements: ElementType, shape: &[i64]) -> Self {
         self.outputs.push(Described::new(name.into(), elements, shape));
         self
     }
 
-    /// The description as JSON, for a request that asks for it: `GET` or `HEAD` without a body. `None` for all others.
+    /// The description as JSON, if the request asks for it: `GET` or `HEAD` without a body. `None` for all other
+    /// requests.
     #[must_use]
     pub fn answer(&self, method: &str, body: &[u8]) -> Option<String> {
         (matches!(method, "GET" | "HEAD") && body.is_empty()).then(|| self.to_json())
@@ -64,7 +65,7 @@ impl Signature {
     /// The description as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Text and numbers always become JSON.
+        // Strings and numbers always convert to JSON.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -75,7 +76,7 @@ impl Described {
     }
 }
 
-/// TensorFlow's name of a type. It has one for each, also for those that no message of EAS has a place for.
+/// TensorFlow's name of a type. Every type has one, even if no message of EAS can hold the type.
 fn type_name(elements: ElementType) -> &'static str {
     match elements {
         ElementType::F32 => "DT_FLOAT",

@@ -8,23 +8,23 @@ use crate::error::{Error, TensorError};
 pub struct Tensor {
     shape: Vec<usize>,
     data: Data,
-    /// True if the integers are quantised: the model knows how to convert them.
+    /// True if the integers are quantised: the model has the scale and zero point to convert them.
     is_quantized: bool,
 }
 
 impl Tensor {
-    /// A tensor of these elements, row by row.
+    /// Makes a tensor of these elements, row by row.
     ///
     /// # Errors
-    /// When they are more or fewer than the shape has room for.
+    /// If the number of elements differs from the product of the dimensions.
     pub fn new<T: Element>(shape: &[usize], elements: Vec<T>) -> Result<Self, TensorError> {
         Self::of_data(shape.to_vec(), T::wrap(elements))
     }
 
-    /// The same of elements whose type is not known until they are there.
+    /// Makes a tensor of elements whose type is known only at run time.
     ///
     /// # Errors
-    /// When they are more or fewer than the shape has room for.
+    /// If the number of elements differs from the product of the dimensions.
     pub fn of_data(shape: Vec<usize>, data: Data) -> Result<Self, TensorError> {
         let room = shape.iter().try_fold(1_usize, |room, dim| room.checked_mul(*dim));
         match room {
@@ -37,7 +37,7 @@ impl Tensor {
         }
     }
 
-    /// The shape that a message tells.
+    /// Makes a tensor of the dimensions in a message.
     pub(crate) fn of_wire(dims: Vec<i64>, data: Data) -> Result<Self, TensorError> {
         if let Some((index, value)) = dims.iter().enumerate().find(|(_, dim)| **dim < 0) {
             return Err(TensorError::NegativeDimension { index, value: *value });
@@ -63,7 +63,7 @@ impl Tensor {
     /// Marks the integers as quantised: in TensorFlow and Torch messages their type becomes `DT_QINT8` and the like.
     ///
     /// # Errors
-    /// Elements of a type without a quantised counterpart.
+    /// If the element type has no quantised counterpart.
     pub fn into_quantized(self) -> Result<Self, TensorError> {
         match self.element_type() {
             ElementType::I8 | ElementType::U8 | ElementType::I16 | ElementType::U16 | ElementType::I32 => {
@@ -73,7 +73,7 @@ impl Tensor {
         }
     }
 
-    /// True if the message marks the elements as quantised. Scale and zero point are not in messages: the model has
+    /// True if the message marks the elements as quantised. Messages contain no scale and no zero point: the model has
     /// them.
     #[must_use]
     pub fn is_quantized(&self) -> bool {
@@ -98,15 +98,15 @@ impl Tensor {
     /// The elements, row by row.
     ///
     /// # Errors
-    /// When they are of another type.
+    /// If they are of another type.
     pub fn elements<T: Element>(&self) -> Result<&[T], TensorError> {
         T::of(&self.data).ok_or_else(|| wrong_type::<T>(self.element_type()))
     }
 
-    /// The same for the taking.
+    /// Takes the elements out of the tensor, row by row.
     ///
     /// # Errors
-    /// When they are of another type.
+    /// If they are of another type.
     pub fn into_elements<T: Element>(self) -> Result<Vec<T>, TensorError> {
         T::take(self.data).map_err(|data| wrong_type::<T>(data.element_type()))
     }
@@ -115,7 +115,7 @@ impl Tensor {
     /// not scaled.
     ///
     /// # Errors
-    /// Strings, booleans or complex numbers.
+    /// If the elements are strings, booleans or complex numbers.
     pub fn to_f32(&self) -> Result<Cow<'_, [f32]>, TensorError> {
         Ok(match &self.data {
             Data::F32(elements) => Cow::Borrowed(elements),
@@ -136,14 +136,14 @@ impl Tensor {
         })
     }
 
-    /// An error that names this tensor, for readers who have more against it than its type.
+    /// Makes an error that names this tensor and its shape, for checks by its reader.
     pub fn refuse(&self, name: impl Into<String>, why: impl Into<String>) -> Error {
         let why = format!("{}; its shape is {:?}", why.into(), self.shape);
         TensorError::Other(why).of(name)
     }
 
     pub(crate) fn into_parts(self) -> (Vec<i64>, Data) {
-        // A shape that came from a message fits, and one that has elements in memory does too.
+        // Never saturates: dimensions from a message came from `i64`, and elements in memory are fewer than `i64::MAX`.
         let dims = self.shape.into_iter().map(|dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
         (dims, self.data)
     }

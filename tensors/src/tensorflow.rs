@@ -1,4 +1,4 @@
-//! What EAS's TensorFlow processor takes and gives: tensors by name.
+//! Messages of EAS's TensorFlow processor: tensors by name.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::tensor::Tensor;
 pub(crate) const REQUEST: &str = "TensorFlow request";
 const RESPONSE: &str = "TensorFlow response";
 
-/// What `TFRequest` of the SDKs sends.
+/// A message that `TFRequest` of the SDKs sends.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// Which of the model's signatures is meant.
+    /// The name of the model's signature to run.
     pub signature_name: String,
     pub inputs: BTreeMap<String, Tensor>,
-    /// The outputs that are wanted; none stands for all.
+    /// The requested outputs; all of them if empty.
     pub output_filter: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl Request {
         self
     }
 
-    /// Asks for this output; who asks for none gets all.
+    /// Requests this output. Without any such call, all outputs are requested.
     #[must_use]
     pub fn with_output(mut self, name: impl Into<String>) -> Self {
         self.output_filter.push(name.into());
@@ -42,7 +42,7 @@ impl Request {
     }
 
     /// # Errors
-    /// When there is no such input; which there are.
+    /// If there is no such input. The error lists the names that exist.
     pub fn input(&self, name: &str) -> Result<&Tensor, Error> {
         find(&self.inputs, "input", name)
     }
@@ -53,7 +53,7 @@ impl Request {
     }
 
     /// # Errors
-    /// When the bytes are no such message, or a tensor in it is not in order.
+    /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
         let message = PredictRequest::decode(body).map_err(|cause| Error::malformed(REQUEST, &cause))?;
         Self::of_message(message)
@@ -65,7 +65,7 @@ impl Request {
     }
 
     /// # Errors
-    /// When a tensor's elements are of a type that these messages have no place for.
+    /// If these messages cannot hold the element type of a tensor.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
         let Self { signature_name, inputs, output_filter } = self;
         let inputs = write(inputs, "inputs")?;
@@ -73,7 +73,7 @@ impl Request {
     }
 }
 
-/// What `TFResponse` of the SDKs reads.
+/// A message that `TFResponse` of the SDKs reads.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
     pub outputs: BTreeMap<String, Tensor>,
@@ -87,20 +87,20 @@ impl Response {
     }
 
     /// # Errors
-    /// When there is no such output; which there are.
+    /// If there is no such output. The error lists the names that exist.
     pub fn output(&self, name: &str) -> Result<&Tensor, Error> {
         find(&self.outputs, "output", name)
     }
 
     /// # Errors
-    /// When the bytes are no such message, or a tensor in it is not in order.
+    /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
         let message = PredictResponse::decode(body).map_err(|cause| Error::malformed(RESPONSE, &cause))?;
         Ok(Self { outputs: read(message.outputs, "outputs")? })
     }
 
     /// # Errors
-    /// When a tensor's elements are of a type that these messages have no place for.
+    /// If these messages cannot hold the element type of a tensor.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
         Ok(PredictResponse { outputs: write(self.outputs, "outputs")? }.encode_to_vec())
     }

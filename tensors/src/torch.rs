@@ -1,4 +1,4 @@
-//! What EAS's PyTorch processor takes and gives: tensors by number, or by name for models that take a dictionary.
+//! Messages of EAS's PyTorch processor: tensors by number, or by name for models that take a dictionary.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::tensor::Tensor;
 pub(crate) const REQUEST: &str = "Torch request";
 const RESPONSE: &str = "Torch response";
 
-/// What `TorchRequest` of the SDKs sends.
+/// A message that `TorchRequest` of the SDKs sends.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
     pub inputs: Vec<Tensor>,
-    /// For models that take their inputs by name.
+    /// Inputs by name, for models that take a dictionary.
     pub map_inputs: BTreeMap<String, Tensor>,
-    /// Indices of the outputs that are wanted; none stands for all.
+    /// Indices of the requested outputs; all of them if empty.
     pub output_filter: Vec<i32>,
     pub debug_level: i32,
 }
@@ -37,7 +37,7 @@ impl Request {
         self
     }
 
-    /// Asks for this output; who asks for none gets all.
+    /// Requests this output. Without any such call, all outputs are requested.
     #[must_use]
     pub fn with_output(mut self, index: i32) -> Self {
         self.output_filter.push(index);
@@ -45,7 +45,7 @@ impl Request {
     }
 
     /// # Errors
-    /// When there are fewer inputs.
+    /// If there are fewer inputs.
     pub fn input(&self, index: usize) -> Result<&Tensor, Error> {
         find(&self.inputs, "inputs", index)
     }
@@ -57,7 +57,7 @@ impl Request {
     }
 
     /// # Errors
-    /// When the bytes are no such message, or a tensor in it is not in order.
+    /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
         let message = PredictRequest::decode(body).map_err(|cause| Error::malformed(REQUEST, &cause))?;
         Self::of_message(message)
@@ -70,7 +70,7 @@ impl Request {
     }
 
     /// # Errors
-    /// When a tensor's elements are of a type that these messages have no place for.
+    /// If these messages cannot hold the element type of a tensor.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
         let Self { inputs, map_inputs, output_filter, debug_level } = self;
         let (inputs, map_inputs) = (write(inputs, "inputs")?, write_map(map_inputs, "map_inputs")?);
@@ -78,7 +78,7 @@ impl Request {
     }
 }
 
-/// What `TorchResponse` of the SDKs reads.
+/// A message that `TorchResponse` of the SDKs reads.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
     pub outputs: Vec<Tensor>,
@@ -100,13 +100,13 @@ impl Response {
     }
 
     /// # Errors
-    /// When there are fewer outputs.
+    /// If there are fewer outputs.
     pub fn output(&self, index: usize) -> Result<&Tensor, Error> {
         find(&self.outputs, "outputs", index)
     }
 
     /// # Errors
-    /// When the bytes are no such message, or a tensor in it is not in order.
+    /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
         let message = PredictResponse::decode(body).map_err(|cause| Error::malformed(RESPONSE, &cause))?;
         let (outputs, map_outputs) = (read(message.outputs, "outputs")?, read_map(message.map_outputs, "map_outputs")?);
@@ -114,7 +114,7 @@ impl Response {
     }
 
     /// # Errors
-    /// When a tensor's elements are of a type that these messages have no place for.
+    /// If these messages cannot hold the element type of a tensor.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
         let (outputs, map_outputs) = (write(self.outputs, "outputs")?, write_map(self.map_outputs, "map_outputs")?);
         Ok(PredictResponse { outputs, map_outputs }.encode_to_vec())

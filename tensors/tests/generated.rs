@@ -1,9 +1,9 @@
-//! What is checked in under `src/proto` is what prost makes of `proto/`.
+//! Checks that the files under `src/proto` are the ones that prost generates from `proto/`.
 
 use std::fs;
 use std::path::Path;
 
-/// `UPDATE=1 cargo test -p bulkhead-tensors --test generated` writes it anew.
+/// Rewrites the files if run as `UPDATE=1 cargo test -p bulkhead-tensors --test generated`.
 #[test]
 fn the_generated_code_is_that_of_the_definitions() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -11,7 +11,7 @@ fn the_generated_code_is_that_of_the_definitions() {
     let fresh = tempfile::tempdir().unwrap();
     let files = ["tensorflow.proto", "torch.proto", "onnx.proto"].map(|file| definitions.join(file));
     let described = protox::compile(files, [&definitions]).unwrap();
-    // Maps in order of their keys: the same request has the same bytes wherever it is made.
+    // Maps sorted by key: equal requests have equal bytes on every machine.
     prost_build::Config::new().btree_map(["."]).out_dir(fresh.path()).compile_fds(described).unwrap();
 
     let mut seen = 0;

@@ -1,15 +1,15 @@
-//! Bodies as the official Python SDK (eas-prediction 0.36) put them on the wire.
+//! Bodies as the official Python SDK (eas-prediction 0.36) sends them.
 
 use bulkhead_tensors::{AnyRequest, Error, Tensor, onnx, tensorflow, torch};
 
-/// `TFRequest("predict_images")` with `images`, [1, 4], float, and a fetch of `scores`.
+/// `TFRequest("predict_images")` with `images`, [1, 4], float; requests the output `scores`.
 const TENSORFLOW: &[u8] =
     b"\x0a\x0epredict_images\x12\x24\x0a\x06images\x12\x1a\x08\x01\x12\x04\x0a\x02\x01\x04\x1a\x10\
     \0\0\0\x3f\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\x1a\x06scores";
-/// `TorchRequest()` with the same input, and a fetch of output 0.
+/// `TorchRequest()` with the same input; requests output 0.
 const TORCH: &[u8] =
     b"\x0a\x1a\x08\x01\x12\x04\x0a\x02\x01\x04\x1a\x10\0\0\0\x3f\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\x12\x01\0";
-/// `TorchRequest(flag=True)`: raw snappy, which the host takes off. So short a body is one literal behind its length.
+/// `TorchRequest(flag=True)`: raw snappy, which the host decodes. A body this short is a length and one literal.
 const TORCH_SNAPPY: &[u8] =
     b"\x1f\x78\x0a\x1a\x08\x01\x12\x04\x0a\x02\x01\x04\x1a\x10\0\0\0\x3f\0\0\x80\x3f\0\0\0\x40\0\0\x40\x40\x12\x01\0";
 
@@ -54,7 +54,7 @@ fn the_kind_is_found_out() {
     assert_eq!(AnyRequest::decode(&onnx), Ok(AnyRequest::Onnx(the_onnx_request())));
 }
 
-/// Nothing that only one kind of request has is needed to tell it from the others.
+/// Detects the kind without any part that only one kind of request has.
 #[test]
 fn the_kind_is_found_out_whatever_else_is_left_out() {
     let tensorflow = tensorflow::Request::new("").with_input("", images());
@@ -69,7 +69,7 @@ fn the_kind_is_found_out_whatever_else_is_left_out() {
 
 #[test]
 fn the_reason_is_that_of_the_kind_it_is() {
-    // The shape says [1, 5].
+    // The shape is [1, 5].
     let mut wrong = TENSORFLOW.to_vec();
     let dims = wrong.windows(2).position(|bytes| bytes == [1, 4]).unwrap();
     wrong[dims + 1] = 5;
@@ -88,17 +88,17 @@ fn what_is_no_request_is_told_why() {
     let error = AnyRequest::decode(b"").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "this is no TensorFlow request (it has no tensor), no Torch request (it has no tensor) and no ONNX request (it \
+        "this is not a TensorFlow request (it has no tensor), a Torch request (it has no tensor) or an ONNX request (it \
          has no tensor)"
     );
     for body in [&b"{\"pixels\": []}"[..], b"hello", TORCH_SNAPPY, &TORCH[..20], &TENSORFLOW[..30], &[0xff; 100]] {
         assert!(matches!(AnyRequest::decode(body), Err(Error::Unknown { .. })), "{body:?}");
     }
     let error = torch::Request::decode(TENSORFLOW).map(|_| ()).unwrap_err();
-    assert!(error.to_string().starts_with("this is no Torch request message: "), "{error}");
+    assert!(error.to_string().starts_with("this is not a Torch request message: "), "{error}");
 }
 
-/// Whatever arrives, it is refused, or it is in order and can be said again.
+/// Any damaged body is refused, or is decoded to a request that can be encoded again.
 #[test]
 fn damaged_bodies_are_refused_or_in_order() {
     let said_again = |body: &[u8]| match AnyRequest::decode(body) {

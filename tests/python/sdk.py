@@ -227,7 +227,7 @@ def wrong_tensors(host):
     check(short, 'inputs["images"]: its shape [2, 64] has room for 128 elements, but it has 127')
     strings = TFRequest("")
     strings.add_feed("images", [1], TFRequest.DT_STRING, [b"seven"])
-    check(strings, "images: it has not the shape of pictures")
+    check(strings, "images: it does not have the shape of pictures")
     # The SDK appends to the shape as it appends to the elements.
     twice = TorchRequest()
     for _ in range(2):
@@ -235,7 +235,7 @@ def wrong_tensors(host):
     check(twice, "inputs[0]: its shape [1, 64, 1, 64] has room for 4096 elements, but it has 128")
     wide = TorchRequest()
     wide.add_feed(0, [1, 2], TorchRequest.DT_UINT8, [1, 300])
-    check(wide, "inputs[0]: element 1 is 300, which no DT_UINT8 can be")
+    check(wide, "inputs[0]: element 1 is 300, out of range for DT_UINT8")
     check(TFRequest(""), "the body is empty")
     check(StringRequest("seven"), "the body is not JSON")
 

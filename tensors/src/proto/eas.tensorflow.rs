@@ -4,7 +4,7 @@ pub struct ArrayShape {
     #[prost(int64, repeated, tag = "1")]
     pub dim: ::prost::alloc::vec::Vec<i64>,
 }
-/// An array; its elements are in the one list that belongs to its type.
+/// An array; its elements are in the list of its type.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ArrayProto {
     #[prost(enumeration = "ArrayDataType", tag = "1")]
@@ -36,7 +36,7 @@ pub struct PredictRequest {
         ::prost::alloc::string::String,
         ArrayProto,
     >,
-    /// The outputs that are wanted; none stands for all.
+    /// The requested outputs; all of them if empty.
     #[prost(string, repeated, tag = "3")]
     pub output_filter: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

@@ -4,7 +4,7 @@ pub struct ArrayShape {
     #[prost(int64, repeated, tag = "1")]
     pub dim: ::prost::alloc::vec::Vec<i64>,
 }
-/// An array; its elements are in the one list that belongs to its type. Unlike TensorFlow's it has none for booleans.
+/// An array; its elements are in the list of its type. Unlike TensorFlow's, it has no list for booleans.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ArrayProto {
     #[prost(enumeration = "ArrayDataType", tag = "1")]
@@ -29,7 +29,7 @@ pub struct ArrayProto {
 pub struct PredictRequest {
     #[prost(message, repeated, tag = "1")]
     pub inputs: ::prost::alloc::vec::Vec<ArrayProto>,
-    /// Indices of the outputs that are wanted; none stands for all.
+    /// Indices of the requested outputs; all of them if empty.
     #[prost(int32, repeated, tag = "2")]
     pub output_filter: ::prost::alloc::vec::Vec<i32>,
     /// Inputs by name, for models that take a dictionary.
