@@ -1,10 +1,11 @@
-//! The number of things of each kind, kinds in their order: a histogram whose bars lie, so that it fits a narrow screen.
+//! Bar charts of counts per kind, in the order of the kinds. The bars are horizontal, so that the chart fits a narrow
+//! screen.
 
 use std::fmt::Write;
 
 use super::{NOTHING, Text, grouped};
 
-/// A bar for each name and number; `class` of the style sheet says what kind of thing they all are: `good`, `warm` or
+/// Draws a bar for each name and number. `class` is the class in the style sheet that all bars get: `good`, `warm` or
 /// `bad`.
 pub fn bars(rows: &[(String, u64)], class: &str) -> String {
     let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(0) as f64;
@@ -16,7 +17,7 @@ pub fn bars(rows: &[(String, u64)], class: &str) -> String {
     for (name, count) in rows {
         let share = 100.0 * *count as f64 / most;
         let number = if *count < 10 { count.to_string() } else { grouped(*count as f64).replace(".0", "") };
-        // Whatever is there shows, however little it is.
+        // A number above 0 always gets a visible bar, however small its share.
         let bar = match count {
             0 => String::new(),
             _ => format!("<span class=\"{class}\" style=\"width: {share:.1}%\"></span>"),

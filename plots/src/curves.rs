@@ -1,14 +1,15 @@
-//! Latency against the share of calls that were no slower; both scales are logarithmic, so that the tail shows.
+//! Latency against the share of calls that took no longer. Both scales are logarithmic, so that the tail is visible.
 
 use std::fmt::Write;
 
 use super::page::legend;
 use super::{NOTHING, Text};
 
-/// Of one kind of calls: shares of them, and the time in µs that so many did not exceed.
+/// The latency curve of one kind of calls. Each point is a share of the calls, and the time in µs that this share did
+/// not exceed.
 pub struct Curve {
     pub name: String,
-    /// Of the style sheet: `ours` or `other`, or what came of the calls: `good`, `warm` or `bad`.
+    /// The class in the style sheet: `ours` or `other`, or for results of calls `good`, `warm` or `bad`.
     pub class: &'static str,
     pub points: Vec<(f64, f64)>,
 }
@@ -22,7 +23,7 @@ const BOTTOM: f64 = 34.0;
 const MARKS: [(f64, &str); 6] =
     [(0.0, "0"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")];
 
-/// Of time in µs, from a whole power of ten to another.
+/// The vertical scale: time in µs, from one whole power of ten to another.
 struct Scale {
     least: f64,
     most: f64,
@@ -83,7 +84,7 @@ fn grid(svg: &mut String, scale: &Scale) {
     }
 }
 
-/// At the curves' ends, pushed apart where they would lie over each other.
+/// Writes names at the ends of the curves, moved apart where they would overlap.
 fn labels(svg: &mut String, curves: &[Curve], scale: &Scale) {
     const APART: f64 = 18.0;
     let end = |curve: &Curve| curve.points.last().map(|(share, time)| (across(*share), scale.up(*time)));
@@ -104,7 +105,7 @@ fn labels(svg: &mut String, curves: &[Curve], scale: &Scale) {
     }
 }
 
-/// Every nine is as wide as the one before.
+/// Maps a share to its x coordinate. Each further nine has the same width.
 fn across(share: f64) -> f64 {
     const NINES: f64 = 4.0;
     LEFT + (WIDTH - LEFT - RIGHT) * (-(1.0 - share).log10() / NINES).clamp(0.0, 1.0)

@@ -1,7 +1,7 @@
-//! Measurements as one page that needs nothing else: no scripts, no fonts, no pictures from elsewhere.
+//! Measurements as one self-contained page: no scripts, no fonts, no external pictures.
 //!
-//! `page` is the frame and the text in it, the other files are a chart each. Names and units come from whoever measured,
-//! and may hold anything: [`Text`] makes it harmless.
+//! `page` is the frame and its text; each other file is one kind of chart. Names and units come from the measuring
+//! program and may contain any characters: [`Text`] escapes them.
 
 mod bars;
 mod curves;
@@ -15,5 +15,5 @@ pub use lines::{Line, lines};
 pub use number::grouped;
 pub use page::{Text, document, moment, section};
 
-/// What stands where a chart would, if there is nothing to draw.
+/// The text in place of a chart without data.
 pub const NOTHING: &str = "<p class=\"note\">Nothing was measured.</p>\n";

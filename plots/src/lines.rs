@@ -6,11 +6,11 @@ use super::number::round_up;
 use super::page::legend;
 use super::{NOTHING, Text, grouped};
 
-/// One value after the other, each of a stretch of time of the same length; `None` where there was none.
+/// One value after the other, each of an interval of the same length; `None` for an interval without a value.
 pub struct Line {
     pub name: String,
-    /// Of the style sheet: `ours`, `good`, `warm` or `bad`; with `dashed` or `dotted` after it, so that lines are told
-    /// apart without their colours.
+    /// The class in the style sheet: `ours`, `good`, `warm` or `bad`, followed by `dashed` or `dotted` so that lines
+    /// differ without colours.
     pub class: &'static str,
     pub values: Vec<Option<f64>>,
 }
@@ -22,10 +22,10 @@ const RIGHT: f64 = 110.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 34.0;
 const MARKS: usize = 5;
-/// Between the names of lines whose ends lie together.
+/// The least distance between the names of lines whose ends are close together.
 const APART: f64 = 18.0;
 
-/// `seconds` is the length of a stretch.
+/// Draws the chart. `seconds` is the length of an interval.
 pub fn lines(lines: &[Line], seconds: f64, unit: &str) -> String {
     let most = lines.iter().flat_map(|line| line.values.iter().flatten()).copied().fold(0.0, f64::max);
     let count = lines.iter().map(|line| line.values.len()).max().unwrap_or(0);
@@ -91,7 +91,7 @@ pub fn lines(lines: &[Line], seconds: f64, unit: &str) -> String {
     svg
 }
 
-/// Values that follow each other without a gap, and where each such stretch begins.
+/// Returns the runs of values without a gap, each with the index of its first value.
 fn stretches(values: &[Option<f64>]) -> Vec<(usize, Vec<f64>)> {
     let mut stretches: Vec<(usize, Vec<f64>)> = Vec::new();
     for (index, value) in values.iter().enumerate() {

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Numbers for human readers.
 
-/// Three digits at least, in groups of three.
+/// Formats a number with at least three digits, in groups of three.
 pub fn grouped(number: f64) -> String {
     match number {
         ..10.0 => return format!("{number:.2}"),
@@ -18,7 +18,7 @@ pub fn grouped(number: f64) -> String {
     text
 }
 
-/// The least number of the form 1, 2 or 5 times a power of ten that is not below `value`.
+/// Returns the least number, not below `value`, that is 1, 2 or 5 times a power of ten.
 pub(crate) fn round_up(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0, 10.0]

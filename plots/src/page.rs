@@ -1,10 +1,10 @@
-//! The frame: head, sections, and text that cannot become markup.
+//! The frame of a page: head, sections, and text that cannot become markup.
 
 use std::fmt::{Display, Formatter, Result as Formatted};
 
 const STYLE: &str = include_str!("style.css");
 
-/// A whole page of these parts.
+/// Makes a whole page of these parts.
 pub fn document(title: &str, parts: &[String]) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -15,20 +15,20 @@ pub fn document(title: &str, parts: &[String]) -> String {
     )
 }
 
-/// A part with a heading, and a remark where that is not empty.
+/// Makes a part with a heading, and with a note if that is not empty.
 pub fn section(title: &str, note: &str, content: &str) -> String {
     let note = if note.is_empty() { String::new() } else { format!("<p class=\"note\">{}</p>\n", Text(note)) };
     format!("<section>\n<h2>{}</h2>\n{note}{content}</section>\n", Text(title))
 }
 
-/// The names of a chart's lines, each marked in the colour and pattern of its class. Shown on screens too narrow for the
-/// names at the ends of the lines.
+/// Lists the names of a chart's lines, each marked in the colour and pattern of its class. Shown on screens too narrow
+/// for the names at the ends of the lines.
 pub(crate) fn legend<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let names = lines.map(|(class, name)| format!("<span class=\"{class}\">{}</span>", Text(name)));
     format!("<p class=\"legend\">{}</p>\n", names.collect::<Vec<_>>().join(" "))
 }
 
-/// Text that may hold what HTML takes for markup.
+/// Text that is escaped when written, because it may contain HTML markup.
 pub struct Text<'a>(pub &'a str);
 
 impl Display for Text<'_> {
@@ -43,7 +43,8 @@ impl Display for Text<'_> {
     }
 }
 
-/// `2026-11-24 18:50 UTC`. Years begin in March here, so that a leap day is the last of one.
+/// Formats a time as `2026-11-24 18:50 UTC`. The computation lets years begin in March, so that a leap day is the last
+/// day of its year.
 pub fn moment(unix_seconds: u64) -> String {
     let (days, seconds) = (unix_seconds / 86_400, unix_seconds % 86_400);
     let day = days + 719_468; // since the first of March of the year 0

@@ -1,30 +1,30 @@
-//! What the model makes of pictures, told in the form in which they were sent.
+//! The model's results, encoded in the form of the request.
 
 use bulkhead_guest::{Error, Response};
 use bulkhead_tensors::{Tensor, onnx, tensorflow, torch};
 use serde::Serialize;
 
 pub const DIGITS: usize = 10;
-/// What tensor requests may ask for, by name or by number: float \[n, 10\], and int64 \[n\].
+/// The outputs that tensor requests may ask for, by name or by number: float \[n, 10\], and int64 \[n\].
 pub const OUTPUTS: [&str; 2] = ["probabilities", "labels"];
 
-/// What the model makes of a picture.
+/// The model's result for one picture.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Guess {
     pub label: usize,
     pub probabilities: [f32; DIGITS],
 }
 
-/// The form of an answer. Where no outputs are listed, all are wanted.
+/// The form of an answer. An empty list of outputs requests all of them.
 #[derive(Debug, PartialEq)]
 pub enum Form {
-    /// Of a single picture.
+    /// The answer for a single picture.
     JsonObject,
     JsonList,
     TensorFlow {
         outputs: Vec<String>,
     },
-    /// The outputs come in this order.
+    /// The outputs, in the order of the answer.
     Torch {
         outputs: Vec<usize>,
     },
@@ -32,9 +32,11 @@ pub enum Form {
 }
 
 impl Form {
+    /// Encodes the answer.
+    ///
     /// # Errors
     ///
-    /// None that is known; an answer that cannot be written has no status of its own.
+    /// If the answer cannot be encoded, which no input is known to cause. The error has no status.
     pub fn answer(self, guesses: &[Guess]) -> Result<Response, Error> {
         let body = match self {
             Self::JsonObject => return Ok(Response::json_bytes(serde_json::to_vec(&guesses.first())?)),

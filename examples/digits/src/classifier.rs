@@ -41,7 +41,7 @@ impl Classifier {
     }
 }
 
-/// Fixing the shape lets tract choose its kernels now instead of in every call.
+/// Loads the model. The fixed shape lets tract choose its kernels now instead of in every call.
 fn prepare(path: &Path) -> TractResult<Arc<TypedRunnableModel>> {
     let mut file = BufReader::new(File::open(path)?);
     tract_onnx::onnx()

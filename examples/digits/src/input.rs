@@ -1,14 +1,15 @@
-//! What a JSON request may look like, `{"pixels": […]}` for one picture, `{"rows": [[…], …]}` for many, and what a picture is.
+//! JSON requests: `{"pixels": […]}` for one picture, `{"rows": [[…], …]}` for many. Checks of size and range for all
+//! pictures.
 
 use bulkhead_guest::Error;
 use serde::Deserialize;
 
-/// A picture is 8 by 8 pixels, row by row from the top left.
+/// The size of a picture: 8 by 8 pixels, row by row from the top left.
 pub const PIXELS: usize = 64;
-/// Pixels go from 0, white, to this.
+/// The value of a black pixel; white is 0.
 pub const BLACK: f32 = 16.0;
 
-/// So many mistakes are told one by one; a body full of them must not make an answer larger than itself.
+/// The most mistakes that a message lists, so that a body full of mistakes does not get an answer larger than itself.
 const MISTAKES_TOLD: usize = 10;
 
 /// Checked pictures.
@@ -30,7 +31,7 @@ impl Pictures {
     ///
     /// # Errors
     ///
-    /// Status 422 with everything that is wrong, when the body is not such JSON or a picture has the wrong size or range.
+    /// Status 422 with all mistakes, if the body is not such JSON or a picture has the wrong size or range.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let body =
             serde_json::from_slice(body).map_err(|error| Error::new(422, format_args!("not a picture: {error}")))?;
@@ -50,11 +51,11 @@ impl Pictures {
     }
 }
 
-/// Whether all of them are pictures; they are named by `name` and their index.
+/// Checks that all of them are pictures. Messages name a picture by `name` and its index.
 ///
 /// # Errors
 ///
-/// Status 422 with everything that is wrong.
+/// Status 422 with all mistakes.
 pub(crate) fn check_all(name: &str, pictures: &[Vec<f32>]) -> Result<(), Error> {
     let mut mistakes = Vec::new();
     for (index, pixels) in pictures.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! Recognises handwritten digits: pictures of 8 by 8 pixels in, labels and probabilities out.
 //!
-//! The model is an ONNX file in the service's model directory. `question.rs` finds out in which form pictures are sent, as JSON or as
-//! one of EAS's tensor messages, and `answer.rs` answers in the same; `signature.rs` describes the model to clients that ask; `classifier.rs` is the only file that knows how models are run.
+//! The model is an ONNX file in the service's model directory. `question.rs` detects the form of the request, JSON or
+//! one of EAS's tensor messages, and `answer.rs` answers in the same form. `signature.rs` describes the model to
+//! clients that ask for it. `classifier.rs` is the only file that uses the model runtime.
 
 pub mod answer;
 pub mod input;

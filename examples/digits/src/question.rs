@@ -1,4 +1,4 @@
-//! Which pictures are sent, and in which form the answer is wanted.
+//! Detects the form of a request and reads its pictures.
 
 use bulkhead_guest::Error;
 use bulkhead_tensors::{AnyRequest, Tensor, onnx, tensorflow, torch};
@@ -8,7 +8,7 @@ use crate::{
     input::{PIXELS, Pictures, check_all},
 };
 
-/// What the input is called where inputs have names. A single input may have any name.
+/// The name of the input, in forms where inputs have names.
 pub const INPUT: &str = "images";
 const SIDE: usize = 8;
 
@@ -22,14 +22,15 @@ pub struct Question {
 impl Question {
     /// Reads a request.
     ///
-    /// JSON says so in its content type or begins with `{`. EAS's clients send tensors as `application/octet-stream` and do not
-    /// say which kind they are; the bytes tell.
+    /// A body is JSON if its content type says so or it begins with `{`. EAS's clients send every kind of tensor
+    /// message as `application/octet-stream`; the kind is detected from the bytes.
     ///
     /// # Errors
     ///
-    /// Status 400 when the body is neither, or a tensor in it is not in order; 422 when what it holds are no pictures.
+    /// Status 400 if the body is neither, or a tensor in it is invalid or has another shape; 422 if a picture has wrong
+    /// values.
     pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, Error> {
-        // No tensor message begins so: it would be a group, and none of them has one.
+        // No tensor message begins with this byte: it would start a protobuf group, and no message has one.
         if content_type.is_some_and(is_json) || body.starts_with(b"{") {
             return Self::read_json(body);
         }
@@ -37,7 +38,7 @@ impl Question {
             Ok(AnyRequest::TensorFlow(request)) => Self::read_tensorflow(request),
             Ok(AnyRequest::Torch(request)) => Self::read_torch(&request),
             Ok(AnyRequest::Onnx(request)) => Self::read_onnx(&request),
-            // White space before it could have been the beginning of a tensor.
+            // Checked last: white space before the `{` could be the beginning of a tensor message.
             Err(bulkhead_tensors::Error::Unknown { .. }) if body.trim_ascii_start().starts_with(b"{") => {
                 Self::read_json(body)
             }
@@ -45,7 +46,7 @@ impl Question {
                 Err(Error::new(400, "the body is empty; it should be JSON or a TensorFlow, Torch or ONNX request"))
             }
             Err(error @ bulkhead_tensors::Error::Unknown { .. }) => {
-                Err(Error::new(400, format_args!("the body is not JSON, which begins with `{{`, and {error}")))
+                Err(Error::new(400, format_args!("the body is not JSON, which begins with `{{`; {error}")))
             }
             Err(error) => Err(Error::new(400, error)),
         }
@@ -92,16 +93,16 @@ impl Question {
     }
 }
 
-/// `application/json`, also with parameters, and what is like it.
+/// True for `application/json`, also with parameters, and for types that end in `+json`.
 fn is_json(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
 }
 
-/// One picture or many, of whatever numbers, flat or square.
+/// Reads one picture or many, of any numeric type, flat or square.
 fn pictures(name: &str, images: &Tensor) -> Result<Vec<Vec<f32>>, Error> {
     let ([PIXELS] | [SIDE, SIDE] | [_, PIXELS] | [_, SIDE, SIDE] | [_, 1, SIDE, SIDE]) = images.shape() else {
-        let forms = "it has not the shape of pictures: [64], [8, 8], [n, 64], [n, 8, 8] or [n, 1, 8, 8]";
+        let forms = "it does not have the shape of pictures: [64], [8, 8], [n, 64], [n, 8, 8] or [n, 1, 8, 8]";
         return Err(Error::new(400, images.refuse(name, forms)));
     };
     let pixels = images.to_f32().map_err(|error| Error::new(400, error.of(name)))?;
@@ -182,7 +183,7 @@ mod tests {
         let with = |tensor: Tensor| torch::Request::default().with_input(tensor).encode().unwrap();
         assert_eq!(
             refused(&with(images(&[2, 63])), 400),
-            "inputs[0]: it has not the shape of pictures: [64], [8, 8], [n, 64], [n, 8, 8] or [n, 1, 8, 8]; its shape is [2, 63]"
+            "inputs[0]: it does not have the shape of pictures: [64], [8, 8], [n, 64], [n, 8, 8] or [n, 1, 8, 8]; its shape is [2, 63]"
         );
         let words = Tensor::new(&[64], vec![b"7".to_vec(); 64]).unwrap();
         assert_eq!(refused(&with(words), 400), "inputs[0]: its elements are bytes, not real numbers");
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(refused(&both.encode().unwrap(), 400), "there are several inputs, and the model has one");
     }
 
-    /// A name that is almost right used to be taken for the input.
+    /// Regression test: a name that was almost right used to be accepted.
     #[test]
     fn an_input_of_another_name_is_refused_with_both_names() {
         let tensorflow = tensorflow::Request::new("").with_input("imags", images(&[64])).encode().unwrap();
@@ -219,7 +220,7 @@ mod tests {
     fn a_body_that_is_nothing_is_told_what_it_could_be() {
         assert!(refused(b"", 400).starts_with("the body is empty; it should be JSON or a TensorFlow"));
         let message = refused(b"seven", 400);
-        for part in ["not JSON", "no TensorFlow request", "no Torch request", "no ONNX request"] {
+        for part in ["not JSON", "not a TensorFlow request", "a Torch request", "an ONNX request"] {
             assert!(message.contains(part), "{message}");
         }
     }

@@ -1,4 +1,4 @@
-//! The description of inputs and outputs that `GET` answers.
+//! The description of inputs and outputs, the answer to `GET`.
 
 use bulkhead_tensors::{ElementType, Signature};
 
@@ -8,7 +8,8 @@ use crate::{
     question::INPUT,
 };
 
-/// Names the tensors as tensor requests do. The first dimension of each is the number of pictures.
+/// Describes the tensors under the names that tensor requests use. The first dimension of each is the number of
+/// pictures.
 #[must_use]
 pub fn signature() -> Signature {
     let [probabilities, labels] = OUTPUTS;

@@ -1,4 +1,4 @@
-//! Answers the body it got, under the content type it came with.
+//! Answers with the request's body and content type.
 
 use bulkhead_guest::{Error, Model, Processor, Request, Response};
 

@@ -1,26 +1,27 @@
 use serde::Deserialize;
 
-/// What the body may ask for, under `"do"`.
+/// The actions that the body may request, under `"do"`.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum Deed {
-    /// Panics with a message, which the host passes on.
+    /// Panics with a message, which the host passes on to the caller.
     Panic {
         #[serde(default = "panic_message")]
         message: String,
     },
-    /// Stops without a word, as a corrupted program would.
+    /// Traps without a message, like a corrupted program.
     Trap,
     /// Never ends.
     Loop,
-    /// Calls itself until the stack is gone. Small variables lie on the engine's stack, large ones in the guest's memory.
+    /// Calls itself until the stack is used up. Small variables are on the engine's stack, large ones in the guest's
+    /// memory.
     Recurse {
         #[serde(default)]
         large: bool,
     },
-    /// Touches that many mebibytes, or all there are.
+    /// Writes to so many mebibytes, or to all memory.
     Alloc { mib: Option<u64> },
-    /// Integer work: what fuel counts.
+    /// Does integer work, which consumes fuel.
     Burn {
         #[serde(default = "burn_rounds")]
         rounds: u64,
@@ -45,21 +46,21 @@ pub(crate) enum Deed {
     },
     /// Answers with that many bytes.
     Body { bytes: usize },
-    /// Writes so many log lines of so many bytes.
+    /// Writes `lines` log lines of `bytes` bytes.
     Log {
         #[serde(default = "one_line")]
         lines: u32,
         #[serde(default = "line_bytes")]
         bytes: usize,
     },
-    /// Tells how many calls are in this one's batch. One that miscounts takes an answer away from the batch.
+    /// Returns the number of calls in this call's batch. With `miscount`, the batch returns one answer too few.
     Batch {
         #[serde(default)]
         miscount: bool,
     },
-    /// Tells how many calls this instance was given, so a fresh instance answers 1.
+    /// Returns the number of calls of this instance; a fresh instance answers 1.
     Flag,
-    /// Tells everything that a processor can see.
+    /// Returns everything that a processor can see.
     Inspect,
 }
 

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, env, fs, io, path::Path};
 use bulkhead_guest::{Model, Request};
 use serde::Serialize;
 
-/// Everything that a processor can see of its call and of its surroundings.
+/// Everything that a processor can see of its call and its environment.
 #[derive(Serialize)]
 pub(crate) struct Sight<'a> {
     method: &'a str,
@@ -60,7 +60,7 @@ fn files(dir: &Path) -> Files {
     }
 }
 
-/// The order of a directory is not defined, that of an answer should be.
+/// Lists the names in a directory, sorted: the directory's own order is not defined.
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = fs::read_dir(dir)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))

@@ -1,6 +1,7 @@
-//! Misbehaves on request, so that every answer of the host can be seen.
+//! Misbehaves on request, to show every answer of the host.
 //!
-//! The body says what to do: `{"do": "panic"}`. `deed.rs` lists all deeds. `model_config` can spoil `initialize` in the same way.
+//! The body says what to do: `{"do": "panic"}`. `deed.rs` lists all actions. `model_config` can make `initialize` fail
+//! in the same ways.
 
 mod deed;
 mod inspect;
@@ -16,9 +17,9 @@ use crate::deed::{Deed, Shape};
 
 struct Faults {
     model: Model,
-    /// Calls that this instance was given, the present one included.
+    /// The number of calls of this instance, including the current one.
     calls: u64,
-    /// Calls in the present batch; 0 outside of one.
+    /// The number of calls in the current batch; 0 outside a batch.
     batch: usize,
 }
 
@@ -38,7 +39,7 @@ enum Start {
     Fail,
     Panic,
     Loop,
-    /// Works only while the model's entry can be read.
+    /// Succeeds only while the model's entry can be read.
     Model,
 }
 
@@ -98,7 +99,7 @@ impl Processor for Faults {
 }
 
 impl BatchProcessor for Faults {
-    /// One after the other: what is shown is how a batch fails, not how it is fast.
+    /// Answers the calls one after the other: this example shows how batches fail, not how they save time.
     fn process_batch(&mut self, requests: Vec<Request>) -> Vec<Result<Response, Error>> {
         self.batch = requests.len();
         let miscounts =

@@ -1,4 +1,4 @@
-//! Scores a JSON record, and answers a wrong one with everything that is wrong with it.
+//! Scores a JSON record. An invalid record gets an answer that lists all its mistakes.
 
 mod record;
 
@@ -11,7 +11,7 @@ use crate::record::{Mistake, Record};
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// Records from this score on are accepted.
+    /// The least score that is accepted.
     threshold: f64,
 }
 

@@ -14,11 +14,11 @@ const FIELDS: [&str; 3] = ["age", "income", "history"];
 pub(crate) struct Record {
     age: f64,
     income: f64,
-    /// For each past payment, how many days late it was.
+    /// The number of days by which each past payment was late.
     history: Vec<f64>,
 }
 
-/// What is wrong with one field.
+/// A mistake in one field.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Mistake {
     pub(crate) field: String,
@@ -26,7 +26,7 @@ pub(crate) struct Mistake {
 }
 
 impl Record {
-    /// Reads a record by hand, since a derived parser would stop at the first mistake.
+    /// Reads a record by hand, because a derived parser would stop at the first mistake.
     pub(crate) fn parse(value: &Value) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
         let Value::Object(object) = value else {
@@ -44,7 +44,7 @@ impl Record {
         }
     }
 
-    /// Between 0 and 1: a logistic curve over age, income and punctuality. The weights are made up.
+    /// Returns a score between 0 and 1: a logistic curve over age, income and punctuality. The weights are made up.
     pub(crate) fn score(&self) -> f64 {
         let days_late = match self.history.as_slice() {
             [] => 0.0,
@@ -55,7 +55,7 @@ impl Record {
     }
 }
 
-/// Collects what is wrong; a wrong field reads as zero, which nobody gets to see.
+/// Collects the mistakes. An invalid field reads as zero, which is never used.
 #[derive(Default)]
 struct Mistakes(Vec<Mistake>);
 
@@ -118,7 +118,7 @@ impl Mistakes {
     }
 }
 
-/// A value as it stood in the body, unless it would make the sentence unreadable.
+/// Formats a value for a message; lists, objects and long strings are abbreviated.
 fn shown(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".to_owned(),

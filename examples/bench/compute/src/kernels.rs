@@ -17,7 +17,7 @@ pub enum Kernel {
     Json,
 }
 
-/// How long all rounds took, and what came out of the last one.
+/// The duration of all rounds, and the checksum of the last one.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     pub took: Duration,
@@ -38,7 +38,7 @@ impl Kernel {
         }
     }
 
-    /// Its input is made before the clock starts.
+    /// Runs the kernel and measures it. The input is made before the clock starts.
     pub fn measure(self, rounds: u32) -> Measured {
         match self {
             Self::Matmul => {
@@ -82,7 +82,7 @@ fn time(rounds: u32, mut round: impl FnMut() -> u64) -> Measured {
     Measured { took: start.elapsed(), checksum }
 }
 
-/// Small whole numbers, so that sums are exact in whatever order they are made.
+/// Makes a matrix of small whole numbers, so that sums are exact in any order.
 fn matrix(seed: usize) -> Vec<f32> {
     (0..SIDE * SIDE).map(|index| (index * seed % 17) as f32).collect()
 }

@@ -1,7 +1,7 @@
-//! Kernels that compute, for the bench: as a guest, and natively from the same source.
+//! Computing kernels for the bench: as a guest, and natively from the same source.
 //!
-//! A request's body names one and how many rounds of it: `matmul 20`. The answer is how many nanoseconds they took by the guest's
-//! own clock, so that neither network nor call is measured, and a checksum that must be the same everywhere.
+//! A request's body names a kernel and the number of rounds: `matmul 20`. The answer is the time in nanoseconds by the
+//! guest's own clock, which excludes network and call, and a checksum that must be the same on every platform.
 
 mod kernels;
 
@@ -19,14 +19,14 @@ impl Processor for Compute {
     fn process(&mut self, request: Request) -> Result<Response, Error> {
         let order = std::str::from_utf8(&request.body)?;
         let measured =
-            run(order).ok_or_else(|| Error::new(422, format_args!("`{order}` is no kernel and its rounds")))?;
+            run(order).ok_or_else(|| Error::new(422, format_args!("`{order}` is not a kernel and a round count")))?;
         Ok(Response::text(measured.to_string()))
     }
 }
 
 bulkhead_guest::export!(Compute);
 
-/// Does what `order` says; `None` where it says nothing that can be done.
+/// Runs `order`; returns `None` if it is not a kernel and a number of rounds.
 pub fn run(order: &str) -> Option<Measured> {
     let (kernel, rounds) = order.split_once(' ')?;
     Some(Kernel::parse(kernel)?.measure(rounds.parse().ok()?))

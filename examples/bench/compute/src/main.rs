@@ -1,6 +1,7 @@
-//! The kernels and the digits model, natively: what the bench holds against the same code in the sandbox.
+//! The kernels and the digits model, natively. The bench compares them with the same code in the sandbox.
 //!
-//! `native matmul 20`, or `native digits MODEL BODY ROUNDS`: answers the request in the file `BODY` that often.
+//! `native matmul 20` runs a kernel. `native digits MODEL BODY ROUNDS` answers the request in the file `BODY` `ROUNDS`
+//! times.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
         ["digits", model, body, rounds] => {
             digits(Path::new(model), body, rounds).map_err(|error| error.message().to_owned())
         }
-        _ => compute::run(&args.join(" ")).ok_or_else(|| "expected a kernel and its rounds".to_owned()),
+        _ => compute::run(&args.join(" ")).ok_or_else(|| "expected a kernel and a round count".to_owned()),
     };
     match measured {
         Ok(measured) => {

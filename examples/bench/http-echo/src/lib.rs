@@ -1,4 +1,5 @@
-//! Answers the body it got, for hosts of `wasi:http`. Straight on the bindings: an async runtime would be measured along.
+//! Answers with the request's body, for hosts of `wasi:http`. Uses the bindings directly: an async runtime would add to
+//! the measured time.
 
 #[cfg(target_family = "wasm")]
 mod echo {
@@ -8,7 +9,7 @@ mod echo {
     };
     use wasip2::io::streams::StreamError;
 
-    /// What one write may hand over and wait for.
+    /// The largest piece that `blocking_write_and_flush` accepts.
     const PIECE: usize = 4096;
 
     struct Echo;
@@ -19,7 +20,7 @@ mod echo {
                 return ResponseOutparam::set(answer, Err(ErrorCode::InternalError(None)));
             };
             let headers = Fields::new();
-            // Without it the host would send chunks, and the client would have to put them together.
+            // Without this header the host would send the body in chunks, and the client would have to join them.
             let _ = headers.append("content-length", body.len().to_string().as_bytes());
             let response = OutgoingResponse::new(headers);
             let out = response.body();

@@ -1,4 +1,5 @@
-//! Builds 50 MiB when it starts, as a processor with a large model does; answers from them, or ends its instance when asked to.
+//! Builds a table of 50 MiB at its start, like a processor with a large model. Answers from the table, or aborts its
+//! instance if the body is `abort`.
 
 use bulkhead_guest::{Error, Model, Processor, Request, Response};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A line of the rows that training never saw.
+/// A picture that the training did not use.
 #[derive(Deserialize)]
 struct HeldOut {
     label: u64,
@@ -41,7 +41,7 @@ fn held_out_rows_are_recognised() {
     let answers = ask(&mut digits, &json!({ "rows": pictures }));
     let right =
         rows.iter().zip(answers.as_array().unwrap()).filter(|(row, answer)| answer["label"] == row.label).count();
-    assert_eq!((right, rows.len()), (353, 360)); // what train.py prints: 0.9806
+    assert_eq!((right, rows.len()), (353, 360)); // train.py prints the same share: 0.9806
 }
 
 #[test]
