@@ -1,24 +1,24 @@
-//! The command line. Eight commands with hardly an option between them need no library.
+//! The command line. Eight commands with few options need no library.
 
 use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  setup            install what the others need: the Wasm target, a Python venv for the SDK tests
+  setup            install prerequisites: the Wasm target, a Python venv for the SDK tests
   guests           build every example processor into target/guests
-  demo [--once]    build everything, deploy the examples, provoke every answer, then keep serving
-                   --once: end instead
+  demo [--once]    build everything, deploy the examples, cause every answer, then keep serving
+                   --once: stop instead of serving
   test [ARGS]      run every test; with ARGS only `cargo test --workspace ARGS`
   chaos [--hours N] [FILTER]
-                   run the long forms of the tests that count and measure, a line of JSON per figure, then a table;
-                   FILTER: only tests whose name contains it
-                   --hours N: soak a release build for N hours instead (0.1 is six minutes) and watch it for leaks
-  release          build the host that is to be handed out, target/dist/bulkhead: as fast as it gets, by a profile of its own
+                   run the long forms of the measuring tests; prints a line of JSON per figure, then a table
+                   FILTER: run only tests whose name contains FILTER
+                   --hours N: load a release build for N hours instead (0.1 is six minutes) and check for leaks
+  release          build the host for distribution, target/dist/bulkhead, with profile-guided optimisation
   bench [--plain] [--quick]
-                   measure against bare hyper, other servers and native code; a table, target/bench/report.json and .html
-                   --plain: host and bare server as `cargo build --release` makes them, not as `release` does
-                   --quick: in about two minutes once everything is built, with those other servers that are installed";
+                   compare with bare hyper, other servers and native code; writes target/bench/report.json and .html
+                   --plain: build host and bare server with `cargo build --release`, without a profile
+                   --quick: about two minutes once everything is built; leaves out servers that are not installed";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Task {
@@ -40,19 +40,19 @@ pub(crate) enum Task {
         quick: bool,
         plain: bool,
     },
-    /// What `bench` runs itself as: the other side of the comparison.
+    /// Runs the bare server, the other side of the comparison. `bench` starts itself with this command.
     BareServer,
-    /// What `bench` runs itself as, built for release.
+    /// Runs the measurements. `bench` starts itself, built for release, with this command.
     Measure {
         host: PathBuf,
         quick: bool,
         plain: bool,
     },
-    /// What `release` runs it as: work for a host that counts what it does.
+    /// Sends the training load to a host that counts its branches. `release` starts this command.
     Train {
         host: PathBuf,
     },
-    /// The same for its own bare server.
+    /// Sends the training load to this program's own bare server.
     TrainBare,
 }
 

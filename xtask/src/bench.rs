@@ -1,8 +1,8 @@
-//! Bulkhead beside bare hyper and other servers: same machine, same client, taking turns; and its guests beside the same
-//! code natively.
+//! Compares Bulkhead with bare hyper and other servers on the same machine, with the same client, in turns. Compares
+//! its guests with the same code compiled natively.
 //!
-//! The command that a user types may be a debug build, so it builds host, guests and bench for release and becomes the
-//! latter, which measures. Host and bare server are built alike: with a profile each, or both without.
+//! The command that a user types may be a debug build. So it builds host, guests and bench for release and executes the
+//! release build, which measures. Host and bare server are built alike: both with a profile, or both without.
 
 mod guests;
 #[cfg(feature = "bench")]
@@ -18,12 +18,13 @@ use crate::{cargo, release, stage};
 #[cfg(feature = "bench")]
 pub(crate) use self::measure::{bare_server, run as measure, train, train_bare};
 
-/// The same allocator as the host's, so that a difference is not the allocator's.
+/// The host's allocator, so that differences do not come from the allocator.
 #[cfg(feature = "bench")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `quick` leaves out what takes long to install: peers that are not here yet.
+/// Builds everything and runs the measurements. `quick` leaves out peers that are not installed, because installing
+/// takes long.
 pub(crate) fn run(quick: bool, plain: bool) -> Result<bool> {
     let tool = if plain { cargo::bench_tool()? } else { release::bench_tool()? };
     let host = if plain { cargo::host()? } else { release::host(&tool)? };
@@ -32,13 +33,13 @@ pub(crate) fn run(quick: bool, plain: bool) -> Result<bool> {
     stage::announce("measuring");
     let mut command = Command::new(&tool);
     command.arg("measure").arg(host).args(quick.then_some("--quick")).args(plain.then_some("--plain"));
-    // Whoever interrupts us means the bench, which then ends what it has started.
+    // The process is replaced, so that Ctrl-C reaches the bench, which then ends the processes it has started.
     Err(anyhow!(command.exec()).context(format!("cannot run {}", tool.display())))
 }
 
 #[cfg(not(feature = "bench"))]
 pub(crate) fn bare_server() -> Result<bool> {
-    anyhow::bail!("this was built without the feature `bench`; `cargo xtask bench` builds it with")
+    anyhow::bail!("built without the feature `bench`; `cargo xtask bench` enables it")
 }
 
 #[cfg(not(feature = "bench"))]

@@ -1,4 +1,4 @@
-//! Everything that is built is built here: the host, the example processors, and the bench's own release build.
+//! Builds with cargo: the host, the example processors, and the bench's release build.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, IsTerminal};
@@ -13,14 +13,14 @@ use bulkhead_artifacts::root;
 
 use crate::{setup, stage};
 
-/// Where nobody watches a progress bar, a line now and then says that there is still progress.
+/// The interval of progress lines where there is no progress bar.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
-/// A cargo for the workspace around us, as if called from its root by the user.
+/// Makes a cargo command for this workspace, as if the user called it from the root.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(root());
-    // `cargo run` has told us about ourselves, and build scripts that ask would take it for news about them.
+    // `cargo run` sets these variables for this program. Build scripts that read them would take them for their own.
     for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
         let about_us = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start));
         if about_us || ["CARGO_PRIMARY_PACKAGE", "CARGO_CRATE_NAME", "OUT_DIR"].contains(&name.as_str()) {
@@ -30,16 +30,16 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// Where the workspace is built.
+/// Returns the target directory of the workspace.
 pub(crate) fn target_dir() -> PathBuf {
-    // A relative one is meant from where the user is, and our cargo runs from the root.
+    // A relative path counts from the workspace root, where our cargo runs.
     match env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => root().join(directory),
         None => root().join("target"),
     }
 }
 
-/// Builds the host as users do and says where it is.
+/// Builds the host with `cargo build --release` and returns its path.
 pub(crate) fn host() -> Result<PathBuf> {
     stage::announce("building the host: cargo build --release");
     build(cargo().args(["build", "--release", "--locked", "--package", "bulkhead"]), "the host")?;
@@ -53,24 +53,24 @@ pub(crate) fn guests() -> Result<Vec<String>> {
     bulkhead_artifacts::build_all(run)
 }
 
-/// Builds this program for release, with what the bench needs.
+/// Builds this program for release, with the feature `bench`.
 pub(crate) fn bench_tool() -> Result<PathBuf> {
     stage::announce("building the bench: a bare server and a load generator");
     build(cargo().args(["build", "--release", "--locked", "--package", "xtask", "--features", "bench"]), "the bench")?;
     Ok(target_dir().join("release/xtask"))
 }
 
-/// Lets cargo build, and names what could not be built.
+/// Runs a cargo build; a failure names `what`.
 pub(crate) fn build(cargo: &mut Command, what: &str) -> Result<()> {
     let status = run(cargo).context("cargo cannot be run; install Rust from https://rustup.rs")?;
     if !status.success() {
-        bail!("cargo could not build {what}; it says why above");
+        bail!("cargo could not build {what}; see its output above");
     }
     Ok(())
 }
 
-/// Lets cargo draw its progress bar on a terminal. Elsewhere hundreds of lines would bury everything else, so they are
-/// counted, and only what is not a matter of course is passed on.
+/// Runs cargo. On a terminal, cargo draws its progress bar. Elsewhere, routine lines such as "Compiling" are counted
+/// instead of printed, because hundreds of them would hide the other output.
 pub(crate) fn run(cargo: &mut Command) -> io::Result<ExitStatus> {
     if io::stderr().is_terminal() {
         return cargo.status();

@@ -1,8 +1,8 @@
-//! The long forms of the tests that count and measure: thousands of deploys, kills and hostile clients instead of a few.
+//! The long forms of the measuring tests: thousands of deploys, kills and hostile clients instead of a few.
 //!
-//! The code is that of `cargo xtask test`, and so is the build: the places where the host can be made to fail exist in
-//! debug builds alone, whose dependencies are optimised all the same. One test runs at a time, so that what is measured
-//! is the host and not its neighbours. `--hours` soaks a release build instead and watches its memory and descriptors.
+//! The code is that of `cargo xtask test`, and so is the build: the failure points of the host exist only in debug
+//! builds, whose dependencies are optimised nevertheless. One test runs at a time, so that tests do not affect each
+//! other's figures. `--hours` runs a release build under load instead and checks its memory and descriptors.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ pub(crate) fn run(hours: Option<f64>, filter: Option<&str>) -> Result<bool> {
     let file = figures::fresh("chaos.jsonl")?;
     let host = hours.map(|_| cargo::host()).transpose()?;
     cargo::guests()?;
-    stage::announce("chaos: figures as they come, then all of them");
+    stage::announce("chaos: figures as they are measured, then a table of all of them");
     let mut cargo = cargo::cargo();
     cargo.args(["test", "--locked", "--package", "bulkhead", "--test", "it"]);
     if let (Some(hours), Some(host)) = (hours, &host) {
@@ -25,7 +25,8 @@ pub(crate) fn run(hours: Option<f64>, filter: Option<&str>) -> Result<bool> {
     cargo.env("BULKHEAD_CHAOS", "long").env("BULKHEAD_FIGURES", &file);
     cargo.args(filter).args(["--", "--nocapture", "--test-threads", "1"]);
     let tally = test::cargo_test(&mut cargo, |line| {
-        // With one thread the harness leaves its own line open, and the first figure follows on it.
+        // With one thread, the test harness prints the test's name without a line break, and the first figure follows
+        // on the same line.
         match line.find("{\"figure\":") {
             Some(at) => {
                 let _ = writeln!(std::io::stdout(), "{}", &line[at..]);

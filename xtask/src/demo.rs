@@ -1,5 +1,5 @@
-//! Everything once, on real input: the examples are built, deployed and called, digits are recognised, and every answer
-//! that a caller can meet is provoked and compared with what the documentation promises.
+//! A demonstration on real input: builds, deploys and calls the examples, recognises digits, causes every answer that a
+//! caller can get, and compares each with the documentation.
 
 mod digits;
 mod provoke;
@@ -15,15 +15,15 @@ use crate::host::{Host, Log};
 use crate::services::{self, Service};
 use crate::{cargo, metrics, stage};
 
-/// What is deployed.
+/// The deployed services.
 pub(crate) struct Deployed {
     digits: Service,
     echo: Service,
     json_score: Service,
     faults: Service,
-    /// `faults` with little fuel, small bodies and a status of its own for traps.
+    /// `faults` with little fuel, a small body limit and its own status for traps.
     strict: Service,
-    /// `echo`, once a second.
+    /// `echo` with a limit of one request per second.
     limited: Service,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn run(once: bool) -> Result<bool> {
     let rows = provoke::every_answer(&host, &deployed)?;
     table::print(&rows);
     let unexpected = rows.iter().filter(|row| !row.is_expected).count();
-    println!("\n{} of {} answers are as promised.", rows.len() - unexpected, rows.len());
+    println!("\n{} of {} answers are as documented.", rows.len() - unexpected, rows.len());
     let balanced = account(&host)?;
     let well = recognised && unexpected == 0 && balanced;
 
@@ -59,7 +59,7 @@ pub(crate) fn run(once: bool) -> Result<bool> {
         return Ok(false);
     }
     invite(&host, &deployed, &log)?;
-    // Ctrl-C reaches the host as well, which drains.
+    // Ctrl-C also reaches the host, which then drains.
     host.wait().map(|status| status.success())
 }
 
@@ -81,7 +81,7 @@ impl Deployed {
     }
 }
 
-/// Two demos at once would take each other's data directory away. The lock ends with the process, however that ends.
+/// Locks the directory: two demos at the same time would delete each other's data. The lock ends with the process.
 fn lock(directory: &Path) -> Result<File> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let file = directory.join("lock");
@@ -92,7 +92,7 @@ fn lock(directory: &Path) -> Result<File> {
     Ok(lock)
 }
 
-/// Every request that came in has come to exactly one end.
+/// Checks that every accepted request has exactly one outcome.
 fn account(host: &Host) -> Result<bool> {
     let balanced = |metrics: &metrics::Metrics| {
         let (accepted, outcomes) = metrics.account();

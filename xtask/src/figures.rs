@@ -1,4 +1,4 @@
-//! Figures that the tests write, one line of JSON each: see `tests/it/figures.rs`.
+//! Figures that the tests write, one line of JSON each; see `tests/it/figures.rs`.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// `None` for a line that is something else.
+    /// Parses a line; `None` if it is not a figure.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(line.strip_prefix("{\"figure\":").and(Some(line))?).ok()?;
         let measured = match value.get("measured")? {
@@ -30,7 +30,7 @@ impl Figure {
     }
 }
 
-/// An empty file of that name for the tests to append to.
+/// Removes the file of that name, to which the tests will append.
 pub(crate) fn fresh(name: &str) -> Result<PathBuf> {
     let path = cargo::target_dir().join(name);
     match fs::remove_file(&path) {
@@ -40,12 +40,12 @@ pub(crate) fn fresh(name: &str) -> Result<PathBuf> {
     .with_context(|| format!("cannot empty {}", path.display()))
 }
 
-/// What the tests have written. A run of tests without figures leaves no file.
+/// Reads the figures of the tests. The file is missing if the tests wrote none.
 pub(crate) fn read(path: &Path) -> Vec<Figure> {
     fs::read_to_string(path).unwrap_or_default().lines().filter_map(Figure::parse).collect()
 }
 
-/// All figures by name; nothing where there are none.
+/// Makes a table of all figures, sorted by name; empty if there are none.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut table = String::new();
     if figures.is_empty() {

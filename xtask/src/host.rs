@@ -1,4 +1,4 @@
-//! A host of our own, started on an empty data directory and free ports, and ended with us.
+//! A host process on an empty data directory and free ports, which ends with this program.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -15,19 +15,19 @@ use rustix::process::{Pid, Signal, kill_process};
 #[cfg(feature = "bench")]
 use crate::http;
 
-/// A host opens its ports before it does anything slow.
+/// The longest wait for a start. A host opens its ports before any slow work.
 const START: Duration = Duration::from_secs(30);
-/// Bringing up a thousand services.
+/// The longest wait until a thousand services are started.
 #[cfg(feature = "bench")]
 const READY: Duration = Duration::from_secs(120);
-/// The host's own grace period is 30 s.
+/// The longest wait for the end; the host's own grace period is 30 s.
 const STOP: Duration = Duration::from_secs(40);
 
-/// Where a host's log goes.
+/// The destination of a host's log.
 pub(crate) enum Log<'a> {
     File(&'a Path),
     #[cfg(feature = "bench")]
-    /// For measurements: at full speed a log fills a disk. Its lines are still formatted and written.
+    /// For measurements: at full speed, a log file would fill the disk. Lines are still formatted and written.
     Nowhere,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Starts `binary` on an empty `directory`: what is in it is removed.
+    /// Starts `binary` on an empty `directory`; existing contents are removed.
     pub(crate) fn start(binary: &Path, directory: &Path, log: &Log<'_>) -> Result<Self> {
         if directory.exists() {
             fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
@@ -49,7 +49,7 @@ impl Host {
         Self::resume(binary, directory, log, &[])
     }
 
-    /// Starts `binary` with further arguments on what another has left in `directory`.
+    /// Starts `binary` with further arguments on the data that an earlier host has left in `directory`.
     pub(crate) fn resume(binary: &Path, directory: &Path, log: &Log<'_>, arguments: &[&str]) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let log: Stdio = match log {
@@ -62,7 +62,7 @@ impl Host {
             .arg("--data")
             .arg(directory)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            // What is measured on a connection should not end with it.
+            // The measured connection must not be closed by this limit.
             .args(["--max-requests-per-connection", "1000000000"])
             .args(arguments)
             .stdin(Stdio::null())
@@ -76,7 +76,7 @@ impl Host {
         else {
             let _ = child.kill();
             let status = child.wait()?;
-            bail!("the host did not start ({status}); it said {line:?}, its log says more");
+            bail!("the host did not start ({status}); it printed {line:?}; see its log");
         };
         let admin_token = token.trim().to_owned();
         Ok(Self { child, binary: binary.to_owned(), directory: directory.to_owned(), data, admin, admin_token })
@@ -87,7 +87,7 @@ impl Host {
         self.child.id()
     }
 
-    /// Until every service has been brought up.
+    /// Waits until every service is started.
     #[cfg(feature = "bench")]
     pub(crate) fn wait_until_ready(&self) -> Result<()> {
         let deadline = Instant::now() + READY;
@@ -100,10 +100,11 @@ impl Host {
         bail!("the host was not ready after {} s", READY.as_secs());
     }
 
-    /// Asks the host to drain and end, and waits for it. One that does not end in time is killed, which is an error.
+    /// Sends SIGTERM and waits until the host has drained and ended. A host that does not end in time is killed, which
+    /// is an error.
     pub(crate) fn stop(mut self) -> Result<ExitStatus> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("the host has no pid")?;
-        kill_process(pid, Signal::TERM).context("the host cannot be told to end")?;
+        kill_process(pid, Signal::TERM).context("cannot send SIGTERM to the host")?;
         let deadline = Instant::now() + STOP;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
@@ -111,10 +112,10 @@ impl Host {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        bail!("the host was told to end and was still there {} s later", STOP.as_secs());
+        bail!("the host did not end within {} s of SIGTERM", STOP.as_secs());
     }
 
-    /// Waits until the host ends by itself, which is when somebody tells it to.
+    /// Waits until the host ends, for example after Ctrl-C.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait()?)
     }
@@ -122,13 +123,14 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Nothing happens to a child that has been waited for.
+        // Has no effect on a child that has already been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The first line, unless it takes too long. A thread reads on, so that the host can never block on a full pipe.
+/// Returns the first line, unless it takes too long. The thread continues to read, so that the host never blocks on a
+/// full pipe.
 fn first_line(stdout: ChildStdout) -> Option<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -139,7 +141,7 @@ fn first_line(stdout: ChildStdout) -> Option<String> {
     receiver.recv_timeout(START).ok()
 }
 
-/// `listening data=ADDR admin=ADDR`
+/// Parses `listening data=ADDR admin=ADDR`.
 fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let (data, admin) = line.strip_prefix("listening data=")?.split_once(" admin=")?;
     Some((data.parse().ok()?, admin.parse().ok()?))

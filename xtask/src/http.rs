@@ -1,4 +1,4 @@
-//! A client small enough to send what no library would: wrong versions, half requests, connections that just end.
+//! An HTTP client for requests that no library would send: wrong versions, partial requests, sudden disconnects.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Longer than any deadline of the services that are called.
+/// Longer than any deadline of the called services.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The head of an answer, and its body.
+/// Limits on the head and the body of an answer.
 const MAX_HEAD: u64 = 64 << 10;
 const MAX_BODY: usize = 64 << 20;
 
@@ -19,7 +19,7 @@ pub(crate) struct Connection(BufReader<TcpStream>);
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// Names in lower case.
+    /// The headers; names are in lower case.
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -38,25 +38,25 @@ impl Connection {
         self.0.get_mut().write_all(bytes).context("sending a request")
     }
 
-    /// Reads one answer; bodies end where `content-length` says, or with the connection.
+    /// Reads one answer. The body ends by `content-length` or with the connection.
     pub(crate) fn receive(&mut self) -> Result<Response> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let Some(status) = status else { bail!("{status_line:?} is no status line") };
+        let Some(status) = status else { bail!("{status_line:?} is not a status line") };
         let mut headers = Vec::new();
         loop {
             let line = self.line()?;
             if line.is_empty() {
                 break;
             }
-            let Some((name, value)) = line.split_once(':') else { bail!("{line:?} is no header") };
+            let Some((name, value)) = line.split_once(':') else { bail!("{line:?} is not a header") };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let mut response = Response { status, headers, body: Vec::new() };
         match response.header("content-length").map(str::parse::<usize>) {
             Some(Ok(length)) if length <= MAX_BODY => {
                 response.body.resize(length, 0);
-                self.0.read_exact(&mut response.body).context("the answer broke off")?;
+                self.0.read_exact(&mut response.body).context("the answer is truncated")?;
             }
             Some(length) => bail!("an answer of {length:?} bytes"),
             None => {
@@ -68,10 +68,10 @@ impl Connection {
 
     fn line(&mut self) -> Result<String> {
         let mut line = String::new();
-        (&mut self.0).take(MAX_HEAD).read_line(&mut line).context("no answer came")?;
+        (&mut self.0).take(MAX_HEAD).read_line(&mut line).context("no answer")?;
         match line.strip_suffix("\r\n") {
             Some(line) => Ok(line.to_owned()),
-            None => bail!("the connection ended instead of an answer"),
+            None => bail!("the connection ended before the answer"),
         }
     }
 }
@@ -90,7 +90,7 @@ impl Response {
     }
 }
 
-/// The bytes of a request with a body.
+/// Makes the bytes of a request with a body.
 pub(crate) fn request(method: &str, path: &str, token: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: {token}\r\ncontent-length: {}\r\n\r\n",
@@ -101,7 +101,7 @@ pub(crate) fn request(method: &str, path: &str, token: &str, body: &[u8]) -> Vec
     bytes
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 pub(crate) fn call(address: SocketAddr, request: &[u8]) -> Result<Response> {
     let mut connection = Connection::open(address)?;
     connection.send(request)?;

@@ -1,5 +1,5 @@
-//! Set-up, demo, test, release, chaos and bench of this repository, run as `cargo xtask …`. Each command is a file and can be read alone;
-//! `cargo` builds, `host` runs what was built, `http` and `metrics` look at it from outside.
+//! Set-up, demo, test, release, chaos and bench of this repository, run as `cargo xtask …`. Each command is one file
+//! that can be read alone. `cargo` builds, `host` runs the built host, `http` and `metrics` observe it from outside.
 
 mod args;
 mod bench;

@@ -1,4 +1,4 @@
-//! A host's numbers, as any operator reads them.
+//! A host's metrics, read over HTTP.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -8,10 +8,10 @@ use anyhow::{Result, bail};
 
 use crate::http;
 
-/// How long something that must happen may take to show.
+/// The longest wait for an expected change.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// One reading of `/metrics`: samples as they stand there, each with its value.
+/// One reading of `/metrics`: each sample's text and value.
 pub(crate) struct Metrics(Vec<(String, f64)>);
 
 impl Metrics {
@@ -31,7 +31,7 @@ impl Metrics {
         Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect())
     }
 
-    /// The sum of the samples of `name` that have all `labels`, each written as `key="value"`.
+    /// Sums the samples of `name` that have all `labels`, each in the form `key="value"`.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let wanted: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
         let matches = |sample: &str| {
@@ -42,13 +42,13 @@ impl Metrics {
         self.0.iter().filter(|(sample, _)| matches(sample)).map(|(_, value)| value).sum()
     }
 
-    /// Requests that came in, and outcomes of every kind; equal when nothing is under way.
+    /// Returns the numbers of accepted requests and of outcomes. They are equal when no request is running.
     pub(crate) fn account(&self) -> (f64, f64) {
         (self.sum("bulkhead_requests_accepted_total", &[]), self.sum("bulkhead_requests_total", &[]))
     }
 }
 
-/// Reads until `is_so`, which is expected to come to pass soon.
+/// Reads the metrics until `is_so` returns true; an error if that takes too long.
 pub(crate) fn wait_for(admin: SocketAddr, what: &str, is_so: impl Fn(&Metrics) -> bool) -> Result<Metrics> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -57,7 +57,7 @@ pub(crate) fn wait_for(admin: SocketAddr, what: &str, is_so: impl Fn(&Metrics) -
             return Ok(metrics);
         }
         if Instant::now() > deadline {
-            bail!("{what}: not so within {} s", PATIENCE.as_secs());
+            bail!("{what}: not true within {} s", PATIENCE.as_secs());
         }
         thread::sleep(Duration::from_millis(5));
     }

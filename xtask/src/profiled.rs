@@ -1,12 +1,13 @@
-//! Profile-guided builds: a program is built so that it counts which ways it takes, is put through what it is made for,
-//! and is built again with those counts, which tell the compiler what to make fast.
+//! Profile-guided builds. A program is built so that it counts its branches, runs under a training load, and is built
+//! again with those counts, which tell the compiler what to optimise.
 //!
-//!     target/profiled/<package>/counting        the build that counts
-//!     target/profiled/<package>/counts          what its processes wrote when they ended; gone once it is merged
-//!     target/profiled/<package>/<time>.profdata the profile, of the time in its name
-//!     target/profiled/<package>/optimised       the build that is used
+//!     target/profiled/<package>/counting        the counting build
+//!     target/profiled/<package>/counts          written by its processes when they end; removed after merging
+//!     target/profiled/<package>/<time>.profdata the merged profile, with the time of its creation
+//!     target/profiled/<package>/optimised       the final build
 //!
-//! The profile has the time in its name because cargo looks at compiler flags and not into the files they name.
+//! The profile has the time in its name because cargo compares compiler flags, but not the contents of files that they
+//! name.
 
 use std::env;
 use std::fs;
@@ -18,7 +19,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, setup, stage};
 
-/// Told to the code, whose compiling child otherwise could not write what it counted.
+/// A cfg for the host's code: without it, the confined child that compiles uploads could not write its counts.
 const COUNTING: &str = "--cfg=profiling";
 const ENCODED: &str = "CARGO_ENCODED_RUSTFLAGS";
 
@@ -28,10 +29,10 @@ pub(crate) struct Program {
     pub(crate) features: &'static [&'static str],
 }
 
-/// Builds `program`, and says where it is.
+/// Builds `program` and returns its path.
 ///
-/// `train` is given the counting build, unless what it counted earlier still holds. A process counts for nothing unless it
-/// ends by itself.
+/// `train` gets the counting build and runs the training load. It is not called if the last profile is still valid. A
+/// process writes its counts only if it ends by itself.
 pub(crate) fn build(program: &Program, train: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let place = Place { program, directory: cargo::target_dir().join("profiled").join(program.package) };
     let target = setup::host_target()?;
@@ -49,7 +50,7 @@ fn profile_flag(what: &str, path: &Path) -> String {
     format!("-Cprofile-{what}={}", path.display())
 }
 
-/// Where everything of one program lies.
+/// The directory with all files of one program.
 struct Place<'a> {
     program: &'a Program,
     directory: PathBuf,
@@ -61,7 +62,7 @@ impl Place<'_> {
         stage::announce(&format!("building {package} for release, {what}"));
         let directory = self.directory.join(what);
         let mut cargo = cargo::cargo();
-        // With a target named, the flags are for the program alone and not for build scripts and macros.
+        // With an explicit target, cargo uses the flags for the program only, and not for build scripts and macros.
         cargo.args(["build", "--release", "--locked", "--package", package, "--target", target]);
         cargo.args(["--features", &features.join(",")]).arg("--target-dir").arg(&directory);
         cargo.env(ENCODED, beside_theirs(flags, |name| env::var(name).ok()));
@@ -69,7 +70,7 @@ impl Place<'_> {
         Ok(directory.join(target).join("release").join(package))
     }
 
-    /// The profile, if it is not older than the program it tells of.
+    /// Returns the profile if it is not older than the counting build.
     fn profile_since(&self, built: SystemTime) -> Result<Option<PathBuf>> {
         for profile in self.profiles()? {
             if modified(&profile)? >= built {
@@ -82,13 +83,13 @@ impl Place<'_> {
     fn learn(&self, merge: &Path, counts: &Path, train: impl FnOnce() -> Result<()>) -> Result<PathBuf> {
         let package = self.program.package;
         remove(counts)?;
-        stage::announce(&format!("putting {package} through its work, counting"));
-        train().with_context(|| format!("{package} cannot be put through its work"))?;
+        stage::announce(&format!("running the training load of {package}"));
+        train().with_context(|| format!("the training load of {package} failed"))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (profile, unfinished) = (self.directory.join(format!("{now}.profdata")), self.directory.join("unfinished"));
         let merged = Command::new(merge).args(["merge", "--output"]).arg(&unfinished).arg(counts).status();
         if !merged.with_context(|| format!("cannot run {}", merge.display()))?.success() {
-            bail!("llvm-profdata could not merge what {package} counted; it says why above");
+            bail!("llvm-profdata could not merge the counts of {package}; see its output above");
         }
         self.profiles()?.iter().try_for_each(|old| remove(old))?;
         remove(counts)?;
@@ -104,7 +105,7 @@ impl Place<'_> {
     }
 }
 
-/// Flags for cargo that begin with those the user has set.
+/// Appends our flags to those that the user has set.
 fn beside_theirs(ours: &[&str], variable: impl Fn(&str) -> Option<String>) -> String {
     let theirs = variable(ENCODED).filter(|flags| !flags.is_empty());
     let theirs = theirs.or_else(|| Some(variable("RUSTFLAGS")?.split_whitespace().collect::<Vec<_>>().join("\x1f")));
@@ -119,7 +120,7 @@ fn beside_theirs(ours: &[&str], variable: impl Fn(&str) -> Option<String>) -> St
 
 fn modified(path: &Path) -> Result<SystemTime> {
     let modified = path.metadata().and_then(|metadata| metadata.modified());
-    modified.with_context(|| format!("cannot look at {}", path.display()))
+    modified.with_context(|| format!("cannot read the metadata of {}", path.display()))
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -146,7 +147,7 @@ mod tests {
         };
         assert_eq!(flags(&[]), "-Ca\x1f-Cb");
         assert_eq!(flags(&[("RUSTFLAGS", " -Dwarnings  -g ")]), "-Dwarnings\x1f-g\x1f-Ca\x1f-Cb");
-        // As for cargo, the encoded ones are the only ones that count.
+        // As in cargo, encoded flags replace all others.
         assert_eq!(flags(&[(ENCODED, "-C x"), ("RUSTFLAGS", "-g")]), "-C x\x1f-Ca\x1f-Cb");
         assert_eq!(flags(&[(ENCODED, ""), ("RUSTFLAGS", "-g")]), "-g\x1f-Ca\x1f-Cb");
     }
@@ -161,7 +162,7 @@ mod tests {
         let long_ago = UNIX_EPOCH;
         assert_eq!(place.profile_since(long_ago).unwrap(), None);
 
-        // `true` stands for the tool that merges, and what it would write is there already.
+        // `true` stands for the merging tool; its output file already exists.
         let train = || {
             fs::write(directory.join("unfinished"), "a profile")?;
             fs::create_dir_all(&counts)?;
@@ -176,7 +177,7 @@ mod tests {
         assert_eq!(place.profile_since(later).unwrap(), None);
 
         let failed = place.learn(Path::new("true"), &counts, || bail!("no answer")).unwrap_err();
-        assert!(format!("{failed:#}").contains("it cannot be put through its work: no answer"), "{failed:#}");
+        assert!(format!("{failed:#}").contains("the training load of it failed: no answer"), "{failed:#}");
         assert!(place.learn(Path::new("false"), &counts, || Ok(())).is_err());
         assert_eq!(place.profiles().unwrap(), [profile], "what fails leaves the profile that there is");
         fs::remove_dir_all(&directory).unwrap();

@@ -1,4 +1,4 @@
-//! The host as it is handed out, and the bench built the same way, so that what is compared was made alike.
+//! The host for distribution, and the bench built the same way, so that both sides of the comparison are built alike.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<bool> {
     let directory = cargo::target_dir().join("dist");
     let given = directory.join("bulkhead");
     let copied = fs::create_dir_all(&directory).and_then(|()| {
-        // Beside it and then over it: the old one may be running.
+        // Copied next to the old file and renamed over it, because the old program may be running.
         let fresh = directory.join(".bulkhead");
         fs::copy(&built, &fresh)?;
         fs::rename(fresh, &given)
@@ -28,13 +28,13 @@ pub(crate) fn run() -> Result<bool> {
     Ok(true)
 }
 
-/// The host, for which `bench` does the work that is counted.
+/// Builds the host; the program `bench` sends its training load.
 pub(crate) fn host(bench: &Path) -> Result<PathBuf> {
     cargo::guests()?;
     profiled::build(&HOST, |counting| finish(Command::new(bench).arg("train").arg(counting)))
 }
 
-/// The bench, which holds the bare server.
+/// Builds the bench, which contains the bare server.
 pub(crate) fn bench_tool() -> Result<PathBuf> {
     profiled::build(&BENCH, |counting| finish(Command::new(counting).arg("train-bare")))
 }
@@ -43,7 +43,7 @@ fn finish(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();
     let status = command.status().with_context(|| format!("cannot run {}", program.display()))?;
     if !status.success() {
-        bail!("{} ended with {status}; it says why above", program.display());
+        bail!("{} ended with {status}; see its output above", program.display());
     }
     Ok(())
 }

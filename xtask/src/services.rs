@@ -1,4 +1,4 @@
-//! Deploys through the public way: the host's own command line, which speaks the admin API.
+//! Deploys services with the host's own command line, which uses the admin API.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::host::Host;
 use crate::http;
 
-/// A deployed service, and how to call it.
+/// A deployed service and the data to call it.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) name: String,
@@ -18,7 +18,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The bytes of a request to it.
+    /// Makes the bytes of a request.
     pub(crate) fn request(&self, body: &[u8]) -> Vec<u8> {
         http::request("POST", &self.path(), &self.token, body)
     }
@@ -28,7 +28,7 @@ impl Service {
     }
 }
 
-/// `bulkhead create FILE`; done when the service is ready.
+/// Runs `bulkhead create FILE`, which returns when the service is ready.
 pub(crate) fn create(host: &Host, file: &Path) -> Result<Service> {
     let output = command(host).arg("create").arg(file).arg("--json").output()?;
     let answer = checked(output, &format!("create {}", file.display()))?;
@@ -37,7 +37,7 @@ pub(crate) fn create(host: &Host, file: &Path) -> Result<Service> {
     Ok(Service { name: field("name"), token: field("token"), url: field("url") })
 }
 
-/// Writes a service file; where it lies.
+/// Writes a service file and returns its path.
 #[cfg(feature = "bench")]
 pub(crate) fn write(directory: &Path, service: &Value) -> Result<std::path::PathBuf> {
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -47,13 +47,13 @@ pub(crate) fn write(directory: &Path, service: &Value) -> Result<std::path::Path
     Ok(file)
 }
 
-/// `bulkhead stop NAME`
+/// Runs `bulkhead stop NAME`.
 pub(crate) fn stop(host: &Host, service: &Service) -> Result<()> {
     let output = command(host).args(["stop", &service.name]).output()?;
     checked(output, &format!("stop {}", service.name)).map(drop)
 }
 
-/// `bulkhead start NAME`; done when the service is ready again.
+/// Runs `bulkhead start NAME`, which returns when the service is ready again.
 #[cfg(feature = "bench")]
 pub(crate) fn start(host: &Host, service: &Service) -> Result<()> {
     let output = command(host).args(["start", &service.name]).output()?;

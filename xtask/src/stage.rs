@@ -1,4 +1,4 @@
-//! What is being done, said before it is done, with the time since the start.
+//! Progress messages before each step, with the time since the start.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ fn start() -> Instant {
     *START.get_or_init(Instant::now)
 }
 
-/// Time since the first stage.
+/// Returns the time since the first message.
 pub(crate) fn elapsed() -> Duration {
     start().elapsed()
 }
 
-/// Says what comes next. On standard error, where cargo tells of its work as well, so the two stay in order.
+/// Prints the next step on standard error, like cargo, so that the messages of both stay in order.
 pub(crate) fn announce(what: &str) {
     eprintln!("[{:6.1} s] {what}", elapsed().as_secs_f64());
 }

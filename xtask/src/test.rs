@@ -1,4 +1,4 @@
-//! The whole test suite, from nothing: set-up, guests, the workspace, the examples, the official Python SDK.
+//! The whole test suite: set-up, guests, the workspace, the examples, the official Python SDK.
 
 mod clients;
 mod sdk;
@@ -17,7 +17,7 @@ use crate::{cargo, figures, setup, stage, toolchains};
 pub(crate) use sdk::cases as sdk_cases;
 use tally::Tally;
 
-/// One part of the suite and how it went.
+/// One part of the suite and its result.
 struct Part {
     name: &'static str,
     tally: Tally,
@@ -80,12 +80,12 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     Ok(report(&parts, &figures, start))
 }
 
-/// A venv that cannot be made for want of Python skips the tests; one that cannot be filled fails them.
+/// Makes the venv. Without Python, its tests are skipped; if the packages cannot be installed, they fail.
 fn python() -> Result<Python> {
     setup::python().context("the Python venv")
 }
 
-/// A cargo in the workspace of the examples, building natively. What it builds is kept apart from their Wasm.
+/// Makes a cargo command that builds the examples natively, in a target directory apart from that of their Wasm builds.
 fn examples(args: &[&str]) -> Command {
     let mut command = cargo::cargo();
     command
@@ -106,12 +106,12 @@ fn part(name: &'static str, run: impl FnOnce() -> Result<Tally>) -> Result<Part>
     Ok(Part { name, tally, seconds: start.elapsed().as_secs_f64() })
 }
 
-/// A closed pipe must not end the run: its result is what counts.
+/// Prints a line. A closed pipe must not end the run, because the exit code still counts.
 fn show(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Runs `cargo test`, shows each line it prints, and counts.
+/// Runs `cargo test`, passes each line of its output to `show`, and counts the results.
 pub(crate) fn cargo_test(cargo: &mut Command, mut show: impl FnMut(&str)) -> Result<Tally> {
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("cargo cannot be run")?;
     let mut tally = Tally::default();
@@ -123,7 +123,7 @@ pub(crate) fn cargo_test(cargo: &mut Command, mut show: impl FnMut(&str)) -> Res
     }
     let status = child.wait()?;
     if !status.success() && tally.failed == 0 {
-        // It did not compile, or a test binary ended without a result.
+        // The build failed, or a test binary ended without a result.
         tally.fail(format!("cargo test ended with {status}"));
     }
     Ok(tally)

@@ -1,4 +1,4 @@
-//! Builds guests with tool chains other than Rust's, each with the tool that authors use: see `tests/toolchains`.
+//! Builds guests with tool chains other than Rust's, each with the tool that authors use; see `tests/toolchains`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,21 +10,21 @@ use bulkhead_artifacts::root;
 use crate::setup::Python;
 use crate::{cargo, stage};
 
-/// Guests that need Node, each with the features that are disabled, or with arguments.
+/// Guests that need Node, each with the disabled features or the arguments of its tool.
 const STARLINGMONKEY: [(&str, &[&str]); 2] =
     [("starlingmonkey", &["http", "fetch-event"]), ("starlingmonkey-http", &[])];
 const QUICKJS: [(&str, &[&str]); 2] = [("quickjs", &["--sync"]), ("quickjs-async", &[])];
 const PYTHON: &str = "python";
 
-/// The guests that could be made, and those that could not.
+/// The guests that were built, and those that could not be.
 pub(crate) struct Guests {
-    /// Holds NAME.wasm of each.
+    /// The directory with a file NAME.wasm for each guest.
     pub(crate) directory: PathBuf,
-    /// Names, each with the reason.
+    /// The names of the missing guests, each with the reason.
     pub(crate) missing: Vec<(String, String)>,
 }
 
-/// Makes every guest that is not there yet or whose sources have changed.
+/// Builds every guest that is missing or whose sources have changed.
 pub(crate) fn guests(python: &Python) -> Result<Guests> {
     let home = cargo::target_dir().join("toolchains");
     let mut guests = Guests { directory: home.join("guests"), missing: Vec::new() };
@@ -109,7 +109,7 @@ fn tests() -> PathBuf {
     root().join("tests/toolchains")
 }
 
-/// Installs the Node packages, exactly those of the lock file. Where they cannot be had, the error says why.
+/// Installs exactly the Node packages of the lock file. The error is the reason why they are missing.
 fn node(home: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| error.to_string();
     let wanted = fs::read(tests().join("package-lock.json")).map_err(failed)?;
@@ -120,7 +120,7 @@ fn node(home: &Path) -> Result<(), String> {
     if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    stage::announce("installing what makes components of JavaScript: npm ci");
+    stage::announce("installing the tools for JavaScript components: npm ci");
     let installed = Command::new("npm")
         .args(["ci", "--no-audit", "--no-fund", "--loglevel", "error"])
         .current_dir(home)

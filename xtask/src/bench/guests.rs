@@ -1,4 +1,5 @@
-//! The guests that no example is, the digits model without our compiler flags, and the kernels natively.
+//! Builds of the bench: guests that are not examples, the digits model without our compiler flags, and the kernels
+//! natively.
 
 use std::path::PathBuf;
 
@@ -10,11 +11,11 @@ use crate::{cargo, stage};
 /// A way to compile a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Build {
-    /// As cargo does without being told anything.
+    /// Cargo's defaults.
     Plain,
     /// With vector instructions.
     Simd,
-    /// As `bulkhead build` and the project template do.
+    /// The flags of `bulkhead build` and the project template.
     Ours,
 }
 
@@ -46,7 +47,7 @@ impl Build {
     }
 }
 
-/// Builds all of them; the digits model without flags, which takes minutes, if `with_digits`.
+/// Builds all guests. `with_digits` includes the digits model without flags, which takes minutes.
 pub(crate) fn build_all(with_digits: bool) -> Result<()> {
     for way in Build::ALL {
         stage::announce(&format!("building the guests of the bench, {}", way.name()));
@@ -57,7 +58,7 @@ pub(crate) fn build_all(with_digits: bool) -> Result<()> {
     native.args(["build", "--profile", "native", "--locked", "--package", "compute", "--features", "native"]);
     native.args(["--bin", "native", "--target-dir"]).arg(cargo::target_dir().join("bench/native"));
     if !cargo::run(&mut native)?.success() {
-        bail!("cargo could not build the kernels natively; it says why above");
+        bail!("cargo could not build the kernels natively; see its output above");
     }
     Ok(())
 }
@@ -80,7 +81,7 @@ mod built {
         component(way, "compute")
     }
 
-    /// There only if it was built once.
+    /// The digits model without flags. The file exists only after a build `with_digits`.
     pub(crate) fn plain_digits() -> PathBuf {
         component(Build::Plain, "digits")
     }

@@ -1,4 +1,4 @@
-//! What is measured, and in which order.
+//! The measurements and their order.
 
 mod bare;
 mod busy;
@@ -40,20 +40,20 @@ use super::guests;
 use crate::host::{Host, Log};
 use crate::{cargo, services, stage};
 
-/// Cores' worth of other people's work from which on numbers are not worth much.
+/// Cores used by other processes, above which the results are unreliable.
 const QUIET: f64 = 0.1;
 const KIB: usize = 1 << 10;
 
-/// How much is measured.
+/// The size of each measurement.
 struct Plan {
     is_quick: bool,
     rounds: usize,
     load: Duration,
     open_rounds: usize,
     open_load: Duration,
-    /// Calls while others spin.
+    /// The number of calls while guests spin.
     refusals: usize,
-    /// Guests that loop until their deadline.
+    /// The number of guests that loop until their deadline.
     loops: usize,
     faults: usize,
     services: usize,
@@ -82,7 +82,7 @@ const QUICK: Plan = Plan {
     services: 200,
 };
 
-/// What a run has: the host to measure, and where it may write.
+/// The state of a run: the host's binary, the directory to write to, the results.
 struct Bench {
     plan: &'static Plan,
     binary: PathBuf,
@@ -90,13 +90,13 @@ struct Bench {
     report: Report,
 }
 
-/// Measures the host `binary`; `plain` says how it and the bare server were built.
+/// Measures the host `binary`. `plain` is true if host and bare server were built without a profile.
 pub(crate) fn run(binary: &Path, quick: bool, plain: bool) -> Result<bool> {
     children::end_with_us()?;
     let busy = usage::busy_cores()?;
     if busy > QUIET {
         stage::announce(&format!(
-            "others keep {busy:.1} cores of this machine busy: what follows tells of them as well"
+            "other processes keep {busy:.1} cores of this machine busy, which affects the results"
         ));
     }
     let plan = if quick { &QUICK } else { &FULL };
@@ -106,7 +106,7 @@ pub(crate) fn run(binary: &Path, quick: bool, plain: bool) -> Result<bool> {
         directory: cargo::target_dir().join("bench"),
         report: Report::new(quick, busy),
     };
-    let build = if plain { "cargo build --release" } else { "cargo xtask release: with a profile each" };
+    let build = if plain { "cargo build --release" } else { "cargo xtask release: each with a profile" };
     bench.report.machine.add("host and bare server", build);
     bench.one_host()?;
     bench.many_services();
@@ -115,7 +115,7 @@ pub(crate) fn run(binary: &Path, quick: bool, plain: bool) -> Result<bool> {
 }
 
 impl Bench {
-    /// What can be measured on one host with a few services.
+    /// Runs the measurements that need one host with a few services.
     fn one_host(&mut self) -> Result<()> {
         let plan = self.plan;
         let host = Host::start(&self.binary, &self.directory.join("data"), &Log::Nowhere)?;
@@ -134,7 +134,7 @@ impl Bench {
         self.stage("refusals and short calls while guests spin", &goals::BUSY, |bench| {
             bench.add(busy::lines(&host, &create("xtask/services/spin.json")?, servers.echo, plan)?)
         });
-        self.stage("callers at the door: signatures and refusals, in turns", &goals::DOOR, |bench| {
+        self.stage("signatures and refusals, in turns", &goals::DOOR, |bench| {
             let (limited, full) = (create("xtask/services/limited.json")?, create("xtask/services/full.json")?);
             let doors = door::Doors { echo: servers.echo, limited: &limited, full: &full };
             bench.add(door::lines(&host, &servers.bare, &doors, plan)?)
@@ -158,7 +158,7 @@ impl Bench {
                 "sandbox": { "memory_mb": 128 },
             });
             let large = services::create(&host, &services::write(&bench.directory.join("services"), &large)?)?;
-            // Without a snapshot every replacement builds its 50 MiB anew.
+            // Without a snapshot, every replacement would build its 50 MiB again.
             bench.add([fault::line(&goals::FAULT_LARGE, &host, &large, &fault::OF_LARGE, plan.loops * 2)?])
         });
         self.stage("kernels, in the sandbox and natively", &[], |bench| {
@@ -189,8 +189,8 @@ impl Bench {
         });
     }
 
-    /// A part of the run, and what it is for. One that fails leaves its goals without a measurement, and the others are
-    /// measured all the same.
+    /// Runs a part of the measurements, which serves the given goals. If it fails, goals without a result are reported
+    /// as not measured, and the run continues.
     fn stage(&mut self, what: &str, goals: &[Goal], measure: impl FnOnce(&mut Self) -> Result<()>) {
         stage::announce(what);
         let Err(error) = measure(self) else { return };
@@ -218,14 +218,15 @@ impl Bench {
     }
 }
 
-/// Memory of a host that has just started, and nothing to do.
+/// Measures the memory of a host that has just started and has no services.
 fn idle(host: &Host) -> Result<Line> {
     thread::sleep(Duration::from_secs(1));
     let empty = usage::resident_mib(host.pid())?;
     Ok(goals::IDLE_HOST.bounded(empty, format!("{empty:.1} MiB"), json!({ "resident_mib": empty })))
 }
 
-/// Upload, compilation in a child process, `initialize`, warm-up; then bringing it up again, with the compiled code kept.
+/// Measures a deploy (upload, compilation in a child process, `initialize`, warm-up), and then a start from the
+/// compiled code.
 fn deploy_digits(host: &Host) -> Result<Line> {
     let start = Instant::now();
     let service = services::create(host, &root().join("examples/digits/digits.json"))?;

@@ -1,4 +1,4 @@
-//! The real input: handwritten digits that the model has not seen, shown as the model sees them.
+//! The real input: handwritten digits that the training did not use, printed as the model sees them.
 
 use std::fs;
 use std::time::Instant;
@@ -11,12 +11,12 @@ use crate::host::Host;
 use crate::http::Connection;
 use crate::services::Service;
 
-/// Below this something is wrong with the model or with how it is run, rather than with a few digits.
+/// The least accuracy. Below this, the model or its runtime is broken.
 const LEAST_ACCURACY: f64 = 0.97;
 const SIDE: usize = 8;
 const PICTURES_PER_LINE: usize = 4;
 const PICTURES: usize = 8;
-/// Between two pictures.
+/// The space between two pictures.
 const GAP: &str = "   ";
 
 struct Picture {
@@ -24,14 +24,14 @@ struct Picture {
     truth: u64,
 }
 
-/// A picture and what the service made of it.
+/// A picture and the service's answer.
 struct Seen<'a> {
     picture: &'a Picture,
     label: u64,
     probability: f64,
 }
 
-/// Has every held-out picture recognised, one request each, shows a few, and tells whether enough were right.
+/// Sends every held-out picture in its own request and prints some of them. Returns true if the accuracy is sufficient.
 pub(super) fn show(host: &Host, service: &Service) -> Result<bool> {
     let pictures = held_out()?;
     let mut connection = Connection::open(host.data)?;
@@ -41,7 +41,7 @@ pub(super) fn show(host: &Host, service: &Service) -> Result<bool> {
     let took = start.elapsed();
 
     let (right, wrong): (Vec<_>, Vec<_>) = seen.iter().partition(|seen| seen.is_right());
-    // One that it gets wrong is more honest than another that it gets right.
+    // One wrong answer is shown, if there is any: only right ones would mislead.
     let mut shown: Vec<_> = right.iter().take(PICTURES - wrong.len().min(1)).copied().collect();
     shown.extend(wrong.first().copied());
     println!("\nDigits, as the service `{}` sees them and what it answers:\n", service.name);
@@ -60,7 +60,7 @@ pub(super) fn show(host: &Host, service: &Service) -> Result<bool> {
     Ok(accuracy >= LEAST_ACCURACY)
 }
 
-/// The body of a request for the first of them.
+/// Returns a request body with the first picture.
 pub(super) fn first_picture() -> Result<String> {
     Ok(held_out()?.first().context("there are no held-out digits")?.body())
 }

@@ -1,4 +1,4 @@
-//! Provokes every row of the status contract once.
+//! Causes every row of the status contract once.
 
 use std::time::Instant;
 
@@ -45,7 +45,7 @@ pub(super) fn every_answer(host: &Host, services: &Deployed) -> Result<Vec<Row>>
             &raw(&http::request("POST", &echo.path(), "not-the-token", b"hello"))?,
         ),
         Row::of(
-            "a service that is not there",
+            "an unknown service",
             (404, "service_not_found"),
             &raw(&http::request("POST", "/api/predict/nobody", &echo.token, b"hello"))?,
         ),
@@ -81,7 +81,7 @@ fn deadline(host: &Host, faults: &Service) -> Result<Row> {
     Ok(row)
 }
 
-/// The service takes one request a second, so of two at once the second is too many.
+/// The service allows one request per second, so the second of two requests is refused.
 fn rate_limit(host: &Host, limited: &Service) -> Result<Row> {
     let mut connection = Connection::open(host.data)?;
     connection.send(&limited.request(b"one"))?;
@@ -94,7 +94,7 @@ fn rate_limit(host: &Host, limited: &Service) -> Result<Row> {
     ))
 }
 
-/// Two at work and four waiting are all that `faults` has room for.
+/// Fills `faults`, which has two workers and a queue of four.
 fn queue_full(host: &Host, faults: &Service) -> Result<Row> {
     let mut sleeping = Vec::new();
     for _ in 0..6 {
@@ -111,13 +111,13 @@ fn queue_full(host: &Host, faults: &Service) -> Result<Row> {
     let mut row = Row::of("a 7th request while 2 are at work and 4 are waiting", (450, "queue_full"), &answer);
     for (index, connection) in sleeping.iter_mut().enumerate() {
         let answer = connection.receive().with_context(|| format!("request {} of the six", index + 1))?;
-        // Those that had a place must not suffer for the one that had none.
+        // The queued requests must succeed although one more was refused.
         row.is_expected &= answer.status == 200;
     }
     Ok(row)
 }
 
-/// Nobody is there to read a 499; what the host counts is all that can be seen.
+/// Closes the connection during a call. No client reads the 499, so only the host's metrics show it.
 fn client_leaves(host: &Host, faults: &Service) -> Result<Row> {
     let left = |metrics: &metrics::Metrics| {
         let status = metrics.sum("bulkhead_requests_total", &[("service", "faults"), ("status", "499")]);
@@ -137,11 +137,11 @@ fn client_leaves(host: &Host, faults: &Service) -> Result<Row> {
     let is_expected = after.is_ok_and(|metrics| left(&metrics) == (before.0 + 1.0, before.1 + 1.0));
     let came = match is_expected {
         true => {
-            format!("nobody is there to read it; counted in /metrics and the guest stopped {:.0} ms later", ms(start))
+            format!("no client reads it; counted in /metrics, and the guest stopped, after {:.0} ms", ms(start))
         }
         false => "the metrics do not show it".to_owned(),
     };
-    let done = "the client leaves in the middle of an endless loop".to_owned();
+    let done = "the client disconnects during an endless loop".to_owned();
     Ok(Row { status: 499, code: "client_closed".to_owned(), done, came, is_expected })
 }
 
@@ -150,7 +150,7 @@ fn ms(since: Instant) -> f64 {
 }
 
 impl Row {
-    /// An answer, compared with the status and code that it should have. Answers in a processor's own words have no code.
+    /// Compares an answer with the expected status and code. Answers of the processor itself have no code.
     fn of(done: &str, expected: (u16, &str), answer: &Response) -> Self {
         let problem = answer.json().filter(|_| answer.header("content-type") == Some("application/problem+json"));
         let text = |key: &str| problem.as_ref().and_then(|problem| problem[key].as_str());

@@ -1,10 +1,10 @@
-//! A table for people: what was done, what came back, and whether that was promised.
+//! The table of the demo: the request, the answer, and a mark if it is as documented.
 
 const CODE_WIDTH: usize = 26;
 const DONE_WIDTH: usize = 36;
 const CAME_WIDTH: usize = 52;
 
-/// One provoked answer.
+/// One answer.
 pub(super) struct Row {
     pub(super) status: u16,
     pub(super) code: String,
@@ -14,7 +14,7 @@ pub(super) struct Row {
 }
 
 pub(super) fn print(rows: &[Row]) {
-    println!("Every answer a caller can meet, provoked:\n");
+    println!("Every answer that a caller can get:\n");
     line("", "status", "code", "what was done", "what came back");
     for row in rows {
         let mark = if row.is_expected { "✓" } else { "✗" };
@@ -35,7 +35,7 @@ fn line(mark: &str, status: &str, code: &str, done: &str, came: &str) {
     println!("{}", text.trim_end());
 }
 
-/// Breaks at spaces; a word that is longer than a line is cut.
+/// Wraps at spaces; a word that is longer than a line is cut.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

@@ -1,4 +1,4 @@
-//! The programs that `tests/it/clients.rs` runs and that may be missing on a machine.
+//! Programs that `tests/it/clients.rs` runs and that may be missing on a machine.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::setup::Python;
 
-/// Names each client that cannot be tried on this machine, with the reason. The test itself passes over them.
+/// Names each client that is missing on this machine, with the reason. The test itself leaves them out.
 pub(super) fn missing(python: &Result<Python>) -> Vec<String> {
     let skipped = |client: &str, why: &str| format!("the requests of {client}: {why}");
     let mut names = Vec::new();

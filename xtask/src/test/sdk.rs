@@ -1,4 +1,4 @@
-//! Runs the official Python SDK against a host, if there is a Python to run it with.
+//! Runs the official Python SDK against a host, if Python is available.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,7 +16,7 @@ use crate::host::{Host, Log};
 use crate::setup::Python;
 use crate::{cargo, services};
 
-/// All cases together take a few seconds; one that hangs must not hang the suite.
+/// The longest time without output. All cases together take a few seconds; a case that hangs must not block the suite.
 const SILENCE: Duration = Duration::from_secs(60);
 const SERVICES: &[&str] = &[
     "examples/digits/digits.json",
@@ -31,10 +31,10 @@ const SERVICES: &[&str] = &[
     "tests/python/snappy.json",
     "tests/python/stopped.json",
 ];
-/// Is stopped again, so that callers meet a service that does not run.
+/// The service that is stopped after its deployment, so that callers get the answer of a stopped service.
 const STOPPED: &str = "sdk-stopped";
 
-/// The names of the cases, found without Python.
+/// Returns the names of the cases without running Python.
 pub(crate) fn cases() -> Result<Vec<String>> {
     let script = script();
     let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
@@ -57,7 +57,7 @@ pub(crate) fn run(python: &Python) -> Result<Tally> {
             return Ok(tally);
         }
     };
-    // `cargo test` has built it for the integration tests, with the same features.
+    // `cargo test` has built this binary for the integration tests, with the same features.
     let binary = cargo::target_dir().join("debug/bulkhead");
     let directory = cargo::target_dir().join("sdk-test");
     fs::create_dir_all(&directory)?;
@@ -93,7 +93,7 @@ pub(crate) fn run(python: &Python) -> Result<Tally> {
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 child.kill()?;
-                tally.fail(format!("SDK: nothing came from the script for {} s", SILENCE.as_secs()));
+                tally.fail(format!("SDK: no output from the script for {} s", SILENCE.as_secs()));
             }
         }
     }
@@ -102,7 +102,7 @@ pub(crate) fn run(python: &Python) -> Result<Tally> {
     let told = tally.passed + tally.failed;
     if told < cases.len() as u64 || (!status.success() && tally.failed == 0) {
         tally.fail(format!(
-            "SDK: {told} of {} cases told of themselves, and the script ended with {status}",
+            "SDK: {told} of {} cases reported, and the script ended with {status}",
             cases.len()
         ));
     }

@@ -1,4 +1,4 @@
-//! Counts what test programs say of themselves.
+//! Counts the results that test programs print.
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -6,9 +6,9 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
     pub(crate) failed_names: Vec<String>,
-    /// Each with its reason, where one is given.
+    /// Names of skipped tests, with the reason if one is given.
     pub(crate) skipped_names: Vec<String>,
-    /// A test whose own output separates its name from its outcome.
+    /// A test whose own output stands between its name and its outcome.
     talking: Option<String>,
 }
 
@@ -37,7 +37,8 @@ impl Tally {
         self.skipped_names.extend_from_slice(&other.skipped_names);
     }
 
-    /// Counts a line of Rust's test harness. The tests' own lines give names, each program's last line gives the numbers.
+    /// Counts a line of Rust's test harness. The lines of the tests give the names, the last line of each program gives
+    /// the numbers.
     pub(crate) fn libtest(&mut self, line: &str) {
         if let Some(result) = line.strip_prefix("test result: ") {
             let count = |what: &str| {

@@ -1,4 +1,4 @@
-//! What Bulkhead is compared with: hyper alone, with the host's runtime settings, echoing.
+//! The bare server of the comparison: hyper alone, with the host's runtime settings, as an echo.
 
 use std::convert::Infallible;
 use std::env;
@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::children::Running;
 
-/// Serves until it is told to end. Says where on the first line.
+/// Serves until SIGTERM. Prints its address on the first line.
 pub(crate) fn serve() -> Result<bool> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(available_parallelism()?.get())
@@ -41,19 +41,20 @@ async fn accept() -> Result<bool> {
         };
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
-            // A client that ends its connection is no news.
+            // The client may close its connection at any time; that is not an error.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(echo)).await;
         });
     }
 }
 
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    // A body that breaks off ends the connection anyway.
+    // A truncated body ends the connection anyway.
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     Ok(Response::new(Full::new(body)))
 }
 
-/// Such a server, in a process of its own so that its processor time can be told from ours. It ends with this value.
+/// The bare server in its own process, so that its processor time can be told from the client's. Dropping this value
+/// ends it.
 pub(super) struct Bare {
     running: Running,
     pub(super) address: SocketAddr,
@@ -75,7 +76,7 @@ impl Bare {
         self.running.pid()
     }
 
-    /// Ends it as one that has done its work.
+    /// Ends the process and checks that it ends well.
     pub(super) fn finish(self) -> Result<()> {
         self.running.finish()
     }

@@ -1,4 +1,4 @@
-//! How others fare while guests spin.
+//! Response times of other requests while guests spin.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -47,7 +47,7 @@ pub(super) fn lines(host: &Host, spin: &Service, echo: &Service, plan: &Plan) ->
     ])
 }
 
-/// Has guests spin and callers wait until there are `count` of both.
+/// Starts spinning guests and waiting callers until there are `count` of both together.
 fn add_and_wait(host: &Host, spin: &Service, spinning: &mut Vec<http::Connection>, count: usize) -> Result<()> {
     while spinning.len() < count {
         let mut connection = http::Connection::open(host.data)?;
@@ -63,7 +63,7 @@ fn add_and_wait(host: &Host, spin: &Service, spinning: &mut Vec<http::Connection
     .map(drop)
 }
 
-/// Calls with a pause in between, so that the caller is one among others and not a load of its own.
+/// Measures `count` calls with pauses, so that the caller adds little load of its own.
 fn paced(address: SocketAddr, request: &[u8], expected: u16, count: usize) -> Result<Times> {
     let mut caller = Caller::connect(address)?;
     let mut times = Vec::with_capacity(count);

@@ -1,4 +1,4 @@
-//! Processes that run while we measure, and that none of them outlives us, whichever way we end.
+//! Child processes of the bench. None of them outlives the bench, however it ends.
 
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,22 +10,22 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What a shell reports of a program that was interrupted.
+/// The exit code that a shell reports for an interrupted program.
 const INTERRUPTED: i32 = 130;
-/// A gateway finishes what is under way, and a process that counts writes down what it counted.
+/// The longest wait for a process to end. A gateway finishes its running requests; a counting build writes its counts.
 const END: Duration = Duration::from_secs(40);
 
-/// Everything that is to be killed when we are told to end. Process-wide because signals are.
+/// All processes to kill on SIGINT or SIGTERM. Process-wide because signals are.
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Watched {
     Process(Pid),
-    /// Servers with processes of their own would leave those behind.
+    /// A process group, for servers that start processes of their own.
     Group(Pid),
 }
 
-/// Ends the program on Ctrl-C or SIGTERM, its children first.
+/// Ends this program on Ctrl-C or SIGTERM, its children first.
 pub(super) fn end_with_us() -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut interrupt, mut terminate) = runtime.block_on(async {
@@ -38,16 +38,17 @@ pub(super) fn end_with_us() -> Result<()> {
                 _ = terminate.recv() => {}
             }
         });
-        // Held until the end, so that nothing is started any more.
+        // The lock is held until the exit, so that no further process is started.
         let watched = watched();
         watched.iter().for_each(|watched| watched.kill());
-        eprintln!("\ninterrupted: {} processes that were started for the bench are ended", watched.len());
+        eprintln!("\ninterrupted: ended {} processes of the bench", watched.len());
         std::process::exit(INTERRUPTED);
     });
     Ok(())
 }
 
-/// Has a process that somebody else has started, and ends in the usual case, killed when we are told to end.
+/// Registers a process that another module has started, so that it is killed on SIGINT or SIGTERM. In the usual case
+/// its owner ends it.
 pub(super) fn adopt(pid: u32) -> Result<Adopted> {
     let watched_process = Watched::Process(to_pid(pid)?);
     watched().push(watched_process);
@@ -63,7 +64,7 @@ impl Drop for Adopted {
     }
 }
 
-/// A process and all that it starts; killed when this is dropped.
+/// A process and all that it starts; dropping this value kills them.
 pub(super) struct Running {
     child: Child,
     group: Watched,
@@ -89,21 +90,21 @@ impl Running {
         self.child.stdout.take()
     }
 
-    /// Tells it to end and waits until it has, which must be soon and well.
+    /// Sends SIGTERM and waits for the end. An error if the process fails or does not end in time.
     pub(super) fn finish(mut self) -> Result<()> {
-        kill_process(to_pid(self.pid())?, Signal::TERM).context("a process cannot be told to end")?;
+        kill_process(to_pid(self.pid())?, Signal::TERM).context("cannot send SIGTERM to a process")?;
         let deadline = Instant::now() + END;
         loop {
             match self.ended()? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => bail!("a process that was told to end ended with {status}"),
-                None if Instant::now() > deadline => bail!("a process that was told to end is still there"),
+                Some(status) => bail!("after SIGTERM, a process ended with {status}"),
+                None if Instant::now() > deadline => bail!("a process did not end after SIGTERM"),
                 None => thread::sleep(Duration::from_millis(10)),
             }
         }
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status if the process has ended.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
@@ -117,7 +118,7 @@ impl Drop for Running {
     }
 }
 
-/// Runs a program that ends by itself.
+/// Runs a program to its end.
 pub(super) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();
     let mut running = Running::start(command)?;
@@ -130,7 +131,7 @@ pub(super) fn run(command: &mut Command) -> Result<()> {
 
 impl Watched {
     fn kill(&self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = match *self {
             Self::Process(pid) => kill_process(pid, Signal::KILL),
             Self::Group(pid) => kill_process_group(pid, Signal::KILL),
@@ -167,7 +168,7 @@ mod tests {
         let grandchild = to_pid(line.trim().parse().unwrap()).unwrap();
         assert!(rustix::process::test_kill_process(grandchild).is_ok());
         drop(running);
-        // The kernel ends it when it next runs; whoever reaps orphans may leave it a zombie for longer.
+        // The kernel ends the grandchild when it is next scheduled; it may stay a zombie until init reaps it.
         let stat = format!("/proc/{}/stat", line.trim());
         let gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -182,7 +183,7 @@ mod tests {
         let shell = |script: &str| {
             let mut command = Command::new("sh");
             let mut running = Running::start(command.args(["-c", script]).stdout(Stdio::piped())).unwrap();
-            // It says so once it listens.
+            // The script prints a line once its trap is set.
             let mut line = String::new();
             BufReader::new(running.stdout().unwrap()).read_line(&mut line).unwrap();
             running

@@ -1,4 +1,4 @@
-//! How much a server can do: every connection sends its next request when it has the answer to the last.
+//! A closed loop, to find a server's maximum: every connection sends its next request after the answer to the last.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,22 +17,23 @@ use tokio::task::JoinSet;
 use super::response::Head;
 use super::server::Server;
 
-/// As many as the measurements in the project's notes use, and one fewer than a service of five workers takes at once.
+/// The number of connections of all earlier measurements. A service with five workers and the default queue accepts 69
+/// calls.
 pub(super) const CONNECTIONS: usize = 64;
-/// As many threads as there are on the smallest machine that this is run on; the server needs the rest.
+/// The number of cores of the smallest machine that runs this. More client threads would take time from the server.
 const THREADS: usize = 2;
 
-/// What a server did in one run.
+/// The results of one run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     pub(super) per_second: f64,
-    /// Processor time of the server for one request.
+    /// The server's processor time per request.
     pub(super) cpu_micros: f64,
     /// The part of it that was spent in the kernel.
     pub(super) kernel_share: f64,
 }
 
-/// Loads a server for `time`. Every answer must be one that is expected.
+/// Loads a server for `time`. Any unexpected status is an error.
 pub(super) fn run(server: &Server, time: Duration) -> Result<Outcome> {
     let answered = AtomicU64::new(0);
     let stop = Arc::new(AtomicBool::new(false));
@@ -62,7 +63,7 @@ pub(super) fn run(server: &Server, time: Duration) -> Result<Outcome> {
     })
 }
 
-/// One thread's share of the connections.
+/// Runs one thread's share of the connections.
 fn client(server: &Server, thread: usize, stop: &Arc<AtomicBool>, ready: &Barrier, answered: &AtomicU64) -> Result<()> {
     const SHARE: usize = CONNECTIONS / THREADS;
     let runtime = runtime::Builder::new_current_thread().enable_io().build();
@@ -76,7 +77,7 @@ fn client(server: &Server, thread: usize, stop: &Arc<AtomicBool>, ready: &Barrie
         })?;
         Ok((runtime, streams))
     });
-    // Whatever happened, the others must not wait for us.
+    // Reached even after an error, so that the other threads do not wait forever.
     ready.wait();
     let (runtime, streams) = streams.with_context(|| format!("connecting to {}", server.address))?;
     runtime.block_on(async {
@@ -99,7 +100,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Asks one request after the other, from the `first` on, until told to stop; the one then under way is not counted.
+/// Sends one request after the other, beginning with the `first`, until `stop`. The last request is not counted.
 async fn connection(
     mut stream: TcpStream,
     requests: Arc<[Vec<u8>]>,

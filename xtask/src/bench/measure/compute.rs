@@ -1,4 +1,4 @@
-//! Programs that compute, in the sandbox and natively from the same source, in turns.
+//! Computing programs in the sandbox and natively, from the same source, in turns.
 
 mod digits;
 
@@ -19,34 +19,34 @@ use crate::http::{Connection, Response};
 use crate::services::{self, Service};
 use crate::stage;
 
-/// Kernels, each with rounds that take some hundredths of a second.
+/// The kernels, each with a number of rounds that takes some hundredths of a second.
 const KERNELS: [(&str, u32); 3] = [("matmul", 20), ("sha256", 8), ("json", 20)];
 
 const REGIMES: [(&str, Regime); 2] = [("metered", Regime::Metered), ("unmetered", Regime::Unmetered)];
 
 #[derive(Clone, Copy)]
 enum Regime {
-    /// Fuel, which is the default.
+    /// With fuel, the default.
     Metered,
-    /// Epochs alone.
+    /// With epochs only.
     Unmetered,
 }
 
-/// A guest that was compiled and deployed in one way.
+/// A guest, deployed from one build with one regime.
 struct Cell {
     build: &'static str,
     checks: &'static str,
     service: Service,
 }
 
-/// How long one round took, and what came out of it.
+/// The mean time of a round, and the checksum of the result.
 #[derive(Clone, Copy)]
 struct Round {
     micros: f64,
     checksum: u64,
 }
 
-/// Each kernel natively and in every cell, by its own clock.
+/// Measures each kernel natively and in every cell, by the program's own clock.
 pub(super) fn kernels(host: &Host, directory: &Path, plan: &Plan) -> Result<Vec<Computed>> {
     let builds = Build::ALL.map(|way| (label(way), guests::compute(way)));
     let cells = deploy("compute", host, directory, &builds, &json!({}))?;
@@ -64,7 +64,8 @@ pub(super) fn kernels(host: &Host, directory: &Path, plan: &Plan) -> Result<Vec<
     Ok(table)
 }
 
-/// Natively and in every cell, in turns; each cell relative to native in the same round.
+/// Measures natively and in every cell, in turns. The result of a cell is relative to the native time of the same
+/// round.
 fn compare(
     kernel: &'static str,
     cells: &[Cell],
@@ -81,12 +82,12 @@ fn compare(
             let here = in_cell(cell)?;
             ensure!(
                 here.checksum == native.checksum,
-                "{kernel} came to another result in `{}` than natively",
+                "{kernel} has another result in `{}` than natively",
                 cell.service.name
             );
             measured.push(here.micros / native.micros);
         }
-        // The first round warms caches and finds the guests' slices.
+        // The first round is not counted: it warms caches and lets the host adjust the guests' slices.
         if round > 0 {
             native_times.push(native.micros);
             ratios.iter_mut().zip(measured).for_each(|(ratios, ratio)| ratios.push(ratio));
@@ -111,7 +112,7 @@ const fn label(way: Build) -> &'static str {
     }
 }
 
-/// Every build under every regime.
+/// Deploys every build with every regime.
 fn deploy(
     name: &str,
     host: &Host,
@@ -161,7 +162,7 @@ fn natively(args: &[&str], rounds: u32) -> Result<Round> {
     round(text.trim(), rounds).with_context(|| format!("`native {}` failed: {text:?}", args.join(" ")))
 }
 
-/// `NANOSECONDS CHECKSUM` of so many rounds.
+/// Parses `NANOSECONDS CHECKSUM`, the output for `rounds` rounds.
 fn round(text: &str, rounds: u32) -> Option<Round> {
     let (nanos, checksum) = text.split_once(' ')?;
     Some(Round { micros: nanos.parse::<f64>().ok()? / 1e3 / f64::from(rounds), checksum: checksum.parse().ok()? })

@@ -1,4 +1,4 @@
-//! Servers that are loaded as much as they can bear, in turns: what changes on the machine changes for all of them.
+//! Loads servers to their maximum, in turns, so that changes on the machine affect all of them alike.
 
 use std::cmp::Ordering;
 
@@ -11,13 +11,13 @@ use super::server::Server;
 use super::stats::Spread;
 use crate::stage;
 
-/// What came of one server; its rounds are those of all others.
+/// The results of one server, one per round. All servers have the same rounds.
 pub(super) struct Runs {
     pub(super) name: String,
     pub(super) outcome: Result<Vec<Outcome>>,
 }
 
-/// Every server once in every round. One that fails does not run again and says so; the others go on.
+/// Runs every server once in every round. A server that fails is reported and left out of the further rounds.
 pub(super) fn hold(servers: &[Server], plan: &Plan) -> Vec<Runs> {
     let mut runs: Vec<Runs> = servers
         .iter()
@@ -33,7 +33,7 @@ pub(super) fn hold(servers: &[Server], plan: &Plan) -> Vec<Runs> {
             match servers[index].closed(plan.load) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(error) => {
-                    stage::announce(&format!("  {} is out: {error:#}", servers[index].name));
+                    stage::announce(&format!("  {} failed and is left out: {error:#}", servers[index].name));
                     runs[index].outcome = Err(error);
                 }
             }
@@ -42,7 +42,7 @@ pub(super) fn hold(servers: &[Server], plan: &Plan) -> Vec<Runs> {
     runs
 }
 
-/// Whoever comes first may find a quieter machine, so the order is another one each round.
+/// Returns the order of a round. It changes each round, because the first server may find a quieter machine.
 fn order(servers: usize, round: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..servers).collect();
     order.rotate_left(round / 2 % servers.max(1));
@@ -53,18 +53,18 @@ fn order(servers: usize, round: usize) -> Vec<usize> {
 }
 
 impl Runs {
-    /// One number of all its rounds; `None` where it failed.
+    /// Summarises one value over all rounds; `None` if the server failed.
     pub(super) fn spread(&self, value: impl Fn(&Outcome) -> f64) -> Option<Spread> {
         let outcomes = self.outcome.as_ref().ok().filter(|outcomes| !outcomes.is_empty())?;
         Some(Spread::of(outcomes.iter().map(value)))
     }
 
-    /// The same as a multiple of another server's, round by round.
+    /// Divides a value by another server's in the same round, and summarises the ratios.
     pub(super) fn against(&self, other: &Self, value: impl Fn(&Outcome) -> f64) -> Result<Spread> {
         self.with(other, |own, other| value(own) / value(other))
     }
 
-    /// By how much the same is more than another server's, round by round.
+    /// Subtracts another server's value in the same round, and summarises the differences.
     pub(super) fn beyond(&self, other: &Self, value: impl Fn(&Outcome) -> f64) -> Result<Spread> {
         self.with(other, |own, other| value(own) - value(other))
     }
@@ -89,17 +89,17 @@ impl Runs {
     }
 }
 
-/// Throughput of one beside another's.
+/// Compares the throughput of one server with another's.
 pub(super) fn throughput(own: &Runs, other: &Runs) -> Result<(Spread, String)> {
     beside(own, other, |run| run.per_second, |rate| format!("{rate:.0}"), "requests/s")
 }
 
-/// Processor time of one for a request beside another's.
+/// Compares the processor time per request of one server with another's.
 pub(super) fn cost(own: &Runs, other: &Runs) -> Result<(Spread, String)> {
     beside(own, other, |run| run.cpu_micros, |cost| format!("{cost:.2}"), "µs of CPU a request")
 }
 
-/// The ratio, and both in words.
+/// Returns the ratio, and both values as text.
 fn beside(
     own: &Runs,
     other: &Runs,
@@ -112,7 +112,7 @@ fn beside(
     Ok((ratio, format!("{} to {} {unit}", text(ours), text(theirs))))
 }
 
-/// The fastest first; those that failed last.
+/// Sorts by throughput, the fastest first; servers that failed come last.
 pub(super) fn ranked(runs: &[Runs]) -> Vec<&Runs> {
     let rate = |runs: &Runs| runs.spread(|run| run.per_second).map(|rate| rate.median);
     let mut ranked: Vec<&Runs> = runs.iter().collect();
@@ -136,7 +136,7 @@ mod tests {
             assert!(rounds.iter().any(|order| order[0] == server), "{rounds:?}");
             assert!(rounds.iter().any(|order| order[2] == server), "{rounds:?}");
         }
-        // Of any two, each comes before the other in every other round.
+        // Of any two servers, each comes first in every second round.
         for pair in rounds.chunks(2) {
             assert!(pair[0].iter().eq(pair[1].iter().rev()), "{pair:?}");
         }
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_that_of_each_round() {
-        // The machine became half as fast for the third round; the ratio does not show it.
+        // The machine had half the speed in the third round; the ratio is not affected.
         let ratio = runs("a", &[50.0, 100.0, 25.0]).against(&runs("b", &[100.0, 200.0, 50.0]), |run| run.per_second);
         assert_eq!(ratio.unwrap(), Spread { median: 0.5, least: 0.5, most: 0.5 });
         assert!(runs("a", &[1.0]).against(&runs("b", &[]), |run| run.per_second).is_err());

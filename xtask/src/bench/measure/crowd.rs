@@ -1,5 +1,5 @@
-//! Many small services on one host: what they cost while nobody calls them, how soon a host with all of them is ready,
-//! and how fast they are when callers are spread over them.
+//! Many small services on one host: their memory while idle, the start time of a host with all of them, and the
+//! throughput when calls are spread over them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,16 +18,16 @@ use crate::host::{Host, Log};
 use crate::services::{self, Service};
 use crate::stage;
 
-/// The number of services that must be up in a second.
+/// The number of services that must start within a second.
 const SOON: usize = 100;
-/// Guests beyond the first in one service, to tell what one costs.
+/// The number of additional guests in one service, to compute the memory of one guest.
 const WARM: u32 = 200;
 const PROGRESS: usize = 100;
 const KIB_PER_MIB: f64 = 1024.0;
 
-/// What a warm guest of a small service costs: two services that differ in their number of workers alone, and what the one
-/// adds beyond what the other has added. Without a snapshot, since with one all but the first guest are made only when
-/// they are needed.
+/// Measures the memory of a warm guest of a small service. Two services differ only in their number of workers; the
+/// difference of their memory is divided by the number of additional guests. Snapshots are off, because with a snapshot
+/// only the first guest is made before it is needed.
 pub(super) fn warm_guest(binary: &Path, directory: &Path) -> Result<Line> {
     let host = Host::start(binary, &directory.join("warm"), &Log::Nowhere)?;
     let _adopted = children::adopt(host.pid())?;
@@ -36,7 +36,7 @@ pub(super) fn warm_guest(binary: &Path, directory: &Path) -> Result<Line> {
         services::create(&host, &service_file(directory, name, workers, false)?)?;
         Ok::<_, anyhow::Error>(usage::proportional_kib(host.pid())? - before)
     };
-    // The first one brings the code with it.
+    // The first service also loads the code, which the others share.
     added("warm-first", 1)?;
     let (one, many) = (added("warm-one", 1)?, added("warm-many", 1 + WARM)?);
     let each = (many - one) / f64::from(WARM);
@@ -44,7 +44,7 @@ pub(super) fn warm_guest(binary: &Path, directory: &Path) -> Result<Line> {
     Ok(goals::WARM_GUEST.bounded(each, format!("{each:.1} KiB, of {WARM}"), json!({ "kib": each, "guests": WARM })))
 }
 
-/// A host with ever more services of five workers each. Lines that were measured before something failed stay.
+/// Measures a host with a growing number of services of five workers each. Results from before a failure are kept.
 pub(super) fn lines(binary: &Path, directory: &Path, plan: &Plan) -> (Vec<Line>, Result<()>) {
     let mut lines = Vec::new();
     let done = Crowd::start(binary, directory).and_then(|crowd| crowd.measure(plan, &mut lines));
@@ -65,7 +65,7 @@ impl Crowd {
         let adopted = children::adopt(host.pid())?;
         let (binary, directory) = (binary.to_owned(), directory.to_owned());
         let mut crowd = Self { binary, directory, host, _adopted: adopted, services: Vec::new() };
-        // The first one's code stays in memory for all of them.
+        // The first service loads the code, which stays in memory for all of them.
         crowd.grow(1)?;
         Ok(crowd)
     }
@@ -100,7 +100,7 @@ impl Crowd {
         self.host.stop().map(drop)
     }
 
-    /// Deploys until there are `count`.
+    /// Deploys services until there are `count`.
     fn grow(&mut self, count: usize) -> Result<()> {
         while self.services.len() < count {
             let number = self.services.len() + 1;
@@ -113,7 +113,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Ends the host and starts it again on what it left; the time from its start until it is ready.
+    /// Restarts the host on its data directory. Returns the time from the start until it is ready.
     fn restart(self) -> Result<(Self, Duration)> {
         let Self { binary, directory, host, services, .. } = self;
         host.stop()?;

@@ -1,4 +1,4 @@
-//! The cost of being let in with a signature, and of being refused beside an answer of bare hyper.
+//! The cost of checking a signature, and the cost of refusals compared with an answer of bare hyper.
 
 use anyhow::Result;
 use base64::Engine;
@@ -17,19 +17,19 @@ use crate::host::Host;
 use crate::services::Service;
 use crate::{http, metrics};
 
-/// What SDKs put into every request; the same in all of them, so that the signature alone makes the difference.
+/// Header values that SDKs send; the same in all requests, so that only the signature differs.
 const DATE: &str = "Mon, 23 Nov 2026 07:21:57 GMT";
 const TYPE: &str = "application/octet-stream";
 
-/// Holds the only worker of `full`, and no processor.
+/// Occupies the only worker of `full` without using a CPU.
 const SLEEP: &[u8] = br#"{"do": "sleep", "ms": 3600000}"#;
 
-/// A service to be let in to, and services that turn everybody away.
+/// A service that answers, and services that refuse all requests.
 pub(super) struct Doors<'a> {
     pub(super) echo: &'a Service,
-    /// One request a second.
+    /// A service with a limit of one request per second.
     pub(super) limited: &'a Service,
-    /// One worker and no queue.
+    /// A service with one worker and no queue.
     pub(super) full: &'a Service,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn lines(host: &Host, bare: &Bare, doors: &Doors<'_>, plan: &Plan) ->
     ])
 }
 
-/// A request with everything that an SDK sends along.
+/// Makes a request with all headers that an SDK sends.
 fn hashed(service: &Service, authorization: &str, hash: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-md5: {hash}\r\ndate: {DATE}\r\ncontent-type: {TYPE}\r\n\

@@ -1,4 +1,4 @@
-//! The echo: as much as every server can bear, and at a steady rate.
+//! The echo, at the maximum rate of each server and at a steady rate.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use crate::{metrics, stage};
 const HOST: &str = "Bulkhead";
 const FRESH: &str = "Bulkhead, a fresh instance each";
 const BARE: &str = "bare hyper";
-/// A peer that is not installed is named below the table.
-const NOT_HERE: &str = "it is not here, see below";
-/// Of what the slower of both can bear.
+/// The reason given for a peer that did not run; its own reason is printed below the table.
+const NOT_HERE: &str = "it did not run, see below";
+/// The steady rate as a share of the slower server's maximum.
 const STEADY_SHARE: f64 = 0.2;
 
-/// Bulkhead with its echo, and what it is compared with.
+/// Bulkhead with its echo service, and the bare server.
 pub(super) struct Servers<'a> {
     pub(super) host: &'a Host,
     pub(super) echo: &'a Service,
@@ -43,7 +43,7 @@ impl Servers<'_> {
 }
 
 impl Bench {
-    /// Everyone there is.
+    /// Measures all servers.
     pub(super) fn echo_1_kib(&mut self, servers: &Servers<'_>) -> Result<()> {
         let body = json_of(KIB);
         let host = servers.host;
@@ -112,7 +112,7 @@ impl Bench {
         ])
     }
 
-    /// What callers wait at a rate that both can bear.
+    /// Measures latency at a rate that both servers can handle.
     pub(super) fn steady(&mut self, servers: &Servers<'_>) -> Result<()> {
         let most = self.report.contest.iter().filter(|runs| [HOST, BARE].contains(&runs.name.as_str()));
         let most = most.filter_map(|runs| runs.spread(|run| run.per_second)).map(|rate| rate.median);
@@ -145,7 +145,7 @@ impl Bench {
     }
 }
 
-/// One percentile of the second server beside the first's.
+/// Compares one percentile of the second server with the first's.
 fn near(goal: &Goal, [bare, host]: &[Vec<Vec<Duration>>; 2], share: f64, rate: u32) -> Line {
     let [theirs, ours] = [bare, host].map(|rounds| median_of(rounds, share));
     let of = |times: &Vec<Duration>| micros(percentile(times, share));
@@ -158,7 +158,7 @@ fn median_of(rounds: &[Vec<Duration>], share: f64) -> Spread {
     Spread::of(rounds.iter().map(|times| micros(percentile(times, share))))
 }
 
-/// Where a request's processor time goes, as far as the operating system and the host's own account tell.
+/// Splits a request's processor time into parts, as far as the operating system and the host's metrics show them.
 fn spent(runs: &[Runs], host: &Host) -> Result<Vec<Spent>> {
     let of = |name: &str, value: fn(&super::closed::Outcome) -> f64| {
         let runs = runs.iter().find(|runs| runs.name == name).with_context(|| format!("no {name}"))?;
@@ -184,7 +184,7 @@ fn spent(runs: &[Runs], host: &Host) -> Result<Vec<Spent>> {
     ])
 }
 
-/// A JSON document of exactly so many bytes.
+/// Makes a JSON document of exactly `bytes` bytes.
 pub(super) fn json_of(bytes: usize) -> Vec<u8> {
     const FRAME: usize = r#"{"text":""}"#.len();
     format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes - FRAME)).into_bytes()

@@ -1,7 +1,8 @@
-//! What a fault costs the caller that comes next.
+//! The cost of a fault for the next caller.
 //!
-//! One worker and one connection: an ordinary call, one that ends the guest, and the next, which waits for the guest's
-//! replacement. The target is for what that last one takes longer than the first.
+//! Three calls on one connection to a service with one worker: an ordinary call, a call that ends the guest, and a
+//! third one that waits for the guest's replacement. The target applies to the extra time of the third call over the
+//! first.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::stats::{Times, micros};
 use crate::host::Host;
 use crate::services::Service;
 
-/// What ends a guest, and what it answers.
+/// Two request bodies: one ends the guest, the other is answered.
 pub(super) struct Ways {
     pub(super) fatal: &'static [u8],
     pub(super) ordinary: &'static [u8],

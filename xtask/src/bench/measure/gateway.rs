@@ -1,5 +1,5 @@
-//! The gateway in front of a host, beside Envoy in front of the same host, and the host alone: same client, in turns, one
-//! network thread each.
+//! Compares the gateway in front of a host with Envoy in front of the same host and with the host alone. Same client,
+//! in turns, one network thread for each proxy.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,10 +24,10 @@ use crate::setup::{self, Python};
 const HOST: &str = "Bulkhead, asked directly";
 const OURS: &str = "Bulkhead behind its gateway";
 const ENVOY: &str = "Bulkhead behind Envoy";
-/// Until a proxy answers its first request.
+/// The longest wait for a proxy's first answer.
 const START: Duration = Duration::from_secs(20);
 
-/// A proxy that runs.
+/// A running proxy.
 pub(super) struct Proxy {
     running: Running,
     pub(super) address: SocketAddr,
@@ -72,12 +72,12 @@ impl Proxy {
         self.running.pid()
     }
 
-    /// Ends it as one that has done its work.
+    /// Ends the process and checks that it ends well.
     pub(super) fn finish(self) -> Result<()> {
         self.running.finish()
     }
 
-    /// Until it passes a request on.
+    /// Waits until the proxy forwards a request.
     pub(super) fn wait(&self, request: &[u8]) -> Result<()> {
         let deadline = Instant::now() + START;
         loop {
@@ -99,9 +99,9 @@ pub(super) fn ours(binary: &Path, directory: &Path, host: SocketAddr) -> Result<
     let mut command = Command::new(binary);
     command.arg("gateway").arg("--config").arg(&file);
     command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--io-threads", "1"]);
-    // What is measured on a connection should not end with it.
+    // The measured connection must not be closed by this limit.
     command.args(["--max-requests-per-connection", "1000000000"]);
-    // As for the host: lines are formatted and written, and go nowhere.
+    // As for the host, log lines are formatted and written, but discarded.
     let mut running = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()))?;
     let mut line = String::new();
     BufReader::new(running.stdout().context("the gateway has no output")?).read_line(&mut line)?;
@@ -109,7 +109,8 @@ pub(super) fn ours(binary: &Path, directory: &Path, host: SocketAddr) -> Result<
     Ok(Proxy { running, address: address.with_context(|| format!("the gateway said {line:?}"))? })
 }
 
-/// Envoy with one worker, no access log and its defaults otherwise: ours writes a line for each request.
+/// Starts Envoy with one worker, without an access log, and otherwise with its defaults. Our gateway does write a log
+/// line per request.
 fn envoy(directory: &Path, host: SocketAddr) -> Result<Proxy> {
     let python = match setup::python()? {
         Python::Ready(python) => python,

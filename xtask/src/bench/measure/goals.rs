@@ -1,4 +1,4 @@
-//! Every target in one place: what is measured, and what it should come to.
+//! All targets: the name of each measurement, and the value it should reach.
 
 use super::report::{Goal, Target};
 
@@ -23,7 +23,7 @@ pub(super) const GATEWAY: Goal = least("gateway, echo 1 KiB: throughput to Envoy
 
 pub(super) const ECHO_64: Goal = least("echo 64 KiB: throughput to bare hyper", 0.95);
 
-/// Percentiles at a steady rate.
+/// Targets for percentiles at a steady rate.
 pub(super) const STEADY: [(f64, Goal); 3] = [
     (0.5, most("echo 1 KiB at a steady rate: p50 to bare hyper", 1.2, "×")),
     (0.99, most("echo 1 KiB at a steady rate: p99 to bare hyper", 1.2, "×")),

@@ -1,4 +1,4 @@
-//! Calls by HTTP/2: many at a time on one connection.
+//! Load over HTTP/2: many concurrent calls on one connection.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::services::Service;
 
 const STREAMS: usize = 32;
 
-/// Calls `service` with `body` for `time`; every answer must be the body again.
+/// Calls `service` with `body` for `time`. Every answer must repeat the body.
 pub(super) fn load(address: SocketAddr, service: &Service, body: &[u8], time: Duration) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! How soon a looping guest is stopped at its deadline.
+//! The delay between a looping guest's deadline and its end.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,15 +13,16 @@ use crate::host::Host;
 use crate::metrics;
 use crate::services::Service;
 
-/// `metadata.rpc.keepalive` of the services here.
+/// The `metadata.rpc.keepalive` of these services.
 const DEADLINE: Duration = Duration::from_millis(250);
-/// `metadata.rpc.worker_threads` of `services/late-all.json`.
+/// The `metadata.rpc.worker_threads` of `services/late-all.json`.
 const WORKERS: usize = 5;
 
 const ENDLESS: &[u8] = br#"{"do": "loop"}"#;
 const SHORT: &[u8] = br#"{"do": "flag"}"#;
 
-/// One looping guest: when its caller is answered, and when its worker has answered the next one.
+/// Measures one looping guest: the time of its caller's answer, and the time at which its worker has answered the next
+/// request.
 pub(super) fn alone(host: &Host, late: &Service, plan: &Plan) -> Result<Vec<Line>> {
     let (endless, short) = (late.request(ENDLESS), late.request(SHORT));
     let (mut answered, mut free) = (Vec::new(), Vec::new());
@@ -42,7 +43,7 @@ pub(super) fn alone(host: &Host, late: &Service, plan: &Plan) -> Result<Vec<Line
     ])
 }
 
-/// A looping guest in every worker.
+/// Measures with a looping guest in every worker.
 pub(super) fn all(host: &Host, late: &Service, plan: &Plan) -> Result<Vec<Line>> {
     let endless = late.request(ENDLESS);
     let mut answered = Vec::new();
@@ -55,7 +56,7 @@ pub(super) fn all(host: &Host, late: &Service, plan: &Plan) -> Result<Vec<Line>>
                 .collect::<Result<Vec<_>>>()
         })?;
         answered.extend(round);
-        // Callers hear of it before the guests' places are free.
+        // Callers get their answers before the guests' workers are free.
         metrics::wait_for(host.admin, "every looping guest is replaced", |metrics| {
             metrics.sum("bulkhead_workers_busy", &[("service", &late.name)]) == 0.0
         })?;
@@ -70,7 +71,7 @@ fn lateness(host: &Host, endless: &[u8]) -> Result<Duration> {
     if status != 408 {
         bail!("a looping guest was answered with {status} instead of 408");
     }
-    // The host's clock starts a little later than ours, with the first byte.
+    // The host's clock starts a little later than ours, at the request's first byte.
     Ok(Instant::now().saturating_duration_since(due))
 }
 

@@ -1,7 +1,7 @@
-//! How long callers wait when they come at a steady rate and do not wait for each other.
+//! An open loop: requests at a steady rate that do not wait for each other.
 //!
-//! A time counts from when the request should have been sent. If it counted from when it was, a server that stalls would
-//! hold back the requests that show it.
+//! Times count from the moment a request is due. If they counted from the moment of sending, a stalled server would
+//! delay the very requests that show the stall.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,11 +13,11 @@ use anyhow::{Result, anyhow, bail};
 
 use super::response::Head;
 
-/// More than are ever under way at once.
+/// More connections than there are ever concurrent requests.
 const CONNECTIONS: u32 = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends `rate` requests a second for `time`; the times, in rising order. Every answer must be a 200.
+/// Sends `rate` requests per second for `time`. Returns the times in rising order. Any status but 200 is an error.
 pub(super) fn run(address: SocketAddr, request: &[u8], rate: u32, time: Duration) -> Result<Vec<Duration>> {
     let start = Instant::now() + Duration::from_millis(50);
     let interval = Duration::from_secs(1) / rate;
@@ -44,7 +44,7 @@ fn connection(
     interval: Duration,
     end: Instant,
 ) -> Result<Vec<Duration>> {
-    // The system may wake a sleeper up to 50 µs late to save power; here that would be measured as the server's.
+    // By default the kernel may wake a thread up to 50 µs late to save power, which would count as the server's time.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let mut caller = Caller::connect(address)?;
     let mut times = Vec::new();
@@ -61,7 +61,7 @@ fn connection(
     Ok(times)
 }
 
-/// One connection that is used again and again.
+/// A connection that is used for one call after the other.
 pub(super) struct Caller {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -75,7 +75,7 @@ impl Caller {
         Ok(Self { stream, buffer: vec![0; 256 << 10] })
     }
 
-    /// Sends a request and reads its answer whole; the status.
+    /// Sends a request, reads the whole answer, and returns the status.
     pub(super) fn call(&mut self, request: &[u8]) -> Result<u16> {
         self.stream.write_all(request)?;
         let mut filled = 0;
@@ -105,7 +105,7 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-    /// Answers every request at once, unless somebody holds `gate`.
+    /// Answers every request at once, except while `gate` is locked.
     fn serve(listener: &TcpListener, gate: &'static Mutex<()>) {
         for stream in listener.incoming().take(CONNECTIONS as usize) {
             let mut stream = BufReader::new(stream.unwrap());
@@ -141,7 +141,7 @@ mod tests {
         });
         let times = run(address, REQUEST, 500, Duration::from_secs(1)).unwrap();
         stalling.join().unwrap();
-        // A third of the requests were due during the stall, though only one on each connection was sent.
+        // A third of the requests were due during the stall, although each connection sent only one.
         let late = times.iter().filter(|time| **time > STALL / 10).count();
         assert!(late > 100, "{late} late");
         assert!(Times::of_sorted(&times).p99 > STALL / 2);

@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else: no scripts, no fonts, no pictures from elsewhere.
+//! The report as one self-contained page: no scripts, no fonts, no external pictures.
 
 mod chart;
 mod tables;
@@ -14,7 +14,7 @@ use super::contest::{Runs, ranked};
 use super::report::{Report, Verdict};
 use super::stats::Spread;
 
-/// Names of servers that are Bulkhead begin so.
+/// The prefix of the names of servers that are Bulkhead.
 const OURS: &str = "Bulkhead";
 
 pub(super) fn write(file: &Path, report: &Report) -> Result<()> {
@@ -25,30 +25,30 @@ fn page(report: &Report) -> String {
     let sections = [
         section(
             "Targets",
-            "Medians, in parentheses the least and the most of all rounds. A ratio is to what the line names, or to the target where that is a bound.",
+            "Medians; in parentheses the minimum and maximum of all rounds. Ratios compare with the server that the line names, or with the target if that is a bound.",
             &tables::targets(report),
         ),
         section(
             "Throughput",
-            "Echo of 1 KiB of JSON, 64 connections that each wait for their answer; the servers take turns. Bars are medians, the fine lines least to most.",
+            "Echo of 1 KiB of JSON on 64 connections that each wait for their answer; the servers take turns. Bars are medians, thin lines show minimum to maximum.",
             &bars(report, "requests/s", true, |runs| runs.spread(|run| run.per_second)),
         ),
         section(
             "Processor time of the server for one request",
-            "The same runs, from the scheduler's account of all its processes. Less is better, and other work on the machine disturbs it least.",
+            "The same runs, from the scheduler's statistics of all processes of the server. Less is better. Other work on the machine affects this value least.",
             &bars(report, "µs", false, |runs| runs.spread(|run| run.cpu_micros)),
         ),
         section(
             "Latency at a steady rate",
             &format!(
-                "{} requests a second, a fifth of what the slower of both can bear. Times count from when a request was due, so a stall shows in all that were due meanwhile.",
+                "{} requests per second, a fifth of the slower server's maximum. Times count from the moment a request was due, so a stall shows in every request due during it.",
                 report.open_rate
             ),
             &curves(&report.curves),
         ),
         section(
             "Programs that compute",
-            "Time relative to the same source built natively with the same compiler. Metered guests count fuel, unmetered ones only look at a clock now and then.",
+            "Time relative to the same source built natively with the same compiler. Metered guests count fuel, unmetered guests only check a clock from time to time.",
             &tables::compute(report),
         ),
         section("Where the time goes", "Processor time of the server for one echo of 1 KiB.", &tables::spent(report)),
@@ -62,7 +62,7 @@ fn head(report: &Report) -> String {
     let kind = if report.quick { "a quick run" } else { "a full run" };
     let busy = match report.busy_cores {
         busy if busy > 0.1 => format!(
-            "<p class=\"warning\">Others kept {busy:.1} cores of this machine busy before the run: the numbers tell of them as well.</p>\n"
+            "<p class=\"warning\">Other processes kept {busy:.1} cores of this machine busy before the run, which affects the numbers.</p>\n"
         ),
         _ => String::new(),
     };
@@ -77,7 +77,7 @@ fn head(report: &Report) -> String {
     )
 }
 
-/// Of every server, the best first.
+/// Draws a bar for every server, the best first.
 fn bars(report: &Report, unit: &'static str, most_first: bool, value: impl Fn(&Runs) -> Option<Spread>) -> String {
     let bar =
         |runs: &Runs| Some(Bar { name: runs.name.clone(), spread: value(runs)?, is_ours: runs.name.starts_with(OURS) });

@@ -1,6 +1,7 @@
-//! Other servers that are asked the same: found or installed below `target/bench/peers`, started, and ended with us.
+//! Other servers that answer the same requests. They are installed below `target/bench/peers`, started, and ended with
+//! the bench.
 //!
-//! Whoever cannot be had is left out and named, and the rest is measured.
+//! A server that cannot be installed or started is left out and reported; the others are measured.
 
 mod known;
 
@@ -20,44 +21,44 @@ use super::report::{Goal, Skipped};
 use super::server::Server;
 use crate::{http, stage};
 
-/// Python takes its time.
+/// The longest wait for a start; Python servers are slow to start.
 const START: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Peers whose throughput Bulkhead's should be a multiple of.
+/// Peers with a target: Bulkhead's throughput as a multiple of theirs.
 pub(super) const GOALS: [(&str, Goal); 2] =
     [(known::MOSEC_NAME, goals::MOSEC), (known::WORKERD_NAME, goals::WORKERD)];
 
-/// Peers beside which Bulkhead's throughput is stated and not judged: in the tool's two modes it moves by a factor with
-/// what the tool can do fast, which is not ours to decide.
+/// Peers without a target: the ratio is only reported. It depends on what the program does fast in each of its two
+/// modes, which we cannot influence.
 pub(super) const STATED: [(&str, &str); 2] = [
     (known::WASMTIME_REUSE, "echo 1 KiB: to wasmtime serve, reuse and pooling"),
     (known::WASMTIME_DEFAULT, "echo 1 KiB: to wasmtime serve"),
 ];
 
-/// A server that somebody else has written, and how it is had and run.
+/// A server by another project, and how to install and run it.
 struct Peer {
     name: &'static str,
-    /// Where what it needs is kept.
+    /// The directory of its installation.
     home: PathBuf,
     version: &'static str,
-    /// Commands that bring it there, in turn.
+    /// The commands that install it, in order.
     install: Vec<Command>,
-    /// What it reads, written each time.
+    /// The files that it reads, written before each start.
     files: Vec<(PathBuf, String)>,
     command: Command,
     port: u16,
     path: &'static str,
 }
 
-/// One that runs.
+/// A running peer.
 pub(super) struct Started {
     pub(super) server: Server,
     pub(super) version: &'static str,
     _running: Running,
 }
 
-/// Starts everyone who is installed; `install` says whether to bring those who are not.
+/// Starts every installed peer; with `install`, installs the missing ones first.
 pub(super) fn start(directory: &Path, body: &[u8], install: bool) -> Result<(Vec<Started>, Vec<Skipped>)> {
     let (mut started, mut skipped) = (Vec::new(), Vec::new());
     for peer in known::peers(directory)? {
@@ -100,10 +101,10 @@ impl Peer {
         stage::announce(&format!("installing {} {} into {}", self.name, self.version, self.home.display()));
         fs::create_dir_all(&self.home).with_context(|| format!("cannot make {}", self.home.display()))?;
         for command in &mut self.install {
-            // What it says goes where cargo speaks.
+            // Installers print to standard error, like cargo.
             children::run(command.current_dir(&self.home).stdin(Stdio::null()).stdout(std::io::stderr()))?;
         }
-        // Last, so that one that broke off half-way is brought anew.
+        // Written last, so that an interrupted installation is repeated.
         fs::write(self.stamp(), self.version).with_context(|| format!("cannot write {}", self.stamp().display()))
     }
 
@@ -116,7 +117,7 @@ impl Peer {
     }
 }
 
-/// Until it gives a good answer.
+/// Waits for a 200.
 fn wait(running: &mut Running, address: SocketAddr, request: &[u8]) -> Result<()> {
     let deadline = Instant::now() + START;
     loop {
@@ -126,7 +127,7 @@ fn wait(running: &mut Running, address: SocketAddr, request: &[u8]) -> Result<()
         let answer = Caller::connect(address).and_then(|mut caller| caller.call(request));
         match answer {
             Ok(200) => return Ok(()),
-            // It may not listen yet, or not be ready behind its front.
+            // The server may not listen yet, or its workers may not be ready.
             Ok(_) | Err(_) if Instant::now() < deadline => thread::sleep(GLANCE),
             Ok(status) => bail!("it answered {status}"),
             Err(error) => return Err(error.context("it does not answer")),
@@ -134,7 +135,7 @@ fn wait(running: &mut Running, address: SocketAddr, request: &[u8]) -> Result<()
     }
 }
 
-/// One that is free now.
+/// Returns a port that is free now.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -1,4 +1,4 @@
-//! What was measured, beside what was aimed for: a table for people, a file for programs, and all that the page shows.
+//! The results and their targets: a table for people, a file for programs, and the data of the page.
 
 mod line;
 mod machine;
@@ -16,15 +16,15 @@ pub(super) use self::machine::Machine;
 use super::contest::Runs;
 use super::stats::Spread;
 
-/// Everything of one run.
+/// All results of one run.
 pub(super) struct Report {
     pub(super) quick: bool,
     pub(super) unix_seconds: u64,
-    /// Cores that others kept busy before we began.
+    /// The cores that other processes kept busy before the run.
     pub(super) busy_cores: f64,
     pub(super) machine: Machine,
     pub(super) lines: Vec<Line>,
-    /// All servers that were asked to echo 1 KiB.
+    /// The results of all servers that echo 1 KiB.
     pub(super) contest: Vec<Runs>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) curves: Vec<Curve>,
@@ -33,27 +33,27 @@ pub(super) struct Report {
     pub(super) spent: Vec<Spent>,
 }
 
-/// Somebody to compare with who is not here.
+/// A peer that did not run.
 pub(super) struct Skipped {
     pub(super) name: String,
     pub(super) why: String,
 }
 
-/// One kernel under one regime.
+/// The result of one kernel under one regime.
 pub(super) struct Computed {
     pub(super) kernel: &'static str,
     pub(super) build: &'static str,
     pub(super) checks: &'static str,
-    /// To native.
+    /// The time relative to native.
     pub(super) relative: Spread,
     pub(super) native_us: f64,
 }
 
-/// Where the processor time of a request goes.
+/// A part of a request's processor time.
 pub(super) struct Spent {
     pub(super) part: &'static str,
     pub(super) how: &'static str,
-    /// In µs; bare hyper has no guest.
+    /// The time in µs; `None` for bare hyper where it has no such part.
     pub(super) bare: Option<f64>,
     pub(super) bulkhead: f64,
 }
@@ -89,8 +89,8 @@ impl Report {
             println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
         }
         println!(
-            "\nMedians, in parentheses the least and the most. The ratio is to what the line names, or to the target where \
-             that is a bound."
+            "\nMedians; in parentheses the minimum and maximum. Ratios compare with the server that the line names, or with \
+             the target if that is a bound."
         );
         let count = |verdict| self.lines.iter().filter(|line| line.verdict() == verdict).count();
         let [met, missed, absent] = [Verdict::Met, Verdict::Missed, Verdict::Absent].map(count);

@@ -1,17 +1,17 @@
-//! Finds the end of an answer with as little work as possible: the client shares the machine with the server.
+//! Finds the end of an answer with little work, because the client shares the machine with the server.
 
 use anyhow::{Result, bail};
 
-/// What is needed of an answer's head.
+/// The parts of a response head that the client needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) status: u16,
-    /// Of head and body together.
+    /// The length of head and body together.
     pub(super) length: usize,
 }
 
 impl Head {
-    /// The head at the start of `bytes`, once it is there whole.
+    /// Parses the head at the start of `bytes`; `None` while it is incomplete.
     pub(super) fn find(bytes: &[u8]) -> Result<Option<Self>> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
         let head = &bytes[..end];

@@ -1,4 +1,4 @@
-//! Something that answers: where it is, which processes it is made of, and what it is asked.
+//! A server under test: its address, its processes, and its requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,32 +9,32 @@ use anyhow::{Context, Result};
 use super::usage::{self, Cpu};
 use super::{closed, open};
 
-/// One server with what it is sent. Several of them may be the same process.
+/// One server and its requests. Several values may stand for the same process.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) name: String,
     pub(super) address: SocketAddr,
     pids: Vec<u32>,
-    /// Taken in turn.
+    /// The requests, sent in turn.
     requests: Arc<[Vec<u8>]>,
-    /// The statuses that are no failure.
+    /// The statuses that are not a failure.
     expected: &'static [u16],
 }
 
 impl Server {
-    /// A server of one process.
+    /// Makes a server of one process.
     pub(super) fn new(name: &str, address: SocketAddr, pid: u32, requests: Vec<Vec<u8>>) -> Self {
-        assert!(!requests.is_empty(), "a server is asked something");
+        assert!(!requests.is_empty(), "a server needs a request");
         Self { name: name.to_owned(), address, pids: vec![pid], requests: requests.into(), expected: &[200] }
     }
 
-    /// A server that has started processes of its own, as far as they are there by now.
+    /// Adds the processes that the server has started so far.
     pub(super) fn with_family(self) -> Result<Self> {
         let pids = self.pids.iter().map(|pid| usage::family(*pid)).collect::<Result<Vec<_>>>()?.concat();
         Ok(Self { pids, ..self })
     }
 
-    /// The same, where other statuses are what it is asked for.
+    /// Sets the expected statuses.
     pub(super) fn expecting(self, expected: &'static [u16]) -> Self {
         Self { expected, ..self }
     }

@@ -1,10 +1,10 @@
-//! Medians and percentiles; means would tell of the neighbours rather than of the server.
+//! Medians and percentiles. Means would be distorted by other processes on the machine.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// The middle of several runs, and how far they lie apart.
+/// The median of several runs, with minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
     pub(super) median: f64,
@@ -13,7 +13,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// Summarises at least one value.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -29,10 +29,10 @@ impl Spread {
     }
 }
 
-/// The shares of calls whose times make a curve: ever closer to all of them.
+/// The shares of calls at which a latency curve has a point.
 pub(super) const CURVE: [f64; 13] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999];
 
-/// Times of many calls.
+/// Percentiles of the times of many calls.
 pub(super) struct Times {
     pub(super) p50: Duration,
     pub(super) p99: Duration,
@@ -61,7 +61,7 @@ impl Times {
     }
 }
 
-/// Of times sorted in rising order: the least that `share` of them do not exceed.
+/// Returns the least of the sorted times that `share` of them do not exceed.
 pub(super) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     assert!(!sorted.is_empty(), "there is no percentile of nothing");
     let rank = (sorted.len() as f64 * share).ceil() as usize;

@@ -1,8 +1,8 @@
-//! The work of a build that counts which ways it takes: what hosts do often, and what must be quick when it happens. What
-//! is not done here is compiled as if it were hardly ever done.
+//! The training load of a profile-guided build: operations that hosts do often, and operations that must be fast when
+//! they happen. The compiler treats code that does not run here as cold.
 //!
-//! Nothing is measured, but every answer must be the expected one, and every process must end by itself: only then does
-//! it write down what it counted.
+//! Nothing is measured. But every answer must be the expected one, and every process must end by itself, because only
+//! then does it write its counts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,15 +19,15 @@ use crate::host::{Host, Log};
 use crate::services::{self, Service};
 use crate::{cargo, http, stage};
 
-/// Where measurements are taken along, for what has to happen for them.
+/// The sizes for measurements that are reused here as load.
 const PLAN: Plan = Plan { rounds: 1, load: LOAD, refusals: 200, loops: 5, ..QUICK };
-/// How long each kind of request is sent.
+/// The duration of each kind of load.
 const LOAD: Duration = Duration::from_secs(2);
-/// A load that leaves threads the time to sleep.
+/// A rate at which threads have time to sleep.
 const STEADY: u32 = 2000;
 const CONNECTIONS: usize = 1000;
 
-/// Has `binary` work as host and as gateway.
+/// Runs `binary` as host and as gateway, under load.
 pub(crate) fn run(binary: &Path) -> Result<bool> {
     children::end_with_us()?;
     let directory = cargo::target_dir().join("profiled/data");
@@ -52,7 +52,7 @@ pub(crate) fn run(binary: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Has this program work as bare server and as load generator.
+/// Runs this program as bare server and as load generator.
 pub(crate) fn bare() -> Result<bool> {
     children::end_with_us()?;
     let bare = Bare::start()?;
@@ -81,7 +81,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// What is asked for most, in the sizes that there are, compressed or not.
+    /// Sends the most frequent requests, in several sizes, compressed or not.
     fn answers(&self, echo: &Service) -> Result<()> {
         self.load("echo of 1 KiB", of_sizes(echo, &[KIB]), &[200])?;
         self.load("small echoes", of_sizes(echo, &[16, 200, 4 * KIB]), &[200])?;
@@ -108,7 +108,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Whoever is turned away.
+    /// Sends requests that are refused.
     fn refusals(&self, echo: &Service) -> Result<()> {
         let unknown = Service { name: "nobody".to_owned(), ..echo.clone() };
         self.load("unknown services", vec![unknown.request(&echo::json_of(KIB))], &[404])?;
@@ -120,7 +120,7 @@ impl Work<'_> {
         busy::lines(self.host, &self.create("xtask/services/spin.json")?, echo, &PLAN).map(drop)
     }
 
-    /// Guests that do not live to see their answer.
+    /// Sends requests whose guests end before their answer.
     fn ends(&self) -> Result<()> {
         let faults = self.made("faults", "faults", &json!({}), &json!({}))?;
         let deeds = [r#"{"do": "trap"}"#, r#"{"do": "panic"}"#, r#"{"do": "alloc"}"#, r#"{"do": "recurse"}"#];
@@ -145,7 +145,7 @@ impl Work<'_> {
         gateway.finish()
     }
 
-    /// What operators and their programs ask.
+    /// Sends requests of operators and their programs.
     fn control(&self, echo: &Service) -> Result<()> {
         stage::announce("  operators");
         services::stop(self.host, echo)?;
@@ -178,7 +178,7 @@ impl Work<'_> {
         services::create(self.host, &root().join(file))
     }
 
-    /// A service of an example's processor with settings of our own.
+    /// Deploys an example's processor with other settings.
     fn made(&self, name: &str, example: &str, rpc: &Value, sandbox: &Value) -> Result<Service> {
         let service = json!({
             "name": name,
@@ -194,7 +194,8 @@ fn of_sizes(echo: &Service, sizes: &[usize]) -> Vec<Vec<u8>> {
     sizes.iter().map(|size| echo.request(&echo::json_of(*size))).collect()
 }
 
-/// Requests with compressed bodies, and for compressed answers. The host itself has compressed the bodies.
+/// Makes requests with compressed bodies, and requests for compressed answers. The compressed bodies come from the
+/// host's own answers.
 fn compressed(host: &Host, echo: &Service) -> Result<Vec<Vec<u8>>> {
     let plain = echo::json_of(8 * KIB);
     let request = |coding: &str, header: &str, body: &[u8]| {
@@ -211,7 +212,7 @@ fn compressed(host: &Host, echo: &Service) -> Result<Vec<Vec<u8>>> {
         let answer = http::call(host.data, &asking)?;
         let told = answer.header("content-encoding");
         if told != Some(coding) {
-            bail!("an answer that was to be {coding} is {}", told.unwrap_or("not compressed"));
+            bail!("an answer expected in {coding} is {}", told.unwrap_or("not compressed"));
         }
         requests.extend([request(coding, "content-encoding", &answer.body), asking]);
     }

@@ -1,4 +1,4 @@
-//! What a process has cost, from `/proc`.
+//! Processor time and memory of processes, from `/proc`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// The kernel counts in hundredths of a second, whatever its own clock does.
+/// The kernel's unit of time in `/proc`: hundredths of a second, independent of its own clock.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Processor time of processes until some moment. By thread, so that one which ends takes nothing with it that belongs to
-/// the others.
+/// The processor time of processes up to a moment. Kept per thread, so that a thread that ends does not reduce the sum
+/// of the others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cpu {
     by_thread: HashMap<u32, Duration>,
-    /// Seconds, in steps of a hundredth: of use as a share of long runs.
+    /// Seconds, in steps of a hundredth. Precise enough as a share of long runs.
     user: f64,
     kernel: f64,
 }
 
-/// Processor time between two moments, and how it is divided.
+/// The processor time between two moments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spent {
     pub(super) total: Duration,
@@ -42,7 +42,8 @@ impl Cpu {
         Ok(cpu)
     }
 
-    /// Without what threads have spent that ended meanwhile; the servers here end none under load.
+    /// Returns the time since `before`. Time of threads that have ended since is not included; the servers here end no
+    /// thread under load.
     pub(super) fn since(&self, before: &Self) -> Spent {
         let since = |(thread, time): (&u32, &Duration)| {
             time.saturating_sub(before.by_thread.get(thread).copied().unwrap_or_default())
@@ -53,11 +54,11 @@ impl Cpu {
     }
 }
 
-/// The scheduler's own account of each thread counts nanoseconds, `stat` only ticks.
+/// Reads the time of each thread from the scheduler, which counts nanoseconds. `stat` counts only ticks.
 fn scheduled(pid: u32) -> Result<HashMap<u32, Duration>> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} is gone"))?;
     let time = |thread: fs::DirEntry| {
-        // A thread may end between being listed and being read.
+        // The thread may have ended since it was listed.
         let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
         let nanos = text.split_whitespace().next()?.parse().ok()?;
         Some((thread.file_name().to_str()?.parse().ok()?, Duration::from_nanos(nanos)))
@@ -65,19 +66,19 @@ fn scheduled(pid: u32) -> Result<HashMap<u32, Duration>> {
     Ok(threads.flatten().filter_map(time).collect())
 }
 
-/// Ticks in user mode and in the kernel. The name before them may hold spaces and parentheses.
+/// Parses the ticks in user mode and in the kernel. The process name before them may contain spaces and parentheses.
 fn ticks(stat: &str) -> Option<(f64, f64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// A process, its children, and theirs.
+/// Returns a process and all its descendants.
 pub(super) fn family(pid: u32) -> Result<Vec<u32>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        // It may have ended since it was listed.
+        // The process may have ended since it was listed.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         if let Some(parent) = parent(&stat) {
             children.entry(parent).or_default().push(pid);
@@ -96,12 +97,12 @@ fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Resident memory in MiB.
+/// Returns the resident memory in MiB.
 pub(super) fn resident_mib(pid: u32) -> Result<f64> {
     kib(&format!("/proc/{pid}/status"), "VmRSS:").map(|kib| kib / 1024.0)
 }
 
-/// Memory in KiB, where a page that is mapped many times, as the code of a thousand services is, counts once.
+/// Returns memory in KiB. A page with many mappings, such as the code of a thousand services, counts once.
 pub(super) fn proportional_kib(pid: u32) -> Result<f64> {
     kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
 }
@@ -109,10 +110,10 @@ pub(super) fn proportional_kib(pid: u32) -> Result<f64> {
 fn kib(file: &str, name: &str) -> Result<f64> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name} in {file}"))?;
-    line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{name} in {file} is no number"))
+    line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("{name} in {file} is not a number"))
 }
 
-/// How many cores are at work while we do nothing.
+/// Returns the number of cores that are busy while this program sleeps.
 pub(super) fn busy_cores() -> Result<f64> {
     let start = Instant::now();
     let before = ticks_at_work()?;
@@ -120,12 +121,12 @@ pub(super) fn busy_cores() -> Result<f64> {
     Ok((ticks_at_work()? - before) / TICKS_PER_SECOND / start.elapsed().as_secs_f64())
 }
 
-/// The first line of `/proc/stat` without its idle columns.
+/// Returns the first line of `/proc/stat` without its idle columns.
 fn ticks_at_work() -> Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let columns = stat.lines().next().context("/proc/stat is empty")?.split_whitespace().skip(1);
     let ticks: Vec<f64> = columns.map(str::parse).collect::<Result<_, _>>().context("/proc/stat is not as expected")?;
-    // user, nice, system, idle, iowait, irq, softirq, steal; guests' time is already in user.
+    // Columns: user, nice, system, idle, iowait, irq, softirq, steal. Guests' time is already in user.
     Ok(ticks.iter().enumerate().filter(|(column, _)| matches!(column, 0..=2 | 5..=7)).map(|(_, ticks)| ticks).sum())
 }
 

@@ -1,7 +1,7 @@
 //! The digits model in the sandbox and natively.
 //!
-//! It is asked for many pictures and for one; the difference is what a picture costs, without the call around it. The host
-//! times that, and natively it is timed around the same function.
+//! Sends requests with many pictures and with one; the difference gives the cost of a picture without the call around
+//! it. The host reports the time in the sandbox. Natively, the clock is around the same function.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use crate::stage;
 const NAME: &str = "digits, one row";
 const NATIVE_ROUNDS: u32 = 20;
 const WHOLE_CALLS: usize = 50;
-/// Fewer would be disturbed by one hiccup; a round takes a few milliseconds.
+/// The least number of rounds. A round takes a few milliseconds, so fewer would be distorted by a single disturbance.
 const LEAST_ROUNDS: usize = 9;
 
-/// A request for one picture, one for all of them, and the files in which they lie for the native program.
+/// A request for one picture and one for all, and the files that hold the same bodies for the native program.
 struct Pictures {
     one: Vec<u8>,
     all: Vec<u8>,
@@ -36,7 +36,7 @@ struct Pictures {
 
 pub(in super::super) fn digits(host: &Host, directory: &Path, plan: &Plan) -> Result<(Vec<Computed>, Vec<Line>)> {
     let mut builds = vec![(label(Build::Ours), path("digits"))];
-    // Deploying it costs ten seconds of compiling.
+    // Deploying this build takes ten seconds of compilation.
     if !plan.is_quick && guests::plain_digits().is_file() {
         builds.push((label(Build::Plain), guests::plain_digits()));
     }
@@ -74,12 +74,12 @@ pub(in super::super) fn digits(host: &Host, directory: &Path, plan: &Plan) -> Re
     Ok((table, vec![line, whole]))
 }
 
-/// How long a call was with its guest, as the host tells with `"expose": ["timing"]`.
+/// Returns the run time of a call in its guest, which the host reports with `"expose": ["timing"]`.
 fn run_micros(answer: &Response) -> Result<f64> {
     let timing = answer.header("server-timing").context("an answer without Server-Timing")?;
     let run = timing.split(", ").find_map(|part| part.strip_prefix("run;dur="));
     let run = run.with_context(|| format!("no run time in {timing:?}"))?;
-    Ok(run.parse::<f64>().with_context(|| format!("{run:?} is no time"))? * 1e3)
+    Ok(run.parse::<f64>().with_context(|| format!("{run:?} is not a time"))? * 1e3)
 }
 
 impl Pictures {

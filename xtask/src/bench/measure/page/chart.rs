@@ -1,4 +1,4 @@
-//! Horizontal bars, each with the spread of what it stands for.
+//! Horizontal bars of medians, each with its minimum and maximum.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ pub(super) struct Bar {
 
 const WIDTH: f64 = 900.0;
 const NAMES: f64 = 250.0;
-/// Room for a number behind the longest bar.
+/// The width reserved for a number behind the longest bar.
 const NUMBERS: f64 = 150.0;
 const ROW: f64 = 34.0;
 const THICKNESS: f64 = 20.0;

@@ -1,4 +1,4 @@
-//! What is better read than drawn.
+//! Tables of the page.
 
 use std::fmt::Write;
 
@@ -32,7 +32,7 @@ pub(super) fn targets(report: &Report) -> String {
     table
 }
 
-/// A row per kernel and build, a column per kind of check.
+/// Makes a table with a row per kernel and build, and a column per kind of check.
 pub(super) fn compute(report: &Report) -> String {
     let cells = &report.compute;
     if cells.is_empty() {
@@ -90,7 +90,7 @@ pub(super) fn spent(report: &Report) -> String {
     }
     let all = report.spent.iter().map(|spent| spent.bulkhead).fold(0.0, f64::max);
     let mut table =
-        "<table class=\"spent\">\n<tr><th>part<th>how it is known<th class=\"right\">bare hyper, µs<th class=\"right\">Bulkhead, µs<th>share</tr>\n"
+        "<table class=\"spent\">\n<tr><th>part<th>source<th class=\"right\">bare hyper, µs<th class=\"right\">Bulkhead, µs<th>share</tr>\n"
             .to_owned();
     for Spent { part, how, bare, bulkhead } in &report.spent {
         let bare = bare.map_or("–".to_owned(), |bare| format!("{bare:.2}"));

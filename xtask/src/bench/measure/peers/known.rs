@@ -1,4 +1,4 @@
-//! Who is compared with, in which version and with which settings: those that suit it best.
+//! The peers, their versions, and the settings that suit each best.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,23 +28,24 @@ pub(super) fn peers(directory: &Path) -> Result<Vec<Peer>> {
     ])
 }
 
-/// An instance for each request, or one that is used again and again as Bulkhead's are.
+/// Runs wasmtime, with an instance per request or, with reuse options, with instances that serve many requests like
+/// Bulkhead's.
 fn wasmtime(directory: &Path, name: &'static str, options: &[&str]) -> Result<Peer> {
     let home = directory.join("wasmtime");
     let port = free_port()?;
     let program = home.join("bin/wasmtime");
     let mut install = Command::new("cargo");
     install.args(["install", "wasmtime-cli", "--version", WASMTIME, "--locked", "--no-default-features"]);
-    // The fewest with which `serve` compiles and pools.
+    // The fewest features with which `serve` compiles and pools.
     install.args(["--features", "run,serve,cranelift,parallel-compilation,pooling-allocator,component-model-async"]);
     install.arg("--root").arg(&home);
     let mut command = Command::new(&program);
-    // Rust's standard library asks for the command line's interfaces even where it does not use them.
+    // Rust's standard library imports the command-line interfaces even where it does not use them.
     command.args(["serve", "-Scli", "--addr", &format!("127.0.0.1:{port}")]).args(options).arg(guests::http_echo());
     Ok(Peer { name, home, version: WASMTIME, install: vec![install], files: Vec::new(), command, port, path: "/" })
 }
 
-/// A process per core; bodies pass as they are, although JSON would be its habit.
+/// Runs mosec with a process per core. Bodies are passed unchanged; the default would be to parse JSON.
 fn mosec(directory: &Path) -> Result<Peer> {
     let home = directory.join("mosec");
     let port = free_port()?;
@@ -56,7 +57,7 @@ fn mosec(directory: &Path) -> Result<Peer> {
     let script = home.join("echo.py");
     let mut command = Command::new(&python);
     command.arg(&script).args(["--address", "127.0.0.1", "--port", &port.to_string(), "--log-level", "error"]);
-    // It leaves its sockets behind where temporary files are.
+    // It leaves its sockets in the directory for temporary files.
     command.env("TMPDIR", &home);
     let text = format!(
         "from mosec import Server, Worker\n\n\n\
@@ -85,7 +86,7 @@ fn workerd(directory: &Path) -> Result<Peer> {
     let port = free_port()?;
     let program = home.join("node_modules/@cloudflare/workerd-linux-64/bin/workerd");
     let mut install = Command::new("npm");
-    // Its script would only link the program to another place.
+    // The package's install script would only link the program to another path.
     install.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", "."]);
     install.arg(format!("workerd@{WORKERD}"));
     let config = home.join("echo.capnp");
@@ -114,7 +115,7 @@ fn workerd(directory: &Path) -> Result<Peer> {
     })
 }
 
-/// It has no echo: it reads the body, drops it, and answers another of that size.
+/// Runs nginx, which has no echo: it reads and drops the body, and answers with another body of the same size.
 fn nginx(directory: &Path) -> Result<Peer> {
     let home = directory.join("nginx");
     let port = free_port()?;

@@ -1,4 +1,4 @@
-//! One line of the report: what was aimed for, what came of it, and what to think of that.
+//! A line of the report: target, result and verdict.
 
 use serde_json::{Value, json};
 
@@ -9,19 +9,19 @@ pub(in super::super) struct Line {
     target: Option<Target>,
     measured: String,
     ratio: Option<Ratio>,
-    /// Why there is no measurement.
+    /// True if there is no measurement.
     absent: bool,
     values: Value,
 }
 
-/// Something to measure, and what it should come to.
+/// A measurement and its target.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Goal {
     pub(in super::super) what: &'static str,
     target: Target,
 }
 
-/// What a number should be.
+/// The bound on a value.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Target {
     bound: f64,
@@ -31,19 +31,19 @@ pub(in super::super) struct Target {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Verdict {
-    /// Nothing was aimed for.
+    /// There is no target.
     Told,
     Met,
     Missed,
-    /// Nothing was measured.
+    /// There is no measurement.
     Absent,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Ratio {
-    /// To what the line names.
+    /// The ratio to another server, which the line names.
     Relative(Spread),
-    /// To the target.
+    /// The ratio to the target.
     OfTarget(f64),
 }
 
@@ -71,43 +71,43 @@ impl Goal {
         Self { what, target }
     }
 
-    /// It came to a multiple of another number.
+    /// Makes a line whose result is a ratio.
     pub(in super::super) fn ratio(&self, ratio: Spread, measured: String) -> Line {
         Line { target: Some(self.target), ..Line::ratio(self.what, ratio, measured) }
     }
 
-    /// It came to a number in the unit of its target.
+    /// Makes a line whose result is a number in the unit of the target.
     pub(in super::super) fn bounded(&self, value: f64, measured: String, values: Value) -> Line {
         let ratio = Some(Ratio::OfTarget(value / self.target.bound));
         let (what, target) = (self.what.to_owned(), Some(self.target));
         Line { what, target, measured, ratio, absent: false, values }
     }
 
-    /// It could not be measured, and why.
+    /// Makes a line without a result, with the reason.
     pub(in super::super) fn absent(&self, why: &str) -> Line {
         Line { target: Some(self.target), ..Line::absent(self.what, why) }
     }
 }
 
 impl Line {
-    /// A number as a multiple of another.
+    /// Makes a line for a ratio without a target.
     pub(in super::super) fn ratio(what: &str, ratio: Spread, measured: String) -> Self {
         let (what, values) = (what.to_owned(), json!({ "ratio": ratio.values() }));
         Self { what, target: None, measured, ratio: Some(Ratio::Relative(ratio)), absent: false, values }
     }
 
-    /// Something to know that nobody aims for.
+    /// Makes a line for a result without a target.
     pub(in super::super) fn told(what: &str, measured: String, values: Value) -> Self {
         Self { what: what.to_owned(), target: None, measured, ratio: None, absent: false, values }
     }
 
-    /// Something that could not be measured, and why.
+    /// Makes a line without target and result, with the reason.
     pub(in super::super) fn absent(what: &str, why: &str) -> Self {
         let (what, measured) = (what.to_owned(), format!("not measured: {why}"));
         Self { what, target: None, measured, ratio: None, absent: true, values: json!({ "absent": why }) }
     }
 
-    /// With more numbers for programs.
+    /// Adds values to the JSON form.
     pub(in super::super) fn with_values(mut self, values: Value) -> Self {
         if let (Value::Object(own), Value::Object(more)) = (&mut self.values, values) {
             own.extend(more);
@@ -128,7 +128,7 @@ impl Line {
         if is_met { Verdict::Met } else { Verdict::Missed }
     }
 
-    /// What, target, measured, ratio, verdict.
+    /// Returns the cells of the table: what, target, measured, ratio, verdict.
     pub(in super::super) fn cells(&self) -> [String; 5] {
         let target = self.target.map(Target::text).unwrap_or_default();
         let ratio = match self.ratio {
@@ -168,7 +168,7 @@ impl Line {
     }
 }
 
-/// Three digits that count.
+/// Formats with three significant digits.
 fn short(number: f64) -> String {
     match number.abs() {
         0.0..10.0 => format!("{number:.2}"),

@@ -1,4 +1,4 @@
-//! What the numbers were measured on; they mean nothing without it.
+//! The machine and the versions of a run, without which the numbers have no meaning.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use bulkhead_artifacts::root;
 use serde_json::{Value, json};
 
 pub(in super::super) struct Machine {
-    /// Names and what they stand for.
+    /// Pairs of name and value.
     pub(in super::super) facts: Vec<(String, String)>,
 }
 
