@@ -21,7 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
 
-/** The HTTP clients of Java: HttpClient and HttpURLConnection. See README.md for the plan and for what is printed. */
+/** The HTTP clients of Java: HttpClient and HttpURLConnection. See README.md for the plan and the output. */
 public final class Clients {
     private static final Duration PATIENCE = Duration.ofSeconds(60);
     private static final Pattern CODE = Pattern.compile("\"code\":\\s*\"(\\w+)\"");
@@ -93,7 +93,7 @@ public final class Clients {
         return new Answer(answer.statusCode(), codeOf(answer.body()));
     }
 
-    /** Without streaming the class keeps the whole body until the answer is asked for; with it, bytes go out as written. */
+    /** Without streaming, the class buffers the whole body; with it, bytes are sent as written. */
     private static Answer withUrlConnection(Request request, boolean streaming) throws Exception {
         HttpURLConnection connection = (HttpURLConnection) request.url().toURL().openConnection(java.net.Proxy.NO_PROXY);
         connection.setReadTimeout((int) PATIENCE.toMillis());
@@ -116,7 +116,7 @@ public final class Clients {
         try {
             status = connection.getResponseCode();
         } catch (HttpRetryException unrepeatable) {
-            // A streamed body cannot be sent again with credentials, so the class gives the status in this way.
+            // A streamed body cannot be sent again with credentials, so the class reports the status in this exception.
             return new Answer(unrepeatable.responseCode(), "-");
         }
         InputStream in = status < 400 ? connection.getInputStream() : connection.getErrorStream();

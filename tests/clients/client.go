@@ -1,5 +1,5 @@
-// The HTTP client of Go's standard library, on which the official Go SDK is built. See README.md for the plan and for what
-// is printed.
+// The HTTP client of Go's standard library, on which the official Go SDK is built. See README.md for the plan and the
+// output.
 package main
 
 import (
@@ -73,7 +73,7 @@ func send(client *http.Client, request request) (status, code string, err error)
 	case "length":
 		body = bytes.NewReader(request.body)
 	case "chunked":
-		// Its length cannot be seen from outside, so it goes in chunks.
+		// The wrapper hides the length, so the client sends chunks.
 		body = struct{ io.Reader }{bytes.NewReader(request.body)}
 	}
 	sent, err := http.NewRequest(request.method, request.url, body)

@@ -1,4 +1,4 @@
-"""The HTTP clients of Python. See README.md for the plan and for what is printed.
+"""The HTTP clients of Python. See README.md for the plan and the output.
 
     python clients.py PLAN
 """
@@ -40,7 +40,7 @@ class Request(NamedTuple):
             yield piece
 
     def content(self, chunked):
-        """The body as most clients take it: bytes are sent with their length, pieces in chunks."""
+        """Returns the body in the form that most clients accept: bytes for a length, an iterator for chunks."""
         return {"none": lambda: None, "length": lambda: self.body, "chunked": chunked}[self.framing]()
 
 

@@ -1,4 +1,5 @@
-// The HTTP clients of Node: `fetch`, `http`, and with a second argument `http2` instead of them. See README.md for the plan and for what is printed.
+// The HTTP clients of Node: `fetch` and `http`, or `http2` if there is a second argument. See README.md for the plan
+// and the output.
 
 import { readFileSync } from 'node:fs';
 import http from 'node:http';

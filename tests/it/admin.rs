@@ -1,4 +1,4 @@
-//! The control API: deploys, changes, and what it refuses.
+//! The control API: deploys, changes and refusals.
 
 use serde_json::json;
 
@@ -54,14 +54,14 @@ fn what_is_no_processor_is_refused_with_its_reason() {
     refuse(b"\x7fELF....", "machine code");
     refuse(b"\0asm\x01\0\0\0", "core WebAssembly module");
     refuse(b"\0asm\x0d\0\x01\0garbage", "not a usable component");
-    // An empty component lacks what the contract exports.
+    // An empty component lacks the exports of the contract.
     refuse(b"\0asm\x0d\0\x01\0", "it is a component, but not a processor: no export `initialize` found");
     let echo = std::fs::read(bulkhead_artifacts::guest("echo")).unwrap();
     refuse(&echo[..echo.len() / 2], "not a usable component");
     assert_eq!(host.call_admin("GET", "/api/v1/services", b"").json()["services"], json!([]));
 }
 
-/// The parser says only which member is missing.
+/// The parser's own message says only which member is missing.
 #[test]
 fn what_is_expected_of_a_missing_member_is_said() {
     let host = TestHost::start();
@@ -99,7 +99,7 @@ fn a_failing_initialize_refuses_the_deploy_and_says_why() {
         let problem = response.json();
         assert_eq!((response.status, problem["code"].as_str()), (400, Some("processor_refused")), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(reason), "{how}: {problem}");
-        // The frames are no hint.
+        // The stack frames stay in `stack`; there is no `hint`.
         let frames = problem["stack"].as_array().map_or(0, Vec::len);
         assert_eq!((frames > 0, problem.get("hint")), (how == "panic", None), "{how}: {problem}");
     }
@@ -191,7 +191,7 @@ fn a_list_comes_a_page_at_a_time_and_can_be_narrowed() {
     };
     assert_eq!(names(""), ("a-1 a-2 a-3 b-1".into(), None));
     assert_eq!(names("?limit=3"), ("a-1 a-2 a-3".into(), Some("a-3".into())));
-    // The service that a page ended with may be gone by the time the next is asked for.
+    // The last service of a page may be deleted before the next page is requested.
     assert_eq!(host.call_admin("DELETE", "/api/v1/services/a-3", b"").status, 200);
     assert_eq!(names("?limit=3&cursor=a-3"), ("b-1".into(), None));
     assert_eq!(names("?prefix=a-&limit=2"), ("a-1 a-2".into(), None));

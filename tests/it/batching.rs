@@ -1,4 +1,4 @@
-//! Services that answer requests together: each keeps its own answer, status, deadline and account.
+//! Services that answer requests in batches: each request keeps its own answer, status, deadline and account.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ const QUEUED: &str = "bulkhead_queue_depth{service=\"svc\",instance=\"0\"}";
 const BUSY: &str = "bulkhead_workers_busy{service=\"svc\",instance=\"0\"}";
 const BATCHES: &str = "bulkhead_batch_size_count{service=\"svc\"}";
 
-/// One worker, and batches that leave when they are full; nobody's time is up before the test's end, unless `rpc` says so.
+/// Deploys a service with one worker whose batches start when they are full. No deadline passes within a test unless
+/// `rpc` sets one.
 fn service(host: &TestHost, size: usize, rpc: Value, sandbox: Value) -> Deployed {
     let mut all = json!({"batching": true, "max_batch_size": size, "max_batch_timeout": 50_000, "worker_threads": 1,
         "keepalive": 60_000});
@@ -21,7 +22,7 @@ fn service(host: &TestHost, size: usize, rpc: Value, sandbox: Value) -> Deployed
     host.deploy("svc", "faults", json!({"metadata": {"rpc": all}, "sandbox": sandbox}))
 }
 
-/// A client that has sent this as the request of that id.
+/// Sends a request with this id and returns its client.
 fn send(host: &TestHost, service: &Deployed, id: &str, deed: &Value) -> Client {
     let mut client = host.client();
     let headers = [("authorization", service.token.as_str()), ("x-request-id", id)];
@@ -29,12 +30,12 @@ fn send(host: &TestHost, service: &Deployed, id: &str, deed: &Value) -> Client {
     client
 }
 
-/// The answers to these requests, which make one batch; their ids are their places in it.
+/// Returns the answers to these requests, which form one batch. Their ids are their positions in it.
 fn together(host: &TestHost, service: &Deployed, deeds: &[Value]) -> Vec<Response> {
     let mut clients: Vec<_> = (0_u64..)
         .zip(deeds)
         .map(|(index, deed)| {
-            // One after the other, so that they stand in this order.
+            // Sent one after the other, so that this is their order in the batch.
             wait_until(host, QUEUED, index);
             send(host, service, &format!("r{index}"), deed)
         })
@@ -50,16 +51,16 @@ fn restarts(host: &TestHost, fault: &str) -> u64 {
     host.metric(&format!("bulkhead_instance_restarts_total{{service=\"svc\",fault=\"{fault}\"}}"))
 }
 
-/// Waits until a guest is free again after one was lost, and says how many were lost of that fault.
+/// Waits until the worker is free after a guest was lost, and returns the number of guests lost with that fault.
 ///
-/// Callers of a batch are answered, and its guest is stopped, a moment before the loss is counted.
+/// The loss is counted shortly after the callers of a batch are answered and its guest is stopped.
 fn losses(host: &TestHost, fault: &str) -> u64 {
     wait_until(host, BUSY, 0);
     host.wait_for("the lost guest to be counted", || restarts(host, fault) > 0);
     restarts(host, fault)
 }
 
-/// Requests that left in batches.
+/// Returns the number of requests that ran in batches.
 fn batched(host: &TestHost) -> String {
     let text = host.get_admin("/metrics").text();
     let sum = text.lines().find_map(|line| line.strip_prefix("bulkhead_batch_size_sum{service=\"svc\"} "));
@@ -156,7 +157,7 @@ fn after_a_fault_the_others_are_answered_one_by_one_and_only_the_one_at_fault_is
         let problem = answers[1].assert_problem(400, "processor_exception");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("out of cheese")), "{problem}");
         answers[3].assert_problem(400, "fuel_exhausted");
-        // The batch and the one at fault, each in a guest of its own.
+        // The batch and the faulty request each lost one guest.
         assert_eq!((restarts(&host, "panic"), restarts(&host, "fuel_exhausted")), (2, 1));
         wait_until(&host, BUSY, 0);
         let next = together(&host, &service, &[batch(), batch(), batch(), batch()]);
@@ -182,7 +183,7 @@ fn a_deadline_that_passes_while_the_batch_runs_is_that_requests_alone() {
     let rpc = json!({"keepalive": 4000, "max_batch_timeout": 3900});
     let service = service(&host, 2, rpc, json!({}));
     let mut early = send(&host, &service, "early", &batch());
-    // The deadlines are as far apart as the requests.
+    // The deadlines have the same distance as the requests.
     std::thread::sleep(Duration::from_secs(2));
     let mut late = send(&host, &service, "late", &json!({"do": "sleep", "ms": 3000}));
     let problem = early.read("POST").assert_problem(408, "deadline_exceeded");
@@ -202,7 +203,7 @@ fn a_batch_of_which_nobody_has_time_left_is_stopped() {
     assert_eq!(losses(&host, "deadline_exceeded"), 1);
 }
 
-/// Nobody waits for its answers any more then, which used to look as if all clients had left.
+/// Regression test: the batch has no waiting callers left then, which used to look as if all clients had disconnected.
 #[test]
 fn a_batch_whose_grace_is_over_is_stopped_for_that_reason() {
     let host = TestHost::start();

@@ -1,4 +1,4 @@
-//! `bulkhead bench` against the real host: its counts are the host's counts, and it can be ended early.
+//! `bulkhead bench` against a real host: its counts agree with the host's counts, and it can be interrupted.
 
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
@@ -32,7 +32,7 @@ fn what_it_counts_is_what_the_host_counts() {
     let host = TestHost::start_with(&["--max-requests-per-connection", "50"], "");
     host.deploy("echo", "echo", json!({"metadata": {"rpc": {"worker_threads": 1, "rate_limit": 150}}}));
     let ended = |status: u16| host.metric(&format!("bulkhead_requests_total{{service=\"echo\",status=\"{status}\"}}"));
-    // Twice what the service takes, over connections that the host closes after fifty requests each.
+    // Twice the service's capacity, on connections that the host closes after fifty requests each.
     let args = ["echo", "-d", "hello", "--rate", "300", "--duration", "2s", "--warm-up", "0s", "--json"];
     let output = command(&host, &args).output().unwrap();
     let report = report(&output);

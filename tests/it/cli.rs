@@ -74,7 +74,7 @@ fn mistakes_have_exit_codes_and_reasons() {
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Otherwise a pipeline that tests first learns something else than one that creates at once.
+/// Otherwise a pipeline that runs `test` first would end differently from a pipeline that runs `create` at once.
 #[test]
 fn a_processor_that_is_refused_ends_test_as_it_ends_create() {
     let host = TestHost::start();
@@ -92,7 +92,7 @@ fn a_processor_that_is_refused_ends_test_as_it_ends_create() {
     }
 }
 
-/// Whoever begins anew should read in the log what becomes of the files that are there.
+/// The log must say what happens to existing files when the database is new.
 #[test]
 fn a_new_database_is_told_in_the_log() {
     let mut host = TestHost::start();
@@ -141,7 +141,7 @@ fn a_test_without_a_server_calls_the_processor_as_a_host_does() {
     }
 }
 
-/// Otherwise `test` would pass for a processor that a host never calls.
+/// Otherwise `test` would pass with requests that a host never passes to the processor.
 #[test]
 fn a_test_without_a_server_holds_the_limits_of_a_host() {
     let dir = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn a_test_without_a_server_holds_the_limits_of_a_host() {
     }
 }
 
-/// Larger than all socket buffers together, so that the host refuses while the body is still being sent.
+/// The body is larger than all socket buffers together, so that the host refuses it while it is still being sent.
 #[test]
 fn a_body_over_the_limit_is_told_as_that() {
     let host = TestHost::start();
@@ -225,7 +225,7 @@ fn the_schema_and_completions_are_printed() {
     assert!(ok(None, &["completions", "bash"]).contains("bulkhead"));
 }
 
-/// Cargo takes compiler flags from one place alone unless one knows which, so flags of ours could put out the author's.
+/// Cargo takes compiler flags from a single source, so flags that we set could replace the author's.
 #[test]
 fn build_sets_our_flags_and_leaves_the_authors_in_force() {
     let dir = tempfile::tempdir().unwrap();
@@ -253,7 +253,7 @@ fn build_sets_our_flags_and_leaves_the_authors_in_force() {
     let output = build().output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(dir.path().join("flags.wasm").is_file());
-    // From the environment they replace the file's, as always with cargo, and still not ours.
+    // Flags in the environment replace those of the file, as always with cargo, but not ours.
     let output = build().env("RUSTFLAGS", "--cfg of_the_author").output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -281,7 +281,7 @@ fn a_name_that_is_none_is_repeated_with_the_nearest() {
         assert!(said(&output).contains("no service \"scorr\""), "{command:?}: {}", said(&output));
         assert!(said(&output).contains("did you mean \"scorer\"?"), "{command:?}: {}", said(&output));
     }
-    // The same for whoever follows the steps of a deploy.
+    // The same holds for clients that request the steps of a deploy.
     let steps = [("accept", "application/x-ndjson")];
     let told = host.ask_admin("PUT", "/api/v1/services/scorr", &steps, b"{\"spec\": {}}").text();
     assert!(told.contains("did you mean \\\"scorer\\\"?"), "{told}");
@@ -367,7 +367,7 @@ fn a_host_listens_at_a_name() {
     assert!(host.data.ip().is_loopback() && host.admin.ip().is_loopback());
 }
 
-/// A deploy goes on when its client leaves, and Ctrl-C says so.
+/// A deploy continues when its client disconnects, and the message on Ctrl-C says so.
 #[test]
 fn ctrl_c_says_that_the_deploy_goes_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -381,7 +381,7 @@ fn ctrl_c_says_that_the_deploy_goes_on() {
         command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
     };
     let create = start(&["create", text(&file), "--json"]);
-    // Printed just before the failpoint stops the host.
+    // This line is logged just before the failpoint stops the host.
     host.wait_for("the deploy to be under way", || host.log().contains("processor compiled"));
     let pid = rustix::process::Pid::from_raw(i32::try_from(create.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -391,16 +391,16 @@ fn ctrl_c_says_that_the_deploy_goes_on() {
     let message = error["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("the deploy goes on: `bulkhead desc mine` shows it"), "{message}");
 
-    // Waits for the host, which waits for it.
+    // Opening the fifo waits for the host, which is waiting for a writer.
     drop(fs::OpenOptions::new().write(true).open(&fifo).unwrap());
     host.wait_for("the service", || host.call_admin("GET", "/api/v1/services/mine", b"").status == 200);
     assert_eq!(ok(Some(&host), &["invoke", "mine", "-d", "it is there"]), "it is there");
 }
 
-/// Whoever interrupts a change does not know otherwise whether it was made.
+/// Otherwise the user does not know if an interrupted change was made.
 #[test]
 fn ctrl_c_says_of_every_change_that_it_goes_on() {
-    // A server that takes requests and does not answer.
+    // A server that accepts requests and does not answer.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
     for (args, what) in [
@@ -414,7 +414,7 @@ fn ctrl_c_says_of_every_change_that_it_goes_on() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
         command.args(args).args(["--admin", &url, "--admin-token", "t"]);
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-        // The first connection only shows that somebody listens.
+        // The first connection only tests that the server listens.
         let asks = |connection: &io::Result<TcpStream>| connection.as_ref().unwrap().read(&mut [0]).unwrap() > 0;
         let _connection = server.incoming().find(asks);
         let pid = rustix::process::Pid::from_raw(i32::try_from(command.id()).unwrap()).unwrap();
@@ -469,11 +469,11 @@ fn a_modify_that_changes_nothing_says_so() {
     assert!(again.status.code() == Some(3) && said(&again).contains("nothing to create"), "{}", said(&again));
 }
 
-/// A project's directory lies below the one that its server was started in.
+/// A project's directory may be below the one in which its server was started.
 #[test]
 fn the_token_of_a_server_started_above_is_found() {
     let host = TestHost::start();
-    // As `bulkhead serve` would have left it there.
+    // The layout that `bulkhead serve` would have created.
     let top = tempfile::tempdir().unwrap();
     let below = top.path().join("a/project");
     fs::create_dir_all(&below).unwrap();

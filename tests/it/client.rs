@@ -1,5 +1,5 @@
-//! The Rust client against the real host: what it tells its caller, how many requests the host saw, and how the host has
-//! accounted for them. What servers can do wrong on the wire is in `client/tests/transport.rs`.
+//! The Rust client against a real host: the errors that the caller sees, the number of requests that the host saw, and
+//! the outcomes that it counted. Server faults on the wire are tested in `client/tests/transport.rs`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::host::TestHost;
 
 const SHORT: Duration = Duration::from_millis(5);
 
-/// A host, and services whose outcomes are counted apart from each other.
+/// A host whose services have separate counts of outcomes.
 struct Scene {
     host: TestHost,
     runtime: Runtime,
@@ -24,7 +24,7 @@ impl Scene {
         Self { host: TestHost::start(), runtime: runtime.expect("a runtime") }
     }
 
-    /// Settings of a client that signs with the service's token, as the official SDKs do.
+    /// Returns the settings of a client that signs with the service's token, like the official SDKs.
     fn deploy(&self, name: &str, guest: &str, keys: Value) -> ClientBuilder {
         let deployed = self.host.deploy(name, guest, keys);
         self.builder(name).token(&deployed.token)
@@ -44,7 +44,7 @@ impl Scene {
         self.call(builder, &Request::new(deed.to_string()))
     }
 
-    /// How many requests of a service ended with this status.
+    /// Returns the number of a service's requests that ended with this status.
     fn ended(&self, service: &str, status: u16) -> u64 {
         self.host.metric(&format!("bulkhead_requests_total{{service=\"{service}\",status=\"{status}\"}}"))
     }
@@ -54,7 +54,7 @@ impl Scene {
     }
 }
 
-/// What a call must come to.
+/// The expected result of a call.
 struct Row {
     outcome: &'static str,
     result: Result<String, Error>,
@@ -65,7 +65,7 @@ struct Row {
 }
 
 impl Row {
-    /// What is not as it should be.
+    /// Returns an error with the difference from the expected result.
     fn check(&self, scene: &Scene) -> Result<(), String> {
         scene.host.wait_for("the requests to be settled", || scene.ended(self.service, self.status) >= self.requests);
         let seen = (scene.accepted(self.service), scene.ended(self.service, self.status));
@@ -156,7 +156,7 @@ fn every_outcome_is_told_with_its_code_and_asked_for_as_often_as_it_may_be() {
         wrong.is_empty(),
     );
 
-    // `Retry-After: 1` is more than the longest pause of these tests allows: it is left to the caller.
+    // `Retry-After: 1` exceeds the longest pause of these tests, so the client returns the refusal to its caller.
     let service = echo("r429", json!({"metadata": {"rpc": {"rate_limit": 1}}}));
     let limited = std::iter::repeat_with(|| scene.call(service.clone(), &body)).take(100).find_map(Result::err);
     let limited = limited.expect("one of many is refused");
@@ -181,11 +181,11 @@ fn a_full_queue_is_waited_out_and_nothing_is_done_twice() {
     let refused = scene.ask(impatient, &json!({"do": "flag"})).unwrap_err();
     assert_eq!((refused.code(), refused.server_code()), (450, Some("queue_full")));
     assert_eq!(scene.ended("busy", 450), 1);
-    // Far more patience than the sleeper needs; every refused try is one more 450 and no more.
+    // The retries last much longer than the sleeper; every refused try counts as exactly one more 450.
     let patient = service.retry(RetryPolicy::new(1000).pauses(Duration::from_millis(20), Duration::from_millis(20)));
     let answer = scene.ask(patient, &json!({"do": "flag"})).unwrap();
     scene.runtime.block_on(sleeper).unwrap().unwrap();
-    // The guest counts what it was called for: the sleep, and this.
+    // The guest counts its calls: the sleep and this one.
     assert_eq!(answer, json!({"calls": 2}).to_string());
     assert_eq!(scene.ended("busy", 200), 2);
     assert!(scene.ended("busy", 450) > 1, "it was refused at least once more");
@@ -201,7 +201,7 @@ fn a_time_out_of_the_client_is_a_499_of_the_host_and_not_repeated() {
     assert!(matches!(&error, Error::Transport(transport) if transport.fault == Fault::ReadTimeout), "{error}");
     assert!(error.code() == 512 && error.is_timeout() && error.may_have_been_processed());
     scene.host.wait_for("the host to notice", || scene.ended("slow", 499) == 1);
-    // Whoever asks for it has it repeated, as the official SDKs do.
+    // A caller may request retries on time-outs, as in the official SDKs.
     let policy = RetryPolicy::new(2).pauses(SHORT, SHORT).on([Condition::ReadTimeout]);
     scene.ask(hasty.retry(policy), &json!({"do": "sleep", "ms": 60_000})).unwrap_err();
     scene.host.wait_for("the host to notice", || scene.ended("slow", 499) == 4);
@@ -248,7 +248,7 @@ fn tensors_come_back_as_they_were_sent() {
     let client = scene.deploy("echo", "echo", json!({})).build().unwrap();
     let tensor = Tensor::new(&[2, 2], vec![1.0_f32, -2.5, 0.0, 4.0]).unwrap();
     scene.runtime.block_on(async {
-        // Requests of PyTorch begin as its answers do, and ONNX has one message for both, so an echo is an answer.
+        // A PyTorch request begins like its response, and ONNX has one message for both, so an echo is a valid answer.
         let answer = client.predict_torch(torch::Request::default().with_input(tensor.clone())).await.unwrap();
         assert_eq!(answer.output(0).unwrap(), &tensor);
         let answer = client.predict_onnx(onnx::Message::default().with("x", tensor.clone())).await.unwrap();
@@ -275,7 +275,7 @@ fn compressed_bodies_arrive_plain() {
         let name = format!("{compressor:?}").to_lowercase();
         let keys = json!({"metadata": {"rpc": {"decompressor": decompressor}}});
         let service = scene.deploy(&name, "echo", keys).compressor(compressor);
-        // Signed over what is sent, which is what the host checks.
+        // The signature covers the compressed body, which the host checks.
         assert_eq!(scene.call(service, &Request::new(body.clone())).unwrap(), body, "{compressor:?}");
     }
     let mistaken = scene.deploy("mistaken", "echo", json!({"metadata": {"rpc": {"decompressor": "zstd"}}}));

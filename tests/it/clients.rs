@@ -1,8 +1,9 @@
-//! The HTTP clients that people use, against a host and against a gateway before it.
+//! Common HTTP clients against a host and against a gateway in front of it.
 //!
-//! A refusal must reach its caller whatever the caller is still sending (RFC 9112 §9.6): every client gets the status of
-//! each refused body, small and large, with its length known and in chunks, while both cores are busy. Besides: connections
-//! kept over refusals, HEAD, and slow answers. `tests/clients/README.md` describes the programs and their plan.
+//! A refusal must reach its caller even while the caller is still sending (RFC 9112 §9.6). Every client gets the status
+//! of each refused body, small and large, with a known length and in chunks, while both cores are busy. Also tested:
+//! connections kept after refusals, HEAD, and slow answers. `tests/clients/README.md` describes the programs and their
+//! plan.
 
 mod plan;
 mod programs;
@@ -20,13 +21,13 @@ use crate::figures::{rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, request};
 
-/// Bodies of refused requests, in bytes: more than a host reads away before it answers, more than sockets hold, and the
-/// limit of a service.
+/// The sizes of refused bodies, in bytes: more than a host discards before it answers, more than sockets buffer, and a
+/// service's limit.
 const REFUSED: [usize; 4] = [300 << 10, 16 << 20, 2 << 20, 12 << 20];
-/// More than a service accepts unless its file says otherwise.
+/// More than a service's default limit.
 const TOO_LARGE: usize = 20_000_000;
 
-/// The services of which a worker is kept busy.
+/// The services with one busy worker.
 const BUSY: [&str; 2] = ["full", "limited"];
 
 fn busy_workers(host: &TestHost, service: &str) -> u64 {
@@ -41,7 +42,7 @@ struct Stage {
     get_only: Deployed,
     full: Deployed,
     limited: Deployed,
-    /// Occupy the only worker of `full` and the only place of `limited`.
+    /// Requests that occupy the only worker of `full` and the only place of `limited`.
     busy: [Client; 2],
 }
 
@@ -68,14 +69,14 @@ impl Stage {
         Self { host, echo, faults, get_only, full, limited, busy }
     }
 
-    /// Lets the clients go that keep services busy, so that the host's account is complete.
+    /// Closes the connections that keep services busy, so that the host's account is complete.
     fn end(self) {
         let Self { host, busy, .. } = self;
         drop(busy);
         BUSY.iter().for_each(|name| host.wait_for("its worker to be free", || busy_workers(&host, name) == 0));
     }
 
-    /// Every refusal that leaves a body unread, in every size and framing.
+    /// Adds every refusal that leaves a body unread, in every size and framing.
     fn refusals(&self, plan: &mut Plan) {
         let nobody = Deployed { path: "/api/predict/nobody".into(), token: "any".into() };
         let stranger = Deployed { token: "wrong".into(), ..self.echo.clone() };
@@ -101,7 +102,7 @@ impl Stage {
         }
     }
 
-    /// Requests that follow one another on a client that keeps its connection where it may.
+    /// Adds sequences of requests on a client that keeps its connection if allowed.
     fn manners(&self, plan: &mut Plan) {
         let (wrong, echo) = ([("authorization", "wrong")], [("authorization", self.echo.token.as_str())]);
         let faults = [("authorization", self.faults.token.as_str())];
@@ -126,7 +127,7 @@ impl Stage {
     }
 }
 
-/// Keeps as many cores busy as there are, until it is dropped.
+/// Threads that keep all cores busy until this value is dropped.
 struct Spinners(std::sync::Arc<AtomicBool>, Vec<thread::JoinHandle<()>>);
 
 impl Spinners {
@@ -151,7 +152,7 @@ impl Drop for Spinners {
     }
 }
 
-/// Runs every program with the plan, and prints for each client how many answers were right.
+/// Runs every program with the plan, and prints the number of right answers of each client.
 fn run(figure: &str, address: SocketAddr, plan: &Plan, speaks_http2: bool) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = plan.write(dir.path(), address);

@@ -1,7 +1,7 @@
-//! D12: the wall clock jumps, as when it is set or a machine wakes up; what has a time limit is none the wiser.
+//! D12: the wall clock jumps, as after being set or after a suspend. Time limits must not be affected.
 //!
-//! The host runs with libfaketime in it, which makes the wall clock say what a file says, and leaves the monotonic one
-//! alone, as a kernel does.
+//! The host runs with libfaketime, which takes the wall clock's time from a file and leaves the monotonic clock
+//! unchanged, like a kernel.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use serde_json::json;
 use crate::figures::{must, rounds, tell};
 use crate::host::TestHost;
 
-/// The library for programs with threads, where Debian puts it.
+/// Returns the library for multi-threaded programs, at Debian's path.
 fn library() -> Option<PathBuf> {
     let directories = std::fs::read_dir("/usr/lib").ok()?.flatten();
     directories.map(|directory| directory.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.is_file())
 }
 
-/// Sets the host's wall clock to so much before or after the true time.
+/// Sets the offset of the host's wall clock from the true time.
 fn set(file: &Path, offset: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, offset).unwrap();
-    // In one step: the host may be reading it.
+    // Renamed atomically, because the host may be reading the file.
     std::fs::rename(new, file).unwrap();
 }
 
-/// How many minutes the host's wall clock is ahead of ours, by the last line of its log.
+/// Returns the number of minutes by which the host's wall clock is ahead, from the last line of its log.
 fn ahead(host: &TestHost) -> i64 {
     let log = host.log();
-    // The last line that is whole: the next may be half written.
+    // The last complete line: a line may be half written.
     let whole = log.rfind('\n').map_or("", |end| &log[..end]);
     let told = whole.lines().last().and_then(|line| humantime::parse_rfc3339(line.split(' ').next()?).ok());
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
@@ -60,7 +60,7 @@ fn jumps_of_the_wall_clock_end_nothing_early_and_nothing_late() {
         if answer.status == 200 { answered += 1 } else { wrong.push(format!("{}: {}", answer.status, answer.text())) }
     };
     for offset in ["+1h", "-1h", "+1h", "+0"].iter().cycle().take(rounds(8, 200)) {
-        // Some run while the clock jumps, some begin after it.
+        // Some requests run during the jump, some begin after it.
         std::thread::scope(|scope| {
             let under_way = scope.spawn(|| host.client().post(&service, br#"{"do":"sleep","ms":100}"#).status);
             host.wait_for("it to run", || {
@@ -75,7 +75,8 @@ fn jumps_of_the_wall_clock_end_nothing_early_and_nothing_late() {
             "-1h" => -60,
             _ => 0,
         };
-        // A thread looks at the wall clock once a second. Asking on one connection all the while would use it up.
+        // A thread reads the wall clock once a second. Repeated requests on one connection would exhaust that
+        // connection.
         host.wait_for("the clock to have jumped", || {
             assert_eq!(host.client().post(&service, br#"{"do":"flag"}"#).status, 200);
             (ahead(&host) - minutes).abs() <= 1
@@ -85,7 +86,7 @@ fn jumps_of_the_wall_clock_end_nothing_early_and_nothing_late() {
     let target = format!("0 of 408 and 429 in {answered} answers while the clock jumps");
     must("clock.false_answers", &target, wrong.len(), answered > 100);
 
-    // A deadline is met in spite of a jump in either direction.
+    // Deadlines hold in spite of a jump in either direction.
     for offset in ["+1h", "-1h"] {
         std::thread::scope(|scope| {
             let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Compressed bodies in both directions, and what is made of those that are bombs, broken, or nothing of the kind.
+//! Compressed bodies in both directions, and the answers to bombs, damaged bodies and bodies in another coding.
 
 use bulkhead::coding::{Coding, Effort, decode, encode};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, Response};
 
-/// What a service file calls each coding.
+/// The service file's name of each coding.
 const DECOMPRESSORS: [(&str, Coding); 5] = [
     ("gzip", Coding::Gzip),
     ("zlib", Coding::Deflate),
@@ -23,7 +23,7 @@ fn decompressing(name: &str) -> Value {
     json!({"token": "t", "metadata": {"rpc": {"decompressor": name}}})
 }
 
-/// Sends a body that says how it is coded.
+/// Sends a body with this `Content-Encoding`.
 fn post(client: &mut Client, service: &Deployed, encoding: &str, body: &[u8]) -> Response {
     let headers = [("authorization", service.token.as_str()), ("content-encoding", encoding)];
     client.send("POST", &service.path, &headers, body)
@@ -38,7 +38,7 @@ fn a_service_undoes_what_its_file_or_the_request_names() {
     let host = TestHost::start();
     let plain = host.deploy("plain", "echo", json!({}));
     let mut client = host.client();
-    // The larger one is worked on in the background.
+    // The larger body is decoded in the background.
     for body in [rows(3), rows(40_000)] {
         for (name, coding) in DECOMPRESSORS {
             let service = match host.call_admin("GET", &format!("/api/v1/services/{name}"), b"").status {
@@ -47,7 +47,7 @@ fn a_service_undoes_what_its_file_or_the_request_names() {
             };
             assert_eq!(client.post(&service, &coded(coding, &body)).body, body, "{name}");
             assert_eq!(post(&mut client, &plain, coding.name(), &coded(coding, &body)).body, body, "{name}");
-            // A request that speaks for itself is believed.
+            // The request's own header takes precedence.
             assert_eq!(post(&mut client, &service, "gzip", &coded(Coding::Gzip, &body)).body, body, "{name}");
             assert_eq!(post(&mut client, &service, "identity", &body).body, body, "{name}");
             assert_eq!(client.post(&service, b"").status, 200, "{name}: nothing was not compressed");
@@ -96,7 +96,7 @@ fn a_processor_sees_a_body_that_was_never_compressed() {
     assert!(sight["headers"].to_string().contains(&format!("[\"content-length\",\"{}\"]", deed.len())), "{sight}");
 }
 
-/// Headers in the order in which a processor is given them.
+/// Returns headers in the order in which the processor sees them.
 fn seen(response: &Response) -> Vec<(String, String)> {
     serde_json::from_value(response.json()["headers"].clone()).unwrap_or_else(|_| panic!("{}", response.text()))
 }
@@ -124,7 +124,7 @@ fn a_processor_does_not_see_a_coding_that_nothing_was_in() {
             assert!(!response.text().contains("content-encoding"), "{encoding}: {}", response.text());
         }
     }
-    // One that is in no coding is passed on as it is.
+    // A body that is in no coding is passed on unchanged.
     let deed = br#"{"do": "inspect"}"#;
     let headers = [("authorization", "t"), ("content-encoding", "identity")];
     let response = client.send("POST", &faults.path, &headers, deed);
@@ -132,7 +132,7 @@ fn a_processor_does_not_see_a_coding_that_nothing_was_in() {
     assert!(seen(&response).iter().all(|(name, _)| name != "content-encoding"), "{}", response.text());
 }
 
-/// Removing a header from the map moved the last one into its place.
+/// Regression test: removing a header from the map moved the last header into its place.
 #[test]
 fn a_processor_sees_headers_in_the_order_of_their_arrival() {
     let host = TestHost::start();
@@ -157,7 +157,7 @@ fn a_processor_sees_headers_in_the_order_of_their_arrival() {
     assert_eq!(mine, ["x-first", "x-second", "x-third", "x-fourth", "content-type", "x-fifth"], "{length} {seen:?}");
 }
 
-/// The most memory that the host has had so far, in bytes.
+/// Returns the host's peak memory in bytes.
 fn peak_memory(host: &TestHost) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
@@ -185,8 +185,8 @@ fn a_bomb_of_each_coding_is_413_and_takes_no_more_room_than_a_body() {
         let problem = response.assert_problem(413, "body_too_large");
         assert!(problem["detail"].as_str().unwrap().contains("once it is decoded"), "{name}: {problem}");
     }
-    // What is decoded grows step by step, so that there may be two of it for a moment, on each of two threads, whose
-    // allocator keeps what one bomb took for the next.
+    // The decoded body grows step by step, so two copies of it may exist for a moment, on each of two threads. Their
+    // allocator keeps the memory of one bomb for the next.
     let grown = peak_memory(&host) - before;
     assert!(grown < 8 * LIMIT, "bombs of 128 MiB have cost {} MiB", grown >> 20);
     assert_eq!(host.client().post(&echo, b"x").status, 200);
@@ -204,7 +204,7 @@ fn what_breaks_off_or_makes_no_sense_is_400_and_says_where() {
             let mut wrong = whole.clone();
             wrong[whole.len() / 2..].iter_mut().for_each(|byte| *byte = random.u8(..));
             let mut noise: Vec<u8> = (0..500).map(|_| random.u8(..)).collect();
-            noise[0] = 100; // for Snappy, the length; a larger one than the limit would be 413
+            noise[0] = 100; // for Snappy, the length; a length above the limit would be 413
             for broken in [&whole[..whole.len() / 2], &whole[..whole.len() - 1], &noise, &wrong[..]] {
                 let response = post(&mut client, &echo, coding.name(), broken);
                 let problem = response.assert_problem(400, "bad_request");
@@ -244,15 +244,15 @@ fn what_is_in_another_form_is_400_and_says_which_is_accepted_under_the_name_that
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.starts_with(&format!("the body is not valid {name}")) && detail.contains(told), "{detail}");
     }
-    // The decompressor of the service file, because the request names no coding.
+    // The decompressor of the service file applies, because the request names no coding.
     let zlib = host.deploy("zlib", "echo", decompressing("zlib"));
     let cut = &coded(Coding::Deflate, &rows(1000))[..1000];
     let problem = client.post(&zlib, cut).assert_problem(400, "bad_request");
     assert_eq!(problem["detail"], "the body is not valid zlib at byte 1000: it breaks off");
 }
 
-/// The Java SDK asks zstd's frame for its content size before it decodes it, and LZ4's header for the length of the plain
-/// body; without them it hands on what came as if that were the answer.
+/// The Java SDK reads the content size from the zstd frame, and for LZ4 the length of the plain body from the header.
+/// Without them it returns the compressed bytes as if they were the answer.
 #[test]
 fn answers_tell_how_long_they_are_once_they_are_decoded() {
     let host = TestHost::start();
@@ -260,7 +260,7 @@ fn answers_tell_how_long_they_are_once_they_are_decoded() {
     let mut client = host.client();
     for body in [rows(60), rows(40_000)] {
         let zstd = ask(&mut client, &echo, Some("zstd"), "application/json", &body);
-        // The magic number, and a descriptor that is followed by a size (RFC 8878 §3.1.1.1.1).
+        // The magic number, and a descriptor with the flag of a content size (RFC 8878 §3.1.1.1.1).
         assert_eq!(zstd.body[..4], [0x28, 0xb5, 0x2f, 0xfd]);
         assert_ne!(zstd.body[4] & 0b1110_0000, 0, "there is a content size");
         let lz4 = ask(&mut client, &echo, Some("lz4"), "application/json", &body);
@@ -282,12 +282,12 @@ fn a_coding_that_nobody_knows_is_415_with_those_that_are_known() {
         assert_eq!(response.header("accept-encoding"), Some("gzip, zstd, deflate, lz4, snappy"));
         assert!(!response.closes());
     }
-    // Whoever may not call is not told even that.
+    // Callers without the right to call are not told even that.
     let headers = [("authorization", "wrong"), ("content-encoding", "br")];
     client.send("POST", &echo.path, &headers, b"x").assert_problem(401, "unauthorized");
 }
 
-/// Asks for `body` back, with this `Accept-Encoding`.
+/// Requests an echo of `body` with this `Accept-Encoding`.
 fn ask(client: &mut Client, service: &Deployed, accept: Option<&str>, content_type: &str, body: &[u8]) -> Response {
     let mut headers = vec![("authorization", service.token.as_str()), ("content-type", content_type)];
     headers.extend(accept.map(|accept| ("accept-encoding", accept)));
@@ -349,7 +349,7 @@ fn what_gains_nothing_by_it_stays_as_it_is() {
         assert_ne!(response.header("content-encoding"), Some("gzip"), "{deed}");
         assert_eq!(response.header("vary"), None, "{deed}");
     }
-    // A status of the processor's own choice is an answer like any other.
+    // A status chosen by the processor is an ordinary answer.
     let text = with(json!([]), 422).to_string();
     let response = ask(&mut client, &faults, Some("gzip"), "application/json", text.as_bytes());
     assert_eq!((response.status, response.header("content-encoding")), (422, Some("gzip")));

@@ -1,4 +1,4 @@
-//! Bounds on connections, and what the host says when it fails itself or has just started.
+//! Limits on connections, and answers to the host's own failures and during its start.
 
 use std::process::Command;
 use std::time::Instant;
@@ -70,8 +70,8 @@ fn an_idle_connection_is_closed_without_a_word() {
     assert!(slow.is_closed());
 }
 
-/// Clients that read `Keep-Alive` close a resting connection before the host does, and so never send a request into one
-/// that is being closed.
+/// Clients that read `Keep-Alive` close an idle connection before the host does, and so never send a request on a
+/// connection that is being closed.
 #[test]
 fn a_kept_connection_says_how_long_it_may_rest() {
     let host = TestHost::start();
@@ -92,7 +92,7 @@ fn a_kept_connection_says_how_long_it_may_rest() {
         assert_eq!(old.read("POST").header("keep-alive"), said);
     }
 
-    // Nothing is sent if no whole second is left: some clients take 0 to mean for ever.
+    // The header is left out if it would be 0 seconds, because some clients take 0 for no limit.
     let hasty = TestHost::start_with(&["--idle-timeout", "1900ms"], "");
     let response = hasty.client().send("GET", "/nothing", &[], b"");
     assert_eq!((response.header("connection"), response.header("keep-alive")), (None, None));

@@ -1,4 +1,4 @@
-//! Several operators at once: tags that keep them from overwriting each other, and the log of what they did.
+//! Several operators at once: entity tags against lost updates, and the audit log.
 
 use std::sync::Barrier;
 
@@ -11,7 +11,7 @@ mod hostile;
 
 const SERVICE: &str = "/api/v1/services/svc";
 
-/// A request of the operator, with further headers.
+/// Sends an operator's request with further headers.
 pub(super) fn ask(host: &TestHost, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Response {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     host.ask_admin(method, path, headers, body.as_bytes())
@@ -28,7 +28,7 @@ fn tag(host: &TestHost) -> String {
     tag
 }
 
-/// A change that is another one for each number.
+/// Returns a change that differs for each number.
 fn change(number: u64) -> Value {
     json!({"spec": {"sandbox": {"log_bytes_per_request": number}}})
 }
@@ -80,7 +80,7 @@ fn a_change_is_made_only_to_what_its_operator_has_seen() {
     assert_eq!(ask(&host, "PUT", SERVICE, &[], &change(3)).status, 200, "whoever asks for nothing is not refused");
     assert_eq!(ask(&host, "PUT", "/api/v1/services/nobody", &[("if-match", "*")], &change(3)).status, 404);
 
-    // A service of the same name is another one.
+    // A new service of the same name is a different one.
     let old = tag(&host);
     assert_eq!(ask(&host, "DELETE", SERVICE, &[("if-match", &old)], &Value::Null).status, 200);
     host.deploy("svc", "echo", small());
@@ -96,7 +96,7 @@ fn of_two_operators_who_saw_the_same_exactly_one_changes_it() {
         let start = Barrier::new(2);
         let race = |number: u64| {
             start.wait();
-            // Every third round one of them wants something else.
+            // In every third round, one operator makes another kind of change.
             let headers = [("if-match", seen.as_str())];
             match (round % 3, number % 2) {
                 (0, 1) => ask(&host, "POST", &format!("{SERVICE}/stop"), &headers, &Value::Null),
@@ -160,7 +160,7 @@ fn the_log_says_who_changed_what_when_and_no_secret() {
     let whole = json!(audit(&host, "")).to_string();
     assert!(!whole.contains("s3cret"), "{whole}");
 
-    // Page by page, and the same from beginning to end after the host was killed.
+    // Read page by page; the result is the same after the host was killed.
     let pages = |host: &TestHost| {
         let (mut numbers, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -240,7 +240,7 @@ fn another_number_of_instances_leaves_those_that_are_there_at_work() {
     assert_eq!(busy.read("POST").json(), json!({"slept_ms": 3000}));
     assert_eq!(host.client().post(&service, br#"{"do":"flag"}"#).status, 200);
 
-    // Anything else beside it is a deploy like any other.
+    // A change of the number together with other keys is an ordinary deploy.
     let both = json!({"spec": {"metadata": {"instance": 2, "rpc": {"max_queue_size": 3}}}});
     assert_eq!(ask(&host, "PUT", SERVICE, &[], &both).json()["version"], 4);
     let host = host.kill_and_restart();

@@ -1,4 +1,4 @@
-//! Pages of other origins, as browsers ask for them.
+//! Requests from pages of other origins, as browsers send them.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn a_preflight_is_answered_before_anybody_asks_for_a_token() {
     assert_eq!(ended("204"), 2, "it is counted like any answer");
     assert!(!host.get_admin("/metrics").text().contains("bulkhead_refusals_total{service=\"page\""));
 
-    // An OPTIONS that asks for nothing is one that the service does not answer.
+    // Without the preflight headers, OPTIONS is a method that the service does not list.
     client.send("OPTIONS", &service.path, &[("origin", PAGE)], b"").assert_problem(401, "unauthorized");
     let headers = [("authorization", "t"), ("origin", PAGE)];
     client.send("OPTIONS", &service.path, &headers, b"").assert_problem(405, "method_not_allowed");
@@ -74,7 +74,7 @@ fn answers_and_refusals_can_be_read_by_the_page() {
         assert_eq!((other.status, other.header(ALLOWED)), (status, None), "{}", other.text());
         assert!(other.all("vary").contains(&"origin"), "a cache must not show it to the page");
     }
-    // The page may read why the service does not answer, too.
+    // The page may also read the refusal of a stopped service.
     assert_eq!(host.call_admin("POST", "/api/v1/services/page/stop", b"").status, 200);
     let stopped = post(&mut client, &service, "t", PAGE, own);
     assert_eq!((stopped.status, stopped.header(ALLOWED)), (503, Some(PAGE)), "{}", stopped.text());

@@ -1,4 +1,4 @@
-//! `runtime.enable_crash_block`: what crashed is kept to be looked at.
+//! `runtime.enable_crash_block`: crashed guests are kept for inspection.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn restarts(host: &TestHost, fault: &str) -> u64 {
     host.metric(&format!("bulkhead_instance_restarts_total{{service=\"svc\",fault=\"{fault}\"}}"))
 }
 
-/// Whether the service counts as ready, and how many of its workers are stalled.
+/// Returns the metric of the service's readiness, and the number of its stalled workers.
 fn readiness(host: &TestHost) -> (u64, u64) {
     let stalled = "bulkhead_workers_stalled{service=\"svc\",instance=\"0\"}";
     (host.metric("bulkhead_service_ready{service=\"svc\"}"), host.metric(stalled))
@@ -46,7 +46,7 @@ fn a_crashed_guest_leaves_its_place_empty_until_the_service_is_started_again() {
     let message = now["message"].as_str().expect("a message");
     assert!(message.contains("1 workers are blocked since") && message.contains("out of cheese"), "{message}");
 
-    // The other one goes on, and what is no crash is replaced as ever.
+    // The other worker continues, and guests lost for another reason than a crash are replaced as usual.
     for _ in 0..10 {
         assert_eq!(client.post(&service, br#"{"do":"flag"}"#).status, 200);
     }

@@ -1,4 +1,4 @@
-//! Threads that go on until the test says that it is over, also when it says so by failing.
+//! Stops background threads at the end of a test, also if the test fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

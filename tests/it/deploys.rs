@@ -1,4 +1,4 @@
-//! Deploys beside traffic: nobody's request fails by one, and each is answered by exactly one version.
+//! Deploys under traffic: no request fails because of a deploy, and each is answered by exactly one version.
 
 mod crashes;
 mod disk;
@@ -17,12 +17,12 @@ use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, Response};
 
-/// The guest tells which version it is of: its service file set this variable.
+/// Sets an environment variable by which the guest reports its version.
 fn marked(version: u64) -> Value {
     json!([{"name": "VERSION", "value": version.to_string()}])
 }
 
-/// What the service says its version is, asked over this connection.
+/// Returns the version that the service reports on this connection.
 fn version_on(client: &mut Client, service: &Deployed) -> u64 {
     let response = client.post(service, br#"{"do":"inspect"}"#);
     assert_eq!(response.status, 200, "{}", response.text());
@@ -33,7 +33,7 @@ fn told_version(response: &Response) -> u64 {
     response.json()["env"]["VERSION"].as_str().expect("a marker").parse().expect("a number")
 }
 
-/// The same program under another hash: it ends with a custom section that means nothing.
+/// Makes the same program with another hash, by a custom section without meaning at its end.
 fn variant(guest: &str, mark: &str) -> Vec<u8> {
     let mut bytes = std::fs::read(bulkhead_artifacts::guest(guest)).expect("a component");
     let name = b"variant";
@@ -44,11 +44,11 @@ fn variant(guest: &str, mark: &str) -> Vec<u8> {
     bytes
 }
 
-/// What the versions that are kept of any service need, as the control API tells.
+/// The files that the kept versions of all services need, according to the control API.
 #[derive(Default)]
 struct Needed {
     processors: HashSet<String>,
-    /// Lists of model files.
+    /// Each model as its list of files.
     models: HashSet<String>,
     versions: usize,
 }
@@ -70,8 +70,8 @@ fn needed(host: &TestHost) -> Needed {
     needed
 }
 
-/// Files in the data directory that no version needs: half-made ones, and compiled code, images and models without an
-/// owner. The guests of each version start from one image at most.
+/// Lists files in the data directory that no version needs: half-written files, and compiled code, images and models
+/// without an owner. The guests of each version start from at most one image.
 fn rubbish(host: &TestHost) -> Vec<String> {
     let needed = needed(host);
     let data = host.dir().join("data");
@@ -99,13 +99,13 @@ fn rubbish(host: &TestHost) -> Vec<String> {
     found
 }
 
-/// One connection's view of the deploys.
+/// The observations of one connection during the deploys.
 #[derive(Default)]
 struct Seen {
     answered: u64,
     failed: Vec<String>,
     went_back: Vec<String>,
-    /// By request id.
+    /// The versions by request id.
     versions: HashMap<String, u64>,
     longest_ms: f64,
 }
@@ -113,14 +113,14 @@ struct Seen {
 #[test]
 fn no_request_fails_by_a_deploy_and_each_is_answered_by_exactly_one_version() {
     let deploys = rounds(20, 1000) as u64;
-    // A client stays on its connection for as long as the deploys go on.
+    // A client keeps its connection as long as the deploys go on.
     let host = TestHost::start_with(&["--max-requests-per-connection", "1000000"], "");
     let service = host.deploy(
         "svc",
         "faults",
         json!({"processor_envs": marked(1), "metadata": {"rpc": {"worker_threads": 2, "keepalive": 20_000}}}),
     );
-    // The newest version whose deploy has been confirmed, and the newest anybody may see.
+    // The newest version whose deploy has been confirmed, and the newest version that may serve.
     let (confirmed, begun, over) = (AtomicU64::new(1), AtomicU64::new(1), AtomicBool::new(false));
     let watch = |thread: usize| {
         let (mut seen, mut client, mut last) = (Seen::default(), host.client(), 1);
@@ -154,7 +154,8 @@ fn no_request_fails_by_a_deploy_and_each_is_answered_by_exactly_one_version() {
             let answer = host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes());
             assert_eq!((answer.status, &answer.json()["version"]), (200, &json!(version)), "{}", answer.text());
             confirmed.store(version, Ordering::SeqCst);
-            // A deploy that nobody was served by says nothing: this one is seen before the next.
+            // A deploy whose version served no request would prove nothing, so each version is seen before the next
+            // deploy.
             assert_eq!(version_on(&mut host.client(), service), version);
         }
         drop(watching);
@@ -171,7 +172,7 @@ fn no_request_fails_by_a_deploy_and_each_is_answered_by_exactly_one_version() {
         assert!(went_back.is_empty(), "{went_back:?}");
         true
     });
-    // The host's own account of who answered must be the guest's.
+    // The host's log must name the same version as the guest.
     let accounts = host_account(&host, answered);
     let differing =
         seen.iter().flat_map(|seen| &seen.versions).filter(|(id, version)| accounts.get(*id) != Some(version));
@@ -180,7 +181,7 @@ fn no_request_fails_by_a_deploy_and_each_is_answered_by_exactly_one_version() {
     tell("deploys.load.longest_ms", "under 1000 ms", (longest * 10.0).round() / 10.0, longest < 1000.0);
 }
 
-/// Request id to version, as the log has it, once it has all of them.
+/// Returns the version of each request id from the log, once the log has all of them.
 fn host_account(host: &TestHost, answered: u64) -> HashMap<String, u64> {
     let mut accounts = HashMap::new();
     host.wait_for("the log to tell of every request", || {

@@ -1,5 +1,5 @@
-//! Thousands of pairs of requests behind each other: the first makes a processor answer as badly as it can, the second
-//! brings an echo of its own. Whatever the first did, the second answer must be there, whole and alone.
+//! Thousands of pairs of requests on one connection. The first makes a processor answer in the worst possible way, the
+//! second is an echo. The second answer must always be complete and unaffected by the first.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use crate::figures::{must, rounds};
 use crate::host::TestHost;
 use crate::http::{Client, Response, request};
 
-/// Pairs written before the first answer is read.
+/// The number of pairs written before the first answer is read.
 const BATCH: usize = 50;
 
-/// What a response may consist of, whatever a processor returns; beside these only what it rightly set.
+/// The headers that the host sets itself. Any other header must be one that the processor was allowed to set.
 const HOSTS_OWN: [&str; 9] = [
     "connection",
     "content-length",
@@ -24,13 +24,13 @@ const HOSTS_OWN: [&str; 9] = [
     "x-bulkhead-fuel",
 ];
 
-/// One evil request and what must come of it.
+/// A hostile request and its expected answer.
 struct Evil {
     method: &'static str,
     deed: Value,
-    /// The status, and the body where one may be sent; `None` where the answer is refused as impossible.
+    /// The expected status and body; `None` if the answer is refused as impossible.
     answer: Option<(u16, String)>,
-    /// Headers that rightly come through.
+    /// Headers that may be passed on.
     kept: Vec<(&'static str, &'static str)>,
 }
 
@@ -90,7 +90,7 @@ impl Evil {
         let (status, body) = (dice.pick(&STATUSES), dice.pick(&BODIES));
         let method = dice.pick(&["POST", "POST", "GET", "HEAD"]);
         if dice.roll(4) == 0 {
-            // Text alone, as a response or as a refusal, which has a status of failure.
+            // A text response, or an error, which has a failing status.
             let shape = dice.pick(&["response", "error"]);
             let first = if shape == "error" { 400 } else { 200 };
             let answer = (first..=599).contains(&status).then(|| (status, body.to_owned()));
@@ -111,7 +111,7 @@ impl Evil {
         }
     }
 
-    /// What is wrong with the response, if anything is.
+    /// Returns a description of the mistake in the response, if there is one.
     fn judge(&self, response: &Response) -> Option<String> {
         let Some((status, body)) = &self.answer else {
             let refused = response.status == 400 && response.header("content-type") == Some("application/problem+json");
@@ -120,7 +120,7 @@ impl Evil {
         let is_sent = self.method != "HEAD" && !matches!(status, 204 | 205 | 304);
         let expected = if is_sent { body.as_bytes() } else { b"" };
         let length = response.header("content-length").map(|length| length.parse::<usize>().ok());
-        // A length is that of what is sent, and for HEAD that of what GET would have got, or none (RFC 9110 §9.3.2).
+        // The length is that of the body sent. For HEAD it is that of the answer to GET, or absent (RFC 9110 §9.3.2).
         let whole = if *status == 205 { 0 } else { body.len() };
         let right_length = match (status, self.method) {
             (204 | 304, _) => length.is_none(),
@@ -143,10 +143,10 @@ impl Evil {
     }
 }
 
-/// Headers that nobody may have sent.
+/// Returns headers that must not be in the response.
 fn injected(response: &Response) -> Vec<String> {
     let is_fine = |name: &&str| match *name {
-        // The host says this of the connection, in these words.
+        // The host's own header for the connection, with this exact value.
         "keep-alive" => response.header(name) == Some("timeout=74"),
         name => HOSTS_OWN.contains(&name) || name == "x-mine",
     };

@@ -1,4 +1,4 @@
-//! Where a service is to be had, as SDKs ask in direct mode, on the paths of newer and of older ones.
+//! Service discovery, as SDKs request it in direct mode, on the paths of newer and older SDKs.
 
 use std::net::SocketAddr;
 
@@ -40,7 +40,7 @@ fn a_service_is_where_the_client_reached_the_host_as_long_as_it_runs() {
     assert_eq!(listed(&mut client, "echo"), item("echo", host.data, 100));
 }
 
-/// A name may have a path of the service's behind it. Python's SDK cuts it off before it asks, Go's and Java's do not.
+/// The name may be followed by a path of the service. Python's SDK removes the path first, Go's and Java's do not.
 #[test]
 fn who_asks_for_a_path_of_a_service_is_told_where_the_service_is() {
     let host = TestHost::start();
@@ -99,7 +99,7 @@ fn who_asks_wrongly_is_told() {
         assert_eq!(posted.header("allow"), Some("GET, HEAD"));
         let head = client.send("HEAD", &format!("{path}echo"), &[], b"");
         assert!(head.status == 200 && head.body.is_empty() && head.header("content-length").is_some());
-        // A body that nobody asked for is nobody's next request.
+        // An unexpected body must not be read as the next request.
         let with_body = client.send("GET", &format!("{path}echo"), &[], b"GET / HTTP/1.1\r\n\r\n");
         assert_eq!(with_body.status, 200);
         if with_body.closes() {

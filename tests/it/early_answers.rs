@@ -1,8 +1,9 @@
-//! Answers that come while the client is still sending: every client sees them.
+//! Answers sent while the client is still sending: every client must see them.
 //!
-//! A connection that is closed with input unread is reset, and a reset overtakes the answer (RFC 9112 §9.6). So the host
-//! closes its side first, and reads the rest away within bounds. The clients here are as strict as real ones: most send
-//! their whole body before they look for an answer, and for some of them a failed write is the end, whatever came before.
+//! If a connection is closed with unread input, it is reset, and the reset overtakes the answer (RFC 9112 §9.6). So the
+//! host closes its sending side first, and reads and discards the rest within limits. The clients here are as strict as
+//! real ones. Most send their whole body before they read an answer, and some give up at a failed write, even if an
+//! answer has arrived.
 
 use serde_json::{Value, json};
 
@@ -10,23 +11,24 @@ use crate::figures::{must, rounds};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, request};
 
-/// Sizes of bodies: over what the system keeps for a connection, near what a service takes by default, and over that.
+/// The sizes of bodies: more than the system buffers for a connection, near a service's default limit, and above that
+/// limit.
 const BODIES: [usize; 3] = [300 << 10, 16_000_000, 20 << 20];
 
-/// The order in which a client does things.
+/// The order of a client's steps.
 #[derive(Clone, Copy, Debug)]
 enum ClientOrder {
-    /// It sends everything, and then reads.
+    /// The client sends everything, and then reads.
     SendsFirst,
-    /// It has the answer in its socket before it sends the rest.
+    /// The answer has arrived in the client's socket before the client sends the rest.
     IsAnsweredFirst,
 }
 
-/// A request that is refused before its body is read.
+/// A request that is refused before its body has been read.
 struct Early {
     status: u16,
     code: &'static str,
-    /// `LENGTH` is replaced by the body's length.
+    /// The request head, in which `LENGTH` is replaced by the body's length.
     head: String,
 }
 
@@ -40,11 +42,12 @@ impl Early {
         Self::new(status, code, head)
     }
 
-    /// Sends the request with a body of this length. Every byte is taken, the answer is seen, and then the end.
+    /// Sends the request with a body of this length. Returns true if every byte was accepted, and the answer and then
+    /// the end of the connection were seen.
     fn is_seen(&self, host: &TestHost, length: usize, order: ClientOrder) -> bool {
         let mut client = host.client();
         client.write(self.head.replace("LENGTH", &length.to_string()).as_bytes());
-        // Also a chunk's size, of more digits than there can be.
+        // The body is also a chunk size with more digits than allowed.
         let body = vec![b'1'; length];
         let (first, rest) = body.split_at(1000);
         client.write(first);
@@ -62,7 +65,8 @@ fn endless(service: &Deployed) -> Vec<u8> {
     request("POST", &service.path, &[("authorization", &service.token)], br#"{"do":"loop"}"#)
 }
 
-/// A service whose only place is taken for the whole test, and the client that has it.
+/// Deploys a service whose only place is taken for the whole test. Returns the service and the client that holds the
+/// place.
 fn occupied(host: &TestHost, name: &str, keys: Value) -> (Deployed, Client) {
     let service = host.deploy(name, "faults", keys);
     let mut busy: Client = host.client();
@@ -75,7 +79,7 @@ fn occupied(host: &TestHost, name: &str, keys: Value) -> (Deployed, Client) {
 #[test]
 fn who_is_still_sending_sees_the_answer() {
     let host = TestHost::start();
-    // It takes all of these bodies, and so what it refuses it refuses for another reason.
+    // This service accepts all of these body sizes, so its refusals have other reasons.
     let open = host.deploy("open", "echo", json!({"sandbox": {"max_request_bytes": 32 << 20}}));
     let slow = host.deploy("slow", "echo", json!({"metadata": {"rpc": {"keepalive": 1}}}));
     let small = host.deploy("small", "echo", json!({"sandbox": {"max_request_bytes": 500}}));
@@ -129,7 +133,7 @@ fn who_is_still_sending_sees_the_answer() {
     must("http.early_answers_seen", &format!("{sent} of {sent}"), seen, seen == sent);
 }
 
-/// The last answer of a connection leaves input unread as well where more requests stand behind it.
+/// The last answer on a connection also leaves input unread if further requests were sent after it.
 #[test]
 fn who_has_sent_more_requests_than_a_connection_takes_sees_the_last_answer() {
     let host = TestHost::start_with(&["--max-requests-per-connection", "2"], "");

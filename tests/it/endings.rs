@@ -1,9 +1,9 @@
-//! How a host ends: told to under load, told twice, and when a request would keep it too long.
+//! The end of a host: SIGTERM under load, a second SIGTERM, and a request that outlasts the grace period.
 //!
-//! A request has failed if the host accepted it and its client did not get a whole 200. The host accepts a request when
-//! it has read its head; its own account says how many that were. A kept connection that the drain closes is no failure,
-//! and neither is a request that crossed that close on its way: its first byte was never read, and a client may send it
-//! again elsewhere.
+//! A request has failed if the host accepted it and its client did not get a complete 200. The host accepts a request
+//! when it has read its head; its own account has the number. A kept connection that the drain closes is not a failure.
+//! Neither is a request that was sent while the host closed the connection: its first byte was never read, and the
+//! client may send it again elsewhere.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,23 +17,23 @@ use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, SOON, TestHost, terminate};
 use crate::http::request;
 
-/// What became of one request that was sent whole.
+/// The outcome of a completely sent request.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
     Answered {
         closes: bool,
     },
-    /// The connection ended without a byte of an answer.
+    /// The connection ended before the first byte of an answer.
     Cut,
     Failed(String),
 }
 
-/// Sends a request on a kept connection; `None` if it could not be sent, since the connection is closed.
+/// Sends a request on a kept connection; `None` if the connection is closed, so that it could not be sent.
 fn send(stream: &mut TcpStream, bytes: &[u8]) -> Option<Sent> {
     stream.write_all(bytes).ok()?;
     let (mut read, mut piece) = (Vec::new(), [0; 4096]);
     loop {
-        // A connection that was closed may also be reset; either way nothing more comes.
+        // A closed connection may also be reset; both end the answer.
         let count = stream.read(&mut piece).unwrap_or(0);
         if count == 0 {
             let what = || Sent::Failed(format!("broken off: {:?}", String::from_utf8_lossy(&read)));
@@ -58,13 +58,13 @@ struct Tally {
     failed: Vec<String>,
 }
 
-/// Sends one request after the other until its connection is closed at the end.
+/// Sends one request after the other until the host closes the connection at its end.
 fn drive(address: SocketAddr, bytes: &[u8], answered: &AtomicU64, over: &AtomicBool) -> Tally {
     let (mut tally, patience) = (Tally::default(), Instant::now() + 2 * SOON);
     while !over.load(Ordering::SeqCst) {
         let Ok(mut stream) = TcpStream::connect(address) else { break };
         stream.set_read_timeout(Some(SOON)).expect("a time-out");
-        // The host closes it; one that does not must not hold the test for ever.
+        // The host closes the connection. The time limit keeps the test from hanging if it does not.
         while Instant::now() < patience {
             match send(&mut stream, bytes) {
                 Some(Sent::Answered { closes }) => {
@@ -89,14 +89,14 @@ fn drive(address: SocketAddr, bytes: &[u8], answered: &AtomicU64, over: &AtomicB
     tally
 }
 
-/// The host's last word: accepted and settled.
+/// Returns the numbers of accepted and settled requests from the last line of the log.
 fn account(log: &str) -> (u64, u64) {
     let last = log.lines().rfind(|line| line.contains("the host has ended")).expect("a last line");
     let field = |key: &str| last.split(' ').find_map(|word| word.strip_prefix(key)?.parse().ok()).expect("a number");
     (field("accepted="), field("settled="))
 }
 
-/// Whether a load balancer would send this host another request. One that does not answer gets none.
+/// True if a load balancer would send further requests to this host. Without an answer it would not.
 fn is_ready(admin: SocketAddr) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(admin)?;
@@ -148,7 +148,7 @@ fn sigterm_under_load_costs_no_request() {
             sum.cut += tally.cut;
             sum.failed.extend(tally.failed);
         }
-        // Each round has a log of its own.
+        // Each round has its own log.
         std::fs::write(host.dir().join("log"), "").expect("an empty log");
         host = host.kill_and_restart();
     }
@@ -165,7 +165,7 @@ fn sigterm_under_load_costs_no_request() {
     );
 }
 
-/// A host with a request that would run for a minute.
+/// Starts a host with a request that would run for a minute.
 fn with_a_long_request(args: &[&str]) -> (TestHost, TcpStream) {
     let host = TestHost::start_with(args, "");
     let service: Deployed = host.deploy("faults", "faults", json!({"metadata": {"rpc": {"keepalive": 90_000}}}));
@@ -176,7 +176,8 @@ fn with_a_long_request(args: &[&str]) -> (TestHost, TcpStream) {
     (host, stream)
 }
 
-/// A request that has begun to come when the drain begins is answered; its answer ends the connection, and so does rest.
+/// A partly received request is answered during the drain. Its answer ends the connection, and idle connections are
+/// closed.
 #[test]
 fn what_has_begun_to_come_is_answered_in_the_drain() {
     let mut host = TestHost::start();
@@ -194,7 +195,8 @@ fn what_has_begun_to_come_is_answered_in_the_drain() {
         })
         .collect();
     host.wait_for("all to be accepted", || host.metric("bulkhead_connections") == 1 + cuts.len() as u64);
-    // What was sent is in the host's sockets; that it has been read shows nowhere, and need not have happened.
+    // The bytes are in the host's sockets. There is no sign that the host has read them, and the test does not depend
+    // on it.
     terminate(host.pid());
     host.wait_for("the drain to begin", || host.get_admin("/readyz").status == 503);
     assert!(rested.is_closed(), "one that rests is closed at once");
@@ -238,13 +240,14 @@ fn a_drain_is_over_when_its_time_is() {
     assert_eq!(account(&log), (1, 1));
 }
 
-/// The listener's backlog at the moment of the drain: the system would reset these connections, with their requests.
+/// Connections in the listener's backlog when the drain begins: without acceptance, the system would reset them
+/// together with their requests.
 #[test]
 fn who_waits_to_be_accepted_is_answered_in_the_drain() {
     let mut host = TestHost::start_with(&["--max-connections", "2"], "");
     let echo = host.deploy("echo", "echo", json!({}));
     let whole = request("POST", &echo.path, &[("authorization", &echo.token)], b"in time");
-    // All places are taken by connections at rest, which the drain ends.
+    // All places are taken by idle connections, which the drain ends.
     let mut rested = [host.client(), host.client()];
     for client in &mut rested {
         assert_eq!(client.post(&echo, b"before").status, 200);
@@ -272,7 +275,7 @@ fn who_waits_to_be_accepted_and_finds_no_place_is_told_of_the_drain() {
         assert_eq!((response.status, response.json()["code"].as_str()), (503, Some("draining")));
         assert!(response.closes() && client.is_closed());
     }
-    // Who comes now finds nobody listening.
+    // From now on, the listener is closed.
     host.wait_for("the listener to be closed", || TcpStream::connect(host.data).is_err());
     terminate(host.pid());
     assert!(host.end().success());
@@ -280,7 +283,7 @@ fn who_waits_to_be_accepted_and_finds_no_place_is_told_of_the_drain() {
     assert_eq!(account(&host.log()), (1, 1), "what was turned away was never a request");
 }
 
-/// Clients that have sent a request each to a host which accepts no more connections.
+/// Opens connections that each send a request to a host that accepts no further connections.
 fn connect_many(host: &TestHost, bytes: &[u8]) -> Vec<crate::http::Client> {
     let connect = |_| {
         let mut client = host.client();

@@ -1,11 +1,11 @@
-//! Every way a guest can misbehave, and that it costs exactly one request.
+//! Every way in which a guest can misbehave. Each costs exactly one request.
 
 use serde_json::{Value, json};
 
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, request};
 
-/// One worker, so that the next request meets whatever the last one left behind.
+/// Deploys with one worker, so that the next request gets the instance after the fault.
 fn faults(host: &TestHost, keys: Value) -> Deployed {
     let mut all = json!({"metadata": {"rpc": {"worker_threads": 1}}});
     for (key, value) in keys.as_object().unwrap() {
@@ -20,7 +20,7 @@ fn calls(client: &mut Client, service: &Deployed) -> u64 {
     response.json()["calls"].as_u64().expect("a count")
 }
 
-/// Provokes a fault; it is answered with this status and code, and the next request meets a clean guest.
+/// Causes a fault. Checks the status and code of its answer, and that the next request gets a clean guest.
 fn provoke(keys: Value, what: &Value, status: u16, code: &str, detail: &str, fault: &str) {
     let host = TestHost::start();
     let service = faults(&host, keys);
@@ -62,7 +62,7 @@ fn recursion() {
     }
 }
 
-/// The operator sees where a guest failed, whatever the service shows its callers.
+/// The operator can see where a guest failed, whatever the service shows its callers.
 #[test]
 fn the_stack_of_a_fault_is_in_the_log() {
     let host = TestHost::start();
@@ -86,7 +86,7 @@ fn the_stack_of_a_fault_is_in_the_log() {
     }
 }
 
-/// Whatever the host shows as an instance's last fault is in its log as well.
+/// The last fault that the host shows for an instance is in its log as well.
 #[test]
 fn a_guest_that_was_stopped_at_its_deadline_is_in_the_log() {
     let host = TestHost::start();
@@ -212,7 +212,7 @@ fn what_a_guest_says_is_in_the_log_under_its_request_and_bounded() {
     host.wait_for("the last line", || host.log().contains("lines dropped"));
     let log = host.log();
     let said = log.lines().filter(|line| line.contains("xxxx") && line.contains("find-me")).count();
-    // Each costs its 99 bytes and 64 for what names it.
+    // Each line costs its 99 bytes and 64 for its metadata.
     assert_eq!(said, 6);
     assert_eq!(host.metric("bulkhead_log_dropped_total{service=\"faults\"}"), 44);
 }
@@ -256,7 +256,7 @@ fn a_processor_sees_its_request_and_not_its_callers_secret() {
     assert!(headers.contains("\"seen\"") && !headers.contains(&service.token), "{headers}");
 }
 
-/// Makes every worker busy; each returned connection waits for one of the answers.
+/// Makes every worker busy. Each returned connection waits for one of the answers.
 fn occupy(host: &TestHost, service: &Deployed, workers: usize, what: &[u8]) -> Vec<Client> {
     let busy = (0..workers)
         .map(|_| {
@@ -299,7 +299,7 @@ fn a_deadline_that_passes_in_the_queue_costs_no_worker() {
     let service = host.deploy("faults", "faults", keys);
     let mut running = occupy(&host, &service, 1, br#"{"do":"loop"}"#);
     let problem = host.client().post(&service, br#"{"do":"flag"}"#);
-    // The worker is freed when the first deadline passes; whether the second call still has time is not settled.
+    // The worker becomes free at the first deadline. The second call may or may not have time left.
     assert!(matches!(problem.status, 200 | 408), "{}", problem.text());
     running[0].read("POST").assert_problem(408, "deadline_exceeded");
 }

@@ -1,4 +1,4 @@
-//! The gateway: in front of real hosts, and of upstreams that do everything wrong.
+//! The gateway in front of real hosts, and of upstreams with every kind of fault.
 
 mod combined;
 mod early;
@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 use self::fake::Fake;
 use crate::host::TestHost;
 
-/// A path of the service `s`, which every test's route is for.
+/// A path of the service `s`, to which the route of every test applies.
 const PATH: &str = "/api/predict/s";
 
-/// A file with one cluster of these hosts, whose keys these are, and `*` leading to it. Nobody is checked or left out unless
-/// a test says so.
+/// Makes a file with one cluster of these upstreams and the given keys, and a route `*` to it. Health checks and
+/// ejection are off unless a test sets them.
 pub(crate) fn config(upstreams: &[SocketAddr], keys: Value) -> Value {
     let upstreams: Vec<String> = upstreams.iter().map(SocketAddr::to_string).collect();
     let mut cluster = json!({
@@ -42,17 +42,17 @@ fn gateway(upstreams: &[SocketAddr], keys: Value) -> TestHost {
     TestHost::start_gateway(&config(upstreams, keys), &[])
 }
 
-/// One in front of one fake.
+/// Starts a gateway in front of one fake.
 fn before(fake: &Fake) -> TestHost {
     gateway(&[fake.address], json!({}))
 }
 
-/// A line of the metrics of the first upstream of [`config`].
+/// Returns the name of a metric of an upstream of [`config`].
 fn upstream(name: &str, address: SocketAddr) -> String {
     format!("bulkhead_upstream_{name}{{cluster=\"c\",upstream=\"{address}\"}}")
 }
 
-/// Has a gateway read another file, and waits until it says this.
+/// Makes a gateway read another file, and waits until it logs this text.
 fn change(gateway: &TestHost, config: &str, said: &str) {
     std::fs::write(gateway.dir().join("gateway.json"), config).expect("a file");
     let before = gateway.log().matches(said).count();

@@ -1,11 +1,11 @@
-//! Services behind one name.
+//! Several services behind one name.
 
 use serde_json::{Value, json};
 
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, Response};
 
-/// A member of the group `team` whose guests tell who they are.
+/// Deploys a member of the group `team` whose guests report their name.
 fn deploy(host: &TestHost, name: &str, keys: Value) -> Deployed {
     host.deploy(name, "faults", member(name, keys))
 }
@@ -31,7 +31,7 @@ fn who_on(client: &mut Client, name: &str) -> String {
     response.json()["env"]["WHO"].as_str().expect("a name").to_owned()
 }
 
-/// How many of `count` requests for the group each of these answers.
+/// Returns how many of `count` requests for the group each of these members answers.
 fn shares<const N: usize>(host: &TestHost, count: usize, names: [&str; N]) -> [usize; N] {
     let mut client = host.client();
     let answered: Vec<String> = (0..count).map(|_| who_on(&mut client, "team")).collect();
@@ -109,7 +109,7 @@ fn who_stands_alone_or_does_not_run_is_left_out() {
     assert!(problem["detail"].as_str().unwrap().starts_with("no healthy upstream"), "{problem}");
     switch(&host, "c", "start");
     assert_eq!(shares(&host, 10, ["a", "b", "c"]), [0, 0, 10]);
-    // A modify leaves what was set by hand, unless it changes what the file says.
+    // A modify keeps the settings made by hand, unless it changes the same key in the file.
     let modify = |body: Value| host.call_admin("PUT", "/api/v1/services/c", body.to_string().as_bytes());
     assert_eq!(modify(json!({"spec": {"metadata": {"rpc": {"keepalive": 4000}}}})).status, 200);
     assert_eq!(shares(&host, 10, ["a", "b", "c"]), [0, 0, 10]);
@@ -171,7 +171,7 @@ fn a_group_and_a_service_never_have_one_name() {
     assert_refused(&host.call_admin("PUT", "/api/v1/services/a", body.as_bytes()), 409, "name_taken", "\"lone\"");
     assert_refused(&try_deploy("b", "No Name"), 400, "invalid_service_file", "mistake");
     assert_eq!(who_on(&mut host.client(), "team"), "a");
-    // A version whose group has become a service's name meanwhile does not come back.
+    // A version whose group now has the name of a service cannot be activated again.
     let body = json!({"spec": {"metadata": {"group": "crew"}}}).to_string();
     assert_eq!(host.call_admin("PUT", "/api/v1/services/a", body.as_bytes()).status, 200);
     host.deploy("team", "faults", json!({}));
@@ -209,7 +209,7 @@ fn a_part_that_cannot_be_is_refused() {
     for unknown in ["team.lone", "team.", "team.a.b", ".a", "lone.a", "nobody"] {
         host.client().post(&at(unknown), b"{}").assert_problem(404, "service_not_found");
     }
-    // With a canary the weight is the canary's, and there is no saying both at once.
+    // With a canary, `weight` is that of the canary, and a request cannot set both.
     let canary = json!({"spec": {"metadata": {"rpc": {"keepalive": 4000}}}, "canary": 10}).to_string();
     assert_eq!(host.call_admin("PUT", "/api/v1/services/a", canary.as_bytes()).status, 200);
     assert_refused(&release(&host, "a", json!({"weight": 500})), 400, "bad_request", "0 to 100");

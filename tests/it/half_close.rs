@@ -1,7 +1,7 @@
-//! Clients that close their sending side once their request is sent, as `nc -N` does, with a service that answers them.
+//! Clients that close their sending side after their request, like `nc -N`, with a service that answers them.
 //!
-//! By default such a client has left (see `hostile_http/timing.rs`). With `"half_close": "answer"` it waits for its answer,
-//! and only a broken connection shows that it has left.
+//! By default such a client counts as disconnected (see `hostile_http/timing.rs`). With `"half_close": "answer"` the
+//! client waits for its answer, and only a broken connection is a disconnect.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ const BUSY: &str = "bulkhead_workers_busy{service=\"faults\",instance=\"0\"}";
 const QUEUED: &str = "bulkhead_queue_depth{service=\"faults\",instance=\"0\"}";
 const LEFT: &str = "bulkhead_requests_total{service=\"faults\",status=\"499\"}";
 
-/// One worker, and deadlines later than the end of the test.
+/// Deploys with one worker, and with deadlines after the end of the test.
 fn deploy(host: &TestHost, half_close: &str) -> Deployed {
     let keys: Value = json!({
         "metadata": {"rpc": {"worker_threads": 1, "keepalive": 60_000}},
@@ -26,7 +26,7 @@ fn post(service: &Deployed, body: &str) -> Vec<u8> {
     request("POST", &service.path, &[("authorization", &service.token)], body.as_bytes())
 }
 
-/// A client that has sent this, and nothing more to come.
+/// Makes a client that has sent these bytes and closed its sending side.
 fn half_closed(host: &TestHost, bytes: &[u8]) -> Client {
     let mut client = host.client();
     client.write(bytes);
@@ -41,7 +41,7 @@ fn who_has_nothing_more_to_send_is_answered() {
     let slow = post(&service, r#"{"do":"sleep","ms":300}"#);
     let mut running = half_closed(&host, &slow);
     host.wait_for("it to run", || host.metric(BUSY) == 1);
-    // The worker is busy: the second waits in the queue.
+    // The worker is busy, so the second request waits in the queue.
     let mut waiting = half_closed(&host, &slow);
     host.wait_for("it to wait", || host.metric(QUEUED) == 1);
     for client in [&mut running, &mut waiting] {
@@ -72,13 +72,13 @@ fn a_request_that_is_not_whole_has_been_given_up() {
     host.wait_for("the 499", || host.metric(LEFT) == 1);
 }
 
-/// The end of the stream says nothing any more, so leaving has to be noticed behind it.
+/// The end of the stream no longer means a disconnect, so a later reset must be detected.
 #[test]
 fn a_reset_stops_what_runs_and_what_waits() {
     let host = TestHost::start();
     let service = deploy(&host, "answer");
     let endless = post(&service, r#"{"do":"loop"}"#);
-    // What stands behind a request and is not read does not hide it either.
+    // Unread bytes after the request must not hide the reset either.
     let behind = [Vec::new(), b"GET".to_vec(), endless.repeat(100), vec![b'x'; 100 << 10]];
     for (count, behind) in (1..).zip(behind) {
         let running = half_closed(&host, &[endless.as_slice(), &behind].concat());
@@ -91,7 +91,7 @@ fn a_reset_stops_what_runs_and_what_waits() {
         host.wait_for("its worker to be free", || host.metric(BUSY) == 0);
         host.wait_for("both to be counted", || host.metric(LEFT) == 2 * count);
     }
-    // A client that closes neither side before it resets the connection has left all the same.
+    // A client that resets the connection without closing a side first has also disconnected.
     let mut whole = host.client();
     whole.write(&endless);
     host.wait_for("it to run", || host.metric(BUSY) == 1);
@@ -99,7 +99,7 @@ fn a_reset_stops_what_runs_and_what_waits() {
     host.wait_for("its worker to be free", || host.metric(BUSY) == 0);
 }
 
-/// The setting is the service's: on one connection each request is treated as its own service says.
+/// The setting belongs to the service: each request on a connection follows its own service's setting.
 #[test]
 fn a_half_closed_client_has_left_where_the_service_says_so() {
     let host = TestHost::start();

@@ -1,4 +1,4 @@
-//! HEAD is answered wherever GET is, with what GET would have said of its answer, and without the answer (RFC 9110 §9.3.2).
+//! HEAD is answered wherever GET is, with the headers of GET's answer and without its body (RFC 9110 §9.3.2).
 
 use serde_json::json;
 
@@ -6,8 +6,8 @@ use crate::gateway::config;
 use crate::host::{Deployed, TestHost};
 use crate::http::Response;
 
-/// The headers that say something of the answer; the others are each request's own. A connection is kept over a refusal
-/// where the rest of the body comes soon enough.
+/// Returns the headers that describe the answer; the others differ per request. A connection is kept after a refusal if
+/// the rest of the body arrives soon enough.
 fn about(response: &Response) -> Vec<String> {
     let own = ["date", "x-request-id", "server-timing", "x-bulkhead-fuel", "connection", "keep-alive"];
     let mut names: Vec<&str> = response.names().filter(|name| !own.contains(name)).collect();
@@ -46,7 +46,7 @@ fn head_says_what_get_would_have_said() {
             }
         }
     }
-    // So that the comparison is not empty.
+    // Makes sure that the compared headers exist.
     let coded = ask(&host, "HEAD", &echo, &[("accept-encoding", "gzip"), ("content-type", "text/plain")], &long);
     assert_eq!((coded.header("content-encoding"), coded.header("vary")), (Some("gzip"), Some("accept-encoding")));
     assert!(coded.header("content-length").unwrap().parse::<usize>().unwrap() < 200);
@@ -62,8 +62,8 @@ fn head_of_the_hosts_own_paths_is_that_of_get() {
     }
 }
 
-/// `GET` in a service file brings HEAD along. Its processor is called with GET, so that it need not know of HEAD; where
-/// HEAD is listed, it has asked to be told.
+/// `GET` in a service file also allows HEAD. The processor is then called with GET, so that it need not know HEAD. If
+/// the file lists HEAD, the processor gets HEAD.
 #[test]
 fn a_service_answers_head_wherever_it_answers_get() {
     let host = TestHost::start();

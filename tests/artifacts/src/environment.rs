@@ -1,8 +1,8 @@
-//! What an inner cargo may know of the one around it.
+//! The environment variables that an inner cargo gets from the outer one.
 //!
-//! `cargo test`, clippy and coverage tools set variables that would reach into the inner build: flags for the wrong
-//! target, a compiler wrapper, a target directory whose lock is held. What tells cargo where it lives, how it reaches the
-//! network and how it talks to people passes.
+//! `cargo test`, clippy and coverage tools set variables that would affect the inner build: flags for the wrong target,
+//! a compiler wrapper, a target directory whose lock is held. Variables for cargo's own paths, the network and its
+//! output are passed on.
 
 use std::ffi::{OsStr, OsString};
 use std::process::Command;
@@ -34,7 +34,7 @@ const STAYING: &[&str] = &[
     "MFLAGS",
 ];
 
-/// Removes from `command` those of the present variables that would change what it builds.
+/// Removes from `command` those of the `present` variables that would change the build.
 pub(crate) fn cleanse(command: &mut Command, present: impl Iterator<Item = OsString>) {
     for name in present.filter(|name| !passes(name)) {
         command.env_remove(name);
@@ -46,7 +46,7 @@ fn passes(name: &OsStr) -> bool {
     if name.starts_with("CARGO") {
         return PASSING.iter().any(|passing| name.starts_with(passing));
     }
-    // `CLIPPY_ARGS`, `CLIPPY_CONF_DIR` and the like come with a wrapper that stays behind.
+    // `CLIPPY_ARGS`, `CLIPPY_CONF_DIR` and the like belong to a wrapper that is not passed on.
     !STAYING.contains(&name) && !name.starts_with("CLIPPY_")
 }
 

@@ -1,8 +1,8 @@
-//! Builds the example processors for Wasm, for whoever runs them: integration tests, the demo and the bench.
+//! Builds the example processors for Wasm, for the integration tests, the demo and the bench.
 //!
-//! They are a workspace of their own with settings of their own, so an inner cargo builds them, into a target directory
-//! of its own: it can neither wait for the outer cargo's lock nor spoil its cache. Cargo alone decides what is fresh; when
-//! all is, asking takes a fraction of a second.
+//! The examples are a workspace with their own settings, so an inner cargo builds them, in a separate target directory:
+//! it neither waits for the outer cargo's lock nor invalidates its cache. Cargo decides which files are out of date; if
+//! none is, a call takes a fraction of a second.
 
 mod environment;
 
@@ -16,20 +16,22 @@ use anyhow::{Context, Result, bail};
 
 pub const TARGET: &str = "wasm32-wasip2";
 
-/// Vector instructions, and loops unrolled far enough that the host's metering, one check per turn, costs little.
+/// Flags for vector instructions and for unrolling loops: the host checks the meter once per round, which costs little
+/// then.
 pub const RUSTFLAGS: &[&str] = &[
     "-Ctarget-feature=+simd128",
     "-Cllvm-args=-unroll-partial-threshold=250",
     "-Cllvm-args=-force-target-max-vector-interleave=4",
 ];
 
-/// The component of the example `name`, as its directory is named, built if it has to be. For tests.
+/// Returns the component of the example `name`, the name of its directory. Builds it if necessary. For tests.
 ///
-/// The first call in a process builds every example, because cargo unifies the features of what it builds together: one
-/// by one, the same dependencies would be compiled anew, and the components would differ from the demo's.
+/// The first call in a process builds all examples together, because cargo unifies the features of packages that are
+/// built together. Built one by one, their dependencies would be compiled again, and the components would differ from
+/// the demo's.
 ///
 /// # Panics
-/// When the examples cannot be built, or `name` is not among them.
+/// If the examples cannot be built, or `name` is not an example.
 pub fn guest(name: &str) -> PathBuf {
     static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build_all(Command::status).map(drop).map_err(|error| format!("{error:#}")));
@@ -41,11 +43,10 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// Builds every example, puts each at its [`path`], and says which there are. `run` runs the cargo that does it and shows
-/// its progress as it sees fit.
+/// Builds every example, copies each to its [`path`], and returns their names. `run` runs cargo and shows its progress.
 ///
 /// # Errors
-/// When the Wasm target is not installed, or an example does not compile.
+/// If the Wasm target is not installed, or an example does not compile.
 pub fn build_all(run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>) -> Result<Vec<String>> {
     let names = examples()?;
     let target_dir = root().join("target/guests-build");
@@ -57,11 +58,11 @@ pub fn build_all(run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>) -> Re
     Ok(names)
 }
 
-/// Builds the libraries of some crates of the examples' workspace for Wasm with compiler flags of the caller's choice; their components,
-/// in the order of `packages`.
+/// Builds the libraries of the given crates of the examples' workspace for Wasm with the given compiler flags. Returns
+/// their components, in the order of `packages`.
 ///
 /// # Errors
-/// When the Wasm target is not installed, or a crate does not compile.
+/// If the Wasm target is not installed, or a crate does not compile.
 pub fn build(
     packages: &[impl AsRef<str>],
     rustflags: &[&str],
@@ -77,14 +78,14 @@ pub fn build(
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\x1f"));
     let status = run(&mut cargo).context("cargo cannot be run; install Rust from https://rustup.rs")?;
     if !status.success() {
-        bail!("cargo could not build {}; it says why above", join(packages));
+        bail!("cargo could not build {}; see its output above", join(packages));
     }
     let directory = target_dir.join(TARGET).join("release");
     let file = |package: &str| directory.join(package.replace('-', "_")).with_extension("wasm");
     Ok(packages.iter().map(|package| file(package.as_ref())).collect())
 }
 
-/// A cargo for the examples' workspace that knows nothing of the one around it.
+/// Makes a cargo command for the examples' workspace, without the variables of the outer cargo.
 pub fn inner_cargo() -> Command {
     let mut cargo = Command::new("cargo");
     environment::cleanse(&mut cargo, std::env::vars_os().map(|(name, _)| name));
@@ -96,15 +97,15 @@ fn join(packages: &[impl AsRef<str>]) -> String {
     packages.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
 }
 
-/// Where the component of an example lies once it is built.
+/// Returns the path of an example's component.
 pub fn path(name: &str) -> PathBuf {
     root().join("target/guests").join(name).with_extension("wasm")
 }
 
-/// Whether there is a standard library for the target; an installed one is a directory with files.
+/// True if the target has a standard library; an installed one is a directory with files.
 ///
 /// # Errors
-/// When rustc cannot be run.
+/// If rustc cannot be run.
 pub fn is_target_installed() -> Result<bool> {
     let output = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", TARGET])
@@ -123,7 +124,7 @@ pub fn root() -> PathBuf {
     own.ancestors().nth(2).unwrap_or_else(|| unreachable!("this crate lies in tests/artifacts")).to_owned()
 }
 
-/// The directories below `examples` that are crates.
+/// Returns the directories below `examples` that are crates.
 fn examples() -> Result<Vec<String>> {
     let directory = root().join("examples");
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
@@ -138,8 +139,7 @@ fn examples() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Copies in one step that nobody can see half done, and not at all where nothing changed: other test processes may be
-/// reading the file.
+/// Copies a file atomically, and only if it has changed, because other test processes may be reading it.
 fn place(built: &Path, placed: &Path) -> io::Result<()> {
     let bytes = fs::read(built)?;
     if fs::read(placed).is_ok_and(|present| present == bytes) {
@@ -180,7 +180,7 @@ mod tests {
         fs::remove_dir_all(&directory).unwrap();
     }
 
-    /// `bulkhead build` and the project template promise the same code as the examples have.
+    /// Checks that `bulkhead build` and the project template use the same flags as the examples.
     #[test]
     fn the_flags_are_those_of_the_project_template() {
         let template = fs::read_to_string(root().join("src/cli/template/config.toml")).unwrap();

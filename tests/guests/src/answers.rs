@@ -1,4 +1,4 @@
-//! Group H: processors that answer what no caller may be sent.
+//! Group H: processors whose answers must not be sent to a caller.
 
 use super::Expect::{Answer, Declines, Fault};
 use super::{Hostile, guest};
@@ -59,7 +59,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
     guests
 }
 
-/// Answers politely but for `change`, which works on the answer at 1024 (see `frame`).
+/// Answers correctly except for `change`, which modifies the answer at address 1024 (see `frame`).
 fn answers(id: &str, title: &'static str, expect: super::Expect, change: &str) -> Hostile {
     let text = format!(
         r#"(data (i32.const 3000) "text/html")
@@ -86,7 +86,7 @@ fn failure(status: u32) -> String {
     )
 }
 
-/// H2 to H5: one header each that could split the answer, or steer the connection.
+/// H2 to H5: guests with one header each that could split the answer or affect the connection.
 fn headers() -> Vec<Hostile> {
     let split = Fault("one line of text");
     let name = Fault("is not a header name");
@@ -152,7 +152,7 @@ fn headers() -> Vec<Hostile> {
     guests
 }
 
-/// How many bytes a WebAssembly string has.
+/// Returns the number of bytes of a WebAssembly string literal.
 fn length(text: &str) -> usize {
     text.len() - 2 * text.matches('\\').count()
 }

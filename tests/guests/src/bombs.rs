@@ -1,6 +1,6 @@
-//! Group C: components that are small to send and dear to compile.
+//! Group C: components that are small to send and expensive to compile.
 //!
-//! Each is the good processor with one more core module in it, so that one that is accepted serves.
+//! Each is the good processor with one more core module, so that an accepted component can serve.
 
 use wasm_encoder::{
     BlockType, CodeSection, CustomSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
@@ -10,7 +10,7 @@ use wasm_encoder::{
 use super::random::{push_instance, push_module};
 use super::{Expect, Hostile, good};
 
-/// What the size checks and the limits of the compiling child make of each.
+/// Makes every bomb, with the expected verdict of the size checks and of the limits in the compiling child.
 pub fn bombs() -> Vec<Hostile> {
     use Expect::{Answer, Refused};
     let too_long = Refused("bytes in one function");
@@ -133,7 +133,7 @@ pub fn bombs() -> Vec<Hostile> {
     ]
 }
 
-/// A processor that behaves, beside an instance that holds this data.
+/// Makes a good processor beside an instance that holds this data.
 pub fn of_data(data: &[u8]) -> Vec<u8> {
     let pages = u64::try_from(data.len().div_ceil(1 << 16)).expect("a size");
     let mut module = memory(pages);
@@ -170,12 +170,12 @@ fn bomb(id: &str, title: &'static str, expect: Expect, module: Module) -> Hostil
     Hostile { id: id.into(), title, expect, sandbox: "{}", component }
 }
 
-/// `count` functions of one parameter, each with what `body` writes.
+/// Makes `count` functions of one parameter, each with the code that `body` writes.
 fn functions(count: u32, body: impl Fn(&mut InstructionSink<'_>)) -> Module {
     module(count, 0, body)
 }
 
-/// One function of one parameter with `locals` more variables, and an empty one to call.
+/// Makes one function with one parameter and `locals` more variables, and an empty function for it to call.
 fn one(locals: u32, body: impl Fn(&mut InstructionSink<'_>)) -> Module {
     module(1, locals, body)
 }

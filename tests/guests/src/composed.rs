@@ -1,9 +1,10 @@
-//! Processors that are composed of several components, each with a memory of its own.
+//! Processors composed of several components, each with its own memory.
 
 use super::component_of;
 
-/// A processor of two components: what it answers is the length of its path, which the other one counts. The path goes
-/// from one memory to the other, so the engine must make an adapter between them. `further` is put behind them.
+/// Makes a processor of two components. It answers the length of its path, which the other component counts. The path
+/// is passed from one memory to the other, so the engine must make an adapter between them. `further` is appended to
+/// the component.
 pub fn composed(further: &str) -> Vec<u8> {
     component_of(&format!(
         r#"(component {TYPES} {COUNTER}
@@ -16,7 +17,7 @@ pub fn composed(further: &str) -> Vec<u8> {
     ))
 }
 
-/// Components, each of which instantiates the one before twice: two instances of the first, then four, and so on.
+/// Makes components that each instantiate the component before twice: two instances of the first, then four, and so on.
 pub fn doubled(levels: usize, first: &str) -> String {
     let level = |n: usize| {
         let before = n - 1;

@@ -1,4 +1,4 @@
-//! Group A: processors that compute for ever, too deeply, or what cannot be computed.
+//! Group A: processors that compute for ever, recurse too deeply, or execute trapping operations.
 
 use super::Expect::{Answer, Fault, Fuel, Overdue, Refused};
 use super::{Hostile, component, guest};
@@ -162,7 +162,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
     guests
 }
 
-/// A8: what WebAssembly traps on.
+/// A8: guests with operations on which WebAssembly traps.
 fn traps() -> impl Iterator<Item = Hostile> {
     let traps = [
         ("zero", "divides by zero", "divide by zero", "(drop (i32.div_u (i32.const 1) (global.get $zero)))"),

@@ -1,13 +1,13 @@
-//! Files that are no components, and components that are damaged.
+//! Files that are not components, and damaged components.
 
 use super::{frame, processor};
 
-/// The smallest processor that behaves.
+/// Makes the smallest good processor.
 pub fn good() -> Vec<u8> {
     processor("")
 }
 
-/// Group C16, C17, C19: what is not a component, and the words it is refused with.
+/// Groups C16, C17, C19: files that are not components, each with the expected text of the refusal.
 pub fn not_components() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let header = b"\0asm\x0d\0\x01\0";
     let with = |rest: &[u8]| [header.as_slice(), rest].concat();
@@ -34,7 +34,7 @@ pub fn not_components() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     ]
 }
 
-/// Group C15: `component` cut short at every `step`th byte, and with `flips` single bits turned over, from a fixed seed.
+/// Group C15: `component` truncated at every `step`th byte, and with `flips` single bits flipped, from a fixed seed.
 pub fn damaged(component: &[u8], step: usize, flips: usize) -> Vec<Vec<u8>> {
     let cut = (8..component.len()).step_by(step).map(|end| component[..end].to_vec());
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;

@@ -1,6 +1,6 @@
-//! What all hostile processors have in common, and how their text becomes a component.
+//! The frame of all hostile processors, and the conversion of their text to a component.
 //!
-//! A guest brings the functions it misbehaves in; the frame adds those it does not bring. In the canonical ABI of the
+//! A guest defines the functions in which it misbehaves; the frame adds the missing ones. In the canonical ABI of the
 //! world `processor`, `process` takes twelve words (the second is the length of the method's name, which tells a POST
 //! from a GET) and returns the address of its result:
 //!
@@ -15,7 +15,7 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The few WASI functions that guests misuse, beside the processor's own world.
+/// WASI functions that guests misuse, in addition to the processor's own world.
 const WASI: &str = "
 package bulkhead:hostile;
 
@@ -55,7 +55,7 @@ package wasi:cli@0.2.0 {
 }
 ";
 
-/// Imports, by the name under which a guest calls them. Those it does not call stay away.
+/// Imports by the name under which a guest calls them. Imports that a guest does not call are left out.
 const IMPORTS: &[(&str, &str)] = &[
     ("$header", r#""bulkhead:processor/call@0.1.0" "header" (func $header (param i32 i32 i32))"#),
     ("$headers", r#""bulkhead:processor/call@0.1.0" "headers" (func $headers (param i32))"#),
@@ -92,10 +92,10 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What a guest does not bring itself, by what it would define.
+/// Definitions for items that a guest does not define, keyed by the text that would define them.
 const DEFAULTS: &[(&str, &str)] = &[
     ("(memory ", r#"(memory (export "memory") 2)"#),
-    // How many calls this instance has answered, as four bytes.
+    // Answers the number of calls of this instance, as four bytes.
     (
         "(func $polite",
         "(func $polite (result i32)
@@ -105,9 +105,9 @@ const DEFAULTS: &[(&str, &str)] = &[
             (i32.store (i32.const 1056) (i32.const 4))
             (i32.const 1024))",
     ),
-    // Misbehaves, then comes back.
+    // Misbehaves, then returns.
     ("(func $act", "(func $act)"),
-    // Answers after having misbehaved.
+    // Answers after the misbehaviour.
     ("(func $answer", "(func $answer (result i32) (call $polite))"),
     ("(func $init", "(func $init (result i32) (i32.const 1024))"),
     (
@@ -115,7 +115,7 @@ const DEFAULTS: &[(&str, &str)] = &[
         "(func $realloc (param $old i32) (param i32) (param $align i32) (param $size i32) (result i32)
             (call $bump (local.get $size)))",
     ),
-    // After each answer the arguments of the call are forgotten.
+    // Frees the arguments of the call after each answer.
     ("(func $post", "(func $post (param i32) (global.set $next (i32.const 65536)))"),
 ];
 
@@ -139,7 +139,7 @@ const FRAME: &str = r#"
     (export "cabi_post_process" (func $post))
 "#;
 
-/// The core module around `text`.
+/// Makes the core module around `text`.
 pub fn core_module(text: &str) -> Vec<u8> {
     let mut module = String::from("(module\n");
     for (_, import) in IMPORTS.iter().filter(|(name, _)| calls(text, name)) {
@@ -155,7 +155,7 @@ pub fn core_module(text: &str) -> Vec<u8> {
     wat::parse_str(&module).unwrap_or_else(|error| panic!("{error}\n{module}"))
 }
 
-/// Whether `text` calls the function, rather than one whose name begins alike.
+/// True if `text` calls the function itself, not one whose name only begins with `name`.
 fn calls(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         let next = text[at + name.len()..].chars().next();
@@ -163,15 +163,15 @@ fn calls(text: &str, name: &str) -> bool {
     })
 }
 
-/// The processor around `text`.
+/// Makes the processor around `text`.
 ///
 /// # Panics
-/// When `text` is not WebAssembly, or not a processor: a guest is wrong only where it means to be.
+/// If `text` is not WebAssembly or not a processor: a guest must be wrong only where it is meant to be.
 pub fn processor(text: &str) -> Vec<u8> {
     componentize(core_module(text))
 }
 
-/// Makes a component of the world out of a core module.
+/// Converts a core module to a component of the world.
 pub(crate) fn componentize(mut module: Vec<u8>) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let own = include_str!("../../../guest-sdk/wit/processor.wit");

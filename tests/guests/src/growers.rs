@@ -1,4 +1,4 @@
-//! Components that are small to send, and dear to hold: what the compiler makes of them would fill the host's own memory.
+//! Components that are small to send and expensive to hold: their compiled form would fill the host's own memory.
 
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, ElementSection, Elements, Function, FunctionSection, GlobalSection,
@@ -9,7 +9,7 @@ use super::composed::{composed, doubled};
 use super::random::{push_instance, push_module};
 use super::{Expect, Hostile, component_of, good};
 
-/// Each with the words it is refused with; the last ones just pass.
+/// Makes every grower, with the expected text of its refusal. The last ones are just small enough.
 pub fn growers() -> Vec<Hostile> {
     use Expect::{Answer, Refused};
     let module = "(core module $m (memory 0) (table 0 funcref)) (core instance (instantiate $m))";
@@ -70,7 +70,7 @@ fn grower(id: &str, title: &'static str, expect: Expect, component: Vec<u8>) -> 
     Hostile { id: id.into(), title, expect, sandbox: "{}", component }
 }
 
-/// The good processor beside an instance of another module.
+/// Makes the good processor beside an instance of another module.
 fn beside(module: &Module) -> Vec<u8> {
     let mut component = good();
     push_module(&mut component, &module.clone().finish());
@@ -78,7 +78,7 @@ fn beside(module: &Module) -> Vec<u8> {
     component
 }
 
-/// The good processor beside so many copies of a module.
+/// Makes the good processor beside `count` copies of a module.
 fn unused(count: usize, module: &Module) -> Vec<u8> {
     let module = module.clone().finish();
     let mut component = good();
@@ -97,7 +97,7 @@ fn globals(count: u32) -> Module {
     module
 }
 
-/// Segments that lie so far apart that no image is made of them.
+/// Makes segments so far apart that the engine makes no memory image of them.
 fn segments(count: u32) -> Module {
     let mut memories = MemorySection::new();
     memories.memory(MemoryType { minimum: 65536, maximum: None, memory64: false, shared: false, page_size_log2: None });
@@ -113,7 +113,7 @@ fn segments(count: u32) -> Module {
 fn wide_types(count: usize, parameters: usize) -> Vec<u8> {
     let mut types = TypeSection::new();
     for n in 0..count {
-        // Each another type: which parameters are floats is the type's number in binary.
+        // Each type is different: the bits of its number select the parameters that are floats.
         let parameter = |at: usize| if n >> (at % 16) & 1 == 1 { ValType::F32 } else { ValType::I32 };
         types.ty().function((0..parameters).map(parameter), []);
     }
@@ -138,7 +138,7 @@ fn escaping(count: u32) -> Vec<u8> {
     beside(&module)
 }
 
-/// Instances of one component that exports a name of so many bytes.
+/// Makes instances of one component whose exports have names of `length` bytes.
 fn long_names(count: usize, length: usize) -> Vec<u8> {
     let names: String = (0..count).map(|n| format!(r#"(export "{}{n}" (func $f))"#, "n".repeat(length))).collect();
     component_of(&format!(

@@ -1,4 +1,4 @@
-//! Group E: processors that ask the host for too much, too often, or wrongly.
+//! Group E: processors whose host calls are too large, too frequent or invalid.
 
 use super::Expect::{Answer, Fault, Overdue};
 use super::{Hostile, guest};
@@ -140,7 +140,7 @@ const STDOUT: &str = "
         (if (i32.eqz (global.get $out)) (then (global.set $out (call $stdout))))
         (call $write (global.get $out) (local.get $at) (local.get $length) (i32.const 512)))";
 
-/// E8: strings that the guest does not have.
+/// E8: guests that pass strings outside their memory.
 fn pointers() -> impl Iterator<Item = Hostile> {
     let log = |at: &str, length: &str| format!("(call $log (i32.const 2) (i32.const {at}) (i32.const {length}))");
     let pointers = [
@@ -179,7 +179,7 @@ fn pointers() -> impl Iterator<Item = Hostile> {
     pointers.into_iter().map(|(id, title, told, act)| guest(id, title, Fault(told), &format!("(func $act {act})")))
 }
 
-/// `body`, `count` times.
+/// Repeats `body` `count` times.
 fn times(count: u64, body: &str) -> String {
     format!(
         "(local $left i32) (local.set $left (i32.const {count}))

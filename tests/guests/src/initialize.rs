@@ -1,4 +1,4 @@
-//! Group D: processors that cannot be started, and files that ask for what is not offered.
+//! Group D: processors that cannot be started, and files with imports that the host does not offer.
 
 use super::Expect::{Answer, Fault, Refused};
 use super::{Hostile, component, guest};
@@ -131,14 +131,14 @@ pub(crate) fn guests() -> Vec<Hostile> {
     guests
 }
 
-/// As text of WebAssembly: what would clear a terminal, begin a line, and turn the rest around.
+/// WebAssembly text of characters that would clear a terminal, begin a line, and reverse the direction of the rest.
 const WILD: &str = r"\1b[2J\n2026-01-01T00:00:00.000000Z ERROR forged\u{202e}";
 
 fn init(body: &str) -> String {
     format!("(func $init (result i32) {body})")
 }
 
-/// A failure of `initialize` whose reason lies at `at`.
+/// Makes a failure of `initialize` whose reason lies at `at`.
 fn result(at: &str, length: &str) -> String {
     format!(
         "(i32.store (i32.const 512) (i32.const 1)) (i32.store (i32.const 516) {at}) (i32.store (i32.const 520) {length})
@@ -146,7 +146,7 @@ fn result(at: &str, length: &str) -> String {
     )
 }
 
-/// D8: each asks for something that is not offered, and is told its name.
+/// D8: guests that import something that is not offered; the refusal names the import.
 fn imports() -> impl Iterator<Item = Hostile> {
     let imports = [
         (
@@ -203,7 +203,7 @@ fn imports() -> impl Iterator<Item = Hostile> {
         .map(|(id, title, told, import)| component(id, title, Refused(told), &format!("(component {import})")))
 }
 
-/// D9, D10: what is to be called is missing, or is something else.
+/// D9, D10: guests whose expected export is missing or is something else.
 fn exports() -> impl Iterator<Item = Hostile> {
     let long = "a-".repeat(50_000) + "z";
     let number = r#"(core module $m (func (export "f") (result i32) (i32.const 1))) (core instance $i (instantiate $m))

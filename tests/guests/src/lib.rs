@@ -1,9 +1,8 @@
-//! Processors that misbehave, each in one way, and what a host must make of it.
+//! Processors that misbehave, each in one way, and the expected reaction of a host.
 //!
-//! A guest is a few lines of WebAssembly text: what it does when it is asked to misbehave. The rest of the processor,
-//! the same for all, is the frame in [`frame`]: a POST makes a guest misbehave, a GET makes it answer how many calls
-//! this instance has answered, so that a test sees whether it met a clean one. Guests that no frame fits are components
-//! of their own.
+//! A guest is a few lines of WebAssembly text: its misbehaviour. The rest of the processor is the same for all and
+//! stands in [`frame`]. A POST makes a guest misbehave. A GET answers the number of calls of this instance, so that a
+//! test sees if it got a fresh one. Guests that do not fit into the frame are components of their own.
 
 mod answers;
 mod bombs;
@@ -31,33 +30,33 @@ pub use self::random::random;
 /// One hostile processor.
 #[derive(Clone, Debug)]
 pub struct Hostile {
-    /// As in the list of threats: a letter for the kind, a number, and a word where one number has several guests.
+    /// The entry in the list of threats: a letter for the kind, a number, and a word if one number has several guests.
     pub id: String,
     pub title: &'static str,
     pub expect: Expect,
-    /// The `sandbox` section of its service file, as JSON.
+    /// The `sandbox` section of the service file, as JSON.
     pub sandbox: &'static str,
     pub component: Vec<u8>,
 }
 
-/// What must come of a guest when it misbehaves.
+/// The expected outcome of the misbehaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// It is answered with 200, and the guest goes on.
+    /// The answer is 200, and the guest stays.
     Answer,
-    /// It declines with a status of its own, and goes on.
+    /// The guest declines with this status, and stays.
     Declines(u16),
-    /// 400 `processor_exception` with these words; the guest is gone.
+    /// 400 `processor_exception` with this text; the guest is replaced.
     Fault(&'static str),
-    /// 400 `fuel_exhausted`; the guest is gone.
+    /// 400 `fuel_exhausted`; the guest is replaced.
     Fuel,
-    /// 408 at its deadline; the guest is gone.
+    /// 408 at its deadline; the guest is replaced.
     Overdue,
-    /// It is never deployed; these words say why.
+    /// The deploy is refused with this text.
     Refused(&'static str),
 }
 
-/// Every guest that is called one request at a time.
+/// Makes every guest that is called with one request at a time.
 pub fn all() -> Vec<Hostile> {
     [
         cpu::guests(),
@@ -71,27 +70,27 @@ pub fn all() -> Vec<Hostile> {
     .concat()
 }
 
-/// A processor that does `text` when it is asked to misbehave.
+/// Makes a processor that runs `text` when it is told to misbehave.
 fn guest(id: impl Into<String>, title: &'static str, expect: Expect, text: &str) -> Hostile {
     Hostile { id: id.into(), title, expect, sandbox: "{}", component: processor(text) }
 }
 
-/// The bytes of a component in text.
+/// Makes the bytes of a component from its text.
 ///
 /// # Panics
-/// When it is not WebAssembly.
+/// If it is not WebAssembly.
 pub fn component_of(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// A component in text that is no processor, or not one that could run.
+/// Makes a guest from a component's text, for components that are not a processor or cannot run.
 fn component(id: impl Into<String>, title: &'static str, expect: Expect, text: &str) -> Hostile {
     let component = component_of(text);
     Hostile { id: id.into(), title, expect, sandbox: "{}", component }
 }
 
 impl Hostile {
-    /// The same under other settings.
+    /// Changes the settings.
     fn under(self, sandbox: &'static str) -> Self {
         Self { sandbox, ..self }
     }

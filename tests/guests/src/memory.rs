@@ -1,10 +1,10 @@
-//! Group B, first half: processors that take more memory, tables or globals than there are for them.
+//! Group B, first half: processors that take more memory, tables or globals than their limits allow.
 
 use super::Expect::{Answer, Fault, Refused};
 use super::random::{push_instance, push_module};
 use super::{Hostile, component, guest};
 
-/// Grows to the limit, a page at a time, and touches every page.
+/// Grows to the limit, one page at a time, and writes to every page.
 const GROW_AND_TOUCH: &str = "
     (func $grow (result i32) (local $at i32) (local $pages i32)
         (loop $again
@@ -19,7 +19,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
     let touch = format!("{GROW_AND_TOUCH} (func $act (drop (call $grow)))");
     let give_up = format!("{GROW_AND_TOUCH} (func $act (drop (call $grow)) (unreachable))");
     vec![
-        // One that starts from a snapshot makes way for another when it has grown so far.
+        // Without a snapshot: a guest that starts from one is replaced when it has grown so far.
         guest("B1", "grows to its limit and touches every page", Answer, &touch)
             .under(r#"{"memory_mb": 8, "snapshot": false}"#),
         guest("B2", "grows past its limit and gives up", Fault("its limit is 8 MiB"), &give_up).under(small),
@@ -28,7 +28,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
         component("B4-64", "a memory of 64 bits", Refused("memory64"), "(component (core module (memory i64 268435456)))"),
         component("B4-page", "pages of one byte", Refused("custom page sizes"), "(component (core module (memory 100 (pagesize 1))))"),
         beside("B4-instances", "a hundred instances, each with a memory", Refused("memories in one guest, accepted are 16"), "(memory 1)", 100, ""),
-        // 128 pages, of which 100 are the other memory's and 2 its own to begin with.
+        // The limit is 128 pages, of which the other memory has 100, and this memory starts with 2.
         beside(
             "B1-two",
             "takes all memory it may have when another instance in it has most of it",
@@ -87,7 +87,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
     ]
 }
 
-/// A processor with `count` instances of another module in it.
+/// Makes a processor with `count` instances of another module in it.
 fn beside(id: &str, title: &'static str, expect: super::Expect, module: &str, count: usize, text: &str) -> Hostile {
     let mut guest = guest(id, title, expect, text);
     push_module(&mut guest.component, &wat::parse_str(format!("(module {module})")).expect("a module"));

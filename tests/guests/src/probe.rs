@@ -1,8 +1,9 @@
-//! Groups B14, B15: processors that leave a canary wherever they can; one looks for it as well, wherever it can.
+//! Groups B14, B15: processors that leave a canary in every place they can reach. One of them also looks for the
+//! canary.
 
 use super::processor;
 
-/// How a guest ends once it has left its canary everywhere.
+/// The end of a guest after it has left its canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Answers,
@@ -22,8 +23,8 @@ impl End {
     }
 }
 
-/// On a POST it leaves a canary, on a GET it answers how many places, as four bytes, do not hold what a new guest's
-/// should: words of memory, before and after growing, places of its table, and globals.
+/// Makes a guest that leaves a canary on a POST. On a GET it answers, as four bytes, the number of places whose value
+/// differs from that in a new guest: words of memory before and after growing, table entries, and globals.
 pub fn canary(end: End) -> Vec<u8> {
     let end = end.text();
     let globals: String = (0..64).map(|n| format!("(global $g{n} (mut i64) (i64.const 0))\n")).collect();
@@ -87,12 +88,12 @@ pub fn canary(end: End) -> Vec<u8> {
 
 const CANARY: &str = "(i64.const 0x5ca1ab1ec0ffee11)";
 
-/// The word that [`stain`] leaves. A guest puts it together as it runs, so that it stands in none of its code.
+/// The word that [`stain`] leaves. The guest computes it at run time, so that it does not occur in its code.
 pub const STAIN: u64 = HALVES[0] ^ HALVES[1];
 const HALVES: [u64; 2] = [0x0123_4567_89ab_cdef, 0x7a51_c3e0_5d2b_9614];
 
-/// On a POST it leaves a word in all its memory and deep in its stack. Not in globals: they are in the heap of the
-/// host, where what is freed stays until something else is written over it.
+/// Makes a guest that, on a POST, fills its memory and its deep stack with a word. Globals are left out: they lie in
+/// the host's heap, where freed data stays until it is overwritten.
 pub fn stain(end: End) -> Vec<u8> {
     let end = end.text();
     let parameters = "i64 ".repeat(20);

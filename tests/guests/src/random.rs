@@ -1,8 +1,8 @@
-//! Random core modules, each beside a good processor whose misbehaviour is to call whatever the module exports.
+//! Random core modules, each beside a good processor whose misbehaviour is to call all exports of the module.
 //!
 //! The component is the good one with four more sections: the random module, its instance, a module that puts one
-//! caller per exported function into the processor's table, and its instance. So nothing random is between the host and
-//! the module but a call.
+//! caller per exported function into the processor's table, and its instance. So the host calls the random code
+//! directly.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use wasmparser::{CompositeInnerType, ExternalKind, Parser, Payload, ValType};
 
 use super::processor;
 
-/// Functions of a random module that are called.
+/// The most functions of a random module that are called.
 const MOST_CALLED: usize = 32;
 
-/// The component that `seed` makes.
+/// Makes the component of `seed`.
 pub fn random(seed: u64) -> Vec<u8> {
     let module = module(seed);
     let driver = wat::parse_str(driver(&module)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -26,7 +26,7 @@ pub fn random(seed: u64) -> Vec<u8> {
                     (if (i32.eqz (ref.is_null (table.get (local.get $at)))) (then (call_indirect (local.get $at))))
                     (br_if $again (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 32)))))"#,
     );
-    // The processor is core module 0 and its instance core instance 0.
+    // The processor is core module 0, and its instance is core instance 0.
     push_module(&mut component, &module);
     push_instance(&mut component, 1, &[]);
     push_module(&mut component, &driver);
@@ -39,7 +39,7 @@ pub(crate) fn push_module(component: &mut Vec<u8>, module: &[u8]) {
     push_section(component, 1, module);
 }
 
-/// Appends an instance of the core module `module`, whose imports come from these instances.
+/// Appends an instance of the core module `module`, with imports from these instances.
 pub(crate) fn push_instance(component: &mut Vec<u8>, module: u8, arguments: &[(&str, u8)]) {
     let mut section = vec![1, 0, module, arguments.len() as u8];
     for (name, instance) in arguments {
@@ -61,7 +61,7 @@ fn push_section(component: &mut Vec<u8>, kind: u8, content: &[u8]) {
     component.extend_from_slice(content);
 }
 
-/// A module that imports nothing and uses what the host's engine has switched on.
+/// Makes a module without imports that uses the features enabled in the host's engine.
 fn module(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
@@ -79,7 +79,8 @@ fn module(seed: u64) -> Vec<u8> {
         max_table_elements: 10_000,
         exceptions_enabled: false,
         gc_enabled: false,
-        // With them come references to host values, which need a garbage collector, so most such modules are refused.
+        // Reference types include references to host values, which need a garbage collector, so most such modules are
+        // refused.
         reference_types_enabled: seed.is_multiple_of(8),
         memory64_enabled: false,
         tail_call_enabled: false,
@@ -92,7 +93,7 @@ fn module(seed: u64) -> Vec<u8> {
     module.unwrap_or_else(|error| panic!("seed {seed}: {error}")).to_bytes()
 }
 
-/// A module that makes callers without parameters out of the functions that `module` exports.
+/// Makes a module whose functions call the exported functions of `module` and take no parameters themselves.
 fn driver(module: &[u8]) -> String {
     let (mut types, mut functions, mut exported) = (Vec::new(), Vec::new(), Vec::new());
     for payload in Parser::new(0).parse_all(module) {
@@ -130,7 +131,7 @@ fn driver(module: &[u8]) -> String {
     format!(r#"(module {imports} (import "processor" "slots" (table 32 funcref)) {callers} {slots})"#)
 }
 
-/// A type as text, and a value of it.
+/// Returns a type as text, and a value of it.
 fn text(ty: ValType) -> (&'static str, &'static str) {
     match ty {
         ValType::I32 => ("i32", "(i32.const 7)"),

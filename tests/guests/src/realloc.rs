@@ -1,7 +1,7 @@
-//! Group B, second half: processors that hand out wrong memory for what they are given, and take it back wrongly.
+//! Group B, second half: processors that allocate wrong memory for their arguments, or free it wrongly.
 //!
-//! The host asks a guest's `cabi_realloc` for room for every argument. A POST's method needs four bytes, so that is
-//! where these go wrong.
+//! The host calls a guest's `cabi_realloc` for the memory of every argument. A POST's method needs four bytes, and on
+//! that size these guests misbehave.
 
 use super::Expect::{Answer, Fault, Overdue};
 use super::{Hostile, guest};
@@ -9,7 +9,7 @@ use super::{Hostile, guest};
 pub(crate) fn guests() -> Vec<Hostile> {
     let wrong = |id: &str, title: &'static str, expect, evil: &str| guest(id, title, expect, &realloc(evil));
     vec![
-        // Address 0 is memory like any other.
+        // Address 0 is ordinary memory.
         wrong("B11-null", "gives 0", Answer, "(i32.const 0)"),
         wrong("B11-minus", "gives -1", Fault("realloc return"), "(i32.const -1)"),
         wrong("B11-end", "gives the last byte", Fault("realloc return"), "(i32.const 131071)"),
@@ -37,7 +37,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
             Answer,
             "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) (i32.const 4096)",
         )
-        // It is there to be called again, and not to make way for another.
+        // The guest must stay for the next call, instead of being replaced from a snapshot.
         .under(r#"{"memory_mb": 8, "snapshot": false}"#),
         guest("B13-trap", "traps after a good answer", Fault("unreachable"), &post("(unreachable)")),
         guest("B13-loop", "loops after a good answer", Overdue, &post("(loop $again (br $again))")),
@@ -61,7 +61,7 @@ fn realloc(evil: &str) -> String {
     )
 }
 
-/// Goes wrong once the answer to a POST has been taken.
+/// Makes a guest that misbehaves after the answer to a POST has been read.
 fn post(evil: &str) -> String {
     format!(
         "(global $acted (mut i32) (i32.const 0))

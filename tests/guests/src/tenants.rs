@@ -1,4 +1,4 @@
-//! Group S: processors that leave something behind for whoever comes next.
+//! Group S: processors that leave data behind for the next caller.
 
 use super::Expect::{Answer, Fault, Overdue};
 use super::{Hostile, guest};

@@ -1,10 +1,10 @@
-//! The requests that every client sends, and the answers that it must see.
+//! The requests that every client sends, and the expected answers.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// Marks the end of a request body's length.
+/// The framing of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     None,
@@ -22,7 +22,7 @@ impl Framing {
     }
 }
 
-/// The status and the `code` of the right answer; `-` where it has no code.
+/// The status and the `code` of the right answer; `-` for an answer without a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Want(pub(super) u16, pub(super) &'static str);
 
@@ -40,7 +40,7 @@ pub(super) enum Body {
     Text(&'static str),
 }
 
-/// Requests that follow one another on one client.
+/// Requests that one client sends one after the other.
 pub(super) struct Session {
     pub(super) name: String,
     pub(super) requests: Vec<Request>,

@@ -1,4 +1,4 @@
-//! The programs that send a plan, and how each is run.
+//! The programs that send a plan, and the commands that run them.
 
 use std::env;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// The difference to the right answer, in words.
+    /// Returns the difference from the right answer, as text.
     pub(super) fn differs(&self, want: &Want) -> Option<String> {
         let Want(status, code) = want;
-        // Java hides the body of a 401 to a request that it streamed, because it could not repeat that with credentials.
+        // Java hides the body of a 401 to a streamed request, because it could not repeat the request with credentials.
         let hides_the_body = self.client.starts_with("java HttpURLConnection") && *status == 401 && self.code == "-";
         if self.status == status.to_string() && (self.code == *code || hides_the_body) {
             return None;
@@ -51,10 +51,10 @@ pub(super) enum Program {
     Curl(Curl),
 }
 
-/// The ways in which curl is called.
+/// The variants of calling curl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Curl {
-    /// It asks for leave to send a large body, and waits for it up to a second.
+    /// Sends `Expect: 100-continue` for a large body, and waits up to a second for the answer.
     Plain,
     Unasked,
     Http2,
@@ -111,7 +111,7 @@ impl Program {
             Self::Java => with("java".as_ref(), &script("Clients.java")),
             Self::Go => {
                 let mut command = Command::new(go().expect("it was looked for"));
-                // Nothing but the standard library is used, so there is no module to look for.
+                // The program uses only the standard library, so Go need not look for a module.
                 command.arg("run").env("GO111MODULE", "off").env("GOTOOLCHAIN", "local");
                 command.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"));
                 command.arg(script("client.go"));
@@ -137,12 +137,12 @@ fn sent(mut command: Command, file: &Path, further: &[&str]) -> Output {
     command.arg(file).args(further).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// The Python whose packages are those of `tests/python/requirements.txt`; `cargo xtask test` names it.
+/// Returns the Python with the packages of `tests/python/requirements.txt`. `cargo xtask test` sets the variable.
 fn python() -> Option<PathBuf> {
     env::var_os("BULKHEAD_PYTHON").map(PathBuf::from)
 }
 
-/// The Go toolchain that the same requirements bring.
+/// Returns the Go toolchain from the same requirements.
 fn go() -> Option<PathBuf> {
     let go = python()?.with_file_name("go");
     go.is_file().then_some(go)
@@ -153,8 +153,8 @@ fn says(program: &str, argument: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Sends a session with one curl, so that its requests may share a connection. curl 7.88 cannot use a connection of HTTP/2
-/// with prior knowledge twice, whatever the server, so there each request has a curl of its own.
+/// Sends a session with one curl, so that its requests may share a connection. curl 7.88 cannot reuse an HTTP/2
+/// connection with prior knowledge, whatever the server, so there each request runs its own curl.
 fn curl(how: Curl, session: &Session, file: &Path, address: SocketAddr) -> Vec<Outcome> {
     let together = if how == Curl::Http2 { 1 } else { session.requests.len() };
     let chunks = session.requests.chunks(together).enumerate();
@@ -200,7 +200,7 @@ fn one_curl(
             std::fs::write(&body, content).expect("a file");
             command.arg("--data-binary").arg(format!("@{}", body.display()));
         }
-        // HTTP/2 has no chunks.
+        // HTTP/2 has no chunked framing.
         if request.framing == Framing::Chunked && how != Curl::Http2 {
             command.args(["--header", "Transfer-Encoding: chunked"]);
         }
@@ -213,7 +213,7 @@ fn one_curl(
         .map(|(index, (line, answer))| {
             let (status, rest) = line.split_once('\t').expect("three fields");
             let (exit, message) = rest.split_once('\t').expect("three fields");
-            // A script sees the exit code first: a status that came with a broken connection is a failure.
+            // A script sees the exit code first, so a status on a broken connection counts as a failure.
             let (status, code) = match exit {
                 "0" => (status.to_owned(), code_in(answer)),
                 _ => ("error".to_owned(), format!("({exit}) {message}, status {status}")),

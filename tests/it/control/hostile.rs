@@ -1,4 +1,4 @@
-//! Whatever the control API is sent, it answers with a status that its document has, and goes on.
+//! Hostile requests to the control API. It answers each with a documented status and keeps working.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{SERVICE, ask, small};
 use crate::host::TestHost;
 use crate::http::{Client, request};
 
-/// The operations of the document: method, path and statuses.
+/// Returns the operations of the document: method, path and statuses.
 fn operations() -> Vec<(String, String, Vec<u16>)> {
     let document: Value = serde_json::from_str(include_str!("../../../openapi.json")).unwrap();
     let mut found = Vec::new();
@@ -21,7 +21,7 @@ fn operations() -> Vec<(String, String, Vec<u16>)> {
     found
 }
 
-/// Bodies that are none, or not the right one.
+/// Makes bodies that are missing, malformed or wrong.
 fn bodies() -> Vec<Vec<u8>> {
     let deep = format!("{{\"spec\":{}{}}}", "[".repeat(2_000), "]".repeat(2_000));
     let wide = format!("{{\"spec\":{{{}}}}}", (0..300).map(|n| format!("\"k{n}\":{n}")).collect::<Vec<_>>().join(","));
@@ -50,7 +50,7 @@ fn every_operation_refuses_nonsense_as_documented_and_the_host_goes_on() {
     let host = TestHost::start();
     let service = host.deploy("svc", "echo", small());
     for (method, path, statuses) in operations() {
-        // What nonsense may not do here is to succeed and take the service away.
+        // Left out, because the nonsense could succeed and take the service away.
         if method == "DELETE" || path.ends_with("/stop") {
             continue;
         }
@@ -61,7 +61,7 @@ fn every_operation_refuses_nonsense_as_documented_and_the_host_goes_on() {
                 let mut client = Client::connect(host.admin);
                 client.try_write(&request(&method, &path, &[("authorization", &authorization)], &body));
                 let answer = client.read(&method);
-                // A request line that is no HTTP never gets to an operation.
+                // A malformed request line is answered before the request reaches an operation.
                 let known = statuses.contains(&answer.status) || (name == "ü" && answer.status == 400);
                 assert!(known || answer.status == 404, "{method} {path}: {} {}", answer.status, answer.text());
                 assert!(answer.status < 500 || path == "/readyz", "{method} {path}: {}", answer.text());
@@ -82,7 +82,7 @@ fn only_the_methods_of_a_path_are_answered() {
             assert_eq!((answer.status, answer.json()["code"].as_str()), (405, Some("method_not_allowed")), "{path}");
             assert!(answer.header("allow").is_some_and(|allow| !allow.is_empty()), "{method} {path}");
         }
-        // What is no method at all is told so, as on the data listener (RFC 9110 §15.6.2).
+        // An unknown method gets 501, as on the data listener (RFC 9110 §15.6.2).
         let answer = ask(&host, "BREW", &path, &[], &Value::Null);
         assert_eq!((answer.status, answer.json()["code"].as_str()), (501, Some("not_implemented")), "{path}");
     }
@@ -127,7 +127,7 @@ fn a_body_has_an_end() {
     assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("body_too_large")));
 }
 
-/// They were ignored, and the change was made (RFC 9110 §13.1.2).
+/// Regression test: `If-None-Match` (RFC 9110 §13.1.2) was ignored, and the change was made.
 #[test]
 fn a_change_is_not_made_where_its_operator_knows_the_tag() {
     let host = TestHost::start();
@@ -159,7 +159,7 @@ fn a_change_is_not_made_where_its_operator_knows_the_tag() {
     assert_eq!(ask(&host, "DELETE", SERVICE, &[("if-none-match", "\"7777\"")], &Value::Null).status, 200);
 }
 
-/// They were read by the order of the fields, and refused in the words of the host's own types.
+/// Regression test: arrays were read as structs, field by field, and refused with the names of the host's own types.
 #[test]
 fn an_array_is_no_object() {
     let host = TestHost::start();

@@ -1,5 +1,5 @@
-//! `kill -9` at each step of each change: the host comes back with the old version or the new one, never with none, and
-//! with nothing lying about.
+//! `kill -9` at each step of each change. The host comes back with the old version or the new one, and without leftover
+//! files.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::figures::must;
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, request};
 
-/// A step at which the process is killed, and whether what was asked for has become true by then.
+/// A step at which the process is killed. `done` is true if the change must have taken effect at this step.
 struct Step {
     place: &'static str,
     done: bool,
@@ -18,7 +18,8 @@ const fn step(place: &'static str, done: bool) -> Step {
     Step { place, done }
 }
 
-/// `@2` is the second time the process comes there: the first was on its way up.
+/// The steps of an upload. In all lists, `@2` is the second time that the process reaches the step; the first time is
+/// during the start.
 const UPLOAD: [Step; 3] = [step("upload.written", false), step("upload.synced", false), step("upload.kept", true)];
 const CREATE: [Step; 11] = [
     step("model.linked", false),
@@ -33,7 +34,7 @@ const CREATE: [Step; 11] = [
     step("deploy.kept", true),
     step("sweep.artifacts@2", true),
 ];
-/// Two services come up before it.
+/// The steps of a modify. Two services are started before it.
 const MODIFY: [Step; 11] = [
     step("model.linked", false),
     step("compile.renamed", false),
@@ -55,7 +56,7 @@ const DELETE: [Step; 4] = [
 ];
 const STOP: [Step; 2] = [step("record.commit", false), step("deploy.kept", true)];
 
-/// One service comes up before it: this one is stopped.
+/// The steps of a start. One service is started before it: the other is stopped.
 const START: [Step; 5] = [
     step("deploy.compiled@2", false),
     step("deploy.initialized@2", false),
@@ -64,7 +65,7 @@ const START: [Step; 5] = [
     step("deploy.kept", true),
 ];
 
-/// Two services come up before it.
+/// The steps of a return to an earlier version. Two services are started before it.
 const RETURN: [Step; 5] = [
     step("deploy.compiled@3", false),
     step("deploy.initialized@3", false),
@@ -79,11 +80,11 @@ const CANARY: [Step; 5] = [
     step("record.commit", false),
     step("deploy.kept", true),
 ];
-/// Both versions are at work already, so that nothing is brought up.
+/// The steps of a release. Both versions are running already, so none is started.
 const RELEASE: [Step; 2] = [step("record.commit", false), step("deploy.kept", true)];
 
 impl Step {
-    /// Restarts the host such that it will be killed here.
+    /// Restarts the host with a failpoint that kills it at this step.
     fn arm(&self, host: TestHost) -> TestHost {
         let place = match self.place.split_once('@') {
             Some((place, time)) => format!("{place}=kill@{time}"),
@@ -100,7 +101,7 @@ impl Step {
     }
 }
 
-/// Asks for a change that the host does not live to answer, and restarts it.
+/// Sends a change during which the host is killed, and restarts the host.
 fn killed_by(mut host: TestHost, method: &str, path: &str, body: &[u8]) -> TestHost {
     let authorization = format!("Bearer {}", host.admin_token);
     let mut client = Client::connect(host.admin);
@@ -111,7 +112,7 @@ fn killed_by(mut host: TestHost, method: &str, path: &str, body: &[u8]) -> TestH
     host.kill_and_restart()
 }
 
-/// A service with a model, in a version that its guests tell.
+/// Makes a service with a model, in a version that its guests report.
 fn deployment(host: &TestHost, version: u64, mark: &str) -> Value {
     let processor = host.upload_bytes(&variant("faults", mark));
     let model = host.upload_bytes(mark.as_bytes());
@@ -133,11 +134,11 @@ fn deploy(host: &TestHost, version: u64, mark: &str) {
     assert_eq!(answer.status, 201, "{}", answer.text());
 }
 
-/// The host serves this version, its control API agrees, and nothing lies about.
+/// Checks that the host serves this version, that its control API agrees, and that there are no leftover files.
 fn assert_whole(host: &TestHost, step: &Step, version: u64) {
     let described = host.call_admin("GET", "/api/v1/services/svc", b"").json();
     assert_eq!(described["state"], "running", "{}: {described}", step.place);
-    // The log's latest entry is of the change that made what is there, and of no other.
+    // The latest log entry belongs to the change that made the present state.
     let log = host.call_admin("GET", "/api/v1/audit?service=svc&limit=1", b"").json();
     let (latest, state) = (&log["entries"][0], &described["revision"]);
     assert_eq!((&latest["number"], &latest["outcome"]), (state, &Value::from("done")), "{}: {log}", step.place);
@@ -152,7 +153,7 @@ fn assert_tidy(host: &TestHost, step: &Step) {
     assert_eq!(host.client().post(&bystander, b"here").text(), "here", "{}", step.place);
 }
 
-/// A host with a service that nobody changes.
+/// Starts a host with a service that is not changed.
 fn start() -> TestHost {
     let host = TestHost::start();
     host.deploy("bystander", "echo", json!({"token": "b", "metadata": {"rpc": {"worker_threads": 1}}}));
@@ -188,7 +189,7 @@ fn killed_at_each_step_of_a_create() {
         } else {
             assert_eq!(host.call_admin("GET", "/api/v1/services/svc", b"").status, 404, "{}", step.place);
             assert_tidy(&host, &step);
-            // What was uploaded is still there, so that the same deploy can be tried again.
+            // The upload is still there, so that the same deploy can be tried again.
             let again = host.call_admin("POST", "/api/v1/services", body.as_bytes());
             assert_eq!(again.status, 201, "{}: {}", step.place, again.text());
         }
@@ -286,7 +287,7 @@ fn killed_at_each_step_of_going_back() {
     assert_whole(&host, &RETURN[4], 2);
 }
 
-/// The version and the weight of the canary, if there is one.
+/// Returns the version and the weight of the canary, if there is one.
 fn canary(host: &TestHost) -> Value {
     host.call_admin("GET", "/api/v1/services/svc", b"").json()["canary"].clone()
 }
@@ -336,7 +337,7 @@ fn killed_while_the_compiler_runs() {
     host.wait_for("the compiler to run", || half_compiled(&host));
     let host = host.kill_and_restart();
     let step = step("compiling", false);
-    // On a busy machine the deploy may have come to its end before the kill did.
+    // On a busy machine, the deploy may have ended before the kill.
     let version = host.call_admin("GET", "/api/v1/services/svc", b"").json()["version"].as_u64().expect("a number");
     assert!(matches!(version, 1 | 2), "{version}");
     assert_whole(&host, &step, version);
@@ -350,7 +351,7 @@ fn half_compiled(host: &TestHost) -> bool {
     names.any(|name| name.expect("an entry").file_name().to_string_lossy().starts_with(".compiling-"))
 }
 
-/// The second kill comes while the host recovers from the first.
+/// Kills the host a second time while it recovers from the first kill.
 #[test]
 fn killed_again_while_it_comes_back() {
     let mut host = start();

@@ -1,4 +1,4 @@
-//! A full disk: the answer names it, the old version keeps serving, and nothing is left behind.
+//! A full disk: the answer says so, the old version keeps serving, and no files are left behind.
 
 use std::fs::File;
 use std::io::Write;
@@ -28,7 +28,7 @@ fn an_upload_on_a_full_disk_is_refused_and_leaves_nothing() {
     must("deploys.full.upload", "507 storage_full, nothing left", "507", true);
 }
 
-/// The CLI is still sending when the host answers and closes.
+/// The CLI is still sending when the host answers and closes the connection.
 #[test]
 fn the_cli_tells_of_a_full_disk_in_the_middle_of_an_upload() {
     let host = TestHost::start_with(&[], "upload.write=full");
@@ -44,7 +44,7 @@ fn the_cli_tells_of_a_full_disk_in_the_middle_of_an_upload() {
     }
 }
 
-/// A change on a disk that is full at `place`, after which version 1 serves, also after a restart.
+/// Makes a change on a disk that is full at `place`. Afterwards version 1 serves, also after a restart.
 fn full_at(place: &str, change: impl Fn(&TestHost) -> Value) {
     let host = TestHost::start();
     let keys = json!({"processor_envs": marked(1), "metadata": {"rpc": {"worker_threads": 1}}});
@@ -76,12 +76,12 @@ fn a_model_that_finds_no_room_leaves_the_old_version() {
     );
 }
 
-/// A change whose record the disk fails to confirm: it has been made all the same, and the answer must not deny it.
+/// Makes a change whose record the disk fails to confirm. The change has been made, and the answer must not deny it.
 fn after_the_commit(failpoints: &str) -> (TestHost, Deployed, Response) {
     let host = TestHost::start();
     let keys = json!({"processor_envs": marked(1), "metadata": {"rpc": {"worker_threads": 1}}});
     let service = host.deploy("svc", "faults", keys);
-    // The first commit is the one of the start.
+    // The first commit is that of the start.
     let host = host.kill_and_restart_with(&format!("record.committed=full@2;{failpoints}"));
     host.wait_until_ready();
     let body = json!({"spec": {"processor_envs": marked(2)}}).to_string();
@@ -111,7 +111,7 @@ fn a_change_that_nobody_can_be_sure_of_is_told_to_be_so() {
     must("deploys.commit_failed.told", "told, and one of the two served after a restart", "outcome_unknown", true);
 }
 
-/// The host compares each change with the revision that it knows of, and here the disk may be one ahead.
+/// The host compares each change with the revision it knows; here the disk may be one revision ahead.
 #[test]
 fn a_change_that_nobody_was_sure_of_can_be_made_again() {
     for commits in ["2", "3"] {
@@ -123,7 +123,7 @@ fn a_change_that_nobody_was_sure_of_can_be_made_again() {
         let body = json!({"spec": {"processor_envs": marked(2)}}).to_string();
         let change = || host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes());
         if commits == "3" {
-            // The one before is a change like any other.
+            // The change in between is an ordinary one.
             assert_eq!(host.call_admin("POST", "/api/v1/services/svc/stop", b"").status, 200);
             assert_eq!(change().status, 500);
             assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc", b"").status, 200);
@@ -140,11 +140,11 @@ fn a_change_that_nobody_was_sure_of_can_be_made_again() {
     }
 }
 
-/// A small file system of our own, gone when dropped.
+/// A small file system, unmounted on drop.
 struct Mount(tempfile::TempDir);
 
 impl Mount {
-    /// `None` where we may not mount.
+    /// Mounts the file system; `None` without the right to mount.
     fn small() -> Option<Self> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut mount = Command::new("mount");
@@ -153,7 +153,7 @@ impl Mount {
         mounted.then(|| Self(dir))
     }
 
-    /// Leaves no byte free.
+    /// Fills the file system completely.
     fn fill(&self) {
         let mut filler = File::create(self.filler()).expect("a file");
         while filler.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
@@ -200,7 +200,7 @@ fn a_disk_that_is_really_full() {
     assert_full(&modify(&waiting));
     assert_full(&host.call_admin("POST", "/api/v1/services", &with_model));
     let (mut version, mut refused) = (1, 2);
-    // A small record may find room in pages that the database has already.
+    // A small record may fit into pages that the database already has.
     for _ in 0..20 {
         let answer = modify(&json!({"spec": {"processor_envs": marked(version + 1)}}).to_string());
         if answer.status == 200 {

@@ -1,4 +1,4 @@
-//! The list of a model's files is checked before anything is built: alike when a service is created and when it is changed.
+//! Checks of a model's file list before anything is built, the same for creation and change.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn an_entry_or_a_size_that_is_not_the_models_is_refused_by_create_and_modify_ali
             assert_eq!(problem["errors"], json!([{"path": path, "message": message}]), "{problem}");
         }
     }
-    // The model of before is looked into as well.
+    // The existing model is checked as well.
     let answer = send("PUT", "/api/v1/services/good", json!({"spec": {"model_entry": "b.bin"}}));
     answer.assert_problem(400, "invalid_service_file");
     for directory in ["a", "a/m.bin"] {

@@ -1,4 +1,4 @@
-//! Deploys that cannot be: each is refused with its reason and leaves the old version serving.
+//! Refused deploys: each gets its reason, and the old version keeps serving.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{marked, rubbish, version_on};
 use crate::figures::must;
 use crate::host::TestHost;
 
-/// A modify that is refused: what it is called, its body, and how it is answered.
+/// A modify that is refused: its name, its body, and the expected answer.
 struct Bad {
     what: &'static str,
     body: Value,
@@ -78,7 +78,7 @@ fn a_bad_deploy_says_why_and_leaves_the_old_version_serving() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A host has 8,192 places for guests with a fuel limit, and a service takes 4,096 of them at most.
+/// The host has 8,192 places for guests with a fuel limit, and a service takes at most 4,096 of them.
 #[test]
 fn a_deploy_without_room_says_how_much_is_free_and_what_helps() {
     let host = TestHost::start();

@@ -1,4 +1,4 @@
-//! The gateway in front of real hosts, and within one.
+//! The gateway in front of real hosts, and inside a host.
 
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn a_host_behind_the_gateway_answers_as_if_it_were_in_front() {
     assert!(gateway.log().contains(&format!("upstream={}", host.data)), "{}", gateway.log());
 }
 
-/// A processor that asks for the header gets all of it in one line, and what the gateway itself has seen is at its end.
+/// The processor gets the whole header in one line, and the address that the gateway has seen is at its end.
 #[test]
 fn a_processor_sees_where_a_forwarded_request_came_from() {
     let host = TestHost::start();
@@ -63,7 +63,7 @@ fn a_request_may_be_as_large_before_the_gateway_as_before_the_host() {
         format!("{before}{}\r\n\r\n", "y".repeat(bytes - before.len() - 4))
     };
     let most_lines = |lines: usize| {
-        // Nearly as large as may be, and it grows where a space is put behind each colon.
+        // Nearly the largest allowed head. It grows if a space is added after each colon.
         let line = format!("x:{}\r\n", "y".repeat((32 << 10) / lines - 6));
         with_lines(lines, &line)
     };
@@ -132,7 +132,8 @@ fn a_host_answers_for_its_own_services_and_forwards_the_rest() {
     assert_eq!(host.metric("bulkhead_requests_total{service=\"*\",status=\"404\"}"), 2, "the next host's 404");
 }
 
-/// Early answers, with which the host behind closes its connection: the stream has the answer, and others go on.
+/// Early answers, after which the host closes its connection: the stream gets its answer, and the other streams
+/// continue.
 #[test]
 fn http2_clients_see_answers_that_come_before_their_bodies_were_sent() {
     let host = TestHost::start();
@@ -185,7 +186,7 @@ fn http2_clients_see_answers_that_come_before_their_bodies_were_sent() {
     assert_eq!(gateway.metric(&termination), 0);
 }
 
-/// Signatures cover the target's bytes; they hold behind the gateway.
+/// Signatures cover the bytes of the target, and stay valid behind the gateway.
 #[test]
 fn http2_clients_are_forwarded_as_well() {
     let host = TestHost::start();

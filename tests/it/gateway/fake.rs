@@ -1,4 +1,4 @@
-//! An upstream that does what a test has it do, and keeps account of what it was asked.
+//! An upstream whose behaviour each test defines, and which records the requests.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,14 +10,14 @@ use tokio::net::TcpSocket;
 
 use crate::host::SOON;
 
-/// Serves each connection in a thread of its own.
+/// An upstream that serves each connection in its own thread.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     connections: Arc<Mutex<usize>>,
 }
 
-/// One request as it came.
+/// One request as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) head: String,
@@ -29,14 +29,14 @@ impl Asked {
         self.head.lines().next().unwrap_or_default()
     }
 
-    /// All values of a header.
+    /// Returns all values of a header.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let of = |line: &'_ str| line.split_once(": ").is_some_and(|(n, _)| n.eq_ignore_ascii_case(name));
         self.head.lines().filter(|line| of(line)).filter_map(|line| Some(line.split_once(": ")?.1)).collect()
     }
 }
 
-/// One connection of the gateway.
+/// One connection from the gateway.
 pub(crate) struct Peer {
     stream: TcpStream,
     unread: Vec<u8>,
@@ -46,12 +46,12 @@ pub(crate) struct Peer {
 impl Fake {
     pub(crate) fn start(serve: impl Fn(Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        // It takes little ahead, so that whoever has much to send must wait until it reads.
+        // The small receive buffer makes large senders wait until the test reads.
         SockRef::from(&listener).set_recv_buffer_size(64 << 10).expect("an option of the socket");
         let address = listener.local_addr().expect("an address");
         let (asked, connections) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::<Mutex<usize>>::default());
         let (serve, theirs, counted) = (Arc::new(serve), Arc::clone(&asked), Arc::clone(&connections));
-        // It ends with the test process; a fake that is not asked costs nothing.
+        // The thread ends with the test process; an idle fake costs nothing.
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 stream.set_read_timeout(Some(SOON)).expect("a time-out");
@@ -64,7 +64,7 @@ impl Fake {
         Self { address, asked, connections }
     }
 
-    /// One that answers every request with these bytes, on as many connections as it is given.
+    /// Answers every request with these bytes, on any number of connections.
     pub(crate) fn answering(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::start(move |mut peer| {
@@ -84,7 +84,7 @@ impl Fake {
         })
     }
 
-    /// An address at which nobody listens, nor will: it is kept from the servers of other tests.
+    /// Returns an address without a listener, reserved so that no other test's server uses it.
     pub(crate) fn nobody() -> SocketAddr {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
@@ -103,7 +103,7 @@ impl Fake {
 }
 
 impl Peer {
-    /// The next request, whole; `None` at the end of the connection.
+    /// Reads the next complete request; `None` at the end of the connection.
     pub(crate) fn request(&mut self) -> Option<Asked> {
         let head = self.head()?;
         let body = self.body(&head);
@@ -112,7 +112,7 @@ impl Peer {
         Some(asked)
     }
 
-    /// The head of the next request alone; it is not in the account.
+    /// Reads only the head of the next request, and does not record it.
     pub(crate) fn head(&mut self) -> Option<String> {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -142,7 +142,7 @@ impl Peer {
         self.take(length)
     }
 
-    /// The next chunk of a request; `None` for the last.
+    /// Reads the next chunk of a request; `None` for the last.
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let at = loop {
             if let Some(at) = self.unread.windows(2).position(|w| w == b"\r\n") {
@@ -164,33 +164,33 @@ impl Peer {
         self.unread.drain(..count).collect()
     }
 
-    /// Takes one byte, and leaves the rest in the socket.
+    /// Reads one byte, and leaves the rest in the socket.
     pub(crate) fn read_byte(&mut self) {
         self.stream.read_exact(&mut [0]).expect("the gateway says something");
     }
 
-    /// Says something; nobody need listen.
+    /// Sends bytes; the gateway need not read them.
     pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
-    /// Whether it can still say something. Used where the other side must not take everything.
+    /// True if the bytes could be sent. Used where the gateway must not accept all of them.
     pub(crate) fn try_say(&mut self, bytes: &[u8], patience: Duration) -> bool {
         self.stream.set_write_timeout(Some(patience)).expect("a time-out");
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Says no more, and goes on listening.
+    /// Closes the sending side, and continues to read.
     pub(crate) fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("it was open");
     }
 
-    /// Ends the connection so that what is under way is void.
+    /// Resets the connection, which discards bytes that are still being sent.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option of the socket");
     }
 
-    /// Waits until the gateway closes.
+    /// Waits until the gateway closes the connection.
     pub(crate) fn wait_until_gone(&mut self) {
         while self.fill() {}
     }

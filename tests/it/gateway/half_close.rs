@@ -1,4 +1,4 @@
-//! Clients that close their sending side after their request: gone, or waiting for their answer, as the route says.
+//! Clients that close their sending side after their request. The route defines if that means a disconnect.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -10,7 +10,7 @@ use super::{PATH, config};
 use crate::host::{SOON, TestHost};
 use crate::http::request;
 
-/// Tells when it has a request, and answers it when it is told to; or tells that its connection has gone.
+/// Reports each request and answers it on command, or reports that its connection is closed.
 fn waiting() -> (Fake, Sender<()>, Receiver<&'static str>) {
     let (go, wait) = mpsc::channel::<()>();
     let (tell, told) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Who gets requests: checks, ejection, and the way back.
+//! Selection of upstreams: health checks, ejection, and the return of an upstream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use super::fake::Fake;
 use super::{PATH, change, config, gateway, upstream};
 use crate::host::TestHost;
 
-/// An upstream whose `/health` says what the switch says, and that echoes everything else.
+/// Starts an upstream whose `/health` answers according to the switch, and that echoes all other requests.
 fn switched(is_well: &Arc<AtomicBool>) -> Fake {
     let is_well = Arc::clone(is_well);
     Fake::start(move |mut peer| {
@@ -38,7 +38,7 @@ fn an_unhealthy_upstream_gets_no_requests_until_it_is_well_again() {
     let (well, ill) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
     let fakes = [switched(&well), switched(&ill)];
     let check = json!({"health_check": {"path": "/health", "interval_ms": 20, "unhealthy_threshold": 2}});
-    // Ready says that every upstream has been looked at.
+    // The gateway is ready only after every upstream has been checked.
     let gateway = gateway(&[fakes[0].address, fakes[1].address], check);
     assert_eq!((state(&gateway, 0), state(&gateway, 1)), (json!("healthy"), json!("unhealthy")));
     assert_eq!(gateway.metric(&upstream("healthy", fakes[1].address)), 0);
@@ -63,7 +63,7 @@ fn an_unhealthy_upstream_gets_no_requests_until_it_is_well_again() {
     assert!(log.contains("upstream is healthy again") && log.contains("/health answered 503"), "{log}");
 }
 
-/// A gateway and the host behind it are often started at the same moment, and an interval is long for who waits.
+/// A gateway and the host behind it are often started at the same moment, and a whole interval would be a long wait.
 #[test]
 fn an_upstream_that_is_still_starting_is_asked_again_soon() {
     let is_up = Arc::new(AtomicBool::new(false));
@@ -97,7 +97,7 @@ fn an_upstream_whose_requests_fail_is_left_out_for_a_while() {
     });
 }
 
-/// A host says 503 for one service of many, and 450 for one that is busy.
+/// A host sends 503 for a single service, and 450 for a busy one.
 #[test]
 fn an_upstream_is_not_left_out_for_what_one_service_says() {
     let fake = Fake::answering("HTTP/1.1 503 Stopped\r\ncontent-length: 0\r\n\r\n");

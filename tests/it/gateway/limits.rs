@@ -1,4 +1,4 @@
-//! Limits of a route, and of a service as a whole: exactly as many as they say.
+//! Limits of a route, and of a service over all its instances: exactly as many requests pass as allowed.
 
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -17,8 +17,8 @@ fn limited(limit: serde_json::Value, fake: &Fake) -> TestHost {
     TestHost::start_gateway(&config, &[])
 }
 
-/// Asks quickly, and has as many answered as a rate of so many a second lets through: a second's worth at once, and then
-/// what the time brings. How many that were.
+/// Sends requests quickly and checks that as many are answered as the rate allows: a second's worth at once, and then
+/// according to the elapsed time. Returns the number answered.
 fn limited_to(rate: usize, mut ask: impl FnMut() -> Response) -> usize {
     let began = Instant::now();
     let answers: Vec<Response> = (0..20).map(|_| ask()).collect();
@@ -70,7 +70,7 @@ fn a_routes_requests_under_way_are_as_many_as_may_be() {
     other.send("POST", PATH, &[], b"x").assert_problem(429, "rate_limited");
     go.send(()).unwrap();
     assert_eq!(first.read("POST").text(), "ok");
-    // Its place is free with the end of its answer.
+    // The place becomes free at the end of the answer.
     other.write(&request("POST", PATH, &[], b"x"));
     told.recv_timeout(SOON).unwrap();
     go.send(()).unwrap();
@@ -78,7 +78,7 @@ fn a_routes_requests_under_way_are_as_many_as_may_be() {
     assert_eq!(other.read("POST").text(), "ok");
 }
 
-/// `networking.gateway_policy` of a service file, over all its instances together.
+/// Tests `networking.gateway_policy` of a service file, which applies to all its instances together.
 #[test]
 fn a_services_policy_holds_for_its_instances_together() {
     let host = TestHost::start();

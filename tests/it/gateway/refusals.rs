@@ -1,4 +1,4 @@
-//! What callers are told when an upstream does not answer: status, code and Envoy's words, row by row.
+//! The answers to callers when an upstream does not answer: status, code and Envoy's text, row by row.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::host::TestHost;
 
 const RESET: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
 
-/// Sends one request and checks how it is refused: Envoy's words come first, and the cluster is named after them. The
-/// connection goes on.
+/// Sends one request and checks its refusal: Envoy's text comes first, followed by the name of the cluster. The
+/// connection stays open.
 fn refused(gateway: &TestHost, status: u16, code: &str, text: &str) -> Value {
     let mut client = gateway.client();
     let problem = client.send("POST", PATH, &[], b"hello").assert_problem(status, code);
@@ -64,7 +64,8 @@ fn s503_reset_or_closed_before_the_answer() {
     refused(&gateway, 503, "upstream_failed", &text);
 }
 
-/// The next request on such a connection could be taken for the rest of the one that came too slowly (RFC 9110 §15.5.9).
+/// The connection must be closed: the next request on it could be taken for the rest of the slow one (RFC 9110
+/// §15.5.9).
 #[test]
 fn an_upstreams_408_closes_the_connection() {
     let (_fake, gateway) = one(|mut peer| {
@@ -90,7 +91,8 @@ fn s502_for_a_status_or_a_length_that_there_is_not() {
     }
 }
 
-/// A client that names gateways in `Via` itself got their room at the gateway, and the host had none for this one's lines.
+/// Regression test: room that a client's own `Via` header took at the gateway was missing at the host for the gateway's
+/// lines.
 #[test]
 fn a_host_takes_every_head_that_its_gateway_takes() {
     let host = TestHost::start();
@@ -123,7 +125,7 @@ fn s503_connection_timeout() {
     listener.bind(&SockAddr::from("127.0.0.1:0".parse::<SocketAddr>().unwrap())).unwrap();
     listener.listen(1).unwrap();
     let address = listener.local_addr().unwrap().as_socket().unwrap();
-    // Nobody accepts, so that soon no further connection can be made.
+    // No connection is accepted, so soon no further one can be made.
     let patience = Duration::from_millis(200);
     let waiting: Vec<TcpStream> = (0..32).map_while(|_| TcpStream::connect_timeout(&address, patience).ok()).collect();
     assert!(waiting.len() < 32, "the system lets everybody wait");
@@ -189,7 +191,7 @@ fn s504_no_answer_in_time_and_the_upstream_learns_of_it() {
     let fake = Fake::start(|mut peer| {
         peer.request();
         peer.wait_until_gone();
-        // It may say now whatever it likes.
+        // The upstream may send anything now.
         peer.say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     });
     let gateway = gateway(&[fake.address], json!({"request_timeout_ms": 200}));
@@ -257,7 +259,7 @@ fn s400_when_the_chunks_are_malformed() {
     assert!(response.closes());
 }
 
-/// Answers of upstreams are theirs, refusals as well.
+/// Answers of upstreams are passed on unchanged, refusals included.
 #[test]
 fn what_an_upstream_answers_passes_as_it_is() {
     for (line, status, reason) in [

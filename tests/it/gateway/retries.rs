@@ -1,4 +1,4 @@
-//! What is sent twice, and above all what is not: counted at the upstreams.
+//! Requests that are sent twice, and those that must not be; counted at the upstreams.
 
 use serde_json::json;
 
@@ -47,7 +47,7 @@ fn a_full_queue_beside_a_host_that_does_not_answer_is_a_full_queue() {
     }
 }
 
-/// The first of its bytes are gone when the answer comes.
+/// The first bytes of the body are already gone when the answer arrives.
 #[test]
 fn a_body_that_was_still_coming_is_not_sent_again() {
     let full = || {
@@ -75,7 +75,7 @@ fn a_host_that_cannot_be_reached_costs_nobody_a_request() {
     for i in 0..40 {
         assert_eq!(client.send("POST", PATH, &[], format!("{i}").as_bytes()).text(), i.to_string());
     }
-    // A body that is still coming has not left either.
+    // A body that is still arriving has not been forwarded either.
     let mut slow = gateway.client();
     for _ in 0..10 {
         slow.write(format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello").as_bytes());
@@ -95,7 +95,7 @@ fn nobody_reachable_is_told_after_one_retry() {
     assert_eq!(problem["detail"], format!("{text} (cluster \"c\")"));
 }
 
-/// Whether it was worked on nobody knows: not even a GET is sent again.
+/// The upstream may have processed the request, so not even a GET is sent again.
 #[test]
 fn what_may_have_been_worked_on_is_not_sent_again() {
     let dies = || {
@@ -113,7 +113,7 @@ fn what_may_have_been_worked_on_is_not_sent_again() {
     assert_eq!(retried(&gateway, &[&fakes[0], &fakes[1]]), 0);
 }
 
-/// A connection that was closed while it rested is noticed before a request is put on it.
+/// A connection that was closed while idle is detected before a request is sent on it.
 #[test]
 fn a_connection_that_the_upstream_has_closed_costs_no_request() {
     let fake = Fake::start(|mut peer| {
@@ -126,7 +126,7 @@ fn a_connection_that_the_upstream_has_closed_costs_no_request() {
     let mut client = gateway.client();
     for i in 0..30 {
         assert_eq!(client.send("POST", PATH, &[], format!("{i}").as_bytes()).text(), i.to_string());
-        // Its farewell has arrived when the gateway's next look finds no connection at rest.
+        // The close has arrived once the gateway counts no idle connection.
         gateway
             .wait_for("the connection to be gone", || gateway.metric(&upstream("idle_connections", fake.address)) == 0);
     }

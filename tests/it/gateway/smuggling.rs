@@ -1,4 +1,4 @@
-//! What one request or answer can do to another: nothing.
+//! Request smuggling: one request or answer must not affect another.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::fake::Fake;
 use super::{PATH, before, upstream};
 use crate::http::request;
 
-/// Whatever a request says about its connection or its framing, the upstream gets one request with one framing.
+/// Whatever a request's headers say about its connection or framing, the upstream gets one request with one framing.
 #[test]
 fn the_upstream_gets_as_many_requests_as_were_sent() {
     let fake = Fake::echo();
@@ -108,14 +108,14 @@ fn the_target_and_the_headers_pass_as_they_are_and_those_of_the_connection_do_no
     for gone in ["x-mine", "te", "keep-alive", "connection"] {
         assert!(asked.all(gone).is_empty(), "{gone} in {}", asked.head);
     }
-    // The same target in its absolute form is the same for the upstream.
+    // The same target in absolute form is the same request for the upstream.
     let mut absolute = gateway.client();
     absolute.write(format!("GET http://test{target} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes());
     assert_eq!(absolute.read("GET").status, 200);
     assert_eq!(fake.asked().pop().unwrap().request_line(), format!("GET {target} HTTP/1.1"));
 }
 
-/// Bytes behind an answer belong to nobody: their connection is not used again.
+/// Bytes after an answer belong to no request, so their connection is not used again.
 #[test]
 fn what_an_upstream_says_too_much_reaches_nobody() {
     let evil = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
@@ -137,7 +137,7 @@ fn what_an_upstream_says_too_much_reaches_nobody() {
     }
 }
 
-/// The same, when they come after the connection was put to rest.
+/// The same for bytes that arrive while the connection is idle.
 #[test]
 fn what_an_upstream_says_unasked_reaches_nobody() {
     let fake = Fake::start(|mut peer| {

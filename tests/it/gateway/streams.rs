@@ -1,4 +1,4 @@
-//! Bodies pass as they come, in both directions, and end as they end.
+//! Bodies are forwarded as they arrive, in both directions, and end in the same way.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use super::{PATH, before, gateway, upstream};
 use crate::host::{SOON, TestHost};
 use crate::http::{Client, request};
 
-/// A connection that is read to its end, whatever comes.
+/// A connection that is read to its end, even after errors.
 struct Raw(TcpStream);
 
 impl Raw {
@@ -25,7 +25,7 @@ impl Raw {
         Self(stream)
     }
 
-    /// Reads until `text` has come.
+    /// Reads until `text` has arrived.
     fn read_until(&mut self, text: &str) -> String {
         let (mut all, mut piece) = (Vec::new(), [0; 4096]);
         while !String::from_utf8_lossy(&all).contains(text) {
@@ -36,7 +36,7 @@ impl Raw {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Everything up to the end, and whether that was a reset.
+    /// Returns everything up to the end, and true if the end was a reset.
     fn rest(mut self) -> (String, bool) {
         let (mut all, mut piece) = (Vec::new(), [0; 4096]);
         loop {
@@ -62,7 +62,7 @@ fn events_arrive_one_by_one_as_they_are_sent() {
             for i in 0..5 {
                 let event = format!("data: {i}\n\n");
                 peer.say(format!("{:x}\r\n{event}\r\n", event.len()));
-                // The next only when the client has seen this one.
+                // The next event is sent only after the client has seen this one.
                 told.lock().unwrap().recv_timeout(SOON).expect("the client sees it");
             }
             peer.say("0\r\n\r\n");
@@ -107,7 +107,7 @@ fn a_request_arrives_piece_by_piece_as_it_is_sent() {
     }
     client.write(b"0\r\nx: a trailer\r\n\r\n");
     assert_eq!(client.read("POST").text(), "ok");
-    // Also with GET, where hyper alone would send no body.
+    // Also with GET, for which hyper alone would send no body.
     client.write(format!("GET {PATH} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes());
     client.write(b"3\r\nabc\r\n");
     assert_eq!(told.recv_timeout(SOON).unwrap(), b"abc");
@@ -115,7 +115,7 @@ fn a_request_arrives_piece_by_piece_as_it_is_sent() {
     assert_eq!(client.read("GET").status, 200);
 }
 
-/// An upstream that answers before it has read the request, and a client that goes on sending.
+/// An upstream answers before it has read the request, and the client continues to send.
 #[test]
 fn an_early_answer_is_seen() {
     let fake = Fake::start(|mut peer| {
@@ -127,7 +127,7 @@ fn an_early_answer_is_seen() {
     let mut client = gateway.client();
     client.write(format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\nbegin").as_bytes());
     client.wait_for_bytes();
-    // Fails if the gateway has reset the connection.
+    // This write fails if the gateway has reset the connection.
     client.write(&vec![b'x'; 8_999_995]);
     let response = client.read("POST");
     assert_eq!((response.status, response.text().as_str()), (413, "large"));
@@ -162,7 +162,8 @@ fn leave_to_send_is_the_upstreams_to_give() {
     assert_eq!(refused.read("POST").status, 401, "without leave");
 }
 
-/// The gateway asks for the body a second later, in the middle of the answer, where a leave would be taken for a part of it.
+/// The gateway starts to read the body a second later, during the answer. A `100 Continue` there would be read as part
+/// of the answer.
 #[test]
 fn no_leave_is_given_once_an_answer_has_begun() {
     let fake = Fake::start(|mut peer| {
@@ -196,7 +197,7 @@ fn large_bodies_pass_whole_in_both_directions() {
     gateway.wait_for("the log to count", || gateway.log().contains(" bytes_in=12000000 bytes_out=12000000"));
 }
 
-/// The upstream can say no more than fits into what lies between, while the client takes nothing.
+/// While the client reads nothing, the upstream can send only as much as the buffers hold.
 #[test]
 fn a_client_that_takes_nothing_holds_the_upstream_back() {
     let said = Arc::new(Mutex::new(0_usize));
@@ -227,7 +228,7 @@ fn an_answer_that_breaks_off_is_cut_off() {
             peer.request();
             peer.say(bytes);
             if resets {
-                // What was said must have been passed on before it is void.
+                // The bytes must have been forwarded before the reset discards them.
                 std::thread::sleep(Duration::from_millis(50));
                 peer.reset();
             } else if bytes.contains("garbage") {
@@ -245,7 +246,7 @@ fn an_answer_that_breaks_off_is_cut_off() {
     }
 }
 
-/// A client of HTTP/1.0 takes the end of the connection for that of the answer.
+/// An HTTP/1.0 client takes the end of the connection for the end of the answer.
 #[test]
 fn an_old_client_is_not_told_that_a_broken_answer_is_whole() {
     let broken = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n";
@@ -277,7 +278,7 @@ fn an_upstream_that_falls_silent_in_its_answer_is_given_up() {
     gateway.wait_for("the log to say why", || gateway.log().contains("fell silent"));
 }
 
-/// Whoever leaves, at whatever point: the upstream's connection is closed, and it is 499 here.
+/// If a client disconnects at any point, the upstream's connection is closed, and the request counts as 499.
 #[test]
 fn a_client_that_leaves_takes_its_request_with_it() {
     let (tell, told) = mpsc::channel::<&str>();
