@@ -68,7 +68,7 @@ fn head_of_the_hosts_own_paths_is_that_of_get() {
 fn a_service_answers_head_wherever_it_answers_get() {
     let host = TestHost::start();
     let with = |name: &str, methods: serde_json::Value| {
-        // So long a deadline that the time left, which the processor tells too, always has as many digits.
+        // With so long a deadline, the time left, which the answer contains, always has the same number of digits.
         let keys =
             json!({"token": "t", "metadata": {"rpc": {"keepalive": 3_600_000}}, "sandbox": {"methods": methods}});
         host.deploy(name, "faults", keys)
@@ -86,7 +86,7 @@ fn a_service_answers_head_wherever_it_answers_get() {
         ("GET, HEAD, DELETE".into(), "GET, HEAD".into(), "POST".into())
     );
     assert_eq!(ask(&host, "HEAD", &post, &[], b"").status, 405);
-    // The processor tells its method among other things; HEAD shows how long that is.
+    // The processor's answer contains its method; the length of HEAD's answer depends on that.
     let length = |service: &Deployed, method: &str| {
         let more = [("x-request-id", "0123456789"), ("accept-encoding", "identity")];
         let told = ask(&host, method, service, &more, br#"{"do":"inspect"}"#);

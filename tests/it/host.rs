@@ -1,7 +1,7 @@
-//! A host to test against: the real binary on free ports in a temporary folder.
+//! A host for tests: the real binary on free ports in a temporary directory.
 //!
-//! Dropping it checks what must always hold: what was accepted is the sum of the outcomes, nobody is at work or waiting,
-//! nothing panicked, and the process ends cleanly when told to.
+//! Dropping it checks invariants: the accepted requests are the sum of the outcomes, no request is running or waiting,
+//! no thread panicked, and the process ends cleanly on SIGTERM.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::http::{Client, Response};
 
-/// How long anything may take that is about to happen.
+/// The longest wait for an event that is about to happen.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
-/// How long the host lets a compilation take. Uploads are compiled one at a time, so a deploy waits for those before it.
+/// The host's time limit for a compilation. Uploads are compiled one at a time, so a deploy waits for those before it.
 const COMPILED: Duration = Duration::from_secs(600);
 
 pub(crate) struct TestHost {
@@ -30,7 +30,7 @@ pub(crate) struct TestHost {
     asked_to_panic: bool,
 }
 
-/// A service as its callers know it.
+/// The path and the token of a service.
 #[derive(Clone, Debug)]
 pub(crate) struct Deployed {
     pub(crate) path: String,
@@ -42,42 +42,42 @@ impl TestHost {
         Self::start_with(&[], "")
     }
 
-    /// A host with further arguments, and with `failpoints` (see `src/failpoint.rs`).
+    /// Starts a host with further arguments, and with `failpoints` (see `src/failpoint.rs`).
     pub(crate) fn start_with(args: &[&str], failpoints: &str) -> Self {
         let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, failpoints, "info");
         host.wait_until_ready();
         host
     }
 
-    /// A host that logs whatever it can.
+    /// Starts a host that logs at every level.
     pub(crate) fn start_talkative(args: &[&str]) -> Self {
         let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, "", "trace");
         host.wait_until_ready();
         host
     }
 
-    /// A host that logs as `log` says (`BULKHEAD_LOG`).
+    /// Starts a host with `log` as `BULKHEAD_LOG`.
     pub(crate) fn start_logging(log: &str, args: &[&str]) -> Self {
         let host = Self::start_in(tempfile::tempdir().expect("a temporary directory"), args, "", log);
         host.wait_until_ready();
         host
     }
 
-    /// A host on what `dir` holds already, in `data`.
+    /// Starts a host on existing data, in `dir/data`.
     pub(crate) fn start_in_dir(dir: tempfile::TempDir) -> Self {
         let host = Self::start_in(dir, &[], "", "info");
         host.wait_until_ready();
         host
     }
 
-    /// A host whose data lies below `dir`, which may be another file system.
+    /// Starts a host whose data is below `dir`, which may be another file system.
     pub(crate) fn start_below(dir: &Path) -> Self {
         let host = Self::start_in(tempfile::tempdir_in(dir).expect("a temporary directory"), &[], "", "info");
         host.wait_until_ready();
         host
     }
 
-    /// A host in an environment with more in it.
+    /// Starts a host with additional environment variables.
     pub(crate) fn start_among(env: &[(&str, &OsStr)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let host = Self::start_with_env(dir, &[], "", "info", env);
@@ -85,7 +85,7 @@ impl TestHost {
         host
     }
 
-    /// A host below such a limit: an option of `ulimit`, and its value.
+    /// Starts a host with a limit: an option of `ulimit` and its value.
     pub(crate) fn start_within(option: &str, limit: u64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new("sh");
@@ -100,7 +100,7 @@ impl TestHost {
         Self::start_with_env(dir, args, failpoints, log_level, &[])
     }
 
-    /// A gateway of this file, which is a host without services of its own.
+    /// Starts a gateway with this file, that is, a host without its own services.
     pub(crate) fn start_gateway(config: &Value, args: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let file = dir.path().join("gateway.json");
@@ -154,7 +154,7 @@ impl TestHost {
             value.parse().expect("an address")
         };
         let (data, admin) = (address("data="), address("admin="));
-        // A gateway has nothing to guard.
+        // A gateway has no admin token.
         let token = std::fs::read_to_string(dir.path().join("data/admin.token")).unwrap_or_default();
         let asked_to_panic = failpoints.contains("=panic");
         Self { process: Some(process), data, admin, admin_token: token.trim().to_owned(), dir, asked_to_panic }
@@ -164,14 +164,15 @@ impl TestHost {
         self.wait_for("every service to be settled", || self.get_admin("/readyz").status == 200);
     }
 
-    /// Ends the process at once, as a power failure would, and starts another on the same data.
+    /// Kills the process, like a power failure, and starts another on the same data.
     pub(crate) fn kill_and_restart(self) -> Self {
         let host = self.kill_and_restart_with("");
         host.wait_until_ready();
         host
     }
 
-    /// The same with `failpoints`, and without waiting for it to be ready. The process may have ended by itself.
+    /// Kills and restarts with `failpoints`, without waiting until the host is ready. The process may have ended
+    /// already.
     pub(crate) fn kill_and_restart_with(mut self, failpoints: &str) -> Self {
         if let Some(mut process) = self.process.take() {
             process.kill().expect("it can be killed");
@@ -182,18 +183,18 @@ impl TestHost {
         Self::start_in(dir, &[], failpoints, "info")
     }
 
-    /// Ends the process and gives back what it has left on disk.
+    /// Ends the process and returns its data.
     pub(crate) fn end_and_keep(mut self) -> tempfile::TempDir {
         self.finish();
         std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"))
     }
 
-    /// A host on what `dir` holds already, with `failpoints`, that may still be coming up.
+    /// Starts a host on existing data in `dir`, with `failpoints`, without waiting until it is ready.
     pub(crate) fn start_coming_up(dir: tempfile::TempDir, failpoints: &str) -> Self {
         Self::start_in(dir, &[], failpoints, "info")
     }
 
-    /// The same with further arguments, which the next restart does not have.
+    /// Kills and restarts with further arguments, which the next restart does not have.
     pub(crate) fn restart_with_args(mut self, args: &[&str]) -> Self {
         if let Some(mut process) = self.process.take() {
             process.kill().expect("it can be killed");
@@ -214,7 +215,7 @@ impl TestHost {
         self.process.as_ref().expect("it runs").id()
     }
 
-    /// Ends the process at once; only a restart may follow.
+    /// Kills the process; only a restart may follow.
     pub(crate) fn kill(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()).expect("a pid")).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a signal");
@@ -226,12 +227,12 @@ impl TestHost {
 
     pub(crate) fn log(&self) -> String {
         let mut log = std::fs::read(self.dir.path().join("log")).expect("the log");
-        // A line that is being written is not there yet.
+        // A partly written line is left out.
         log.truncate(log.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
         String::from_utf8(log).expect("text")
     }
 
-    /// Uploads one of the examples and answers its hash.
+    /// Uploads one of the examples and returns its hash.
     pub(crate) fn upload(&self, guest: &str) -> String {
         self.upload_bytes(&std::fs::read(bulkhead_artifacts::guest(guest)).expect("a component"))
     }
@@ -243,7 +244,7 @@ impl TestHost {
         sha256
     }
 
-    /// Deploys an example under `name` with these further keys of the service file.
+    /// Deploys an example under `name` with further keys of the service file.
     pub(crate) fn deploy(&self, name: &str, guest: &str, keys: Value) -> Deployed {
         let answer = self.try_deploy(name, guest, keys);
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -268,7 +269,7 @@ impl TestHost {
         self.ask_admin(method, path, &[], body)
     }
 
-    /// The same with further headers.
+    /// Sends a request to the admin listener with further headers.
     pub(crate) fn ask_admin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let authorization = format!("Bearer {}", self.admin_token);
         let headers = [&[("authorization", authorization.as_str())], headers].concat();
@@ -281,14 +282,14 @@ impl TestHost {
         Client::connect(self.admin).send("GET", path, &[], b"")
     }
 
-    /// The value of one line of the metrics; 0 where there is none.
+    /// Returns the value of one line of the metrics; 0 if the line is missing.
     pub(crate) fn metric(&self, line: &str) -> u64 {
         let text = self.get_admin("/metrics").text();
         let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' '));
         found.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{line} is {value:?}")))
     }
 
-    /// Waits until something has happened in the host, which cannot tell us by itself.
+    /// Waits until a condition in the host is true, by polling.
     pub(crate) fn wait_for(&self, what: &str, mut happened: impl FnMut() -> bool) {
         let end = Instant::now() + SOON;
         while !happened() {
@@ -297,7 +298,7 @@ impl TestHost {
         }
     }
 
-    /// Waits until the process has ended by itself, soon, and says how.
+    /// Waits until the process has ended by itself, and returns its exit status.
     pub(crate) fn end(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");
         let end = Instant::now() + SOON;
@@ -310,13 +311,13 @@ impl TestHost {
         }
     }
 
-    /// For a host that has been told to end: it ends well.
+    /// Waits for the end of a host that has got SIGTERM, and checks that it ends well.
     pub(crate) fn wait_until_ended(mut self) {
         let status = self.process.take().expect("it runs").wait().expect("it ends");
         assert!(status.success(), "the host ended with {status}; log:\n{}", self.log());
     }
 
-    /// One row per service: accepted, settled, busy and queued.
+    /// Returns one row per service: accepted, settled, busy and queued.
     fn account(&self) -> Vec<(String, u64, u64, u64)> {
         let text = self.get_admin("/metrics").text();
         let mut account: Vec<(String, u64, u64, u64)> = Vec::new();
@@ -341,7 +342,7 @@ impl TestHost {
         account
     }
 
-    /// Ends the host as an operator would and checks its last account.
+    /// Ends the host with SIGTERM and checks its final account.
     fn finish(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         let end = Instant::now() + SOON;
@@ -356,7 +357,7 @@ impl TestHost {
         let status = process.wait().expect("it ends");
         let log = self.log();
         assert!(status.success(), "the host ended with {status}; log:\n{log}");
-        // A guest's panic is a log line with a time; the host's own begins with its thread.
+        // A guest's panic is a log line with a time. A panic of the host begins with its thread.
         let panicked = log.lines().any(|line| line.starts_with("thread '") && line.contains("panicked at"));
         assert_eq!(panicked, self.asked_to_panic, "whether the host panicked:\n{log}");
     }
@@ -375,23 +376,23 @@ impl Drop for TestHost {
     }
 }
 
-/// The host under test: the one built with the tests, or another, such as a release build.
+/// Returns the host under test: the one built with the tests, or another, such as a release build.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("BULKHEAD_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_bulkhead").into(), PathBuf::from)
 }
 
-/// The name of an artifact with these bytes.
+/// Returns the name of an artifact with these bytes.
 pub(crate) fn hash(bytes: &[u8]) -> String {
     bulkhead::hex::hex(&Sha256::digest(bytes))
 }
 
-/// SIGTERM, as an operator sends it.
+/// Sends SIGTERM.
 pub(crate) fn terminate(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
 }
 
-/// A service file in a folder of its own, with a component beside it.
+/// Writes a service file into its own directory, next to a component.
 pub(crate) fn project(dir: &Path, name: &str, guest: &str, keys: Value) -> PathBuf {
     let mut spec = json!({"name": name, "processor_path": bulkhead_artifacts::guest(guest)});
     for (key, value) in keys.as_object().expect("an object") {

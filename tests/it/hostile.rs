@@ -1,6 +1,6 @@
-//! Every hostile processor of `tests/guests`, against the real host: each is called, with its guest used again and with
-//! a new one for every request, and abandoned half-way where it runs long; each time its outcome, the next guest, and a
-//! good service beside it must be right.
+//! Every hostile processor of `tests/guests` against a real host. Each is called with a reused guest and with a new
+//! guest per request, and is abandoned half-way if it runs long. Each time its outcome, the next guest, and a good
+//! service on the same host must be right.
 
 mod bombs;
 mod bounds;
@@ -21,11 +21,11 @@ use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, SOON, TestHost};
 use crate::http::{Client, Response, request};
 
-/// Milliseconds that a guest has which never ends, and one that does.
+/// The deadlines in milliseconds, for a guest that never ends and for one that does.
 const SHORT: u64 = 300;
 const AMPLE: u64 = 10_000;
 
-/// A host with a good service, and the account of what came of the bad ones.
+/// A host with a good service, and the results of the hostile ones.
 struct Ward {
     host: TestHost,
     echo: Deployed,
@@ -33,7 +33,7 @@ struct Ward {
     said: u64,
     right: u64,
     wrong: Vec<String>,
-    /// The longest that a guest which never ends was let run.
+    /// The longest time that an endless guest was allowed to run.
     latest: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Ward {
         }
     }
 
-    /// Runs a guest through all it must go through.
+    /// Runs a guest through all checks.
     fn admit(&mut self, guest: &Hostile) {
         if let Expect::Refused(told) = guest.expect {
             let sandbox = serde_json::from_str(guest.sandbox).expect("JSON");
@@ -69,7 +69,7 @@ impl Ward {
             }
             self.forget(guest, isolation);
             if guest.expect == Expect::Overdue {
-                // Without fuel it steps aside by the clock, which is another engine.
+                // Without fuel, a guest yields by the clock, which is another engine.
                 let fuel = if isolation == "fresh" { json!("unlimited") } else { json!(100_000_000_000_u64) };
                 if let Some(service) = self.deploy(guest, json!({"isolation": isolation, "fuel": fuel}), 60_000) {
                     self.abandon(guest, isolation, &service);
@@ -79,7 +79,7 @@ impl Ward {
         }
     }
 
-    /// Deploys a guest with its own settings and these.
+    /// Deploys a guest with its own settings and further ones.
     fn deploy(&mut self, guest: &Hostile, further: Value, keepalive: u64) -> Option<Deployed> {
         let name = name(guest, further["isolation"].as_str().expect("a word"));
         let mut sandbox: Value = serde_json::from_str(guest.sandbox).expect("JSON");
@@ -100,7 +100,8 @@ impl Ward {
         assert!(self.host.call_admin("DELETE", &path, b"").status < 300);
     }
 
-    /// One call that goes wrong, between two that do not. `answered` is how many calls the present guest has answered.
+    /// Makes one failing call between two good ones. `answered` is the number of calls that the present guest has
+    /// answered.
     fn misbehave(&mut self, guest: &Hostile, isolation: &str, service: &Deployed, answered: &mut u32) {
         let what = format!("{} {} ({isolation})", guest.id, guest.title);
         let before = next(*answered, isolation);
@@ -118,7 +119,7 @@ impl Ward {
         self.note(&what, &format!("call {answered} after"), found);
     }
 
-    /// The client leaves while the guest is at it.
+    /// Disconnects the client while the guest runs.
     fn abandon(&mut self, guest: &Hostile, isolation: &str, service: &Deployed) {
         let what = format!("{} {} ({isolation}, abandoned)", guest.id, guest.title);
         let name = name(guest, isolation);
@@ -136,7 +137,7 @@ impl Ward {
         }
     }
 
-    /// A good service answers byte by byte what it got.
+    /// Checks that a good service still answers its input byte by byte.
     fn neighbour_is_well(&mut self, what: &str) {
         self.said += 1;
         let body: Vec<u8> = (0..=255).chain(self.said.to_le_bytes()).collect();
@@ -162,7 +163,7 @@ impl Ward {
     }
 }
 
-/// What the next call to a guest that has answered `answered` must count.
+/// Returns the call number that the next call must answer, after `answered` calls.
 fn next(answered: u32, isolation: &str) -> u32 {
     if isolation == "fresh" { 1 } else { answered + 1 }
 }
@@ -182,7 +183,7 @@ fn try_deploy(host: &TestHost, name: &str, component: &[u8], sandbox: Value, kee
     host.call_admin("POST", "/api/v1/services", body.to_string().as_bytes())
 }
 
-/// Deploys a component with one worker, or says why not.
+/// Deploys a component with one worker, or returns the reason of the refusal.
 fn deploy_component(
     host: &TestHost,
     name: &str,
@@ -205,8 +206,8 @@ fn refused(answer: &Response, told: &str) -> Result<(), String> {
     if is_right { Ok(()) } else { Err(answer.text()) }
 }
 
-/// The answer to a GET. Where the deadline is short it may pass while the guest before is being replaced; then it is
-/// asked again, because what matters is that a guest comes, and which.
+/// Sends a GET. With a short deadline, it may pass while the guest is being replaced. Then the GET is repeated, because
+/// the test is about the guest that answers.
 fn polite_answer(host: &TestHost, service: &Deployed) -> Response {
     let end = Instant::now() + SOON;
     loop {
@@ -217,7 +218,7 @@ fn polite_answer(host: &TestHost, service: &Deployed) -> Response {
     }
 }
 
-/// A GET is answered, by a guest for which it is call number `count`.
+/// Checks that a GET is answered by a guest for which it is call number `count`.
 fn polite(host: &TestHost, service: &Deployed, count: u32) -> Result<(), String> {
     let answer = polite_answer(host, service);
     if answer.status == 200 && answer.body == count.to_le_bytes() {
@@ -226,7 +227,7 @@ fn polite(host: &TestHost, service: &Deployed, count: u32) -> Result<(), String>
     Err(format!("{} {:?}", answer.status, answer.text()))
 }
 
-/// Whether a POST ends as it should, and whether its guest should survive it.
+/// Checks the outcome of a POST. Also returns true if its guest should survive it.
 fn outcome(host: &TestHost, service: &Deployed, expect: Expect) -> (Result<(), String>, bool) {
     let answer = host.client().post(service, b"");
     let text = answer.text();
@@ -245,7 +246,7 @@ fn outcome(host: &TestHost, service: &Deployed, expect: Expect) -> (Result<(), S
     (if is_right { Ok(()) } else { Err(format!("{} {text}", answer.status)) }, survives)
 }
 
-/// The guest of that id.
+/// Returns the guest with that id.
 fn named(id: &str) -> Hostile {
     bulkhead_hostile::all().into_iter().find(|guest| guest.id == id).unwrap_or_else(|| panic!("no guest {id}"))
 }

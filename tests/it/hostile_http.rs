@@ -1,8 +1,8 @@
-//! Hostile HTTP/1.x, row by row: what is sent, what is answered, and whether the connection goes on.
+//! Hostile HTTP/1.x, row by row: the bytes sent, the expected answer, and the expected state of the connection.
 //!
-//! Every row is sent three times over: whole, byte by byte, and in two pieces for every cut, since the host must judge
-//! the same however bytes arrive. A further request, the probe, stands right behind each: where the connection goes on
-//! it is answered, where it does not it never is, and the host has counted exactly the requests that were meant.
+//! Every row is sent in three ways: whole, byte by byte, and in two pieces for every cut, because the result must not
+//! depend on how bytes arrive. A further request, the probe, follows each row. It is answered if the connection stays
+//! open, and never otherwise. The host must have counted exactly the intended requests.
 
 mod chunks;
 mod framing;
@@ -25,13 +25,13 @@ use crate::figures::{is_long, must, rounds};
 use crate::host::TestHost;
 use crate::http::Client;
 
-/// Echo, open to all, with every method.
+/// Echo for all callers, with every method.
 const OPEN: &str = "/api/predict/open";
-/// Echo with a token that nobody here has.
+/// Echo with a token that the test does not have.
 const LOCKED: &str = "/api/predict/locked";
-/// Echo that takes 1000 bytes.
+/// Echo with a body limit of 1000 bytes.
 const SMALL: &str = "/api/predict/small";
-/// Echo that answers GET alone.
+/// Echo that allows only GET.
 const GET_ONLY: &str = "/api/predict/get-only";
 
 const PROBE: &[u8] = b"POST /api/predict/open HTTP/1.1\r\nhost: probe\r\ncontent-length: 9\r\n\r\nthe probe";
@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows longer than this are not sent byte by byte, and are cut in a few places only.
 const SHORT: usize = 1500;
 
-/// The rows that a release must have right, each by its one status, and beside them 450 and 429.
+/// The rows that a release must get right, each with its one status, and in addition 450 and 429.
 const CORE: [&str; 24] = [
     "V1", "V4", "V7", "V12", "V13", "V15", "V20", "A1", "A3", "A5", "A7", "A9", "S1", "S3", "S5", "S7", "S9", "C1",
     "C7", "T2", "T3", "T8", "450", "429",
@@ -49,7 +49,7 @@ const CORE: [&str; 24] = [
 
 #[derive(Clone)]
 struct Row {
-    /// The group and number in the table of hostile inputs; several rows may share it.
+    /// The group and number in the table of hostile inputs. Several rows may share it.
     id: &'static str,
     bytes: Vec<u8>,
     answers: Vec<Expected>,
@@ -58,7 +58,7 @@ struct Row {
 
 #[derive(Clone)]
 enum Expected {
-    /// 200 with exactly this body.
+    /// A 200 with exactly this body.
     Echo(&'static [u8]),
     Refused(u16, &'static str),
 }
@@ -69,22 +69,22 @@ enum Then {
     Closes,
 }
 
-/// Refused, and the connection ends: where the next request begins is in doubt.
+/// The request is refused and the connection is closed, because the start of the next request is uncertain.
 fn refused(id: &'static str, status: u16, code: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
     Row { id, bytes: bytes.into(), answers: vec![Expected::Refused(status, code)], then: Then::Closes }
 }
 
-/// Refused, and the next request on the connection is answered.
+/// The request is refused, and the next request on the connection is answered.
 fn turned_down(id: &'static str, status: u16, code: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
     Row { id, bytes: bytes.into(), answers: vec![Expected::Refused(status, code)], then: Then::GoesOn }
 }
 
-/// Understood: the service got exactly `body`, and the connection goes on.
+/// The service got exactly `body`, and the connection stays open.
 fn understood(id: &'static str, body: &'static [u8], bytes: impl Into<Vec<u8>>) -> Row {
     Row { id, bytes: bytes.into(), answers: vec![Expected::Echo(body)], then: Then::GoesOn }
 }
 
-/// The same, and the connection ends because the client has asked for that.
+/// The service got exactly `body`, and the connection is closed at the client's request.
 fn understood_once(id: &'static str, body: &'static [u8], bytes: impl Into<Vec<u8>>) -> Row {
     Row { id, bytes: bytes.into(), answers: vec![Expected::Echo(body)], then: Then::Closes }
 }
@@ -95,7 +95,7 @@ impl Row {
         format!("{} {text}", self.id)
     }
 
-    /// What the host counts for one sending of the row with its probe.
+    /// Returns the number of requests that the host counts for one sending of the row with its probe.
     fn requests(&self) -> u64 {
         self.answers.len() as u64 + u64::from(self.then == Then::GoesOn)
     }
@@ -108,7 +108,7 @@ impl Row {
         [&self.bytes, PROBE].concat()
     }
 
-    /// Where the row is cut in two: everywhere in a long run, else in a dozen places that move from row to row.
+    /// Returns the positions of the cuts: every position in a long run, otherwise a dozen that vary from row to row.
     fn cuts(&self) -> Vec<usize> {
         let len = self.bytes.len();
         let step = if is_long() && self.is_short() { 1 } else { (len / 12).max(1) };
@@ -116,7 +116,7 @@ impl Row {
     }
 
     fn check(&self, client: &mut Client) {
-        // Every row is answered at once; one that is not must not hold up the others for long.
+        // Every row is answered at once; a missing answer must not delay the others for long.
         client.hurry(PATIENCE);
         let method = if self.bytes.starts_with(b"HEAD ") { "HEAD" } else { "POST" };
         for expected in &self.answers {
@@ -144,7 +144,7 @@ impl Row {
         }
     }
 
-    /// As often as the release gate asks for where it asks.
+    /// Sends the row whole, as often as the release gate requires.
     fn whole(&self, host: &TestHost) -> u64 {
         let times = if CORE.contains(&self.id) { rounds(3, 100) } else { 1 };
         for _ in 0..times {
@@ -168,7 +168,7 @@ impl Row {
         let cuts = self.cuts();
         let bytes = self.with_probe();
         for some in cuts.chunks(200) {
-            // All first pieces are on their way before the first of the second pieces follows.
+            // All first pieces are sent before the first of the second pieces.
             let mut clients: Vec<Client> = some.iter().map(|_| host.client()).collect();
             for (client, cut) in clients.iter_mut().zip(some) {
                 client.try_write(&bytes[..*cut]);
@@ -182,7 +182,7 @@ impl Row {
     }
 }
 
-/// A host with the services that the rows are about.
+/// Starts a host with the services that the rows use.
 fn host() -> TestHost {
     let host = TestHost::start();
     let methods = json!(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
@@ -194,14 +194,14 @@ fn host() -> TestHost {
     host
 }
 
-/// How many requests the host has counted, for whatever service.
+/// Returns the number of requests that the host has counted, over all services.
 fn accepted(host: &TestHost) -> u64 {
     let text = host.get_admin("/metrics").text();
     let counts = text.lines().filter(|line| line.starts_with("bulkhead_requests_accepted_total{"));
     counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
-/// Sends a row in one form and compares what was counted.
+/// Sends a row in one form and checks the number of counted requests.
 fn run(host: &TestHost, row: &Row, form: impl Fn(&Row, &TestHost) -> u64) -> Result<(), String> {
     let before = accepted(host);
     let times = attempt(|| form(row, host))?;
@@ -209,7 +209,7 @@ fn run(host: &TestHost, row: &Row, form: impl Fn(&Row, &TestHost) -> u64) -> Res
     if counted == meant { Ok(()) } else { Err(format!("{counted} requests were counted and {meant} were meant")) }
 }
 
-/// What an assertion says becomes a line of the report, so that one wrong row does not hide the others.
+/// Turns a failed assertion into a line of the report, so that one wrong row does not hide the others.
 fn attempt<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -217,7 +217,8 @@ fn attempt<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Each scene has a host of its own, which compiles its guests; more than a few at once only wait for each other.
+/// Plays the scenes on a few threads. Each has its own host, which compiles its guests, so more threads would only wait
+/// for each other.
 fn play(scenes: &[Scene]) -> Vec<(&'static str, String)> {
     let next = AtomicUsize::new(0);
     let play = || {
@@ -266,7 +267,7 @@ fn every_row_is_answered_as_the_table_says_however_its_bytes_arrive() {
     must("http.rows", "0 wrong", measured, wrong.is_empty());
 }
 
-/// It was waited for until the deadline.
+/// Regression test: the host waited for the chunk until the deadline.
 #[test]
 fn a_chunk_that_says_it_is_too_large_is_refused_at_once() {
     let host = TestHost::start();

@@ -1,4 +1,4 @@
-//! A strict client on a plain socket: it sees every byte, and fails on whatever a real client might trip over.
+//! A strict client on a plain socket: it sees every byte, and fails on anything that could confuse a real client.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -30,7 +30,7 @@ impl Client {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Gives up on an answer after this time.
+    /// Sets the time limit for answers.
     pub(crate) fn hurry(&mut self, patience: Duration) {
         self.stream.set_read_timeout(Some(patience)).expect("a time-out");
     }
@@ -50,27 +50,27 @@ impl Client {
         self.stream.write_all(bytes).expect("the host takes it");
     }
 
-    /// Writes what the host may refuse to take to its end.
+    /// Writes bytes that the host may not accept completely.
     pub(crate) fn try_write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Closes this side, as a client does that has said all it wants to say, or that leaves.
+    /// Closes the sending side, like a client that has sent everything or disconnects.
     pub(crate) fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("it was open");
     }
 
-    /// The same connection once more, for whoever writes while another reads.
+    /// Returns a second handle to the same connection, to write and read at the same time.
     pub(crate) fn another(&self) -> Self {
         Self { stream: self.stream.try_clone().expect("another descriptor"), unread: Vec::new() }
     }
 
-    /// Leaves without a farewell: what is under way in either direction is void.
+    /// Resets the connection: bytes still being sent in either direction are discarded.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option of the socket");
     }
 
-    /// Reads one response; `method` is what it answers.
+    /// Reads one response to a request with `method`.
     pub(crate) fn read(&mut self, method: &str) -> Response {
         let head_end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -82,7 +82,7 @@ impl Client {
         let head = String::from_utf8(head).expect("a head is ASCII");
         let mut lines = head.trim_end().split("\r\n");
         let mut status_line = lines.next().expect("a status line").splitn(3, ' ');
-        // HTTP/1.0 is answered in kind.
+        // HTTP/1.0 requests get HTTP/1.0 answers.
         assert!(matches!(status_line.next(), Some("HTTP/1.1" | "HTTP/1.0")), "{head}");
         let status = status_line.next().expect("a status").parse().expect("a number");
         let reason = status_line.next().unwrap_or_default().to_owned();
@@ -115,12 +115,12 @@ impl Client {
         waiting.is_ok().then(|| self.read("POST"))
     }
 
-    /// Waits until something has come in, and takes nothing of it.
+    /// Waits until bytes have arrived, without reading them.
     pub(crate) fn wait_for_bytes(&mut self) {
         assert!(self.stream.peek(&mut [0]).expect("an answer in time") > 0);
     }
 
-    /// Reads an interim response, which is a head alone.
+    /// Reads an interim response, which has only a head.
     pub(crate) fn read_interim(&mut self) -> String {
         while !self.unread.ends_with(b"\r\n\r\n") {
             assert!(self.fill(), "the connection ended in a head");
@@ -128,7 +128,7 @@ impl Client {
         String::from_utf8(std::mem::take(&mut self.unread)).expect("a head is ASCII")
     }
 
-    /// The last response, if there is one before the connection ends.
+    /// Reads the last response; `None` if the connection ends without one.
     pub(crate) fn read_to_end(&mut self) -> Option<Response> {
         let begins = !self.unread.is_empty() || self.fill();
         let response = begins.then(|| self.read("POST"));
@@ -158,7 +158,7 @@ impl Client {
         }
     }
 
-    /// Whether the host has closed the connection, with nothing more to say.
+    /// True if the host has closed the connection without sending more.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && !self.fill()
     }
@@ -199,12 +199,12 @@ impl Response {
         value
     }
 
-    /// All values of a header that may come several times.
+    /// Returns all values of a header that may be repeated.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The names of the headers, as often as they come.
+    /// Returns the names of the headers, with repetitions.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.headers.iter().map(|(name, _)| name.as_str())
     }
@@ -217,7 +217,7 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
     }
 
-    /// Checks a refusal whole: its status, its code, and that body, headers and connection go with it.
+    /// Checks a refusal completely: status, code, body, headers and connection.
     pub(crate) fn assert_problem(&self, status: u16, code: &str) -> Value {
         let text = self.text();
         assert_eq!(self.status, status, "{text}");
@@ -228,7 +228,7 @@ impl Response {
         assert_eq!(problem["title"], self.reason, "{text}");
         assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{text}");
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{text}");
-        // Clients of OpenAI's API show this one and nothing else.
+        // Clients of OpenAI's API show only this part.
         let error = &problem["error"];
         assert_eq!((&error["message"], &error["code"]), (&problem["detail"], &problem["code"]), "{text}");
         assert!(error["type"].as_str().is_some_and(|kind| kind.ends_with("_error")), "{text}");

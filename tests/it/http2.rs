@@ -1,4 +1,4 @@
-//! HTTP/2: off unless switched on; on, the same answers under the same limits, and no flood of cheap frames.
+//! HTTP/2: off by default. If it is on, the answers and limits are the same, and floods of cheap frames are stopped.
 
 mod heads;
 mod malformed;
@@ -17,19 +17,20 @@ use self::raw::{
 use crate::figures;
 use crate::host::{Deployed, TestHost};
 
-/// The frames of a flood, by number.
+/// The frames of a flood, made from a counter.
 type Frames<'a> = Box<dyn Fn(u32) -> Vec<u8> + 'a>;
 
 async fn connect(host: &TestHost) -> SendRequest<Bytes> {
     let stream = tokio::net::TcpStream::connect(host.data).await.unwrap();
-    // As clients of HTTP/2 do: a window is small, and a wait for an acknowledgement at each would take most of the time.
+    // HTTP/2 clients set this too: windows are small, and waiting for an acknowledgement at each would take most of the
+    // time.
     stream.set_nodelay(true).unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
-/// A POST to the service with its token; the body follows.
+/// Makes a POST to the service with its token; the body follows separately.
 fn call(service: &Deployed) -> Request<()> {
     Request::builder()
         .method(Method::POST)
@@ -39,7 +40,7 @@ fn call(service: &Deployed) -> Request<()> {
         .unwrap()
 }
 
-/// The status and the body of the answer to a request without a body.
+/// Sends a request without a body, and returns the status and the body of the answer.
 async fn ask(client: &SendRequest<Bytes>, request: Request<()>) -> (u16, Vec<u8>) {
     let mut client = client.clone().ready().await.unwrap();
     let (response, _) = client.send_request(request, true).unwrap();

@@ -1,4 +1,4 @@
-//! The last fault of each instance: what operators see of guests that were replaced.
+//! The last fault of each instance: information for operators on replaced guests.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn instance(host: &TestHost) -> Value {
     host.call_admin("GET", "/api/v1/services/svc/instances", b"").json()["instances"][0].clone()
 }
 
-/// Guests that are replaced leave no gap, so without this nobody would ever learn why there were restarts.
+/// Replaced guests leave no visible gap, so only this record explains why there were restarts.
 #[test]
 fn a_guest_that_was_replaced_leaves_word_of_why() {
     let host = TestHost::start();
@@ -46,7 +46,7 @@ fn a_guest_that_was_replaced_leaves_word_of_why() {
         assert!(listed.contains(kind) && listed.contains(told) && listed.contains(id), "{listed}");
         assert!(bulkhead(&host, &["desc", "svc"]).contains(id));
     }
-    // What a processor answers of its own accord is no fault.
+    // A refusal chosen by the processor is not a fault.
     let declined = br#"{"do":"status","status":422,"message":"no"}"#;
     client.send("POST", &service.path, &[("authorization", &service.token), ("x-request-id", "r-422")], declined);
     assert_eq!(instance(&host)["last_fault"]["request_id"], "r-late");
@@ -106,7 +106,7 @@ fn of_a_batch_the_request_at_fault_is_named() {
     assert_eq!((&fault["kind"], &fault["request_id"]), (&json!("panic"), &json!("b-2")), "{fault}");
 }
 
-/// While two versions answer, nobody could say which of them has the trouble.
+/// While two versions serve, the instances must show which version had the fault.
 #[test]
 fn instances_of_a_canary_are_told_by_their_version() {
     let host = TestHost::start();

@@ -1,7 +1,7 @@
-//! Clients that leave, at every phase of a request: each is counted once or never, and its place is free at once.
+//! Clients that disconnect, in every phase of a request. Each is counted at most once, and its place is free at once.
 //!
-//! There is a request once its head is complete: who leaves before is not counted, who leaves later and before the answer
-//! is 499, and who leaves while the answer is written has been answered.
+//! A request exists once its head is complete. A disconnect before that is not counted. A later disconnect, before the
+//! answer, counts as 499. A disconnect while the answer is written counts as answered.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::host::{Deployed, TestHost};
 use crate::hostile_http::Leave;
 use crate::http::{Client, request};
 
-/// What a place may take to be free again.
+/// The target for the time until a place is free again.
 const TARGET: Duration = Duration::from_millis(50);
 
 const BUSY: &str = "bulkhead_workers_busy{service=\"faults\",instance=\"0\"}";
@@ -28,7 +28,7 @@ struct Scene {
 impl Scene {
     fn set() -> Self {
         let host = TestHost::start();
-        // Nobody's deadline comes before the test's end: what frees a place is that its client has left.
+        // No deadline passes before the end of the test, so only a disconnect frees a place.
         let rpc = json!({"worker_threads": 1, "max_queue_size": 4, "keepalive": 60_000});
         let sandbox = json!({"max_response_bytes": 67_108_864});
         let service = host.deploy("faults", "faults", json!({"metadata": {"rpc": rpc}, "sandbox": sandbox}));
@@ -43,7 +43,7 @@ impl Scene {
         self.request(br#"{"do":"loop"}"#)
     }
 
-    /// A client that has sent this.
+    /// Makes a client that has sent these bytes.
     fn client(&self, bytes: &[u8]) -> Client {
         let mut client = self.host.client();
         client.write(bytes);
@@ -54,7 +54,7 @@ impl Scene {
         self.host.wait_for(&format!("{line} to be {value}"), || self.host.metric(line) == value);
     }
 
-    /// Lets the client leave, and notes how long it takes until `line` says that its place is free.
+    /// Disconnects the client, and records the time until `line` shows that its place is free.
     fn leave(&mut self, how: Leave, client: Client, line: &str) {
         let began = Instant::now();
         how.now(client);
@@ -62,7 +62,7 @@ impl Scene {
         self.took.push(began.elapsed());
     }
 
-    /// Settles the account of a phase: so many left, and each was counted as it should be.
+    /// Checks the account of a phase: the number of disconnects, each counted with the right status.
     fn tell(mut self, phase: &str, left: usize, status: Option<u16>) {
         let meant = status.map_or(0, |_| left as u64);
         if let Some(status) = status {
@@ -145,7 +145,7 @@ fn while_waiting_in_the_queue() {
     scene.tell("queue", left + 1, Some(499));
 }
 
-/// The farewell comes with the request, so the first look behind the call is the one after its first slice.
+/// The disconnect arrives with the request, so it is first seen after the call's first slice.
 #[test]
 fn in_the_first_slice() {
     let mut scene = Scene::set();
@@ -174,7 +174,7 @@ fn in_the_background() {
     scene.tell("background", left, Some(499));
 }
 
-/// hyper alone would not look for the end of the stream behind any of these, and behind the last the host must look
+/// hyper alone would not look for the end of the stream after any of these. After the last one, the host must detect it
 /// without reading up to it.
 #[test]
 fn with_more_behind_the_request() {
@@ -203,7 +203,7 @@ fn while_asleep_in_a_host_call() {
     scene.tell("host_call", left, Some(499));
 }
 
-/// The answer was given; how much of it the client took is between it and its network.
+/// The request has been answered; the host does not count how much of the answer the client read.
 #[test]
 fn while_the_answer_is_written() {
     let mut scene = Scene::set();

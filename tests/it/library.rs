@@ -1,11 +1,11 @@
-//! The sandbox as a library, for tests that go round the host.
+//! The sandbox as a library, for tests without a host process.
 
 use std::time::Duration;
 
 use bulkhead::call::RequestId;
 use bulkhead::sandbox::{Fault, Level, LineSink, Settings};
 
-/// A log that nobody reads.
+/// A log that discards all lines.
 pub(crate) struct Silent;
 
 impl LineSink for Silent {
@@ -14,7 +14,7 @@ impl LineSink for Silent {
     fn fault(&self, _: Option<RequestId>, _: &Fault, _: &str) {}
 }
 
-/// The settings of a metered guest with so many bytes of memory, which lacks nothing else.
+/// Makes the settings of a metered guest with this memory limit and no other tight limit.
 pub(crate) fn settings(memory_limit: usize) -> Settings {
     Settings {
         fuel: Some(u64::MAX / 2),

@@ -1,4 +1,4 @@
-//! More than a host can do: five times as many requests as there is room for, and thousands of clients that never finish.
+//! Overload: five times as many requests as the host can serve, and thousands of clients that never finish.
 
 mod generator;
 mod lingering;
@@ -20,7 +20,7 @@ use crate::http::request;
 const WORKERS: usize = 5;
 const QUEUE: u64 = 16;
 
-/// Two digits after the point.
+/// Rounds to two decimals.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
@@ -29,7 +29,7 @@ fn millis(time: Duration) -> f64 {
     rounded(time.as_secs_f64() * 1e3)
 }
 
-/// The deepest queue that the metrics show until it is `over`.
+/// Returns the deepest queue that the metrics show until `over`.
 fn deepest_queue(host: &TestHost, over: &AtomicBool) -> u64 {
     let mut deepest = 0;
     while !over.load(Ordering::SeqCst) {
@@ -38,7 +38,7 @@ fn deepest_queue(host: &TestHost, over: &AtomicBool) -> u64 {
     deepest
 }
 
-/// Asks alone until twenty requests in a row are served; how long after `end` the first of them was.
+/// Sends requests alone until twenty in a row are served. Returns the time from `end` to the first of them.
 fn recovery(host: &TestHost, service: &Deployed, end: Instant) -> Duration {
     let mut client = host.client();
     let (mut streak, mut first) = (0, Duration::ZERO);
@@ -102,7 +102,7 @@ fn five_times_too_much_costs_nothing_of_what_can_be_done() {
     tell("load.overload.goodput", "at least 0.9 of the capacity", rounded(goodput), goodput >= 0.9);
     let (refused, answered) = (outcomes.full_p(99), outcomes.served_p(99));
     tell("load.overload.450_p99_ms", "at most 5 ms", millis(refused), refused <= Duration::from_millis(5));
-    // The whole queue before it, and itself.
+    // The requests of a full queue, and the request itself.
     let bound = Duration::from_millis(10 * (QUEUE.div_ceil(WORKERS as u64) + 1) * 2);
     let target = format!("at most {} ms, twice the queue before it", bound.as_millis());
     tell("load.overload.200_p99_ms", &target, millis(answered), answered <= bound);

@@ -1,10 +1,10 @@
-//! The log: which lines there are, and how they can be turned down.
+//! The log: its lines, and the settings that reduce them.
 
 use serde_json::{Value, json};
 
 use crate::host::{Deployed, TestHost};
 
-/// Three requests: one that goes well, one that panics, one without a token.
+/// Sends three requests: a good one, one that panics, and one without a token.
 fn traffic(host: &TestHost) -> Deployed {
     let service = host.deploy("svc", "faults", json!({}));
     let mut client = host.client();
@@ -15,13 +15,13 @@ fn traffic(host: &TestHost) -> Deployed {
     service
 }
 
-/// The statuses of the requests that have a line in a log of text.
+/// Returns the statuses of the requests that have a line in a text log.
 fn requests(log: &str) -> Vec<&str> {
     let lines = log.lines().filter(|line| line.contains(" INFO request "));
     lines.filter_map(|line| line.split(" status=").nth(1)?.split(' ').next()).collect()
 }
 
-/// Lines are written by a thread, the last of them when the host ends.
+/// Ends the host and returns its log. A thread writes the lines, the last ones at the end of the host.
 fn log_of(host: TestHost) -> String {
     let dir = host.end_and_keep();
     std::fs::read_to_string(dir.path().join("log")).expect("a log")
@@ -43,7 +43,7 @@ fn lines_about_requests_can_be_turned_down() {
         let text = log_of(host);
         assert_eq!(requests(&text), expected, "BULKHEAD_LOG={log} {args:?}:\n{text}");
         assert_eq!(text.contains("service deployed"), log.starts_with("info"), "{log}");
-        // A guest's fault is a warning, whatever becomes of the lines about requests.
+        // A guest's fault is a warning, independent of the level for request lines.
         let fault = text.lines().find(|line| line.contains(" WARN processor: ")).unwrap_or_else(|| panic!("{text}"));
         for part in ["the processor panicked: out of cheese", " service=svc ", " request_id=r-panic ", " fault=panic "]
         {
@@ -93,7 +93,7 @@ fn a_level_that_is_none_is_refused_at_the_start() {
     assert!(said.contains("\"quiet\" is no level") && said.contains("TARGET=LEVEL"), "{said}");
 }
 
-/// Our own mistake is a refusal like any other: somebody will want to know what became of the change.
+/// A panic of the host counts as a refusal in both logs, so that operators can find the outcome of the change.
 #[test]
 fn a_change_that_panics_is_in_the_log_and_in_the_audit_log() {
     let host = TestHost::start_with(&[], "restart.ready=panic;deploy.initialized=panic@3");
@@ -114,7 +114,7 @@ fn a_change_that_panics_is_in_the_log_and_in_the_audit_log() {
     });
 }
 
-/// A name that is not understood is told with the nearest one, and is put down as it was told.
+/// If a name is unknown, the refusal suggests the nearest one, and the audit log has the same text.
 #[test]
 fn a_refusal_is_put_down_as_its_client_reads_it_with_steps_and_without() {
     let host = TestHost::start();
@@ -128,7 +128,7 @@ fn a_refusal_is_put_down_as_its_client_reads_it_with_steps_and_without() {
     assert_eq!(reason(0), reason(1), "{entries}");
 }
 
-/// A deploy that failed in the night is looked for in the log first, by whoever did not make it.
+/// Operators look for the reason of a failed deploy in the log, and often did not make the deploy themselves.
 #[test]
 fn a_refused_change_is_in_the_log_and_in_the_audit_log_with_its_reason() {
     let host = TestHost::start_logging("warn", &[]);
@@ -137,7 +137,7 @@ fn a_refused_change_is_in_the_log_and_in_the_audit_log_with_its_reason() {
     let reason = broken.json()["detail"].as_str().expect("a reason").to_owned();
     let wrong = host.try_deploy("svc", "faults", json!({"metadata": {"instance": 0}}));
     assert_eq!(wrong.json()["code"], "invalid_service_file", "{}", wrong.text());
-    // The same for whoever follows the steps.
+    // The same for clients that request the steps.
     let body = json!({"spec": {"name": "svc", "processor_path": "x"}, "processor": "ab".repeat(32)}).to_string();
     let steps = [("accept", "application/x-ndjson"), ("x-bulkhead-actor", "alice")];
     assert_eq!(host.ask_admin("POST", "/api/v1/services", &steps, body.as_bytes()).status, 200);
@@ -158,7 +158,7 @@ fn a_refused_change_is_in_the_log_and_in_the_audit_log_with_its_reason() {
     let lines: Vec<_> = text.lines().filter(|line| line.contains("a change was refused")).collect();
     assert_eq!(lines.len(), 3, "{text}");
     assert!(lines.iter().all(|line| line.contains(" WARN ") && line.contains("action=create")), "{text}");
-    // Lines of two connections may change places on their way to the log.
+    // Lines of two connections may be logged in either order.
     for (code, about) in [("processor_refused", "service=svc"), ("artifact_missing", "actor=alice")] {
         let line = lines.iter().find(|line| line.contains(&format!("code={code}")));
         assert!(line.is_some_and(|line| line.contains(about)), "{text}");

@@ -1,4 +1,4 @@
-//! Copies of requests for another service.
+//! Mirroring: copies of requests to another service.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ fn copies_count_as_the_targets_requests_and_are_marked() {
     assert_eq!(copies(&host, "source"), 0);
     let sent = |name: &str| host.metric(&format!("bulkhead_mirror_sent_total{{service=\"{name}\"}}"));
     assert_eq!((sent("source"), sent("shadow")), (copies(&host, "shadow"), 0), "the source says where they came from");
-    // What is asked for is in the body, and the copy has the body.
+    // The deed is in the body, which the copy contains.
     let decline = br#"{"do":"status","status":422,"message":"no"}"#;
     send(&host, &source, 1, decline, 422);
     host.wait_for("the copy to be declined, too", || ended(&host, "shadow", 422) == 1);
@@ -132,7 +132,7 @@ fn what_cannot_be_mirrored_to_is_refused() {
     assert_refused(&to("b", -1), 400, "bad_request", "");
     assert_refused(&mirror(&host, "a", json!({"target": "b"})), 400, "bad_request", "ratio");
     assert_refused(&mirror(&host, "nobody", json!({"target": "b", "ratio": 1})), 404, "service_not_found", "");
-    // What was set by hand stays until the file says something else.
+    // A setting made by hand stays until the file sets the key.
     must_mirror(&host, "b", "a", 50);
     let modify =
         |keys: Value| host.call_admin("PUT", "/api/v1/services/b", json!({"spec": keys}).to_string().as_bytes());

@@ -1,5 +1,5 @@
-//! The admin listener of hosts and gateways: strangers who reach it keep nobody out, and what is no request is refused
-//! there as on the data listener.
+//! The admin listener of hosts and gateways. Clients without a token cannot lock out others, and malformed requests are
+//! refused like on the data listener.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use crate::http::{Client, Response, request};
 /// More connections than an admin listener accepts.
 const CROWD: usize = 300;
 
-/// A gateway without an upstream that works.
+/// Starts a gateway without a working upstream.
 fn gateway() -> TestHost {
     TestHost::start_gateway(&config(&["127.0.0.1:9".parse().unwrap()], json!({})), &[])
 }
 
-/// Clients that ask for much at once and read nothing of it, for as long as they are kept.
+/// Opens connections that request much and read nothing, and stay as long as the host keeps them.
 fn crowd(admin: SocketAddr, path: &str) -> Vec<Client> {
     let requests = request("GET", path, &[], b"").repeat(20);
     let crowd = (0..CROWD).map(|_| {
         let mut client = Client::connect(admin);
-        // One that has had to make room for others has nobody to write to.
+        // The write fails if the host has closed this connection to make room for others.
         client.try_write(&requests);
         client
     });
@@ -35,7 +35,8 @@ fn list(host: &TestHost, client: &mut Client) -> Response {
     client.send("GET", "/api/v1/services", &[("authorization", &authorization)], b"")
 }
 
-/// 256 connections without a token that read nothing kept probes, scrapers and operators waiting for ever.
+/// Regression test: 256 connections without a token that read nothing kept probes, scrapers and operators waiting for
+/// ever.
 #[test]
 fn strangers_who_read_nothing_keep_nobody_out() {
     let host = TestHost::start();
@@ -58,7 +59,7 @@ fn strangers_keep_nobody_from_a_gateways_probes() {
     }
 }
 
-/// The admin listener had a reader of its own, which let most of these through.
+/// Regression test: the admin listener had its own HTTP parser, which accepted most of these requests.
 #[test]
 fn what_is_no_request_is_refused_on_every_admin_listener() {
     let (host, gateway) = (TestHost::start(), gateway());
@@ -119,7 +120,7 @@ fn what_any_admin_listener_answers_is_not_kept_and_is_what_it_says_it_is() {
     }
 }
 
-/// A refused upload is not waited for, and the refusal is not lost behind it.
+/// The host does not wait for the body of a refused upload, and the refusal reaches the client.
 #[test]
 fn an_upload_is_read_when_it_is_wanted() {
     let host = TestHost::start();
@@ -150,14 +151,14 @@ fn an_upload_is_read_when_it_is_wanted() {
     assert_eq!((made.status, made.closes()), (201, false));
     assert_eq!(list(&host, &mut operator).status, 200, "the connection goes on");
 
-    // It is there: its bytes are not wanted again.
+    // The artifact exists, so its bytes are not read again.
     let mut again = Client::connect(host.admin);
     again.write(head(&authorization, "transfer-encoding: chunked").as_bytes());
     let there = again.read("PUT");
     assert_eq!((there.status, there.closes()), (200, true));
 }
 
-/// HEAD is GET without its body, on every path that answers GET.
+/// HEAD is allowed on every path that answers GET, and has no body.
 #[test]
 fn head_is_answered_wherever_get_is() {
     let (host, gateway) = (TestHost::start(), gateway());
@@ -177,13 +178,13 @@ fn head_is_answered_wherever_get_is() {
         };
         assert_eq!((head.status, headers(&head)), (get.status, headers(&get)), "{path}");
         assert_eq!(ask("GET").status, get.status, "no body is in the way of what comes next");
-        // What is counted may change from one look to the next.
+        // Metrics may change between two requests.
         let allow = client.send("PATCH", path, &[("authorization", &authorization)], b"");
         assert!(allow.status == 404 || allow.header("allow").is_some_and(|a| a.starts_with("GET, HEAD")), "{path}");
     }
 }
 
-/// OpenMetrics used to be sent to scrapers that had asked for the text format.
+/// Regression test: OpenMetrics used to be sent to scrapers that had requested the text format.
 #[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     let (host, gateway) = (TestHost::start(), gateway());
@@ -205,7 +206,7 @@ fn metrics_come_in_the_format_that_is_asked_for() {
     }
 }
 
-/// Clients without a token, or with a wrong one, used to lock out an operator with the same address.
+/// Regression test: clients without a token, or with a wrong one, used to lock out an operator with the same address.
 #[test]
 fn an_operator_is_not_locked_out_by_others_at_the_same_address() {
     let host = TestHost::start();
@@ -220,7 +221,8 @@ fn an_operator_is_not_locked_out_by_others_at_the_same_address() {
     assert!(slowed > 0, "guesses are slowed down all the same");
 }
 
-/// A token that an operator has chosen may be weak, so guessing it has a bound; who has shown it is not locked out.
+/// A token chosen by an operator may be weak, so failed attempts are limited. A client that has shown the right token
+/// is not locked out.
 #[test]
 fn a_chosen_admin_token_is_guarded_and_its_owner_is_not_locked_out() {
     let dir = tempfile::tempdir().unwrap();
@@ -231,7 +233,8 @@ fn a_chosen_admin_token_is_guarded_and_its_owner_is_not_locked_out() {
         let authorization = format!("Bearer {token}");
         Client::connect(host.admin).send("GET", "/api/v1/services", &[("authorization", &authorization)], b"").status
     };
-    // As long as nobody has shown the right one, an address that guesses is refused whatever it sends.
+    // As long as the right token was never used from an address, that address is refused after too many attempts,
+    // whatever it sends.
     assert!((0..1000).any(|_| list("wrong") == 429));
     host.wait_for("the bound to be past", || list(&host.admin_token) == 200);
     for _ in 0..100 {
@@ -240,7 +243,7 @@ fn a_chosen_admin_token_is_guarded_and_its_owner_is_not_locked_out() {
     }
 }
 
-/// The same on the data listener, where the bound is set.
+/// The same on the data listener, where the limit is an option.
 #[test]
 fn a_caller_is_not_locked_out_by_others_at_the_same_address() {
     let host = TestHost::start_with(&["--max-failed-logins-per-address", "3"], "");

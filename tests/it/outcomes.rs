@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, Response, request};
 
-/// Sends raw bytes on a connection of their own.
+/// Sends raw bytes on a new connection.
 fn raw(host: &TestHost, bytes: &[u8]) -> (Response, Client) {
     let mut client = host.client();
     client.try_write(bytes);
@@ -14,7 +14,7 @@ fn raw(host: &TestHost, bytes: &[u8]) -> (Response, Client) {
     (response, client)
 }
 
-/// After a refusal that keeps the connection the next request on it is answered.
+/// Checks that the next request is answered after a refusal that keeps the connection.
 fn assert_goes_on(client: &mut Client, service: &Deployed) {
     let next = client.post(service, b"next");
     assert_eq!((next.status, next.body.as_slice()), (200, b"next".as_slice()));
@@ -176,7 +176,7 @@ fn s413_declared_and_discovered() {
         response.assert_problem(413, "body_too_large");
         assert!(response.closes() && client.is_closed());
     }
-    // Whatever a length is, the limit is the service's: none of these fits into the number that holds other lengths.
+    // Lengths that overflow the host's number type are refused with the service's limit, like other lengths.
     let to = |path: &str, length: &str| {
         let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: {}\r\n", echo.token);
         raw(&host, format!("{head}content-length: {length}\r\n\r\n").as_bytes()).0

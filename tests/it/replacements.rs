@@ -1,4 +1,4 @@
-//! Guests that cannot be replaced: `initialize` worked at the deploy and fails when a new guest is needed.
+//! Guests that cannot be replaced: `initialize` worked at the deploy, and fails when a new guest is needed.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::figures::{must, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::request;
 
-/// A service whose guests start only while this file is there.
+/// Deploys a service whose guests start only while this file exists.
 fn deploy(host: &TestHost, workers: usize) -> (Deployed, PathBuf) {
     let model = host.upload_bytes(b"model");
     let spec = json!({
@@ -60,7 +60,7 @@ fn a_service_that_cannot_replace_its_guests_backs_off_says_so_and_recovers() {
     let message = described_now["message"].as_str().expect("a message");
     assert!(message.contains("1 of 1 workers cannot be replaced") && message.contains("next attempt in"), "{message}");
 
-    // Pauses of 100, 200 and 400 ms lie between the first four.
+    // The first four attempts have pauses of 100, 200 and 400 ms between them.
     host.wait_for("four attempts to fail", || failures(&host) >= 4);
     let took = began.elapsed().as_millis() as u64;
     must("replacements.four_attempts_ms", "at least 700 ms: each pause is twice the last", took, took >= 700);

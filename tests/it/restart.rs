@@ -1,4 +1,4 @@
-//! What survives: a host that is killed comes back with everything it had promised.
+//! Persistence: a killed host comes back with all confirmed changes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ fn services_come_back_after_a_kill_with_tokens_versions_and_states() {
     assert_eq!(host.call_admin("GET", "/api/v1/services/stopped", b"").json()["state"], "stopped");
 }
 
-/// All that the control API tells of every service, but for what belongs to one run of the host.
+/// Returns all that the control API reports about every service, except values that belong to one run of the host.
 fn told(host: &TestHost) -> Vec<Value> {
     let listed = host.call_admin("GET", "/api/v1/services", b"").json();
     let names = listed["services"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap());
@@ -72,7 +72,8 @@ fn a_restart_changes_nothing_however_the_host_ended() {
     assert_eq!(told(&host), before, "after SIGTERM");
 }
 
-/// The files with machine code of a host with one service: its processor's, and that of the image its guests start from.
+/// Returns the files of machine code of a host with one service: its processor's, and that of the image that its guests
+/// start from.
 fn compiled(host: &TestHost) -> Vec<PathBuf> {
     let engine = fs::read_dir(host.dir().join("data/compiled")).unwrap().next().unwrap().unwrap().path();
     let files = fs::read_dir(engine).unwrap().map(|entry| entry.unwrap().path());
@@ -97,7 +98,7 @@ fn compiled_code_is_used_again_and_made_anew_when_it_is_not_what_was_written() {
         let mut bytes = fs::read(&damaged).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0xff;
-        // The running host has the old file mapped; a new file takes its name.
+        // The running host has the old file mapped, so it is replaced by a new file.
         fs::remove_file(&damaged).unwrap();
         fs::write(&damaged, &bytes).unwrap();
     }

@@ -28,7 +28,7 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// In which of the bytes canaries are.
+/// Returns the places whose bytes contain a canary.
 fn hits<'a>(places: impl Iterator<Item = (String, &'a [u8])>) -> Vec<String> {
     let mut found = Vec::new();
     for (place, bytes) in places {
@@ -69,7 +69,7 @@ fn a_token_and_a_body_are_nowhere_but_in_the_hosts_database_and_the_guests_memor
             client.try_write(bytes.as_bytes());
             told.push(("the answer to broken bytes".into(), format!("{:?}", client.read("POST")).into_bytes()));
         }
-        // What a client leaves half-way.
+        // A request that the client does not finish.
         let whole = request("POST", &service.path, &[("authorization", TOKEN)], BODY.as_bytes());
         host.client().write(&whole[..whole.len() - 1]);
         let admin = Client::connect(host.admin).send("GET", "/api/v1/services", &[("authorization", GUESS)], b"");
@@ -81,7 +81,7 @@ fn a_token_and_a_body_are_nowhere_but_in_the_hosts_database_and_the_guests_memor
         host.wait_for("the log to have it", || host.log().contains("client_closed"));
         told.push(("the log".into(), host.log().into_bytes()));
         for file in files_below(&host.dir().join("data")) {
-            // The database has to know the token: a signature cannot be verified without it.
+            // The database must store the token, because a signature cannot be verified without it.
             if file.file_name().is_none_or(|name| name != "bulkhead.redb") {
                 told.push((file.display().to_string(), fs::read(&file).unwrap()));
             }
@@ -104,7 +104,7 @@ fn what_is_on_disk_is_the_hosts_alone() {
     }
 }
 
-/// An existing directory that was open to all used to be used unchanged.
+/// Regression test: an existing directory that was open to all used to be used unchanged.
 #[test]
 fn what_others_could_get_at_in_the_data_directory_is_closed_to_them() {
     use std::os::unix::fs::PermissionsExt;
@@ -127,7 +127,7 @@ fn what_others_could_get_at_in_the_data_directory_is_closed_to_them() {
     }
 }
 
-/// The other user could open the directory again at any moment.
+/// Such a directory is refused, because the other user could open it again at any moment.
 #[test]
 fn a_data_directory_of_another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {
@@ -140,7 +140,7 @@ fn a_data_directory_of_another_user_is_refused() {
     serve.arg("serve").arg("--data").arg(dir.path()).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let mut process = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
-    // It ends before it says where it listens.
+    // The host ends before it prints its addresses.
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
     if !said.is_empty() {
         let _ = process.kill();
@@ -158,7 +158,7 @@ fn s429_for_an_address_that_guesses() {
     let echo = host.deploy("echo", "echo", json!({"token": TOKEN}));
     let open = host.deploy("open", "echo", json!({"generate_token": false}));
     let guess = |token: &str| host.client().send("POST", &echo.path, &[("authorization", token)], b"x");
-    // Within a second three guesses fail; a second may begin between two of them, and then three more do.
+    // Three guesses per second fail with 401. A second may begin between two of them, and then three more do.
     let refused = (0..7).map(|_| guess(GUESS)).find(|response| response.status == 429).expect("it was refused");
     refused.assert_problem(429, "rate_limited");
     assert_eq!((refused.header("retry-after"), refused.closes()), (Some("1"), false));
@@ -178,14 +178,15 @@ fn the_admin_listener_stops_who_guesses() {
     host.wait_for("the next second", || host.call_admin("GET", "/api/v1/services", b"").status == 200);
 }
 
-/// Welch's t over the times of comparing with tokens that share nothing, or all but the last byte, with the right one.
+/// Computes Welch's t for the times of comparing the right token with tokens that share no byte with it, or all but the
+/// last.
 #[test]
 fn comparing_takes_as_long_however_much_is_right() {
     let token = Token::parse(&"k".repeat(40)).unwrap();
     let (far, near) = ("x".repeat(40), format!("{}x", "k".repeat(39)));
     assert!(!is_token(&token, far.as_bytes()) && !is_token(&token, near.as_bytes()));
     let mut times = [Vec::new(), Vec::new()];
-    // In one place and in random order, so that neither has a warmer cache or the quieter moment.
+    // Both candidates use the same memory, in random order, so that neither has a warmer cache or a quieter moment.
     let (mut candidate, mut random) = ([0; 40], fastrand::Rng::with_seed(7));
     for _ in 0..figures::rounds(40_000, 800_000) {
         let which = random.usize(..2);
@@ -197,7 +198,7 @@ fn comparing_takes_as_long_however_much_is_right() {
         times[which].push(began.elapsed().as_nanos() as f64);
     }
     let [(mean_a, share_a), (mean_b, share_b)] = times.map(|mut times| {
-        // What an interrupt made long says nothing about the comparison.
+        // Times lengthened by interrupts are left out.
         times.sort_unstable_by(f64::total_cmp);
         times.truncate(times.len() * 9 / 10);
         let count = times.len() as f64;

@@ -1,4 +1,4 @@
-//! A host with wrong settings does not start: it says which setting, what is wrong with it, and opens no port.
+//! A host with wrong settings does not start. It names the setting and the mistake, and opens no port.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::figures;
 use crate::host::{TestHost, binary};
 
-/// Starts a host that must not start; answers with its exit code and what it said.
+/// Starts a host that must not start. Returns its exit code and its output.
 pub(crate) fn refused(data: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32, String) {
     let mut command = Command::new(binary());
     command.arg("serve").arg("--data").arg(data).envs(env.iter().copied());
@@ -23,7 +23,7 @@ pub(crate) fn refused(data: &Path, args: &[&str], env: &[(&str, &str)]) -> (i32,
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Arguments, environment, exit code, and words of what is said.
+/// Arguments, environment, exit code, and parts of the output.
 type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a [&'a str]);
 
 #[test]

@@ -1,4 +1,4 @@
-//! The signature of the official SDKs, and the hash of the body that goes with it: what is let in, and what is not.
+//! The signature of the official SDKs, and the body's hash that goes with it: accepted and refused requests.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -13,7 +13,7 @@ use crate::http::Response;
 const DATE: &str = "Mon, 23 Nov 2026 07:21:57 GMT";
 const TYPE: &str = "application/octet-stream";
 
-/// As the Python SDK sent it, byte by byte; the token is `tok`.
+/// A request as the Python SDK sent it, byte by byte; the token is `tok`.
 const RECORDED: &[u8] = b"POST /api/predict/echo HTTP/1.1\r\n\
     Host: 127.0.0.1:18080\r\n\
     Accept-Encoding: identity\r\n\
@@ -59,7 +59,7 @@ impl Signing {
         self.0.client().send("POST", target, &headers, body)
     }
 
-    /// A request whose signature is right, whatever the hash is.
+    /// Sends a request with a valid signature, whatever the hash.
     fn signed(&self, md5: &str, body: &[u8]) -> Response {
         self.send("/api/predict/echo", &signature("tok", md5, "/api/predict/echo"), md5, body)
     }
@@ -69,7 +69,7 @@ impl Signing {
 fn a_recorded_request_is_let_in_as_often_as_it_comes() {
     let host = Signing::start();
     let mut client = host.0.client();
-    // The Go SDK sends one signature with every attempt, and two SDKs write local time: nothing can be made of the date.
+    // The Go SDK repeats a signature in every attempt, and two SDKs write local time, so the date cannot be checked.
     for _ in 0..3 {
         client.write(RECORDED);
         let response = client.read("POST");
@@ -96,7 +96,7 @@ fn what_is_no_signature_of_this_request_is_turned_away() {
     let text = STANDARD.encode(&right);
     let forged: Vec<u8> = right.iter().map(|byte| byte ^ 1).collect();
     let mut last_bits = text.clone().into_bytes();
-    // Base64 of 20 bytes leaves two bits over; a signature has one spelling.
+    // Base64 of 20 bytes leaves two bits unused; only one spelling of a signature is accepted.
     last_bits[26] = if last_bits[26] == b'A' { b'B' } else { last_bits[26] + 1 };
     let wrong = [
         STANDARD.encode(forged),
@@ -151,13 +151,13 @@ fn a_body_is_the_one_that_was_hashed() {
         assert_eq!(host.signed(&md5(body), body).body, body);
         assert_eq!(host.signed(&md5(body).to_uppercase(), body).body, body);
         assert_eq!(host.signed(&STANDARD.encode(Md5::digest(body)), body).body, body);
-        // The signature is right; the body was changed on its way. The connection is whole, and goes on.
+        // The signature is right, but the body was changed on its way. The connection stays open.
         let response = host.signed(&STANDARD.encode(Md5::digest(b"another")), body);
         let problem = response.assert_problem(400, "bad_request");
         assert!(problem["detail"].as_str().unwrap().contains(&md5(body)), "{problem}");
         assert!(!response.closes());
     }
-    // Whoever shows the token itself, or nothing to a public service, may say what the body is, too.
+    // A client that sends the token itself, or nothing to a public service, may also send a hash of the body.
     host.0.deploy("open", "echo", json!({"generate_token": false}));
     for (path, token) in [("/api/predict/echo", "tok"), ("/api/predict/open", "")] {
         assert_eq!(host.send(path, token, &md5(b"x"), b"x").status, 200);
@@ -171,21 +171,21 @@ fn a_body_is_the_one_that_was_hashed() {
 #[test]
 fn the_java_sdk_is_let_in_with_what_is_odd_about_it() {
     let host = Signing::start();
-    // It prints the hash as a number, without its leading zeros.
+    // The Java SDK prints the hash as a number, without its leading zeros.
     let hash = md5(b"body-0");
     assert!(hash.starts_with('0'));
     assert_eq!(host.signed(hash.trim_start_matches('0'), b"body-0").text(), "body-0");
 
-    // `setIsCompressed(true)` hashes and signs the Snappy form, and sends the body as it was.
+    // `setIsCompressed(true)` hashes and signs the Snappy form, and sends the body uncompressed.
     for body in [b"hello hello hello hello hello hello".to_vec(), b"{\"row\": 1}\n".repeat(20_000)] {
         let snappy_hash = md5(&snap::raw::Encoder::new().compress_vec(&body).unwrap());
         assert_eq!(host.signed(&snappy_hash, &body).body, body);
-        // Only the signature can tell that this is what was meant.
+        // Only a signature proves that the client meant this.
         host.send("/api/predict/echo", "tok", &snappy_hash, &body).assert_problem(400, "bad_request");
     }
 }
 
-/// A valid Snappy form that our encoder does not choose: one literal for each byte.
+/// Makes a valid Snappy form that our encoder does not choose: one literal for each byte.
 fn another_snappy(body: &[u8]) -> Vec<u8> {
     let mut form = Vec::new();
     let mut length = body.len();
@@ -199,8 +199,8 @@ fn another_snappy(body: &[u8]) -> Vec<u8> {
     form
 }
 
-/// The Java SDK has a Snappy of its own, which chooses other bytes than ours: a signed hash in hexadecimal that is not the
-/// body's proves nothing.
+/// The Java SDK has its own Snappy encoder, which produces other bytes than ours. So a signed hexadecimal hash that
+/// differs from the body's proves nothing.
 #[test]
 fn a_signed_hash_of_another_encoders_snappy_is_let_in() {
     let host = Signing::start();
@@ -210,14 +210,14 @@ fn a_signed_hash_of_another_encoders_snappy_is_let_in() {
         let hash = md5(&another_snappy(&body));
         for hash in [hash.as_str(), hash.trim_start_matches('0'), &hash.to_uppercase()] {
             assert_eq!(host.signed(hash, &body).body, body);
-            // The body is plain, whatever the service says of its callers.
+            // The body is plain, whatever the service's decompressor.
             assert_eq!(host.send(unpacks, &signature("tok", hash, unpacks), hash, &body).body, body);
             host.send("/api/predict/echo", "tok", hash, &body).assert_problem(400, "bad_request");
-            // A signature over another hash is none over this one.
+            // A signature over another hash is not valid for this one.
             let other = signature("tok", &md5(b"other"), "/api/predict/echo");
             host.send("/api/predict/echo", &other, hash, &body).assert_problem(401, "unauthorized");
         }
-        // A body that was packed is unpacked all the same.
+        // A compressed body is decoded as well.
         let packed = snap::raw::Encoder::new().compress_vec(&body).unwrap();
         let plain = md5(&body);
         assert_eq!(host.send(unpacks, &signature("tok", &plain, unpacks), &plain, &packed).body, body);
@@ -226,7 +226,8 @@ fn a_signed_hash_of_another_encoders_snappy_is_let_in() {
     }
 }
 
-/// The Python SDK signs the path as its user wrote it, and its HTTP library encodes it: these are pairs of both.
+/// The Python SDK signs the path as its user wrote it, and its HTTP library encodes the path. These are pairs of both
+/// forms.
 #[test]
 fn a_path_that_was_signed_before_it_was_encoded_is_let_in() {
     let host = Signing::start();
@@ -242,7 +243,7 @@ fn a_path_that_was_signed_before_it_was_encoded_is_let_in() {
         host.send(sent, &signature("tik", &hash, signed), &hash, b"x").assert_problem(401, "unauthorized");
         assert_eq!(host.send(sent, &signature("tok", &hash, sent), &hash, b"x").status, 200, "{sent}, signed as sent");
     }
-    // A signature that was overheard is not good for another target with the same decoded text.
+    // An intercepted signature is not valid for another target with the same decoded text.
     for (signed, sent) in [
         ("/api/predict/echo/a/b", "/api/predict/echo/a%2Fb"),
         ("/api/predict/echo/a?x=1", "/api/predict/echo/a%3Fx=1"),

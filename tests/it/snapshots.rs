@@ -1,4 +1,5 @@
-//! Guests that start from a snapshot of one that was initialised: what they have of it, and what not.
+//! Guests that start from a snapshot of an initialised guest: the state that they share, and the state that they do
+//! not.
 
 mod canary;
 mod fallbacks;
@@ -15,16 +16,16 @@ use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, Response, request};
 
-/// What `initialize` of a [`counter`] leaves in memory.
+/// The number that `initialize` of a [`counter`] leaves in memory.
 const LEFT: u32 = 7000;
 
-/// A processor whose `initialize` says so, does `further`, and leaves a number far out in memory it has grown. A POST adds
-/// one to it, does `act`, and answers it; a GET answers it as it is.
+/// Makes a processor whose `initialize` logs a line, runs `further`, and leaves a number far up in grown memory. A POST
+/// adds one to the number, runs `act`, and answers the number; a GET answers it unchanged.
 fn counter(further: &str, act: &str) -> Vec<u8> {
     counter_in("2", further, act)
 }
 
-/// The same in a memory of these limits.
+/// Makes a [`counter`] in a memory of these limits.
 fn counter_in(limits: &str, further: &str, act: &str) -> Vec<u8> {
     bulkhead_hostile::processor(&format!(
         r#"(memory (export "memory") {limits})
@@ -83,7 +84,7 @@ fn look(host: &TestHost) -> u32 {
     number(&host.client().send("GET", "/api/predict/svc", &[("authorization", "t")], b""))
 }
 
-/// That `initialize` has run that often since the log began. The log may come a little later than what it tells of.
+/// Checks that `initialize` has run that often since the log began. The log may lag a little behind.
 #[track_caller]
 fn assert_initialized(host: &TestHost, times: usize) {
     let count = || host.log().matches(" processor: initialized ").count();
@@ -95,7 +96,7 @@ fn snapshot(host: &TestHost) -> Value {
     host.call_admin("GET", "/api/v1/services/svc", b"").json()["snapshot"].clone()
 }
 
-/// The files that hold machine code.
+/// Returns the files of machine code.
 fn code_files(host: &TestHost) -> Vec<PathBuf> {
     let engines = std::fs::read_dir(host.dir().join("data/compiled")).expect("a directory");
     let files = engines.flat_map(|engine| std::fs::read_dir(engine.expect("an entry").path()).expect("a directory"));
@@ -105,7 +106,7 @@ fn code_files(host: &TestHost) -> Vec<PathBuf> {
     files
 }
 
-/// Sends `count` requests at once, and reads their answers when all of them are at work.
+/// Sends `count` requests at once, and reads their answers when all of them are running.
 fn together(host: &TestHost, count: usize) -> Vec<u32> {
     let body = request("POST", "/api/predict/svc", &[("authorization", "t")], b"");
     let mut clients: Vec<Client> = (0..count)
@@ -129,7 +130,7 @@ fn initialize_runs_once_for_all_workers_and_never_again() {
     let keys = json!({"metadata": {"instance": 2, "rpc": {"worker_threads": 5, "keepalive": 60_000}}});
     deploy(&host, &counter("", sleep), keys);
     assert_eq!(snapshot(&host), json!({"taken": true}));
-    // Each of the ten guests has what `initialize` left, and adds to its own alone.
+    // Each of the ten guests has the state that `initialize` left, and changes only its own copy.
     let answers = together(&host, 10);
     must("snapshots.shared", "0 of 10 guests saw what another wrote", 0, answers == [LEFT + 1; 10]);
     assert_initialized(&host, 1);
@@ -161,7 +162,7 @@ fn a_guest_that_failed_is_made_anew_without_initialize() {
     let keys = json!({"metadata": {"rpc": {"worker_threads": 1, "max_queue_size": 0}}});
     let service = deploy(&host, &counter("", "(unreachable)"), keys);
     let mut client = host.client();
-    // With no queue, an answer other than 450 means that the place was free, and so the guest there.
+    // Without a queue, any answer but 450 means that a worker was free, and so a guest was ready.
     for _ in 0..100 {
         client.post(&service, b"").assert_problem(400, "processor_exception");
         assert_eq!(look(&host), LEFT);
@@ -170,7 +171,7 @@ fn a_guest_that_failed_is_made_anew_without_initialize() {
     must("snapshots.replaced", "100 of 100 after a trap, initialize never run again", 100, true);
 }
 
-/// What a fault costs the next request, with next to nothing in the image and with 50 MiB.
+/// Measures the cost of a fault for the next request, with a nearly empty image and with 50 MiB.
 #[test]
 fn a_large_image_costs_a_replacement_no_more_than_a_small_one() {
     let fill = "(drop (memory.grow (i32.const 800)))

@@ -1,5 +1,5 @@
-//! A host under mixed traffic for as long as one likes: good requests, hostile ones and deploys, and what it costs in
-//! memory and descriptors. `cargo xtask chaos --hours N` runs it for hours.
+//! A host under mixed traffic for a chosen time: good requests, hostile ones and deploys, and its use of memory and
+//! descriptors. `cargo xtask chaos --hours N` runs it for hours.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::crowd::Over;
 use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, SOON, TestHost};
 
-/// What each hostile deed must be answered with.
+/// The hostile requests, each with its expected status.
 const HOSTILE: [(&str, u16); 7] = [
     (r#"{"do":"panic"}"#, 400),
     (r#"{"do":"trap"}"#, 400),
@@ -23,7 +23,8 @@ const HOSTILE: [(&str, u16); 7] = [
     (r#"{"do":"log","lines":500,"bytes":200}"#, 200),
 ];
 
-/// After half of this the host has all the memory that it will keep; two thousand deploys come near it.
+/// The least length of a run whose memory growth is judged: by half of it, after about two thousand deploys, memory has
+/// reached its plateau.
 const SETTLED: Duration = Duration::from_secs(3600);
 
 fn rounded(value: f64) -> f64 {
@@ -35,7 +36,7 @@ fn length() -> Duration {
     Duration::from_secs(asked.unwrap_or(rounds(4, 120) as u64))
 }
 
-/// Resident memory in KiB, and open descriptors.
+/// Returns the resident memory in KiB, and the number of open descriptors.
 fn usage(pid: u32) -> (u64, u64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
@@ -61,7 +62,7 @@ fn soak() {
     let good = host.deploy("good", "echo", json!({"token": "t", "metadata": {"rpc": {"keepalive": 20_000}}}));
     let hostile = host.deploy("hostile", "faults", keys(1));
     let counts = Counts { good: AtomicU64::new(0), hostile: AtomicU64::new(0), wrong: AtomicU64::new(0) };
-    // What is opened once for all, such as the engines, is open from the first call on.
+    // Descriptors that are opened only once, such as those of the engines, are open after the first call.
     be_good(&host, &good, &counts);
     be_hostile(&host, &hostile, &counts);
     let quiet = || {
@@ -80,11 +81,11 @@ fn soak() {
             version += 1;
             let body = json!({"spec": keys(version)}).to_string();
             assert_eq!(host.call_admin("PUT", "/api/v1/services/hostile", body.as_bytes()).status, 200);
-            // The first half warms up: pools, caches and the allocator take what they will keep.
+            // The first half is a warm-up: pools, caches and the allocator grow to their final size.
             if first.is_none() && start.elapsed() > length / 2 {
                 first = Some((Instant::now(), usage(host.pid())));
             }
-            // Five deploys a second are plenty; the requests are what is to use up the time.
+            // Five deploys per second are enough; the requests should take most of the time.
             std::thread::sleep(Duration::from_millis(200).min(length / 20));
         }
         tell("soak.deploys", "as many as went in", version - 1, true);
@@ -97,17 +98,17 @@ fn soak() {
     must("soak.wrong", &format!("0 of {good} good and {hostile} hostile requests"), count(&counts.wrong), {
         count(&counts.wrong) == 0 && good > 0 && hostile > 0
     });
-    // Guests' memory is kept warm for the next ones: up to 256 of them, of 2 MiB each, beside what is at work.
+    // Memory of ended guests is kept for the next ones: up to 256 of them with 2 MiB each, in addition to running ones.
     let mib = last.0 / 1024;
     tell("soak.rss_mib", "at most 768 MiB: half a GiB of warm guests, and the host", mib, mib <= 768);
-    // In less time that store is still being filled, and its growth says nothing.
+    // In a shorter run the kept memory is still growing, so its growth proves nothing.
     if length >= SETTLED {
         let target = format!("under 8 MiB in the second half of {} s", length.as_secs());
         tell("soak.rss_growth_mib", &target, rounded(grown), grown < 8.0);
         let slope = grown / hours;
         tell("soak.rss_growth_mib_per_hour", "under 1 MiB", rounded(slope), slope < 1.0);
     }
-    // The last connections of the admin side are closed a moment after their answers.
+    // The last admin connections are closed shortly after their answers.
     let end = Instant::now() + SOON;
     let mut more = quiet().saturating_sub(descriptors);
     while more > 0 && Instant::now() < end {
@@ -122,7 +123,7 @@ fn while_not(over: &AtomicBool, mut work: impl FnMut()) {
     }
 }
 
-/// A hundred requests on one connection.
+/// Sends a hundred requests on one connection.
 fn be_good(host: &TestHost, service: &Deployed, counts: &Counts) {
     let mut client = host.client();
     for _ in 0..100 {
@@ -132,11 +133,11 @@ fn be_good(host: &TestHost, service: &Deployed, counts: &Counts) {
     }
 }
 
-/// Every deed once, each on a connection of its own: some close theirs.
+/// Sends every hostile request once, each on its own connection, because some of them close it.
 fn be_hostile(host: &TestHost, service: &Deployed, counts: &Counts) {
     for (deed, status) in HOSTILE {
         let response = host.client().post(service, deed.as_bytes());
-        // Both workers may be held by those who left, until the host has noticed.
+        // Clients that disconnected may occupy both workers until the host has noticed.
         let right = response.status == status || matches!(response.status, 408 | 450);
         if !right {
             println!("{deed} was answered {}: {}", response.status, response.text());
@@ -145,7 +146,7 @@ fn be_hostile(host: &TestHost, service: &Deployed, counts: &Counts) {
     }
 }
 
-/// Half a request, or a whole one whose answer nobody waits for.
+/// Sends half a request, or a whole one, and disconnects without reading the answer.
 fn leave_early(host: &TestHost, service: &Deployed) {
     let whole = crate::http::request("POST", &service.path, &[("authorization", "t")], br#"{"do":"loop"}"#);
     for length in [10, whole.len() - 3, whole.len()] {

@@ -1,4 +1,4 @@
-//! What a call that is stopped half-way has cost is known all the same.
+//! The cost of a call is known even if the call is stopped half-way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,13 +24,13 @@ async fn a_guest_that_is_dropped_leaves_its_fuel_and_memory_behind() {
     assert!(first.fuel() > Some(10_000), "{first:?}");
     assert!(first.memory() >= 64 << 10, "{first:?}");
 
-    // What it cost is learnt even so: the next guest's slice is fitted to it.
+    // The cost is learnt even from a stopped call: the next guest's slice is fitted to it.
     let second = stopped_after_a_slice(&program).await;
     let apart = second.fuel().unwrap().abs_diff(first.fuel().unwrap());
     assert!(apart > first.fuel().unwrap() / 100, "{first:?} {second:?}");
 }
 
-/// What a guest has spent that is dropped the first time it steps aside.
+/// Returns the cost of a guest that is dropped when it yields for the first time.
 async fn stopped_after_a_slice(program: &Arc<Program>) -> Spent {
     let mut guest = program.instantiate().await.unwrap();
     let call = Arc::new(Call {

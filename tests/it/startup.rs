@@ -1,4 +1,4 @@
-//! The start of a host: one that must compile what it serves, and one on a machine that gives it little.
+//! The start of a host that must compile its services, and of a host on a machine with few resources.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::host::{Deployed, TestHost};
 
-/// A copy of a data directory without its machine code takes minutes to come up; without a word, that looks like a host
-/// that hangs.
+/// A copy of a data directory without its machine code takes minutes to start. Without progress messages, the host
+/// would seem to hang.
 #[test]
 fn a_start_that_compiles_tells_how_far_it_is() {
     let host = TestHost::start();
@@ -18,7 +18,7 @@ fn a_start_that_compiles_tells_how_far_it_is() {
     let dir = host.end_and_keep();
     std::fs::remove_dir_all(dir.path().join("data/compiled")).unwrap();
 
-    // The first of the two that has come so far is held there.
+    // The first of the two services that has been started is held there.
     let fifo = dir.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let host = TestHost::start_coming_up(dir, &format!("start.brought_up=hold:{}@1", fifo.display()));
@@ -44,8 +44,8 @@ fn a_start_that_compiles_tells_how_far_it_is() {
     host.wait_for("the line that says so", || host.log().contains("the services have been brought up"));
 }
 
-/// Pools share the address space that there is, whichever kind of guest comes first, and a service that does not fit is told
-/// why.
+/// Pools share the available address space, whichever kind of guest comes first, and a service that does not fit is
+/// refused with that reason.
 #[test]
 fn a_host_with_little_address_space_says_how_many_guests_it_holds() {
     let host = TestHost::start_within("-v", 100 << 20);
@@ -74,7 +74,7 @@ fn a_host_with_little_address_space_says_how_many_guests_it_holds() {
     }
 }
 
-/// Such a service never had its turn, and used to be missing among those that are done.
+/// Regression test: such a service is never started, and used to be missing from the number of finished ones.
 #[test]
 fn a_service_that_is_stopped_before_its_turn_is_done() {
     let host = TestHost::start();
@@ -91,10 +91,10 @@ fn a_service_that_is_stopped_before_its_turn_is_done() {
     host.wait_until_ready();
 }
 
-/// The system's signal for that ends a process which does not take it, without a word.
+/// By default, the signal SIGXFSZ would end the process without a message.
 #[test]
 fn a_host_that_may_write_no_larger_file_refuses_an_upload_and_lives() {
-    // In blocks of 512 bytes, with room for a fresh database.
+    // The unit is blocks of 512 bytes. The limit leaves room for a new database.
     let host = TestHost::start_within("-f", 16 << 11);
     let large = vec![7; 20 << 20];
     let path = format!("/api/v1/artifacts/{}", crate::host::hash(&large));
@@ -104,7 +104,8 @@ fn a_host_that_may_write_no_larger_file_refuses_an_upload_and_lives() {
     host.upload_bytes(&large[..1 << 20]);
 }
 
-/// Callers used to have half of the descriptors, and operators the same ones: strangers could keep health checks out.
+/// Regression test: callers used to have half of the descriptors, shared with operators, so clients without a token
+/// could block health checks.
 #[test]
 fn callers_leave_operators_their_descriptors() {
     let host = TestHost::start_within("-n", 128);
@@ -121,7 +122,7 @@ fn callers_leave_operators_their_descriptors() {
     drop((callers, operators));
 }
 
-/// The runtime panicked where it got no descriptors of its own.
+/// Regression test: the runtime panicked when it got no descriptors of its own.
 #[test]
 fn a_process_without_descriptors_says_so_and_ends() {
     let dir = tempfile::tempdir().unwrap();

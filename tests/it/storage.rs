@@ -1,4 +1,4 @@
-//! The data directory: files that are named by what they hold, and the database.
+//! The data directory: files named by their hash, and the database.
 
 mod database;
 #[cfg(debug_assertions)]
@@ -18,7 +18,7 @@ fn artifacts(host: &TestHost) -> PathBuf {
     host.dir().join("data/artifacts")
 }
 
-/// Every artifact holds what its name says, and nobody may write to it.
+/// Checks that every artifact has the hash in its name, and is read-only.
 fn assert_whole(host: &TestHost) {
     for entry in fs::read_dir(artifacts(host)).unwrap() {
         let path = entry.unwrap().path();
@@ -28,7 +28,7 @@ fn assert_whole(host: &TestHost) {
     }
 }
 
-/// Changes the bytes of a file and keeps their number, through every name that the file has.
+/// Changes the bytes of a file without changing its size, through all hard links of the file.
 fn rot(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     let mut bytes = fs::read(path).unwrap();
@@ -51,8 +51,8 @@ fn described(host: &TestHost) -> Value {
     host.call_admin("GET", "/api/v1/services/svc", b"").json()
 }
 
-/// Two entries for one path used to be accepted: the second one was written into the artifact of the first, and after a
-/// restart a service was answered by another's code.
+/// Regression test: two entries for one path used to be accepted. The second was written into the artifact of the
+/// first, and after a restart a service was answered by another's code.
 #[test]
 fn a_list_of_files_that_cannot_lie_in_one_directory_is_refused_and_harms_no_artifact() {
     let host = TestHost::start();
@@ -114,7 +114,7 @@ fn names_that_differ_are_different_files() {
     assert_whole(&host);
 }
 
-/// A service with a model of two files, and its service file.
+/// Makes a service with a model of two files, and returns its service file.
 fn with_model(host: &TestHost, dir: &Path) -> PathBuf {
     let model = dir.join("model/deep");
     fs::create_dir_all(&model).unwrap();
@@ -188,7 +188,7 @@ fn a_model_that_rots_while_the_host_is_down_is_not_served() {
     assert_eq!(host.client().post(&service, br#"{"do":"flag"}"#).status, 200);
 }
 
-/// Machine code is kept under the name of an upload, so it is made of that upload or not at all.
+/// Machine code is stored under the hash of its upload, so it must be compiled from exactly that upload.
 #[test]
 fn a_processor_that_rots_while_the_host_is_down_is_not_compiled() {
     let host = TestHost::start();

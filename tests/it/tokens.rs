@@ -1,4 +1,4 @@
-//! Two tokens at once: callers move from one to the other, and nobody is turned away meanwhile.
+//! Two tokens at once: callers move from one to the other, and none is refused meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -34,7 +34,7 @@ fn a_rotation_under_load_fails_no_request_and_makes_no_version() {
             scope.spawn(|| {
                 let mut client = host.client();
                 while !over.load(Ordering::SeqCst) {
-                    // The token is the one that this caller was given first, until it is retired.
+                    // This caller uses its first token until that token is retired.
                     let response = client.post(&echo, b"x");
                     assert_eq!(response.status, 200, "{}", response.text());
                     answered.fetch_add(1, Ordering::Relaxed);
@@ -53,7 +53,7 @@ fn a_rotation_under_load_fails_no_request_and_makes_no_version() {
             assert_eq!(rotated.json(), json!({"name": "echo", "token": new, "previous_token": "first"}));
             assert_eq!((status(&host, &echo, &new), status(&host, &echo, "first")), (200, 200));
             host.wait_for("requests between two rotations", || answered.load(Ordering::Relaxed) > seen + 20);
-            // Back again, which shuts nobody out either; then the new one is forgotten.
+            // Rotates back, which refuses no caller either; then the new token is retired.
             assert_eq!(change(&host, "echo", json!({"action": "rotate", "token": "first"})).status, 200);
             assert_eq!(change(&host, "echo", json!({"action": "retire"})).status, 200);
             assert_eq!(status(&host, &echo, &new), 401);
@@ -79,7 +79,7 @@ fn both_tokens_outlive_modifies_and_restarts_until_the_first_is_retired() {
     modify(json!({"metadata": {"rpc": {"worker_threads": 2}}}));
     assert_eq!(accepted(&host), [200, 200]);
     assert_eq!(described(&host, "echo")["token"], *second);
-    // The first file once more, as a deploy script would send it.
+    // A deploy script would send the first file again.
     modify(json!({"token": "first"}));
     assert_eq!(accepted(&host), [200, 200]);
     modify(json!({"token": second}));

@@ -1,7 +1,7 @@
-//! Guests of every tool chain that can be installed: each deploys and answers, and none comes near a bound on uploads.
+//! Guests of every installable tool chain. Each deploys and answers, and none comes near a limit on uploads.
 //!
-//! `cargo xtask test` makes them and says by name which it could not; run alone, a test takes what an earlier
-//! `cargo xtask setup` has made. See `tests/toolchains`.
+//! `cargo xtask test` builds them and names those that could not be built. Run alone, a test uses the guests of an
+//! earlier `cargo xtask setup`. See `tests/toolchains`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::figures::must;
 use crate::host::{Deployed, TestHost};
 use crate::http::Response;
 
-/// The component of that name, if it could be made.
+/// Returns the component of that name, if it was built.
 fn made(name: &str) -> Option<Vec<u8>> {
     let directory = std::env::var_os("BULKHEAD_TOOLCHAINS")
         .map_or_else(|| bulkhead_artifacts::root().join("target/toolchains/guests"), PathBuf::from);
@@ -36,7 +36,7 @@ fn service(deployed: &Response) -> Deployed {
     Deployed { path: "/api/predict/guest".into(), token }
 }
 
-/// Deploys a guest that answers what it got behind its configuration, and calls it.
+/// Deploys a guest that answers its configuration followed by the request's body, and calls it.
 fn echoes(name: &str, component: &[u8]) {
     let host = TestHost::start();
     let service = service(&deploy(&host, component, json!({"model_config": "heard: "})));
@@ -63,7 +63,7 @@ fn c() {
     echoes("c", include_bytes!("../toolchains/c.wasm"));
 }
 
-/// The stack of clang's guests is in the middle of their memory, between data and heap, and still ends below it.
+/// In clang's guests, the stack is in the middle of the memory, between data and heap. Its overflow is still detected.
 #[test]
 fn c_that_recurses() {
     let host = TestHost::start();
@@ -81,7 +81,7 @@ fn quickjs() {
     echoes("quickjs", &component);
 }
 
-/// Its functions are asynchronous; the refusal names the tool's switch for synchronous ones.
+/// Its functions are asynchronous; the refusal names the tool's option for synchronous ones.
 #[test]
 fn quickjs_without_its_switch() {
     let Some(component) = made("quickjs-async") else { return };
@@ -94,7 +94,8 @@ fn starlingmonkey() {
     echoes("starlingmonkey", &component);
 }
 
-/// As the tool makes it by default, it imports what no processor may use; the tool's own switch is named.
+/// With the tool's defaults, the component imports interfaces that processors may not use. The refusal names the tool's
+/// option.
 #[test]
 fn starlingmonkey_without_its_switch() {
     let Some(component) = made("starlingmonkey-http") else { return };

@@ -1,31 +1,31 @@
-//! The README's tour, as it is written there.
+//! Runs the README's tour as written.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::host::binary;
 
-/// The commands below the heading of the tour.
+/// Returns the commands of the tour's section.
 fn tour() -> String {
     let readme = fs::read_to_string(bulkhead_artifacts::root().join("README.md")).expect("a README");
     let (_, rest) = readme.split_once("\n## A tour\n").expect("a tour");
     let section = rest.split("\n## ").next().expect("a section");
-    // The first block of commands; the one after it deploys an example.
+    // Only the first block of commands; the next one deploys an example.
     let lines = section.lines().skip_while(|line| !line.starts_with("    "));
     let commands = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
     commands.filter_map(|line| line.strip_prefix("    ")).collect::<Vec<_>>().join("\n") + "\n"
 }
 
-/// The default ports may be taken on this machine, so it is run in a network of its own, and with it ends all that it has
-/// started.
+/// Makes a command that runs in its own network and process namespace: the default ports may be in use on this machine,
+/// and all started processes end with the namespace.
 fn alone() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--net", "--pid", "--fork", "--kill-child"]);
     command
 }
 
-/// Run line by line in a shell, in an empty directory. The only line that is not run is the one that builds the host in
-/// release mode and names its directory: the binary that is tested stands in its place.
+/// Runs the tour line by line in a shell, in an empty directory. Only the line that builds the host in release mode is
+/// left out; the tested binary takes its place.
 #[test]
 fn the_tour_works_as_it_is_written() {
     let can_be_alone = alone().args(["ip", "link", "set", "lo", "up"]).stderr(Stdio::null()).status();
@@ -47,7 +47,7 @@ fn the_tour_works_as_it_is_written() {
     let script = format!("set -ex\nip link set lo up\n{rest}\necho; echo the tour has ended\n");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let (out, err) = (directory.path().join("out"), directory.path().join("err"));
-    // To files, because the server holds on to what it was given until it has been ended too.
+    // The output goes to files, because the server keeps its output open until it has ended.
     let status = alone()
         .args(["bash", "-c", &script])
         .current_dir(directory.path())
@@ -66,7 +66,7 @@ fn the_tour_works_as_it_is_written() {
     let (out, err) = (read(&out), read(&err));
     assert!(status.success(), "{status}\n{out}\n{err}");
     assert!(out.contains("listening data=127.0.0.1:8080 admin=127.0.0.1:8081"), "{out}");
-    // Told by `test`, by `invoke` and by curl.
+    // Printed by `test`, by `invoke` and by curl.
     let answers = out.lines().filter(|line| *line == "words: 3").count();
     assert_eq!(answers, 3, "{out}\n{err}");
     assert!(out.trim_end().ends_with("the tour has ended"), "{out}");

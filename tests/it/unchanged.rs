@@ -1,4 +1,4 @@
-//! Changes that change nothing: ten versions are kept, and none of them is spent on what was so already.
+//! Changes without effect: ten versions are kept, and none is made if a change has no effect.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn a_modify_that_changes_nothing_makes_no_version_and_says_so() {
     assert_eq!((tag(&host), versions(&host)), (before.clone(), 1));
     assert_eq!(client.post(&service, br#"{"do":"flag"}"#).json()["calls"], 2, "its guests go on");
 
-    // Who asked for it is written down all the same, and a stale tag is refused as ever.
+    // The attempt is recorded in the audit log, and a stale tag is refused as usual.
     let last = host.call_admin("GET", "/api/v1/audit?limit=1", b"").json()["entries"][0].clone();
     assert_eq!(
         (&last["action"], &last["outcome"], &last["changed"]),
@@ -72,13 +72,13 @@ fn a_change_of_the_token_alone_makes_no_version_and_counts_at_once() {
     );
     assert_eq!((calls("first").status, versions(&host)), (401, 1));
     assert_eq!(calls("second").json()["calls"], 2, "its guests go on");
-    // The same contents from another place on the operator's disk.
+    // The same contents from another path on the operator's disk.
     let moved =
         modify(&host, json!({"spec": {"processor_path": "elsewhere.wasm"}, "processor": host.upload("faults")}));
     assert_eq!((&moved["version"], versions(&host)), (&json!(1), 1));
     let described = |host: &TestHost| host.call_admin("GET", "/api/v1/services/svc", b"").json();
     assert_eq!(described(&host)["spec"]["processor_path"], "elsewhere.wasm");
-    // Whether callers need a token at all is the version's to say.
+    // The version defines if callers need a token, so this change makes a version.
     let public = modify(&host, json!({"spec": {"token": null, "generate_token": false}}));
     assert_eq!((&public["version"], versions(&host)), (&json!(2), 2));
 

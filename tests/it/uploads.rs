@@ -1,4 +1,5 @@
-//! What compiles uploads: one child at a time, with nothing of the host's, and never longer than the host lives.
+//! The compilation of uploads: one child process at a time, without the host's environment, and never longer than the
+//! host lives.
 
 mod composed;
 mod library;
@@ -12,20 +13,20 @@ use serde_json::json;
 
 use crate::host::TestHost;
 
-/// The children of a process, as the system lists them.
+/// Returns the children of a process, as the system lists them.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// The files among the compiled code.
+/// Returns the files of compiled code.
 fn compiled(host: &TestHost) -> impl Iterator<Item = PathBuf> {
     let engines = fs::read_dir(host.dir().join("data/compiled")).unwrap().map(|engine| engine.unwrap().path());
     engines.flat_map(|engine| fs::read_dir(engine).unwrap()).map(|file| file.unwrap().path())
 }
 
-/// The example with a custom section that nobody reads, so that each of them is another upload.
+/// Returns the example with an extra custom section, so that each number makes a different upload.
 fn variant(guest: &str, number: u8) -> Vec<u8> {
     let mut wasm = fs::read(bulkhead_artifacts::guest(guest)).unwrap();
     wasm.extend_from_slice(&[0, 3, 1, b'n', number]);
@@ -54,7 +55,7 @@ fn uploads_are_compiled_one_at_a_time_in_an_empty_environment() {
             let children = children(host.pid());
             most = most.max(children.len());
             for pid in children {
-                // Until it has become the compiler, a child is still a copy of the host.
+                // Until it executes the compiler, a child is still a copy of the host.
                 let is_compiler = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(&0));
                 let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 if is_compiler && command.split('\0').nth(1) == Some("compile") {
@@ -75,7 +76,7 @@ fn a_compilation_ends_with_the_host() {
     let sha256 = host.upload("digits");
     let child = thread::scope(|scope| {
         let deploy = scope.spawn(|| {
-            // Killed half-way, the host answers nobody.
+            // The host is killed during the request, so the client gets no answer.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| create(&host, "digits", &sha256)));
         });
         host.wait_for("the compiler to run", || !children(host.pid()).is_empty());
@@ -85,12 +86,12 @@ fn a_compilation_ends_with_the_host() {
         child
     });
     let is_gone = || {
-        // A process nobody has waited for yet is dead all the same.
+        // A zombie counts as ended.
         let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
         status.is_empty() || status.contains("State:\tZ")
     };
     host.wait_for("the compiler to be gone", is_gone);
-    // It writes its result at its very end, so it was not given the time to come to one.
+    // The compiler writes its result at the very end, so the files are still empty.
     let left: Vec<u64> = compiled(&host).map(|path| fs::metadata(path).unwrap().len()).collect();
     assert_eq!(left, [0, 0], "its result and what it has learnt, begun and empty");
     let host = host.kill_and_restart();
@@ -98,7 +99,7 @@ fn a_compilation_ends_with_the_host() {
     assert!(!host.call_admin("GET", "/api/v1/services", b"").text().contains("digits"));
 }
 
-/// Frameworks write their caches into directories that an archive brings empty, and look for them.
+/// Frameworks write their caches into directories that are empty in the archive, and expect these to exist.
 #[test]
 fn an_empty_directory_of_a_model_reaches_its_guest() {
     let host = TestHost::start();
@@ -115,7 +116,7 @@ fn an_empty_directory_of_a_model_reaches_its_guest() {
     assert_eq!(listed(&body, "POST", "/api/v1/services"), json!(["cache", "v1"]));
     let model = host.call_admin("GET", "/api/v1/services/faults", b"").json()["model"].clone();
     assert_eq!((&model[1]["path"], &model[1]["directory"]), (&json!("cache"), &json!(true)));
-    // A model that differs in this alone is another model.
+    // A model that differs only in an empty directory is a different model.
     body["model"] = json!([file]);
     assert_eq!(listed(&body, "PUT", "/api/v1/services/faults"), json!(["v1"]));
     body["model"] = json!([file, {"path": "cache"}]);

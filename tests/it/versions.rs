@@ -1,4 +1,4 @@
-//! Versions of a service: what is kept of them, going back, and the time an old one has to end in.
+//! Versions of a service: the kept versions, the return to one of them, and the grace period of a replaced one.
 
 mod canary;
 mod run;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, Response, request};
 
-/// The keys of a service whose guests tell which version they are of.
+/// Returns the keys of a service whose guests report their version.
 fn keys(mark: u64) -> Value {
     json!({
         "token": "t", "processor_envs": marked(mark),
@@ -28,7 +28,7 @@ fn modify(host: &TestHost, body: Value) -> Response {
     host.call_admin("PUT", "/api/v1/services/svc", body.to_string().as_bytes())
 }
 
-/// A modify that must go well; the version that is current then.
+/// Makes a modify that must succeed, and returns the version that is current afterwards.
 fn modify_to(host: &TestHost, mark: u64) -> u64 {
     let answer = modify(host, json!({"spec": {"processor_envs": marked(mark)}}));
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -55,7 +55,7 @@ fn numbers(versions: &Value) -> Vec<u64> {
     versions["versions"].as_array().expect("a list").iter().filter_map(|row| row["version"].as_u64()).collect()
 }
 
-/// The mark of the guest that answers.
+/// Returns the mark of the guest that answers.
 fn mark_on(client: &mut Client) -> u64 {
     let response = client.post(&svc(), br#"{"do":"inspect"}"#);
     assert_eq!(response.status, 200, "{}", response.text());
@@ -137,7 +137,7 @@ fn the_last_ten_are_kept_with_their_files_and_a_deleted_service_leaves_none() {
     assert_refused(&go_back(&host, 2), 404, "version_not_found", &["not kept any more", "3, 4, 5"]);
     assert_eq!(go_back(&host, 3).status, 200);
     assert_eq!(mark_on(&mut host.client()), 3);
-    // Version 3 is the oldest and current: it stays while others go.
+    // Version 3 is the oldest and is current, so it stays while others are deleted.
     modify_to(&host, 13);
     assert_eq!(go_back(&host, 4).status, 200);
     assert_eq!(modify_to(&host, 14), 14);
@@ -164,7 +164,7 @@ fn going_back_brings_neither_a_stopped_service_up_nor_an_old_token_back() {
     assert_eq!(host.client().post(&service, br#"{"do":"inspect"}"#).json()["env"]["VERSION"], "1");
 }
 
-/// A request that outlasts the grace of the version that answers it, and another that waits behind it.
+/// Sends a request that outlasts the grace period of its version, and another that waits behind it.
 fn with_two_at_work(host: &TestHost, service: &Deployed, change: impl FnOnce()) -> Vec<Response> {
     let send = || {
         let mut client = host.client();
@@ -203,7 +203,7 @@ fn an_old_version_is_stopped_when_its_grace_is_over_however_it_was_replaced() {
     let canary = || modify(&host, json!({"spec": {"processor_envs": marked(3)}, "canary": 100}));
     assert_eq!(canary().status, 200);
     assert_stopped({
-        // The canary's instance is the second in the list, and its requests are all of them.
+        // The canary's instance is the second in the list, and gets all requests.
         let mut client = host.client();
         client.write(&request("POST", &service.path, &[("authorization", "t")], br#"{"do":"sleep","ms":15000}"#));
         host.wait_for("it to run", || host.metric("bulkhead_workers_busy{service=\"svc\",instance=\"1\"}") == 1);

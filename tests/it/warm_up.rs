@@ -1,4 +1,4 @@
-//! Requests that a version answers before anybody else's.
+//! Warm-up requests, which a version answers before all others.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::http::Response;
 
 const FLAG: &str = r#"{"do":"flag"}"#;
 
-/// What creates or changes the service such that it is warmed up by this file.
+/// Makes the body of a creation or change with this warm-up file.
 fn body(host: &TestHost, name: &str, file: &str, keys: Value) -> String {
     let mut spec = json!({
         "name": "svc", "processor_path": "x.wasm", "token": "t", "warm_up_data_path": name,
@@ -26,7 +26,7 @@ fn create(host: &TestHost, name: &str, file: &str, keys: Value) -> Response {
     host.call_admin("POST", "/api/v1/services", body(host, name, file, keys).as_bytes())
 }
 
-/// How many calls the guest that answers has had, this one included.
+/// Returns the number of calls of the guest that answers, including this one.
 fn calls(host: &TestHost) -> u64 {
     let service = Deployed { path: "/api/predict/svc".into(), token: "t".into() };
     let response = host.client().post(&service, FLAG.as_bytes());

@@ -1,4 +1,4 @@
-"""Calls a running Bulkhead with the official PAI-EAS client: what the client's users see must be what EAS shows them.
+"""Calls a running Bulkhead with the official PAI-EAS client: users of the client must see the same as with EAS.
 
     python sdk.py http://127.0.0.1:8080 http://127.0.0.1:8081 host.log NAME=TOKEN …
 
@@ -41,7 +41,7 @@ class Host:
         self.admin = admin
         self.log = pathlib.Path(log)
         self.tokens = tokens
-        # What calls are known by in the host's log.
+        # The id of calls in the host's log.
         self.request_id = "case"
 
     def client(self, service):
@@ -51,19 +51,19 @@ class Host:
         return self.client(service).predict(StringRequest(json.dumps(deed))).response_data
 
     def metric(self, name):
-        """The sum of a metric's samples; with its labels or the first of them, of those alone."""
+        """Sums a metric's samples; if `name` includes labels, only the samples with those."""
         with urllib.request.urlopen(f"{self.admin}/metrics", timeout=PATIENCE) as answer:
             lines = answer.read().decode().splitlines()
         samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return sum(float(value) for sample, value in samples if sample.startswith(name))
 
     def account(self):
-        """Requests that came in, and outcomes of every kind."""
+        """Returns the numbers of accepted requests and of outcomes."""
         return tuple(int(self.metric(f"bulkhead_requests_{what}{{")) for what in ("accepted_total", "total"))
 
 
 def refusal(ask):
-    """The exception that `ask` raises. An answer instead of it is a failure."""
+    """Returns the exception that `ask` raises. An answer is a failure."""
     try:
         answer = ask()
     except PredictException as refused:
@@ -130,8 +130,8 @@ def many_at_once(host):
         except PredictException as refused:
             outcomes.append(refused)
 
-    # Two at work and one waiting are all there is room for; a worker that an earlier case cost its guest may still be
-    # getting a new one, and counts as busy until it has it.
+    # The service has room for two running calls and one in the queue. A worker that lost its guest in an earlier case
+    # counts as busy until it has a new one.
     run_all(threading.Thread(target=call) for _ in range(8))
     refused = [outcome for outcome in outcomes if isinstance(outcome, PredictException)]
     assert {outcome.code for outcome in refused} == {450}, refused
@@ -164,7 +164,7 @@ def flat(rows):
 
 
 def check_guesses(host, rows, labels, probabilities):
-    """The guesses are those that the same rows get as JSON."""
+    """Checks that the guesses are the same as for the rows sent as JSON."""
     answer = host.client("digits").predict(StringRequest(json.dumps({"rows": rows})))
     guesses = json.loads(answer.response_data)
     assert list(labels) == [guess["label"] for guess in guesses], list(labels)
@@ -228,7 +228,7 @@ def wrong_tensors(host):
     strings = TFRequest("")
     strings.add_feed("images", [1], TFRequest.DT_STRING, [b"seven"])
     check(strings, "images: it does not have the shape of pictures")
-    # The SDK appends to the shape as it appends to the elements.
+    # The SDK appends to the shape as well as to the elements.
     twice = TorchRequest()
     for _ in range(2):
         twice.add_feed(0, [1, PIXELS], TorchRequest.DT_FLOAT, [0.0] * PIXELS)
@@ -252,7 +252,7 @@ def echo(host, call):
 
 @row("200, a tensor", calls=[TORCH], recorded="200")
 def tensor(host, call):
-    # Requests and responses of PyTorch begin alike, so an echo is an answer.
+    # PyTorch's requests and responses begin alike, so an echo is a valid answer.
     answer = call.predict(host, "echo", b"hello")
     assert bytes(answer.get_values(0)) == b"hello" and answer.get_tensor_shape(0) == [5], answer
 
@@ -363,7 +363,7 @@ def unreadable(host, call):
     call.predict(host, "sdk-faults", b"hello")
 
 
-# The rate allows one a second, which an earlier call may have used up.
+# The rate allows one request per second, which an earlier call may have used up.
 @row("429", calls=EVERY, raises=429, says="rate_limit", recorded="(200, )?429 rate_limited")
 def rate_limit(host, call):
     for _ in range(20):
@@ -372,7 +372,7 @@ def rate_limit(host, call):
 
 @contextlib.contextmanager
 def full(host):
-    """Both workers busy and the queue's only place taken."""
+    """Makes both workers busy and takes the queue's only place."""
     sleepers = [threading.Thread(target=sleep, args=(host.client("sdk-faults"),)) for _ in range(3)]
     for sleeper in sleepers:
         sleeper.start()
@@ -385,7 +385,7 @@ def full(host):
 
 
 def sleep(client):
-    # One too many is refused, where a worker that an earlier case cost its guest is still getting a new one.
+    # One sleeper is refused if a worker that lost its guest in an earlier case does not have a new one yet.
     with contextlib.suppress(PredictException):
         client.predict(StringRequest(do("sleep", ms=700)))
 
@@ -431,7 +431,7 @@ def unlisted(host, call):
 @row("no host there", calls=EVERY, raises=500, says="refused", recorded="")
 def refused(host, call):
     with socket.socket() as closed:
-        # Bound and not listening: nobody else gets the port, and connecting to it is refused.
+        # Bound and not listening: the port stays reserved, and connections to it are refused.
         closed.bind(("127.0.0.1", 0))
         call.predict(host, "echo", b"hello", token="any", endpoint=f"http://127.0.0.1:{closed.getsockname()[1]}")
 

@@ -1,4 +1,4 @@
-"""The table of SDK calls × outcomes: what the client raised, how many requests the host saw, what it recorded.
+"""The table of SDK calls × outcomes: the client's exception, the host's number of requests, the recorded outcome.
 
 A `@row` is an outcome and the calls that meet it. Its function provokes the outcome with one call of the SDK; what is
 expected of the client and of the host stands in the decorator, so that a row reads as a line of the table does.
@@ -30,13 +30,13 @@ from eas_prediction import (
 ROWS = []
 LINES = []
 
-# How the host's log ends each request: see `telemetry::access` of the host.
+# The end of each request in the host's log; see `telemetry::access` of the host.
 ENDED = re.compile(r" INFO request .* request_id=(\S+) .* status=(\d+) code=(\S*) receive_ms=")
 PATIENCE = 10
 
 
 class Call:
-    """A way to call: what kind of request it is, and how it is authorised."""
+    """A way to call: the kind of request and its authorisation."""
 
     def __init__(self, name, request, raw_token=False, timeout_ms=10_000, endpoint_type=""):
         self.name = name
@@ -46,7 +46,7 @@ class Call:
         self.endpoint_type = endpoint_type
 
     def client(self, host, service, token=None, endpoint=None):
-        """A client as the SDK's readme makes it. It signs, or sends the token as it is to a `custom_url`."""
+        """Makes a client as in the SDK's readme. It signs, or sends the plain token to a `custom_url`."""
         endpoint = endpoint or host.endpoint
         client = PredictClient(endpoint, service, f"{endpoint}/api/predict/{service}" if self.raw_token else "")
         client.set_token(host.tokens.get(service, "") if token is None else token)
@@ -95,7 +95,7 @@ def row(outcome, calls, recorded, raises=None, says="", given=lambda _host: cont
 
 
 def meet(host, outcome, call, run, given, expected):
-    """Runs one call of a row and notes it in the table; what was not as expected, if anything."""
+    """Runs one call of a row and adds it to the table. Returns the difference from what was expected, if any."""
     raises, says, recorded = expected
     host.request_id = "given"
     with given(host):
@@ -113,7 +113,7 @@ def meet(host, outcome, call, run, given, expected):
         return f"{call.name}: raised {raised} {message!r}, recorded {found!r}; expected {raises} {says!r}, {recorded!r}"
     code = ends[-1][1] if ends else ""
     if code not in ("", "processor_status", "client_closed"):
-        # The host wrote the body, so a person and a program can read it.
+        # The host wrote the body, so it must be a problem document.
         problem = json.loads(message)
         told = tuple(problem[key] for key in ("status", "code", "request_id"))
         if told != (raised, code, host.request_id) or not problem["detail"]:
@@ -122,7 +122,7 @@ def meet(host, outcome, call, run, given, expected):
 
 
 def ends_of(host, request_id):
-    """How the host ended the requests of that id, once it has ended all: one whose client leaves ends later."""
+    """Returns the outcomes of the requests with that id, after all have ended: a disconnected one ends later."""
     end = time.monotonic() + PATIENCE
     while True:
         accepted, settled = host.account()
@@ -134,7 +134,7 @@ def ends_of(host, request_id):
 
 
 def counted(ends):
-    """Each kind once, in order of its first, with its number where it is more than one."""
+    """Lists each kind once, in order of its first occurrence, with its number if above one."""
     counts = {}
     for end in ends:
         counts[end] = counts.get(end, 0) + 1
@@ -146,13 +146,13 @@ def text(message):
 
 
 def start(message):
-    """As much of a message as a table has room for: what a problem says, or how another text begins."""
+    """Shortens a message for the table: a problem's detail, or the beginning of another text."""
     try:
         problem = json.loads(message)
         message = f"{problem['code']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
         pass
-    # The client tells the URL first and the cause last.
+    # The client's message has the URL first and the cause last.
     message = " ".join(message.split()).rpartition("error: ")[2].rpartition("Caused by ")[2]
     return message if len(message) <= 60 else message[:59] + "…"
 

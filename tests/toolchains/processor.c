@@ -1,5 +1,5 @@
-// A processor in C, written against the canonical ABI by hand: answers the body it got, after the word that its model
-// configuration holds. See `README.md` for how it is built.
+// A processor in C, written by hand for the canonical ABI. It answers its model configuration followed by the request's
+// body. `README.md` describes the build.
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,7 +10,8 @@ struct bytes {
     uint32_t length;
 };
 
-// result<response, failure>; of a failure only the first two fields count, and its text lies where the type of a response does.
+// result<response, failure>. A failure uses only the first two fields; its text is in the place of a response's content
+// type.
 struct answer {
     uint32_t is_failure;
     uint32_t status;
@@ -45,7 +46,7 @@ __attribute__((export_name("initialize"))) struct initialized *initialize(
     return &initialized;
 }
 
-// Goes deeper and deeper, with variables that lie in the memory and not on the stack of the engine.
+// Recurses without end, with variables in the guest's memory instead of the engine's stack.
 __attribute__((noinline)) static uint32_t descend(uint32_t depth) {
     volatile uint8_t room[1024];
     room[depth % sizeof room] = (uint8_t)depth;

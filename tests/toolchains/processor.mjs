@@ -1,4 +1,4 @@
-// A processor in JavaScript: answers the body it got, after the word that its model configuration holds.
+// A processor in JavaScript. It answers its model configuration followed by the request's body.
 let word = '';
 
 export function initialize(model) {

@@ -1,4 +1,4 @@
-// Makes a component with StarlingMonkey: node starlingmonkey.mjs SOURCE WIT OUTPUT FEATURE…, without these features.
+// Makes a component with StarlingMonkey, without the given features: node starlingmonkey.mjs SOURCE WIT OUTPUT FEATURE…
 import { componentize } from '@bytecodealliance/componentize-js';
 import { writeFile } from 'node:fs/promises';
 

@@ -1,4 +1,4 @@
-//! Components that are small to send and dear to compile, through the API of a host that goes on serving.
+//! Components that are small to send and expensive to compile, uploaded to a host that keeps serving.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +13,7 @@ use crate::figures::{must, tell};
 use crate::host::{Deployed, TestHost};
 use crate::load::percentile;
 
-/// Processor seconds that any upload may cost.
+/// The most CPU seconds that an upload may cost.
 const MOST_SECONDS: f64 = 20.0;
 
 #[test]
@@ -31,7 +31,7 @@ fn compile_bombs_are_refused_before_they_cost_much_and_nobody_beside_them_notice
     tell("hostile.bombs.neighbour_p99", "at most 3 times", measured, p99(&beside) <= 3.0 * p99(&alone));
 }
 
-/// What a client of another service waits for its answers while `work` goes on, the shortest time first.
+/// Measures the answer times of a client of another service during `work`, in rising order.
 pub(super) fn neighbour(host: &TestHost, echo: &Deployed, work: impl FnOnce()) -> Vec<Duration> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -44,7 +44,7 @@ pub(super) fn neighbour(host: &TestHost, echo: &Deployed, work: impl FnOnce()) -
     })
 }
 
-/// Asks again and again; each answer must be its own.
+/// Sends requests until `over`, and checks that each gets its own answer.
 fn goes_on(host: &TestHost, echo: &Deployed, over: &AtomicBool) -> Vec<Duration> {
     let (mut client, mut times) = (host.client(), Vec::new());
     while !over.load(Ordering::SeqCst) {
@@ -97,10 +97,10 @@ fn resident_kib(host: &TestHost) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Processor time of the host's children that have ended, in seconds.
+/// Returns the CPU time of the host's ended children, in seconds.
 fn child_seconds(host: &TestHost) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", host.pid())).expect("its account");
-    // After the name, which may hold anything: the state is field 3, and the children's two times are 16 and 17.
+    // The name may contain any characters. After it, the state is field 3, and the children's two times are 16 and 17.
     let after = stat.rsplit_once(')').expect("a name").1;
     let ticks: u64 =
         after.split_whitespace().skip(13).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();

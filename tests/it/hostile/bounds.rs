@@ -1,4 +1,4 @@
-//! Bounds that hold to the unit: fuel, memory of the host, and what one request may know of another.
+//! Exact limits: fuel, memory of the host, and isolation between requests.
 
 use std::time::Instant;
 
@@ -25,8 +25,8 @@ fn a_call_costs_the_same_fuel_each_time_and_one_unit_less_is_too_little() {
     let rounds = rounds(50, 1000);
     let same = (0..rounds).filter(|_| fuel(&ample) == cost).count();
     must("hostile.fuel.same_each_time", "every time", same, same == rounds);
-    // Fuel is looked at where functions and loops begin, so the last few units of a call are never missed: what is
-    // enough lies a little below what it costs, and is found by halving.
+    // Fuel is checked where functions and loops begin, so the last few units of a call are never needed. The least
+    // sufficient amount is a little less than the cost, and is found by bisection.
     let (mut too_little, mut enough) = (cost / 2, cost);
     while enough - too_little > 1 {
         let between = too_little.midpoint(enough);
@@ -39,7 +39,7 @@ fn a_call_costs_the_same_fuel_each_time_and_one_unit_less_is_too_little() {
     let (enough_for_it, one_less) = (deploy("enough", enough), deploy("one-less", enough - 1));
     let right = (0..rounds).filter(|_| {
         polite_answer(&host, &one_less).assert_problem(400, "fuel_exhausted");
-        // It is told what it was given, since no more can be spent.
+        // The reported cost is the whole allowance, since no more can be spent.
         fuel(&enough_for_it) == enough
     });
     let (right, target) = (right.count(), format!("{enough} of {cost} are enough, one less never is, {rounds} times"));
@@ -76,11 +76,11 @@ fn lengths_that_no_guest_has_cost_the_host_no_memory() {
         }
     }
     let grown = peak(&host).saturating_sub(before) >> 10;
-    // A call may copy twice what an answer may have, and a mebibyte, out of its guest: 33 MiB.
+    // A call may copy up to twice the limit of an answer, plus a mebibyte, out of its guest: 33 MiB.
     must("hostile.peak_grown_mib", "less than two calls may copy, 66 MiB, and the guests", grown, grown < 128);
 }
 
-/// The most memory the host has ever had resident, in KiB.
+/// Returns the host's peak resident memory in KiB.
 fn peak(host: &TestHost) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -102,8 +102,8 @@ fn a_panic_that_was_survived_is_not_told_to_the_next_caller() {
     assert_eq!(problem["detail"], "the processor trapped: unreachable executed, in act");
 }
 
-/// A slice is fitted to what a processor's fuel costs. This one teaches the host that its fuel is cheap, so its slices
-/// become as long as any, and then spends them on calls that cost the host much and the guest next to nothing.
+/// The host fits a slice to the cost of a processor's fuel. This processor first uses cheap fuel, so that its slices
+/// become as long as possible. Then it spends them on calls that are expensive for the host and cheap in fuel.
 #[test]
 fn long_slices_that_were_honestly_come_by_hold_no_thread() {
     let host = TestHost::start_with(&["--io-threads", "1"], "");

@@ -1,4 +1,4 @@
-//! Nothing of one guest is ever seen by another, whose memory is where the first one's was.
+//! No data of one guest is ever visible to another guest that uses the same memory.
 
 use std::future::poll_fn;
 use std::os::unix::fs::FileExt;
@@ -20,7 +20,7 @@ use crate::host::{Deployed, TestHost, binary};
 use crate::http::request;
 use crate::library::{Silent, settings};
 
-/// Two services in a pool that has room for one guest: each new guest is where the last one of the other service was.
+/// Two services in a pool with room for one guest: each new guest takes the place of the other service's last guest.
 #[tokio::test]
 async fn a_guest_sees_nothing_of_the_one_whose_place_it_takes() {
     let dir = tempfile::tempdir().unwrap();
@@ -43,8 +43,8 @@ async fn a_guest_sees_nothing_of_the_one_whose_place_it_takes() {
     must("hostile.canary.hits", "0 bytes of another guest seen", hits, hits == 0);
 }
 
-/// A guest cannot read its stack, nor what another left in its own unless the compiler has a flaw; but no word of one
-/// guest is to lie where another runs. Here the test is the host, so it can look through all its memory.
+/// A guest cannot read its stack, nor another's data in it, unless the compiler has a flaw. Still, no word of one guest
+/// may remain where another runs. Here the test is the host, so it can search all of its memory.
 #[tokio::test]
 async fn nothing_of_a_guest_stays_in_the_hosts_memory() {
     let dir = tempfile::tempdir().unwrap();
@@ -63,12 +63,12 @@ async fn nothing_of_a_guest_stays_in_the_hosts_memory() {
         let alive = stains();
         assert!(alive > 300_000, "what it left is found as long as it lives: {alive}");
     }
-    // Its last words were in registers when the host went on, which has put some of them down on its own stack.
+    // The guest's last words were in registers when the host continued, so some of them are on the host's own stack.
     let most = left.iter().max().copied();
     must("hostile.canary.residue", "fewer than 200 words of 300,000 after each", most, most < Some(200));
 }
 
-/// How often the word is in this process, wherever it can write.
+/// Counts the occurrences of the word in the writable memory of this process.
 fn stains() -> usize {
     let memory = std::fs::File::open("/proc/self/mem").unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -80,10 +80,10 @@ fn stains() -> usize {
         let (mut at, end) = (address(start), address(end));
         while at < end {
             let room = piece.len().min((end - at) as usize);
-            // Other tests in this process may give their memory back in between.
+            // Other tests in this process may free memory in between.
             let Ok(count @ 1..) = memory.read_at(&mut piece[..room], at) else { break };
             found += piece[..count].chunks_exact(8).filter(|word| *word == STAIN.to_le_bytes()).count();
-            // What was read is in our own memory, which is read as well.
+            // The buffer is part of the searched memory.
             piece[..count].fill(0);
             at += count as u64;
         }
@@ -112,7 +112,7 @@ fn call(method: http::Method) -> Arc<Call> {
     })
 }
 
-/// Lets a guest leave its canary everywhere. One that loops is dropped where it next steps aside, after some slices.
+/// Lets a guest leave its canary everywhere. A looping guest is dropped when it yields after some slices.
 async fn leave(mut guest: Guest, end: End, round: usize) {
     let mut slices = 4 + round % 8;
     let mut run = pin!(guest.run(call(http::Method::POST), Instant::now()));
@@ -134,14 +134,14 @@ async fn leave(mut guest: Guest, end: End, round: usize) {
     assert_eq!(ended, expected, "{end:?}");
 }
 
-/// How many places of a new guest are not as they should be.
+/// Returns the number of places in a new guest that differ from the expected value.
 async fn found(guest: &mut Guest) -> u32 {
     let run = guest.run(call(http::Method::GET), Instant::now()).await;
     let answer = run.result.expect("it answers");
     u32::from_le_bytes(answer.body.whole().expect("it is no stream").as_ref().try_into().expect("four bytes"))
 }
 
-/// The same through the whole host, with a new guest for every request, and with every way in which one can end.
+/// Tests isolation through the whole host, with a new guest for every request, and every way in which a guest can end.
 #[test]
 fn a_request_sees_nothing_of_the_one_before() {
     let host = TestHost::start();
@@ -161,7 +161,7 @@ fn a_request_sees_nothing_of_the_one_before() {
     for round in 0..rounds {
         for service in &leaving {
             spoil(&host, service, round as u64 + 1);
-            // Its own next guest, and another service's.
+            // The next guest of the same service, and one of another service.
             hits += look(&host, service) + look(&host, &looking);
         }
     }

@@ -1,4 +1,4 @@
-//! Uploads that are no components, or damaged ones: refused with a reason, and never a crash.
+//! Uploads that are not components, or damaged ones: refused with a reason, without a crash.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +25,7 @@ fn what_is_no_component_is_refused_with_what_it_is() {
     must("hostile.files.refused", "every one, with its reason", files.len(), true);
 }
 
-/// The first file below `dir` with that extension.
+/// Returns the first file below `dir` with that extension.
 fn find(dir: &Path, extension: &str) -> Option<std::path::PathBuf> {
     std::fs::read_dir(dir).expect("a directory").filter_map(Result::ok).map(|entry| entry.path()).find_map(|path| {
         if path.is_dir() {
@@ -36,7 +36,7 @@ fn find(dir: &Path, extension: &str) -> Option<std::path::PathBuf> {
     })
 }
 
-/// The compiling child alone, since that is all that reads a component: it may accept or refuse, and nothing else.
+/// Runs only the compiling child, the only process that reads components. It must accept or refuse.
 #[test]
 fn damaged_components_are_compiled_or_refused() {
     let dir = tempfile::tempdir().unwrap();

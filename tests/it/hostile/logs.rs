@@ -1,4 +1,4 @@
-//! What guests say: bounded by bytes, counted past the bound, and never more than their own lines.
+//! Log lines of guests: limited in bytes, counted beyond the limit, and unable to forge other lines.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{deploy_component, named};
 use crate::figures::must;
 use crate::host::TestHost;
 
-/// Lines of the log that a guest of this service has said.
+/// Counts the log lines written by guests of this service.
 fn said(log: &str, service: &str) -> usize {
     let service = format!(" service={service} ");
     log.lines().filter(|line| line.contains(&service) && line.contains(" processor: ")).count()
@@ -15,7 +15,7 @@ fn said(log: &str, service: &str) -> usize {
 #[test]
 fn a_flood_of_log_lines_is_capped_and_the_rest_is_counted() {
     let host = TestHost::start();
-    // Each line costs its bytes and 64 for what names it; one of a megabyte is cut to 8 KiB first.
+    // Each line costs its bytes and 64 for its metadata. A line of a megabyte is first cut to 8 KiB.
     let floods =
         [("E2-lines", 10_000, 65_536 / 84), ("E2-empty", 10_000, 65_536 / 64), ("E2-long", 8, 7), ("E1-log", 0, 7)];
     for (id, lines, kept) in floods {
@@ -27,7 +27,7 @@ fn a_flood_of_log_lines_is_capped_and_the_rest_is_counted() {
         if lines > kept {
             host.wait_for("the count of what was dropped", || host.metric(&dropped) == lines - kept);
         }
-        // The last of the kept lines is written before the line that says how many are not.
+        // The last kept line is written before the line with the number of dropped lines.
         let all = kept as usize + usize::from(lines > kept);
         host.wait_for("the lines", || said(&host.log(), &name) >= all);
         assert_eq!(said(&host.log(), &name), all, "{id}");
@@ -36,7 +36,7 @@ fn a_flood_of_log_lines_is_capped_and_the_rest_is_counted() {
     must("hostile.logs.bytes_of_four_floods", "at most 64 KiB each, and what names them", bytes, bytes < 1 << 20);
 }
 
-/// What a guest says to look like the host, to hide, or to confuse a terminal.
+/// A message that imitates the host, hides text, or contains terminal control characters.
 const FORGED: &str = r#"(data (i32.const 4096) "one\0a2026-01-01T00:00:00.000000Z ERROR forged: two\0d\0athree\1b[2J\00four\07\c2\85five\e2\80\aesix\e2\80\a8seven\7f\\x\"}")"#;
 
 #[test]
@@ -52,7 +52,7 @@ fn what_a_guest_says_stays_on_its_line_in_both_formats() {
             host.client().post(&service, b"");
             host.wait_for("the guest's words", || host.log().contains("seven"));
         }
-        // What names its parts like that is refused with the name, or has it in its stack when it traps.
+        // Components with such names are refused with the name, or have it in their stack when they trap.
         for id in ["D10-import", "D10-export", "D10-core", "D10-stack"] {
             let name = id.to_ascii_lowercase();
             if let Ok(service) = deploy_component(&host, &name, &named(id).component, json!({}), 5000) {

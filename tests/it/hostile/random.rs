@@ -1,4 +1,4 @@
-//! Random modules: whatever they are, the host lives and says what became of them.
+//! Random modules: the host must survive each and report its outcome.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{polite_answer, try_deploy};
 use crate::figures::{must, rounds};
 use crate::host::{Deployed, TestHost};
 
-/// Each seed makes the same module on every machine, so a seed that fails can be tried again.
+/// The first seed. Each seed makes the same module on every machine, so that a failing seed can be repeated.
 const FIRST_SEED: u64 = 20_000;
 
 #[test]

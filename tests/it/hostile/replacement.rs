@@ -1,4 +1,5 @@
-//! D6: a processor whose `initialize` fails now and then, once its service runs. With a snapshot it would run only once.
+//! D6: a processor whose `initialize` fails at random once its service runs. Snapshots are off, because with one it
+//! would run only once.
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use crate::host::TestHost;
 #[test]
 fn a_guest_that_cannot_be_replaced_at_once_is_replaced_in_the_end() {
     let host = TestHost::start();
-    // It traps in three of eight cases, by chance.
+    // It traps at random, in three of eight cases.
     let component = bulkhead_hostile::processor(
         "(func $init (result i32)
             (call $random (i64.const 1) (i32.const 512))
@@ -29,7 +30,7 @@ fn a_guest_that_cannot_be_replaced_at_once_is_replaced_in_the_end() {
     let rounds = rounds(6, 100);
     for _ in 0..rounds {
         host.client().post(&service, b"").assert_problem(400, "processor_exception");
-        // While initialize keeps failing, callers are told so at once; that is the service's to mend, and it does.
+        // While `initialize` fails, callers get 503 at once. Only the service can recover from that, and it does.
         let mut answer = polite_answer(&host, &service);
         host.wait_for("a new guest", || {
             let is_there = answer.status != 503;

@@ -1,4 +1,4 @@
-//! What services share, and one of them would take: processors, memory, and the moment of a deploy. G3, H13, S5.
+//! Resources that services share: processors, memory, and the moment of a deploy. G3, H13, S5.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -44,7 +44,7 @@ fn five_guests_that_spin_leave_their_neighbour_its_answers_and_its_time() {
     tell("hostile.spinning.stopped_late_p99_ms", "at most 20 ms", p99(&late), p99(&late) <= 20.0);
 }
 
-/// Spins until it is over; how much later than its deadline each was answered.
+/// Sends endless loops until `over`. Returns how long after its deadline each was answered.
 fn spins(host: &TestHost, service: &Deployed, over: &AtomicBool) -> Vec<Duration> {
     let mut late = Vec::new();
     while !over.load(Ordering::SeqCst) {
@@ -55,8 +55,8 @@ fn spins(host: &TestHost, service: &Deployed, over: &AtomicBool) -> Vec<Duration
     late
 }
 
-/// Clients that ask for as much as an answer may have, and take nothing of it: each costs the host its answer once, for
-/// as long as it is borne, and no worker.
+/// Clients that request the largest possible answer and read nothing of it. Each costs the host one copy of its answer
+/// until the write timeout, and no worker.
 #[test]
 fn large_answers_that_nobody_takes_are_kept_once_and_hold_no_worker() {
     const SIZE: usize = 32 << 20;
@@ -110,7 +110,7 @@ fn resident_mib(host: &TestHost) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
 }
 
-/// A processor that takes its time over a POST, and tells its version whatever it is asked.
+/// Makes a processor that is slow to answer a POST, and always answers its version.
 fn versioned(version: u8) -> Vec<u8> {
     bulkhead_hostile::processor(&format!(
         r#"(func $act (call $block (call $subscribe (i64.const 4000000000))))

@@ -1,5 +1,5 @@
-//! What hostile answers come to on the wire: no header that was the host's to set, and no message longer or shorter
-//! than it says.
+//! Hostile answers on the wire: no header that is reserved for the host, and no message that differs from its declared
+//! length.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::figures::{must, rounds};
 use crate::host::TestHost;
 use crate::http::request;
 
-/// What the guests of H4 try to say. The host says some of these as well, but never with that value.
+/// The headers that the guests of H4 try to set. The host sets some of them itself, but never to these values.
 const STEERING: &[(&str, &str)] = &[
     ("content-length", "1"),
     ("content-length", "abc"),

@@ -33,8 +33,8 @@ pub(super) fn rows() -> Vec<Row> {
     ] {
         rows.push(bad("C1", chunks.as_bytes()));
     }
-    // White space is allowed before an extension and around its parts (RFC 9112 §7.1.1), and nowhere else: what some take
-    // for the end of a size and others for an error is an error.
+    // White space is allowed before an extension and around its parts (RFC 9112 §7.1.1), and nowhere else. Elsewhere
+    // some parsers take it for the end of the size, and others for an error; here it is an error.
     for bad_space in ["3 ", "3\t", "3 x", " 3;x", "3\x0b;x", "3 \x0c;x"] {
         rows.push(bad("C2", format!("{bad_space}\r\nabc\r\n0\r\n\r\n").as_bytes()));
     }
@@ -51,11 +51,12 @@ pub(super) fn rows() -> Vec<Row> {
     rows.push(bad("C3", format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(20 << 10)).as_bytes()));
     rows.push(bad("C3", "1;xxxxxxxx\r\na\r\n".repeat(3000).as_bytes()));
     rows.push(fine("C4", b"3\r\nabc\r\n0\r\nx: y\r\n\r\n"));
-    // Trailers are read over and never become headers.
+    // Trailers are skipped and never become headers.
     rows.push(fine("C4", b"3\r\nabc\r\n0\r\nContent-Length: 999\r\nTransfer-Encoding: chunked\r\nHost: b\r\n\r\n"));
     rows.push(bad("C4", b"3\r\nabc\r\n0\r\nx: y\n\r\n"));
     rows.push(bad("C4", format!("3\r\nabc\r\n0\r\nx: {}\r\n\r\n", "y".repeat(20 << 10)).as_bytes()));
-    // What is declared cannot be held against a limit of what is received; 413 comes as soon as that is passed.
+    // A declared chunk size does not count against the limit of received bytes; 413 is sent as soon as these exceed the
+    // limit.
     let endless = [b"FFFFFFFFFFFFFFFF\r\n".as_slice(), &[b'x'; 1001]].concat();
     rows.push(refused("C5", 413, "body_too_large", chunked(SMALL, &endless)));
     rows.push(bad("C6", b"XYZ\r\nGET /smug HTTP/1.1\r\nHost: a\r\n\r\n"));

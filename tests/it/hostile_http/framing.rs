@@ -1,4 +1,4 @@
-//! Group S: where the body ends, and so where the next request begins; and T9 to T11, requests behind each other.
+//! Group S: the end of the body, which is also the start of the next request; and T9 to T11, pipelined requests.
 
 use super::{Expected, OPEN, Row, SMALL, Then, refused, understood, understood_once};
 
@@ -17,7 +17,7 @@ pub(super) fn rows() -> Vec<Row> {
     ] {
         rows.push(bad("S1", both));
     }
-    // Two that agree are harmless here, but not to whoever stands in front and takes one of them alone.
+    // Two equal lengths are harmless here, but not for a proxy in front that reads only one of them.
     rows.push(bad("S2", "Content-Length: 3\r\nContent-Length: 3\r\n"));
     for length in [
         "Content-Length: 3\r\nContent-Length: 4\r\n",
@@ -52,10 +52,10 @@ pub(super) fn rows() -> Vec<Row> {
         "body_too_large",
         format!("POST {SMALL} HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n"),
     ));
-    // Digits are digits (RFC 9110 §8.6): everybody reads ten.
+    // Lengths are decimal digits (RFC 9110 §8.6), so every parser reads ten.
     rows.push(understood("S6", b"0123456789", post("Content-Length: 010\r\n", "0123456789")));
     rows.push(understood("S6", b"", post("Content-Length: 000\r\n", "")));
-    // A processor may do without a body; where one is needed, for an upload, 411 is the admin listener's answer.
+    // A processor may get a request without a body. For an upload, which needs one, the admin listener answers 411.
     rows.push(understood("S7", b"", post("", "")));
     for twice in [
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
@@ -74,7 +74,7 @@ pub(super) fn rows() -> Vec<Row> {
             post(&format!("Transfer-Encoding: {unknown}\r\n"), "3\r\nabc\r\n0\r\n\r\n"),
         ));
     }
-    // Where the last coding is not chunked nobody can tell where the body ends (RFC 9112 §6.3): 400, and not 501.
+    // If the last coding is not chunked, the end of the body is unknown (RFC 9112 §6.3): 400, and not 501.
     for coding in [
         "gzip",
         "identity",

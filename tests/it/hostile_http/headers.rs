@@ -14,7 +14,7 @@ pub(super) fn rows() -> Vec<Row> {
     for length in [33 << 10, 64 << 10, 400_000, 500_000] {
         rows.push(refused("A2", 431, "headers_too_large", large(length)));
     }
-    // A line feed alone ends no line (RFC 9112 §2.2 allows to take it for an end, and what is in front may not).
+    // A line feed alone does not end a line. RFC 9112 §2.2 allows to accept it, but a proxy in front may not.
     for bad in [
         format!("GET {OPEN} HTTP/1.1\nHost: a\n\n"),
         format!("GET {OPEN} HTTP/1.1\r\nHost: a\nx: y\r\n\r\n"),
@@ -44,7 +44,7 @@ pub(super) fn rows() -> Vec<Row> {
         rows.push(refused("A5", 400, "bad_request", with(bad)));
     }
     rows.push(refused("A5", 400, "bad_request", format!("GET {OPEN} HTTP/1.1\r\n Host: a\r\n\r\n")));
-    // Opaque: it reaches the processor and no log.
+    // Opaque bytes: they reach the processor and no log.
     rows.push(understood("A6", b"", with(b"x: \xff\xfe \xe9\r\n")));
     rows.push(understood("A6", b"", with(b"x:\ty\t \r\nempty:\r\n")));
     rows.extend(authorization());
@@ -59,8 +59,8 @@ pub(super) fn rows() -> Vec<Row> {
         b"",
         with(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
     ));
-    // A processor gets what was packed and never the packing, so what cannot be unpacked is the caller's to mend. How far
-    // a bomb gets is told in `codings`.
+    // A processor gets the decoded body only, so an undecodable one is the caller's mistake. `codings` tests how far a
+    // bomb is decoded.
     rows.push(turned_down(
         "A13",
         400,
@@ -90,7 +90,7 @@ fn authorization() -> Vec<Row> {
         refusal("Authorization:\r\n"),
         refusal("Authorization: Bearer\r\n"),
         refusal("Authorization: EAS x\r\n"),
-        // A token in a URL ends up in logs and histories; it is not looked for there.
+        // A token in a URL ends up in logs and histories, so it is not accepted there.
         turned_down("A7", 401, "unauthorized", with("?token=x", "")),
         refused("A7", 431, "headers_too_large", with("", &format!("Authorization: {}\r\n", "x".repeat(100_000)))),
     ]
@@ -104,7 +104,7 @@ fn expectations() -> Vec<Row> {
     vec![
         understood("A8", b"xxxxx", post(OPEN, "1.1", "100-continue", 5)),
         understood("A8", b"xxxxx", post(OPEN, "1.1", "100-Continue", 5)),
-        // Refused before leave is given: the client may then send the body or not, so the connection cannot go on.
+        // Refused without `100 Continue`. The client may send the body or not, so the connection cannot be kept.
         refused("A8", 401, "unauthorized", post(LOCKED, "1.1", "100-continue", 5)),
         refused("A8", 413, "body_too_large", post(super::SMALL, "1.1", "100-continue", 1001)),
         refused("A9", 417, "expectation_failed", post(OPEN, "1.1", "200-ok", 5)),

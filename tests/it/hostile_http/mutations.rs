@@ -1,5 +1,5 @@
-//! Requests spoilt at random: whatever becomes of them, the host answers itself, in a form of its own, and has counted
-//! every request that it answered. What it lets through and hyper refuses would be neither.
+//! Randomly damaged requests. The host must answer each itself, in its own form, and must count every request that it
+//! answered. A request that the host accepts and hyper refuses would violate both.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ const WHOLE: [&str; 4] = [
     "POST /api/predict/open HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi",
 ];
 
-/// What parsers trip over.
+/// Fragments that often confuse parsers.
 const PIECES: [&[u8]; 24] = [
     b"\r",
     b"\n",
@@ -62,10 +62,10 @@ fn spoil(dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// No request, so the connection ends here at the latest.
+/// Bytes that are not a request, so that the connection ends here at the latest.
 const END: &[u8] = b"the end\r\n";
 
-/// Sends one, with the probe behind it, and reads until the connection ends. Counts the answers.
+/// Sends damaged bytes followed by the probe, and reads until the connection ends. Returns the number of answers.
 fn answers(host: &TestHost, bytes: &[u8]) -> u64 {
     let mut client = host.client();
     client.try_write(&[bytes, PROBE, END].concat());
@@ -88,7 +88,7 @@ fn answers(host: &TestHost, bytes: &[u8]) -> u64 {
 #[test]
 fn what_is_spoilt_at_random_is_answered_by_the_host_itself_and_counted() {
     const THREADS: usize = 8;
-    // What becomes half a head or half a body is soon given up.
+    // Short time limits, because many damaged requests are incomplete heads or bodies.
     let host = TestHost::start_with(&["--head-timeout", "100ms"], "");
     let keys = json!({"generate_token": false, "sandbox": {"methods": ["GET", "POST"]}, "metadata": {"rpc": {"keepalive": 200}}});
     host.deploy("open", "echo", keys);

@@ -12,13 +12,13 @@ pub(super) fn rows() -> Vec<Row> {
         rows.push(refused("V2", 400, "bad_request", line(&format!("GET {OPEN} {version}"))));
     }
     rows.push(refused("V3", 400, "bad_request", "GET /\r\n"));
-    // Spoken over TLS or behind a gateway, HTTP/2 is not spoken on this port.
+    // HTTP/2 is off on this port.
     rows.push(refused("V4", 505, "http_version_not_supported", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
     rows.push(refused("V5", 400, "bad_request", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice()));
     rows.push(refused("V5", 400, "bad_request", b"\x00\xff\xfegarbage\r\n\r\n".as_slice()));
     rows.push(understood_once("V6", b"abc", format!("POST {OPEN} HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc")));
     rows.push(understood_once("V6", b"", format!("GET {OPEN} HTTP/1.0\r\n\r\n")));
-    // A client of 1.0 that asks for it may go on.
+    // An HTTP/1.0 client may keep its connection if it asks for it.
     rows.push(understood(
         "V6",
         b"abc",
@@ -58,8 +58,8 @@ fn hosts() -> Vec<Row> {
     rows
 }
 
-/// A client that takes the host for a proxy sends a whole URL, whose authority counts and not `Host` (RFC 9112 §3.2.2).
-/// `Host` has to be there and well-formed all the same.
+/// A client that takes the host for a proxy sends a whole URL. Its authority counts instead of `Host` (RFC 9112
+/// §3.2.2), but `Host` must still be present and well-formed.
 fn absolute_targets() -> Vec<Row> {
     let absolute = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\n{host}\r\n");
     let mut rows = Vec::new();
@@ -100,9 +100,9 @@ fn absolute_targets() -> Vec<Row> {
 fn methods() -> Vec<Row> {
     let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
     let mut rows = vec![
-        // A host that is no proxy has no tunnel to offer, as with any method it does not know.
+        // The host is not a proxy, so CONNECT is an unknown method.
         refused("V9", 501, "not_implemented", line("CONNECT a:443 HTTP/1.1")),
-        // Nothing is to be said about the host as a whole that the services do not say better.
+        // The host has no options of its own that the services do not have.
         turned_down("V10", 405, "method_not_allowed", line("OPTIONS * HTTP/1.1")),
         turned_down("V10", 405, "method_not_allowed", line(&format!("OPTIONS {OPEN} HTTP/1.1"))),
         turned_down("V12", 405, "method_not_allowed", line("TRACE / HTTP/1.1")),
@@ -115,7 +115,7 @@ fn methods() -> Vec<Row> {
             format!("POST {GET_ONLY} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"),
         ),
         understood("V15", b"", line(&format!("GET {GET_ONLY} HTTP/1.1"))),
-        // Where GET is answered, so is HEAD.
+        // HEAD is allowed wherever GET is.
         understood("V15", b"", line(&format!("HEAD {GET_ONLY} HTTP/1.1"))),
         // Refusals of HEAD have no body on the wire either.
         turned_down("V15", 401, "unauthorized", line(&format!("HEAD {LOCKED} HTTP/1.1"))),
@@ -133,7 +133,7 @@ fn targets() -> Vec<Row> {
     let get = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
     let mut rows = Vec::new();
     for bad in ["*", "abc", "api/predict/open", "?x", "\\api", "//", "http:/api/predict/open"] {
-        // Two slashes begin a path like any other: there is just nothing there.
+        // Two slashes begin an ordinary path, which just does not exist.
         let row = if bad == "//" { turned_down } else { refused };
         let (status, code) = if bad == "//" { (404, "not_found") } else { (400, "bad_request") };
         rows.push(row("V11", status, code, get(bad.as_bytes())));
@@ -141,7 +141,7 @@ fn targets() -> Vec<Row> {
     for line in ["GET  / HTTP/1.1", "GET\t/ HTTP/1.1", "GET /  HTTP/1.1", "GET /a b HTTP/1.1", " GET / HTTP/1.1"] {
         rows.push(refused("V16", 400, "bad_request", format!("{line}\r\nHost: a\r\n\r\n")));
     }
-    // UTF-8 is accepted as it is in both protocols; Latin-1 and cut characters are not.
+    // UTF-8 is accepted unencoded in both protocols. Latin-1 and truncated characters are not.
     for fine in ["/é", "?q=é", "/日本?x=日本"] {
         rows.push(understood("V17", b"", get(format!("{OPEN}{fine}").as_bytes())));
     }
@@ -149,7 +149,7 @@ fn targets() -> Vec<Row> {
         let id = if bad.contains(&b'#') || !bad.is_ascii() { "V17" } else { "V16" };
         rows.push(refused(id, 400, "bad_request", get(bad)));
     }
-    // Paths are never resolved: they name a service or nothing.
+    // Paths are never resolved: a path names a service, or it is not found.
     for elsewhere in ["/../../etc/passwd", "//api/predict/open", "/%2e%2e%2fetc", "/%00", "/%zz", "/api/predict//open"]
     {
         rows.push(turned_down("V18", 404, "not_found", get(elsewhere.as_bytes())));
@@ -170,8 +170,9 @@ fn targets() -> Vec<Row> {
     rows
 }
 
-/// Not in the page of threats: characters that no URI may have, but that are neither control characters nor spaces.
-/// hyper refuses some of them by itself, without a body and without anybody's count; the guard must be first.
+/// Characters that are not allowed in a URI, but are neither control characters nor spaces. They are not in the table
+/// of threats. hyper refuses some of them itself, without a body and without a count, so the host's own check must come
+/// first.
 fn odd_targets(get: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Row> {
     let mut rows = Vec::new();
     for bad in ["<", ">", "`"] {
@@ -180,7 +181,7 @@ fn odd_targets(get: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Row> {
     for bad in ["\"", "<", ">"] {
         rows.push(refused("V21", 400, "bad_request", get(format!("{OPEN}?{bad}").as_bytes())));
     }
-    // Browsers and scripts send these unencoded, and nothing reads them in two ways.
+    // Browsers and scripts send these unencoded, and all parsers read them alike.
     for fine in ["/{a}", "/|", "/[1]", "/\\", "/^", "?{\"a\"}=[1]|\\^`".trim_matches('"')] {
         let fine = fine.replace('"', "'");
         rows.push(understood("V21", b"", get(format!("{OPEN}{fine}").as_bytes())));

@@ -1,4 +1,4 @@
-//! What needs a setting of its own or a look from inside: A8, A12, S7, and the two limits of the core rows.
+//! Tests that need their own settings or the host's metrics: A8, A12, S7, and the two limits of the core rows.
 
 use serde_json::json;
 
@@ -41,8 +41,8 @@ fn refusals_come_instead_of_leave_to_send() {
     assert_eq!(leave.read("POST").body, b"abc");
 }
 
-/// What proxies say of a client is for the processor to believe or not; the host believes its sockets. What begins with
-/// `x-bulkhead-` would be taken for the host's own word, so it does not get in from outside.
+/// Headers that proxies set about a client are passed on to the processor; the host itself relies only on its sockets.
+/// Headers that begin with `x-bulkhead-` would seem to come from the host, so they are removed from requests.
 fn nobody_outside_speaks_for_the_host() {
     let host = TestHost::start();
     let service = host.deploy("faults", "faults", json!({}));

@@ -1,4 +1,4 @@
-//! Group T: clients that are slow, silent, or leave.
+//! Group T: clients that are slow, are silent, or disconnect.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::figures::rounds;
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, request};
 
-/// What a client does besides reading and writing cannot stand in a row; it is a scene.
+/// A scene: a test of client behaviour that a row cannot express.
 pub(super) type Scene = (&'static str, fn());
 
 pub(super) fn scenes() -> Vec<Scene> {
@@ -64,7 +64,7 @@ fn half_a_head_is_408() {
     assert_eq!(accepted(&host), halves + 1);
 }
 
-/// Clients that have each sent one of the parts, and say no more; a hundred of them in a long run.
+/// Opens connections that have each sent one of the parts and stay silent; a hundred of them in a long run.
 fn started(host: &TestHost, parts: &[String]) -> Vec<Client> {
     let one = |part: &String| {
         let mut client = host.client();
@@ -82,7 +82,8 @@ fn empty_lines_begin_no_request() {
     assert_eq!(accepted(&host), 0);
 }
 
-/// A carriage return that waited for its line feed was taken for the beginning of a request, which then was 408.
+/// Regression test: a carriage return that waited for its line feed was taken for the beginning of a request, which
+/// then got 408.
 fn an_empty_line_in_two_packets_begins_no_request() {
     let host = TestHost::start_with(&["--head-timeout", "100ms", "--idle-timeout", "1500ms"], "");
     let echo = host.deploy("echo", "echo", json!({}));
@@ -173,7 +174,7 @@ fn end_within_a_body_is_499() {
             let mut client = host.client();
             client.write((head(framing) + part).as_bytes());
             if matches!(leave, Leave::Rst) {
-                // A reset voids what is under way, the head included.
+                // A reset discards bytes that have not been read, the head included.
                 host.wait_for("the head to be there", || host.metric(&total("accepted_total", "echo")) == sent + 1);
             }
             leave.now(client);
@@ -197,7 +198,7 @@ fn left(service: &str) -> String {
     format!("bulkhead_requests_total{{service=\"{service}\",status=\"499\"}}")
 }
 
-/// The two ways to go.
+/// The ways to disconnect: a normal close or a reset.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Leave {
     Fin,
@@ -213,7 +214,7 @@ impl Leave {
     }
 }
 
-/// One worker, and deadlines later than the end of the test.
+/// Deploys with one worker, and with deadlines after the end of the test.
 fn patient(host: &TestHost) -> Deployed {
     host.deploy("faults", "faults", json!({"metadata": {"rpc": {"worker_threads": 1, "keepalive": 60_000}}}))
 }
@@ -249,7 +250,7 @@ fn leaving_a_running_request_frees_its_worker() {
     }
 }
 
-/// hyper alone would not look for the end of the stream behind any of these.
+/// hyper alone would not look for the end of the stream after any of these.
 fn leaving_is_noticed_whatever_lies_unread() {
     let host = TestHost::start();
     let service = patient(&host);
@@ -268,8 +269,8 @@ fn leaving_is_noticed_whatever_lies_unread() {
     assert_eq!(accepted(&host), count, "what came early was never a request");
 }
 
-/// hyper, once told that there is nothing to read, does not ask again until it is woken: the second request was
-/// forgotten, and so was the idle connection.
+/// Regression test: hyper, once told that there is nothing to read, does not read again until it is woken. So the
+/// second request was forgotten, and so was the idle connection.
 fn what_came_during_a_slow_request_is_answered_after_it() {
     let host = TestHost::start_with(&["--idle-timeout", "500ms"], "");
     let service = host.deploy("faults", "faults", json!({}));
@@ -288,7 +289,7 @@ fn what_came_during_a_slow_request_is_answered_after_it() {
 
 fn what_stands_behind_a_large_answer_waits_for_it() {
     let host = TestHost::start_with(&["--head-timeout", "300ms"], "");
-    // A busy machine takes its time for so many bytes.
+    // A busy machine may take long for so many bytes.
     let patient = json!({"metadata": {"rpc": {"keepalive": 60_000}}});
     let service = host.deploy("faults", "faults", patient);
     let one = |body: &[u8]| request("POST", &service.path, &[("authorization", &service.token)], body);

@@ -1,4 +1,4 @@
-//! Heads of HTTP/2 mean what the same heads of HTTP/1 mean: to the judge, to the processor and to an upstream.
+//! HTTP/2 heads have the same meaning as the same heads in HTTP/1: for the checks, the processor and an upstream.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -10,14 +10,14 @@ use crate::gateway::config;
 use crate::gateway::fake::Fake;
 use crate::host::{Deployed, TestHost};
 
-/// The request that the processor of `faults` sees, sent with these pseudo-headers and headers.
+/// Returns the request as the processor of `faults` sees it, sent with these pseudo-headers and headers.
 fn sight(host: &TestHost, faults: &Deployed, headers: &[(&str, &str)]) -> Value {
     let head = [
         &[(":method", "POST"), (":scheme", "http"), (":path", &*faults.path), ("authorization", &*faults.token)],
         headers,
     ];
     let mut head = head.concat();
-    // Pseudo-headers come first.
+    // Pseudo-headers must come first.
     head.sort_by_key(|(name, _)| !name.starts_with(':'));
     let mut raw = Raw::connect(host);
     raw.send(&frame(HEADERS, END_HEADERS, 1, &block(&head)));
@@ -26,15 +26,14 @@ fn sight(host: &TestHost, faults: &Deployed, headers: &[(&str, &str)]) -> Value 
     serde_json::from_slice(&answer.payload).expect("what it sees, or why not")
 }
 
-/// The values of a header that a processor sees.
+/// Returns the values of a header that the processor sees.
 fn values(sight: &Value, name: &str) -> Vec<String> {
     let seen: Vec<(String, String)> =
         serde_json::from_value(sight["headers"].clone()).unwrap_or_else(|_| panic!("no sight: {sight}"));
     seen.into_iter().filter(|(n, _)| n == name).map(|(_, value)| value).collect()
 }
 
-/// Processors and upstreams look at `host` to know what they are asked for; clients of HTTP/2 send `:authority` in its
-/// place, and cookies one by one.
+/// Processors and upstreams read `host`. HTTP/2 clients send `:authority` in its place, and cookies one by one.
 #[test]
 fn a_processor_sees_the_host_and_one_cookie_header() {
     let host = TestHost::start_with(&["--http2"], "");
@@ -68,7 +67,7 @@ async fn an_upstream_gets_the_host_and_one_cookie_header() {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Answered(u16),
-    /// Refused by h2, which found no request in it.
+    /// Reset by h2, for which it is not a valid request.
     Reset,
 }
 
@@ -124,7 +123,7 @@ fn a_request_that_does_not_say_well_for_which_host_it_is_is_refused() {
     }
 }
 
-/// One reader must not take what the other refuses: the same target over both protocols, byte by byte.
+/// Both protocols must accept the same targets: each byte is tested over both.
 #[test]
 fn a_target_is_judged_alike_over_both_protocols() {
     let host = TestHost::start_with(&["--http2"], "");
@@ -145,7 +144,7 @@ fn a_target_is_judged_alike_over_both_protocols() {
                 }
             }
             let over_http2 = path_verdict(&host, &target);
-            // h2 hands on no fragment, and nobody can be misled by one (see `http2/head.rs`).
+            // h2 removes a fragment, which is harmless (see `http2/head.rs`).
             let expected =
                 if byte == b'#' || over_http1.status == 200 { Verdict::Answered(200) } else { Verdict::Reset };
             assert_eq!(over_http2, expected, "{name}");
@@ -181,7 +180,8 @@ fn path_verdict(host: &TestHost, path: &[u8]) -> Verdict {
     }
 }
 
-/// The documented 32 KiB and 100 headers, with the host's own body beyond. (Only over 128 KiB h2 answers by itself.)
+/// The documented limits of 32 KiB and 100 headers, beyond which the refusal has the host's own body. Only above 128
+/// KiB does h2 answer itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_may_be_as_large_as_in_http1() {
     let host = TestHost::start_with(&["--http2"], "");
@@ -202,7 +202,7 @@ async fn a_head_may_be_as_large_as_in_http1() {
     }
     assert_eq!(ask(&client, with(129 << 10)).await, (431, Vec::new()));
     assert_eq!(ask(&client, with(1)).await.0, 200, "the connection goes on");
-    // Cookies that come one by one are one header.
+    // Cookies that are sent one by one are one header.
     let mut cookies = call(&echo);
     for number in 0..200 {
         cookies.headers_mut().append("cookie", format!("c{number}=x").parse().unwrap());
@@ -210,12 +210,12 @@ async fn a_head_may_be_as_large_as_in_http1() {
     assert_eq!(ask(&client, cookies).await.0, 200);
 }
 
-/// A client that waits for leave to send its body gets it when somebody wants the body, and not before a refusal.
+/// A client that waits for `100 Continue` gets it when the body is read, and not before a refusal.
 #[tokio::test(flavor = "multi_thread")]
 async fn leave_to_send_a_body_is_given_when_it_is_wanted() {
     let host = TestHost::start_with(&["--http2"], "");
     let echo = host.deploy("echo", "echo", json!({}));
-    // One upstream gives leave, and so the gateway does.
+    // The upstream sends `100 Continue`, so the gateway does too.
     let gateway = TestHost::start_gateway(&config(&[host.data], json!({})), &["--http2"]);
     for server in [&host, &gateway] {
         let client = connect(server).await;
@@ -242,7 +242,7 @@ async fn leave_to_send_a_body_is_given_when_it_is_wanted() {
     }
 }
 
-/// Whatever a client goes on sending: a refusal reaches it every time, and the windows are given back.
+/// However much a client continues to send, a refusal reaches it every time, and the windows are released.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_a_large_body_is_seen_and_the_connection_goes_on() {
     let host = TestHost::start_with(&["--http2"], "");
@@ -258,7 +258,7 @@ async fn a_refusal_of_a_large_body_is_seen_and_the_connection_goes_on() {
                 let mut left = 12 << 20;
                 while left > 0 {
                     stream.reserve_capacity(left.min(1 << 20));
-                    // It ends when the host wants no more.
+                    // The stream ends when the host wants no more of the body.
                     let Some(Ok(room)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
                     let piece = room.min(left);
                     left -= piece;
@@ -274,7 +274,7 @@ async fn a_refusal_of_a_large_body_is_seen_and_the_connection_goes_on() {
     }
 }
 
-/// A body that its client takes back is no whole one: nobody works on it.
+/// A body that its client resets is incomplete and is never processed.
 #[test]
 fn a_body_that_is_reset_half_way_is_not_taken_for_whole() {
     let host = TestHost::start_with(&["--http2"], "");

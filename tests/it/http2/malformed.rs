@@ -1,4 +1,5 @@
-//! What is no request ends its stream or its connection, and what HTTP/1 refuses is refused alike.
+//! Malformed requests end their stream or their connection, and requests that HTTP/1 refuses are refused in the same
+//! way.
 
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -11,14 +12,14 @@ use super::{ask, call, connect, post};
 use crate::figures;
 use crate::host::TestHost;
 
-/// What a request is answered with.
+/// The scope of the error that answers a malformed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Stream,
     Connection,
 }
 
-/// How the host ends stream 1, or the connection over it.
+/// Returns the frame by which the host ends stream 1 or its connection.
 fn end(raw: &mut Raw) -> Option<Frame> {
     raw.next_that(|frame| frame.kind == GOAWAY || (frame.stream == 1 && frame.kind != super::raw::WINDOW_UPDATE))
 }

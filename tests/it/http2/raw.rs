@@ -1,4 +1,4 @@
-//! A client that speaks frames, and need not be polite: RFC 9113 §4, §6.
+//! A client of raw frames that may break the protocol: RFC 9113 §4, §6.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -27,7 +27,7 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&[a, b, c, kind, flags][..], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header block without compression: RFC 7541 §6.2.2, names and values as they are.
+/// Makes a header block without compression: RFC 7541 §6.2.2, with literal names and values.
 pub(super) fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in headers {
@@ -55,7 +55,7 @@ pub(super) fn request_headers_with(service: &Deployed, more: &[(&str, &str)]) ->
     block(&[&usual[..], more].concat())
 }
 
-/// What the host sent.
+/// A frame that the host sent.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: u8,
@@ -65,7 +65,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Of a stream that is reset, or of a connection that ends.
+    /// Returns the error code of a stream reset or a GOAWAY.
     pub(super) fn error(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
@@ -83,7 +83,7 @@ impl Raw {
         Self::connect_with(host, &[])
     }
 
-    /// With settings other than the usual ones.
+    /// Connects with these settings.
     pub(super) fn connect_with(host: &TestHost, settings: &[u8]) -> Self {
         let stream = TcpStream::connect(host.data).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
@@ -96,7 +96,7 @@ impl Raw {
         self.0.write_all(bytes).unwrap();
     }
 
-    /// The next frame; `None` once the connection has ended.
+    /// Reads the next frame; `None` at the end of the connection.
     pub(super) fn next(&mut self) -> Option<Frame> {
         let mut header = [0; 9];
         self.0.read_exact(&mut header).ok()?;
@@ -106,7 +106,7 @@ impl Raw {
         Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
     }
 
-    /// The next frame that is wanted; others are passed over.
+    /// Reads until a wanted frame; others are skipped.
     pub(super) fn next_that(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
         loop {
             let frame = self.next()?;
@@ -116,16 +116,16 @@ impl Raw {
         }
     }
 
-    /// Waits until the host has taken in whatever was sent before; false if the connection has ended instead.
+    /// Waits until the host has read all earlier bytes; false if the connection has ended.
     pub(super) fn settle(&mut self) -> bool {
         let sent = self.0.write_all(&frame(PING, 0, 0, &[7; 8]));
         sent.is_ok() && self.next_that(|frame| (frame.kind, frame.flags) == (PING, ACK)).is_some()
     }
 
-    /// Writes the frame that often, or until the host has had enough; says whether it has closed the connection.
+    /// Writes frames `times` times, or until a write fails. Returns true if the host has closed the connection.
     pub(super) fn flood(&mut self, times: u32, frames: impl Fn(u32) -> Vec<u8>) -> bool {
         let mut reader = self.0.try_clone().unwrap();
-        // The answers are read away, so that the host is never held up by them.
+        // The answers are read and discarded, so that they never block the host.
         let answers = std::thread::spawn(move || {
             let mut piece = [0; 16 << 10];
             while reader.read(&mut piece).is_ok_and(|count| count > 0) {}
@@ -137,7 +137,7 @@ impl Raw {
     }
 }
 
-/// Whether the reading thread came to its end within two seconds.
+/// True if the reading thread ended within two seconds.
 fn answers_end(answers: std::thread::JoinHandle<()>) -> bool {
     let end = std::time::Instant::now() + Duration::from_secs(2);
     while std::time::Instant::now() < end {

@@ -1,4 +1,4 @@
-//! Streams beside each other: too many, those whose client takes nothing, those it takes back, and the last ones.
+//! Concurrent streams: too many streams, streams whose client reads nothing, cancelled streams, and the last streams.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{connect, post};
 use crate::figures;
 use crate::host::{TestHost, terminate};
 
-/// Stream numbers of a client: RFC 9113 §5.1.1.
+/// Returns a client's stream number: RFC 9113 §5.1.1.
 fn stream(number: u32) -> u32 {
     2 * number + 1
 }
@@ -45,7 +45,7 @@ fn streams_beyond_a_hundred_are_refused_and_the_others_answered() {
 fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_are_not() {
     let host = TestHost::start_with(&["--http2", "--write-timeout", "1500ms"], "");
     let echo = host.deploy("echo", "echo", json!({}));
-    // SETTINGS_INITIAL_WINDOW_SIZE: no stream may be sent a byte.
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: the host may send no body byte on any stream.
     let mut raw = Raw::connect_with(&host, &[0, 4, 0, 0, 0, 0]);
     let body = vec![b'x'; 5000];
     let (nothing, little, all_but_one, patient) = (stream(0), stream(1), stream(2), stream(3));
@@ -71,7 +71,7 @@ fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_are_not() {
     }
     reset.sort_unstable();
     assert_eq!((reset, taken), (vec![nothing, little, all_but_one], body.len()));
-    // The connection is as good as before.
+    // The connection still works.
     let last = stream(4);
     raw.send(&frame(HEADERS, END_HEADERS, last, &request_headers(&echo)));
     raw.send(&frame(DATA, END_STREAM, last, b"y"));
@@ -79,13 +79,13 @@ fn a_stream_whose_client_opens_no_window_is_reset_and_the_others_are_not() {
     assert!(raw.next_that(|frame| frame.stream == last && frame.ends_stream()).is_some());
 }
 
-/// The answer can be destroyed by no reset any more, so the rest of the request is not read away first, which takes five
-/// seconds and more.
+/// A reset can no longer destroy the answer, so the rest of the request is not read first, which would take five
+/// seconds or more.
 #[test]
 fn a_stream_whose_client_neither_takes_its_answer_nor_ends_its_request_is_reset_at_once() {
     let host = TestHost::start_with(&["--http2", "--write-timeout", "500ms"], "");
     let echo = host.deploy("echo", "echo", json!({}));
-    // SETTINGS_INITIAL_WINDOW_SIZE: no stream may be sent a byte.
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: the host may send no body byte on any stream.
     let mut raw = Raw::connect_with(&host, &[0, 4, 0, 0, 0, 0]);
     let stranger = request_headers_with(&echo, &[("authorization", "wrong")]);
     let began = std::time::Instant::now();
@@ -95,10 +95,11 @@ fn a_stream_whose_client_neither_takes_its_answer_nor_ends_its_request_is_reset_
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
-/// Twenty-five connections of a hundred streams each used to take the places of ten thousand connections.
+/// Regression test: twenty-five connections of a hundred streams each used to take the places of ten thousand
+/// connections.
 #[test]
 fn streams_that_are_read_away_take_one_place_together() {
-    // A quarter of them may be read away with full bounds.
+    // A quarter of the connections may have refused bodies read with full limits.
     let host = TestHost::start_with(&["--http2", "--max-connections", "8"], "");
     let mut raw = Raw::connect(&host);
     let unknown = block(&[(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/none")]);
@@ -108,7 +109,8 @@ fn streams_that_are_read_away_take_one_place_together() {
     for _ in 0..20 {
         assert!(raw.next_that(super::raw::Frame::ends_stream).is_some(), "an answer");
     }
-    // Another connection has the second place: it may send more than one without a place, and be silent for longer.
+    // The other connection has the second place. So it may send more, and be silent for longer, than a connection
+    // without a place.
     let mut other = host.client();
     other.write(b"POST /none HTTP/1.1\r\nhost: a\r\ncontent-length: 3000000\r\n\r\n");
     other.wait_for_bytes();
@@ -128,7 +130,7 @@ fn requests_that_are_taken_back_one_by_one_are_counted() {
     let taken_back = (0..most + 10).take_while(|number| {
         raw.send(&frame(HEADERS, END_HEADERS, stream(*number), &request_headers(&echo)));
         raw.send(&frame(RST_STREAM, 0, stream(*number), &CANCEL.to_be_bytes()));
-        // Each is over before the next begins: h2 itself counts only what piles up.
+        // Each stream is over before the next begins: h2 itself counts only streams that accumulate.
         raw.settle()
     });
     let taken_back = taken_back.count();
@@ -178,7 +180,7 @@ fn a_connection_that_has_not_said_what_it_speaks_ends_with_the_drain() {
     assert!(told.elapsed() < patience, "nobody is waited for");
 }
 
-/// Half a preface is the beginning of a head, which has five seconds in all.
+/// Half a preface counts as the beginning of a head, which has five seconds in total.
 #[test]
 fn half_a_preface_is_408_when_the_time_of_a_head_is_over() {
     let host = TestHost::start_with(&["--http2"], "");

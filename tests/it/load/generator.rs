@@ -1,5 +1,5 @@
-//! A small load generator: closed loop, where each caller waits for its answer, and open loop, where requests come at
-//! their rate whatever becomes of those before.
+//! A small load generator. In the closed loop, each caller waits for its answer; in the open loop, requests are sent at
+//! a fixed rate, whether or not earlier ones are answered.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,11 +20,11 @@ struct Load {
     idle: Mutex<Vec<TcpStream>>,
 }
 
-/// What came of an open loop.
+/// The results of an open loop.
 #[derive(Default)]
 pub(super) struct Outcomes {
     pub(super) sent: usize,
-    /// Times of those answered 200, and of those answered 450.
+    /// The times of requests answered with 200, and below of those answered with 450.
     pub(super) served: Vec<Duration>,
     pub(super) full: Vec<Duration>,
     pub(super) other: Vec<String>,
@@ -41,7 +41,7 @@ impl Outcomes {
     }
 }
 
-/// The time within which `percent` of all were done.
+/// Returns the time that `percent` of all requests did not exceed.
 pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
@@ -56,7 +56,7 @@ impl Generator {
         Self { runtime: runtime.expect("a runtime"), load: Arc::new(load) }
     }
 
-    /// So many callers, each with one request at a time; answers 200s per second.
+    /// Runs `callers` callers with one request at a time each. Returns the number of 200s per second.
     pub(super) fn closed_loop(&self, callers: usize, time: Duration) -> f64 {
         let start = Instant::now();
         let served: usize = self.runtime.block_on(async {
@@ -77,11 +77,12 @@ impl Generator {
         served as f64 / start.elapsed().as_secs_f64()
     }
 
-    /// So many requests a second.
+    /// Sends `rate` requests per second.
     pub(super) fn open_loop(&self, rate: f64, time: Duration) -> Outcomes {
         self.runtime.block_on(async {
             let (start, mut calls) = (Instant::now(), Vec::new());
-            // A timer is as fine as a millisecond: what has become due since the last tick is sent together.
+            // A timer has a resolution of a millisecond: requests that have become due since the last tick are sent
+            // together.
             let mut ticks = tokio::time::interval(Duration::from_millis(1));
             while start.elapsed() < time {
                 ticks.tick().await;
@@ -106,7 +107,7 @@ impl Generator {
 }
 
 impl Load {
-    /// One request on a connection that rests, or on a new one: its status, and the time from its first byte on.
+    /// Sends one request on an idle connection or a new one. Returns the status, and the time from its first byte.
     async fn call(&self) -> std::io::Result<(u16, Duration)> {
         let rested = self.idle.lock().expect("nobody panics here").pop();
         let mut stream = match rested {

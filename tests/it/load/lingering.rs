@@ -1,4 +1,5 @@
-//! Clients that are refused and keep their connections: they hold no more than their share of the host, for a short time.
+//! Clients that are refused and keep their connections: they occupy no more than their share of the host, and only
+//! briefly.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,12 +11,12 @@ use super::{millis, percentile};
 use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 
-/// A quarter of them may be read away in full at once.
+/// The number of connections. A quarter of them may have a refused body read in full at the same time.
 const CONNECTIONS: usize = 64;
-/// More than the places there are.
+/// More than the number of places.
 const DROPPERS: usize = 40;
 
-/// The head of a request that is refused, for a body of this length.
+/// Makes the head of a refused request with a body of this length.
 fn refused_head(service: &Deployed, length: u64) -> Vec<u8> {
     let path = &service.path;
     format!("POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: wrong\r\ncontent-length: {length}\r\n\r\n").into_bytes()
@@ -30,12 +31,12 @@ fn refuse(host: &TestHost, service: &Deployed) -> TcpStream {
     stream
 }
 
-/// User and system time of the host so far.
+/// Returns the host's user and system time so far.
 fn cpu_time(host: &TestHost) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", host.pid())).expect("it runs");
     let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
     let ticks: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks")).sum();
-    // Linux tells times to programs in hundredths of a second, whatever its own clock.
+    // Linux reports times in hundredths of a second, independent of its own clock.
     Duration::from_millis(ticks * 10)
 }
 
@@ -60,7 +61,7 @@ fn who_was_refused_and_stays_is_let_go_and_costs_the_others_nothing() {
     times.sort_unstable();
     let p99 = percentile(&times, 99);
     tell("load.lingering.others_p99_ms", "at most 20 ms", millis(p99), p99 <= Duration::from_millis(20));
-    // All places are taken: a refusal is seen all the same where its body is not large.
+    // All places are taken. A refusal still reaches its client if the body is not large.
     for _ in 0..10 {
         let mut client = host.client();
         client.write(&refused_head(&echo, 200_000));
@@ -69,7 +70,7 @@ fn who_was_refused_and_stays_is_let_go_and_costs_the_others_nothing() {
         assert!(response.status == 401 && response.closes() && client.is_closed(), "{response:?}");
     }
 
-    // Half of them say nothing more; the others send a byte now and then, which buys no time.
+    // Half of them stay silent; the others send a byte now and then, which does not extend their time.
     host.wait_for("every one to be let go", || {
         for stream in &mut droppers[..DROPPERS / 2] {
             let _ = stream.write(b"x");
@@ -90,7 +91,7 @@ fn who_never_ends_its_refused_body_is_cut_off_at_a_bound() {
         sent += count as u64;
         assert!(sent < 1 << 30, "it reads on and on");
     }
-    // The system takes some more than the host reads.
+    // The system buffers some bytes more than the host reads.
     must("load.lingering.bytes_read_away", "64 MiB to 128 MiB", sent, (64 << 20..128 << 20).contains(&sent));
     host.wait_for("the connection to be gone", || host.metric("bulkhead_connections") == 0);
 }

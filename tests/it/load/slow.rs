@@ -1,4 +1,4 @@
-//! Clients that send half a head, half a body, or take nothing of their answer, and a good client among them.
+//! Clients that send half a head, send half a body, or read nothing of their answer, together with a good client.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -14,10 +14,10 @@ use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::request;
 
-/// More than the host's system keeps for a client that takes nothing.
+/// More than the host's system buffers for a client that reads nothing.
 const LARGE: usize = 6 << 20;
 
-/// Raises the number of files that may be open to the most we may have; the host inherits it.
+/// Raises the limit of open files as far as allowed; the host inherits the limit. Returns the new limit.
 fn open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
@@ -25,7 +25,7 @@ fn open_files() -> u64 {
     if setrlimit(Resource::Nofile, raised).is_ok() { most } else { limit.current.unwrap_or(u64::MAX) }
 }
 
-/// A connection that lets little arrive at a time.
+/// Makes a connection with a small receive buffer.
 fn narrow(host: &TestHost) -> TcpStream {
     let socket = Socket::new(Domain::for_address(host.data), Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -43,7 +43,7 @@ fn open(host: &TestHost, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
         .collect()
 }
 
-/// Times of a client that does everything right, for two seconds.
+/// Measures the times of a well-behaved client for two seconds.
 fn good_times(host: &TestHost, service: &Deployed) -> Vec<Duration> {
     let (mut client, start, mut times) = (host.client(), Instant::now(), Vec::new());
     while start.elapsed() < Duration::from_secs(2) {
@@ -64,7 +64,7 @@ pub(super) fn resident_kib(host: &TestHost) -> f64 {
 #[test]
 fn slow_clients_are_borne_for_their_time_and_leave_the_others_theirs() {
     let (all, files) = (rounds(300, 2000), open_files());
-    // A large answer is the host's to keep as long as nobody takes it.
+    // The host keeps a large answer as long as its client reads nothing.
     let takers = (all / 10).min(60);
     let each = (all - takers) / 2;
     if files < (2 * all + 200) as u64 {
@@ -72,10 +72,11 @@ fn slow_clients_are_borne_for_their_time_and_leave_the_others_theirs() {
         tell("load.slow.p99_ratio", "at most 2", why, true);
         return;
     }
-    // How long the host bears half a request; in that time all must have come and the good client be done.
+    // The time for which the host keeps half a request. All of them must arrive within it, and the good client must
+    // finish.
     let patience = rounds(8, 16);
     let (time, most) = (format!("{patience}s"), (all + 100).to_string());
-    // The good client stays on one connection for the whole time.
+    // The good client uses one connection for the whole time.
     let args = ["--head-timeout", &time, "--write-timeout", "300", "--max-connections", &most];
     let args = [&args[..], &["--max-requests-per-connection", "1000000"]].concat();
     let host = TestHost::start_with(&args, "");

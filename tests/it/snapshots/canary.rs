@@ -1,5 +1,5 @@
-//! A place in the pool is clean for a guest that starts from an image, whatever the one before it wrote and however it
-//! ended. The canary of `hostile::canary` also fills its table, so no snapshot is taken of it.
+//! A place in the pool is clean for a guest that starts from an image, whatever the guest before wrote and however it
+//! ended. The canary of `hostile::canary` also fills its table, so no snapshot can be taken of it.
 
 use serde_json::json;
 
@@ -7,8 +7,8 @@ use super::{LEFT, number, try_deploy};
 use crate::figures::{must, rounds};
 use crate::host::{Deployed, TestHost};
 
-/// On a POST it fills all of its memory, grown, and ends; on a GET it answers how many words are not as `initialize` left
-/// them, before it grows and after.
+/// Makes a guest that fills all of its memory, grown, on a POST, and ends. On a GET it answers the number of words that
+/// differ from the state after `initialize`, before and after growing.
 fn scribbler(end: &str) -> Vec<u8> {
     bulkhead_hostile::processor(&format!(
         r#"(memory (export "memory") 2)
@@ -66,7 +66,7 @@ fn nothing_is_left_for_the_next_guest_of_an_image() {
     for _ in 0..rounds {
         for (service, status) in &services {
             assert_eq!(client.post(service, b"").status, *status);
-            // Its own next guest, and the other image's.
+            // The next guest of the same image, and one of the other image.
             for (next, _) in &services {
                 hits += number(&client.send("GET", &next.path, &[("authorization", "t")], b""));
             }

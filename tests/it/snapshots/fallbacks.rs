@@ -1,4 +1,4 @@
-//! Processors of which no snapshot can be taken: they are deployed all the same, and it is told why.
+//! Processors of which no snapshot can be taken: they are deployed without one, and the reason is reported.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ fn reason(host: &TestHost) -> String {
     snapshot["reason"].as_str().expect("a reason").to_owned()
 }
 
-/// Five workers, each initialised by itself; and one more, where a guest was spent on the attempt.
+/// Checks the fallback: five workers, each with its own `initialize`. One more run is expected if a guest was used for
+/// the attempt.
 fn falls_back(what: &str, component: &[u8], keys: Value, because: &str, initialized: usize) {
     let host = TestHost::start();
     let service = deploy(&host, component, keys);
@@ -48,14 +49,14 @@ fn a_service_that_wants_none() {
 
 #[test]
 fn a_guest_whose_table_may_have_changed() {
-    // It ends `$act` and begins a function that nobody calls.
+    // The text ends `$act` and begins a function that is not called.
     let sets = ") (table $t 1 funcref) (func $set (table.set $t (i32.const 0) (ref.null func))";
     falls_back("table", &counter("", sets), json!({}), "table.set", 5);
 }
 
 #[test]
 fn a_guest_whose_memory_is_spread_too_far() {
-    // One byte at the bottom, one 200 MiB above it.
+    // One byte at the bottom, and one 200 MiB above it.
     let spread = "(drop (memory.grow (i32.const 3200))) (i32.store8 (i32.const 209715200) (i32.const 1))";
     falls_back("spread", &counter(spread, ""), json!({}), "spans more than 128 MiB", 6);
 }
@@ -63,7 +64,7 @@ fn a_guest_whose_memory_is_spread_too_far() {
 #[test]
 fn a_guest_whose_memory_cannot_grow_by_a_page() {
     let all = "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))";
-    // A memory may be as large as its own maximum, and then there is no room for what shows it.
+    // A memory may have the size of its own maximum. Then it cannot grow by the page through which its state is read.
     falls_back("full", &counter_in("2 40", all, ""), json!({}), "its state cannot be read", 6);
 }
 
@@ -73,7 +74,7 @@ fn a_disk_without_room_for_it() {
     deploy(&host, &counter("", ""), json!({}));
     assert!(reason(&host).contains("cannot be written"), "{}", reason(&host));
     assert_eq!(look(&host), LEFT);
-    // That was the disk's doing: there may be room the next time.
+    // The disk was full, and may have room at the next start.
     let host = host.kill_and_restart();
     assert_eq!((snapshot(&host), look(&host)), (json!({"taken": true}), LEFT));
 }
@@ -81,7 +82,7 @@ fn a_disk_without_room_for_it() {
 #[test]
 fn a_compiler_that_dies_over_the_image() {
     let host = TestHost::start();
-    // Large enough that its compiler can be caught at work.
+    // The image is large, so that its compiler can be caught while it runs.
     let fill = "(drop (memory.grow (i32.const 1600)))
         (memory.fill (i32.const 1200000) (i32.const 7) (i32.const 100000000))";
     let component = counter(fill, "");
@@ -103,7 +104,7 @@ fn a_compiler_that_dies_over_the_image() {
     let because = reason(&host);
     assert!(because.contains("compilation was stopped"), "{because}");
     assert_eq!(look(&host), LEFT);
-    // What has killed one compiler is not tried again at every start.
+    // An image that has killed a compiler is not compiled again at every start.
     let host = host.kill_and_restart();
     assert_eq!((reason(&host), look(&host)), (because, LEFT));
     assert_eq!(host.log().matches("image compiled").count(), 0);
@@ -124,7 +125,7 @@ fn the_operator_is_told_while_the_deploy_is_under_way() {
     assert_eq!(host.client().post(&svc(), b"").status, 200);
 }
 
-/// Where there is no room a guest is not made at once, and nothing else happens.
+/// If the pool is full, `instantiate_at_once` returns no guest, and nothing else happens.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_without_room_makes_no_guest_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -141,7 +142,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     assert_eq!(ready.no_snapshot, None);
     drop(ready.first);
     let image = ready.program;
-    // Beside the one place that may be reserved the pool has some to spare.
+    // The pool has a few more places than the one that may be reserved.
     let guests: Vec<_> = std::iter::from_fn(|| image.instantiate_at_once()).take(1000).collect();
     assert!((1..1000).contains(&guests.len()), "{}", guests.len());
     assert!(image.instantiate().await.is_err());
@@ -157,7 +158,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     assert!(matches!(again, Prepared::FromImage(_)));
 }
 
-/// A guest that was promised and cannot be made is the host's fault: one request ends, and the next has its guest again.
+/// If a promised guest cannot be made, it is the host's fault: one request fails, and the next one has a guest again.
 #[test]
 fn a_promise_that_cannot_be_kept_costs_one_request() {
     let host = TestHost::start();

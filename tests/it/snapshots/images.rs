@@ -1,4 +1,4 @@
-//! Which image a service's guests start from, and what becomes of it on disk.
+//! The image that a service's guests start from, and its file on disk.
 
 use serde_json::json;
 
@@ -66,19 +66,19 @@ fn whatever_initialize_can_see_asks_for_another_image() {
 fn a_damaged_image_is_made_again() {
     let host = TestHost::start();
     deploy(&host, &counter("", ""), json!({}));
-    // Both files that hold code, so that the image's is among them.
+    // Both files of machine code are damaged, so that the image's is among them.
     for damaged in code_files(&host) {
         let mut bytes = std::fs::read(&damaged).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0xff;
-        // The running host has the old file mapped; a new file takes its name.
+        // The running host has the old file mapped, so it is replaced by a new file.
         std::fs::remove_file(&damaged).unwrap();
         std::fs::write(&damaged, &bytes).unwrap();
     }
     let host = host.kill_and_restart();
     assert_eq!((snapshot(&host), look(&host)), (json!({"taken": true}), LEFT));
     assert_eq!(host.log().matches("does not match its hash").count(), 2);
-    // Once before, once to make it again.
+    // Once before, and once to make the image again.
     assert_initialized(&host, 2);
     let host = host.kill_and_restart();
     assert_eq!(look(&host), LEFT);
@@ -120,7 +120,7 @@ fn an_image_is_the_hosts_alone() {
     }
 }
 
-/// What guests answer is the same whether they start from an image or were initialised by themselves.
+/// Guests answer the same if they start from an image or if they were initialised themselves.
 #[test]
 fn real_models_answer_the_same_from_an_image() {
     let host = TestHost::start();

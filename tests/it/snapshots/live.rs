@@ -1,4 +1,4 @@
-//! What a snapshot must not freeze: randomness and clocks.
+//! State that a snapshot must not freeze: randomness and clocks.
 
 use std::collections::HashSet;
 
@@ -8,23 +8,23 @@ use super::{assert_initialized, counter, deploy, snapshot, svc};
 use crate::figures::must;
 use crate::host::TestHost;
 
-/// Eight bytes of an answer's sixteen.
+/// Splits an answer of sixteen bytes into two numbers.
 fn halves(body: &[u8]) -> (u64, u64) {
     let half = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("eight bytes"));
     assert_eq!(body.len(), 16);
     (half(0), half(8))
 }
 
-/// Answers with the sixteen bytes at 1000000.
+/// Code that answers the sixteen bytes at address 1000000.
 const ANSWER: &str = "(func $answer (result i32)
     (memory.fill (i32.const 1024) (i32.const 0) (i32.const 36))
     (i32.store (i32.const 1052) (i32.const 1000000))
     (i32.store (i32.const 1056) (i32.const 16))
     (i32.const 1024))";
 
-/// A counter that answers with what `initialize` and what the call has put into the first and the last eight bytes.
+/// Makes a counter that answers sixteen bytes: `initialize` sets the first eight, the call sets the last eight.
 fn two_halves(first: &str, last: &str) -> Vec<u8> {
-    // The function comes after `$act`, whose text ends where it begins.
+    // `ANSWER` must follow `$act`, so `last` is closed before it.
     counter(first, &format!("{last}) {} (func $unused", ANSWER))
 }
 

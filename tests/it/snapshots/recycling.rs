@@ -1,4 +1,4 @@
-//! Guests that have grown make way for new ones, where those cost microseconds.
+//! Guests that have grown are replaced, if a new guest costs only microseconds.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{LEFT, counter, deploy, number};
 use crate::figures::must;
 use crate::host::TestHost;
 
-/// Grows by a mebibyte at each call, and gives up where it cannot.
+/// Grows by a mebibyte at each call, and traps if that fails.
 const GROW: &str = "(if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then (unreachable)))";
 
 #[test]
@@ -14,7 +14,7 @@ fn a_guest_that_has_used_half_its_room_is_replaced_between_two_requests() {
     let host = TestHost::start();
     let keys = json!({"metadata": {"rpc": {"worker_threads": 1}}, "sandbox": {"memory_mb": 10}});
     let service = deploy(&host, &counter("", GROW), keys);
-    // Born with 1.1 MiB of 10: it may grow by 4.4 MiB, and the call that takes it past that is its last.
+    // The guest starts with 1.1 MiB of 10. It may grow by 4.4 MiB, and the call that exceeds that is its last.
     let mut client = host.client();
     let mut answers: Vec<u32> = (0..40).map(|_| number(&client.post(&service, b"")) - LEFT).collect();
     answers.dedup();

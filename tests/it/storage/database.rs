@@ -1,4 +1,4 @@
-//! A database that is gone or damaged: the host says so and does not start, and takes nothing away.
+//! A missing or damaged database: the host reports it, does not start, and deletes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::figures::{must, rounds};
 use crate::host::{TestHost, terminate};
 use crate::settings::refused;
 
-/// Makes every artifact old enough to be swept away.
+/// Makes every artifact old enough to be deleted as unused.
 fn age(host: &TestHost) {
     let long_ago = SystemTime::now() - Duration::from_secs(3 * 3600);
     for entry in fs::read_dir(artifacts(host)).unwrap() {
@@ -52,7 +52,7 @@ fn a_data_directory_that_has_lost_its_database_is_refused_and_nothing_is_swept_a
         }
         assert_eq!(count(&host), there, "nothing is swept away");
     }
-    // With the database restored, all services are there again.
+    // With the database restored, all services exist again.
     fs::write(&database, &kept).unwrap();
     let host = host.kill_and_restart();
     assert_eq!(host.call_admin("GET", "/api/v1/services/echo", b"").json()["state"], "running");
@@ -77,7 +77,7 @@ fn a_new_database_is_begun_where_it_was_asked_for_and_only_where_there_is_none()
     host.deploy("echo", "echo", json!({}));
 }
 
-/// Everything that a data directory records, or the reason why it cannot be read.
+/// Returns everything that a data directory records, or the reason why it cannot be read.
 fn read(data: &Path) -> Result<Vec<String>, StorageError> {
     let storage = Storage::open(data)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -96,11 +96,11 @@ async fn told(catalog: &dyn Catalog) -> Result<Vec<String>, StorageError> {
     Ok(told)
 }
 
-/// The bytes with a damage, and a name for it.
+/// Returns damaged copies of the bytes, each with a description.
 fn damages(whole: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
     const PAGE: usize = 4096;
     let mut dice = Dice::new(9);
-    // The beginning holds what no checksum covers.
+    // The beginning contains bytes that no checksum covers.
     let heads = (0..512).map(|at| (at, 0xff)).chain((0..512).map(|at| (at, 1 << (at % 8))));
     let heads = heads.step_by(rounds(7, 1)).map(|(at, flip)| {
         let mut bytes = whole.to_vec();
@@ -170,7 +170,7 @@ fn a_damaged_database_is_named_and_never_brings_the_host_down() {
             fs::write(&database, &bytes).unwrap();
             all += 1;
             match read(&data) {
-                // Not every byte of the file is in use.
+                // Some bytes of the file are unused.
                 Ok(told) => assert_eq!(told, right, "{damage}: it is read as something else"),
                 Err(StorageError::DatabaseDamaged { path, reason }) => {
                     assert!(path.ends_with("bulkhead.redb") && !reason.is_empty(), "{damage}");
@@ -187,7 +187,7 @@ fn a_damaged_database_is_named_and_never_brings_the_host_down() {
         refusals > all / 5,
     );
 
-    // The same by the whole program: no panic is shown, and the exit code is that of a failed start.
+    // The same with the whole program: no panic is printed, and the exit code is that of a failed start.
     let mut shown = 0;
     for (damage, bytes) in damages(&closed).step_by(rounds(40, 40)) {
         fs::write(&database, &bytes).unwrap();
@@ -204,7 +204,7 @@ fn a_damaged_database_is_named_and_never_brings_the_host_down() {
     assert!(shown > 1, "{shown} damages were told");
 }
 
-/// A change that is written to a deleted file is lost, so none is accepted then.
+/// A change written to a deleted file would be lost, so none is accepted then.
 #[test]
 fn a_database_that_is_moved_away_or_cut_while_the_host_runs_takes_no_change() {
     let host = TestHost::start();

@@ -1,4 +1,4 @@
-//! Hosts whose services and files are kept elsewhere than in their data directories: here in memory, and shared.
+//! Hosts whose services and files are kept outside their data directories: here in memory, and shared.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,18 +22,18 @@ use tokio::sync::watch;
 use crate::host::{Deployed, binary, hash};
 use crate::http::{Client, Response};
 
-/// What hosts share.
+/// The storage that hosts share.
 struct Shared {
     catalog: Arc<dyn Catalog>,
     artifacts: Arc<dyn Artifacts>,
 }
 
-/// A host inside of the test.
+/// A host inside the test process.
 struct Host {
     data: SocketAddr,
     admin: SocketAddr,
     token: String,
-    /// Tell the host to end when they are dropped.
+    /// Senders that make the host end when they are dropped.
     _ends: [watch::Sender<bool>; 2],
     runtime: Option<Runtime>,
 }
@@ -44,7 +44,7 @@ impl Shared {
         Self { catalog: Arc::<MemoryCatalog>::default(), artifacts: Arc::new(artifacts) }
     }
 
-    /// Starts a host with a data directory of its own, and waits until its services are up.
+    /// Starts a host with its own data directory, and waits until its services are started.
     fn host(&self, dir: &Path) -> Host {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
@@ -120,7 +120,7 @@ impl Drop for Host {
     }
 }
 
-/// Creates a service with a model and warm-up requests, so that files are used in every way.
+/// Creates a service with a model and warm-up requests, so that all kinds of files are used.
 fn deploy(host: &Host) {
     let guest = std::fs::read(bulkhead_artifacts::guest("echo")).unwrap();
     let files = [&guest[..], b"the weights", b"warm\n"].map(|bytes| {
@@ -153,7 +153,7 @@ fn a_host_finds_its_services_where_they_are_kept_and_nothing_of_them_in_its_data
         assert!(!dir.path().join(kept).exists(), "{kept}");
     }
     drop(host);
-    // Another machine has nothing but what is shared.
+    // Another machine has only the shared storage.
     let other = tempfile::tempdir().unwrap();
     let host = shared.host(other.path());
     assert_eq!(host.call(b"again").text(), "again");

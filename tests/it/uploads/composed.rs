@@ -1,4 +1,4 @@
-//! Processors composed of several components: that they work, and that the host counts what they take of it.
+//! Processors composed of several components: they work, and the host counts all resources that they take.
 
 use bulkhead_hostile::{Expect, composed, growers, processor};
 use serde_json::json;
@@ -7,10 +7,10 @@ use super::sizes::peak_kib;
 use crate::figures::must;
 use crate::host::{Deployed, TestHost};
 
-/// MiB that the host may grow by for any upload.
+/// The most MiB by which the host may grow for any upload.
 const MOST_GROWN: u64 = 64;
 
-/// Two components and a text between them: the engine's adapter copies from one memory to the other.
+/// Two components and a string between them: the engine's adapter copies from one memory to the other.
 #[test]
 fn a_processor_of_two_components_answers() {
     let host = TestHost::start();
@@ -31,7 +31,7 @@ fn a_processor_of_two_components_answers() {
     }
 }
 
-/// A module of two memories: what it holds in the second one after `initialize` is in the snapshot as well.
+/// A module with two memories: the snapshot also contains the second one's state after `initialize`.
 #[test]
 fn a_snapshot_has_all_memories_of_a_module() {
     let host = TestHost::start();
@@ -57,11 +57,11 @@ fn a_snapshot_has_all_memories_of_a_module() {
     }
 }
 
-/// Components that are small to send and would be large in the host's own memory are refused, for the true reason.
+/// Components that are small to send and would be large in the host's own memory are refused, with the right reason.
 #[test]
 fn no_upload_makes_the_host_grow() {
     let host = TestHost::start();
-    // What the host takes once, for its engine and its first deploy, is not theirs.
+    // Memory that the host takes once, for its engine and its first deploy, is not counted.
     let first = host.try_deploy_bytes("first", &composed(""), json!({}));
     assert_eq!(first.status, 201, "{}", first.text());
     let before = peak_kib(&host);

@@ -1,4 +1,4 @@
-//! The sandbox used as a library: the room it promises, and the life of its compiling child.
+//! The sandbox as a library: the room that it promises, and the lifetime of its compiling child.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::children;
 use crate::host::{binary, hash};
 use crate::library::{Silent, settings};
 
-/// As many guests as can be reserved can live at once, whatever each of them is made of.
+/// As many guests as can be reserved can exist at once, whatever their size.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_host_promises_room_for_it_holds() {
     const PLACES: u32 = 1000;
@@ -50,30 +50,30 @@ async fn what_the_host_promises_room_for_it_holds() {
     }
 }
 
-/// The processes that compile for the sandbox in that directory.
+/// Returns the processes that compile for the sandbox in that directory.
 fn compilers(dir: &Path) -> Vec<u32> {
     let dir = dir.to_str().expect("a path in Unicode");
     let is_ours = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(dir));
     children(std::process::id()).into_iter().filter(is_ours).collect()
 }
 
-/// True if the system runs that process after others.
+/// True if the process has a raised nice value.
 fn is_niced(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before it is in parentheses, and its 17th field from there is the nice value.
+    // The name is in parentheses; the 17th field after it is the nice value.
     stat.rsplit_once(')')
         .and_then(|(_, fields)| fields.split_whitespace().nth(16)?.parse::<i32>().ok())
         .is_some_and(|nice| nice > 0)
 }
 
-/// A runtime of one worker, whose idle threads end at once.
+/// Makes a runtime with one worker, whose idle threads end at once.
 fn short_lived_threads() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(1).thread_keep_alive(Duration::from_millis(1)).enable_all().build().unwrap()
 }
 
-/// Each `block_in_place` puts another thread in the place of the worker, which ends soon after. By the time it is niced, the
-/// compiler has tied its life to that of a thread.
+/// Each `block_in_place` moves the worker to another thread, and the old thread ends soon after. Before the compiler is
+/// niced, it has bound its lifetime to that of a thread.
 #[test]
 fn a_compilation_outlives_the_threads_of_the_runtime() {
     let dir = tempfile::tempdir().unwrap();
@@ -117,7 +117,7 @@ fn a_compilation_that_nobody_waits_for_any_more_is_ended() {
         assert!(!work.is_finished(), "it is compiled before its compiler was seen");
         std::thread::yield_now();
     }
-    // The child would go on for more than ten seconds.
+    // The child would otherwise run for more than ten seconds.
     work.abort();
     let given_up = Instant::now();
     while !compilers(dir.path()).is_empty() {

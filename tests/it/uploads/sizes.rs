@@ -1,4 +1,4 @@
-//! Uploads that are larger than one may be, or than they say: B7, C18.
+//! Uploads that exceed the size limit or differ from their declared length: B7, C18.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -9,13 +9,13 @@ use crate::http::{Client, Response};
 
 const LIMIT: usize = 64 << 20;
 
-/// How the length of an upload is told.
+/// The way in which the length of an upload is declared.
 enum Length {
     Declared(usize),
     Chunked,
 }
 
-/// Uploads what `bytes` make, under their own name or any.
+/// Uploads `bytes` under `name`, which may differ from their hash.
 fn put(host: &TestHost, name: &str, length: Length, bytes: &[u8]) -> Response {
     let mut client = Client::connect(host.admin);
     let told = match length {
@@ -26,7 +26,7 @@ fn put(host: &TestHost, name: &str, length: Length, bytes: &[u8]) -> Response {
     let path = format!("/api/v1/artifacts/{name}");
     client.write(format!("PUT {path} HTTP/1.1\r\nhost: a\r\n{authorization}\r\n{told}\r\n\r\n").as_bytes());
     match length {
-        // A host that has refused it may have closed.
+        // The host may have refused the upload and closed the connection.
         Length::Declared(_) => client.try_write(bytes),
         Length::Chunked => {
             for piece in bytes.chunks(1 << 20) {
@@ -70,7 +70,7 @@ fn what_is_larger_than_an_upload_may_be_is_refused_however_it_comes() {
 fn a_length_that_lies_is_no_upload() {
     let host = TestHost::start();
     let bytes = b"a few bytes";
-    // Too little comes: nobody waits for the rest once the client has closed, and nothing is kept.
+    // Too few bytes: once the client has closed, the host stops waiting and keeps nothing.
     let mut client = Client::connect(host.admin);
     let authorization = format!("Bearer {}", host.admin_token);
     let head =
@@ -79,7 +79,7 @@ fn a_length_that_lies_is_no_upload() {
     client.write(bytes);
     client.finish();
     assert!(client.read_to_end().is_none_or(|answer| answer.status == 400));
-    // Too much comes: the upload is what was told, and what follows is no request.
+    // Too many bytes: the upload has the declared length, and the bytes after it are not a request.
     let mut client = Client::connect(host.admin);
     client.write(format!("{head}content-length: 10\r\n\r\n").as_bytes());
     client.write(bytes);
@@ -90,7 +90,7 @@ fn a_length_that_lies_is_no_upload() {
     assert_eq!(host.upload_bytes(bytes), name(bytes), "told rightly it is kept");
 }
 
-/// A component of much data is no bomb: it is as large as it looks. What it costs the host is told.
+/// A component with much data is as large as it looks, so it is accepted. Its cost for the host is reported.
 #[test]
 fn a_component_of_much_data_costs_no_more_than_it_has() {
     let host = TestHost::start();

@@ -1,4 +1,4 @@
-//! A version that is tried on a share of the requests.
+//! Canaries: a new version that gets a share of the requests.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn start() -> TestHost {
     host
 }
 
-/// How many of `count` requests the guests of each mark answer.
+/// Returns how many of `count` requests the guests of each mark answer.
 fn shares(host: &TestHost, count: usize, marks: [u64; 2]) -> [usize; 2] {
     let mut client = host.client();
     let answered: Vec<u64> = (0..count).map(|_| mark_on(&mut client)).collect();

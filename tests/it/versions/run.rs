@@ -1,4 +1,4 @@
-//! The run to show: create, modify, a canary with a tenth of the requests, and back, under load.
+//! The standard sequence under load: create, modify, a canary with a tenth of the requests, and back.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ fn create_modify_canary_and_back_under_load_without_a_failed_request() {
     let host = TestHost::start_with(&["--max-requests-per-connection", "1000000"], "");
     host.deploy("svc", "faults", keys(1));
     let (answered, over) = (AtomicU64::new(0), AtomicBool::new(false));
-    // A failed connection or an answer that is none panics in the client, and one that is no 200 in `mark_on`.
+    // The client panics on a failed connection or an invalid answer, and `mark_on` on any status but 200.
     let load = || {
         let (mut by_mark, mut client) = (BTreeMap::<u64, u64>::new(), host.client());
         while !over.load(Ordering::SeqCst) {
@@ -59,7 +59,7 @@ fn create_modify_canary_and_back_under_load_without_a_failed_request() {
     });
     let [current, canary] = by_canary;
     let percent = 100.0 * canary as f64 / (current + canary) as f64;
-    // Requests under way when the numbers are read are what the share may be off by.
+    // The share may be wrong by the requests that were running when the numbers were read.
     let off = canary.abs_diff((current + canary) / 10);
     let target = format!("10 % of {} requests, give or take those under way", current + canary);
     must("versions.run.canary_percent", &target, (percent * 100.0).round() / 100.0, off <= 8);

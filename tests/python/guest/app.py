@@ -1,4 +1,4 @@
-"""A processor in Python, made a component by componentize-py: the largest honest guest that the limits must let pass."""
+"""A processor in Python, built with componentize-py: the largest ordinary guest that the limits accept."""
 
 import hashlib
 import json
