@@ -42,7 +42,7 @@ impl From<Request> for crate::Request {
     }
 }
 
-/// The requests of a batch, in order.
+/// Converts the requests of a batch, in order.
 pub(crate) fn batch_of(requests: Vec<Request>) -> Vec<crate::Request> {
     (0..).zip(requests).map(|(index, request)| translated(request, Call::of_batch(index))).collect()
 }

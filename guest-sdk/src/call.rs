@@ -14,8 +14,8 @@ mod host {
     use crate::bindings::batch::bulkhead::processor::batch;
     use crate::bindings::bulkhead::processor::call;
 
-    /// A call answered by the host, which knows the call in progress. In a batch the host is told which request is
-    /// meant.
+    /// A call answered by the host, which knows the call in progress. In a batch, `select` names the request to
+    /// the host.
     #[derive(Clone, Debug)]
     pub(crate) struct Call(Option<Place>);
 
@@ -36,7 +36,7 @@ mod host {
             Self(Some(Place { index, select: batch::select }))
         }
 
-        /// Makes this call the one that the host answers about and assigns log lines to.
+        /// Makes this the call that the host answers about and assigns log lines to.
         pub(crate) fn select(&self) {
             if let Some(Place { index, select }) = self.0 {
                 select(index);

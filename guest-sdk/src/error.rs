@@ -12,8 +12,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error that answers with `status`, 400 to 599, and the message as the body. Status 0 leaves the status to the
-    /// service.
+    /// Makes an error that answers with `status`, 400 to 599, and the message as the body. Status 0 leaves the status
+    /// to the service.
     pub fn new(status: u16, message: impl Display) -> Self {
         Self { status, message: message.to_string() }
     }

@@ -33,8 +33,8 @@ macro_rules! export {
     };
 }
 
-/// Like [`export!`](crate::export), for a [`BatchProcessor`]: its service may set `metadata.rpc.batching`. Without that
-/// setting, requests come one by one.
+/// Makes the crate a component like [`export!`](crate::export), for a [`BatchProcessor`]. Its service may set
+/// `metadata.rpc.batching`; otherwise requests come one by one.
 #[macro_export]
 macro_rules! export_batch {
     ($processor:ty) => {

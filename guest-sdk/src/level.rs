@@ -35,8 +35,8 @@ pub(crate) mod verbosity {
 
     const VARIABLE: &str = "BULKHEAD_LOG";
 
-    /// The least severe level that is passed on; `None` if no line is. `info` if the variable is missing or has an
-    /// unknown value.
+    /// Returns the least severe level that is passed on; `None` if no line is. `info` if the variable is missing or has
+    /// an unknown value.
     pub(crate) fn chosen() -> Option<Level> {
         parse(&std::env::var(VARIABLE).unwrap_or_default())
     }

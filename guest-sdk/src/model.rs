@@ -12,7 +12,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model's directory and its entry as one path; none when the service file lacks either.
+    /// Returns the model's directory and its entry as one path; `None` if the service file lacks either.
     #[must_use]
     pub fn entry_path(&self) -> Option<PathBuf> {
         Some(self.dir.as_ref()?.join(self.entry.as_ref()?))

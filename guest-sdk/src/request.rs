@@ -21,13 +21,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// The first header of that name, in any case. Bytes that are not UTF-8 are replaced.
+    /// Returns the first header of that name, in any case. Bytes that are not UTF-8 are replaced.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         self.call.header(name)
     }
 
-    /// All headers in the order of arrival; those with the same name are together, in the place of the first.
+    /// Returns all headers in the order of arrival; those with the same name are together, in the place of the first.
     /// `Authorization` is left out, except in public services. The headers that described a compressed body are left
     /// out once it is decoded.
     #[must_use]
@@ -35,13 +35,13 @@ impl Request {
         self.call.headers()
     }
 
-    /// The id under which the host logs this call.
+    /// Returns the id under which the host logs this call.
     #[must_use]
     pub fn request_id(&self) -> String {
         self.call.request_id()
     }
 
-    /// The time until the host stops this call.
+    /// Returns the time until the host stops this call.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.call.remaining()
@@ -57,12 +57,12 @@ impl Request {
 /// Requests for unit tests; only native builds have these.
 #[cfg(not(target_family = "wasm"))]
 impl Request {
-    /// A `POST` with this body, no headers, and five seconds left.
+    /// Makes a `POST` with this body, no headers, and five seconds left.
     pub fn post(body: impl Into<Vec<u8>>) -> Self {
         Self::given("POST", body.into())
     }
 
-    /// A `GET` without headers or body, and five seconds left.
+    /// Makes a `GET` without headers or body, with five seconds left.
     #[must_use]
     pub fn get() -> Self {
         Self::given("GET", Vec::new())

@@ -12,17 +12,17 @@ pub struct Response {
 }
 
 impl Response {
-    /// A 200 with this body and no content type.
+    /// Makes a 200 with this body and no content type.
     pub fn new(body: impl Into<Vec<u8>>) -> Self {
         Self { status: 200, content_type: None, headers: Vec::new(), body: body.into() }
     }
 
-    /// A 200 with plain text.
+    /// Makes a 200 with plain text.
     pub fn text(body: impl Into<String>) -> Self {
         Self::new(body.into()).with_content_type("text/plain; charset=utf-8")
     }
 
-    /// A 200 with a body that is already JSON, for example from `serde_json::to_vec`.
+    /// Makes a 200 with a body that is already JSON, for example from `serde_json::to_vec`.
     pub fn json_bytes(body: impl Into<Vec<u8>>) -> Self {
         Self::new(body).with_content_type("application/json")
     }

@@ -1,7 +1,7 @@
 //! The worlds are the only interface that deployed processors depend on, so their text is pinned.
 
-/// To change a world on purpose, give it a new version, keep the host able to run the old one, and pin the new text
-/// here.
+/// Pins the text. To change a world on purpose, give it a new version, keep the host able to run the old one, and pin
+/// the new text here.
 #[test]
 fn the_world_is_what_deployed_processors_know() {
     let world = include_str!("../wit/processor.wit");

@@ -60,7 +60,7 @@ macro_rules! elements {
         }
 
         impl ElementType {
-            /// The type's name in Rust; `bytes` for strings.
+            /// Returns the type's name in Rust; `bytes` for strings.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {

@@ -26,7 +26,7 @@ pub enum TensorError {
     UnknownType {
         number: i32,
     },
-    /// This kind of message cannot hold the type.
+    /// A type that this kind of message cannot hold.
     UnsupportedType {
         name: String,
         message: &'static str,

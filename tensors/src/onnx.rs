@@ -26,7 +26,7 @@ impl Message {
         self
     }
 
-    /// The first tensor of this name.
+    /// Returns the first tensor of this name.
     ///
     /// # Errors
     /// If there is none. The error lists the names that exist.
@@ -38,6 +38,8 @@ impl Message {
         self.tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor).ok_or_else(missing)
     }
 
+    /// Decodes a message.
+    ///
     /// # Errors
     /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
@@ -57,6 +59,8 @@ impl Message {
         Ok(Self { tensors: tensors.collect::<Result<_, Error>>()? })
     }
 
+    /// Encodes the message.
+    ///
     /// # Errors
     /// If a tensor holds strings, which `raw_data` cannot hold.
     pub fn encode(self) -> Result<Vec<u8>, Error> {

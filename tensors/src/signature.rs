@@ -35,7 +35,7 @@ struct Described {
 }
 
 impl Signature {
-    /// A signature without inputs and outputs. Models with one signature call it `serving_default`.
+    /// Makes a signature without inputs and outputs. Models with one signature call it `serving_default`.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { signature_name: name.into(), inputs: Vec::new(), outputs: Vec::new() }
@@ -55,14 +55,14 @@ impl Signature {
         self
     }
 
-    /// The description as JSON, if the request asks for it: `GET` or `HEAD` without a body. `None` for all other
+    /// Returns the description as JSON if the request asks for it: `GET` or `HEAD` without a body. `None` for all other
     /// requests.
     #[must_use]
     pub fn answer(&self, method: &str, body: &[u8]) -> Option<String> {
         (matches!(method, "GET" | "HEAD") && body.is_empty()).then(|| self.to_json())
     }
 
-    /// The description as JSON.
+    /// Returns the description as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         // Strings and numbers always convert to JSON.
@@ -76,7 +76,7 @@ impl Described {
     }
 }
 
-/// TensorFlow's name of a type. Every type has one, even if no message of EAS can hold the type.
+/// Returns TensorFlow's name of a type. Every type has one, even if no message of EAS can hold the type.
 fn type_name(elements: ElementType) -> &'static str {
     match elements {
         ElementType::F32 => "DT_FLOAT",

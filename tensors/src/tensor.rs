@@ -48,13 +48,13 @@ impl Tensor {
         }
     }
 
-    /// A tensor of one dimension.
+    /// Makes a tensor of one dimension.
     #[must_use]
     pub fn vector<T: Element>(elements: Vec<T>) -> Self {
         Self { shape: vec![elements.len()], data: T::wrap(elements), is_quantized: false }
     }
 
-    /// A tensor of no dimension and one element.
+    /// Makes a tensor of no dimension and one element.
     #[must_use]
     pub fn scalar<T: Element>(element: T) -> Self {
         Self { shape: Vec::new(), data: T::wrap(vec![element]), is_quantized: false }
@@ -95,7 +95,7 @@ impl Tensor {
         self.data.element_type()
     }
 
-    /// The elements, row by row.
+    /// Returns the elements, row by row.
     ///
     /// # Errors
     /// If they are of another type.
@@ -111,8 +111,8 @@ impl Tensor {
         T::take(self.data).map_err(|data| wrong_type::<T>(data.element_type()))
     }
 
-    /// Real elements of any type as `f32`; values that `f32` cannot hold exactly are rounded. Quantised integers are
-    /// not scaled.
+    /// Returns real elements of any type as `f32`; values that `f32` cannot hold exactly are rounded. Quantised
+    /// integers are not scaled.
     ///
     /// # Errors
     /// If the elements are strings, booleans or complex numbers.

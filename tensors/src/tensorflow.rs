@@ -41,6 +41,8 @@ impl Request {
         self
     }
 
+    /// Returns an input by name.
+    ///
     /// # Errors
     /// If there is no such input. The error lists the names that exist.
     pub fn input(&self, name: &str) -> Result<&Tensor, Error> {
@@ -52,6 +54,8 @@ impl Request {
         self.output_filter.is_empty() || self.output_filter.iter().any(|wanted| wanted == output)
     }
 
+    /// Decodes a request.
+    ///
     /// # Errors
     /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
@@ -64,6 +68,8 @@ impl Request {
         Ok(Self { signature_name, inputs: read(inputs, "inputs")?, output_filter })
     }
 
+    /// Encodes the request.
+    ///
     /// # Errors
     /// If these messages cannot hold the element type of a tensor.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
@@ -86,12 +92,16 @@ impl Response {
         self
     }
 
+    /// Returns an output by name.
+    ///
     /// # Errors
     /// If there is no such output. The error lists the names that exist.
     pub fn output(&self, name: &str) -> Result<&Tensor, Error> {
         find(&self.outputs, "output", name)
     }
 
+    /// Decodes a response.
+    ///
     /// # Errors
     /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
@@ -99,6 +109,8 @@ impl Response {
         Ok(Self { outputs: read(message.outputs, "outputs")? })
     }
 
+    /// Encodes the response.
+    ///
     /// # Errors
     /// If these messages cannot hold the element type of a tensor.
     pub fn encode(self) -> Result<Vec<u8>, Error> {

@@ -44,6 +44,8 @@ impl Request {
         self
     }
 
+    /// Returns an input by number.
+    ///
     /// # Errors
     /// If there are fewer inputs.
     pub fn input(&self, index: usize) -> Result<&Tensor, Error> {
@@ -56,6 +58,8 @@ impl Request {
         self.output_filter.is_empty() || self.output_filter.iter().any(is_it)
     }
 
+    /// Decodes a request.
+    ///
     /// # Errors
     /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
@@ -69,6 +73,8 @@ impl Request {
         Ok(Self { inputs, map_inputs, output_filter, debug_level })
     }
 
+    /// Encodes the request.
+    ///
     /// # Errors
     /// If these messages cannot hold the element type of a tensor.
     pub fn encode(self) -> Result<Vec<u8>, Error> {
@@ -99,12 +105,16 @@ impl Response {
         self
     }
 
+    /// Returns an output by number.
+    ///
     /// # Errors
     /// If there are fewer outputs.
     pub fn output(&self, index: usize) -> Result<&Tensor, Error> {
         find(&self.outputs, "outputs", index)
     }
 
+    /// Decodes a response.
+    ///
     /// # Errors
     /// If the bytes are not such a message, or a tensor in it is invalid.
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
@@ -113,6 +123,8 @@ impl Response {
         Ok(Self { outputs, map_outputs })
     }
 
+    /// Encodes the response.
+    ///
     /// # Errors
     /// If these messages cannot hold the element type of a tensor.
     pub fn encode(self) -> Result<Vec<u8>, Error> {

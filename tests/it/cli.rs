@@ -74,7 +74,7 @@ fn mistakes_have_exit_codes_and_reasons() {
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Otherwise a pipeline that runs `test` first would end differently from a pipeline that runs `create` at once.
+/// Keeps pipelines consistent: one that runs `test` first must end in the same way as one that runs `create` at once.
 #[test]
 fn a_processor_that_is_refused_ends_test_as_it_ends_create() {
     let host = TestHost::start();
@@ -141,7 +141,8 @@ fn a_test_without_a_server_calls_the_processor_as_a_host_does() {
     }
 }
 
-/// Otherwise `test` would pass with requests that a host never passes to the processor.
+/// Checks the host's limits, because otherwise `test` would pass with requests that a host never passes to the
+/// processor.
 #[test]
 fn a_test_without_a_server_holds_the_limits_of_a_host() {
     let dir = tempfile::tempdir().unwrap();
@@ -397,7 +398,7 @@ fn ctrl_c_says_that_the_deploy_goes_on() {
     assert_eq!(ok(Some(&host), &["invoke", "mine", "-d", "it is there"]), "it is there");
 }
 
-/// Otherwise the user does not know if an interrupted change was made.
+/// Checks the message on Ctrl-C. Without it, the user does not know if the change was made.
 #[test]
 fn ctrl_c_says_of_every_change_that_it_goes_on() {
     // A server that accepts requests and does not answer.

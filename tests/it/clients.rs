@@ -24,7 +24,7 @@ use crate::http::{Client, request};
 /// The sizes of refused bodies, in bytes: more than a host discards before it answers, more than sockets buffer, and a
 /// service's limit.
 const REFUSED: [usize; 4] = [300 << 10, 16 << 20, 2 << 20, 12 << 20];
-/// More than a service's default limit.
+/// A size above a service's default limit.
 const TOO_LARGE: usize = 20_000_000;
 
 /// The services with one busy worker.

@@ -16,7 +16,7 @@ fn cors(more: Value) -> Value {
     json!({"token": "t", "sandbox": {"cors": cors}})
 }
 
-/// The preflight request that a browser sends before a page's own request.
+/// Sends the preflight request that a browser sends before a page's own request.
 fn preflight(client: &mut Client, service: &Deployed, origin: &str) -> Response {
     let headers = [
         ("origin", origin),

@@ -48,7 +48,7 @@ fn variant(guest: &str, mark: &str) -> Vec<u8> {
 #[derive(Default)]
 struct Needed {
     processors: HashSet<String>,
-    /// Each model as its list of files.
+    /// The models, each as its list of files.
     models: HashSet<String>,
     versions: usize,
 }

@@ -62,7 +62,7 @@ fn recursion() {
     }
 }
 
-/// The operator can see where a guest failed, whatever the service shows its callers.
+/// The log shows the operator where a guest failed, whatever the service shows its callers.
 #[test]
 fn the_stack_of_a_fault_is_in_the_log() {
     let host = TestHost::start();

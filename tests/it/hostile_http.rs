@@ -69,22 +69,23 @@ enum Then {
     Closes,
 }
 
-/// The request is refused and the connection is closed, because the start of the next request is uncertain.
+/// Makes a row that is refused, after which the connection is closed, because the start of the next request is
+/// uncertain.
 fn refused(id: &'static str, status: u16, code: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
     Row { id, bytes: bytes.into(), answers: vec![Expected::Refused(status, code)], then: Then::Closes }
 }
 
-/// The request is refused, and the next request on the connection is answered.
+/// Makes a row that is refused, after which the next request on the connection is answered.
 fn turned_down(id: &'static str, status: u16, code: &'static str, bytes: impl Into<Vec<u8>>) -> Row {
     Row { id, bytes: bytes.into(), answers: vec![Expected::Refused(status, code)], then: Then::GoesOn }
 }
 
-/// The service got exactly `body`, and the connection stays open.
+/// Makes a row whose service gets exactly `body`, after which the connection stays open.
 fn understood(id: &'static str, body: &'static [u8], bytes: impl Into<Vec<u8>>) -> Row {
     Row { id, bytes: bytes.into(), answers: vec![Expected::Echo(body)], then: Then::GoesOn }
 }
 
-/// The service got exactly `body`, and the connection is closed at the client's request.
+/// Makes a row whose service gets exactly `body`, after which the connection is closed at the client's request.
 fn understood_once(id: &'static str, body: &'static [u8], bytes: impl Into<Vec<u8>>) -> Row {
     Row { id, bytes: bytes.into(), answers: vec![Expected::Echo(body)], then: Then::Closes }
 }

@@ -106,7 +106,7 @@ fn of_a_batch_the_request_at_fault_is_named() {
     assert_eq!((&fault["kind"], &fault["request_id"]), (&json!("panic"), &json!("b-2")), "{fault}");
 }
 
-/// While two versions serve, the instances must show which version had the fault.
+/// Instances show which of two serving versions had the fault.
 #[test]
 fn instances_of_a_canary_are_told_by_their_version() {
     let host = TestHost::start();

@@ -114,7 +114,7 @@ fn a_change_that_panics_is_in_the_log_and_in_the_audit_log() {
     });
 }
 
-/// If a name is unknown, the refusal suggests the nearest one, and the audit log has the same text.
+/// The refusal of an unknown name suggests the nearest one, and the audit log has the same text.
 #[test]
 fn a_refusal_is_put_down_as_its_client_reads_it_with_steps_and_without() {
     let host = TestHost::start();

@@ -10,7 +10,7 @@ use crate::gateway::config;
 use crate::host::TestHost;
 use crate::http::{Client, Response, request};
 
-/// More connections than an admin listener accepts.
+/// The number of clients: more than an admin listener accepts.
 const CROWD: usize = 300;
 
 /// Starts a gateway without a working upstream.

@@ -127,7 +127,7 @@ fn what_others_could_get_at_in_the_data_directory_is_closed_to_them() {
     }
 }
 
-/// Such a directory is refused, because the other user could open it again at any moment.
+/// The host refuses such a directory, because the other user could open it again at any moment.
 #[test]
 fn a_data_directory_of_another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {

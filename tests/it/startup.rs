@@ -91,7 +91,7 @@ fn a_service_that_is_stopped_before_its_turn_is_done() {
     host.wait_until_ready();
 }
 
-/// By default, the signal SIGXFSZ would end the process without a message.
+/// The signal SIGXFSZ would by default end the process without a message.
 #[test]
 fn a_host_that_may_write_no_larger_file_refuses_an_upload_and_lives() {
     // The unit is blocks of 512 bytes. The limit leaves room for a new database.

@@ -63,7 +63,7 @@ fn c() {
     echoes("c", include_bytes!("../toolchains/c.wasm"));
 }
 
-/// In clang's guests, the stack is in the middle of the memory, between data and heap. Its overflow is still detected.
+/// The stack of clang's guests is in the middle of the memory, between data and heap. Its overflow is still detected.
 #[test]
 fn c_that_recurses() {
     let host = TestHost::start();
@@ -81,7 +81,7 @@ fn quickjs() {
     echoes("quickjs", &component);
 }
 
-/// Its functions are asynchronous; the refusal names the tool's option for synchronous ones.
+/// The functions of this component are asynchronous; the refusal names the tool's option for synchronous ones.
 #[test]
 fn quickjs_without_its_switch() {
     let Some(component) = made("quickjs-async") else { return };
@@ -94,8 +94,8 @@ fn starlingmonkey() {
     echoes("starlingmonkey", &component);
 }
 
-/// With the tool's defaults, the component imports interfaces that processors may not use. The refusal names the tool's
-/// option.
+/// The tool's defaults make a component that imports interfaces which processors may not use. The refusal names the
+/// tool's option.
 #[test]
 fn starlingmonkey_without_its_switch() {
     let Some(component) = made("starlingmonkey-http") else { return };

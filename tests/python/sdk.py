@@ -2,10 +2,10 @@
 
     python sdk.py http://127.0.0.1:8080 http://127.0.0.1:8081 host.log NAME=TOKEN …
 
-The addresses are those of the data and the admin listener, then come the file that the host logs to and the services
-of this directory with their tokens. Prints a line for each case, `ok` or `FAIL`, then the table of SDK calls ×
-outcomes, and ends with 1 if a case failed. `cargo xtask test` deploys the services, starts this, and finds the cases'
-names by their `@case` and `@row` lines.
+The arguments are the addresses of the data and the admin listener, the host's log file, and the services of this
+directory with their tokens. Prints a line for each case, `ok` or `FAIL`, then the table of SDK calls × outcomes.
+Exits with 1 if a case failed. `cargo xtask test` deploys the services, starts this script, and finds the names of the
+cases by their `@case` and `@row` lines.
 """
 
 import contextlib

@@ -1,15 +1,15 @@
 """The table of SDK calls × outcomes: the client's exception, the host's number of requests, the recorded outcome.
 
-A `@row` is an outcome and the calls that meet it. Its function provokes the outcome with one call of the SDK; what is
-expected of the client and of the host stands in the decorator, so that a row reads as a line of the table does.
+A `@row` is an outcome and the calls that have it. Its function causes the outcome with one call of the SDK. The
+decorator has the results expected of the client and of the host, so that a row reads like a line of the table.
 
     @row("401 unauthorized", calls=[STRING, RAW], raises=401, says="signature", recorded="401 unauthorized")
     def wrong_token(host, call):
         return call.predict(host, "echo", b"hello", token="not-the-token")
 
-`says` is a part of the message; `recorded`, a regular expression, is how the host's log ends the requests:
+`says` is a part of the message. `recorded` is a regular expression for the outcomes in the host's log, such as
 `500 processor_status ×5` for five of a kind. `given` is a context that the row needs, such as a full queue. Each call
-bears a request id of its own, so that the host's log tells its requests from those of the context.
+has its own request id, which distinguishes its requests from those of the context in the host's log.
 """
 
 import contextlib

@@ -22,7 +22,7 @@ HELD_OUT = HERE.parent / "data" / "heldout.jsonl"
 WARM_UP = HERE.parent / "data" / "warmup.txt"
 
 SEED = 20
-BRIGHTEST = 16  # pixels are whole numbers from 0 to 16
+BRIGHTEST = 16  # the largest pixel value; pixels are whole numbers from 0
 
 
 def classifier():
@@ -32,8 +32,8 @@ def classifier():
 def graph(network):
     """Writes the network as four plain operators.
 
-    The scaling of pixels is folded into the first weights, so that callers send what the data set has; and only probabilities
-    come out, since the label is the place of the largest.
+    The scaling of pixels is folded into the first weights, so that callers send pixels as in the data set. The only output
+    is the probabilities, because the label is the index of the largest.
     """
     (hidden, output), (hidden_bias, output_bias) = network.coefs_, network.intercepts_
     weights = {"W1": hidden / BRIGHTEST, "B1": hidden_bias, "W2": output, "B2": output_bias}

@@ -118,7 +118,7 @@ pub fn is_target_installed() -> Result<bool> {
     Ok(fs::read_dir(directory).is_ok_and(|mut files| files.next().is_some()))
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap_or_else(|| unreachable!("this crate lies in tests/artifacts")).to_owned()

@@ -83,7 +83,7 @@ impl Program {
         }
     }
 
-    /// The reason why the program cannot run on this machine; `None` if it can.
+    /// Returns the reason why the program cannot run on this machine; `None` if it can.
     pub(super) fn is_missing(self) -> Option<String> {
         let runs = |program: &str, argument: &str| says(program, argument).is_some();
         match self {
@@ -224,7 +224,7 @@ fn one_curl(
         .collect()
 }
 
-/// The `code` of the problem document in a file; for HEAD the file holds the headers.
+/// Returns the `code` of the problem document in a file; for HEAD the file holds the headers.
 fn code_in(answer: &Path) -> String {
     let text = std::fs::read(answer).unwrap_or_default();
     let problem: Option<serde_json::Value> = serde_json::from_slice(&text).ok();

@@ -16,10 +16,10 @@ use crate::figures::{must, rounds};
 use crate::host::TestHost;
 use crate::http::{Client, Response, request};
 
-/// More than the buffers between client and upstream hold, so that writing fails in the middle of it.
+/// The size of a body that exceeds the buffers between client and upstream, so that writing fails in the middle of it.
 const LARGE: usize = 8 << 20;
 
-/// A single failure ejects an upstream, and all upstreams may be ejected.
+/// Makes keys with which a single failure ejects an upstream, and all upstreams may be ejected.
 fn strict() -> Value {
     json!({"ejection": {"consecutive_failures": 1, "max_share_percent": 100}})
 }

@@ -6,7 +6,7 @@ use super::fake::Fake;
 use super::{PATH, before, upstream};
 use crate::http::request;
 
-/// Whatever a request's headers say about its connection or framing, the upstream gets one request with one framing.
+/// The upstream gets one request with one framing, whatever the headers say about the connection or the framing.
 #[test]
 fn the_upstream_gets_as_many_requests_as_were_sent() {
     let fake = Fake::echo();

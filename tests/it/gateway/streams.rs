@@ -197,7 +197,7 @@ fn large_bodies_pass_whole_in_both_directions() {
     gateway.wait_for("the log to count", || gateway.log().contains(" bytes_in=12000000 bytes_out=12000000"));
 }
 
-/// While the client reads nothing, the upstream can send only as much as the buffers hold.
+/// The upstream can send only as much as the buffers hold while the client reads nothing.
 #[test]
 fn a_client_that_takes_nothing_holds_the_upstream_back() {
     let said = Arc::new(Mutex::new(0_usize));
@@ -278,7 +278,7 @@ fn an_upstream_that_falls_silent_in_its_answer_is_given_up() {
     gateway.wait_for("the log to say why", || gateway.log().contains("fell silent"));
 }
 
-/// If a client disconnects at any point, the upstream's connection is closed, and the request counts as 499.
+/// A disconnect at any point closes the upstream's connection, and counts as 499.
 #[test]
 fn a_client_that_leaves_takes_its_request_with_it() {
     let (tell, told) = mpsc::channel::<&str>();

@@ -58,8 +58,8 @@ fn hosts() -> Vec<Row> {
     rows
 }
 
-/// A client that takes the host for a proxy sends a whole URL. Its authority counts instead of `Host` (RFC 9112
-/// §3.2.2), but `Host` must still be present and well-formed.
+/// Rows with a whole URL, as sent by a client that takes the host for a proxy. Its authority counts instead of `Host`
+/// (RFC 9112 §3.2.2), but `Host` must still be present and well-formed.
 fn absolute_targets() -> Vec<Row> {
     let absolute = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\n{host}\r\n");
     let mut rows = Vec::new();

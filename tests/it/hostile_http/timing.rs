@@ -250,7 +250,7 @@ fn leaving_a_running_request_frees_its_worker() {
     }
 }
 
-/// hyper alone would not look for the end of the stream after any of these.
+/// Tests bytes after which hyper alone would not look for the end of the stream.
 fn leaving_is_noticed_whatever_lies_unread() {
     let host = TestHost::start();
     let service = patient(&host);

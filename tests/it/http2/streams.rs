@@ -180,7 +180,7 @@ fn a_connection_that_has_not_said_what_it_speaks_ends_with_the_drain() {
     assert!(told.elapsed() < patience, "nobody is waited for");
 }
 
-/// Half a preface counts as the beginning of a head, which has five seconds in total.
+/// Sends half a preface, which counts as the beginning of a head. A head has five seconds in total.
 #[test]
 fn half_a_preface_is_408_when_the_time_of_a_head_is_over() {
     let host = TestHost::start_with(&["--http2"], "");

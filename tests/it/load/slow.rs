@@ -14,7 +14,7 @@ use crate::figures::{must, rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::request;
 
-/// More than the host's system buffers for a client that reads nothing.
+/// A size above the buffers of the host's system for a client that reads nothing.
 const LARGE: usize = 6 << 20;
 
 /// Raises the limit of open files as far as allowed; the host inherits the limit. Returns the new limit.

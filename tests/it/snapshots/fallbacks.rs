@@ -125,7 +125,7 @@ fn the_operator_is_told_while_the_deploy_is_under_way() {
     assert_eq!(host.client().post(&svc(), b"").status, 200);
 }
 
-/// If the pool is full, `instantiate_at_once` returns no guest, and nothing else happens.
+/// A full pool makes `instantiate_at_once` return no guest, without further effects.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_without_room_makes_no_guest_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -158,7 +158,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     assert!(matches!(again, Prepared::FromImage(_)));
 }
 
-/// If a promised guest cannot be made, it is the host's fault: one request fails, and the next one has a guest again.
+/// A promised guest that cannot be made is the host's fault: one request fails, and the next one has a guest again.
 #[test]
 fn a_promise_that_cannot_be_kept_costs_one_request() {
     let host = TestHost::start();

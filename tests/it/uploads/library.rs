@@ -16,7 +16,7 @@ use super::children;
 use crate::host::{binary, hash};
 use crate::library::{Silent, settings};
 
-/// As many guests as can be reserved can exist at once, whatever their size.
+/// All guests that can be reserved can exist at once, whatever their size.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_host_promises_room_for_it_holds() {
     const PLACES: u32 = 1000;
@@ -72,8 +72,8 @@ fn short_lived_threads() -> Runtime {
     builder.worker_threads(1).thread_keep_alive(Duration::from_millis(1)).enable_all().build().unwrap()
 }
 
-/// Each `block_in_place` moves the worker to another thread, and the old thread ends soon after. Before the compiler is
-/// niced, it has bound its lifetime to that of a thread.
+/// Threads end during the compilation: each `block_in_place` moves the worker to another thread, and the old thread
+/// ends soon after. The compiler is niced only after it has bound its lifetime to that of a thread.
 #[test]
 fn a_compilation_outlives_the_threads_of_the_runtime() {
     let dir = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use crate::{cargo, stage};
 pub(crate) enum Build {
     /// Cargo's defaults.
     Plain,
-    /// With vector instructions.
+    /// Vector instructions only.
     Simd,
     /// The flags of `bulkhead build` and the project template.
     Ours,

@@ -81,7 +81,7 @@ fn deadline(host: &Host, faults: &Service) -> Result<Row> {
     Ok(row)
 }
 
-/// The service allows one request per second, so the second of two requests is refused.
+/// Sends two requests at once to a service that allows one per second, so the second is refused.
 fn rate_limit(host: &Host, limited: &Service) -> Result<Row> {
     let mut connection = Connection::open(host.data)?;
     connection.send(&limited.request(b"one"))?;

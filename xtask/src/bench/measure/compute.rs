@@ -26,9 +26,9 @@ const REGIMES: [(&str, Regime); 2] = [("metered", Regime::Metered), ("unmetered"
 
 #[derive(Clone, Copy)]
 enum Regime {
-    /// With fuel, the default.
+    /// Fuel, the default.
     Metered,
-    /// With epochs only.
+    /// Epochs only.
     Unmetered,
 }
 
