@@ -311,7 +311,7 @@ impl TestHost {
         }
     }
 
-    /// Waits for the end of a host that has got SIGTERM, and checks that it ends well.
+    /// Waits for the end of a host that has got SIGTERM, and checks that its exit code is 0.
     pub(crate) fn wait_until_ended(mut self) {
         let status = self.process.take().expect("it runs").wait().expect("it ends");
         assert!(status.success(), "the host ended with {status}; log:\n{}", self.log());

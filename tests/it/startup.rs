@@ -18,7 +18,7 @@ fn a_start_that_compiles_tells_how_far_it_is() {
     let dir = host.end_and_keep();
     std::fs::remove_dir_all(dir.path().join("data/compiled")).unwrap();
 
-    // The first of the two services that has been started is held there.
+    // The failpoint holds the service that finishes its start first.
     let fifo = dir.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let host = TestHost::start_coming_up(dir, &format!("start.brought_up=hold:{}@1", fifo.display()));

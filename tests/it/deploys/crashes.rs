@@ -56,7 +56,7 @@ const DELETE: [Step; 4] = [
 ];
 const STOP: [Step; 2] = [step("record.commit", false), step("deploy.kept", true)];
 
-/// The steps of a start. One service is started before it: the other is stopped.
+/// The steps of starting a stopped service. One other service is started before it.
 const START: [Step; 5] = [
     step("deploy.compiled@2", false),
     step("deploy.initialized@2", false),

@@ -170,7 +170,7 @@ fn a_damaged_database_is_named_and_never_brings_the_host_down() {
             fs::write(&database, &bytes).unwrap();
             all += 1;
             match read(&data) {
-                // Some bytes of the file are unused.
+                // The damage may be in unused bytes; then the contents must be unchanged.
                 Ok(told) => assert_eq!(told, right, "{damage}: it is read as something else"),
                 Err(StorageError::DatabaseDamaged { path, reason }) => {
                     assert!(path.ends_with("bulkhead.redb") && !reason.is_empty(), "{damage}");

@@ -29,7 +29,7 @@ pub(super) struct Outcome {
     pub(super) per_second: f64,
     /// The server's processor time per request.
     pub(super) cpu_micros: f64,
-    /// The part of it that was spent in the kernel.
+    /// The share of the processor time that was spent in the kernel.
     pub(super) kernel_share: f64,
 }
 

@@ -72,7 +72,7 @@ impl Proxy {
         self.running.pid()
     }
 
-    /// Ends the process and checks that it ends well.
+    /// Ends the process with SIGTERM; an exit code other than 0 is an error.
     pub(super) fn finish(self) -> Result<()> {
         self.running.finish()
     }

@@ -24,7 +24,7 @@ pub(super) struct Cpu {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spent {
     pub(super) total: Duration,
-    /// The part of it that was spent in the kernel.
+    /// The share of the processor time that was spent in the kernel.
     pub(super) kernel_share: f64,
 }
 
