@@ -91,8 +91,8 @@ fn s502_for_a_status_or_a_length_that_there_is_not() {
     }
 }
 
-/// Regression test: room that a client's own `Via` header took at the gateway was missing at the host for the gateway's
-/// lines.
+/// Regression test: with `Via` in the request, the gateway accepted heads that exceeded the limits of the host once the
+/// gateway had added its own lines.
 #[test]
 fn a_host_takes_every_head_that_its_gateway_takes() {
     let host = TestHost::start();
