@@ -1,8 +1,8 @@
 //! The admin listener: the control API, health and metrics.
 //!
-//! Its own origin and port, and a bearer token on everything that tells or changes something. Health and metrics are
-//! open: whoever can reach the port is meant to watch. `operations` are the
-//! tables of what can be asked for, `api` the line a request walks, `problem` its errors, `openapi` the document of it all.
+//! The listener has its own address and port. Every operation that shows or changes something takes a bearer token;
+//! health and metrics are open to everyone who can reach the port. `operations` has the tables of operations, `api` the
+//! path of a request, `problem` the errors, and `openapi` the document that describes them all.
 
 mod api;
 mod conditions;
@@ -39,7 +39,7 @@ use crate::registry::Registry;
 use crate::storage::Storage;
 use crate::telemetry::LogWriter;
 
-/// Wrong tokens a second from one address.
+/// Most wrong tokens per second from one address.
 pub const MAX_FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 pub use self::gateway::GatewayAdmin;
@@ -53,18 +53,18 @@ type Reply = http::Response<Content<Channel<Bytes>>>;
 /// The control plane of one host.
 pub struct Admin {
     pub registry: Arc<Registry>,
-    /// Where the names go that are no services here.
+    /// The gateway for requests whose service is not on this host.
     pub gateway: Option<Arc<Gateway>>,
     pub storage: Arc<Storage>,
     pub front: Front,
     pub log: LogWriter,
     pub scrapes: Scrapes,
     pub token: Token,
-    /// Wrong tokens tried here.
+    /// Failed logins at this listener, by address.
     pub attempts: Attempts,
-    /// Where callers find services: `http://host:port`.
+    /// Base URL of the data listener, for callers: `http://host:port`.
     pub data_url: String,
-    /// True once the host is going away.
+    /// True once the host drains.
     pub draining: watch::Receiver<bool>,
 }
 
@@ -80,7 +80,7 @@ impl Admin {
         listener::serve(self, listener, end).await;
     }
 
-    /// What the audit log calls the token that was shown.
+    /// Returns the name of the presented token in the audit log.
     fn token_name(&self) -> &'static str {
         "admin"
     }
@@ -90,7 +90,7 @@ impl Admin {
     }
 }
 
-/// The address as a client on this machine would write it: an unspecified one is reached through loopback.
+/// Returns the address as a URL for a client on this machine. An unspecified address becomes loopback.
 pub fn reachable(address: SocketAddr) -> String {
     let mut address = address;
     if address.ip().is_unspecified() {

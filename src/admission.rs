@@ -1,11 +1,11 @@
-//! Who may work, who waits, and who is turned away.
+//! Admission: a call gets a worker, waits for one, or is rejected.
 //!
-//! One [`Admission`] stands before the workers of one instance: a bounded first-in-first-out queue and a place per
-//! worker. It has never heard of WebAssembly; a worker is any value that does one piece of work at a time. [`executor`]
-//! decides where an admitted piece of work is computed; [`batch`] gathers calls that are worked on together.
+//! One [`Admission`] guards the workers of one instance: a bounded first-in-first-out queue, and a place per worker. It
+//! knows nothing of WebAssembly; a worker is any value that does one piece of work at a time. [`executor`] chooses the
+//! thread on which admitted work runs; [`batch`] gathers calls that are processed together.
 //!
-//! What always holds: every worker is idle, in exactly one [`Place`], or being replaced through exactly one
-//! [`Vacancy`]; all three are owned values, and dropping them settles the account, so no path can lose a worker.
+//! Invariant: every worker is idle, in exactly one [`Place`], or being replaced through exactly one [`Vacancy`]. All
+//! three are owned values whose drop updates the counts, so no path can lose a worker.
 
 mod batch;
 mod executor;
@@ -25,18 +25,18 @@ pub use self::place::{Place, Vacancy};
 use self::queue::Queue;
 pub use self::slice_history::SliceHistory;
 
-/// Makes new workers for those that were spoilt.
+/// Replaces workers that were discarded.
 pub trait Replace<W: Send + 'static>: Send + Sync + 'static {
-    /// Fill the vacancy, now or later. Dropping it unfilled leaves the instance one worker short for good.
+    /// Fills the vacancy, now or later. If it is dropped unfilled, the instance has one worker less for good.
     fn replace(&self, vacancy: Vacancy<W>);
 }
 
-/// The door to one instance's workers.
+/// The access to one instance's workers.
 pub struct Admission<W: Send + 'static> {
     state: Mutex<State<W>>,
     max_queue: usize,
     workers: usize,
-    /// Places given out plus calls waiting. Read without the lock to compare instances.
+    /// Places and vacancies, plus waiting calls. Read without the lock to compare instances.
     load: AtomicUsize,
     replace: Box<dyn Replace<W>>,
 }
@@ -48,31 +48,31 @@ struct State<W: Send + 'static> {
     queue: Queue<Place<W>>,
 }
 
-/// Why a call was not admitted.
+/// The reason why a call was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// All workers are busy and as many calls wait as may.
+    /// All workers are busy, and the queue is full.
     QueueFull,
     /// The deadline passed in the queue.
     Overdue,
-    /// No worker is left and none can be made for now.
+    /// No worker is left, and none can be created for now.
     NoWorker,
 }
 
-/// One moment's account of an instance.
+/// The counts of an instance at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
     pub workers: usize,
-    /// Workers at work or being replaced.
+    /// Workers that work or are being replaced.
     pub busy: usize,
-    /// Of the busy ones, those that cannot be replaced for now.
+    /// Busy workers that cannot be replaced for now.
     pub stalled: usize,
     pub queued: usize,
     pub max_queue: usize,
 }
 
 impl<W: Send + 'static> Admission<W> {
-    /// `max_queue` calls may wait while every one of `workers` is busy.
+    /// Guards these workers. At most `max_queue` calls wait while all workers are busy.
     pub fn new(workers: Vec<W>, max_queue: usize, replace: Box<dyn Replace<W>>) -> Arc<Self> {
         Arc::new(Self {
             max_queue,
@@ -83,7 +83,7 @@ impl<W: Send + 'static> Admission<W> {
         })
     }
 
-    /// An idle worker, if there is one: then nobody waits.
+    /// Takes an idle worker, if there is one. The queue is empty whenever a worker is idle.
     pub fn admit_at_once(self: &Arc<Self>) -> Option<Place<W>> {
         self.take_idle(&mut self.state())
     }
@@ -94,9 +94,9 @@ impl<W: Send + 'static> Admission<W> {
         Some(Place::new(self, worker))
     }
 
-    /// Waits for a worker, in turn, until `deadline`.
+    /// Waits in the queue for a worker, until `deadline`.
     ///
-    /// Dropping the future gives up the place in the queue at once.
+    /// Dropping the future leaves the queue at once.
     pub async fn admit(self: &Arc<Self>, deadline: Instant) -> Result<Place<W>, Rejected> {
         let (id, receiver) = {
             let mut state = self.state();
@@ -120,23 +120,23 @@ impl<W: Send + 'static> Admission<W> {
                 place.has_waited = true;
                 Ok(place)
             }
-            // A channel closes without a place when the queue is given up, and only then.
+            // The channel closes without a place only when all waiting calls are rejected.
             Ok(Err(_)) => Err(Rejected::NoWorker),
             Err(_) => Err(Rejected::Overdue),
         }
     }
 
-    /// Whether a call that came now would be turned away. A look before the body is read; only `admit` decides.
+    /// True if a call would be rejected now. A hint for use before the body is read; only `admit` decides.
     pub fn is_full(&self) -> bool {
         self.load.load(Ordering::Relaxed) >= self.workers + self.max_queue
     }
 
-    /// Calls at work and waiting, and workers being replaced.
+    /// Returns the number of calls at work and waiting, and of workers being replaced.
     pub fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
     }
 
-    /// Whether no worker is left and none can be made for now.
+    /// True if no worker is left and none can be created for now.
     pub fn is_deserted(&self) -> bool {
         self.state().stalled == self.workers
     }
@@ -152,12 +152,12 @@ impl<W: Send + 'static> Admission<W> {
         }
     }
 
-    /// A worker is free: the longest-waiting call gets it, else it rests.
+    /// Gives a free worker to the call that has waited longest, or makes it idle.
     fn free(self: &Arc<Self>, worker: W) {
         let mut place = Place::new(self, worker);
         loop {
             let mut state = self.state();
-            // Either a call leaves the queue or a worker leaves its work: the load falls by one.
+            // Either a call leaves the queue or a worker stops working: the load falls by one.
             self.load.fetch_sub(1, Ordering::Relaxed);
             let Some(waiter) = state.queue.next() else {
                 if let Some(worker) = place.worker.take() {
@@ -168,13 +168,14 @@ impl<W: Send + 'static> Admission<W> {
             drop(state);
             match waiter.send(place) {
                 Ok(()) => return,
-                // That call has just gone; the worker serves the next one.
+                // That call has just left; the worker goes to the next one.
                 Err(unwanted) => place = unwanted,
             }
         }
     }
 
-    /// A vacancy cannot be filled. When it was the last hope, the queue is given up: dropping a call's sender tells it.
+    /// Counts a vacancy that cannot be filled. If no worker is left, rejects all waiting calls by dropping their
+    /// senders.
     fn stall(&self) {
         let mut state = self.state();
         state.stalled += 1;
@@ -190,7 +191,7 @@ impl<W: Send + 'static> Admission<W> {
     }
 }
 
-/// Takes a call out of the queue however its wait ends.
+/// Removes a call from the queue, however its wait ends.
 struct Waiting<'a, W: Send + 'static> {
     admission: &'a Arc<Admission<W>>,
     id: u64,
@@ -210,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// Vacancies wait here for the test to fill them.
+    /// Keeps vacancies for the test to fill.
     #[derive(Clone, Default)]
     struct Vacancies(Arc<Mutex<Vec<Vacancy<u32>>>>);
 
@@ -294,7 +295,7 @@ mod tests {
         let place = admission.admit(soon()).await.unwrap();
         let mut gone = Box::pin(admission.admit(soon()));
         assert!(poll_once(&mut gone).await.is_none());
-        place.release(); // the worker now lies in the channel of a call that leaves without looking
+        place.release(); // the worker is now in the channel of a call that leaves without receiving it
         drop(gone);
         assert_eq!(admission.occupancy().busy, 0);
         assert_eq!(admission.load(), 0);
@@ -324,7 +325,7 @@ mod tests {
         assert_eq!(admission.load(), 0);
     }
 
-    /// Gives a worker up and takes the vacancy that this leaves.
+    /// Discards a worker and returns its vacancy.
     async fn spoil(admission: &Arc<Admission<u32>>, vacancies: &Vacancies) -> Vacancy<u32> {
         let mut place = admission.admit(soon()).await.unwrap();
         place.start();

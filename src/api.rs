@@ -1,12 +1,12 @@
-//! The documents of the admin API: what goes over the wire, one type for both ends.
+//! The documents of the admin API: one type for each, used at both ends.
 //!
-//! The admin listener writes these types and reads the bodies of requests as them; the command line reads and writes the
-//! same ones. Each has the name under which `openapi.json` shows it, and its documentation is what is said there.
+//! The admin listener writes these types and parses the bodies of requests into them; the command line does the
+//! reverse. Each type has its name in `openapi.json`, and its documentation is the description there.
 //!
-//! They are plain text and numbers, apart from the records on disk, so that the two can change one without the other;
-//! nothing here looks at what is running or judges what was sent. Conversions and checks are the host's, in `admin`.
-//! A request refuses members that nobody knows. An answer is read more leniently: unknown members and unknown
-//! [`Word`]s are passed over, and what the command line can do without may be missing.
+//! The types are plain text and numbers. They are separate from the records on disk, so that either can change alone.
+//! Nothing here reads the running state or validates input: conversions and checks are in `admin`. A request with an
+//! unknown member is refused. A response is read more leniently: unknown members and unknown [`Word`]s are ignored, and
+//! members that the command line can do without may be missing.
 
 mod artifact;
 mod audit;
@@ -35,12 +35,12 @@ pub use self::token::{TokenBody, Tokens};
 pub use self::version::{Canary, ReleaseBody, Version, VersionBody, Versions};
 pub use self::word::Word;
 
-/// The schema of a service file, which is a document of its own as well.
+/// Returns a reference to the schema of the service file, which is a document of its own.
 fn service_file(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "$ref": "#/components/schemas/ServiceFile" })
 }
 
-/// Reads a member that is there, so that null differs from nothing.
+/// Reads a member that is present, so that null differs from an absent member.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

@@ -1,7 +1,7 @@
-//! One call to a processor and what came of it.
+//! One call of a processor, and its answer.
 //!
-//! The floor under front, admission and sandbox: a [`Call`] is made once, by whoever received the request, and handed
-//! down unchanged; an [`Answer`] comes back up already safe to send. Neither knows how it is transported or computed.
+//! Front, admission and sandbox all use this module. The receiver of a request makes a [`Call`] once and passes it down
+//! unchanged; an [`Answer`] comes back checked and safe to send. Neither depends on its transport or its computation.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,23 +18,23 @@ mod headers;
 pub use self::body::{Beginning, Body, Cut, Stream};
 pub use self::headers::Headers;
 
-/// One request to a processor, received whole.
+/// One complete request to a processor.
 #[derive(Debug)]
 pub struct Call {
     pub method: Method,
     pub uri: Uri,
-    /// Where in the URI's path the part after the service's name begins.
+    /// The offset in the URI's path of the part after the service's name.
     pub path_start: usize,
     pub headers: Headers,
     pub body: Bytes,
     pub request_id: RequestId,
-    /// The moment at which the caller gets 408, whatever the call is doing.
+    /// The time at which the caller gets 408, whatever the state of the call.
     pub deadline: Instant,
     pub spent: Spent,
 }
 
 impl Call {
-    /// The path after the service's name: empty, or beginning with `/`.
+    /// Returns the path after the service's name: empty, or beginning with `/`.
     pub fn path(&self) -> &str {
         self.uri.path().get(self.path_start..).unwrap_or_default()
     }
@@ -44,16 +44,16 @@ impl Call {
     }
 }
 
-/// What a call that was stopped half-way had used until then; one that ran to its end says so itself.
+/// Resources used so far, for a call that is stopped early. A call that ends by itself reports them in its result.
 #[derive(Debug, Default)]
 pub struct Spent {
     memory: AtomicUsize,
-    /// One more than was burnt, so that zero is "not known".
+    /// The fuel used, plus one, so that zero means "not known".
     fuel: AtomicU64,
     batch: OnceLock<Batched>,
 }
 
-/// When a call was begun on together with others, and how many they were, itself included.
+/// The batch of a call: its start, and its number of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batched {
     pub began: Instant,
@@ -61,7 +61,7 @@ pub struct Batched {
 }
 
 impl Spent {
-    /// The guest has come to use so many bytes of memory.
+    /// Records the memory that the guest uses.
     pub fn note_memory(&self, bytes: usize) {
         self.memory.store(bytes, Ordering::Relaxed);
     }
@@ -70,7 +70,7 @@ impl Spent {
         self.fuel.store(burnt.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// The call left in this batch, which it does once.
+    /// Records the batch of the call. A call is in one batch only.
     pub fn note_batch(&self, batch: Batched) {
         let _ = self.batch.set(batch);
     }
@@ -79,18 +79,18 @@ impl Spent {
         self.memory.load(Ordering::Relaxed)
     }
 
-    /// `None` for a call on its own, and for one that still waits.
+    /// Returns the batch; `None` for a call without a batch, and for a call that still waits.
     pub fn batch(&self) -> Option<Batched> {
         self.batch.get().copied()
     }
 
-    /// `None` as long as the guest has not come to rest, and where it is not metered.
+    /// Returns the fuel used; `None` until the guest first stops, and for a guest that is not metered.
     pub fn fuel(&self) -> Option<u64> {
         self.fuel.load(Ordering::Relaxed).checked_sub(1)
     }
 }
 
-/// What a processor answered, checked: the status is 200 to 599, and no header can touch the framing of the connection.
+/// A processor's answer, checked: the status is 200 to 599, and no header can affect the framing of the connection.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -99,9 +99,9 @@ pub struct Answer {
     pub body: Body,
 }
 
-/// Names one request in the answer, the log and the guest: `x-request-id`.
+/// The name of one request in the response, the log and the guest: `x-request-id`.
 ///
-/// Callers may bring their own, so that one name follows a request through several systems.
+/// Callers may send their own, so that one name follows a request through several systems.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId {
     bytes: [u8; Self::MAX],
@@ -109,14 +109,15 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// Bytes in the longest id that is taken over from a caller.
+    /// Most bytes in an id from a caller.
     pub const MAX: usize = 64;
 
-    /// A fresh id: a random start of this process and a count, in hexadecimal.
+    /// Generates an id in hexadecimal: a random number of this process, and a count.
     pub fn generate() -> Self {
         static PROCESS: LazyLock<[u8; 17]> = LazyLock::new(|| {
             let mut seed = [0; 8];
-            // Uniqueness across restarts is a convenience for readers of logs; without randomness the count still serves.
+            // Without randomness the ids are still unique within the process; uniqueness across restarts only helps
+            // readers of logs.
             let _ = getrandom::fill(&mut seed);
             let mut text = [b'-'; 17];
             write_hex(&mut text[..16], u64::from_ne_bytes(seed));
@@ -128,7 +129,7 @@ impl RequestId {
         id
     }
 
-    /// Takes over a caller's id if it is 1 to 64 visible ASCII characters of the kind ids are made of.
+    /// Accepts a caller's id of 1 to 64 characters: letters, digits and `-_.:/+=`.
     pub fn from_caller(value: &[u8]) -> Option<Self> {
         let well_formed =
             |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=');
@@ -157,8 +158,8 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Counts over all threads, each of which takes many numbers at once: to take every single one would be to wait for the
-/// others.
+/// Returns the next number of a count over all threads. Each thread takes a block of numbers at once, so that the
+/// threads do not contend for every number.
 fn next_count() -> u64 {
     const AT_ONCE: u64 = 1 << 10;
     static TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -175,7 +176,7 @@ fn next_count() -> u64 {
     })
 }
 
-/// The low digits of `value`, as many as `into` has room for.
+/// Writes the low digits of `value`, as many as `into` has room for.
 fn write_hex(into: &mut [u8], value: u64) {
     for (i, digit) in into.iter_mut().rev().enumerate() {
         *digit = b"0123456789abcdef"[(value >> (4 * i)) as usize & 15];

@@ -1,7 +1,7 @@
-//! The command line: what a person or a script types, and which part of the host does it.
+//! The command line of the `bulkhead` binary.
 //!
-//! Each command is a file: its options, and a function from options and a [`Screen`] to an [`Exit`]. Commands that talk
-//! to a server do it through [`client`] alone; what they upload, [`upload`] has found and measured. Nothing here knows
+//! Each command is a file with its options and a function from the options and a [`Screen`] to an [`Exit`]. Commands
+//! reach a server only through [`client`]; [`upload`] finds and measures the files that they upload. Nothing here knows
 //! how a service is run.
 
 use std::path::PathBuf;
@@ -55,13 +55,13 @@ use crate::sandbox::{self, CompileArgs};
 
 const HELP: &str = "\
 Exit codes:
-    0  done; for `bench`, also that no more requests failed than --fail-above allows
-    1  failed here, as with a file that cannot be read, or the server or the processor failed (5xx)
-    2  wrong usage: the command line or a service file has mistakes, or the file names what is not there
+    0  success; for `bench`, also: no more requests failed than --fail-above allows
+    1  failure: on this machine (for example an unreadable file), or of the server or the processor (5xx)
+    2  wrong usage: a mistake in the command line or in a service file, or a file that they name is missing
     3  the server, the service or the processor refused (4xx)
-    4  the server cannot be reached, or gives no answer
+    4  the server cannot be reached, or does not answer
     5  not found (404): no such service, version, instance or path
-  130  interrupted (Ctrl-C); what the server has begun goes on
+  130  interrupted (Ctrl-C); work that the server has begun continues
 
 A first tour:
   bulkhead serve                                in one terminal
@@ -76,7 +76,7 @@ Examples:
   bulkhead desc digits --json | jq -r .token";
 
 const STOP: &str = "\
-Requests that have begun have metadata.eas.termination_grace_period to finish. Versions, files and token are kept.
+Running requests get metadata.eas.termination_grace_period to finish. The versions, the files and the token are kept.
 
 Examples:
   bulkhead stop digits";
@@ -120,7 +120,7 @@ enum Command {
     Gateway(gateway::GatewayArgs),
     /// Create a service from a service file
     Create(deploy::CreateArgs),
-    /// Change a service: a new version takes over without a gap
+    /// Change a service: a new version takes over without interruption
     Modify(deploy::ModifyArgs),
     /// List the services
     #[command(visible_alias = "ls")]
@@ -128,27 +128,27 @@ enum Command {
     /// Describe a service: state, address, token, instances, service file
     #[command(after_help = DESC)]
     Desc(services::ServiceArgs),
-    /// Show a service's tokens, rotate the current one, or retire the one before
+    /// Show a service's tokens, rotate the current one, or retire the previous one
     Token(token::TokenArgs),
     /// List the versions of a service, or make an earlier one current again
     Version(versions::VersionArgs),
-    /// Change what share of the requests a canary gets, make it current, or drop it; or a service's weight in its group
+    /// Change a canary's share of the requests, make it current, or drop it; or change a service's weight in its group
     Release(versions::ReleaseArgs),
-    /// Send copies of a service's requests to another one, or end it
+    /// Send copies of a service's requests to another service, or stop doing so
     Mirror(mirror::MirrorArgs),
-    /// Stop a service; it stays, and answers 503
+    /// Stop a service; it is kept and answers 503
     #[command(after_help = STOP)]
     Stop(services::ServiceArgs),
     /// Start a stopped service
     #[command(after_help = START)]
     Start(services::ServiceArgs),
-    /// Make every instance of a service anew, without a gap
+    /// Replace every instance of a service, without interruption
     #[command(after_help = RESTART)]
     Restart(services::ServiceArgs),
     /// Show the instances of a service
     #[command(name = "workers", visible_aliases = ["w", "showworkers"])]
     Workers(instances::WorkersArgs),
-    /// Make some instances of a service anew, without a gap
+    /// Replace some instances of a service, without interruption
     #[command(name = "deleteworkers", visible_alias = "dw")]
     DeleteWorkers(instances::DeleteWorkersArgs),
     /// Delete a service
@@ -159,33 +159,33 @@ enum Command {
     Upload(put::UploadArgs),
     /// Send one request to a service
     Invoke(invoke::InvokeArgs),
-    /// Load a service, or any URL, from here, and tell how it took it
+    /// Put load on a service or any URL from this machine, and report how it responds
     Bench(bench::BenchArgs),
-    /// Make a processor project
+    /// Create a processor project
     New(new::NewArgs),
     /// Compile a processor project to a component
     Build(build::BuildArgs),
-    /// Run a service file once, here, without a server
+    /// Run a service file once on this machine, without a server
     Test(test::TestArgs),
-    /// Write down which server to talk to, with what token
+    /// Save the address of a server and its token for later commands
     Config(config::ConfigArgs),
     /// Print the JSON Schema of the service file or of the gateway's file, or the OpenAPI document of the admin API
     #[command(after_help = SCHEMA)]
     Schema {
-        /// That of the file that `bulkhead gateway --config` reads
+        /// Print the schema of the file that `bulkhead gateway --config` reads
         #[arg(long, conflicts_with = "api")]
         gateway: bool,
-        /// The OpenAPI document, which a server has at `/openapi.json`
+        /// Print the OpenAPI document, which a server also has at `/openapi.json`
         #[arg(long)]
         api: bool,
     },
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
-        /// The shell that is to read them
+        /// The shell to print completions for
         shell: Shell,
     },
-    /// What the server runs itself in to compile an upload, where limits can be set and a crash does no harm
+    /// Compile an upload; the server runs itself with this command, to set limits and to survive a crash
     #[command(hide = true)]
     Compile {
         #[arg(long)]
@@ -209,7 +209,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return (usage::explain(error) as u8).into(),
     };
-    // Before anything is set up: the child is there to be small.
+    // Before any other setup, so that the child process stays small.
     if let Command::Compile { engine, input, output, parent, state, functions } = cli.command {
         return sandbox::compile_child(&CompileArgs { input, output, engine, parent, state, functions });
     }

@@ -1,11 +1,11 @@
 //! The service file: EAS's create-service JSON, one per service, parsed once.
 //!
-//! It owns the keys (`keys` and their `table`), their spellings, defaults and ranges, and turns a text into a
-//! [`ServiceSpec`] that nothing downstream checks again. It opens no file and knows no network: whether `model_path`
-//! exists is for whoever reads it.
+//! This module owns the keys (`keys` and their `table`), their spellings, defaults and ranges. It turns a text into a
+//! [`ServiceSpec`] that no other module checks again. It opens no file and no connection: the reader of `model_path`
+//! finds out if that path exists.
 //!
-//! The line is text → `json` → `reader` → `limits` → `service`. Every stage writes down what it finds wrong and goes on,
-//! so that a person sees all the mistakes of a file at once; a spec comes out only where there is none.
+//! The stages are text → `json` → `reader` → `limits` → `service`. Every stage records the mistakes that it finds and
+//! continues, so that a person sees all mistakes of a file at once. A spec exists only if there are none.
 
 use std::fmt;
 
@@ -54,9 +54,9 @@ pub use token::{BadToken, Strength, Token, TokenPolicy};
 use keys::{KeyMatch, Use};
 use reader::{Given, Null};
 
-/// A service file without mistakes: what was written, and what it means.
+/// A valid service file: its keys as given, and the spec that they mean.
 ///
-/// Its `Debug` shows the name alone, because what was written may hold a token.
+/// `Debug` shows only the name, because the given keys may include a token.
 #[derive(Clone)]
 pub struct ServiceFile {
     given: Given,
@@ -69,12 +69,12 @@ impl ServiceFile {
         Self::settle(&value, mistakes)
     }
 
-    /// For a file that came inside another JSON document; keys repeated in one object can no longer be seen here.
+    /// Parses a file that came inside another JSON document. Keys repeated in one object are no longer visible there.
     pub fn from_value(value: &Value) -> Result<Self, Mistakes> {
         Self::settle(value, Mistakes::default())
     }
 
-    /// Where the mistakes of the stages come together: a file comes out only if there are none.
+    /// Collects the mistakes of all stages. Returns a file only if there are none.
     fn settle(value: &Value, mut mistakes: Mistakes) -> Result<Self, Mistakes> {
         let given = Given::read(value, Null::Absent, &mut mistakes);
         let spec = ServiceSpec::settle(&given, mistakes)?;
@@ -85,31 +85,31 @@ impl ServiceFile {
         &self.spec
     }
 
-    /// Only what was given, nested, numbers as numbers. It holds the token where one was given: for storing, not for
-    /// logs.
+    /// Returns only the given keys, nested, with numbers as numbers. The value includes the token if one was given:
+    /// store it, do not log it.
     pub fn normalised(&self) -> Value {
         self.given.to_value()
     }
 
-    /// The keys given that mean something to EAS and nothing here.
+    /// Returns the given keys that have a meaning in EAS and none here.
     pub fn ignored(&self) -> Vec<String> {
         self.given.keys(Use::Ignored)
     }
 
-    /// The keys given that are checked and kept, but have no effect yet.
+    /// Returns the given keys that are checked and stored, but have no effect yet.
     pub fn not_yet(&self) -> Vec<String> {
         self.given.keys(Use::Later)
     }
 
-    /// The same with keys that a command line sets: a patch as for [`Self::merge`], which may give another name.
+    /// Returns the file with keys from a command line. `patch` is as for [`Self::merge`], but may change the name.
     pub fn overridden(&self, patch: &Value) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let patch = Given::read(patch, Null::Removes, &mut mistakes);
         Self::settle(&self.given.merged(&patch), mistakes)
     }
 
-    /// The file with a patch applied (RFC 7396: null removes). The patch may use any spelling; a service keeps its
-    /// name.
+    /// Returns the file with a patch applied (RFC 7396: null removes). The patch may use any spelling, but may not
+    /// change the service's name.
     pub fn merge(&self, patch: &Value) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let patch = Given::read(patch, Null::Removes, &mut mistakes);
@@ -129,16 +129,16 @@ impl fmt::Debug for ServiceFile {
     }
 }
 
-/// A patch from one `metadata.instance=10` of a command line.
+/// Returns the patch of one `KEY=VALUE` of a command line, for example `metadata.instance=10`.
 pub fn parse_override(text: &str) -> Result<Value, Mistakes> {
     parse_overrides([text])
 }
 
-/// A patch from several `KEY=VALUE`; of one key given twice the last counts, as command lines go.
+/// Returns the patch of several `KEY=VALUE`. Of a key given twice the last value counts, as is usual for command lines.
 ///
-/// A value is JSON where it parses as JSON, and text otherwise; for a key that takes text it is text unless it is a
-/// JSON string or `null`, so that a token may look like a number. Keys and values are checked here, before anything is
-/// uploaded.
+/// A value that parses as JSON is JSON; any other value is text. For a key that takes text, a value is text unless it
+/// is a JSON string or `null`, so that a token may look like a number. Keys and values are checked here, before any
+/// upload.
 pub fn parse_overrides<I>(texts: I) -> Result<Value, Mistakes>
 where
     I: IntoIterator,
@@ -147,9 +147,9 @@ where
     let mut mistakes = Mistakes::default();
     let mut patch = Map::new();
     for (position, text) in texts.into_iter().enumerate() {
-        // The text is not shown back: it may be a token.
+        // The message does not repeat the text, which may be a token.
         let Some((path, value)) = text.as_ref().split_once('=') else {
-            // A key that is known is none.
+            // A known key is not a token, so the message may name it.
             let expected = "expected KEY=VALUE, for example metadata.instance=10";
             match keys::find(text.as_ref().trim()) {
                 KeyMatch::Key(key) => mistakes.add(key.path, format!("no value is given; {expected}")),

@@ -1,21 +1,21 @@
-//! Where a service is to be had, in the form that EAS's SDKs ask for in direct mode: they spread their requests over what
-//! is listed, by weight, and ask again every few seconds.
+//! The list of a service's addresses, in the form that EAS's SDKs ask for in direct mode. The SDKs spread their
+//! requests over the list by weight, and ask again every few seconds.
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 
-/// One address at which a service is answered, and its share of the requests.
+/// One address that answers a service, and its share of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstream {
     pub address: SocketAddr,
     pub weight: u32,
 }
 
-/// Of one instance. Only the ratio counts; this is what EAS gives.
+/// The weight of one instance, as in EAS. Only the ratio of weights counts.
 pub const WEIGHT: u32 = 100;
 
-/// The list that SDKs read: none of what answers `service`, or all of it.
+/// Returns the list that SDKs read. It is empty if nothing answers `service`.
 pub fn listing(service: &str, upstreams: &[Upstream]) -> Value {
     let item = |upstream: &Upstream| {
         json!({
@@ -28,7 +28,7 @@ pub fn listing(service: &str, upstreams: &[Upstream]) -> Value {
     json!({"correlative": [service], "endpoints": {"items": upstreams.iter().map(item).collect::<Vec<_>>()}})
 }
 
-/// SDKs write `ip:port` into a URL, where an IPv6 address has its brackets.
+/// Formats an address for a URL: SDKs write `ip:port`, where an IPv6 address needs brackets.
 fn host(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.to_string(),

@@ -1,12 +1,12 @@
-//! Places where tests make the host fail as a machine would: killed, out of luck, or stuck.
+//! Failpoints: places where tests kill the host, make it panic or hang, or fill its disk.
 //!
-//! Debug builds read `BULKHEAD_FAILPOINTS`, a list like `deploy.kept=kill;host.request_id=panic`. Release builds have no
-//! such places: there [`reach`] is empty.
+//! Debug builds read `BULKHEAD_FAILPOINTS`, a list like `deploy.kept=kill;host.request_id=panic`. Release builds have
+//! no failpoints: [`reach`] is empty there.
 
-/// The host has come to `place`; what the environment asks for there happens now.
+/// Performs the action that the environment sets for `place`, if any.
 ///
-/// `kill` ends the process as `kill -9` does, `panic` panics, `hold:FIFO` waits until somebody opens the named pipe for
-/// writing, and `full` makes [`is_full`] say so. `kill@2` and its like happen the second time only.
+/// `kill` ends the process as `kill -9` does, `panic` panics, `hold:FIFO` waits until the named pipe is opened for
+/// writing, and `full` makes [`is_full`] return an error. `kill@2` acts on the second call only, and so on.
 #[cfg(debug_assertions)]
 pub fn reach(place: &str) {
     match action(place) {
@@ -16,17 +16,17 @@ pub fn reach(place: &str) {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
         Some(other) => match other.strip_prefix("hold:") {
-            // Opening a pipe for reading waits for its writer.
+            // Opening a pipe for reading blocks until it is opened for writing.
             Some(fifo) => drop(std::fs::File::open(fifo)),
             None => panic!("{other:?} is nothing that can happen at {place}"),
         },
     }
 }
 
-/// An error as of a full disk, where the environment asks for one at `place`.
+/// Returns the error of a full disk if the environment asks for it at `place`.
 ///
 /// # Errors
-/// When asked to.
+/// If the action for `place` is `full`.
 #[cfg(debug_assertions)]
 pub fn is_full(place: &str) -> std::io::Result<()> {
     match action(place) {
@@ -46,7 +46,7 @@ fn action(place: &str) -> Option<&'static str> {
     }
 }
 
-/// How often the host has come to `place`, now included.
+/// Counts one more call of `place`, and returns the number of calls so far.
 #[cfg(debug_assertions)]
 fn arrivals(place: &str) -> u32 {
     use std::collections::HashMap;

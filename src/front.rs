@@ -1,7 +1,7 @@
-//! HTTP in, HTTP out: the data listener.
+//! The data listener: requests in, responses out.
 //!
-//! `connection` takes sockets and `io_threads` serves them; `http1` and `http2` make an [`arrival`] of what comes over one
-//! and send the `reply`; `handle` is the line a request walks in between.
+//! `listen` accepts connections, and its `io_threads` serve them. `http1` and `http2` parse a request into an
+//! [`arrival`] and send its `reply`; `handle` has the steps in between.
 
 mod arrival;
 mod authority;
@@ -48,12 +48,14 @@ use crate::auth::Attempts;
 use crate::outcome::Ledger;
 use crate::telemetry::{LogWriter, ServiceMetrics};
 
-/// The data listener's state, shared by all its connections. Cloning gives another handle.
+/// The data listener's state, shared by all its connections. Clones share it.
 #[derive(Clone)]
 pub struct Front(Arc<Listening>);
 
 impl Front {
-    /// Bodies are compressed and the like in `executor`' background, as many at once as there are cores. `advertise` is where clients reach the host, if not where their connections end.
+    /// Creates a listener's state. `executor` compresses bodies and the like in the background, at most as many at once
+    /// as there are cores. `advertise` is the address at which clients reach the host, if their connections end at
+    /// another one.
     pub fn new(
         services: Services,
         executor: Arc<Executor>,
@@ -70,27 +72,27 @@ impl Front {
         Self(Arc::new(Listening { handler, limits, open, addresses, turned_away, lingering }))
     }
 
-    /// Serves callers on `threads` until `drain` turns true; returns when the last of them has been served.
+    /// Serves callers on `threads` until `drain` turns true. Returns when the last caller has been served.
     pub async fn serve(&self, listener: TcpListener, threads: Arc<IoThreads>, drain: watch::Receiver<bool>) {
         Arc::clone(&self.0).serve(listener, threads, Drain::new(drain)).await;
     }
 
-    /// The host ends with requests under way: they are accounted as cut off by it, not as left by their clients.
+    /// Marks the end of the host: requests that still run count as cut off by the host, not as left by their clients.
     pub fn cut_off(&self) {
         self.0.handler.ledger.ending.store(true, Ordering::Relaxed);
     }
 
-    /// Connections open at this moment.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    /// Connections refused so far because their address had as many as it may.
+    /// Returns the number of connections refused so far because their address had too many.
     pub fn connections_turned_away(&self) -> u64 {
         self.0.turned_away.load(Ordering::Relaxed)
     }
 
-    /// The account of requests that named no service that exists.
+    /// Returns the metrics of requests that named no existing service.
     pub fn nobody(&self) -> &Arc<ServiceMetrics> {
         &self.0.handler.ledger.nobody
     }

@@ -1,7 +1,8 @@
-//! What must hold whatever bytes come: of the request guard, the service file, and the filter of a processor's answers.
+//! Properties that hold for all input: of the request guard, the service file, and the filter of a processor's answers.
 //!
-//! Each function takes bytes and panics where its promise is broken. `fuzz/` drives them with coverage feedback;
-//! the tests below drive them with seeded mutations of good inputs, in every test run and on a stable toolchain.
+//! Each function takes bytes and panics if its property does not hold. `fuzz/` calls the functions with coverage
+//! feedback; the tests below call them with seeded mutations of good inputs, in every test run and on a stable
+//! toolchain.
 
 pub use crate::config::fuzz::service_file;
 pub use crate::front::http1::fuzz::request_guard;
@@ -11,7 +12,7 @@ pub use crate::sandbox::fuzz::processor_answer;
 mod tests {
     use super::*;
 
-    /// Random edits of the seeds, the same ones in every run.
+    /// Calls `property` with the seeds and with random edits of them, the same ones in every run.
     fn mutate(seeds: &[&[u8]], times: usize, property: fn(&[u8])) {
         let mut random = fastrand::Rng::with_seed(0xb01d_face);
         for seed in seeds {

@@ -1,9 +1,9 @@
-//! Forwarding to other hosts: which service goes where, and how a request gets there and its answer back.
+//! Forwarding to other hosts: the routes, and the way of a request to an upstream and of the response back.
 //!
-//! A [`Route`] leads to a `cluster` of upstreams; one that can be used (`health`, `checks`) is picked, and the request takes
-//! a connection to it (`upstream`, `link`), whole or as it comes (`outgoing`). What comes back is passed on as it comes
-//! (`relay`). Nothing is sent twice that may have been worked on (`forward`). The front knows none of this, and nothing here
-//! knows what a caller is told: a [`Failure`] is turned into a refusal there.
+//! A [`Route`] leads to a `cluster` of upstreams. A usable upstream (`health`, `checks`) is picked, and the request is
+//! sent over a connection to it (`upstream`, `link`), complete or as it arrives (`outgoing`). The response is passed on
+//! as it arrives (`relay`). A request that may have been processed is not sent again (`forward`). Nothing here knows
+//! the responses to callers: `outcome` turns a [`Failure`] into a refusal.
 
 mod checks;
 mod cluster;
@@ -38,19 +38,19 @@ use crate::policy::{InFlight, Limited, Policy};
 use crate::telemetry::{Seen, ServiceMetrics};
 use crate::threads::ShardRef;
 
-/// How often connections that rest are looked at.
+/// Time between two sweeps of idle connections.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// All routes of one process, and the upstreams behind them.
 pub struct Gateway {
     table: ArcSwap<Table>,
-    /// Of every service there has ever been a route for, so that no account is lost when a route goes.
+    /// The metrics of every service that has ever had a route, so that no count is lost when a route is removed.
     accounts: Mutex<BTreeMap<String, Arc<ServiceMetrics>>>,
-    /// How this process calls itself in `Via`, so that it knows a request that has been here.
+    /// The name of this process in `Via`, by which it recognises a request that has passed through it before.
     via: String,
 }
 
-/// Where the requests for one service go.
+/// The destination of one service's requests, and their limits.
 pub struct Route {
     service: Box<str>,
     cluster: Arc<cluster::Cluster>,
@@ -61,10 +61,11 @@ pub struct Route {
 }
 
 impl Gateway {
-    /// Begins health checks and the care for connections. Must be called within the runtime.
+    /// Starts a gateway, its health checks and its sweep of connections. Must be called within the runtime.
     pub fn start(spec: &GatewaySpec) -> Arc<Self> {
         let mut id = [0; 4];
-        // Two gateways of one name would take each other's requests for their own; without randomness they do.
+        // Gateways with the same name take each other's requests for their own. They get the same name only without
+        // randomness.
         let _ = getrandom::fill(&mut id);
         let via = format!("bulkhead-{:08x}", u32::from_ne_bytes(id));
         let gateway = Self { table: ArcSwap::default(), accounts: Mutex::default(), via };
@@ -74,8 +75,8 @@ impl Gateway {
         gateway
     }
 
-    /// Goes on with other routes. Requests under way are finished as they began; clusters that stay as they are keep their
-    /// connections and what is known about their health.
+    /// Replaces the routes. Requests under way finish as they began. Unchanged clusters keep their connections and the
+    /// health of their upstreams.
     pub fn change(&self, spec: &GatewaySpec) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let table = Table::of(spec, &self.table.load(), &self.via, |service| {
@@ -84,17 +85,17 @@ impl Gateway {
         self.table.store(Arc::new(table));
     }
 
-    /// The route of a service: its own, or the one for all others.
+    /// Returns the route of a service: its own, or the one for all others.
     pub fn find(&self, service: &str) -> Option<ShardRef<Route>> {
         self.table.load().find(service)
     }
 
-    /// Whether the health of every upstream is known.
+    /// True if the health of every upstream is known.
     pub fn is_settled(&self) -> bool {
         self.table.load().clusters().all(|cluster| cluster.is_settled())
     }
 
-    /// Every route's numbers.
+    /// Returns every route's metrics.
     pub fn seen(&self) -> Vec<Seen> {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = |(service, metrics): (&String, &Arc<ServiceMetrics>)| {
@@ -103,7 +104,7 @@ impl Gateway {
         accounts.iter().map(seen).collect()
     }
 
-    /// Requests that came in and those that have ended, of all routes.
+    /// Returns the numbers of accepted and of ended requests, over all routes.
     pub fn account(&self) -> (u64, u64) {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
@@ -121,24 +122,24 @@ impl Route {
         &self.metrics
     }
 
-    /// Where the upstreams are that can be used now; `None` if one of them was given by name.
+    /// Returns the addresses of the upstreams that can be used now; `None` if one of them was given by name.
     pub fn addresses(&self) -> Option<Vec<SocketAddr>> {
         let now = Instant::now();
         let usable = self.cluster.upstreams().iter().filter(|upstream| upstream.health.is_available(now));
         usable.map(|upstream| upstream.address().parse().ok()).collect()
     }
 
-    /// The meaning of a client's closing its sending side after its request.
+    /// Returns the meaning of a client's half-close after its request.
     pub fn half_close(&self) -> HalfClose {
         self.half_close
     }
 
-    /// Looked at before anything is done for a request: whether it may come at all.
+    /// Checks the route's limits, before any work is done for a request.
     pub fn enter(&self) -> Result<InFlight, Limited> {
         self.policy.enter()
     }
 
-    /// A failure in words: those of Envoy, the cluster, and where a limit was reached, the limit and its key.
+    /// Describes a failure in Envoy's words, with the cluster, and with the limit and its key if a limit was reached.
     pub fn explain(&self, failure: Failure) -> String {
         let spec = &self.cluster.spec;
         let cluster = format!("cluster {:?}", spec.name);
@@ -167,16 +168,17 @@ impl Route {
         }
     }
 
-    /// Gets an upstream's answer. Dropping the future closes the connection to the upstream; `progress` tells how far it came.
+    /// Forwards a request and returns the response. Dropping the future closes the connection to the upstream;
+    /// `progress` records how far the request came.
     ///
     /// # Errors
-    /// When there is no answer that could be passed on.
+    /// If there is no response that can be passed on.
     pub async fn forward(&self, inbound: Inbound<'_>, progress: &mut ForwardProgress) -> Result<Outbound, Failure> {
         forward::forward(&self.cluster, inbound, &self.via, progress).await
     }
 }
 
-/// Closes connections that nobody uses, for as long as there is a gateway.
+/// Closes idle connections, for as long as the gateway exists.
 async fn sweep(gateway: Weak<Gateway>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;

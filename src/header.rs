@@ -1,8 +1,8 @@
-//! What several readers of headers share.
+//! Functions that several readers of headers share.
 
 use http::{HeaderMap, HeaderName};
 
-/// A weight in thousandths: `0`, `0.5`, `1.000`, with at most three digits after the point (RFC 9110 §12.4.2).
+/// Parses a weight into thousandths: `0`, `0.5`, `1.000`, with at most three digits after the point (RFC 9110 §12.4.2).
 pub(crate) fn weight(text: &[u8]) -> Option<u16> {
     let (whole, fraction) = match text {
         [whole] => (whole, &[][..]),
@@ -17,15 +17,15 @@ pub(crate) fn weight(text: &[u8]) -> Option<u16> {
     (value <= 1000).then_some(value)
 }
 
-/// Removes headers and leaves the others in their order. `HeaderMap::remove` would put the last one in the place of the one
-/// removed.
+/// Removes headers and keeps the others in order. `HeaderMap::remove` would move the last header into the place of the
+/// removed one.
 pub(crate) fn remove(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
     if !headers.keys().any(&is_removed) {
         return;
     }
     let mut kept = HeaderMap::with_capacity(headers.len());
     let mut last = None;
-    // A header's further lines come without its name.
+    // Further values of a header come without its name.
     for (name, value) in headers.drain() {
         if let Some(name) = name {
             last = (!is_removed(&name)).then_some(name);

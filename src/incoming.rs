@@ -1,4 +1,4 @@
-//! A request's body on its way in, whichever protocol it comes over.
+//! A request's body while it arrives, over any protocol.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -8,30 +8,30 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 
 pub enum Incoming {
-    /// It is here; what has been handed on is not here any more.
+    /// A complete body, without the bytes that were already handed on.
     Whole(Bytes),
-    /// Some of it, or all, is still to come.
+    /// A body of which some or all bytes are still to arrive.
     Arriving(Pin<Box<dyn Arriving>>),
 }
 
-/// A body that is still to come.
+/// A body that is still arriving.
 pub trait Arriving: Body<Data = Bytes, Error = Broken> + Send {
-    /// Appends to `whole` what comes next; false when there is no more to come.
+    /// Appends the next bytes to `whole`. Returns false if no more bytes will arrive.
     fn poll_append(self: Pin<&mut Self>, cx: &mut Context<'_>, whole: &mut BytesMut) -> Poll<Result<bool, Broken>>;
 }
 
-/// Why a body did not arrive.
+/// The reason why a body did not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// The client closed in the middle of it.
+    /// The client closed the connection in the middle of the body.
     #[error("the client closed in the middle of its request")]
     CutOff,
-    /// Where it ends cannot be known.
+    /// The chunks are malformed, so that the end of the body is unknown.
     #[error("the chunks of the body are malformed: {0}")]
     Malformed(BadChunks),
 }
 
-/// The rule that the chunks of a body break (RFC 9112 §7.1).
+/// The rule of the chunked coding that a body breaks (RFC 9112 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadChunks {
     #[error("a chunk's size is not hexadecimal")]

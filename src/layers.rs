@@ -1,10 +1,10 @@
-//! Checks the drawing of the modules at the top of `lib.rs` against the code.
+//! Tests of the drawing of the modules at the top of `lib.rs` against the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// For each module, in the order of the drawing, the modules that it uses.
+/// The modules in the order of the drawing, each with the modules that it uses.
 type Arrows = Vec<(String, BTreeSet<String>)>;
 
 #[test]
@@ -35,8 +35,8 @@ fn an_arrow_that_is_missing_idle_or_upward_is_named() {
     assert_eq!(differences(&upward, &found), ["config → front points up: front stands above config"]);
 }
 
-/// The lines of the first drawing in the library's documentation. A line without an arrow continues the one before it; one
-/// with several modules before its arrow stands for a line each.
+/// Reads the first drawing in the library's documentation. A line without an arrow continues the line before it. A line
+/// with several modules before its arrow counts as one line for each module.
 fn drawn(library: &str) -> Arrows {
     let lines = library.lines().filter_map(|line| line.strip_prefix("//!").map(str::trim));
     let drawing = lines.skip_while(|line| *line != "```text").skip(1).take_while(|line| *line != "```");
@@ -57,12 +57,12 @@ fn drawn(library: &str) -> Arrows {
     arrows
 }
 
-/// The names in a list with commas.
+/// Splits a list at its commas.
 fn names(list: &str) -> impl Iterator<Item = String> {
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// The modules that each top-level module names behind `crate::`, its tests included.
+/// Finds the modules that each top-level module names after `crate::`, its tests included.
 fn found(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::<String, BTreeSet<String>>::new();
     for entry in fs::read_dir(source).expect("src can be listed") {
@@ -93,7 +93,7 @@ fn read(path: &Path, module: &str, uses: &mut BTreeSet<String>) {
     }
 }
 
-/// A sentence for each arrow that is only drawn, only in the code, or drawn from below to above.
+/// Returns a sentence for each arrow that is only drawn, that is only in the code, or that points up.
 fn differences(drawing: &Arrows, code: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let mut faults = Vec::new();
     let nothing = BTreeSet::new();

@@ -1,12 +1,12 @@
 //! Bulkhead serves user-written processors, WebAssembly programs, each in its own watertight compartment.
 //!
-//! A request comes in through `front`, which finds its service, its caller and its body. `outcome` hands the call to a
-//! version that `registry` knows; it waits its turn in `admission`, and a guest of the `sandbox` answers it. A request for
-//! a service of other hosts goes through `gateway` instead, behind the same front. `admin` and `cli` are for operators;
-//! `api` is what the two say to each other.
+//! A request enters through `front`, which finds its service, authenticates its caller and reads its body. `outcome`
+//! passes the call to a version in `registry`; the call waits for a worker in `admission`, and a guest of the `sandbox`
+//! answers it. A request for a service on another host enters through the same front and leaves through `gateway`.
+//! `admin` and `cli` are for operators; `api` has the documents that these two exchange.
 //!
-//! Each module uses the modules behind its arrow and no others. They all stand below it, and a test holds this drawing
-//! against the code:
+//! Each module uses only the modules behind its arrow. They all stand below it, and a test checks this drawing against
+//! the code:
 //!
 //! ```text
 //! fuzz      → front, sandbox, config
@@ -29,10 +29,10 @@
 //! call, coding, config, discovery, incoming, threads, failpoint, header, hex, limit, object, quoted, shutdown →
 //! ```
 //!
-//! What is absent matters most. The sandbox has never heard of connections, and admission has never heard of
-//! WebAssembly. Only `refusal.rs` chooses a failing status for callers, and `admin/problem/kinds.rs` for operators; a
-//! connection that is refused before its first request gets the one answer of `front/listen/rejected.rs`. Only `sandbox`
-//! imports the engine. There is no unbounded channel, no global state, and no way to run a guest for a caller except
+//! The missing arrows matter most. The sandbox knows nothing of connections, and admission knows nothing of
+//! WebAssembly. Only `refusal.rs` chooses a failing status for callers, and `admin/problem/kinds.rs` for operators. A
+//! connection that is refused before its first request gets the fixed response of `front/listen/rejected.rs`. Only
+//! `sandbox` imports the engine. There is no unbounded channel and no global state, and a guest runs for a caller only
 //! through admission.
 
 pub mod call;

@@ -1,4 +1,4 @@
-//! A timer that is kept from wait to wait.
+//! A timer that is reused from wait to wait.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::time::Sleep;
 
-/// Ready once `limit` has passed. The timer is only ever moved when it must go off earlier, or has gone off.
+/// Returns `Ready` once `limit` has passed. Resets the timer only if it would fire too late, or has fired too early.
 pub(crate) fn poll_limit(mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>, limit: Instant) -> Poll<()> {
     loop {
         if timer.deadline() > limit.into() {

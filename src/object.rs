@@ -1,5 +1,5 @@
-//! A JSON object, and nothing else where one is documented: what serde derives reads an array as well, by the order of the
-//! fields, and names its own types in errors.
+//! A JSON object and no other value. An implementation that serde derives also reads an array, by the order of the
+//! fields, and names Rust types in its errors.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// The value of an object.
+/// A value that is read from a JSON object only.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

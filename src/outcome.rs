@@ -1,5 +1,5 @@
-//! How a request ends: the way of a call to its outcome, the account that is kept of it, and the refusals for what stands
-//! in its way. Whoever calls a processor does it through [`dispatch`](dispatch::dispatch).
+//! The end of a request: the run of its call, its account, and the refusals of the registry and the gateway. Every call
+//! of a processor for a caller goes through [`dispatch`](dispatch::dispatch).
 
 mod account;
 mod dispatch;

@@ -1,5 +1,5 @@
-//! Limits of a service as a whole, looked at before a request costs anything: its rate, and how many requests are under
-//! way. One that has no limits costs one look.
+//! Limits of a whole service, checked before any work is done for a request: its rate, and the number of requests under
+//! way. A service without limits costs one check.
 
 mod rate;
 
@@ -11,28 +11,28 @@ use std::time::Duration;
 pub(crate) use self::rate::Rate;
 use crate::config::GatewayPolicy;
 
-/// Why a request may not come now.
+/// The limit that refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limited {
     pub limit: Limit,
-    /// What the limit is set to.
+    /// The value of the limit.
     pub most: u64,
-    /// When the next one is welcome.
+    /// The time after which a request may pass.
     pub retry_after: Duration,
 }
 
-/// Which limit was reached.
+/// A kind of limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `metadata.rpc.rate_limit`.
     Instances,
-    /// The rate of the service, or of a gateway's route, as a whole.
+    /// The rate of the whole service or route.
     Rate(LimitOf),
-    /// The requests of the service or route under way at once.
+    /// The number of requests under way in the whole service or route.
     Concurrency(LimitOf),
 }
 
-/// Whose limits they are: the same ones have other keys in a service file than in a gateway's.
+/// The owner of a limit. The same limit has one key in a service file and another in a gateway's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitOf {
     Service,
@@ -51,13 +51,13 @@ struct Limits {
     under_way: AtomicU32,
 }
 
-/// A request that may come; while this lives, it is under way.
+/// A request that has passed the limits. It is under way until this is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct InFlight(Option<Arc<Limits>>);
 
 impl Policy {
-    /// The same limits as those of `before` go on with its account.
+    /// Creates the limits of a service. If they equal those of `before`, they share its counts.
     pub fn of(owner: LimitOf, policy: GatewayPolicy, before: Option<&Self>) -> Self {
         if policy == GatewayPolicy::default() {
             return Self(None);
@@ -72,7 +72,7 @@ impl Policy {
         Self(Some(Arc::new(Limits { owner, of: policy, rate, under_way: AtomicU32::new(0) })))
     }
 
-    /// Lets a request in, or says which limit it meets.
+    /// Admits a request, or returns the limit that refuses it.
     pub fn enter(&self) -> Result<InFlight, Limited> {
         let Some(limits) = &self.0 else { return Ok(InFlight(None)) };
         let most = limits.of.concurrency_limit.map_or(u32::MAX, NonZeroU32::get);

@@ -1,14 +1,15 @@
-//! Client input, made safe for an answer and a log line: printable ASCII in quotation marks, shortened.
+//! Client input escaped for responses and log lines: printable ASCII in quotation marks, shortened.
 //!
-//! Any input can be shown in this form: it cannot end a line or a string, control a terminal, look like the host's own
-//! words, or fill a log.
+//! Any input is safe in this form: it cannot end a line or a string, control a terminal, pass for the host's own text,
+//! or fill a log.
 
 use std::fmt;
 
-/// Most bytes that are shown; real names are shorter.
+/// Most bytes shown; real names are shorter.
 const SHOWN: usize = 64;
 
-/// Shows bytes as `"text"`; a byte that is not printable ASCII as `\xe9`; a long text by its beginning and its length.
+/// Shows bytes as `"text"`, a byte that is not printable ASCII as `\xe9`, and a long text by its beginning and its
+/// length.
 pub(crate) struct Quoted<T>(pub(crate) T);
 
 impl<T: AsRef<[u8]>> fmt::Display for Quoted<T> {

@@ -1,5 +1,5 @@
-//! The one table from what can go wrong to what the caller is told: status, code, sentence, and whether the connection
-//! goes on. Nothing else in the host chooses a failing status.
+//! The table of refusals: for each thing that can go wrong, the status, code and sentence for the caller, and the fate
+//! of the connection. Nothing else in the host chooses a failing status.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::policy::{Limit, LimitOf, Limited};
 use crate::quoted::Quoted;
 use crate::sandbox::{Failed, Fault};
 
-/// Why a request gets no answer of a processor's own making.
+/// The reason why a request gets no answer from a processor.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     BadRequest(Cow<'static, str>),
-    /// The request is well-formed, and its body is not what the headers say of it.
+    /// The request is well-formed, but its body contradicts its headers.
     BadBody(Cow<'static, str>),
     /// The guest failed; the status is the service's `trap_status`.
     ProcessorException {
@@ -49,18 +49,18 @@ pub(crate) enum Refusal {
         limit: Duration,
         reached: Reached,
     },
-    /// The head came too slowly for anybody to know whose deadline it was.
+    /// The head came too slowly. No service's deadline applies yet, because the service is unknown.
     SlowHead {
         limit: Duration,
     },
-    /// The client has stopped sending a request that a gateway passes on.
+    /// The client has stopped sending a request that a gateway forwards.
     Stalled {
         detail: String,
     },
     BodyTooLarge {
         limit: usize,
     },
-    /// It was small enough as it came.
+    /// Too large only after decompression.
     DecodedTooLarge {
         limit: usize,
     },
@@ -88,14 +88,14 @@ pub(crate) enum Refusal {
         cause: String,
     },
     NotImplemented(&'static str),
-    /// An upstream's answer is none.
+    /// The upstream's response is invalid or incomplete, or the route is a loop.
     BadGateway {
         detail: String,
     },
     NoHealthyUpstream {
         detail: String,
     },
-    /// There is no connection to the upstream, or it ended before the answer began.
+    /// The upstream cannot be connected to, or the connection ended before the response began.
     UpstreamFailed {
         detail: String,
     },
@@ -103,14 +103,14 @@ pub(crate) enum Refusal {
         detail: String,
     },
     NotReady,
-    /// The host ended before the request did. Nobody is told: the connection is cut.
+    /// The host ended before the request was finished. No response is sent: the connection is cut.
     Draining,
-    /// The version that was answering has been replaced, and its grace is over.
+    /// The version that was answering has been replaced or stopped, and its grace period is over.
     Retired,
     VersionNotSupported,
 }
 
-/// Where a name was looked for.
+/// The tables in which a name was looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Looked {
     Services,
@@ -118,12 +118,12 @@ pub(crate) enum Looked {
     ServicesAndRoutes,
 }
 
-/// How far a request had come when its deadline passed.
+/// The stage that a request had reached when its deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reached {
-    /// Its body was not here, or not decoded.
+    /// The body had not arrived, or was not decoded.
     Body,
-    /// It waited for a worker.
+    /// The request waited for a worker.
     Queue,
     Run,
 }
@@ -132,7 +132,7 @@ pub(crate) enum Reached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) status: u16,
-    /// Stable: in the body, the log and the metrics.
+    /// Stable, because clients and tools use it: it stands in the body, the log and the metrics.
     pub(crate) code: &'static str,
     pub(crate) connection: Connection,
 }
@@ -181,7 +181,7 @@ impl Refusal {
         Row { status, code, connection }
     }
 
-    /// What the caller may know, in one sentence.
+    /// Returns a sentence for the caller, without internals of the host.
     pub(crate) fn detail(&self) -> Cow<'_, str> {
         match self {
             Self::BadRequest(detail) | Self::BadBody(detail) => detail.as_ref().into(),
@@ -199,16 +199,16 @@ impl Refusal {
             Self::NotFound => "there is nothing at this path; this is the data listener: services are at \
                                /api/predict/<service>, and the admin API is at the admin listener (--admin)"
                 .into(),
-            Self::MethodNotAllowed { allow } => format!("the methods here are {allow}").into(),
+            Self::MethodNotAllowed { allow } => format!("the allowed methods are {allow}").into(),
             Self::DeadlineExceeded { limit, reached } => {
                 let what = match reached {
-                    Reached::Body => "the body of the request was not here",
+                    Reached::Body => "the body of the request did not arrive",
                     Reached::Queue | Reached::Run => "the request was not answered",
                 };
                 format!("{what} within {} ms (metadata.rpc.keepalive)", limit.as_millis()).into()
             }
             Self::SlowHead { limit } => {
-                format!("the head of the request was not here within {} ms (--head-timeout)", limit.as_millis()).into()
+                format!("the request's head did not arrive within {} ms (--head-timeout)", limit.as_millis()).into()
             }
             Self::BodyTooLarge { limit } => {
                 format!("the body is larger than {limit} bytes (sandbox.max_request_bytes)").into()
@@ -217,12 +217,12 @@ impl Refusal {
                 format!("the body is larger than {limit} bytes once it is decoded (sandbox.max_request_bytes)").into()
             }
             Self::CodingUnknown { given } => {
-                format!("{given} in Content-Encoding is not known; Accept-Encoding lists what is").into()
+                format!("{given} in Content-Encoding is not supported; Accept-Encoding lists what is").into()
             }
             Self::TooManyCodings { most } => format!("Content-Encoding names more than {most} codings").into(),
             Self::HeadersTooLarge => "the headers are more than 100 or larger than 32 KiB".into(),
             Self::TargetTooLong => "the request target is longer than 8 KiB".into(),
-            Self::ExpectationUnknown => "of expectations only 100-continue is known".into(),
+            Self::ExpectationUnknown => "the only supported expectation is 100-continue".into(),
             Self::RateLimited(Limited { limit, most, .. }) => match limit {
                 Limit::Instances => format!(
                     "the service takes at most {most} requests a second (metadata.rpc.rate_limit × metadata.instance)"
@@ -251,27 +251,27 @@ impl Refusal {
                     .into()
             }
             Self::ClientClosed => "the client closed the connection".into(),
-            Self::Internal { .. } => "the host failed; its log knows why under this request id".into(),
+            Self::Internal { .. } => "the host failed; its log has the cause under this request id".into(),
             Self::NotImplemented(what) => (*what).into(),
             Self::Stalled { detail }
             | Self::NoHealthyUpstream { detail }
             | Self::BadGateway { detail }
             | Self::UpstreamFailed { detail }
             | Self::GatewayTimeout { detail } => detail.into(),
-            Self::NotReady => "the host has just started and is bringing this service up".into(),
-            Self::Draining => "the host ended before the request did".into(),
+            Self::NotReady => "the host has just started, and this service is not running yet".into(),
+            Self::Draining => "the host ended before the request was finished".into(),
             Self::Retired => {
-                "the version that was answering has been replaced or stopped, and the time it had to finish in is over \
+                "the version that was answering has been replaced or stopped, and its grace period is over \
                  (metadata.eas.termination_grace_period)"
                     .into()
             }
             Self::VersionNotSupported => {
-                "HTTP/1.1 and HTTP/1.0 are spoken here, and HTTP/2 if the host was started with --http2".into()
+                "this host supports HTTP/1.1 and HTTP/1.0, and HTTP/2 if it was started with --http2".into()
             }
         }
     }
 
-    /// What would help, where that is known.
+    /// Returns advice for the caller, if there is any.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::QueueFull { .. } => {
@@ -290,7 +290,7 @@ impl Refusal {
         }
     }
 
-    /// For the log alone.
+    /// Returns the cause for the log. The caller does not see it.
     pub(crate) fn cause(&self) -> Cow<'_, str> {
         match self {
             Self::Internal { cause } => cause.into(),
@@ -299,7 +299,7 @@ impl Refusal {
         }
     }
 
-    /// The end of a stream that this refusal cuts.
+    /// Returns the end of a stream that this refusal cuts.
     pub(crate) fn cut(&self) -> Cut {
         let Row { status, code, .. } = self.row();
         Cut { status, code, cause: self.cause().into_owned() }
@@ -309,7 +309,7 @@ impl Refusal {
         Self::MethodNotAllowed { allow: accepted.names().collect::<Vec<_>>().join(", ") }
     }
 
-    /// How the processor's fault is told under the service's settings.
+    /// Maps a processor's fault to a refusal, by the service's settings.
     pub(crate) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Self {
         let Failed { fault, stack } = failed;
         let exception = |detail| Self::ProcessorException { status: sandbox.trap_status, detail, stack };
@@ -355,7 +355,7 @@ impl From<Limited> for Refusal {
     }
 }
 
-/// The reason phrase and the problem's title.
+/// Returns the reason phrase, which is also the problem's title.
 pub(crate) fn title(status: StatusCode) -> &'static str {
     match status.as_u16() {
         450 => "Queue Full",
@@ -368,7 +368,7 @@ pub(crate) fn title(status: StatusCode) -> &'static str {
 mod tests {
     use super::*;
 
-    /// The contract, row by row, as callers rely on it.
+    /// The status contract row by row, as callers rely on it.
     #[test]
     fn the_status_table() {
         use Connection::{Close, Keep};

@@ -1,27 +1,26 @@
 //! All state of a host.
 //!
-//! Two seams hold what several hosts could share: [`Catalog`] the records of services, and [`Artifacts`] the files that
-//! they are made of. `local` implements both in the data directory; another implementation is another module beside it.
-//! The rest is one machine's own: model directories, compiled code, the admin token.
+//! Two traits hold the state that several hosts could share: [`Catalog`] the records of services, and [`Artifacts`]
+//! their files. `local` implements both in the data directory; another implementation is another module beside it. The
+//! rest belongs to one machine: model directories, compiled code, the admin token.
 //!
 //! ```text
-//! bulkhead.redb            which services exist, one record each, and the last versions of each; a change is one
-//!                          transaction
+//! bulkhead.redb            the services, one record each, and the last versions of each; a change is one transaction
 //! admin.token              the admin API's bearer token
-//! bulkhead.pid             the process that uses the directory, told to a second one that wants to
-//! artifacts/<sha256>       uploaded files, named by what they hold
-//! models/<sha256>/…        model directories, linked together from artifacts; the name is that of their list of files
+//! bulkhead.pid             the process that uses the directory, for the error message of a second one
+//! artifacts/<sha256>       uploaded files, named by their hash
+//! models/<sha256>/…        model directories of hard links to artifacts, named by the hash of their list of files
 //! compiled/<engine>/…      machine code and images of initialised guests, made again when missing or wrong: see
 //!                          `sandbox/compile/kept.rs`
 //! ```
 //!
-//! A crash at any moment leaves the old record or the new one: a record is written only after every file it names is on
-//! disk. A file that is named by a hash gets its name once it is complete, is read-only from then on, and is never
-//! opened for writing. If its bytes have changed nevertheless, it is damaged and is not used (see [`verified`]). A
-//! crash may also leave files that no version names; the next start removes them. A directory that has files of
-//! services but no database is not used, so that these files are not removed after the database was lost. The directory
-//! is the host's alone (mode 0700, see [`private`]): it has tokens in the clear, because verifying the signatures of
-//! EAS clients needs the secret itself.
+//! A crash at any moment leaves the old record or the new one: a record is written only after every file that it names
+//! is on disk. A file named by a hash gets its name once it is complete, is read-only from then on, and is never opened
+//! for writing. If its bytes have changed nevertheless, the file is damaged and is not used (see [`verified`]). A crash
+//! may also leave files that no version names; the next start removes them. A directory with files of services but
+//! without a database is not used, so that a lost database does not cost these files too. The directory is closed to
+//! other users (mode 0700, see [`private`]): it has tokens in the clear, because verifying the signatures of EAS
+//! clients needs the secret itself.
 
 mod artifacts;
 mod catalog;
@@ -71,12 +70,12 @@ use self::verified::Verified;
 use crate::config::Token;
 use crate::failpoint;
 
-/// Files nobody names are kept this long: somebody may be uploading what a coming record will name.
+/// Time for which files without a record are kept: their upload may be complete and the record still to come.
 const UPLOAD_GRACE: Duration = Duration::from_secs(3600);
 /// The mode of every artifact's file, and of the files in model directories.
 const READ_ONLY: u32 = 0o444;
 
-/// A future of storage: boxed, so that the traits can be used as `dyn`.
+/// A future of storage, boxed so that the traits can be used as `dyn`.
 pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
 
 /// The state of one host: its catalog, its artifacts, and the machine's own data directory.
@@ -88,8 +87,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens the data directory, making it where it is missing. A second process that opens the same one is refused by
-    /// the database's lock. Blocks.
+    /// Opens the data directory and creates it if it is missing. The database's lock refuses a second process. Blocks.
     ///
     /// # Errors
     /// A database that is damaged, or that is gone and has left files behind.
@@ -100,7 +98,7 @@ impl Storage {
     /// Opens a data directory whose database is gone, with a new database.
     ///
     /// # Errors
-    /// A database that is there.
+    /// A database that exists.
     pub fn begin_anew(dir: &Path) -> Result<Self, StorageError> {
         Self::open_local(dir, Opening::Anew)
     }
@@ -112,8 +110,8 @@ impl Storage {
         Self::of_parts(dir, Arc::new(catalog), Arc::new(artifacts), verified)
     }
 
-    /// Storage with this catalog and these artifacts. The data directory, made where it is missing, holds only what is
-    /// the machine's own.
+    /// Creates storage with this catalog and these artifacts. The data directory, created if missing, has only the
+    /// state that belongs to this machine.
     ///
     /// # Errors
     /// A directory that cannot be used.
@@ -145,11 +143,11 @@ impl Storage {
         self.dir.join("compiled")
     }
 
-    /// The admin API's token, made at the first start. Blocks.
+    /// Returns the admin API's token, generated at the first start. Blocks.
     pub fn admin_token(&self) -> Result<Token, StorageError> {
         let path = self.dir.join("admin.token");
         match fs::read_to_string(&path) {
-            // An empty file is what a crash in the middle of the first start leaves.
+            // A crash in the middle of the first start leaves an empty file.
             Ok(text) if text.trim().is_empty() => {}
             Ok(text) => return own_admin_token(&text).doing(|| format!("use {}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -165,8 +163,8 @@ impl Storage {
         Ok(token)
     }
 
-    /// For the start of a host, when nobody can be uploading yet: removes whatever a crash has left behind. Whole
-    /// artifacts are kept for a while even so, because their owner may come back to deploy them.
+    /// Removes the leftovers of a crash at the start of a host, before any upload runs. Complete artifacts are kept for
+    /// a while even so, because their owner may still deploy them.
     ///
     /// # Errors
     /// As [`Storage::sweep`].
@@ -175,8 +173,8 @@ impl Storage {
         self.sweep_models().await
     }
 
-    /// Removes files that no version names which is kept and nobody can be uploading any more. A version at work misses
-    /// none of them: it has its code in memory, and its model is another link to the same files.
+    /// Removes files that no kept version names and no upload may still need. A running version needs none of them: its
+    /// code is in memory, and its model directory has its own links to the files.
     ///
     /// # Errors
     /// A file that cannot be removed; a catalog that cannot be read.
@@ -192,8 +190,8 @@ impl Storage {
         .await
     }
 
-    /// Removes model directories that no version names. A version that is still finishing its requests may want its own
-    /// for a new guest, so this is not done at every change.
+    /// Removes model directories that no version names. This is not done at every change, because a replaced version
+    /// that is finishing its requests may need its directory for a new guest.
     ///
     /// # Errors
     /// As [`Storage::sweep`].
@@ -202,7 +200,8 @@ impl Storage {
         blocking(move || models.sweep(&versions)).await
     }
 
-    /// The directory with a service's model, its files checked against the list; `None` for a service without a model.
+    /// Returns the directory with a service's model, its files checked against the list; `None` for a service without a
+    /// model.
     ///
     /// # Errors
     /// A model file that is missing or damaged, or that cannot lie in one directory with the others.
@@ -210,7 +209,7 @@ impl Storage {
         self.models.assemble(self.artifacts(), files).await
     }
 
-    /// All bytes of an artifact.
+    /// Reads all bytes of an artifact.
     ///
     /// # Errors
     /// As [`Artifacts::read`].
@@ -224,7 +223,7 @@ impl Storage {
     }
 }
 
-/// The token that an operator put there; one that could be guessed is worse than none.
+/// Parses the token that an operator put into the file. A token that can be guessed is refused.
 fn own_admin_token(text: &str) -> io::Result<Token> {
     const LEAST: usize = 16;
     let refuse = || {
@@ -235,7 +234,7 @@ fn own_admin_token(text: &str) -> io::Result<Token> {
     if token.reveal().len() < LEAST { Err(refuse()) } else { Ok(token) }
 }
 
-/// Makes the data directory where it is missing, and keeps others out of it.
+/// Creates the data directory if it is missing, and closes it to other users.
 fn prepare(dir: &Path) -> Result<(), StorageError> {
     make_dir(dir)?;
     private::close(dir)?;
@@ -245,13 +244,13 @@ fn prepare(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The path of the directory from the root. Guests' model directories are opened by path, which must not depend on the
-/// working directory.
+/// Returns the absolute path of the directory. Guests' model directories are opened by path, which must not depend on
+/// the working directory.
 fn canonical(dir: &Path) -> Result<PathBuf, StorageError> {
     dir.canonicalize().doing(|| format!("find {}", dir.display()))
 }
 
-/// Does `work` on a thread that may block.
+/// Runs `work` on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
@@ -260,7 +259,7 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-/// The names and paths of all that is in a directory.
+/// Lists the names and paths of a directory's entries.
 fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {
     let what = || format!("list {}", dir.display());
     let mut entries = Vec::new();
@@ -271,13 +270,13 @@ fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {
     Ok(entries)
 }
 
-/// Makes a directory that is the host's alone, unless it is there.
+/// Creates a directory that is closed to other users, unless it exists.
 fn make_dir(dir: &Path) -> Result<(), StorageError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.doing(|| format!("make directory {}", dir.display()))
 }
 
-/// Makes a rename in `dir` outlast a power failure.
+/// Syncs `dir`, so that a rename in it survives a power failure.
 fn sync_dir(dir: &Path) -> Result<(), StorageError> {
     fs::File::open(dir).and_then(|dir| dir.sync_all()).doing(|| format!("sync directory {}", dir.display()))
 }

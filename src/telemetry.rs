@@ -1,7 +1,7 @@
-//! What can be seen from outside: counters and histograms, the log, and how both are written.
+//! Metrics and the log: counters, histograms, log lines, and their output formats.
 //!
-//! Counting happens on the path of every request, so it is a handful of atomic additions; formatting happens when
-//! somebody looks. The log is one stream of lines to standard error, written by one thread.
+//! Every request is counted, so counting is a few atomic additions; formatting happens when the numbers are read. The
+//! log is one stream of lines to standard error, written by one thread.
 
 mod access;
 mod exposition;

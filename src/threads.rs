@@ -1,14 +1,14 @@
-//! Numbers the threads of the process, so that each can have a place of its own in what all of them use.
+//! Places of threads: each thread has a number, and with it a slot of its own in data that all threads use.
 
 use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// As many places as are worth having: a handful of network threads and the background ones.
+/// The number of places: enough for a handful of network threads and the background threads.
 pub(crate) const PLACES: usize = 8;
 
-/// The place of the present thread, below [`PLACES`]. Threads may share one.
+/// Returns the place of the current thread, below [`PLACES`]. Several threads may share a place.
 pub(crate) fn place() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -24,22 +24,22 @@ pub(crate) fn place() -> usize {
     })
 }
 
-/// One value for each place. Each has cache lines of its own, so that threads do not take them from each other.
+/// One value for each place. Each value has cache lines of its own, so that threads do not contend for them.
 #[derive(Debug, Default)]
 pub(crate) struct PerThread<T>([Lines<T>; PLACES]);
 
-/// Processors fetch cache lines in pairs of 64 bytes.
+/// A value on cache lines of its own. Processors fetch lines of 64 bytes in pairs, hence the alignment.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Lines<T>(T);
 
 impl<T> PerThread<T> {
-    /// The value of the present thread, and of those that share its place.
+    /// Returns the value of the current thread, shared by the threads with the same place.
     pub(crate) fn mine(&self) -> &T {
         self.at(place())
     }
 
-    /// The value of a thread that has this [`place`].
+    /// Returns the value of the threads with this [`place`].
     pub(crate) fn at(&self, place: usize) -> &T {
         &self.0[place].0
     }
@@ -49,15 +49,15 @@ impl<T> PerThread<T> {
     }
 }
 
-/// A value that every request holds for a while. Each thread counts those that it has given out in a place of its own:
-/// one count for all of them would be passed from processor to processor with every request.
+/// A value that every request holds for a while. Each thread counts its references in a place of its own: a single
+/// count would move from processor to processor with every request.
 #[derive(Debug)]
 pub struct ShardedArc<T> {
     value: Arc<T>,
     by_thread: [ShardRef<T>; PLACES],
 }
 
-/// A share in a [`ShardedArc`], which lives as long as there is one. It may end on another thread than it began on.
+/// A reference to the value of a [`ShardedArc`], which keeps it alive. It may be dropped on another thread.
 #[derive(Debug)]
 pub struct ShardRef<T>(Arc<Lines<Arc<T>>>);
 
@@ -80,7 +80,7 @@ impl<T> Clone for ShardedArc<T> {
     }
 }
 
-/// For those that hold it seldom, or for long.
+/// Access to the plain [`Arc`], for references that are taken rarely or kept for long.
 impl<T> Deref for ShardedArc<T> {
     type Target = Arc<T>;
 

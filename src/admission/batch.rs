@@ -1,12 +1,12 @@
-//! Calls that are answered together.
+//! Batches: calls that are processed together.
 //!
-//! One [`Batcher`] stands before the [`Admission`] of one instance. Calls take a seat, of which there is a bounded number,
-//! and wait; a batch is due when it is full or when its oldest call has waited long enough. A single dispatcher then
-//! waits for a worker, and the batch leaves with whatever calls are waiting at that moment, as many as one may hold. It
-//! has never heard of WebAssembly: what a call is, how a batch is worked on and what an answer is are its user's.
+//! One [`Batcher`] stands in front of the [`Admission`] of one instance. A call takes a seat, of which there is a
+//! bounded number, and waits. A batch is due when it is full, or when its oldest call has waited for `max_wait`. A
+//! single dispatcher then waits for a worker, and the batch leaves with the calls that wait at that moment, at most
+//! `max_size`. This module knows nothing of WebAssembly: its user defines the calls, the answers and the processing.
 //!
-//! What always holds: a call is waiting, in exactly one [`Batch`], or answered. The seats taken are the calls that have not
-//! left in a batch; a call that leaves by itself, or whose deadline passes, gives its seat back at once.
+//! Invariant: a call is waiting, in exactly one [`Batch`], or answered. The taken seats are the calls that have not
+//! left in a batch. A call that leaves by itself, or whose deadline passes, gives its seat back at once.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,34 +19,34 @@ use tokio::task::AbortHandle;
 
 use super::{Admission, Place, Rejected};
 
-/// How long the dispatcher waits for a worker before it looks again; nothing depends on it.
+/// Time after which the dispatcher asks for a worker again. Any long time will do.
 const A_WHILE: Duration = Duration::from_secs(3600);
 
-/// What decides when a batch leaves.
+/// The limits on a batch and on its waiting calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Calls in one batch.
+    /// Most calls in one batch.
     pub max_size: usize,
-    /// How long its oldest call waits for others. Zero: no longer than for a worker.
+    /// Time that the oldest call waits for others. With zero, a batch waits only for a worker.
     pub max_wait: Duration,
-    /// Calls that may wait, in this batch and the next ones.
+    /// Most calls that may wait, for this batch and the next ones.
     pub max_waiting: usize,
 }
 
-/// Works on batches.
+/// Processes batches.
 pub trait Work<W: Send + 'static, C, A>: Send + Sync + 'static {
-    /// Begins to work on a batch and returns at once. Calls that are not answered are lost.
+    /// Begins to process a batch and returns at once. Calls without an answer end as [`Unanswered::Lost`].
     fn begin(&self, place: Place<W>, batch: Batch<C, A>);
 }
 
-/// Why a call that had a seat got no answer.
+/// The reason why a call with a seat got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// Its deadline passed.
     Overdue,
-    /// No worker is left and none can be made for now.
+    /// No worker is left, and none can be created for now.
     NoWorker,
-    /// The work was given up without a word: a fault of the host.
+    /// The work was dropped without an answer: a fault of the host.
     Lost,
 }
 
@@ -59,12 +59,12 @@ pub struct Batcher<C: Send + 'static, A: Send + 'static> {
 struct Line<C, A> {
     limits: BatchLimits,
     state: Mutex<State<C, A>>,
-    /// A batch may have become due.
+    /// Signals that a batch may have become due.
     changed: Notify,
 }
 
 struct State<C, A> {
-    /// Calls that have a seat: those that wait, and those about to.
+    /// Taken seats: of calls that wait, and of calls that are about to.
     seats: usize,
     waiting: VecDeque<Waiting<C, A>>,
     next_id: u64,
@@ -77,7 +77,7 @@ struct Waiting<C, A> {
 }
 
 impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
-    /// Calls are worked on by the workers behind `admission`, to which nobody else may come.
+    /// Creates a batcher for the workers behind `admission`, which must have no other user.
     ///
     /// # Panics
     /// Outside a runtime.
@@ -88,7 +88,7 @@ impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
         Self { line, dispatcher }
     }
 
-    /// A seat, if there is one left. What is decided here is decided: a seat is good until it is used or dropped.
+    /// Takes a seat, if one is left. The seat is reserved until it is used or dropped.
     ///
     /// # Errors
     /// [`Rejected::QueueFull`].
@@ -102,12 +102,12 @@ impl<C: Send + 'static, A: Send + 'static> Batcher<C, A> {
         Ok(Seat { line: Arc::clone(&self.line), is_taken: true })
     }
 
-    /// Whether a call that came now would be turned away. A look before the body is read; only `seat` decides.
+    /// True if a call would be rejected now. A hint for use before the body is read; only `seat` decides.
     pub fn is_full(&self) -> bool {
         self.waiting() >= self.line.limits.max_waiting
     }
 
-    /// Calls that have not left in a batch.
+    /// Returns the number of calls that have not left in a batch.
     pub fn waiting(&self) -> usize {
         self.line.state().seats
     }
@@ -123,24 +123,24 @@ impl<C: Send + 'static, A: Send + 'static> Drop for Batcher<C, A> {
     }
 }
 
-/// The right to wait for a batch.
+/// A reserved place among the waiting calls.
 pub struct Seat<C, A> {
     line: Arc<Line<C, A>>,
     is_taken: bool,
 }
 
 impl<C, A> Seat<C, A> {
-    /// Waits for the batch and for what it makes of this call, until `deadline`.
+    /// Waits for a batch and for its answer to this call, until `deadline`.
     ///
-    /// Dropping the future gives the seat up; a call that is being worked on goes on with its batch, unanswered.
+    /// Dropping the future gives the seat back. A call whose batch has begun is still processed, but not answered.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// Says why there is no answer.
     pub async fn answer(mut self, call: C, deadline: Instant) -> Result<A, Unanswered> {
         let (sender, receiver) = oneshot::channel();
         let id = {
             let mut state = self.line.state();
-            // From here on the seat is the waiting call's.
+            // From here on the waiting call owns the seat.
             self.is_taken = false;
             let id = state.next_id;
             state.next_id += 1;
@@ -170,7 +170,7 @@ impl<C, A> Drop for Seat<C, A> {
     }
 }
 
-/// Takes a call that still waits out of the line, however its wait ends.
+/// Removes a call that still waits, however its wait ends.
 struct Leaving<'a, C, A> {
     line: &'a Line<C, A>,
     id: u64,
@@ -179,12 +179,12 @@ struct Leaving<'a, C, A> {
 impl<C, A> Drop for Leaving<'_, C, A> {
     fn drop(&mut self) {
         let mut state = self.line.state();
-        // Ids only grow, so the place is found by search.
+        // Ids only grow, so a binary search finds the position.
         if let Ok(place) = state.waiting.binary_search_by_key(&self.id, |waiting| waiting.id) {
             let left = state.waiting.remove(place);
             state.seats -= 1;
             drop(state);
-            // What a call holds is its own; it is let go outside the lock.
+            // The values in a call are dropped outside the lock.
             drop(left);
         }
     }
@@ -209,14 +209,14 @@ impl<C, A> Line<C, A> {
             let changed = self.changed.notified();
             match at {
                 Some(at) if at <= tokio::time::Instant::now() => return,
-                // The timer may find that the oldest has left; then it is another's turn to be waited for.
+                // If the oldest call has left by then, the loop waits for the next oldest one.
                 Some(at) => drop(tokio::time::timeout_at(at, changed).await),
                 None => changed.await,
             }
         }
     }
 
-    /// Whoever waits, in the order they came and as many as one batch holds; those that are past their deadline are told.
+    /// Forms a batch of the calls that have waited longest. Calls past their deadline fail.
     fn board(&self) -> Batch<C, A> {
         let now = tokio::time::Instant::now().into_std();
         let mut members = Vec::new();
@@ -252,7 +252,7 @@ async fn dispatch<W: Send + 'static, C, A>(
         match admission.admit(soon.into_std()).await {
             Ok(place) => {
                 let batch = line.board();
-                // Everybody may have left meanwhile. The place goes back untouched then.
+                // All calls may have left meanwhile. Then the worker goes back unused.
                 if !batch.members.is_empty() {
                     work.begin(place, batch);
                 }
@@ -263,18 +263,18 @@ async fn dispatch<W: Send + 'static, C, A>(
     }
 }
 
-/// Calls that left together, in the order they came.
+/// The calls of one batch, in the order of their arrival.
 pub struct Batch<C, A> {
     pub members: Vec<Member<C, A>>,
 }
 
 impl<C, A> Batch<C, A> {
-    /// Waits until nobody waits for any of the answers.
+    /// Waits until no caller waits for any of the answers.
     pub async fn abandoned(&mut self) {
         poll_fn(|cx| {
             let mut anybody = false;
             for member in &mut self.members {
-                // Each is asked, so that each wakes this when it leaves.
+                // Every member is polled, so that each one wakes this task when its caller leaves.
                 anybody |= member.sender.poll_closed(cx).is_pending();
             }
             if anybody { Poll::Pending } else { Poll::Ready(()) }
@@ -291,17 +291,17 @@ pub struct Member<C, A> {
 }
 
 impl<C, A> Member<C, A> {
-    /// Whether nobody waits for the answer any more.
+    /// True if the caller no longer waits for the answer.
     pub fn is_gone(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Waits until nobody waits for the answer any more.
+    /// Waits until the caller no longer waits for the answer.
     pub async fn gone(&mut self) {
         self.sender.closed().await;
     }
 
-    /// One that has left meanwhile does not hear it.
+    /// Sends the answer. It is dropped if the caller has left.
     pub fn answer(self, answer: A) {
         let _ = self.sender.send(Ok(answer));
     }

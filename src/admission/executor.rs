@@ -1,7 +1,8 @@
-//! Where work is computed: its first slice on the thread where it arrived, the rest in the background.
+//! The executor of admitted work: the first slice runs on the thread where the call arrived, the rest in the
+//! background.
 //!
-//! Short work costs what a plain call costs. Long work never holds a network thread: once it steps aside it moves, whole,
-//! to a second runtime whose threads have lower priority, and short work keeps overtaking it there.
+//! Short work costs as much as a plain call. Long work does not hold a network thread: when it first yields, it moves
+//! to a second runtime, whose threads have lower priority, so that short work overtakes it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,34 +13,35 @@ use super::slice_history::SliceHistory;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Lower than the network threads, yet still served when the machine is busy with others.
+/// The nice value of background threads: below the network threads, but still served when other processes are busy.
 const BACKGROUND_NICE: i32 = 10;
 
-/// Work that outlived its deadline; it has been dropped.
+/// The error of work that has passed its deadline. The work has been dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overdue;
 
-/// The background, and the way there.
+/// Runs work, with a background runtime for long work.
 pub struct Executor {
     background: Option<Runtime>,
 }
 
 impl Executor {
-    /// `threads` is how many guests compute at the same moment past their first slice.
+    /// Creates an executor. `threads` is the number of guests that compute at the same time past their first slice.
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let background = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("background")
             .enable_all()
             .on_thread_start(|| {
-                // Without the lower priority everything still works, only less fairly.
+                // If this fails, everything still works, only less fairly.
                 let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND_NICE);
             })
             .build()?;
         Ok(Self { background: Some(background) })
     }
 
-    /// For work that has no caller waiting on a first slice, such as making workers.
+    /// Returns the background runtime, for work without a caller that waits for a first slice, such as creating
+    /// workers.
     pub fn background(&self) -> &Handle {
         match &self.background {
             Some(runtime) => runtime.handle(),
@@ -47,12 +49,12 @@ impl Executor {
         }
     }
 
-    /// Computes `work` until `deadline`. Dropping the returned future drops the work where it next steps aside.
+    /// Runs `work` until `deadline`. Dropping the returned future drops the work when it next yields.
     ///
-    /// Work of a kind whose `slice_history` it is to outlast its first slice begins in the background.
+    /// The work begins in the background if `slice_history` predicts that it outlasts its first slice.
     ///
-    /// `now` is the present moment, which the caller has just looked at. The work comes in a box, since it may have to move
-    /// to another thread after it has begun.
+    /// `now` is the present time, which the caller has already read. The work is boxed, because it may move to another
+    /// thread after it has begun.
     pub async fn run<F>(
         &self,
         slice_history: &SliceHistory,
@@ -76,7 +78,7 @@ impl Executor {
             }
         }
         let mut rest = Rest(self.background().spawn(Punctual { work, deadline, slices: 0 }));
-        // This timer answers the caller on time even when every background thread is in the middle of a slice.
+        // This timer answers the caller on time even if every background thread is in the middle of a slice.
         match tokio::time::timeout_at(deadline.into(), &mut rest.0).await {
             Ok(Ok((output, slices))) => {
                 if !begins_here {
@@ -95,7 +97,7 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        // Guests stop where they next step aside; nothing waits for them here.
+        // Guests stop when they next yield; nothing waits for them here.
         if let Some(runtime) = self.background.take() {
             runtime.shutdown_background();
         }
@@ -110,7 +112,7 @@ async fn first_slice<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-/// Work that looks at the clock before each slice.
+/// Work that checks its deadline before each slice.
 struct Punctual<F> {
     work: Pin<Box<F>>,
     deadline: Instant,
@@ -118,7 +120,7 @@ struct Punctual<F> {
 }
 
 impl<F: Future> Future for Punctual<F> {
-    /// With the number of slices that it took.
+    /// The output, and the number of slices that it took.
     type Output = (Result<F::Output, Overdue>, u64);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -131,7 +133,7 @@ impl<F: Future> Future for Punctual<F> {
     }
 }
 
-/// Work in the background that is stopped when nobody waits for it any more.
+/// Work in the background, which is aborted when this is dropped.
 struct Rest<T>(tokio::task::JoinHandle<T>);
 
 impl<T> Drop for Rest<T> {
@@ -180,7 +182,7 @@ mod tests {
     async fn work_that_usually_outlasts_a_slice_begins_in_the_background_until_it_no_longer_does() {
         let executor = Executor::new(1).unwrap();
         let (slice_history, here) = (SliceHistory::default(), thread_name());
-        // How many pieces begin here before one begins in the background, or the other way round.
+        // Counts the pieces of work before one begins on the wanted thread.
         let until_it_begins = async |wanted: &str, is_long: bool| {
             for count in 0..100 {
                 let work = Box::pin(async move {
@@ -213,7 +215,7 @@ mod tests {
         );
     }
 
-    /// Says when it is dropped.
+    /// Sends a signal when it is dropped.
     struct Dropped(Option<tokio::sync::oneshot::Sender<()>>);
 
     impl Drop for Dropped {

@@ -1,9 +1,9 @@
-//! Workers at rest.
+//! Idle workers.
 
 use crate::threads::{PLACES, place};
 
-/// Workers at rest, by the thread on which they worked last: there their memory is in the processor's cache. The last to
-/// rest is the first to work again.
+/// Idle workers, by the thread on which they worked last, because their memory is in that processor's cache. The worker
+/// that became idle last is used first.
 pub(super) struct Idle<W> {
     by_thread: [Vec<W>; PLACES],
     count: usize,
@@ -26,7 +26,7 @@ impl<W> Idle<W> {
         self.count += 1;
     }
 
-    /// One that worked on this thread, or any other.
+    /// Takes a worker that worked on this thread, or else any other.
     pub(super) fn take(&mut self) -> Option<W> {
         if self.count == 0 {
             return None;

@@ -1,4 +1,4 @@
-//! A place at work, owned by whoever works. However it ends, the account is settled by drop.
+//! The place of a worker, owned by a call or by a replacement. Its drop updates the counts.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use super::Admission;
 
 /// One worker, lent to one call.
 ///
-/// Dropped before work began, it gives the worker back; dropped in the middle of work, it gives the worker up, because
-/// nobody knows what state it is in, and asks for another. Only [`Place::release`] vouches for a worker that has worked.
+/// If the place is dropped before work begins, the worker becomes free. If it is dropped during work, the worker is
+/// discarded, because its state is unknown, and a new one is requested. Only [`Place::release`] keeps a worker that has
+/// worked.
 pub struct Place<W: Send + 'static> {
     admission: Arc<Admission<W>>,
     pub(super) worker: Option<W>,
@@ -20,12 +21,12 @@ impl<W: Send + 'static> Place<W> {
         Self { admission: Arc::clone(admission), worker: Some(worker), at_work: false, has_waited: false }
     }
 
-    /// Whether the call stood in the queue before it got this place.
+    /// True if the call waited in the queue for this place.
     pub fn has_waited(&self) -> bool {
         self.has_waited
     }
 
-    /// Work begins. From here on the worker comes back only through [`Place::release`].
+    /// Begins the work. From here on only [`Place::release`] keeps the worker.
     pub fn start(&mut self) -> &mut W {
         self.at_work = true;
         match &mut self.worker {
@@ -34,13 +35,13 @@ impl<W: Send + 'static> Place<W> {
         }
     }
 
-    /// The worker is spoilt, and whoever has the vacancy decides what becomes of its place.
+    /// Discards the worker. The holder of the vacancy decides about a replacement.
     pub fn give_up(mut self) -> Vacancy<W> {
         drop(self.worker.take());
         Vacancy { admission: Arc::clone(&self.admission), stalled: false }
     }
 
-    /// The worker is whole; the next call may have it.
+    /// Frees the worker, which is intact, for the next call.
     pub fn release(mut self) {
         if let Some(worker) = self.worker.take() {
             self.admission.free(worker);
@@ -60,8 +61,8 @@ impl<W: Send + 'static> Drop for Place<W> {
     }
 }
 
-/// The place of a worker that was given up. The place counts as busy until it is filled, so that a burst behind a fault
-/// waits its turn instead of being turned away.
+/// The place of a discarded worker. It counts as busy until it is filled, so that calls behind a fault wait in the
+/// queue instead of being rejected.
 pub struct Vacancy<W: Send + 'static> {
     admission: Arc<Admission<W>>,
     stalled: bool,
@@ -75,8 +76,8 @@ impl<W: Send + 'static> Vacancy<W> {
         self.admission.free(worker);
     }
 
-    /// No worker could be made, and nobody knows when one can. While this is so of every place of the instance, calls
-    /// are turned away instead of waiting for their deadline.
+    /// Marks that no worker could be created, and that it is unknown when one can be. While all places of the instance
+    /// are marked, calls are rejected at once instead of waiting for their deadline.
     pub fn stall(&mut self) {
         if !std::mem::replace(&mut self.stalled, true) {
             self.admission.stall();

@@ -1,10 +1,10 @@
-//! The line of waiting calls: first in, first out, and anyone may leave it from any place.
+//! The queue of waiting calls: first in, first out. A call may leave from any position.
 
 use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
-/// What a waiting call is handed when its turn comes.
+/// The sender that hands a waiting call its worker.
 pub(super) type Waiter<T> = oneshot::Sender<T>;
 
 pub(super) struct Queue<T> {
@@ -21,7 +21,7 @@ impl<T> Queue<T> {
         self.waiting.len()
     }
 
-    /// Joins the end of the line; the id is for leaving it.
+    /// Joins the end of the queue. The id is for leaving it.
     pub(super) fn join(&mut self) -> (u64, oneshot::Receiver<T>) {
         let (sender, receiver) = oneshot::channel();
         let id = self.next_id;
@@ -34,7 +34,8 @@ impl<T> Queue<T> {
         self.waiting.pop_front().map(|(_, waiter)| waiter)
     }
 
-    /// Leaves the line; false if its turn had already come. Ids only grow, so the place is found by search.
+    /// Leaves the queue. Returns false if the turn had already come. Ids only grow, so a binary search finds the
+    /// position.
     pub(super) fn leave(&mut self, id: u64) -> bool {
         match self.waiting.binary_search_by_key(&id, |(id, _)| *id) {
             Ok(place) => self.waiting.remove(place).is_some(),

@@ -1,29 +1,29 @@
-//! Whether the work of one kind usually outlasts its first slice.
+//! A prediction for work of one kind: that it outlasts its first slice.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What is known of earlier pieces of work of the same kind: those that usually outlast their first slice had better not
-/// begin on a network thread. It takes several in a row to change the opinion, so that an exception does not.
+/// The record of earlier work of one kind. Work that usually outlasts its first slice should not begin on a network
+/// thread. Only several pieces of work in a row change the prediction, so that a single exception does not.
 #[derive(Debug, Default)]
 pub struct SliceHistory(AtomicU32);
 
-/// Points for one that outlasted its first slice; one that did not takes a single point away. So the opinion turns when
-/// about a third of the work is long, where moving it half-way would cost more than the short ones gain.
+/// Points for work that outlasted its first slice. Other work takes one point away. So the prediction changes when
+/// about a third of the work is long: then moving it half-way costs more than short work gains.
 const LONG: u32 = 2;
 const MOST: u32 = 16;
-/// From here on work is taken to be long, until its points have fallen to `SHORT`.
+/// At this number of points work is predicted to be long, until the points fall to `TURN_SHORT`.
 const TURN_LONG: u32 = 12;
 const TURN_SHORT: u32 = 4;
-/// Set beside the points while work is taken to be long.
+/// The flag beside the points, set while work is predicted to be long.
 const IS_LONG: u32 = 1 << 31;
 
 impl SliceHistory {
-    /// Whether the next piece had better begin in the background.
+    /// True if the next piece of work should begin in the background.
     pub(super) fn is_long(&self) -> bool {
         self.0.load(Ordering::Relaxed) & IS_LONG != 0
     }
 
-    /// A piece of work outlasted its first slice, or did not. Two threads may forget each other's word; it is an opinion.
+    /// Records a piece of work. Two threads may overwrite each other's update; the prediction is only an estimate.
     pub(super) fn note(&self, outlasted: bool) {
         let known = self.0.load(Ordering::Relaxed);
         let points = known & !IS_LONG;

@@ -1,10 +1,10 @@
-//! The body of an answer: here as a whole, or coming in pieces.
+//! The body of an answer: a whole or a stream.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
-/// Bytes of an answer that come in pieces. Dropping the stream gives back what it holds: a worker, a connection.
+/// The bytes of an answer, in pieces. Dropping the stream releases its worker or its connection.
 pub type Stream = UnsyncBoxBody<Bytes, Cut>;
 
 /// The body of an answer.
@@ -14,28 +14,28 @@ pub enum Body {
     Stream(Stream),
 }
 
-/// The reason for which a stream ends before it is whole, as the request's account tells it.
+/// The reason why a stream ends early, as it stands in the account of its request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub struct Cut {
-    /// The status that the request counts with, whatever its head has said.
+    /// The status that the request counts with, which may differ from the status in its head.
     pub status: u16,
-    /// The stable code beside that status.
+    /// The stable code that belongs to the status.
     pub code: &'static str,
-    /// For the log.
+    /// The text for the log.
     pub cause: String,
 }
 
-/// A body that has been read to its end.
+/// The result of reading a body to its end: its first bytes, and its length.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Beginning {
     pub bytes: Bytes,
-    /// Bytes of the whole body.
+    /// The number of bytes in the whole body.
     pub length: usize,
 }
 
 impl Body {
-    /// The bytes, of a body that is here.
+    /// Returns the bytes of a whole body.
     pub fn whole(&self) -> Option<&Bytes> {
         match self {
             Self::Whole(bytes) => Some(bytes),
@@ -43,10 +43,11 @@ impl Body {
         }
     }
 
-    /// Reads to the end and keeps the first bytes, at most `most`. A stream bounds its own time.
+    /// Reads to the end and keeps the first bytes, at most `most`. There is no timeout: a stream ends by its own
+    /// deadline.
     ///
     /// # Errors
-    /// When the stream is cut.
+    /// If the stream is cut.
     pub async fn read(self, most: usize) -> Result<Beginning, Cut> {
         let mut stream = match self {
             Self::Whole(bytes) => {

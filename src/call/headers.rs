@@ -1,4 +1,4 @@
-//! The headers of a call, as its processor sees them.
+//! The headers of a call as its processor sees them.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENC
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-/// The prefix of names that only the host may use: a processor would trust them as the host's.
+/// The prefix of names that only the host may set, because processors trust these headers.
 const OURS: &str = "x-bulkhead-";
 
-/// The headers of a request, in the order of their arrival; those that are not for a processor are hidden.
+/// The headers of a request, in the order of their arrival. Headers that are not for a processor are hidden.
 ///
 /// Hidden headers stay in the map and are skipped when it is read: removing an entry from a [`HeaderMap`] moves the
 /// last one into its place, and processors see the order.
@@ -22,12 +22,12 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// The headers as they were received, for the host itself.
+    /// Returns the headers as received, for the host itself.
     pub fn received(&self) -> &HeaderMap {
         &self.all
     }
 
-    /// Hides `Authorization`, which was for the host: a processor must not see its callers' secrets.
+    /// Hides `Authorization`: a processor must not see its callers' secrets.
     pub fn withhold_authorization(&mut self) {
         self.withholds_authorization = true;
     }
@@ -38,19 +38,20 @@ impl Headers {
         self.packing = &ENCODING;
     }
 
-    /// Notes that the body was decoded, and its new length.
+    /// Records that the body was decoded, and its new length.
     pub fn unpacked(&mut self, length: usize) {
         static PACKING: [HeaderName; 3] = [CONTENT_ENCODING, TRANSFER_ENCODING, CONTENT_MD5];
         self.packing = &PACKING;
         self.all.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 
-    /// The first value of a header, whose name may be in any case.
+    /// Returns the first value of a header; the name may be in any case.
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
         if self.withholds(name) { None } else { self.all.get(name) }
     }
 
-    /// All headers that a processor sees. Those with the same name are together, in the place of the first.
+    /// Iterates over the headers that a processor sees. Those with the same name are together, in the place of the
+    /// first.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.all.iter().filter(|(name, _)| !self.withholds(name.as_str()))
     }
@@ -68,7 +69,7 @@ impl From<HeaderMap> for Headers {
     }
 }
 
-/// Shows what a processor sees, so that no log has a secret of it.
+/// Shows only what a processor sees, so that no secret gets into a log.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()

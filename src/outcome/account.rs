@@ -1,7 +1,8 @@
-//! The account of one request: what it was, when what happened, and how it ended.
+//! The account of one request: its facts, the times of its stages, and its end.
 //!
-//! Every request that begins here ends here, exactly once: settled with an answer, or, if it is dropped before, with 499
-//! because the client left, or with 503 because the host did. So what was accepted is always the sum of the outcomes.
+//! Every request that begins here ends here, exactly once. It is settled with an answer. If it is dropped before that,
+//! it is settled with 499 because the client left, or with 503 because the host ends. So the number of accepted
+//! requests is always the sum of the outcomes.
 
 use std::mem;
 use std::ops::Deref;
@@ -20,21 +21,21 @@ use crate::registry::{Account as ByVersion, Waited};
 use crate::sandbox::Run;
 use crate::telemetry::{Entry as LogEntry, LogWriter, ServiceMetrics};
 
-/// The log and the counters that requests are entered into.
+/// The log and the metrics in which requests are recorded.
 pub(crate) struct Ledger {
     pub(crate) log: LogWriter,
-    /// Requests that named no service that exists.
+    /// Metrics of the requests that named no existing service.
     pub(crate) nobody: Arc<ServiceMetrics>,
-    /// The host is ending: requests dropped from here on end with 503 and not with 499.
+    /// Set once the host ends. A request dropped after that counts as 503, not 499.
     pub(crate) ending: AtomicBool,
 }
 
 /// The account of a request while it is being answered.
 pub(crate) type Exchange<'a> = Account<&'a Ledger>;
-/// The account of a request whose answer outlives its handler.
+/// The account of a request whose response outlives its handler.
 pub(crate) type Detached = Account<Arc<Ledger>>;
 
-/// The account of one request. Dropping it before it is settled settles it.
+/// The account of one request. Dropping an unsettled account settles it.
 pub(crate) struct Account<L: Deref<Target = Ledger>> {
     ledger: L,
     entry: Entry,
@@ -47,7 +48,7 @@ struct Entry {
     subject: Subject,
     owner: Option<Owner>,
     version: u64,
-    /// The version's own count of outcomes.
+    /// The version's own counts of outcomes.
     by_version: Option<Arc<ByVersion>>,
     /// The progress of a forwarded request.
     progress: Option<Box<ForwardProgress>>,
@@ -56,17 +57,17 @@ struct Entry {
     admitted: Option<Instant>,
     ended: Option<Instant>,
     bytes_in: usize,
-    /// The call has begun and has not ended by itself.
+    /// True from the start of the call until its result is recorded.
     running: bool,
     fuel: Option<u64>,
     memory: usize,
-    /// It is a copy of a request for another service.
+    /// True for a copy of a request for another service.
     mirrored: bool,
-    /// It is a HEAD request, and its processor is called with GET.
+    /// True for a HEAD request whose processor is called with GET.
     calls_with_get: bool,
 }
 
-/// The request as it came, and once it has been admitted, the call that was made of it.
+/// The request as received, or the call that was made of it.
 enum Subject {
     Request { method: Method, uri: Uri },
     Call(Arc<Call>),
@@ -110,7 +111,7 @@ impl Entry {
         }
     }
 
-    /// The moment the call began; of a forwarded request, the moment it had a connection.
+    /// Returns when the call began; for a forwarded request, when it had a connection.
     fn began(&self) -> Option<Instant> {
         self.admitted.or_else(|| self.progress.as_ref()?.connected).or_else(|| Some(self.batch()?.began))
     }
@@ -127,7 +128,7 @@ impl Entry {
     }
 }
 
-/// The time that each stage took; the last stage reached runs until now.
+/// The time that each stage took. The last stage reached lasts until now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) end: Instant,
@@ -141,7 +142,7 @@ impl<'a> Exchange<'a> {
         Self { ledger, entry: Entry::new(request_id, method, uri, arrived), settled: false }
     }
 
-    /// Hands the account on; what is noted here afterwards counts nowhere.
+    /// Moves the account into a detached one. Facts recorded here afterwards are ignored.
     pub(crate) fn detach(&mut self, ledger: Arc<Ledger>) -> Detached {
         let settled = mem::replace(&mut self.settled, true);
         let left = Entry::new(self.entry.request_id, Method::default(), Uri::default(), self.entry.arrived);
@@ -150,12 +151,12 @@ impl<'a> Exchange<'a> {
 }
 
 impl<L: Deref<Target = Ledger>> Account<L> {
-    /// The method of the request. The processor may be called with another one.
+    /// Returns the method of the request. The call may have another one.
     pub(crate) fn method(&self) -> &Method {
         if self.entry.calls_with_get { &Method::HEAD } else { self.entry.subject.method() }
     }
 
-    /// Makes this HEAD request call its processor with GET.
+    /// Makes the call of this HEAD request a GET.
     pub(crate) fn calls_with_get(&mut self) {
         self.entry.calls_with_get = true;
     }
@@ -172,25 +173,25 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         self.entry.arrived
     }
 
-    /// The request is for this service or route: from here on it is in its account.
+    /// Assigns the request to a service or route, and counts it there.
     pub(crate) fn belongs_to(&mut self, owner: Owner) {
         owner.metrics().accepted();
         self.entry.owner = Some(owner);
     }
 
-    /// The request is a copy of one for another service: it is in this one's account, and marked.
+    /// Assigns the request to `service` as a copy of a request for another service.
     pub(crate) fn mirrors(&mut self, service: Arc<crate::registry::Service>) {
         self.entry.mirrored = true;
         service.metrics().mirrored();
         self.belongs_to(Owner::Service(service.into()));
     }
 
-    /// The request goes to an upstream; how far it comes is noted here.
+    /// Marks the request as forwarded, and returns its progress for recording.
     pub(crate) fn forwards(&mut self) -> &mut ForwardProgress {
         self.entry.progress.get_or_insert_default()
     }
 
-    /// Whether the client has more of a forwarded request to send.
+    /// True if the client of a forwarded request has more to send.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.entry.progress.as_ref().is_some_and(|progress| progress.is_unfinished())
     }
@@ -205,20 +206,20 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         self.entry.received = Some(Instant::now());
     }
 
-    /// The body is what the processor is to see: to unpack it was a part of receiving it.
+    /// Records that the body is decoded. The time of decoding counts as receiving.
     pub(crate) fn unpacked(&mut self) {
         self.entry.received = Some(Instant::now());
     }
 
-    /// Records when the call began. One that did not wait began when its body was here, so it costs no look at the clock.
-    /// Where the wait for a batch is still to come, the batch tells later.
+    /// Records when the call began. A call that did not wait began when its body was received, so the clock is not
+    /// read. If the call still waits for a batch, the batch records the time later.
     pub(crate) fn admitted(&mut self, waited: Waited) -> Instant {
         let at = self.entry.received.filter(|_| waited == Waited::No).unwrap_or_else(Instant::now);
         self.entry.admitted = (waited != Waited::NotYet).then_some(at);
         at
     }
 
-    /// The request becomes a call, and the call begins.
+    /// Makes the call of this request, and marks it as running.
     pub(crate) fn runs(&mut self, input: Input, deadline: Instant) -> Arc<Call> {
         let Input { path_start, headers, body } = input;
         let (method, uri) = match &mut self.entry.subject {
@@ -251,7 +252,7 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         Times { end, receive: received - self.entry.arrived, queue: admitted - received, run: end - admitted }
     }
 
-    /// The request has ended with this status.
+    /// Settles the account: counts the request with this status, and logs it.
     pub(crate) fn settle(&mut self, times: Times, status: u16, code: &'static str, cause: &str, bytes_out: usize) {
         if mem::replace(&mut self.settled, true) {
             return;

@@ -1,4 +1,4 @@
-//! The way of a call from admission to its outcome, the same for a request and for a mirrored copy.
+//! The steps of a call from admission to its outcome, the same for a request and for a mirrored copy.
 
 use std::ops::Deref;
 use std::time::Instant;
@@ -10,16 +10,16 @@ use crate::call::{Answer, Headers};
 use crate::refusal::Refusal;
 use crate::registry::{Ticket, Version};
 
-/// The part of a call that its processor sees, beside the method and the URI, which are in the account.
+/// The parts of a call that the account does not have: it has the method and the URI.
 #[derive(Clone)]
 pub(crate) struct Input {
-    /// The offset in the URI's path at which the part behind the service's name begins.
+    /// The offset in the URI's path of the part after the service's name.
     pub(crate) path_start: usize,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
 }
 
-/// A call that has its worker and has not begun.
+/// A call that has a worker and has not begun.
 pub(crate) struct Admitted<'a> {
     version: &'a Version,
     ticket: Ticket,
@@ -27,10 +27,10 @@ pub(crate) struct Admitted<'a> {
     began: Instant,
 }
 
-/// Waits for a worker and runs the call; the account notes both.
+/// Waits for a worker and runs the call. The account records both.
 ///
 /// # Errors
-/// The refusal, when no worker is to be had in time or the processor fails.
+/// The refusal, if no worker is free in time or the processor fails.
 pub(crate) async fn dispatch<L: Deref<Target = Ledger>>(
     version: &Version,
     deadline: Instant,
@@ -41,7 +41,7 @@ pub(crate) async fn dispatch<L: Deref<Target = Ledger>>(
 }
 
 impl<'a> Admitted<'a> {
-    /// Waits in turn for a worker.
+    /// Waits in the queue for a worker.
     pub(crate) async fn wait<L: Deref<Target = Ledger>>(
         version: &'a Version,
         deadline: Instant,

@@ -1,4 +1,4 @@
-//! The service or route in whose account a request is.
+//! The service or route to which a request is assigned.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::registry::Service;
 use crate::telemetry::ServiceMetrics;
 use crate::threads::ShardRef;
 
-/// The service or route that answers a request; the request counts as its own.
+/// The service or route that answers a request, and that counts it.
 #[derive(Clone)]
 pub(crate) enum Owner {
     Service(ShardRef<Service>),

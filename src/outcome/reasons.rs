@@ -1,5 +1,5 @@
-//! The refusals for what the registry and the gateway report: a service that does not run, a call that gets no worker, an
-//! upstream that fails. The table itself, which knows neither, is `refusal`.
+//! The refusals for errors of the registry and the gateway: a service that does not run, a call that gets no worker, an
+//! upstream that fails. The table of refusals is in `refusal`, which knows neither.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::refusal::{Looked, Reached, Refusal};
 use crate::registry::{NotAdmitted, Phase, Stopped, Unresolved};
 
 impl Refusal {
-    /// Why a service that exists does not answer.
+    /// Returns the refusal of an existing service in this phase.
     pub(crate) fn from_phase(phase: &Phase) -> Self {
         match phase {
             Phase::Starting | Phase::Running(_) => Self::NotReady,
@@ -20,25 +20,25 @@ impl Refusal {
         }
     }
 
-    /// Why a name leads to no service.
+    /// Returns the refusal for a name that leads to no service.
     pub(crate) fn unresolved(why: Unresolved, name: &str, looked: Looked) -> Self {
         match why {
             Unresolved::Unknown => Self::ServiceNotFound { name: name.to_owned(), looked },
             Unresolved::Starting => Self::NotReady,
             Unresolved::NobodyRuns => Self::NoHealthyUpstream {
-                detail: "no healthy upstream: no service of the group runs and takes part".into(),
+                detail: "no healthy upstream: no member of the group runs and takes requests".into(),
             },
         }
     }
 
-    /// Why a call gets no worker.
+    /// Returns the refusal for a call that gets no worker.
     pub(crate) fn not_admitted(why: NotAdmitted, rpc: &config::Rpc) -> Self {
         match why {
             NotAdmitted::QueueFull => Self::QueueFull { max_queue: rpc.max_queue_size },
             NotAdmitted::NoWorker => Self::no_worker(),
             NotAdmitted::Blocked => Self::NoHealthyUpstream {
-                detail: "no healthy upstream: every guest of the service has crashed and is kept to be looked at \
-                         (runtime.enable_crash_block); its owner restarts it"
+                detail: "no healthy upstream: every guest of the service has crashed and is kept for inspection \
+                         (runtime.enable_crash_block); the service's owner must restart it"
                     .into(),
             },
             NotAdmitted::Overdue => Self::DeadlineExceeded { limit: rpc.keepalive, reached: Reached::Queue },
@@ -48,7 +48,7 @@ impl Refusal {
 
     fn no_worker() -> Self {
         Self::NoHealthyUpstream {
-            detail: "no healthy upstream: the service's guests fail to start again; its owner is told why".into(),
+            detail: "no healthy upstream: the service's guests fail to start again; its owner can see why".into(),
         }
     }
 
@@ -72,7 +72,7 @@ impl From<CutOff> for Refusal {
 }
 
 impl Refusal {
-    /// Why a route's cluster has not answered; `detail` says it in words.
+    /// Returns the refusal for a route whose cluster has not answered; `detail` is its text.
     pub(crate) fn not_forwarded(failure: Failure, detail: String) -> Self {
         match failure {
             Failure::NoHealthyUpstream => Self::NoHealthyUpstream { detail },

@@ -1,7 +1,7 @@
 //! A stream on its way to the client, with the account of its request.
 //!
-//! The account is settled at the stream's end, whichever it is: the stream is whole, it is cut, or nobody takes it any
-//! more. By then the stream itself is dropped, and has given back what it held.
+//! The account is settled when the stream ends: it is complete, it is cut, or the client no longer reads it. By then
+//! the stream is dropped, and its worker or connection is released.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,17 +15,17 @@ use crate::call::{Cut, Stream};
 use crate::policy::InFlight;
 use crate::refusal::Refusal;
 
-/// The rest of an answer whose head has gone out.
+/// The rest of a response whose head has been sent.
 pub(crate) struct Streamed {
-    /// `None` after its end.
+    /// `None` after the end.
     stream: Option<Stream>,
     is_whole: bool,
     account: Detached,
-    /// The status in the head, and the code that it counts with.
+    /// The status in the head; the request counts with it and with `code` if the stream is complete.
     status: u16,
     code: &'static str,
     bytes_out: usize,
-    /// Its place among those under way, until the account is settled.
+    /// The request's place in the limit of concurrent requests, held until the account is settled.
     entered: Option<InFlight>,
 }
 
@@ -56,7 +56,7 @@ impl Streamed {
 
     fn settle_cut(&mut self, cut: &Cut) {
         if cut.code == Refusal::ClientClosed.row().code {
-            // The account knows whether the client left or the host ends. It is settled when this value is dropped.
+            // The account knows if the client left or the host ends. It is settled when this value is dropped.
             self.stream = None;
             return;
         }
@@ -64,8 +64,8 @@ impl Streamed {
         self.end(cut.status, cut.code, &cause);
     }
 
-    /// Gives back what the stream held and settles the account, before the client can know of the end: its next request
-    /// may follow at once.
+    /// Drops the stream and settles the account before the client can notice the end, because its next request may
+    /// follow at once.
     fn end(&mut self, status: u16, code: &'static str, cause: &str) {
         self.stream = None;
         let times = self.account.times();
@@ -101,7 +101,7 @@ impl Body for Streamed {
     }
 }
 
-/// A stream whose errors become cuts: the refusal that each stands for is the one in the table.
+/// Converts a body into a stream whose errors are cuts: each error becomes its refusal in the table.
 pub(crate) fn stream<B>(body: B) -> Stream
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -127,7 +127,7 @@ mod tests {
     use crate::refusal::Reached;
     use crate::telemetry::LogWriter;
 
-    /// As a guest that streams: it has a worker's place for as long as its stream is there.
+    /// A guest that streams: it holds a worker's place until the stream is dropped.
     struct Guest {
         pieces: Channel<Bytes, Refusal>,
         _place: OwnedSemaphorePermit,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     impl Scene {
-        /// A request that a guest has answered with 200 and the beginning of a stream.
+        /// Begins a request that a guest has answered with 200 and the beginning of a stream.
         async fn begin() -> Self {
             let ending = AtomicBool::new(false);
             let ledger = Arc::new(Ledger { log: LogWriter::unread(), nobody: Arc::default(), ending });
@@ -168,7 +168,7 @@ mod tests {
             Self { ledger, places, sender: Some(sender), streamed: Some(streamed) }
         }
 
-        /// What the stream ends with, which is looked at before the client can have heard of it.
+        /// Returns the end of the stream, and checks that the worker is free before the client can notice the end.
         async fn end(&mut self) -> Option<Result<Frame<Bytes>, Cut>> {
             let end = self.streamed.as_mut().unwrap().frame().await;
             assert_eq!(self.places.available_permits(), 1, "the worker is free");
@@ -198,7 +198,7 @@ mod tests {
             (Refusal::FuelExhausted { status: 403, detail: "used up".into() }, (403, "fuel_exhausted")),
             (Refusal::DeadlineExceeded { limit, reached: Reached::Run }, (408, "deadline_exceeded")),
             (Refusal::BadGateway { detail: "it broke off".into() }, (502, "bad_gateway")),
-            // Chosen by the service; it says nothing of the client.
+            // The service has chosen the status 499; it does not mean that the client left.
             (
                 Refusal::ProcessorException { status: 499, detail: "trapped".into(), stack: String::new() },
                 (499, "processor_exception"),

@@ -1,7 +1,8 @@
-//! Requests a second, by the generic cell rate algorithm: one number, no lock, no timer.
+//! A limit on requests per second by the generic cell rate algorithm: one number, no lock, no timer.
 //!
-//! Source: ITU-T I.371, Annex A. The number is the theoretical arrival time of the next request; each request moves it by
-//! one interval, and is refused when it lies a second or more ahead. So a second's worth may come at once.
+//! Source: ITU-T I.371, Annex A. The number is the theoretical arrival time of the next request. Each request moves it
+//! by one interval, and is refused if it lies a second or more ahead. So the requests of one second may come all at
+//! once.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ impl Rate {
         Self { start: Instant::now(), interval_nanos: (SECOND / limit).max(1), next: AtomicU64::new(0) }
     }
 
-    /// Lets one request pass, or says in what time the next one is welcome.
+    /// Admits one request, or returns the time after which the next one may pass.
     pub(crate) fn pass(&self) -> Result<(), Duration> {
         self.pass_at(Instant::now())
     }

@@ -7,7 +7,7 @@ const MAX_WAIT: Duration = Duration::from_millis(50);
 
 type Begun = (Place<u32>, Batch<u32, String>);
 
-/// Batches that have begun wait here for the test to work on them.
+/// Keeps batches that have begun for the test to work on.
 struct Begin(mpsc::UnboundedSender<Begun>);
 
 impl Work<u32, u32, String> for Begin {
@@ -16,7 +16,7 @@ impl Work<u32, u32, String> for Begin {
     }
 }
 
-/// Vacancies wait here for the test to fill them.
+/// Keeps vacancies for the test to fill.
 #[derive(Clone, Default)]
 struct Vacancies(Arc<Mutex<Vec<Vacancy<u32>>>>);
 
@@ -43,7 +43,7 @@ impl Scene {
         Self { batcher, admission, vacancies, begun }
     }
 
-    /// A call that waits from now on.
+    /// Starts a call, which waits from now on.
     async fn call(&self, call: u32) -> tokio::task::JoinHandle<Result<String, Unanswered>> {
         self.call_until(call, Duration::from_secs(5)).await
     }
@@ -56,7 +56,7 @@ impl Scene {
         waits
     }
 
-    /// The next batch; nothing else may happen before it comes.
+    /// Waits for the next batch. Nothing else may happen before it.
     async fn next(&mut self) -> Begun {
         self.begun.recv().await.expect("a batch")
     }
@@ -70,7 +70,7 @@ fn calls(batch: &Batch<u32, String>) -> Vec<u32> {
     batch.members.iter().map(|member| member.call).collect()
 }
 
-/// Gives every call an answer of its own and the worker back.
+/// Answers every call and releases the worker.
 fn work(mut place: Place<u32>, batch: Batch<u32, String>) {
     place.start();
     for member in batch.members {
