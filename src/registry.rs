@@ -1,8 +1,8 @@
-//! Which services exist, and every change to them.
+//! The services of a host, and every change to them.
 //!
-//! A change is checked, compiled, initialised and written to disk before anybody sees it; then the new version takes the
-//! old one's place in one step, and the old one ends with the last request it is answering. Whatever fails before that
-//! step leaves everything as it was.
+//! A change is checked, compiled, initialised and written to disk before callers see it. Then the new version replaces
+//! the old one in one step, and the old one ends with its last request. A failure before that step leaves everything as
+//! it was.
 
 mod change;
 mod run;
@@ -43,8 +43,8 @@ use crate::sandbox::Sandbox;
 use crate::storage::{Storage, StorageError};
 use crate::threads::ShardedArc;
 
-/// Services that come up at the same time when the host starts. Most of it is reading files; what must be compiled waits
-/// its turn anyway.
+/// Services that are brought up at the same time at the start of the host. Most of the work is reading files;
+/// compilations queue anyway.
 const STARTING_AT_ONCE: usize = 16;
 
 /// The services of one host.
@@ -54,23 +54,23 @@ pub struct Registry {
     storage: Arc<Storage>,
     sandbox: Sandbox,
     executor: Arc<Executor>,
-    /// Held for reading while a deploy uses files that no record names yet, so that nobody sweeps them away.
+    /// Held for reading while a deploy uses files that no record names yet, so that no sweep removes them.
     unnamed_files: tokio::sync::RwLock<()>,
-    /// Held while the groups' shares are given out anew.
+    /// Held while the groups' shares are assigned.
     regrouping: Mutex<()>,
-    /// Held while a service takes a name or a group, from the last look at the others until it has it.
+    /// Held while a service takes a name or a group: from the check against the other services until it has it.
     naming: tokio::sync::Mutex<()>,
     startup: Arc<Startup>,
-    /// One change at a time per name.
+    /// One lock per name, so that a service has one change at a time.
     changing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     unsettled: Unsettled,
 }
 
 impl Registry {
-    /// Removes what an earlier host has left behind, and knows every service of the data directory; none of them runs yet.
+    /// Removes the leftovers of an earlier host, and loads every service of the data directory. None of them runs yet.
     ///
     /// # Errors
-    /// A storage that cannot be read or cleaned.
+    /// If the storage cannot be read or cleaned.
     pub async fn open(storage: Arc<Storage>, sandbox: Sandbox, executor: Arc<Executor>) -> Result<Self, StorageError> {
         storage.clean().await?;
         let records = storage.catalog().records().await?;
@@ -99,8 +99,8 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Brings up every service that was running, several at once. One that cannot be brought up is marked failed and keeps
-    /// its record.
+    /// Brings up every service that was running, several at once. A service that cannot be brought up is marked as
+    /// failed and keeps its record.
     pub async fn start_all(self: Arc<Self>) {
         tokio::task::block_in_place(|| failpoint::reach("start"));
         let _files = self.unnamed_files.read().await;
@@ -142,22 +142,22 @@ impl Registry {
         self.regroup();
     }
 
-    /// The progress of the host's start in words: `3 of 12 services done`.
+    /// Describes the progress of the host's start: `3 of 12 services done`.
     pub fn progress(&self) -> String {
         self.startup.progress(self.left())
     }
 
-    /// The same for a service that is not done yet: `compiling; 3 of 12 services done`.
+    /// As [`Self::progress`], for a service that is not done yet: `compiling; 3 of 12 services done`.
     pub fn progress_of(&self, service: &str) -> String {
         self.startup.progress_of(service, self.left())
     }
 
-    /// Whether every service has been brought up, or has failed to be.
+    /// True if every service has been brought up or has failed.
     pub fn is_settled(&self) -> bool {
         self.left() == 0
     }
 
-    /// Services that the host's start has not come to yet, nor anybody else.
+    /// Returns the number of services that the host's start has still to bring up.
     fn left(&self) -> usize {
         let services = self.services.load();
         services.values().filter(|service| matches!(service.look().phase, Phase::Starting)).count()
@@ -167,21 +167,21 @@ impl Registry {
         self.services.load().get(name).map(|service| Arc::clone(service))
     }
 
-    /// All services, by name.
+    /// Returns all services, sorted by name.
     pub fn list(&self) -> Vec<Arc<Service>> {
         let mut services: Vec<_> = self.services.load().values().map(|service| Arc::clone(service)).collect();
         services.sort_by(|a, b| a.name().cmp(b.name()));
         services
     }
 
-    /// Requests that the present services have accepted, and those that have ended.
+    /// Returns the numbers of accepted and of ended requests, over all existing services.
     pub fn account(&self) -> (u64, u64) {
         let accounts = self.services.load();
         let sum = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
         accounts.values().map(|service| service.metrics().account()).fold((0, 0), sum)
     }
 
-    /// Makes `services` hold what `change` makes of them.
+    /// Applies `change` to the map of services.
     fn change_services(&self, change: impl Fn(&mut HashMap<Box<str>, ShardedArc<Service>>)) {
         self.services.rcu(|services| {
             let mut services = HashMap::clone(services);
@@ -190,24 +190,24 @@ impl Registry {
         });
     }
 
-    /// Removes what no service needs any more: an old version's files, or those of a deploy that was refused.
+    /// Removes unused files: those of an old version, or of a refused deploy.
     async fn tidy(&self) {
         self.tidy_with(self.storage.sweep()).await;
     }
 
-    /// Carries out a change, and removes what is not needed any more after it.
+    /// Carries out a change, and removes unused files after it.
     async fn then_tidy<T>(&self, change: impl Future<Output = T>) -> T {
         let outcome = change.await;
         self.tidy().await;
         outcome
     }
 
-    /// While a deploy is under way its files are in danger; then this is left to whoever comes last.
+    /// Runs `sweep`, unless a deploy is under way whose files it could remove. The last of several deploys sweeps.
     async fn tidy_with(&self, sweep: impl Future<Output = Result<(), StorageError>>) {
         let Ok(_alone) = self.unnamed_files.try_write() else { return };
         if let Err(error) = sweep.await {
-            // The change itself has been made, or refused for its own reason.
-            tracing::warn!(error = error.with_source(), "files that nobody needs could not be removed");
+            // The change itself has succeeded, or failed for its own reason.
+            tracing::warn!(error = error.with_source(), "unused files could not be removed");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a change to a service consists of, how far it has come, and why it was not made.
+//! Changes to a service: their content, their progress, and the reasons for which they fail.
 
 pub(in crate::registry) mod apply;
 pub(in crate::registry) mod commit;
@@ -17,7 +17,7 @@ use crate::config::Mistakes;
 use crate::sandbox::{CompileError, InitializeError, PrepareError};
 use crate::storage::{CanaryRecord, Digest, Entry, ModelFile, StorageError};
 
-/// The files of a service, uploaded before.
+/// The files of a service, which are already uploaded.
 #[derive(Clone, Debug)]
 pub struct Files {
     pub processor: Digest,
@@ -25,20 +25,20 @@ pub struct Files {
     pub warm_up: Option<Digest>,
 }
 
-/// What a modify changes; what is `None` stays.
+/// The changes of a modify. `None` leaves a part as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// A JSON merge patch for the service file.
     pub patch: Option<Value>,
     pub processor: Option<Digest>,
     pub model: Option<Vec<ModelFile>>,
-    /// `Some(None)` removes it.
+    /// `Some(None)` removes the warm-up data.
     pub warm_up: Option<Option<Digest>>,
-    /// Percent of the requests that the new version gets for now; `None` for all of them at once.
+    /// Percent of the requests for the new version at first; `None` for all requests at once.
     pub canary: Option<u64>,
 }
 
-/// How far a deploy has come.
+/// The step that a deploy has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Check,
@@ -62,41 +62,41 @@ impl Step {
     }
 }
 
-/// What is told of a deploy on its way.
+/// A report on a running deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     Begun(Step),
-    /// Something that the operator should know, and that is no reason against the deploy.
+    /// A fact that the operator should know and that does not stop the deploy.
     Notice(String),
 }
 
-/// Is told of each step as it begins, and of what else there is to know.
+/// A callback for each step as it begins, and for notices.
 pub type Progress = dyn Fn(Report) + Send + Sync;
 
-/// Why a change was not made. Nothing has changed then, unless the storage cannot tell.
+/// The reason why a change was not made. Nothing has changed, unless the storage does not know the outcome.
 #[derive(Debug)]
 pub enum ChangeError {
-    /// The service is not as its operator saw it: its revision, and its latest change while that is known.
+    /// The service has changed since its operator saw it. Holds its revision, and its latest change if that is known.
     Overtaken {
         revision: u64,
         last: Option<Box<Entry>>,
     },
-    /// The service is as its operator said that it must not be for the change: its revision and its latest change.
+    /// The service is in a state that its operator excluded. Holds its revision and its latest change.
     Excluded {
         revision: u64,
         last: Option<Box<Entry>>,
     },
-    /// There is a service of that name. `as_asked` is true if it has the settings and files that were asked for.
+    /// A service of that name exists. `as_asked` is true if it has the requested settings and files.
     Exists {
         as_asked: bool,
     },
     NotFound,
     Invalid(Mistakes),
-    /// There is no token to change.
+    /// The service has no token to change.
     Public,
-    /// A third token would shut out whoever still uses the first.
+    /// A rotation would add a third token, and callers with the first one would be refused.
     TwoTokens,
-    /// It needs a service that is running; what it is instead.
+    /// The change needs a running service. Holds the actual phase.
     NotRunning(&'static str),
     NoInstance {
         index: usize,
@@ -112,16 +112,16 @@ pub enum ChangeError {
         missing: String,
         kept: Vec<u64>,
     },
-    /// It would have to be decided for two versions at once.
+    /// The service has a canary, so the change would be ambiguous between two versions.
     CanaryUnderWay(CanaryRecord),
     NoCanary,
-    /// It has neither a canary nor a group, so it shares its requests with nobody.
+    /// The service has neither a canary nor a group, so there is no share to set.
     NoShare,
-    /// The service would have the name of a group that this one is in.
+    /// The service would have the name of the group that `member` is in.
     GroupOfThatName {
         member: String,
     },
-    /// The service would be in a group with the name of a service.
+    /// The service would be in a group that has the name of a service.
     GroupNamedLikeService {
         group: String,
     },
@@ -129,15 +129,15 @@ pub enum ChangeError {
     NoMirrorTarget {
         target: String,
     },
-    /// Callers cannot know which version answers, so both must take the same token.
+    /// A canary must have the token of the current version, because callers cannot know which of the two answers.
     CanaryToken,
     BadWeight {
-        /// What it is called where it was given.
+        /// The name of the weight in the request.
         name: &'static str,
         weight: u64,
         most: u64,
     },
-    /// The processor cannot be deployed: why, and where it failed if it ran.
+    /// The processor cannot be deployed. Holds the reason, and the stack if the processor ran.
     Refused {
         reason: String,
         stack: String,
@@ -164,7 +164,7 @@ impl From<PrepareError> for ChangeError {
     fn from(error: PrepareError) -> Self {
         match error {
             PrepareError::Engine(reason) => Self::Internal(reason),
-            // The disk is the host's, whatever the processor is like.
+            // The host's disk is at fault, not the processor.
             PrepareError::Compile(CompileError::Io(source)) => {
                 Self::Storage(StorageError::Io { what: "keep compiled code".into(), source })
             }
@@ -188,7 +188,7 @@ impl From<InitializeError> for ChangeError {
 }
 
 impl ChangeError {
-    /// One sentence for logs and for `desc`.
+    /// Returns one sentence for logs and for `desc`.
     pub fn reason(&self) -> String {
         match self {
             Self::Overtaken { last, .. } => {
@@ -200,14 +200,14 @@ impl ChangeError {
                 format!("the service has been changed since{last}")
             }
             Self::Excluded { revision, .. } => {
-                format!("the service is there, at revision {revision}, and the change was to be made only if it is not")
+                format!("the service exists, at revision {revision}, and the change was to be made only if it does not")
             }
             Self::Exists { as_asked: false } => "a service of that name exists".into(),
             Self::Exists { as_asked: true } => {
                 "a service of that name exists, with the same settings and files: there is nothing to create".into()
             }
             Self::NotFound => "there is no service of that name".into(),
-            Self::NotRunning(state) => format!("the service is {state}, and this needs one that is running"),
+            Self::NotRunning(state) => format!("the service is {state}, and this needs a running service"),
             Self::NoInstance { index, count } => {
                 format!("there is no instance {index}; the service has {count}, counted from 0")
             }
@@ -218,27 +218,27 @@ impl ChangeError {
                 format!("version {number} cannot be brought up: {missing} is gone or damaged; {}", told_kept(kept))
             }
             Self::CanaryUnderWay(CanaryRecord { version, weight }) => {
-                format!("version {version} is a canary with {weight} % of the requests, and there is one at a time")
+                format!("version {version} is a canary with {weight} % of the requests, and a service has at most one")
             }
             Self::NoCanary => "the service has no canary".into(),
             Self::NoShare => "the service has no canary and is in no group, so there is no share to set".into(),
             Self::GroupOfThatName { member } => {
-                format!("there is a group of that name, which service {member:?} is in, and both would have one URL")
+                format!("service {member:?} is in a group of that name, which would have the same URL")
             }
             Self::GroupNamedLikeService { group } => {
-                format!("the group {group:?} has the name of a service, and both would have one URL (metadata.group)")
+                format!("the group {group:?} has the name of a service, which would have the same URL (metadata.group)")
             }
             Self::MirrorsItself => "a service cannot mirror its requests to itself (metadata.rpc.mirror)".into(),
             Self::NoMirrorTarget { target } => {
                 format!("there is no service {target:?} to mirror requests to (metadata.rpc.mirror)")
             }
             Self::CanaryToken => {
-                "a canary has the token of its service, since nobody knows which of the two versions answers".into()
+                "a canary must have the token of its service, because callers cannot know which version answers".into()
             }
             Self::BadWeight { name, weight, most } => format!("the {name} is {weight}, expected 0 to {most}"),
             Self::Invalid(mistakes) => mistakes.to_string(),
             Self::Public => "the service is public: it has no token".into(),
-            Self::TwoTokens => "the token before this one is still accepted".into(),
+            Self::TwoTokens => "the previous token is still accepted".into(),
             Self::Refused { reason, .. } | Self::NoRoom(reason) | Self::Internal(reason) => reason.clone(),
             Self::Storage(error) => error.to_string(),
         }
@@ -248,7 +248,7 @@ impl ChangeError {
 fn told_kept(kept: &[u64]) -> String {
     match kept {
         [] => "no version is kept".into(),
-        [only] => format!("version {only} alone is kept"),
+        [only] => format!("only version {only} is kept"),
         [first @ .., last] => {
             let first: Vec<String> = first.iter().map(u64::to_string).collect();
             format!("kept are versions {} and {last}", first.join(", "))

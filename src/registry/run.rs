@@ -1,4 +1,4 @@
-//! A version at work: built, made of instances, its guests replaced when they are lost.
+//! Running versions: their build, their instances, and the replacement of lost guests.
 
 pub(in crate::registry) mod batch_runner;
 pub(in crate::registry) mod build;

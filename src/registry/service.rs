@@ -1,4 +1,4 @@
-//! One service through all its versions.
+//! One service, across all its versions.
 
 use std::sync::Arc;
 
@@ -14,28 +14,28 @@ use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
 use crate::threads::{ShardRef, ShardedArc};
 
-/// A name under which requests are answered. Its counters live as long as it does, whatever its version.
+/// A name under which requests are answered. Its metrics live as long as the service, across versions.
 pub struct Service {
     name: Box<str>,
     metrics: Arc<ServiceMetrics>,
-    /// Places for copies of its requests.
+    /// Permits for copies of its requests.
     copies: Arc<Semaphore>,
     state: ArcSwap<State>,
 }
 
-/// What a service is at one moment; always looked at whole.
+/// The state of a service at one moment. It is read and replaced as a whole.
 pub struct State {
     pub record: Arc<Record>,
     pub phase: Phase,
-    /// As the record says; `None` where nothing is copied.
+    /// The mirror of the record; `None` if requests are not copied.
     mirror: Option<Arc<Mirror>>,
-    /// Those of the record, ready to be compared; `None` for a public service.
+    /// The tokens of the record, ready to be compared; `None` for a public service.
     tokens: Option<Arc<Tokens>>,
-    /// The record's CORS settings, for answers while no version runs.
+    /// The CORS settings of the record, for answers while no version runs.
     cors: Option<Arc<Cors>>,
 }
 
-/// A service and what it was when it was looked at.
+/// A service and its state at one moment.
 pub struct ServiceState {
     pub service: ShardRef<Service>,
     pub state: Guard<Arc<State>>,
@@ -43,11 +43,11 @@ pub struct ServiceState {
 
 #[derive(Clone)]
 pub enum Phase {
-    /// The host has just started and has not come to it yet.
+    /// The host has just started and has not brought the service up yet.
     Starting,
     Running(Serving),
     Stopped,
-    /// It could not be brought up; why.
+    /// The service could not be brought up. Holds the reason.
     Failed(String),
 }
 
@@ -67,7 +67,7 @@ impl Phase {
         }
     }
 
-    /// What is at work, if anything is.
+    /// Returns the running versions, if there are any.
     pub const fn serving(&self) -> Option<&Serving> {
         match self {
             Self::Running(serving) => Some(serving),
@@ -84,21 +84,21 @@ impl State {
         Self { record: Arc::new(record), phase, mirror, tokens, cors }
     }
 
-    /// The same state in another phase.
+    /// Returns the same state in another phase.
     fn in_phase(&self, phase: Phase) -> Self {
         let (record, tokens, mirror) = (Arc::clone(&self.record), self.tokens.clone(), self.mirror.clone());
         Self { record, phase, mirror, tokens, cors: self.cors.clone() }
     }
 
-    /// The CORS settings to use while no version runs.
+    /// Returns the CORS settings to use while no version runs.
     pub fn cors(&self) -> Option<&Arc<Cors>> {
         self.cors.as_ref()
     }
 
-    /// The version whose turn it is to answer, and that goes on answering for whoever holds it.
+    /// Chooses the version that answers a request. It stays usable for as long as it is held.
     ///
     /// # Errors
-    /// When none is at work.
+    /// If no version is running.
     pub fn choose(&self) -> Result<Chosen, &Phase> {
         match &self.phase {
             Phase::Running(serving) => Ok(Chosen { mirror: self.mirror.clone(), ..serving.choose() }),
@@ -110,20 +110,20 @@ impl State {
         self.tokens.is_none()
     }
 
-    /// The strength of its tokens. Without a token there is nothing to guess.
+    /// Returns the strength of the tokens. Without a token there is nothing to guess.
     pub fn token_strength(&self) -> Strength {
         self.tokens.as_ref().map_or(Strength::Unguessable, |tokens| tokens.strength())
     }
 
-    /// Checks who calls against the tokens of this moment: they change without a new version.
+    /// Authenticates a caller against the current tokens, which may change without a new version.
     ///
     /// # Errors
-    /// Why the caller is turned away.
+    /// Says why the caller is refused.
     pub fn authenticate(&self, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
         auth::authenticate(self.tokens.as_deref(), headers, target)
     }
 
-    /// The group that it is in.
+    /// Returns the group that the service is in.
     pub fn group(&self) -> Option<&str> {
         self.record.group()
     }
@@ -152,18 +152,19 @@ impl Service {
         self.state.load_full()
     }
 
-    /// For a glance: whoever is to hold it for longer takes [`Service::state`].
+    /// Returns the state for a short look. To hold it for longer, use [`Service::state`].
     pub fn look(&self) -> Guard<Arc<State>> {
         self.state.load()
     }
 
-    /// A service that is being brought up may change its tokens meanwhile, so each goes on from what the other left.
+    /// Changes only the phase: while a service is brought up, its tokens may change, and neither change undoes the
+    /// other.
     pub(super) fn set_phase(&self, phase: &Phase) {
         let old = self.state.rcu(|state| state.in_phase(phase.clone()));
         retire_all_but(phase, &old.phase);
     }
 
-    /// Enters the phase that the start of the host has found, unless an operator has changed the phase meanwhile.
+    /// Sets the phase that the host's start has found, unless an operator has changed the phase meanwhile.
     pub(super) fn finish_start(&self, phase: &Phase) {
         self.state.rcu(|state| {
             let phase = if matches!(state.phase, Phase::Starting) { phase } else { &state.phase };
@@ -171,12 +172,12 @@ impl Service {
         });
     }
 
-    /// Changes the record, and nothing else.
+    /// Replaces only the record.
     pub(super) fn set_record(&self, record: &Record) {
         self.state.rcu(|state| State::new(record.clone(), state.phase.clone(), &self.copies));
     }
 
-    /// Changes the record and what answers, in one step.
+    /// Replaces the record and the phase in one step.
     pub(super) fn swap(&self, record: Record, phase: Phase) {
         let new = Arc::new(State::new(record, phase, &self.copies));
         let old = self.state.swap(Arc::clone(&new));
@@ -184,7 +185,7 @@ impl Service {
     }
 }
 
-/// Instances of the old phase that have no part in the new one end with their last requests.
+/// Retires the instances of the old phase that are not in the new one. They end with their last requests.
 fn retire_all_but(new: &Phase, old: &Phase) {
     let stays = |instance| new.serving().is_some_and(|new| new.instances().any(|kept| Arc::ptr_eq(kept, instance)));
     for instance in old.serving().into_iter().flat_map(Serving::instances) {

@@ -1,4 +1,4 @@
-//! The start of the host: how far it is, and the current step of each service that is being brought up.
+//! The progress of the host's start, and the current step of each service that is being brought up.
 //!
 //! With the machine code of all processors on disk, the start is quick. Without it, as in a copy of a data directory
 //! that lacks `compiled/`, every processor is compiled again, one after the other. The log, `desc` and `/readyz` show
@@ -12,7 +12,7 @@ use tokio::time::{Interval, interval_at};
 
 use super::change::{Report, Step};
 
-/// Time between two log lines about a start that is not finished.
+/// Time between two log lines about an unfinished start.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Most services that such a line names.
 const NAMED: usize = 5;
@@ -23,8 +23,8 @@ pub(super) struct Startup(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Services that the host had to bring up. Those that are left are counted by their phase, because an operator may
-    /// stop, start or delete one before its turn.
+    /// Services to bring up at the start. The remaining ones are counted by their phase, because an operator may stop,
+    /// start or delete one before its turn.
     total: usize,
     /// The current step of each service that is being brought up.
     steps: BTreeMap<Box<str>, Step>,
@@ -42,7 +42,7 @@ impl Startup {
         Self(Mutex::new(State { total, ..State::default() }))
     }
 
-    /// Notes a report of a service that is being brought up.
+    /// Records a report of a service that is being brought up.
     pub(super) fn hear(&self, service: &str, report: &Report) {
         if let Report::Begun(step) = report {
             self.state().steps.insert(service.into(), *step);
@@ -53,13 +53,13 @@ impl Startup {
         self.state().steps.remove(service);
     }
 
-    /// The progress in words while so many services are `left`: `3 of 12 services done`.
+    /// Describes the progress while `left` services remain: `3 of 12 services done`.
     pub(super) fn progress(&self, left: usize) -> String {
         let total = self.state().total;
         format!("{} of {total} services done", total.saturating_sub(left))
     }
 
-    /// The same for a service that is not done yet: `compiling; 3 of 12 services done`.
+    /// As [`Self::progress`], for a service that is not done yet: `compiling; 3 of 12 services done`.
     pub(super) fn progress_of(&self, service: &str, left: usize) -> String {
         let step = self.state().steps.get(service).copied();
         format!("{}; {}", step.map_or("waiting for its turn", doing), self.progress(left))
@@ -79,7 +79,7 @@ impl Startup {
 }
 
 impl Watch<'_> {
-    /// Waits until the next log line is due, and writes it; `left` tells how many services are left then.
+    /// Waits until the next log line is due, and writes it. `left` returns the number of remaining services.
     pub(super) async fn tick(&mut self, left: impl Fn() -> usize) {
         self.ticks.tick().await;
         let left = left();

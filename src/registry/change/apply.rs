@@ -1,8 +1,8 @@
-//! Carries plans out: whatever they need is built beside what serves, the record is written to disk, and in one step what
-//! runs is in line with it.
+//! The execution of plans: the versions that a plan needs are built while the old ones serve, the record is written to
+//! disk, and in one step the running versions are replaced.
 //!
-//! Bringing a service in line with a record is the same at the start of the host and after a change. Doing it again
-//! changes nothing: a version that is at work is not built anew.
+//! A service is matched to a record in the same way at the start of the host and after a change. Repeating it changes
+//! nothing: a running version is not built again.
 
 use std::sync::Arc;
 
@@ -15,21 +15,22 @@ use crate::registry::service::{Phase, Service};
 use crate::registry::traffic::serving::Serving;
 use crate::storage::{Record, VersionRecord};
 
-/// The answer to a version that cannot be brought up or warmed up.
+/// The reaction to a version that cannot be brought up or warmed up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum OnFailure {
     /// The change is refused, and everything stays as it was.
     Refuse,
-    /// At the start of the host there is nothing else that could serve: a cold version is better than none, and so is
-    /// the current version without its canary. The log says so.
+    /// The start continues, because nothing else can serve: a version that is not warm is better than none, and so is
+    /// the current version without its canary. The log has the failure.
     GoOn,
 }
 
 impl Registry {
-    /// Carries out a plan, under a lock.
+    /// Carries out a plan, with the change lock held.
     ///
     /// # Errors
-    /// When a version cannot be built or the record cannot be written. What runs and what is written are as before then.
+    /// If a version cannot be built or the record cannot be written. The running versions and the stored record are
+    /// then as before.
     pub(in crate::registry) async fn apply(
         &self,
         service: &Arc<Service>,
@@ -61,7 +62,7 @@ impl Registry {
         Ok(())
     }
 
-    /// The phase that is in line with a plan: made of the versions at work, and of new ones where those will not do.
+    /// Returns the phase for a plan: with the running versions, and with new ones if those do not fit.
     pub(in crate::registry) async fn in_line(
         &self,
         service: &Service,
@@ -90,11 +91,12 @@ impl Registry {
                 }
             },
         };
-        // Even where nothing is to run, the change has shown that it could.
+        // A stopped service is built as well, so that the change has shown that it can run.
         Ok(if record.stopped { Phase::Stopped } else { Phase::Running(Serving::of(current, canary, there)) })
     }
 
-    /// The canary's version; `None` where the host starts and it cannot be brought up.
+    /// Builds the canary's version. Returns `None` if this is the start of the host and the canary cannot be brought
+    /// up.
     async fn build_canary(
         &self,
         record: &Record,
@@ -122,7 +124,8 @@ impl Registry {
     }
 }
 
-/// The phase whose versions share the requests as the record says; `None` where they do already, or none is at work.
+/// Returns the phase in which the running versions have the record's shares; `None` if they have, or if none is
+/// running.
 fn arranged(phase: &Phase, record: &Record) -> Option<Phase> {
     if record.stopped {
         return (!matches!(phase, Phase::Stopped)).then_some(Phase::Stopped);

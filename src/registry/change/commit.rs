@@ -1,5 +1,4 @@
-//! Commits of changes to the catalog, each on the condition that nobody else has changed the service since its lock
-//! was taken.
+//! Commits of changes to the catalog. Each requires that the service has not changed since its lock was taken.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,13 +9,13 @@ use crate::failpoint;
 use crate::registry::Registry;
 use crate::storage::{Edit, Entry, Record, StorageError, VersionRecord};
 
-/// Services with a commit whose outcome is not known, and the revisions that such commits may have made (`None`: the
-/// service removed). The record in memory is still the one before them. A later commit replaces whatever they have made.
+/// Services with commits of unknown outcome, and the revisions that these commits may have made (`None`: the service is
+/// removed). The record in memory is the one before these commits. A later commit replaces their result.
 #[derive(Default)]
 pub(in crate::registry) struct Unsettled(Mutex<HashMap<String, Vec<Option<u64>>>>);
 
 impl Unsettled {
-    /// Notes the outcome of a commit.
+    /// Records the outcome of a commit.
     fn note(&self, service: &str, outcome: &Result<u64, StorageError>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
@@ -31,7 +30,7 @@ impl Unsettled {
         }
     }
 
-    /// True if a commit of ours may have made this revision.
+    /// True if a commit of this host may have made this revision.
     fn is_ours(&self, service: &str, revision: Option<u64>) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(service).is_some_and(|revisions| revisions.contains(&revision))
@@ -39,7 +38,7 @@ impl Unsettled {
 }
 
 impl Registry {
-    /// Commits a record, the version that is new with it, and the entry of its change.
+    /// Commits a record, its new version if there is one, and the audit entry of the change.
     pub(super) async fn keep(
         &self,
         mut record: Record,
@@ -59,14 +58,14 @@ impl Registry {
         let entry = lock.entry(service, None);
         let remove = |from| match from {
             Some(from) => Edit::Remove { service: service.to_owned(), from },
-            // An earlier removal whose outcome was not known has been made.
+            // An earlier removal of unknown outcome has succeeded.
             None => Edit::Note,
         };
         self.commit(service, lock.revision(), remove, entry).await?;
         Ok(())
     }
 
-    /// Makes a commit from the revision `from`, or else from one that an earlier commit of ours may have made.
+    /// Commits an edit of the revision `from`, or of a revision that an earlier commit of this host may have made.
     async fn commit(
         &self,
         service: &str,
@@ -85,7 +84,7 @@ impl Registry {
         outcome
     }
 
-    /// Adds an entry for an order that changed no record: it was refused, or touched guests alone.
+    /// Adds an audit entry for a request that changed no record: it was refused, or it changed only guests.
     pub async fn note(&self, entry: Entry) {
         if let Err(error) = self.storage.catalog().commit(Edit::Note, entry).await {
             tracing::warn!(error = error.with_source(), "an entry of the audit log could not be written");

@@ -1,6 +1,6 @@
-//! Changes that bring up a version: create, modify, and going back to an earlier one.
+//! Changes that bring up a version: create, modify, and the return to an earlier version.
 //!
-//! All go the same way: look up the files, plan, check the plan against the other services, and apply it.
+//! All have the same steps: look up the files, make a plan, check it against the other services, and apply it.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Registry {
             model: change.model.unwrap_or_else(|| old.model.clone()),
             warm_up: change.warm_up.unwrap_or_else(|| old.warm_up.clone()),
         });
-        // A service that could not be brought up is always started again.
+        // A service that could not be brought up is built again in any case.
         let up = matches!(state.phase, Phase::Running(_) | Phase::Stopped);
         let (plan, effect) = Plan::modify(old, &file, uploaded.await?, canary, up, now())?;
         let newest = plan.newest();
@@ -98,7 +98,7 @@ impl Registry {
             self.check_mirror(name, newest.mirror.as_ref())?;
         }
         self.check_names(&newest)?;
-        // A change of something else reads no model: its files may be large.
+        // The model is read only if it changes, because its files may be large.
         if newest.model != old.model || file.spec().model().entry != entry_before {
             self.check_model(&newest, file.spec()).await?;
         }
@@ -108,15 +108,14 @@ impl Registry {
         }
         self.apply(&service, &lock, plan, progress).await?;
         if effect == Effect::SameVersion {
-            progress(Report::Notice("no new version: nothing differs that a guest depends on".into()));
+            progress(Report::Notice("no new version: the change does not affect guests".into()));
         }
         Ok((service, effect))
     }
 
-    /// Makes an earlier version current again, under its own number; a canary ends. After this the version of that
-    /// number answers, and no other.
+    /// Makes an earlier version current again, under its own number. A canary ends, so that only this version answers.
     ///
-    /// The version is brought up as by a deploy, unless it is at work already.
+    /// The version is brought up as in a deploy, unless it is already running.
     pub async fn roll_back(
         &self,
         name: &str,
@@ -135,7 +134,7 @@ impl Registry {
         Ok((service, Effect::SameVersion))
     }
 
-    /// As [`Registry::roll_back`], under a lock.
+    /// As [`Registry::roll_back`], with the change lock held.
     pub(in crate::registry) async fn make_current(
         &self,
         service: &Arc<Service>,
@@ -153,7 +152,7 @@ impl Registry {
         self.apply(service, lock, Plan::return_to(&state.record, &version, now())?, progress).await
     }
 
-    /// Looks up the files of a service: a record must name only files that are there and intact.
+    /// Looks up the files of a service, because a record must name only files that exist and are intact.
     async fn uploaded(&self, files: Files) -> Result<Uploaded, ChangeError> {
         let Files { processor: sha256, model, warm_up } = files;
         let artifacts = self.storage.artifacts();
@@ -165,7 +164,7 @@ impl Registry {
     }
 }
 
-/// A share of the requests.
+/// Checks a share of the requests, in percent.
 pub(in crate::registry) fn percent(name: &'static str, weight: u64) -> Result<u8, ChangeError> {
     let percent = u8::try_from(weight).ok().filter(|percent| *percent <= 100);
     percent.ok_or(ChangeError::BadWeight { name, weight, most: 100 })

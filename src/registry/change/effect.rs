@@ -12,22 +12,22 @@ use crate::registry::Registry;
 use crate::registry::service::Service;
 use crate::storage::{Entry, ModelFile, Record};
 
-/// Keys of a service file that no guest depends on: the token, which belongs to the service and not to a version; and
-/// the paths of the files on the operator's machine, because only their contents count.
+/// Keys of a service file that do not affect guests: the token, which belongs to the service and not to a version, and
+/// the paths of the files on the operator's machine, of which only the contents count.
 const OF_NO_VERSION: [&str; 4] = ["token", "processor_path", "model_path", "warm_up_data_path"];
 
 /// The effect of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The service already was as asked.
+    /// The service already was as requested.
     Nothing,
-    /// The record has changed; the running version stays.
+    /// The record changes; the running version stays.
     SameVersion,
     NewVersion,
 }
 
 impl Effect {
-    /// The effect of a change that turns `old` into `new`.
+    /// Returns the effect of a change that turns `old` into `new`.
     pub(in crate::registry) fn of(old: &Record, new: &Record) -> Self {
         let keys = differing(old.file.value(), new.file.value());
         let is_of_a_version = |key: &String| !OF_NO_VERSION.contains(&key.as_str());
@@ -58,7 +58,7 @@ pub(in crate::registry) fn is_as_asked(record: &Record, file: &ServiceFile, file
         && record.warm_up == files.warm_up
 }
 
-/// The settings in which two service files differ.
+/// Returns the settings in which two service files differ.
 fn differing(old: &Value, new: &Value) -> Vec<String> {
     let (old, new) = (config::leaves(old), config::leaves(new));
     let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(*value)).map(|(key, _)| key);
@@ -72,8 +72,8 @@ fn have_the_same_files(old: &Record, new: &Record) -> bool {
         && old.warm_up == new.warm_up
 }
 
-/// The order of the files does not matter. An empty file and an empty directory of one name differ in nothing but in
-/// what they are.
+/// True if the models have the same files, in any order. An empty file and an empty directory of one name differ only
+/// in `directory`.
 fn is_the_same_model(old: &[ModelFile], new: &[ModelFile]) -> bool {
     let sorted = |files: &[ModelFile]| {
         let mut files = files.to_vec();

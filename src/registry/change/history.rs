@@ -1,4 +1,4 @@
-//! The versions that a service has had, as far as they are kept.
+//! The versions of a service that are kept.
 
 use serde_json::{Map, Value};
 
@@ -6,15 +6,17 @@ use super::ChangeError;
 use crate::registry::Registry;
 use crate::storage::{Artifacts, Digest, Record, VersionRecord};
 
-/// Changed keys that a note names.
+/// Most changed keys that a note names.
 const NOTED_KEYS: usize = 6;
 
-/// The versions that are kept of one service, oldest first.
+/// The kept versions of one service, oldest first.
 pub struct History(Vec<VersionRecord>);
 
 impl Registry {
+    /// Reads the kept versions of a service. A service that does not exist has none.
+    ///
     /// # Errors
-    /// When the storage cannot be read. A service that does not exist has no versions.
+    /// If the storage cannot be read.
     pub async fn history(&self, service: &str) -> Result<History, ChangeError> {
         Ok(History(self.storage.catalog().versions(service).await?))
     }
@@ -29,13 +31,13 @@ impl History {
         self.0.iter().map(|version| version.number).collect()
     }
 
-    /// The version of that number.
+    /// Returns the version of that number.
     pub(in crate::registry) fn version(&self, number: u64) -> Result<VersionRecord, ChangeError> {
         let found = self.0.iter().find(|version| version.number == number).cloned();
         found.ok_or_else(|| ChangeError::NoSuchVersion { number, kept: self.numbers() })
     }
 
-    /// The version of that number, if all its files are present and intact.
+    /// Returns the version of that number, if all its files are present and intact.
     pub(in crate::registry) async fn whole_version(
         &self,
         number: u64,
@@ -65,7 +67,7 @@ impl History {
     }
 }
 
-/// What a change changed, in a few words that tell no values: there may be secrets among them.
+/// Describes a change in a few words, without values, because some are secret.
 pub(in crate::registry) fn note(old: &Record, new: &Record) -> String {
     let mut changed = Vec::new();
     if old.processor.sha256 != new.processor.sha256 {
@@ -87,8 +89,8 @@ pub(in crate::registry) fn note(old: &Record, new: &Record) -> String {
     }
 }
 
-/// The keys of two service files whose values differ, by their dotted paths. A section that only one of them has is told
-/// by its keys too.
+/// Finds the keys whose values differ between two service files, as dotted paths. A section that only one of the files
+/// has is listed by its keys.
 pub(in crate::registry) fn differing(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {
     let none = Map::new();
     let (before, after) = match (old, new) {

@@ -1,4 +1,4 @@
-//! Changes that make no version: stop, start, restart, the share of a canary, delete.
+//! Changes without a new version: stop, start, restart, the share of a canary, delete.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::registry::service::{Phase, Service};
 use crate::registry::{Registry, now};
 
 impl Registry {
-    /// Stops taking requests; those under way are finished.
+    /// Stops a service: it takes no new requests, and finishes the running ones.
     pub async fn stop(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
         let (lock, service) = self.lock(name, request).await?;
         let plan = Plan::stop(&service.state().record, now());
@@ -20,8 +20,8 @@ impl Registry {
         Ok(service)
     }
 
-    /// Brings a stopped or failed service up; one that runs keeps running, unless guests of it have crashed and were not
-    /// replaced: then its instances are made anew.
+    /// Starts a stopped or failed service. A running service keeps running; if crashed guests of it were not replaced,
+    /// its instances are replaced.
     pub async fn start(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
         let (lock, service) = self.lock(name, request).await?;
         let state = service.state();
@@ -37,11 +37,11 @@ impl Registry {
         Ok(service)
     }
 
-    /// Makes every instance anew, as after a deploy of the same version: requests go to the old ones until the new ones
-    /// are ready, and the old ones end with what they have begun. A service that failed to come up is tried again.
+    /// Replaces every instance, as in a deploy of the same version: requests go to the old instances until the new ones
+    /// are ready, and the old ones finish their requests. A service that failed is brought up again.
     ///
     /// # Errors
-    /// Where a new one cannot be made; the old ones go on then.
+    /// If a new instance cannot be created. The old ones keep running then.
     pub async fn restart(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
         let (lock, service) = self.lock(name, request).await?;
         let state = service.state();
@@ -52,7 +52,7 @@ impl Registry {
         Ok(service)
     }
 
-    /// Makes every instance anew, under a lock.
+    /// Replaces every instance, with the change lock held.
     async fn renew(&self, service: &Service, lock: &ChangeLock<'_>) -> Result<(), ChangeError> {
         let record = Arc::clone(&service.state().record);
         let _files = self.unnamed_files.read().await;
@@ -64,8 +64,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The same for one instance. They are counted from 0 through the current version and then the canary, as `desc`
-    /// lists them.
+    /// Replaces one instance. Instances are counted from 0, first those of the current version and then those of the
+    /// canary, as `desc` lists them.
     pub async fn restart_instance(
         &self,
         name: &str,
@@ -89,7 +89,7 @@ impl Registry {
         Err(ChangeError::NoInstance { index, count: serving.instances().count() })
     }
 
-    /// Gives the canary another share of the requests, under a lock. With all of them it becomes the current
+    /// Sets the canary's share of the requests, with the change lock held. With all requests it becomes the current
     /// version.
     pub(in crate::registry) async fn weigh_canary(
         &self,
@@ -117,7 +117,7 @@ impl Registry {
         Ok(service)
     }
 
-    /// Forgets a service with its versions. Its files go when no other service needs them.
+    /// Deletes a service with its versions. Its files are removed once no other service needs them.
     pub async fn delete(&self, name: &str, request: &ChangeRequest) -> Result<(), ChangeError> {
         let (lock, service) = self.lock(name, request).await?;
         self.forget(name, &lock).await?;

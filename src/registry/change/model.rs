@@ -31,7 +31,7 @@ impl Registry {
     }
 }
 
-/// The mistake of an entry that is neither a file nor a directory of the model.
+/// Returns the mistake if the entry is neither a file nor a directory of the model.
 fn absent(entry: &str, model: &[ModelFile]) -> Option<String> {
     let inside = format!("{}/", entry.trim_end_matches('/'));
     if model.iter().any(|file| file.path == entry || format!("{}/", file.path).starts_with(&inside)) {

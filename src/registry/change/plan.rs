@@ -1,6 +1,6 @@
-//! Plans of changes: the record that a service is to have, made from the record it has.
+//! Plans of changes: the new record of a service, computed from its old record.
 //!
-//! Nothing here reads, waits or changes anything; [`super::apply`] carries a plan out.
+//! Functions here only compute: they do no I/O and change no state. [`super::apply`] carries a plan out.
 
 use super::effect::Effect;
 use super::{ChangeError, history, tokens};
@@ -9,26 +9,26 @@ use crate::registry::run::image;
 use crate::registry::traffic::groups::USUAL_WEIGHT;
 use crate::storage::{Artifact, CanaryRecord, Digest, MirrorRecord, ModelFile, Record, VersionRecord};
 
-/// A change that is decided.
+/// A change that is decided and not yet made.
 pub(in crate::registry) struct Plan {
     pub(in crate::registry) record: Record,
-    /// The version that is new with it.
+    /// The version that the change adds.
     pub(in crate::registry) version: Option<VersionRecord>,
     pub(in crate::registry) build: Build,
 }
 
-/// The versions that are built for a plan.
+/// The versions to build for a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Build {
-    /// None. The versions at work are arranged as the record says.
+    /// None. The running versions get the record's shares.
     Nothing,
-    /// Those that are not at work.
+    /// Versions that are not running.
     Missing,
-    /// All; they replace the ones at work.
+    /// All versions; they replace the running ones.
     Everything,
 }
 
-/// The files of a service, which are there and intact.
+/// The files of a service, which are present and intact.
 pub(in crate::registry) struct Uploaded {
     pub(in crate::registry) processor: Artifact,
     pub(in crate::registry) model: Vec<ModelFile>,
@@ -36,17 +36,17 @@ pub(in crate::registry) struct Uploaded {
 }
 
 impl Plan {
-    /// A plan that changes the record alone.
+    /// Returns a plan that changes only the record.
     pub(in crate::registry) fn of_record(record: Record) -> Self {
         Self { record, version: None, build: Build::Nothing }
     }
 
-    /// A plan that brings up what the record names.
+    /// Returns a plan that brings up the versions of the record.
     pub(in crate::registry) fn bring_up(record: &Record) -> Self {
         Self { record: record.clone(), version: None, build: Build::Missing }
     }
 
-    /// The record as the plan's new version makes it, also where that is to be a canary.
+    /// Returns the record with the plan's new version as the current one, even if that version is to be a canary.
     pub(in crate::registry) fn newest(&self) -> Record {
         self.version.as_ref().map_or_else(|| self.record.clone(), |version| self.record.with_version(version))
     }
@@ -77,8 +77,8 @@ impl Plan {
         Ok(Self { record, version, build: Build::Missing })
     }
 
-    /// A change to `file` and `files`. `canary` is the share of the requests that the new version begins with. A service
-    /// that is not `up` gets a new version whatever the change is.
+    /// Plans a change to `file` and `files`. `canary` is the new version's share of the requests. A service that is not
+    /// `up` gets a new version in any case.
     pub(super) fn modify(
         old: &Record,
         file: &ServiceFile,
@@ -90,7 +90,7 @@ impl Plan {
         let (before, after) = (old.file.parsed()?.spec(), file.spec());
         let (token, previous_token) = tokens::after_modify(old, after.token())?;
         let number = old.latest + 1;
-        // What was set without the file stays, unless the file changes in it.
+        // A setting that was changed outside the file stays, unless the file changes that setting.
         let keeps_state = before.traffic_state() == after.traffic_state();
         let keeps_mirror = mirror(before) == mirror(after);
         let record = Record {
@@ -127,7 +127,7 @@ impl Plan {
         Ok((Self { record, version, build: Build::Missing }, effect))
     }
 
-    /// An earlier version becomes the current one under its own number, and a canary ends.
+    /// Plans the return to an earlier version under its own number. A canary ends.
     pub(super) fn return_to(old: &Record, version: &VersionRecord, at: String) -> Result<Self, ChangeError> {
         let record = Record { canary: None, updated_at: at, ..tokens::after_return(old, version)? };
         Ok(Self { record, version: None, build: Build::Missing })
@@ -142,12 +142,12 @@ impl Plan {
         Self { record, version: None, build: Build::Missing }
     }
 
-    /// The same record with instances that are new.
+    /// Plans new instances for the same record.
     pub(super) fn renew(old: &Record) -> Self {
         Self { record: old.clone(), version: None, build: Build::Everything }
     }
 
-    /// The canary gets `weight` percent of the requests; with `None` it ends.
+    /// Plans `weight` percent of the requests for the canary; `None` ends it.
     pub(super) fn weigh_canary(old: &Record, weight: Option<u8>, at: String) -> Result<Self, ChangeError> {
         let canary = old.canary.ok_or(ChangeError::NoCanary)?;
         let canary = weight.map(|weight| CanaryRecord { weight, ..canary });
@@ -155,7 +155,7 @@ impl Plan {
     }
 }
 
-/// What a service file says about copies of requests.
+/// Returns the mirror that a service file sets.
 fn mirror(spec: &ServiceSpec) -> Option<MirrorRecord> {
     let MirrorRule { target, ratio } = spec.rpc().mirror.as_ref()?;
     Some(MirrorRecord { target: target.to_string(), ratio: *ratio })

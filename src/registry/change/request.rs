@@ -1,7 +1,7 @@
-//! A request for a change: its operator, its action and its condition; and the lock under which it is made.
+//! Requests for changes: their operator, action and condition; and the lock under which a change is made.
 //!
-//! The lock of a service is held by one request at a time, and given only if the request's condition holds. Nothing is
-//! written without one: so a change is made on what its operator has seen, and its audit entry goes to disk with it.
+//! One request at a time holds the lock of a service, and only if its condition holds. Every write needs the lock: so a
+//! change starts from the state that its operator has seen, and its audit entry is written to disk with it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,54 +15,54 @@ use crate::registry::service::Service;
 use crate::registry::{Registry, now};
 use crate::storage::{Entry, Record};
 
-/// Changed keys that an entry names; a file has fewer unless it is made to have more.
+/// Most changed keys in an audit entry. Ordinary files have fewer.
 const MOST_CHANGED: usize = 64;
-/// Characters of such a name.
+/// Most characters of a key in an audit entry.
 const LONGEST_NAME: usize = 128;
-/// Most bytes of a reason in the audit log. A compiler's error may be longer; the client got all of it.
+/// Most bytes of a reason in the audit log. A compiler's error may be longer; the client gets all of it.
 const LONGEST_REASON: usize = 1024;
 
-/// What an operator asks for.
+/// An operator's request for a change.
 #[derive(Clone, Debug)]
 pub struct ChangeRequest {
-    /// For the audit log: `modify`, `stop`, …
+    /// The name in the audit log: `modify`, `stop`, …
     pub action: &'static str,
     pub by: Operator,
     pub condition: Condition,
-    /// What must not be so for it to be made (RFC 9110 §13.1.2).
+    /// The condition under which the change is not made (RFC 9110 §13.1.2).
     pub unless: Condition,
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Clone, Debug)]
 pub struct Operator {
-    /// Who they say they are.
+    /// The name that the operator claims.
     pub name: Option<String>,
-    /// The name of the token they have shown.
+    /// The name of the presented token.
     pub token: String,
     pub peer: IpAddr,
 }
 
-/// What may be so of a service, and must be for a change to be made (RFC 9110 §13.1.1).
+/// A condition on a service for a change to be made (RFC 9110 §13.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     None,
     /// The service exists.
     Exists,
-    /// Its latest change is one of these.
+    /// The service's latest change is one of these revisions.
     IsAt(Vec<u64>),
 }
 
-/// The right to change one service now.
+/// The exclusive right to change one service.
 pub(in crate::registry) struct ChangeLock<'a> {
     _alone: OwnedMutexGuard<()>,
     request: &'a ChangeRequest,
-    /// The record before the change; `None` where the service is to be created.
+    /// The record before the change; `None` if the service is to be created.
     before: Option<Arc<Record>>,
 }
 
 impl Condition {
-    /// Whether it is asked for, and is so of a service at `revision`.
+    /// True if there is a condition and a service at `revision` meets it.
     fn is_met_at(&self, revision: u64) -> bool {
         match self {
             Self::None => false,
@@ -73,7 +73,7 @@ impl Condition {
 }
 
 impl ChangeRequest {
-    /// Its entry in the audit log, for what has become of it.
+    /// Returns the audit entry of this request, with its outcome.
     pub fn entry(&self, service: &str, outcome: &str) -> Entry {
         Entry {
             number: 0,
@@ -91,7 +91,7 @@ impl ChangeRequest {
         }
     }
 
-    /// The audit entry for a refusal: its code and its reason.
+    /// Returns the audit entry of a refusal, with its code and its reason.
     pub fn refused(&self, service: &str, code: &str, reason: &str) -> Entry {
         let end = reason.floor_char_boundary(LONGEST_REASON);
         Entry { reason: Some(reason[..end].to_owned()), ..self.entry(service, code) }
@@ -104,12 +104,12 @@ impl ChangeLock<'_> {
         self.before.is_none()
     }
 
-    /// The revision of the service when the lock was taken; `None` where it is to be created.
+    /// Returns the revision of the service when the lock was taken; `None` if the service is to be created.
     pub(in crate::registry) fn revision(&self) -> Option<u64> {
         self.before.as_ref().map(|record| record.revision)
     }
 
-    /// The entry of a change that makes `after` of the service; `None` where it is deleted.
+    /// Returns the audit entry of a change of the service to `after`; `None` if it is deleted.
     pub(in crate::registry) fn entry(&self, service: &str, after: Option<&Record>) -> Entry {
         let before = self.before.as_deref();
         let mut changed = match (before, after) {
@@ -127,10 +127,10 @@ impl ChangeLock<'_> {
 }
 
 impl Registry {
-    /// Waits for the lock of a service, and checks the request's condition then.
+    /// Waits for the lock of a service, and then checks the request's condition.
     ///
     /// # Errors
-    /// Where there is no such service, or it has been changed since its operator saw it.
+    /// If there is no such service, or it has changed since its operator saw it.
     pub(in crate::registry) async fn lock<'a>(
         &self,
         name: &str,
@@ -153,7 +153,7 @@ impl Registry {
     /// Waits for the lock of a service that is to be created.
     ///
     /// # Errors
-    /// Where there is one of that name.
+    /// If a service of that name exists.
     pub(in crate::registry) async fn lock_to_create<'a>(
         &self,
         name: &str,
@@ -178,7 +178,7 @@ impl Registry {
     async fn alone(&self, name: &str) -> OwnedMutexGuard<()> {
         let lock = {
             let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-            // Names nobody is changing are forgotten, so that the map stays as small as the work under way.
+            // Unused locks are removed, so that the map is no larger than the number of changes under way.
             changing.retain(|_, lock| Arc::strong_count(lock) > 1);
             Arc::clone(changing.entry(name.to_owned()).or_default())
         };
@@ -186,7 +186,7 @@ impl Registry {
     }
 }
 
-/// What differs between two records, by name.
+/// Returns the names of the parts and keys in which two records differ.
 fn changes(before: &Record, after: &Record) -> Vec<String> {
     let is = |a: &Option<crate::config::Token>| a.as_ref().map(|token| token.reveal().to_owned());
     let parts = [

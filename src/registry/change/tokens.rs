@@ -1,7 +1,7 @@
-//! The tokens of a service through its changes.
+//! Changes of a service's tokens.
 //!
-//! A rotation makes a new token current and goes on accepting the one before, so that callers can move over one by one.
-//! It is a change of the record alone: the version at work, its queue and its guests notice nothing.
+//! A rotation makes a new token current and still accepts the previous one, so that callers can move over one by one.
+//! It changes only the record: the running version, its queue and its guests are not affected.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::config::{Token, TokenPolicy};
 use crate::registry::{ChangeError, ChangeRequest, Registry, Service, now};
 use crate::storage::{Record, VersionRecord};
 
-/// What is to become of a service's tokens.
+/// A change of a service's tokens.
 #[derive(Clone, Debug)]
 pub enum TokenChange {
-    /// This token, or a new one, becomes the current one; the one before is accepted as well.
+    /// Makes this token, or a generated one, current. The previous one is still accepted.
     Rotate(Option<Token>),
-    /// The one before is accepted no longer.
+    /// Ends the acceptance of the previous token.
     Retire,
 }
 
 impl Registry {
-    /// Changes the tokens of a service, whatever state it is in. What is so already is no error.
+    /// Changes the tokens of a service in any phase. A change that has already been made is no error.
     ///
     /// # Errors
-    /// Where there is no such service, it is public, or a rotation would leave a third token behind.
+    /// If there is no such service, if it is public, or if a rotation would add a third token.
     pub async fn change_token(
         &self,
         name: &str,
@@ -42,7 +42,7 @@ impl Registry {
     }
 }
 
-/// The record after the change; `None` where it is so already.
+/// Returns the record after the change; `None` if nothing changes.
 fn changed(old: &Record, change: TokenChange) -> Result<Option<Record>, ChangeError> {
     let current = old.token.clone().ok_or(ChangeError::Public)?;
     let (token, previous_token) = match (change, &old.previous_token) {
@@ -55,14 +55,14 @@ fn changed(old: &Record, change: TokenChange) -> Result<Option<Record>, ChangeEr
     };
     let file = old.file.parsed()?;
     let file = match file.spec().token() {
-        // What the file says is what the next modify goes by.
+        // The next modify starts from the file, so the file gets the token too.
         TokenPolicy::Given(_) => file.merge(&json!({"token": token.reveal()}))?.into(),
         TokenPolicy::Generate | TokenPolicy::Public => old.file.clone(),
     };
     Ok(Some(Record { file, token: Some(token), previous_token, updated_at: now(), ..Record::clone(old) }))
 }
 
-/// The token that a new service begins with.
+/// Returns the first token of a new service.
 pub(in crate::registry) fn first(policy: &TokenPolicy) -> Result<Option<Token>, ChangeError> {
     match policy {
         TokenPolicy::Given(token) => Ok(Some(token.clone())),
@@ -71,11 +71,11 @@ pub(in crate::registry) fn first(policy: &TokenPolicy) -> Result<Option<Token>, 
     }
 }
 
-/// The current and the previous token after a modify to a file with this policy.
+/// Returns the current and the previous token after a modify to a file with this policy.
 ///
-/// A generated token stays, and so does the one before it. A token that is new replaces both at once; one of the two
-/// that are accepted only becomes the current one, so that deploying the service's first file again in the middle of a
-/// rotation shuts nobody out.
+/// A generated token stays, and so does the previous one. A new token replaces both at once. If the file has one of the
+/// two accepted tokens, it only becomes the current one: so deploying the service's first file again during a rotation
+/// refuses no caller.
 pub(in crate::registry) fn after_modify(
     old: &Record,
     policy: &TokenPolicy,
@@ -92,8 +92,8 @@ pub(in crate::registry) fn after_modify(
     })
 }
 
-/// The record after going back to `version`. Its tokens stay: a token that was retired since must not come back with the
-/// code of its time. Only whether callers need one is the version's to say.
+/// Returns the record after the return to `version`. The tokens stay: a token retired since then must not become valid
+/// again. The version decides only if callers need a token.
 pub(in crate::registry) fn after_return(old: &Record, version: &VersionRecord) -> Result<Record, ChangeError> {
     let back = old.with_version(version);
     let file = back.file.parsed()?;
@@ -107,7 +107,7 @@ pub(in crate::registry) fn after_return(old: &Record, version: &VersionRecord) -
     })
 }
 
-/// Whether callers show the same token for both.
+/// True if callers send the same token to both.
 pub(in crate::registry) fn are_the_same(a: &Record, b: &Record) -> bool {
     match (&a.token, &b.token) {
         (Some(a), Some(b)) => is_same(a, b),

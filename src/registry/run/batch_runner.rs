@@ -1,8 +1,8 @@
-//! Work on batches: one call into the guest for all requests together and, where it fails of a fault, one for each.
+//! The processing of batches: one call of the guest for all requests, and after a fault one call for each request.
 //!
-//! Why each again: a fault costs the guest its memory, and memory is all that a guest can change, so nothing of what the
-//! batch did is left when its requests are made one by one. Only the one at fault is then told of a fault. A processor
-//! that answers with the wrong number of results would do so again, and is told at once, to all.
+//! The repetition is safe: a fault costs the guest its memory, and a guest can change only its memory, so nothing
+//! remains of the failed call. Only the request at fault then gets the fault. A processor that returns the wrong number
+//! of results would do so again, so all requests get that fault at once.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,24 +15,24 @@ use crate::admission::{self, Admission, Member, Overdue, Place, Rejected, SliceH
 use crate::call::{Batched, Call};
 use crate::sandbox::{BatchRun, Fault, InitializeError, RecycleReason, Run, share};
 
-/// What becomes of one request of a batch.
+/// The outcome of one request of a batch.
 pub(in crate::registry) type Outcome = Result<Run, Stopped>;
 type Batch = admission::Batch<Arc<Call>, Outcome>;
 type Request = Member<Arc<Call>, Outcome>;
 
-/// What batches are worked on with.
+/// Everything that the processing of a batch needs.
 #[derive(Clone)]
 pub(in crate::registry) struct BatchRunner {
     pub(in crate::registry) supplies: Supplies,
     pub(in crate::registry) admission: Arc<Admission<Worker>>,
     pub(in crate::registry) slice_history: Arc<SliceHistory>,
-    /// Those of the instance.
+    /// The faults of the instance.
     pub(in crate::registry) faults: Arc<Faults>,
 }
 
 impl Work<Worker, Arc<Call>, Outcome> for BatchRunner {
     fn begin(&self, place: Place<Worker>, batch: Batch) {
-        // A task of its own: none of the callers may take the batch along when it leaves.
+        // A separate task, so that the batch does not end with the caller that started it.
         tokio::spawn(self.clone().work_on(place, batch));
     }
 }
@@ -47,7 +47,7 @@ impl BatchRunner {
         let Supplies { executor, metrics, .. } = &self.supplies;
         metrics.batched(calls.len());
         let Some(first) = calls.first().map(|call| call.request_id) else { return };
-        // Each caller is answered at its own deadline; the guest goes on until the last.
+        // Each caller is answered at its own deadline; the guest runs until the last of them.
         let deadline = batch.members.iter().map(|member| member.deadline).max().unwrap_or(began);
         let work = Box::pin(together(place, calls, began));
         let at_work = AtWork::begin(&self.faults, first, began, deadline);
@@ -60,7 +60,7 @@ impl BatchRunner {
             Err(Overdue) => Err(Stopped::Overdue),
             Ok(done) => done.map_err(Stopped::NoGuest),
         };
-        // Counted before anybody is told.
+        // Counted before any caller gets its answer.
         at_work.end(outcome.as_ref().map(|(run, ..)| run.failed().map(Loss::of)));
         let members = batch.members;
         match outcome {
@@ -70,7 +70,7 @@ impl BatchRunner {
         }
     }
 
-    /// Everyone gets what is its own.
+    /// Gives each caller its own result.
     async fn hand_out(&self, run: BatchRun, worn: Option<RecycleReason>, place: Place<Worker>, members: Vec<Request>) {
         let spoilt = run.failed().is_some();
         let BatchRun { results, fuel, memory, ended } = run;
@@ -91,7 +91,7 @@ impl BatchRunner {
         }
     }
 
-    /// Makes each call by itself, in the place of the guest that failed of all of them.
+    /// Makes each call separately, in the place of the guest that failed.
     async fn one_by_one(&self, place: Place<Worker>, members: Vec<Request>) {
         let (mut held, mut is_spoilt) = (Some(place), true);
         for mut member in members {
@@ -100,7 +100,7 @@ impl BatchRunner {
             }
             let mut place = match held.take() {
                 Some(place) => place,
-                // It was lost with the call before.
+                // The place was lost with the previous call.
                 None => match self.admission.admit(member.deadline).await {
                     Ok(place) => place,
                     Err(Rejected::Overdue) => {
@@ -136,7 +136,7 @@ impl BatchRunner {
         }
     }
 
-    /// Makes one call of the batch by itself. `None` when its caller has left; the place goes on with the outcome.
+    /// Makes one call of the batch separately. Returns the outcome with the place, or `None` if the caller has left.
     async fn alone(
         &self,
         mut place: Place<Worker>,
@@ -162,7 +162,7 @@ impl BatchRunner {
     }
 }
 
-/// Gives all calls to one guest.
+/// Passes all calls to one guest.
 async fn together(
     mut place: Place<Worker>,
     calls: Vec<Arc<Call>>,
@@ -174,7 +174,7 @@ async fn together(
     Ok((run, worn, place))
 }
 
-/// Whether every request of the batch would meet it again.
+/// True if every request of the batch would meet the fault again.
 fn is_everyones(fault: &Fault) -> bool {
     matches!(fault, Fault::BadAnswer { .. } | Fault::Host { .. })
 }

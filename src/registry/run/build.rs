@@ -1,4 +1,4 @@
-//! From what is kept of a service to versions that can answer, without anybody noticing.
+//! The build of versions: from a stored record to guests that can answer, while the running version serves.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::sandbox::{CompileError, InitializeError, PrepareError, Prepared, Read
 use crate::storage::{Record, StorageError};
 
 impl Registry {
-    /// Compiles, initialises and warms up what `record` makes current. A failed warm-up is `on_failure`'s to judge.
+    /// Compiles, initialises and warms up the current version of `record`. `on_failure` decides about a failed warm-up.
     pub(in crate::registry) async fn build(
         &self,
         record: &Record,
@@ -40,7 +40,7 @@ impl Registry {
         progress: &Progress,
     ) -> Result<Arc<Version>, ChangeError> {
         let spec = record.file.parsed()?.spec();
-        // The compiler compares the bytes with the digest, and reads none where the machine code is kept.
+        // The compiler compares the bytes with the digest. It reads none of them if the machine code is kept.
         let wasm = self.storage.artifacts().unverified_file(&record.processor.sha256).await?;
         let model_dir = self.storage.model_dir(&record.model).await?;
         progress(Report::Begun(Step::Compile));
@@ -61,8 +61,8 @@ impl Registry {
         Ok(version)
     }
 
-    /// Initialises a first guest and takes a snapshot of it, unless guests start from an image already. A snapshot that
-    /// cannot be taken is reported, and is no reason against the deploy.
+    /// Initialises a first guest and takes a snapshot of it, unless guests already start from an image. A failed
+    /// snapshot is reported and does not stop the deploy.
     async fn make_ready(&self, prepared: Prepared, progress: &Progress) -> Result<Ready, InitializeError> {
         let uninitialized = match prepared {
             Prepared::FromImage(program) => return Ok(Ready { program, first: None, no_snapshot: None }),
@@ -80,7 +80,7 @@ impl Registry {
         Ok(ready)
     }
 
-    /// The record with another of the service's versions in it.
+    /// Returns the record with another version of the service as the current one.
     pub(in crate::registry) async fn record_of(&self, record: &Record, number: u64) -> Result<Record, ChangeError> {
         if number == record.version {
             return Ok(record.clone());
@@ -89,7 +89,7 @@ impl Registry {
     }
 }
 
-/// If the file has changed since its upload, the fault is the disk's and not the author's.
+/// Converts an error. If the file has changed since its upload, the disk is at fault and not the author.
 fn of_preparing(error: PrepareError, sha256: &str) -> ChangeError {
     match error {
         PrepareError::Compile(CompileError::Changed(found)) => StorageError::Damaged {

@@ -1,7 +1,7 @@
-//! Guests that crashed where crashes are to be looked at (`runtime.enable_crash_block`): the place of each stays empty until
-//! the instance is made anew.
+//! Crashed guests that are kept for inspection (`runtime.enable_crash_block`). The place of each stays empty until the
+//! instance is replaced.
 //!
-//! What is kept of a guest is its error and its stack, which is all that can be looked at; its memory is given back.
+//! A guest's error and stack are kept; its memory is released.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -10,26 +10,26 @@ use super::worker::Worker;
 use crate::admission::Vacancy;
 use crate::call::RequestId;
 
-/// Bytes of a stack that are kept; a deep one repeats itself.
+/// Most bytes kept of a stack; a deeper stack repeats itself.
 const STACK_KEPT: usize = 16 << 10;
 
-/// How a guest ended that was not replaced.
+/// The end of a guest that was not replaced.
 #[derive(Clone, Debug)]
 pub struct Crash {
     pub at: SystemTime,
-    /// The request that it was answering.
+    /// The request that the guest was answering.
     pub request_id: RequestId,
     pub error: String,
-    /// Innermost frame first, one a line.
+    /// The frames, innermost first, one per line.
     pub stack: String,
 }
 
-/// The crashes of one instance: as many at most as it has workers.
+/// The crashes of one instance, at most one per worker.
 #[derive(Default)]
 pub(in crate::registry) struct CrashedGuests(Mutex<Vec<(Crash, Vacancy<Worker>)>>);
 
 impl CrashedGuests {
-    /// Keeps the place empty. Callers are told that nobody is left once the last place is.
+    /// Keeps the place empty. Once all places are empty, callers are rejected.
     pub(in crate::registry) fn keep(
         &self,
         mut place: Vacancy<Worker>,
@@ -40,7 +40,7 @@ impl CrashedGuests {
         let end = stack.floor_char_boundary(STACK_KEPT);
         let stack = stack[..end].to_owned();
         let crash = Crash { at: SystemTime::now(), request_id, error, stack };
-        // Noted first: whoever is told that no worker is left may ask why at once.
+        // Locked first, because a caller that is rejected may list the crashes at once.
         let mut crashes = self.crashes();
         place.stall();
         crashes.push((crash, place));

@@ -1,8 +1,8 @@
 //! The last fault of an instance: the reason why it lost its latest guest.
 //!
-//! Every reason is in the log as well, once. A guest's own fault is logged by the sandbox, which knows its stack, and a
-//! client that left has its 499. The others, where the host ended a call, are logged here. Of those there is no stack:
-//! the guest was between two slices, and is dropped there.
+//! Every loss is also in the log, once. The sandbox logs a guest's own fault, because it has the stack. A client that
+//! left is logged with its 499. A call that the host ended is logged here. It has no stack, because the guest was
+//! dropped between two slices.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::call::RequestId;
 use crate::sandbox::{Failed, InitializeError, Run};
 use crate::telemetry::ServiceMetrics;
 
-/// The loss of a guest, or the failure to make one.
+/// The loss of a guest, or the failure to create one.
 #[derive(Clone, Debug)]
 pub struct LastFault {
     pub at: SystemTime,
@@ -22,11 +22,11 @@ pub struct LastFault {
     pub kind: &'static str,
     /// One sentence.
     pub error: String,
-    /// The request that the guest was answering, or one of them where it answered a batch.
+    /// The request that the guest was answering, or one of its batch.
     pub request_id: RequestId,
 }
 
-/// The losses of one instance: all are counted, and the last is kept.
+/// The losses of one instance. All are counted, and the last one is kept.
 pub(in crate::registry) struct Faults {
     service: String,
     version: u64,
@@ -55,7 +55,7 @@ impl Faults {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 
-    /// Logs that the host stopped a guest which was at work since `began`.
+    /// Logs that the host stopped a guest that had worked since `began`.
     fn log(&self, request_id: RequestId, loss: &Loss, began: Instant) {
         let (service, version, fault) = (self.service.as_str(), self.version, loss.kind);
         let request_id = request_id.as_str();
@@ -68,7 +68,7 @@ impl Faults {
 pub(in crate::registry) struct Loss {
     kind: &'static str,
     error: Cow<'static, str>,
-    /// The host ended the call by a rule of its own, so nobody else logs it.
+    /// True if the host ended the call by a rule of its own. No other module logs such a loss.
     is_the_hosts: bool,
 }
 
@@ -81,7 +81,7 @@ impl Loss {
     };
     const GRACE_OVER: Self = Self {
         kind: "grace_over",
-        error: Cow::Borrowed("another version took over, and the grace of this one is over"),
+        error: Cow::Borrowed("another version took over, and the grace period of this one is over"),
         is_the_hosts: true,
     };
 
@@ -93,7 +93,7 @@ impl Loss {
         Self::new(failed.fault.kind(), failed.fault.to_string().into())
     }
 
-    /// The loss with which a call ended, if the guest is not whole any more.
+    /// Returns the loss with which a call ended, if its guest is no longer intact.
     pub(in crate::registry) fn of_run(run: &Run) -> Option<Self> {
         if run.left_the_guest_whole() {
             return None;
@@ -101,12 +101,12 @@ impl Loss {
         run.result.as_ref().err().map(|failed| Self::of(failed))
     }
 
-    /// No guest could be made for the request.
+    /// Returns the loss of a request for which no guest could be created.
     fn initialize(error: &InitializeError) -> Self {
         Self::new("initialize", error.to_string().into())
     }
 
-    /// Nobody waits for the answer any more.
+    /// Returns the loss of a call whose caller no longer waits.
     fn abandoned(is_overdue: bool, is_grace_over: bool) -> Self {
         match (is_overdue, is_grace_over) {
             (true, _) => Self::DEADLINE_EXCEEDED,
@@ -116,14 +116,14 @@ impl Loss {
     }
 }
 
-/// A guest at work on a call or on a batch. However that ends, its loss is counted and recorded, also if the future of
-/// the work is dropped.
+/// A guest at work on a call or a batch. Its loss is always counted and recorded, also if the future of the work is
+/// dropped.
 pub(in crate::registry) struct AtWork<'a> {
     faults: &'a Faults,
-    /// The request that is being answered, or the first of a batch.
+    /// The request that the guest is answering, or the first of its batch.
     request_id: RequestId,
     began: Instant,
-    /// The last moment at which anybody waits for the answer.
+    /// The time after which no caller waits for the answer.
     deadline: Instant,
     has_ended: bool,
 }
@@ -138,7 +138,7 @@ impl<'a> AtWork<'a> {
         Self { faults, request_id, began, deadline, has_ended: false }
     }
 
-    /// The work has an outcome: the guest is intact, or lost to a fault of its own, or was stopped, or could not be made.
+    /// Records the outcome: the guest is intact, lost to its own fault, stopped, or could not be created.
     pub(in crate::registry) fn end(mut self, outcome: Result<Option<Loss>, &Stopped>) {
         self.has_ended = true;
         match outcome {
@@ -188,14 +188,14 @@ mod tests {
         Faults::of("a".into(), 1, Arc::default(), grace)
     }
 
-    /// The kind of the loss when the future of work with this deadline is dropped.
+    /// Returns the kind of the loss if the future of work with this deadline is dropped.
     fn abandoned(faults: &Faults, deadline: Instant) -> &'static str {
         drop(AtWork::begin(faults, RequestId::generate(), Instant::now(), deadline));
         faults.last().unwrap().kind
     }
 
-    /// A request of a batch is answered at its deadline by whoever is woken first: the work itself, or the wait for it,
-    /// which then leaves.
+    /// At its deadline a request of a batch is ended by the task that wakes first: the work itself, or the wait for it,
+    /// which drops the work.
     #[tokio::test(start_paused = true)]
     async fn work_that_nobody_waits_for_was_given_up_by_the_deadline_the_grace_or_the_client() {
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(60));

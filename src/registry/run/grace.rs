@@ -1,7 +1,7 @@
-//! The time that calls still have once another version has taken over.
+//! The grace period: the time that running calls have after another version has taken over.
 //!
-//! Calls that wait or run in the task of their request end with it; those of a batch are worked on by a task of its own,
-//! which learns from here why nobody waits for them any more.
+//! A call that waits or runs in the task of its request ends with that task. A batch runs in a task of its own, and
+//! finds out here why its callers no longer wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::config::ServiceSpec;
 
 pub(in crate::registry) struct Grace {
     length: Duration,
-    /// Tells calls that it is over; `None` where their deadlines come first anyway.
+    /// Signals the end of the period; `None` if the calls' deadlines come first anyway.
     over: Option<watch::Sender<bool>>,
 }
 
@@ -23,7 +23,7 @@ impl Grace {
         Self { length, over }
     }
 
-    /// Begins. It ends early if nobody is left who could be told.
+    /// Begins the period. Its end has no effect if no call is left by then.
     pub(in crate::registry) fn begin(self: &Arc<Self>) {
         if self.over.is_none() {
             return;
@@ -31,7 +31,7 @@ impl Grace {
         let (length, grace) = (self.length, Arc::downgrade(self));
         tokio::spawn(async move {
             tokio::time::sleep(length).await;
-            // Whoever is still at work holds it.
+            // Every call at work holds a reference.
             if let Some(grace) = grace.upgrade()
                 && let Some(over) = &grace.over
             {
@@ -44,7 +44,7 @@ impl Grace {
         self.over.as_ref().is_some_and(|over| *over.borrow())
     }
 
-    /// Does `work`, unless the grace is over before it is done: then the work is dropped and there is nothing.
+    /// Runs `work`. If the grace period ends first, the work is dropped and the result is `None`.
     pub(in crate::registry) async fn within<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
         let Some(over) = &self.over else { return Some(work.await) };
         let mut over = over.subscribe();

@@ -1,4 +1,4 @@
-//! What the guests of a version are made with: the settings that its service file means, and the log that they speak into.
+//! The creation of a version's guests: their settings from the service file, and their log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::config::{Fuel, ServiceSpec};
 use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Settings};
 use crate::telemetry::ServiceMetrics;
 
-/// Makes a guest in the background, where its `initialize` may take long.
+/// Creates a guest in the background, because its `initialize` may take long.
 pub(in crate::registry) async fn make(executor: &Executor, program: &Arc<Program>) -> Result<Guest, InitializeError> {
     let program = Arc::clone(program);
     match executor.background().spawn(async move { program.instantiate().await }).await {
@@ -18,7 +18,7 @@ pub(in crate::registry) async fn make(executor: &Executor, program: &Arc<Program
     }
 }
 
-/// What a service file means for its guests.
+/// Returns the guests' settings in a service file.
 pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> Settings {
     let sandbox = spec.sandbox();
     Settings {
@@ -40,7 +40,7 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> 
     }
 }
 
-/// A version's guests speak into the host's log.
+/// The log of a version's guests, which is written to the host's log.
 pub(in crate::registry) struct LogSink {
     pub(in crate::registry) service: String,
     pub(in crate::registry) version: u64,
@@ -51,7 +51,7 @@ impl LineSink for LogSink {
     fn line(&self, request: Option<RequestId>, level: Level, text: &str) {
         let (service, version) = (self.service.as_str(), self.version);
         let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
-        // The level of an event is fixed where it is written, hence one line each.
+        // The level of an event is fixed at its call site, hence one call for each level.
         match level {
             Level::Error => tracing::error!(target: "processor", service, version, request_id, "{text}"),
             Level::Warn => tracing::warn!(target: "processor", service, version, request_id, "{text}"),
@@ -64,7 +64,7 @@ impl LineSink for LogSink {
     fn dropped(&self, request: Option<RequestId>, count: u64) {
         self.metrics.log_dropped(count);
         let request_id = request.as_ref().map(RequestId::as_str).unwrap_or_default();
-        tracing::warn!(target: "processor", service = self.service, request_id, count, "log lines dropped: the request had used up its bytes");
+        tracing::warn!(target: "processor", service = self.service, request_id, count, "log lines dropped: the request has used up its log bytes");
     }
 
     fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str) {

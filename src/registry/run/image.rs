@@ -6,8 +6,8 @@ use crate::config::ServiceSpec;
 use crate::hex::hex;
 use crate::storage::{Digest, ModelFile};
 
-/// Names the image of a service's guests by all that `initialize` can see, so that whatever could make it come out
-/// otherwise asks for another image. `None` where the service wants none.
+/// Returns a hash of everything that `initialize` can see, so that a change of any of it needs another image. `None` if
+/// the service uses no image.
 pub(in crate::registry) fn name(spec: &ServiceSpec, processor: &Digest, model: &[ModelFile]) -> Option<String> {
     let sandbox = spec.sandbox();
     if !sandbox.snapshot {
@@ -29,7 +29,7 @@ pub(in crate::registry) fn name(spec: &ServiceSpec, processor: &Digest, model: &
             see(b"/");
         }
     }
-    // No entry is not the same as an empty one.
+    // A missing entry differs from an empty one.
     let entry = spec.model().entry.as_deref();
     see(&[u8::from(entry.is_some())]);
     see(entry.unwrap_or_default().as_bytes());
@@ -75,7 +75,7 @@ mod tests {
         ] {
             assert_eq!(name_with(&unseen, "0", &model), plain, "{unseen}");
         }
-        assert_eq!(name_with(&json!({}), "0", &[model[1], model[0]]), plain, "the order of the files is no one's");
+        assert_eq!(name_with(&json!({}), "0", &[model[1], model[0]]), plain, "the order of the files does not matter");
 
         let mut names = vec![plain];
         for seen in [

@@ -1,4 +1,4 @@
-//! One instance of a version: a door to warm guests of its own, and its end.
+//! One instance of a version: its queue, its guests, its retirement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,37 +20,38 @@ use crate::sandbox::{Guest, InitializeError, Room};
 
 pub(in crate::registry) struct Instance {
     pub(in crate::registry) admission: Arc<Admission<Worker>>,
-    /// Where requests wait that are answered together.
+    /// The queue of requests that are answered in batches.
     pub(in crate::registry) batcher: Option<Batcher<Arc<Call>, Outcome>>,
     trouble: Arc<LastTrouble>,
-    /// Guests that were not replaced, where that is asked for.
+    /// Crashed guests that are kept for inspection.
     pub(in crate::registry) crashes: Arc<CrashedGuests>,
     pub(in crate::registry) faults: Arc<Faults>,
-    /// No guest is made any more for those that fail.
+    /// Set once the instance is dropped: failed guests are no longer replaced.
     retired: Arc<AtomicBool>,
-    /// Of the calls that are under way when no new ones come any more.
+    /// The grace period of the calls under way when the instance is retired.
     pub(in crate::registry) grace: Arc<Grace>,
     started: SystemTime,
-    /// Where its guests are, made or promised.
+    /// The places of its guests in the engine's pool, also of guests that are not created yet.
     _room: Room,
 }
 
-/// How an instance was when it was looked at.
+/// The state of an instance at one moment.
 pub struct InstanceStatus {
-    /// When it was brought up.
+    /// The time at which it was brought up.
     pub started: SystemTime,
     pub occupancy: Occupancy,
-    /// What keeps it from replacing its guests; `None` where nothing does.
+    /// The reason why guests cannot be replaced; `None` if they can.
     pub trouble: Option<Trouble>,
-    /// Guests that were not replaced.
+    /// Crashed guests that were not replaced.
     pub crashes: Vec<Crash>,
     /// The latest loss of a guest; `None` if there has been none since the instance was brought up.
     pub last_fault: Option<LastFault>,
 }
 
 impl Instance {
-    /// Makes every guest that costs more to make than microseconds, and at least one unless `first` is there already or
-    /// a guest of the same program has been made before.
+    /// Brings up an instance. Guests that start from an image are created on first use, which takes microseconds; all
+    /// others are created now. At least one guest is created, unless `first` or `has_made` shows that the program can
+    /// make one.
     pub(in crate::registry) async fn bring_up(
         spec: &ServiceSpec,
         supplies: &Supplies,
@@ -70,7 +71,7 @@ impl Instance {
             });
             has_made = true;
         }
-        // The last one is the first to work: the one that is there.
+        // The last worker is used first, so the guest that exists goes last.
         guests.reverse();
         let (trouble, retired) = (Arc::default(), Arc::default());
         let replacements = Replacements {
@@ -82,7 +83,8 @@ impl Instance {
             trouble: Arc::clone(&trouble),
         };
         let rpc = spec.rpc();
-        // Requests wait for a batch, and batches for a worker: the next one, and those that lost theirs half-way.
+        // Requests wait in the batcher. This queue is for the next batch, and for batches that lost their worker
+        // half-way.
         let max_queue = if rpc.batching.is_some() { rpc.worker_threads + 1 } else { rpc.max_queue_size };
         let admission = Admission::new(guests, max_queue, Box::new(replacements));
         let grace = Arc::new(Grace::of(spec));
@@ -121,21 +123,21 @@ impl Instance {
         }
     }
 
-    /// Looked at before a request's body is read: whether there is any use in reading it.
+    /// True if a request would be rejected, so that its body need not be read.
     pub(in crate::registry) fn is_full(&self) -> bool {
         match &self.batcher {
             Some(batcher) => batcher.is_full(),
-            // Where no worker is left, what comes is not told to wait for one.
+            // If no worker is left, the caller gets that error from `admit`, and not a full queue.
             None => self.admission.is_full() && !self.admission.is_deserted(),
         }
     }
 
-    /// Requests at work and waiting.
+    /// Returns the number of requests at work and waiting.
     pub(in crate::registry) fn load(&self) -> usize {
         self.admission.load() + self.batcher.as_ref().map_or(0, Batcher::waiting)
     }
 
-    /// An idle worker, if there is one. Requests that wait for a batch get none.
+    /// Takes an idle worker, if there is one. Requests that wait for a batch get none.
     pub(in crate::registry) fn admit_at_once(&self) -> Option<Claim> {
         if self.batcher.is_some() {
             return None;
@@ -143,7 +145,7 @@ impl Instance {
         self.admission.admit_at_once().map(Claim::Worker)
     }
 
-    /// A worker for one request, after a wait in turn, or a seat among those that wait for a batch.
+    /// Waits in the queue for a worker, or takes a seat among the requests that wait for a batch.
     pub(in crate::registry) async fn admit(&self, deadline: Instant) -> Result<Claim, Rejected> {
         match &self.batcher {
             Some(_) if self.admission.is_deserted() => Err(Rejected::NoWorker),
@@ -154,7 +156,7 @@ impl Instance {
 
     pub(in crate::registry) fn status(&self) -> InstanceStatus {
         let occupancy = self.occupancy();
-        // The last trouble is of interest only while it lasts.
+        // The last trouble is shown only while it lasts.
         let trouble = if occupancy.stalled > 0 { self.trouble.last() } else { None };
         InstanceStatus {
             started: self.started,
@@ -165,7 +167,7 @@ impl Instance {
         }
     }
 
-    /// No new request comes here any more. Those under way have the service's termination grace to end in.
+    /// Begins the grace period. No new requests come here; those under way must end within the period.
     pub(in crate::registry) fn retire(&self) {
         self.grace.begin();
     }

@@ -1,8 +1,8 @@
-//! New guests for those that failed.
+//! The replacement of failed guests.
 //!
-//! Where guests start from an image, a new one is promised and made by the call that needs it. Where `initialize` must
-//! run, it is made in the background: the first attempt at once, and if `initialize` has begun to
-//! fail, the next ones at growing intervals, while what keeps the instance from being whole can be asked for.
+//! A guest that starts from an image is created by the call that needs it. A guest that needs `initialize` is created
+//! in the background: the first attempt is made at once. If `initialize` fails, further attempts follow at growing
+//! intervals, and the cause can be queried meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,18 +13,18 @@ use crate::admission::{Executor, Replace, Vacancy};
 use crate::sandbox::Program;
 use crate::telemetry::ServiceMetrics;
 
-/// Waits between attempts to make a guest whose `initialize` has begun to fail.
+/// Pauses between attempts to create a guest whose `initialize` fails.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Why the latest guest could not be made, and when the next attempt is.
+/// The reason why the latest guest could not be created, and the time of the next attempt.
 #[derive(Clone, Debug)]
 pub struct Trouble {
     pub error: String,
     pub next_attempt: Instant,
 }
 
-/// An instance's latest trouble, which may be over.
+/// The latest trouble of an instance. It may be over.
 #[derive(Default)]
 pub(in crate::registry) struct LastTrouble(Mutex<Option<Trouble>>);
 
@@ -38,7 +38,7 @@ impl LastTrouble {
     }
 }
 
-/// What a new guest of one instance is made of.
+/// Everything that a new guest of one instance needs.
 pub(in crate::registry) struct Replacements {
     pub(in crate::registry) service: String,
     pub(in crate::registry) program: Arc<Program>,

@@ -1,5 +1,4 @@
-//! A change of nothing but the number of instances: those that are there go on as they are, with their guests, their
-//! queues and whatever they are working on.
+//! A change of only the number of instances: the existing ones keep their guests, their queues and their requests.
 
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use crate::registry::{Registry, Serving};
 use crate::storage::Record;
 
 impl Registry {
-    /// The version that `record` makes current: the one at work with another number of instances where that will do, or
-    /// else built.
+    /// Returns the current version of `record`: the running one with another number of instances if only that differs,
+    /// or else a new build.
     pub(in crate::registry) async fn scaled_or_built(
         &self,
         state: &State,
@@ -28,11 +27,11 @@ impl Registry {
         }
     }
 
-    /// The version that `record` makes current, made of the one at work. `None` where they differ in more, or none is at
-    /// work.
+    /// Returns the current version of `record`, made from the running one; `None` if they differ in more, or none is
+    /// running.
     ///
     /// # Errors
-    /// Where an instance that is new cannot be brought up or warmed up.
+    /// If a new instance cannot be brought up or warmed up.
     async fn scaled(
         &self,
         state: &State,

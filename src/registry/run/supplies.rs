@@ -1,4 +1,4 @@
-//! The things that the guests of a version are made of and run with.
+//! The parts that a version's guests are created from and run with.
 
 use std::sync::Arc;
 

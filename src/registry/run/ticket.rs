@@ -1,4 +1,4 @@
-//! The ticket of an admitted call, and the reasons for which a call gets none or is stopped.
+//! The ticket of an admitted call, and the reasons why a call gets none or is stopped.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ pub struct Ticket {
     pub(in crate::registry) instance: usize,
 }
 
-/// A worker's place, or, where the service batches, a seat among the calls that are answered together.
+/// A worker's place, or a seat in the next batch if the service uses batches.
 pub(in crate::registry) enum Claim {
     Worker(Place<Worker>),
     Seat(Seat<Arc<Call>, Outcome>),
 }
 
-/// The wait of a call before its worker.
+/// The kind of wait before a call got its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
     /// A worker was idle.
     No,
     InQueue,
-    /// Its batch is still to be filled; the call knows when that has ended.
+    /// The batch is still to be filled. It records the end of the wait.
     NotYet,
 }
 
@@ -40,30 +40,30 @@ impl Ticket {
     }
 }
 
-/// The reason for which a call gets no worker.
+/// The reason why a call gets no worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
-    /// All workers are busy and as many calls wait as may.
+    /// All workers are busy, and the queue is full.
     QueueFull,
     /// The deadline passed in the queue.
     Overdue,
-    /// No worker is left and none can be made for now.
+    /// No worker is left, and none can be created for now.
     NoWorker,
-    /// Every guest has crashed, and the service wants that to be looked at.
+    /// Every guest has crashed, and the service keeps crashed guests for inspection.
     Blocked,
-    /// Another version has taken over, and the grace of this one is over.
+    /// Another version has taken over, and the grace period of this one is over.
     Retired,
 }
 
-/// The reason for which a call has no outcome of its own.
+/// The reason why a call has no outcome of its own.
 #[derive(Debug)]
 pub enum Stopped {
     /// Its deadline has passed.
     Overdue,
-    /// The guest that it was to have cannot be made.
+    /// No guest could be created for the call.
     NoGuest(InitializeError),
-    /// No worker is left for its batch, and none can be made for now.
+    /// No worker is left for its batch, and none can be created for now.
     NoWorker,
-    /// Another version has taken over, and the grace of this one is over.
+    /// Another version has taken over, and the grace period of this one is over.
     Retired,
 }

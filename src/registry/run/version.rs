@@ -1,4 +1,4 @@
-//! One version of a service at work: its instances, and the way of a call through one of them.
+//! A running version of a service: its instances, and the steps of a call through one of them.
 
 use std::num::NonZeroU64;
 use std::pin::pin;
@@ -18,24 +18,23 @@ use crate::policy::{InFlight, Limit, Limited, Policy, Rate};
 use crate::sandbox::{Fault, InitializeError, Ready, RecycleReason, Run};
 use crate::telemetry::ServiceMetrics;
 
-/// A version of a service at work.
+/// A running version of a service.
 pub struct Version {
     pub number: u64,
     pub spec: ServiceSpec,
     instances: Vec<Arc<Instance>>,
     supplies: Supplies,
     rate: Option<Arc<Rate>>,
-    /// Of all instances together.
+    /// The policy of all instances together.
     policy: Policy,
     slice_history: Arc<SliceHistory>,
     no_snapshot: Option<String>,
-    /// Where the choice between instances begins.
+    /// The instance at which the next choice begins.
     turn: AtomicUsize,
 }
 
 impl Version {
-    /// Makes every guest of every instance that costs more to make than microseconds, and at least one. The first failure
-    /// is the version's.
+    /// Brings up all instances. The first failure is the result.
     pub(in crate::registry) async fn bring_up(
         number: u64,
         spec: ServiceSpec,
@@ -46,7 +45,7 @@ impl Version {
     ) -> Result<Arc<Self>, InitializeError> {
         let Ready { program, mut first, no_snapshot } = ready;
         let workers = spec.rpc().worker_threads;
-        // All of it or none: half a version is of no use.
+        // Reserved all at once, because a part of a version is of no use.
         let mut room = program.reserve(workers.saturating_mul(spec.instances()))?;
         let supplies = Supplies { version: number, program, executor, metrics };
         let slice_history = Arc::default();
@@ -60,7 +59,7 @@ impl Version {
         Ok(Arc::new(Self { number, spec, instances, supplies, rate, policy, slice_history, no_snapshot, turn }))
     }
 
-    /// The same version with one instance made anew and all others as they are. `None` where it has no such instance.
+    /// Returns the same version with one instance replaced; `None` if there is no such instance.
     pub(in crate::registry) async fn with_new_instance(
         &self,
         index: usize,
@@ -89,8 +88,8 @@ impl Version {
         }))
     }
 
-    /// The same guests as a version of another number, whose file differs in the number of instances alone. Those that are
-    /// there stay; what they log goes on under the number of the version that made them.
+    /// Returns the same guests as a version of another number, whose file differs only in the number of instances.
+    /// Existing guests still log the number of the version that created them.
     pub(in crate::registry) async fn with_instances(
         &self,
         number: u64,
@@ -125,7 +124,7 @@ impl Version {
         &self.instances
     }
 
-    /// Looked at before a request's body is read: whether it may come at all.
+    /// Checks the limits, before a request's body is read.
     pub fn enter(&self) -> Result<InFlight, Limited> {
         if let Some(rate) = &self.rate {
             let most = rate_of_all(&self.spec).map_or(u64::MAX, NonZeroU64::get);
@@ -138,19 +137,19 @@ impl Version {
         &self.policy
     }
 
-    /// Looked at before a request's body is read: whether there is any use in reading it.
+    /// True if a request would be rejected, so that its body need not be read.
     pub fn is_full(&self) -> bool {
         self.instances.iter().all(|instance| instance.is_full())
     }
 
-    /// Waits in turn for a worker. Where the service batches, that wait is a part of [`Version::run`].
+    /// Waits in the queue for a worker. If the service uses batches, that wait is a part of [`Version::run`].
     pub async fn admit(&self, deadline: Instant) -> Result<Ticket, NotAdmitted> {
         let index = self.pick();
         let instance = &self.instances[index];
         if let Some(claim) = instance.admit_at_once() {
             return Ok(Ticket { claim, instance: index });
         }
-        // In a box, so that calls which need not wait do not carry the room for it.
+        // Boxed, so that calls that need not wait do not reserve space for the wait.
         match instance.grace.within(Box::pin(instance.admit(deadline))).await {
             Some(Ok(claim)) => Ok(Ticket { claim, instance: index }),
             Some(Err(Rejected::QueueFull)) => Err(NotAdmitted::QueueFull),
@@ -163,7 +162,7 @@ impl Version {
 
     /// Answers a call with the admitted worker. Dropping the future stops the guest.
     ///
-    /// `began` is the present moment, which the caller has just looked at.
+    /// `began` is the present time, which the caller has already read.
     pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Stopped> {
         let Ticket { claim, instance } = ticket;
         let instance = &self.instances[instance];
@@ -177,7 +176,7 @@ impl Version {
                     Some(Err(Unanswered::Overdue)) => Err(Stopped::Overdue),
                     Some(Err(Unanswered::NoWorker)) => Err(Stopped::NoWorker),
                     Some(Err(Unanswered::Lost)) => {
-                        Err(Stopped::NoGuest(InitializeError::Host("the work on its batch was given up".into())))
+                        Err(Stopped::NoGuest(InitializeError::Host("the work on its batch was dropped".into())))
                     }
                 }
             }
@@ -210,7 +209,7 @@ impl Version {
         outcome
     }
 
-    /// Answers a call that nobody made, with a worker of this instance; it is counted nowhere.
+    /// Answers a call of the host itself with a worker of this instance. The call is not counted.
     pub(in crate::registry) async fn run_alone(&self, instance: usize, call: Arc<Call>) -> Result<Run, Stopped> {
         let instance = &self.instances[instance];
         let place = instance.admission.admit(call.deadline).await.map_err(|_| Stopped::Overdue)?;
@@ -251,12 +250,12 @@ impl Version {
         }
     }
 
-    /// Whether a guest that ended like this is not replaced.
+    /// True if a guest with this fault is not replaced.
     fn blocks(&self, fault: &Fault) -> bool {
         self.spec.enable_crash_block() && fault.is_crash()
     }
 
-    /// Why guests are initialised one by one; `None` where they start from a snapshot.
+    /// Returns the reason why guests are initialised one by one; `None` if they start from a snapshot.
     pub fn no_snapshot(&self) -> Option<&str> {
         self.no_snapshot.as_deref()
     }
@@ -265,12 +264,13 @@ impl Version {
         self.instances.iter().map(|instance| instance.occupancy()).collect()
     }
 
-    /// How each instance is.
+    /// Returns the status of each instance.
     pub fn status(&self) -> Vec<InstanceStatus> {
         self.instances.iter().map(|instance| instance.status()).collect()
     }
 
-    /// The less loaded of two neighbours, beginning at another one each time; one that has workers, if any has.
+    /// Picks the less loaded of two neighbours, starting at the next instance each time. Prefers an instance with
+    /// workers.
     fn pick(&self) -> usize {
         let count = self.instances.len();
         if count == 1 {
@@ -289,12 +289,12 @@ impl Version {
     }
 }
 
-/// The setting is per instance; which one a call goes to is not known yet where the rate is looked at.
+/// Returns the limit for all instances together: the rate is checked before the instance of a call is known.
 fn rate(spec: &ServiceSpec) -> Option<Arc<Rate>> {
     Some(Arc::new(Rate::per_second(rate_of_all(spec)?)))
 }
 
-/// Requests a second of all instances together.
+/// Returns the requests per second of all instances together.
 fn rate_of_all(spec: &ServiceSpec) -> Option<NonZeroU64> {
     let of_one = NonZeroU64::from(spec.rpc().rate_limit?);
     NonZeroU64::new(spec.instances() as u64).map(|instances| of_one.saturating_mul(instances))

@@ -1,9 +1,9 @@
-//! Requests that a version answers before anybody else's, so that what makes a first request slow is done by then.
+//! The warm-up: requests that a version answers before those of callers, so that no caller gets a slow first request.
 //!
-//! A `.txt` file holds one request body on each line that is not empty, a `.bin` file one body as an SDK builds it; where
-//! the name says neither, text is taken for lines. As in EAS the whole file is sent five times in a row, each request as
-//! soon as the one before has succeeded, and a version counts as ready only after that. Here the first worker of every
-//! instance is sent them. They are nobody's requests: no token, no rate, no place in the counts.
+//! A `.txt` file has one request body on each line that is not empty. A `.bin` file is one body as an SDK builds it.
+//! With any other name, a text is read as lines. As in EAS the whole file is sent five times in a row, each request
+//! after the previous one has succeeded, and a version is ready only after that. Here the first worker of every
+//! instance gets the requests. They have no caller: no token, no rate limit, no counts.
 
 use std::ops::Range;
 use std::path::Path;
@@ -24,27 +24,28 @@ use crate::registry::Registry;
 use crate::registry::change::{ChangeError, Progress, Report, Step};
 use crate::storage::Record;
 
-/// How often the file is sent: what EAS does. A guest's caches are warm after the first time, a host's after a few.
+/// Number of times that the file is sent, as in EAS. A guest's caches are warm after the first time, a host's after a
+/// few.
 const ROUNDS: usize = 5;
-/// For all of it. A deploy that takes longer than a long compilation is taken for a mistake.
+/// Time limit for all requests. A warm-up that takes longer is a mistake.
 const LONGEST: Duration = Duration::from_secs(300);
-/// A first request may take as many times the service's deadline; that it is slow is why there is a warm-up.
+/// Factor on the service's deadline for one request, because first requests are slow.
 const PATIENCE: u32 = 2;
-/// How much of a wrong answer is told, in bytes.
+/// Most bytes of a wrong answer that an error shows.
 const TOLD: usize = 200;
-/// What the SDKs send.
+/// The content type that the SDKs send.
 const SDK_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// A request of the file.
+/// A request of the warm-up file.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
-    /// Where it stands, counted from 1; `None` where the file is one request.
+    /// The line number, from 1; `None` if the file is one request.
     line: Option<usize>,
     body: Bytes,
 }
 
 impl Registry {
-    /// Sends a version's warm-up requests to these instances of it; there may be none to send.
+    /// Sends a version's warm-up requests, if there are any, to these instances of it.
     pub(in crate::registry) async fn warm_up(
         &self,
         record: &Record,
@@ -63,7 +64,7 @@ impl Registry {
     }
 }
 
-/// Why a version is not warm.
+/// The reason why the warm-up failed.
 #[derive(Debug)]
 struct Cold {
     reason: String,
@@ -120,7 +121,7 @@ async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) 
 }
 
 fn requests(name: &str, bytes: Bytes) -> Vec<Request> {
-    // A URL may have a query behind its name.
+    // A URL may have a query after its name.
     let name = name.split(['?', '#']).next().unwrap_or_default();
     let extension = Path::new(name).extension().map(|extension| extension.to_ascii_lowercase());
     let is_text = match extension.as_ref().and_then(|extension| extension.to_str()) {
@@ -156,7 +157,7 @@ impl Request {
             HeaderMap::from_iter([(CONTENT_TYPE, SDK_TYPE), (CONTENT_LENGTH, HeaderValue::from(self.body.len()))]);
         Arc::new(Call {
             method,
-            // The processor sees what follows the service's name: nothing.
+            // The path after the service's name is empty.
             uri: Uri::from_static("/"),
             path_start: 1,
             headers: headers.into(),
@@ -168,7 +169,7 @@ impl Request {
     }
 }
 
-/// Reads an answer away. Some words if it is no success.
+/// Reads an answer to its end. Returns a description if the answer is not a success.
 async fn refusal(answer: Answer) -> Option<String> {
     let status = answer.status;
     match answer.body.read(TOLD + 1).await {

@@ -1,13 +1,13 @@
-//! What stands behind one place of an instance.
+//! The worker of one place of an instance.
 
 use std::sync::Arc;
 
 use crate::sandbox::{Guest, InitializeError, Program};
 
-/// A guest, or the promise of one where a guest starts from an image: it takes microseconds then, so it is made when
-/// first needed, and services at rest hold no more guests than they have been found to need.
+/// A guest, or the promise of a guest that starts from an image. Such a guest takes microseconds to create, so it is
+/// created on first use, and idle services hold no more guests than they have needed.
 pub(in crate::registry) enum Worker {
-    /// In a box, since a worker is handed from place to place with every call.
+    /// Boxed, because a worker is moved with every call.
     Guest(Box<Guest>),
     Promised(Arc<Program>),
 }
@@ -19,17 +19,17 @@ impl From<Guest> for Worker {
 }
 
 impl Worker {
-    /// Lets go of a guest that must not be used again; the next one is made when it is needed.
+    /// Drops a guest that must not be used again. The next one is created when it is needed.
     pub(in crate::registry) fn promise(&mut self, program: &Arc<Program>) {
         *self = Self::Promised(Arc::clone(program));
     }
 
-    /// The guest; made now, if it was only promised.
+    /// Returns the guest, and creates it first if it was only promised.
     pub(in crate::registry) async fn guest(&mut self) -> Result<&mut Guest, InitializeError> {
         loop {
             match self {
                 Self::Guest(guest) => return Ok(guest),
-                // In a box, so that calls whose guest is there do not carry the room for making one.
+                // Boxed, so that calls with an existing guest do not reserve space for creating one.
                 Self::Promised(program) => *self = Box::pin(program.instantiate()).await?.into(),
             }
         }

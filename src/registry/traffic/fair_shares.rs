@@ -1,12 +1,13 @@
-//! Who is next, where shares of a traffic are given out: one counter, no lock, no randomness.
+//! Turns by shares: one counter, no lock, no randomness.
 //!
-//! FairShares walk around a circle of `total` places in steps near the golden section of it. A step that shares no divisor
-//! with the circle comes to every place once in a round, so that after each whole round everybody has had exactly their
-//! share; and steps of that length leave nobody waiting much longer than their share asks (the three-distance theorem).
+//! The turns walk around a circle of `total` places in steps near its golden section. A step without a common divisor
+//! with the circle reaches every place once per round, so that after each round every participant has had exactly its
+//! share. With steps of this length, no participant waits much longer than its share requires (the three-distance
+//! theorem).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The turns around one circle. Several threads may take them; each turn is taken once.
+/// The turns around one circle. Several threads may take turns; each turn is taken once.
 #[derive(Debug)]
 pub(in crate::registry) struct FairShares {
     total: u64,
@@ -15,7 +16,7 @@ pub(in crate::registry) struct FairShares {
 }
 
 impl FairShares {
-    /// A circle of `total` places, which is at least 1 and far below 2^32.
+    /// Makes a circle of `total` places, which is at least 1 and far below 2^32.
     pub(in crate::registry) fn around(total: u64) -> Self {
         let total = total.max(1);
         // 0.618…, the golden section, in thousandths: circles are small.
@@ -24,7 +25,7 @@ impl FairShares {
         Self { total, step, taken: AtomicU64::new(0) }
     }
 
-    /// The place of the next turn, below the circle's total.
+    /// Returns the place of the next turn, below the circle's total.
     pub(in crate::registry) fn next(&self) -> u64 {
         let turn = self.taken.fetch_add(1, Ordering::Relaxed) % self.total;
         // The first turn is not at place 0, so that a small share at the circle's beginning does not come first.

@@ -1,8 +1,9 @@
 //! Groups: services behind one name, which share its requests by weight.
 //!
-//! `/api/predict/{group}` goes to a member that runs and takes part (`grouping`), `/api/predict/{group}.{service}` and
-//! `/api/predict/{service}` to that one whatever its part. Each member checks callers against its own tokens, so members
-//! that are called by the group's name are given the same one. Services in no group never come here.
+//! `/api/predict/{group}` goes to a member that is running and takes part (`grouping`).
+//! `/api/predict/{group}.{service}` and `/api/predict/{service}` go to that member even if it does not take part. Each
+//! member checks callers against its own tokens, so members called by the group's name need the same token. Services
+//! without a group do not come here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,30 +18,30 @@ use crate::registry::{Registry, now};
 use crate::storage::Record;
 use crate::threads::ShardedArc;
 
-/// A service's weight until somebody sets it, and the highest one that may be set, as in EAS.
+/// A service's weight until it is set, and the highest weight that may be set, as in EAS.
 pub(in crate::registry) const USUAL_WEIGHT: u16 = 100;
 const HIGHEST_WEIGHT: u64 = 1000;
 
 /// The members of one group at one moment.
 pub(in crate::registry) struct Group {
     members: Vec<ShardedArc<Service>>,
-    /// Those that share the group's requests, and where each one's part of the circle ends.
+    /// The members that share the group's requests, and the end of each one's part of the circle.
     shares: Vec<(ShardedArc<Service>, u64)>,
     turns: FairShares,
 }
 
-/// Why a name leads to no service.
+/// The reason why a name leads to no service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unresolved {
-    /// Neither a service nor a group, nor a member of one, has this name.
+    /// No service, no group and no member of a group has this name.
     Unknown,
-    /// The host has just started and is bringing the group's members up.
+    /// The host has just started and is bringing up the group's members.
     Starting,
-    /// No member of the group runs and takes part.
+    /// No member of the group is running and takes part.
     NobodyRuns,
 }
 
-/// What is set of a service's part in its group; what is `None` stays.
+/// Settings of a service's part in its group. `None` leaves a setting as it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Part {
     pub weight: Option<u64>,
@@ -56,7 +57,7 @@ impl Group {
             if takes_part { state.record.weight.into() } else { 0 }
         };
         let weighed: Vec<_> = members.iter().map(|service| (service, weight(service))).collect();
-        // The smaller the circle, the sooner everybody has had exactly their share.
+        // The smaller the circle, the sooner every member has had exactly its share.
         let divisor = weighed.iter().fold(0, |divisor, (_, weight)| greatest_divisor(divisor, *weight)).max(1);
         let mut end = 0;
         let mut shares = Vec::new();
@@ -69,7 +70,7 @@ impl Group {
         Self { members, shares, turns: FairShares::around(end) }
     }
 
-    /// Whether the same members share in the same way.
+    /// True if the same members share in the same way.
     fn is_like(&self, other: &Self) -> bool {
         let same_members = self.members.iter().zip(&other.members).all(|(a, b)| Arc::ptr_eq(a, b));
         let same_shares = self.shares.iter().zip(&other.shares).all(|(a, b)| Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1);
@@ -79,12 +80,12 @@ impl Group {
             && same_shares
     }
 
-    /// The member whose turn it is, as it ran when it was looked at.
+    /// Chooses the member for the next request, and returns it in the running state that was found.
     fn choose(&self) -> Result<ServiceState, Unresolved> {
         let place = self.turns.next();
         let first = self.shares.partition_point(|(_, end)| *end <= place);
         let count = self.shares.len();
-        // Whoever has stopped since the shares were given out is passed over.
+        // Members that have stopped since the shares were assigned are skipped.
         let mut from_first = (0..count).map(|step| ServiceState::at(&self.shares[(first + step) % count].0));
         match from_first.find(|looked| looked.state.phase.serving().is_some()) {
             Some(looked) => Ok(looked),
@@ -97,11 +98,11 @@ impl Group {
 }
 
 impl Registry {
-    /// The service that a request for `name` is for: the service of that name, a member of the group of that name, or
-    /// with `group.service` that member.
+    /// Finds the service for a request to `name`: the service of that name, a member of the group of that name, or with
+    /// `group.service` that member.
     ///
-    /// A member that was chosen for its group runs in the state that comes with it, and whoever chooses a version by that
-    /// state is answered, whatever becomes of the member meanwhile.
+    /// A member that was chosen for its group comes with a running state. A request that uses this state is answered,
+    /// even if the member stops meanwhile.
     pub fn resolve(&self, name: &str) -> Result<ServiceState, Unresolved> {
         if let Some(service) = self.services.load().get(name) {
             return Ok(ServiceState::at(service));
@@ -117,9 +118,9 @@ impl Registry {
         }
     }
 
-    /// Gives out the groups' shares by what the services are now.
+    /// Assigns the groups' shares by the current state of the services.
     pub(in crate::registry) fn regroup(&self) {
-        // One after the other, so that the last one has seen every change.
+        // One run after the other, so that the last one has seen every change.
         let _alone = self.regrouping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut members: BTreeMap<Box<str>, Vec<Arc<Service>>> = BTreeMap::new();
         for service in self.list() {
@@ -134,7 +135,7 @@ impl Registry {
         let group = |(name, members): (Box<str>, Vec<Arc<Service>>)| {
             let new = Group::of(members);
             let group = match old.get(&name) {
-                // Its turns go on where they are.
+                // An unchanged group continues its turns.
                 Some(old) if old.is_like(&new) => Arc::clone(old),
                 _ => Arc::new(new),
             };
@@ -144,7 +145,7 @@ impl Registry {
         self.groups.store(Arc::new(groups));
     }
 
-    /// Whether the service may have its name and its group: a URL must not lead to two things.
+    /// Checks that the service may have its name and its group: a URL must not lead to two targets.
     pub(in crate::registry) fn check_names(&self, record: &Record) -> Result<(), ChangeError> {
         let name = record.name.as_str();
         let is_other = |service: &Arc<Service>| service.name() != name;
@@ -160,7 +161,7 @@ impl Registry {
         }
     }
 
-    /// Sets a service's part in its group; with a canary under way, the weight is the canary's share.
+    /// Sets a service's part in its group. With a canary under way, the weight is the canary's share.
     pub async fn release(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Copies of a service's requests for another one, whose answers nobody sees.
+//! Copies of a service's requests for another service, whose answers are discarded.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::registry::{Registry, now};
 use crate::storage::{MirrorRecord, Record};
 use crate::telemetry::ServiceMetrics;
 
-/// Copies of one service's requests under way at once; what would be one more is dropped. Each holds a body, and a target
-/// that is slower than its source must not make them pile up.
+/// Most copies of one service's requests under way at once; further copies are dropped. Each holds a body, and copies
+/// must not pile up if the target is slower than the source.
 pub(in crate::registry) const COPIES_UNDER_WAY: usize = 16;
 
-/// Where copies go, and how many of the requests are copied.
+/// The target of the copies, and the share of the requests that is copied.
 pub struct Mirror {
     pub target: Box<str>,
     ratio: u8,
@@ -31,8 +31,8 @@ impl Mirror {
         Self { target: record.target.as_str().into(), ratio: record.ratio, turns: FairShares::around(100), places }
     }
 
-    /// A place for a copy of this request, if it is one to be copied and there is a place. `source` is told of one that is
-    /// dropped.
+    /// Returns a permit for a copy of this request, if the request is to be copied and a permit is free. `source`
+    /// counts a dropped copy.
     pub fn place(&self, source: &ServiceMetrics) -> Option<OwnedSemaphorePermit> {
         if self.turns.next() >= u64::from(self.ratio) {
             return None;
@@ -46,7 +46,7 @@ impl Mirror {
 }
 
 impl Registry {
-    /// Begins to copy requests, or ends it. No version is made, and no guest is touched.
+    /// Begins or ends the copying of requests. This makes no version and affects no guest.
     pub async fn set_mirror(
         &self,
         name: &str,

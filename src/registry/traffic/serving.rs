@@ -1,4 +1,5 @@
-//! What answers a service's requests at one moment: a version, and beside it, for a share of them, perhaps a canary.
+//! The versions that answer a service's requests at one moment: the current one, and perhaps a canary for a share of
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +11,10 @@ use crate::registry::run::instance::Instance;
 use crate::registry::run::version::Version;
 use crate::threads::{ShardRef, ShardedArc};
 
-/// The whole of a canary's circle: weights are percent.
+/// The size of a canary's circle: weights are percent.
 const WHOLE: u64 = 100;
 
-/// The versions at work. Deliberately replaced whole: a request that has looked at it is answered by what it saw.
+/// The running versions. They are replaced only as a whole, so that a request is answered by the versions it has seen.
 #[derive(Clone)]
 pub struct Serving {
     pub current: ShardedArc<Version>,
@@ -32,28 +33,29 @@ pub struct Canary {
 /// The version that answers one request.
 pub struct Chosen {
     pub version: ShardRef<Version>,
-    /// Where the outcome is noted by version, while there are two.
+    /// The counts of outcomes by version, while there are two versions.
     pub account: Option<Arc<Account>>,
-    /// Where a copy of the request may have to go.
+    /// The mirror that may copy the request.
     pub mirror: Option<Arc<Mirror>>,
 }
 
-/// How requests ended since the canary began, by version and status.
+/// The outcomes of requests since the canary began, by version and status.
 #[derive(Debug, Default)]
 pub struct Account {
-    /// Ended with 200, the usual case, by the current version and by the canary.
+    /// Requests that ended with 200, the usual case: of the current version and of the canary.
     answered: [AtomicU64; 2],
     others: Mutex<BTreeMap<(u64, u16), u64>>,
     canary: u64,
 }
 
 impl Serving {
-    /// One version alone.
+    /// Returns one version without a canary.
     fn alone(current: Arc<Version>) -> Self {
         Self { current: current.into(), canary: None }
     }
 
-    /// A version, and perhaps a canary with its weight. What is counted of a canary that was `there` goes on.
+    /// Returns a version, and perhaps a canary with its weight. The counts of a canary that was already `there`
+    /// continue.
     pub(in crate::registry) fn of(
         current: Arc<Version>,
         canary: Option<(Arc<Version>, u8)>,
@@ -68,7 +70,7 @@ impl Serving {
         }
     }
 
-    /// The version of that number, if it is at work.
+    /// Returns the version of that number, if it is running.
     pub(in crate::registry) fn version(&self, number: u64) -> Option<Arc<Version>> {
         self.versions().find(|version| version.number == number).cloned()
     }
@@ -79,7 +81,7 @@ impl Serving {
         Self { canary: Some(Arc::new(canary)), ..self }
     }
 
-    /// The same versions, the canary with another share; its account goes on.
+    /// Returns the same versions with another share for the canary, whose counts continue.
     pub(in crate::registry) fn with_weight(&self, weight: u8) -> Self {
         let reweigh = |canary: &Arc<Canary>| {
             let (version, account) = (canary.version.clone(), Arc::clone(&canary.account));
@@ -92,7 +94,7 @@ impl Serving {
         Self { current: self.current.clone(), canary: None }
     }
 
-    /// The same with one of the versions replaced by `renewed`, a copy of it with other instances.
+    /// Returns the same versions with one replaced by `renewed`, a copy of it with other instances.
     pub(in crate::registry) fn with_renewed(&self, renewed: Arc<Version>) -> Self {
         match &self.canary {
             Some(canary) if canary.version.number == renewed.number => {
@@ -105,7 +107,7 @@ impl Serving {
         }
     }
 
-    /// Whose turn it is to answer.
+    /// Chooses the version for a request.
     pub(in crate::registry) fn choose(&self) -> Chosen {
         let Some(canary) = &self.canary else {
             return Chosen { version: self.current.hold(), account: None, mirror: None };
@@ -115,7 +117,7 @@ impl Serving {
         Chosen { version: version.hold(), account: Some(Arc::clone(&canary.account)), mirror: None }
     }
 
-    /// The current version, then the canary.
+    /// Iterates over the current version, then the canary.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         std::iter::once(&*self.current).chain(self.canary.as_ref().map(|canary| &*canary.version))
     }
@@ -126,7 +128,7 @@ impl Serving {
 }
 
 impl Canary {
-    /// How requests ended since it began: version, status and count.
+    /// Returns the outcomes since the canary began: version, status and count.
     pub fn outcomes(&self, current: u64) -> Vec<(u64, u16, u64)> {
         let account = &self.account;
         let answered = account.answered.iter().zip([current, account.canary]);
@@ -138,12 +140,12 @@ impl Canary {
 }
 
 impl Account {
-    /// A request ended that this version was to answer.
+    /// Counts the outcome of a request that this version was to answer.
     pub fn ended(&self, version: u64, status: u16) {
         if status == 200 {
             self.answered[usize::from(version == self.canary)].fetch_add(1, Ordering::Relaxed);
         } else {
-            // Whatever is no plain success costs more than this.
+            // Any other outcome costs more than this lock.
             *self.others.lock().unwrap_or_else(PoisonError::into_inner).entry((version, status)).or_default() += 1;
         }
     }
