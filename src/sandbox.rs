@@ -1,11 +1,11 @@
-//! Watertight compartments: compiles processors, makes guests of them, and runs calls in them.
+//! Compartments for processors: compiles components, creates guests from them, and runs calls in them.
 //!
-//! The only place that knows WebAssembly. Outside, people speak of programs, guests, calls and faults; never of stores,
-//! fuel intervals or traps. What a guest can reach is what `host` offers; what it may hold is in `limits`; every way it
-//! can fail is a [`Fault`].
+//! This is the only module that knows WebAssembly. The others see programs, guests, calls and faults, and no stores,
+//! fuel intervals or traps. `host` has everything that a guest can reach, `limits` bounds what a guest may hold, and
+//! [`Fault`] has every way in which a guest can fail.
 //!
-//! A guest's future steps aside at the end of each slice, and dropping it stops the guest there. Who polls it, where and
-//! how often is for others to decide: see `admission`.
+//! A guest's future yields at the end of each slice, and dropping the future stops the guest there. `admission` decides
+//! on which thread and how often the future is polled.
 
 mod address_space;
 mod backtrace;
@@ -52,11 +52,12 @@ pub use self::settings::Settings;
 use self::snapshot::Draft;
 pub use self::snapshot::{Ready, Uninitialized};
 
-/// How much room the host keeps for guests.
+/// The host's capacity for guests.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Most guests over all services, for metered and for unmetered ones each. A guest reserves address space, not
-    /// memory, and of that there may be less: see [`Sandbox::pool`]. A guest with several memories counts as several.
+    /// Most guests over all services, of metered and of unmetered ones each. A guest reserves address space, not
+    /// memory. If address space is short, there are fewer guests: see [`Sandbox::pool`]. A guest with several memories
+    /// counts as several.
     pub guests: u32,
     /// The largest memory limit a service may set, in bytes.
     pub memory: usize,
@@ -79,18 +80,18 @@ pub struct Sandbox {
     epoch: OnceLock<(EpochThread, Running)>,
 }
 
-/// An engine, and what it offers guests, which is the same for all of them.
+/// An engine, and the imports that it offers to all guests.
 struct Running {
     engine: Engine,
     linker: Linker<HostState>,
     rooms: Rooms,
 }
 
-/// A processor that is compiled and linked.
+/// A compiled and linked processor.
 pub enum Prepared {
-    /// Guests start from an image of one that has been initialised.
+    /// Guests start from the image of an initialised guest.
     FromImage(Arc<Program>),
-    /// A first guest must be initialised: see [`Sandbox::take_snapshot`].
+    /// The first guest must be initialised: see [`Sandbox::take_snapshot`].
     ToInitialize(Uninitialized),
 }
 
@@ -103,20 +104,21 @@ impl Prepared {
     }
 }
 
-/// Why a processor cannot be deployed.
+/// The reason why a processor cannot be deployed.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     #[error(transparent)]
     Compile(CompileError),
     #[error(transparent)]
     Link(LinkError),
-    /// The engine itself could not be set up on this machine.
+    /// The engine could not be set up on this machine.
     #[error("the engine cannot be set up: {0}")]
     Engine(String),
 }
 
 impl Sandbox {
-    /// `compiler` is the binary whose `compile` subcommand compiles; `cache` the directory of its results.
+    /// Creates a sandbox. `compiler` is the binary whose `compile` subcommand compiles; `cache` is the directory of its
+    /// results.
     pub fn new(compiler: PathBuf, cache: PathBuf, capacity: Capacity) -> Self {
         Self {
             pool: AddressSpace::of_this_process().pool(capacity.guests, capacity.memory),
@@ -127,16 +129,16 @@ impl Sandbox {
         }
     }
 
-    /// The places for guests: as many for metered as for unmetered ones.
+    /// Returns the places for guests: as many for metered as for unmetered ones.
     pub fn pool(&self) -> Pool {
         self.pool
     }
 
-    /// Compiles and links the component at `wasm`, whose hash is `sha256`. Where an image of it is kept, its guests start
-    /// from that.
+    /// Compiles and links the component at `wasm`, whose hash is `sha256`. If an image of it is kept, its guests start
+    /// from the image.
     ///
     /// # Errors
-    /// Says what is wrong with the file, by the import's name where it asks for something that is not offered.
+    /// Says what is wrong with the file. An import that is not offered is named.
     pub async fn prepare(
         &self,
         wasm: &Path,
@@ -177,7 +179,7 @@ impl Sandbox {
         Ok(Prepared::ToInitialize(Uninitialized { program, draft }))
     }
 
-    /// Engines are made when first needed: each reserves a great deal of address space.
+    /// Returns an engine. It is created on first use, because each engine reserves a lot of address space.
     fn running(&self, metering: Metering) -> Result<&Running, PrepareError> {
         let failed = |error: wasmtime::Error| PrepareError::Engine(format!("{error:#}"));
         let make = || {
@@ -191,10 +193,10 @@ impl Sandbox {
             Metering::Fuel => {
                 if self.fuel.get().is_none() {
                     let running = make().map_err(failed)?;
-                    // Two deploys may race here; the loser's engine is dropped unused.
+                    // Two deploys may race here; one of the two engines is dropped unused.
                     let _ = self.fuel.set(running);
                 }
-                self.fuel.get().ok_or_else(|| PrepareError::Engine("it vanished".into()))
+                self.fuel.get().ok_or_else(|| PrepareError::Engine("it is missing".into()))
             }
             Metering::Epoch => {
                 if self.epoch.get().is_none() {
@@ -203,7 +205,7 @@ impl Sandbox {
                         EpochThread::spawn(&running.engine).map_err(|error| PrepareError::Engine(error.to_string()))?;
                     let _ = self.epoch.set((thread, running));
                 }
-                self.epoch.get().map(|(_, running)| running).ok_or_else(|| PrepareError::Engine("it vanished".into()))
+                self.epoch.get().map(|(_, running)| running).ok_or_else(|| PrepareError::Engine("it is missing".into()))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The budget of address space that the pools of all engines share.
 //!
-//! A pool reserves room for every guest that it may come to hold: 4 GiB for a memory, whatever the guest uses of it. The
-//! budget is shared out once, over the kinds of engines that there are, so that how many guests a kind can hold does not
-//! depend on which kind was needed first.
+//! A pool reserves address space for every guest that it may hold: 4 GiB for a memory, however little the guest uses.
+//! The budget is divided once among the kinds of engines, so that the number of guests of a kind does not depend on
+//! which kind was needed first.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -11,35 +11,35 @@ use super::limits::MAX_TABLE_ELEMENTS;
 use super::needs::TABLES_PER_PLACE;
 use super::room::SPARE;
 
-/// Tables are rounded up to it; stacks have one as a guard.
+/// The page size. Tables are rounded up to it, and each stack has a guard page.
 const PAGE: u64 = 4096;
-/// Bytes of an element of a table.
+/// Bytes of a table's element.
 const ELEMENT: u64 = 8;
 
 /// Bytes of address space for the pools of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AddressSpace {
     bytes: u64,
-    /// True if the process's own limit (`ulimit -v`) decides, and not the machine.
+    /// True if the process's own limit (`ulimit -v`) applies, and not the machine's.
     is_limited: bool,
 }
 
 /// The size of each engine's pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Places that services can reserve, one for each guest of one memory.
+    /// Places that services can reserve. A guest with one memory takes one place.
     pub places: u32,
-    /// Places beyond those: for guests of which a snapshot is taken, and guests whose memory is still being cleared.
+    /// Further places, for guests of which a snapshot is taken and for guests whose memory is still being cleared.
     pub(super) spare: u32,
-    /// Places that were wanted.
+    /// Places that were requested.
     pub wanted: u32,
     is_limited: bool,
 }
 
 impl AddressSpace {
-    /// Three quarters of what this process may have; the rest is for its heap, its threads and its files.
+    /// Returns three quarters of this process's address space; the rest is for its heap, its threads and its files.
     pub(super) fn of_this_process() -> Self {
-        // The stack lies near the end of it: below 2^47 on x86-64, below 2^39 to 2^52 on others.
+        // The stack lies near the end of the address space: below 2^47 on x86-64, below 2^39 to 2^52 on others.
         let here = 0_u8;
         let machine = (&raw const here).addr().next_power_of_two() as u64;
         let limit = getrlimit(Resource::As).current;
@@ -49,7 +49,7 @@ impl AddressSpace {
         }
     }
 
-    /// The pool of each kind of engine, when `wanted` places of memories of at most `memory` bytes are wanted in each.
+    /// Returns the pool of each kind of engine, for `wanted` places with memories of at most `memory` bytes.
     pub(super) fn pool(self, wanted: u32, memory: usize) -> Pool {
         let each = self.bytes / Metering::ALL.len() as u64;
         let fitting = u32::try_from(each / place(memory)).unwrap_or(u32::MAX);
@@ -58,14 +58,14 @@ impl AddressSpace {
     }
 }
 
-/// Address space for one place of a pool.
+/// Returns the address space for one place of a pool.
 fn place(memory: usize) -> u64 {
     let table = (MAX_TABLE_ELEMENTS as u64 * ELEMENT).next_multiple_of(PAGE);
     RESERVATION.max(memory as u64) + GUARD + STACK as u64 + PAGE + table * u64::from(TABLES_PER_PLACE)
 }
 
 impl Pool {
-    /// The reason for which there are fewer places than were wanted; `None` if there are as many.
+    /// Returns the reason why there are fewer places than requested; `None` if there are as many.
     pub fn shortage(&self) -> Option<String> {
         let Self { places, wanted, is_limited, .. } = self;
         let remedy = if *is_limited { "; its limit is `ulimit -v`" } else { "" };

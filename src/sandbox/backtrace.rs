@@ -19,18 +19,18 @@ const LARGEST_FRAME: u64 = 16 << 20;
 /// A function that occurs this often among the innermost frames counts as recursive.
 const RECURS: usize = 3;
 
-/// The guest's frames at the point of failure, innermost first, one a line; empty if the engine kept none.
+/// Returns the guest's frames at the point of failure, innermost first, one per line; empty if the engine kept none.
 pub(super) fn stack(error: &wasmtime::Error) -> String {
     let frames: Vec<String> = frames(error).iter().map(name).collect();
     frames.join("\n")
 }
 
-/// The innermost function.
+/// Returns the innermost function.
 pub(super) fn innermost(error: &wasmtime::Error) -> Option<String> {
     frames(error).first().map(name)
 }
 
-/// The innermost recursive function; `None` unless there are as many frames as the engine keeps.
+/// Returns the innermost recursive function; `None` unless there are as many frames as the engine keeps.
 pub(super) fn repeated(error: &wasmtime::Error) -> Option<String> {
     let frames = frames(error);
     if frames.len() < MAX_FRAMES {
@@ -47,7 +47,7 @@ pub(super) fn repeated(error: &wasmtime::Error) -> Option<String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FaultAddress {
     /// Just below the beginning of memory, where a stack overflow ends up. A pointer slightly below null ends up there
-    /// as well; only the frames tell the two apart.
+    /// too; only the frames distinguish the two.
     BelowMemory,
     Elsewhere,
     /// Not reported by the engine: the instruction fills or copies many bytes.
@@ -63,7 +63,7 @@ pub(super) fn place(error: &wasmtime::Error) -> FaultAddress {
     }
 }
 
-/// The address that was out of bounds. The engine reports it only in the text of its error.
+/// Returns the address that was out of bounds. The engine reports it only in the text of its error.
 fn fault_address(error: &wasmtime::Error) -> Option<u64> {
     error.chain().find_map(|cause| {
         let text = cause.to_string();

@@ -1,16 +1,16 @@
-//! What the contract's one definition, `guest-sdk/wit`, generates for the host.
+//! The bindings for the host, generated from the only definition of the contract, `guest-sdk/wit`.
 
 wasmtime::component::bindgen!({
     path: "guest-sdk/wit",
     world: "processor",
-    // Host calls may step aside as well: see `host`.
+    // Host calls may yield as well: see `host`.
     imports: { default: async },
     exports: { default: async },
-    // Requests are lowered straight from what the front received.
+    // Requests are lowered directly from the data that the front received.
     ownership: Borrowing { duplicate_if_necessary: false },
 });
 
-/// Of processors that take batches as well; the types are the same.
+/// The bindings of processors that also take batches. The types are the same.
 pub(super) mod batch {
     wasmtime::component::bindgen!({
         path: "guest-sdk/wit",

@@ -1,8 +1,8 @@
-//! The monotonic clock that guests see: one for all guests of all times.
+//! The monotonic clock of guests: the same for all guests, in all processes.
 //!
-//! A snapshot may hold an instant that `initialize` has taken, and guests compare it with later ones, also in another
-//! process or after the machine was started again. So the clock begins where the wall clock stood when this process first
-//! asked, and goes on from there by the machine's own monotonic clock.
+//! A snapshot may contain a time that `initialize` has read. Guests compare it with later times, perhaps in another
+//! process or after a restart of the machine. So the clock starts at the wall-clock time of its first use in this
+//! process, and continues with the machine's monotonic clock.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,10 +1,11 @@
 //! Compilation, in a child process.
 //!
-//! Compiling untrusted code can exhaust processor and memory and even abort the process, so it happens in a child of
-//! the same binary, one at a time: see [`child`]. What the child leaves is ours and is kept: see [`kept`].
+//! Compiling untrusted code can exhaust processor and memory, and can abort the process. So it runs in a child of the
+//! same binary, one at a time: see [`child`]. The host keeps the results: see [`kept`].
 //!
-//! An upload is compiled such that it shows what its memories and globals hold. Once a guest of it has been initialised,
-//! what it shows becomes the beginning of a second component, an image, whose guests need no `initialize` any more.
+//! An upload is compiled so that it exposes the contents of its memories and globals. Once a guest of it has been
+//! initialised, these contents become the initial state of a second component, an image, whose guests need no
+//! `initialize`.
 
 mod bounds;
 mod child;
@@ -40,16 +41,16 @@ use super::engine::Metering;
 use super::needs::Needs;
 use crate::failpoint;
 
-/// Why there is no machine code.
+/// The reason why there is no machine code.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// The file is not a component this host can run.
+    /// The file is not a component that this host can run.
     #[error("not a usable component: {0}")]
     Refused(String),
-    /// The child was stopped at one of its limits, or died.
+    /// The child was stopped at one of its limits, or crashed.
     #[error("compilation was stopped: {0}")]
     Stopped(String),
-    /// The file has changed since its upload; holds the hash of its bytes now.
+    /// The file has changed since its upload. Holds the hash of its present bytes.
     #[error("the component has changed since it was uploaded: its bytes hash to {0}")]
     Changed(String),
     #[error("compilation could not be carried out")]
@@ -69,22 +70,22 @@ pub(super) struct Compiler {
 pub(super) struct Code {
     pub(super) component: Arc<Component>,
     pub(super) needs: Needs,
-    /// Why it does not show its state, where it does not.
+    /// The reason why the component does not expose its state, if it does not.
     pub(super) hidden: Option<String>,
-    /// What its compilation learnt, for the one of its image; nothing where it was compiled before.
+    /// The functions compiled for this upload, for the compilation of its image; `None` if the code was kept.
     pub(super) functions: Option<TempPath>,
 }
 
-/// What an image is made of.
+/// The source of an image.
 #[derive(Clone, Copy)]
 pub(super) struct ImageSource<'a> {
     pub(super) wasm: &'a Path,
     /// The SHA-256 of the bytes of `wasm`.
     pub(super) sha256: &'a str,
-    /// What its guest shows: see [`super::state`].
+    /// The state of a guest after `initialize`: see [`super::state`].
     pub(super) state: &'a Path,
     pub(super) functions: Option<&'a Path>,
-    /// What the image is kept under.
+    /// The name under which the image is kept.
     pub(super) name: &'a str,
 }
 
@@ -93,7 +94,7 @@ impl Compiler {
         Self { program, cache, mapped: Arc::default(), turn: Semaphore::new(1) }
     }
 
-    /// The compiled form of the component at `wasm`, whose hash is `sha256`: as it is kept, or made now.
+    /// Returns the compiled form of the component at `wasm`, whose hash is `sha256`: the kept one, or a new one.
     pub(super) async fn compile(
         &self,
         engine: &Engine,
@@ -113,7 +114,7 @@ impl Compiler {
         kept::check_upload(wasm, sha256).await?;
         check_kind(wasm)?;
         let _turn = self.turn.acquire().await.map_err(io::Error::other)?;
-        // Somebody may have made the same while this one waited.
+        // Another task may have compiled the component while this one waited.
         if let Some(found) = place.load(engine).await? {
             return Ok(code(found, None));
         }
@@ -130,15 +131,15 @@ impl Compiler {
         Ok(code(found, functions))
     }
 
-    /// The image of that name, as far as it is kept.
+    /// Returns the state of the kept image of that name.
     pub(super) async fn image(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<Image> {
         kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, name).image(engine).await
     }
 
-    /// Makes an image and keeps it. That there can be none is kept as well, so that nobody tries again in vain.
+    /// Makes an image and keeps it. If no image can be made, the reason is kept, so that it is not tried again.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Says why there is no image.
     pub(super) async fn make_image(
         &self,
         engine: &Engine,
@@ -147,7 +148,7 @@ impl Compiler {
     ) -> Result<(Arc<Component>, Needs), String> {
         let place = kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, draft.name);
         let Ok(_turn) = self.turn.acquire().await else { return Err("the host ends".into()) };
-        // Somebody may have made the same while this one waited.
+        // Another task may have made the image while this one waited.
         match place.image(engine).await.map_err(|error| on_disk(&error))? {
             Image::There(component, needs) => return Ok((component, needs)),
             Image::Never(reason) => return Err(reason),
@@ -177,18 +178,19 @@ impl Compiler {
         }
     }
 
-    /// A file for what a guest shows. It is in the same place as what is made of it, for the host alone to read.
+    /// Creates a file for a guest's state. It is beside the results that are made from it, and only the host can read
+    /// it.
     pub(super) fn state_file(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<TempPath> {
         kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, name).fresh()
     }
 }
 
-/// Why an image was not made, where neither it nor its processor is at fault.
+/// Describes an error of the disk, for which neither the image nor its processor is at fault.
 pub(super) fn on_disk(error: &io::Error) -> String {
     format!("it cannot be written: {error}")
 }
 
-/// Says early and plainly what is wrong with a file that is no component at all.
+/// Refuses a file that is not a component, early and with a clear reason.
 fn check_kind(wasm: &Path) -> Result<(), CompileError> {
     let mut head = [0; 8];
     let read = Read::take(File::open(wasm)?, 8).read(&mut head)?;

@@ -1,4 +1,4 @@
-//! The two engines, and every switch that is set on them, each with its reason.
+//! The two engines and all their settings, with the reasons.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex};
@@ -13,27 +13,27 @@ use wasmtime::{
 use super::limits::{MAX_IMAGE, MAX_INSTANCE_BYTES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
 use super::needs::{CORE_INSTANCES_PER_PLACE, TABLES_PER_PLACE};
 
-/// How often an unmetered guest is asked to step aside. The first slice of a call ends at the next tick.
+/// Time between two ticks, at which an unmetered guest yields. The first slice of a call ends at the next tick.
 const EPOCH_TICK: Duration = Duration::from_millis(1);
 
-/// Guest call stack. Deep recursion beyond it is a stack overflow of the guest, never of the host.
+/// Bytes of a guest's call stack. Deeper recursion is a stack overflow of the guest, never of the host.
 const GUEST_STACK: usize = 512 << 10;
-/// The host's share of the same stack: host functions run on it too.
+/// Bytes of the same stack for the host, whose functions run on it too.
 const HOST_STACK_MARGIN: usize = (2 << 20) - GUEST_STACK;
 
-/// Frames that are kept when a guest fails. An author needs a few; more would make every trap more expensive.
+/// Frames that are kept when a guest fails. An author needs a few; more would make every trap slower.
 pub(super) const MAX_FRAMES: usize = 16;
 
-/// Bytes of a guest's whole stack.
+/// Bytes of the whole stack of a guest.
 pub(super) const STACK: usize = GUEST_STACK + HOST_STACK_MARGIN;
-/// Bytes that are reserved for a memory, and between two memories.
+/// Bytes reserved for a memory, and bytes between two memories.
 pub(super) const RESERVATION: u64 = 4 << 30;
 pub(super) const GUARD: u64 = 32 << 20;
 
-/// Which check compiled code carries. One kind per engine, because carrying both costs compute twice.
+/// The check in compiled code. Each engine has one kind, because code with both would pay for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Metering {
-    /// Fuel: a bound on work per request, which also makes the slices.
+    /// Fuel: a bound on work per request, which also ends the slices.
     Fuel,
     /// Epochs: only time is bounded.
     Epoch,
@@ -55,7 +55,8 @@ impl Metering {
     }
 }
 
-/// What decides the machine code: identical in the process that compiles and the one that runs, or the artefact is refused.
+/// Returns the settings that determine the machine code. They must be the same in the compiling and in the running
+/// process, or the code is refused.
 fn config(metering: Metering) -> Config {
     let mut config = Config::new();
     config
@@ -65,7 +66,7 @@ fn config(metering: Metering) -> Config {
         .epoch_interruption(metering == Metering::Epoch)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(STACK)
-        // Async component functions are not offered, and supporting them makes every call dearer.
+        // Async component functions are not offered, and their support would make every call slower.
         .concurrency_support(false)
         // A whole 32-bit memory is reserved, so bounds checks are page faults and memories never move.
         .memory_reservation(RESERVATION)
@@ -75,7 +76,7 @@ fn config(metering: Metering) -> Config {
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
         // The engine's own adapters between components copy from one memory to another.
         .wasm_multi_memory(true)
-        // Every proposal no processor needs is a proposal whose bugs cannot reach us.
+        // Proposals that no processor needs are off, so that their bugs cannot reach us.
         .wasm_memory64(false)
         .wasm_custom_page_sizes(false)
         .wasm_tail_call(false)
@@ -84,23 +85,23 @@ fn config(metering: Metering) -> Config {
         .relaxed_simd_deterministic(true);
     if metering == Metering::Fuel {
         let mut cost = OperatorCost::new();
-        // Growing costs the host a system call, so it is work; it is free by default.
+        // Growing a memory costs the host a system call, so it must cost fuel; by default it is free.
         cost.variable.memory_grow_per_page = 16;
         config.operator_cost(cost);
     }
     config
 }
 
-/// An engine that only compiles. It reserves no memory for instances, so it fits a child with little address space.
-/// `functions` spares it what it knows; the machine code is the same with it and without.
+/// Creates an engine that only compiles. It reserves no memory for instances, so it fits into a child with little
+/// address space. `functions` provides functions that are already compiled; the machine code is the same without it.
 pub(super) fn compiling(metering: Metering, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
     Engine::new(&compiling_config(metering, functions)?)
 }
 
-/// The same for a component that begins with the memory of another.
+/// As [`compiling`], for a component that starts with the memory of a guest.
 pub(super) fn compiling_image(metering: Metering, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
     let mut config = compiling_config(metering, functions)?;
-    // However thinly its bytes are spread, such a memory is mapped and not filled: instantiation takes microseconds.
+    // However sparse its bytes are, such a memory is mapped and not filled: instantiation takes microseconds.
     config.memory_guaranteed_dense_image_size(MAX_IMAGE as u64);
     Engine::new(&config)
 }
@@ -113,10 +114,10 @@ fn compiling_config(metering: Metering, functions: Option<Arc<dyn CacheStore>>) 
     Ok(config)
 }
 
-/// An engine that runs guests from a pool of reserved slots.
+/// Creates an engine that runs guests from a pool of reserved slots.
 ///
-/// `places` is how many guests of one memory may live at once over all services: see [`super::needs`]. `memory` is the
-/// largest linear memory any may have, in bytes.
+/// `places` is the number of guests with one memory that may live at once over all services: see [`super::needs`].
+/// `memory` is the size of the largest linear memory, in bytes.
 pub(super) fn running(metering: Metering, places: u32, memory: usize) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(places)
@@ -134,20 +135,20 @@ pub(super) fn running(metering: Metering, places: u32, memory: usize) -> wasmtim
         .max_tables_per_module(4)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(256)
-        // Zeroing what a guest touched is cheaper than giving the pages back and faulting them in again.
+        // Zeroing the pages that a guest touched is cheaper than returning them and faulting them in again.
         .linear_memory_keep_resident(2 << 20)
         .table_keep_resident(64 << 10)
-        // All of this is zeroed for every new guest, and most use no more of their stack.
+        // All of this is zeroed for every new guest, and most guests use no more of their stack.
         .async_stack_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = config(metering);
-    // Off by default: a guest cannot read its stack. One that finds a way must not find another's words there.
+    // Off by default, because a guest cannot read its stack. If one finds a way, it must not find another guest's data.
     config.async_stack_zeroing(true);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }
 
-/// The thread that moves an epoch engine's clock; it ends when this is dropped.
+/// The thread that advances the clock of an epoch engine. It ends when this is dropped.
 pub(super) struct EpochThread {
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,

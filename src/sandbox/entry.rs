@@ -1,4 +1,4 @@
-//! The contracts by which a host calls a guest. Each has a file of its own; outside there are calls and answers.
+//! The contracts by which a host calls a guest, one in each file. The rest of the sandbox sees calls and answers.
 
 mod answer;
 mod batch;
@@ -19,10 +19,10 @@ use super::program::LinkError;
 use super::settings::Settings;
 use crate::call::Call;
 
-/// The contract of a program, with the places of its exports.
+/// The contract of a program, with the indices of its exports.
 pub(super) enum Contract {
     Processor(ProcessorIndices),
-    /// A processor that takes several requests at once as well.
+    /// A processor that also takes several requests at once.
     Batch(ProcessorIndices, BatchProcessorIndices),
 }
 
@@ -36,7 +36,7 @@ impl Contract {
     /// Finds the contract by the exports of the component.
     ///
     /// # Errors
-    /// Says which export is missing, and how a processor gets it.
+    /// Says which export is missing, and how to add it.
     pub(super) fn of(pre: &InstancePre<HostState>, settings: &Settings) -> Result<Self, LinkError> {
         let processor = ProcessorIndices::new(pre).map_err(|error| {
             LinkError(format!(
@@ -58,7 +58,7 @@ impl Contract {
 }
 
 impl Entry {
-    /// Lets the guest load its model. The inner error is the guest's own.
+    /// Calls the guest's `initialize`. The inner error is the guest's own.
     pub(super) async fn initialize(
         &self,
         store: &mut Store<HostState>,
@@ -71,7 +71,7 @@ impl Entry {
         }
     }
 
-    /// Has the guest answer a call. The outer error is that of a call which did not return.
+    /// Lets the guest answer a call. The outer error means that the call did not return.
     pub(super) async fn call(
         &self,
         store: &mut Store<HostState>,
@@ -85,10 +85,10 @@ impl Entry {
         }
     }
 
-    /// Has the guest answer several calls at once: in their order, or none of them.
+    /// Lets the guest answer several calls at once: all in their order, or none.
     ///
     /// # Panics
-    /// When its contract has no batches; only a service that batches makes them.
+    /// If the contract has no batches. Only a service that batches makes batches.
     pub(super) async fn call_batch(
         &self,
         store: &mut Store<HostState>,

@@ -1,4 +1,5 @@
-//! Every way in which a guest can end a call other than by answering. Each costs the guest its instance, except [`Fault::Failure`].
+//! Faults: every way in which a guest can end a call other than by answering. Each costs the guest its instance, except
+//! [`Fault::Failure`].
 
 use std::fmt;
 
@@ -6,10 +7,10 @@ use wasmtime::Trap;
 
 use super::backtrace::{self, FaultAddress};
 
-/// Why a call gave no answer.
+/// The reason why a call gave no answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// The processor declined: `status` is its own, or `None` for the service's `trap_status`. Nothing is wrong with the guest.
+    /// The processor declined. `status` is its own, or `None` for the service's `trap_status`. The guest is intact.
     Failure {
         status: Option<u16>,
         message: String,
@@ -19,10 +20,10 @@ pub enum Fault {
         message: String,
         location: Option<String>,
     },
-    /// The guest did what WebAssembly forbids, or gave up by `unreachable` or `exit`.
+    /// The guest did something that WebAssembly forbids, or gave up by `unreachable` or `exit`.
     Trap {
         reason: String,
-        /// The function that did it, if it is known.
+        /// The function that trapped, if it is known.
         function: Option<String>,
     },
     /// A stack overflow; `function` is the recursive function, if it is known.
@@ -38,7 +39,7 @@ pub enum Fault {
     FuelExhausted {
         budget: u64,
     },
-    /// The guest answered what no caller may be sent.
+    /// The guest returned an answer that must not be sent.
     BadAnswer {
         reason: String,
     },
@@ -49,12 +50,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the guest must not be used any more.
+    /// True if the guest must not be used again.
     pub const fn spoils(&self) -> bool {
         !matches!(self, Self::Failure { .. })
     }
 
-    /// Whether the guest broke down by itself, rather than being stopped or answering nonsense.
+    /// True if the guest crashed by itself: it was not stopped, and did not return an invalid answer.
     pub const fn is_crash(&self) -> bool {
         match self {
             Self::Panic { .. } | Self::Trap { .. } | Self::StackOverflow { .. } | Self::OutOfMemory { .. } => true,
@@ -104,7 +105,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What is known about a guest that has just failed, besides the error itself.
+/// The facts about a guest that has just failed, besides the error itself.
 pub(super) struct Circumstances {
     pub(super) panic: Option<(String, Option<String>)>,
     pub(super) memory_refused: bool,
@@ -112,10 +113,10 @@ pub(super) struct Circumstances {
     pub(super) fuel_budget: u64,
 }
 
-/// Finds out what a failed call into the guest was.
+/// Determines the fault of a failed call into the guest.
 ///
-/// The order matters: fuel and stack are certain, a reported panic explains the trap that follows it, and a refusal of
-/// memory explains only what nothing else does.
+/// The order matters: fuel and stack are certain, a reported panic explains the trap that follows it, and refused
+/// memory explains only a trap without another explanation.
 pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) -> Fault {
     let trap = error.downcast_ref::<Trap>();
     if let Some(Trap::OutOfFuel) = trap {
@@ -147,7 +148,7 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
     Fault::Trap { reason, function: backtrace::innermost(error) }
 }
 
-/// The engine's words for a trap, without those that our sentence has already.
+/// Returns the engine's text for a trap, without the words that the host's sentence already has.
 fn told(trap: Trap) -> String {
     if trap == Trap::UnreachableCodeReached {
         return "unreachable executed".into();
@@ -156,7 +157,7 @@ fn told(trap: Trap) -> String {
     words.strip_prefix("wasm trap: ").unwrap_or(&words).to_owned()
 }
 
-/// A stack overflow in the guest's memory, if the access out of bounds at `place` looks like one.
+/// Returns a stack overflow in the guest's memory, if the access out of bounds at `place` looks like one.
 fn exhausted(error: &wasmtime::Error, place: FaultAddress) -> Option<Fault> {
     let or_else = match place {
         FaultAddress::BelowMemory => None,

@@ -1,4 +1,4 @@
-//! What holds of everything that a processor may answer. See [`crate::fuzz`].
+//! Properties of all answers that a processor may give. See [`crate::fuzz`].
 
 use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 
@@ -6,11 +6,11 @@ use super::bindings::bulkhead::processor::types::Response;
 use super::entry;
 use crate::call::Body;
 
-/// Bytes of the body that the answer may have.
+/// Most bytes of an answer's body.
 const MAX_BODY: usize = 200;
 
-/// The bytes are two of the status, one of the body's length, and then names and values of headers, each ended by a zero.
-/// What passes can be sent: nothing in it ends a line, and nothing frames the message.
+/// Makes a response from bytes: two for the status, one for the body's length, then names and values of headers, each
+/// ended by a zero. An accepted response can be sent: no value breaks a line, and no header frames the message.
 pub fn processor_answer(bytes: &[u8]) {
     let [low, high, length, rest @ ..] = bytes else { return };
     let mut words = rest.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());

@@ -16,24 +16,24 @@ use super::lines::Lines;
 use super::program::Program;
 use crate::call::{Answer, Call};
 
-/// An instance with its memory. After a fault, or when a call was abandoned, it must not be used again.
+/// An instance with its memory. After a fault or an abandoned call it must not be used again.
 pub struct Guest {
     program: Arc<Program>,
     store: Store<HostState>,
     instance: Instance,
     entry: Entry,
     calls: u64,
-    /// Bytes of memory it began with.
+    /// Bytes of memory at its start.
     born_with: usize,
     clock: Clock,
 }
 
-/// Why a guest that is whole is not used again.
+/// The reason why an intact guest is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecycleReason {
-    /// It has answered as many calls as its service lets one answer.
+    /// The guest has answered as many calls as its service allows.
     Requests,
-    /// Its memory has grown so far that what is left may soon be too little.
+    /// The guest's memory has grown so much that the rest may soon be too little.
     Memory,
 }
 
@@ -47,15 +47,15 @@ impl RecycleReason {
     }
 }
 
-/// What a call failed of, and where.
+/// The fault and the guest stack of a failed call.
 #[derive(Clone, Debug)]
 pub struct Failed {
     pub fault: Fault,
-    /// The guest's frames, innermost first, one a line; empty where there are none to tell of.
+    /// The guest's frames, innermost first, one per line; empty if there are none.
     pub stack: String,
 }
 
-/// What a call was answered with, or why it was not. In boxes, since it is handed up through many futures.
+/// The answer to a call, or its failure. Boxed, because it is passed up through many futures.
 pub type Answered = Result<Box<Answer>, Box<Failed>>;
 
 impl From<Fault> for Box<Failed> {
@@ -64,19 +64,19 @@ impl From<Fault> for Box<Failed> {
     }
 }
 
-/// What one call came to.
+/// The result of one call.
 #[derive(Debug)]
 pub struct Run {
     pub result: Answered,
-    /// Fuel burnt; `None` where the service is not metered.
+    /// Fuel used; `None` if the service is not metered.
     pub fuel: Option<u64>,
-    /// Bytes of memory the guest has come to use.
+    /// Bytes of memory that the guest uses.
     pub memory: usize,
     pub ended: Instant,
 }
 
 impl Run {
-    /// Whether the guest may answer another call.
+    /// True if the guest may answer another call.
     pub fn left_the_guest_whole(&self) -> bool {
         !self.result.as_ref().is_err_and(|failed| failed.fault.spoils())
     }
@@ -93,22 +93,22 @@ impl Guest {
         (&mut self.store, self.instance)
     }
 
-    /// Whether this guest should make way for another, though nothing is wrong with it.
+    /// Returns the reason why this guest should be replaced, if there is one, though it is intact.
     pub fn recycle_reason(&self) -> Option<RecycleReason> {
         let program = &self.program;
         if program.settings().max_requests.is_some_and(|max| self.calls >= max) {
             return Some(RecycleReason::Requests);
         }
-        // Where `initialize` must run, a new guest costs more than a large one.
+        // A guest that needs `initialize` is more costly to replace than to keep.
         let limits = &self.store.data().limits;
         let room = limits.memory_limit().saturating_sub(self.born_with);
         let grown = limits.memory().saturating_sub(self.born_with);
         (program.starts_from_image() && grown > room / 2).then_some(RecycleReason::Memory)
     }
 
-    /// Answers one call. The future steps aside at the end of each slice; dropping it stops the guest there.
+    /// Answers one call. The future yields at the end of each slice; dropping it stops the guest there.
     ///
-    /// `began` is the present moment, which the caller has just looked at.
+    /// `began` is the present time, which the caller has already read.
     pub async fn run(&mut self, call: Arc<Call>, began: Instant) -> Run {
         self.calls += 1;
         let Self { program, store, entry, clock, .. } = self;
@@ -130,10 +130,10 @@ impl Guest {
         Run { result, fuel, memory, ended: self.clock.last }
     }
 
-    /// Answers several calls at once, for which together it has the fuel of as many. Otherwise as [`Guest::run`].
+    /// Answers several calls at once, with the fuel of all of them together. Otherwise as [`Guest::run`].
     ///
     /// # Panics
-    /// When its service does not batch, or there is no call.
+    /// If the service does not batch, or there is no call.
     pub async fn run_batch(&mut self, calls: &[Arc<Call>], began: Instant) -> BatchRun {
         let size = calls.len();
         self.calls += size as u64;
@@ -157,7 +157,7 @@ impl Guest {
         BatchRun { results, fuel, memory, ended: self.clock.last }
     }
 
-    /// The end of a call, or of so many together: what it burnt, where that is metered, and what memory is in use.
+    /// Ends a call, or `calls` calls together. Returns the fuel used, if it is metered, and the memory in use.
     fn settle(&mut self, calls: usize) -> (Option<u64>, usize) {
         let state = self.store.data_mut();
         state.call = None;
@@ -172,19 +172,19 @@ impl Guest {
     }
 }
 
-/// What one call into the guest for several requests came to.
+/// The result of one call into the guest for several requests.
 #[derive(Debug)]
 pub struct BatchRun {
-    /// One for each request, in their order; or what they failed of together.
+    /// One answer for each request, in their order; or the failure of all.
     pub results: Result<Vec<Answered>, Box<Failed>>,
-    /// Fuel burnt by all together; `None` where the service is not metered.
+    /// Fuel used by all together; `None` if the service is not metered.
     pub fuel: Option<u64>,
     pub memory: usize,
     pub ended: Instant,
 }
 
 impl BatchRun {
-    /// The failure after which the guest must not be used, if there was one.
+    /// Returns the failure after which the guest must not be used, if there was one.
     pub fn failed(&self) -> Option<&Failed> {
         match &self.results {
             Ok(results) => results.iter().find_map(spoilt_by),
@@ -193,7 +193,7 @@ impl BatchRun {
     }
 }
 
-/// The failure after which the guest must not be used, if this answer is one.
+/// Returns the failure after which the guest must not be used, if this answer is one.
 fn spoilt_by(answered: &Answered) -> Option<&Failed> {
     answered.as_ref().err().map(AsRef::as_ref).filter(|failed| failed.fault.spoils())
 }
@@ -212,11 +212,12 @@ fn tell_of_faults(lines: &Lines, calls: &[Arc<Call>], results: &Result<Vec<Answe
     }
 }
 
-/// Gets the guest ready for a call, or for so many of which this is the first; the fuel they may burn together.
+/// Prepares the guest for a call, or for `calls` calls of which this is the first. Returns the fuel they may use
+/// together.
 fn prepare(state: &mut HostState, call: &Arc<Call>, calls: usize, program: &Program) -> u64 {
     let settings = program.settings();
     state.limits.take_refused();
-    // A panic that was reported and then survived explains nothing that comes later.
+    // A panic that was reported and then survived does not explain a later fault.
     state.panic = None;
     state.lines.begin(Some(call.request_id), settings.log_bytes.saturating_mul(calls));
     call.spent.note_memory(state.limits.memory());
@@ -224,18 +225,18 @@ fn prepare(state: &mut HostState, call: &Arc<Call>, calls: usize, program: &Prog
     budget(settings.fuel, calls).unwrap_or(u64::MAX)
 }
 
-/// The fuel of so many calls together; `None` where the service is not metered.
+/// Returns the fuel of `calls` calls together; `None` if the service is not metered.
 fn budget(fuel: Option<u64>, calls: usize) -> Option<u64> {
     fuel.map(|fuel| fuel.saturating_mul(calls as u64))
 }
 
-/// Fuel that the present calls have burnt; `None` where the service is not metered.
+/// Returns the fuel that the present calls have used; `None` if the service is not metered.
 fn burnt(program: &Program, store: &Store<HostState>, calls: usize) -> Option<u64> {
     let budget = budget(program.settings().fuel, calls)?;
     Some(budget.saturating_sub(store.get_fuel().unwrap_or_default()))
 }
 
-/// What a call that did not return failed of.
+/// Returns the failure of a call that did not return.
 fn failed(state: &mut HostState, error: &wasmtime::Error, fuel_budget: u64) -> Box<Failed> {
     let circumstances = Circumstances {
         panic: state.panic.take(),
@@ -246,7 +247,7 @@ fn failed(state: &mut HostState, error: &wasmtime::Error, fuel_budget: u64) -> B
     Box::new(Failed { fault: classify(error, circumstances), stack: stack(error) })
 }
 
-/// Each call's part of what a batch has burnt together. The parts add up to the whole.
+/// Returns each call's part of the fuel that a batch has used. The parts add up to the whole.
 pub fn share(fuel: u64, calls: usize, index: usize) -> u64 {
     let calls = calls.max(1) as u64;
     fuel / calls + if index == 0 { fuel % calls } else { 0 }
@@ -254,7 +255,7 @@ pub fn share(fuel: u64, calls: usize, index: usize) -> u64 {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // In the middle of a call: it was stopped, and nobody else can say any more what it cost.
+        // A call under way was stopped here. Only the guest still knows its cost.
         let state = self.store.data_mut();
         let (call, batch) = (state.call.take(), std::mem::take(&mut state.batch));
         let Some(call) = call else { return };
@@ -265,20 +266,20 @@ impl Drop for Guest {
         for (index, call) in batch.iter().enumerate() {
             call.spent.note_fuel(share(fuel, batch.len(), index));
         }
-        // A processor none of whose calls ever comes to its end would otherwise never be known.
+        // Otherwise the slice would never be fitted to a processor whose calls never return.
         self.program.fit_slice(fuel, self.clock.busy);
     }
 }
 
-/// Adds up the time spent in the guest alone, without the time it stood aside: what its fuel costs.
+/// Measures the time spent inside the guest, without the time between polls: the time that its fuel takes.
 struct Clock {
     busy: Duration,
-    /// The last look at the clock.
+    /// The time of the last reading.
     last: Instant,
 }
 
 impl Clock {
-    /// The first poll begins at the last look.
+    /// Polls a future to its end. Its first poll begins at the last reading.
     async fn time<F: Future + Unpin>(&mut self, mut future: F) -> F::Output {
         let mut stood_aside = false;
         poll_fn(|cx| {

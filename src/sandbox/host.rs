@@ -1,5 +1,5 @@
-//! Everything a guest can reach: the `call` and `batch` interfaces, and WASI as far as [`super::wasi`] grants it. Granting
-//! more is a change to these two files.
+//! Everything that a guest can reach: the `call` and `batch` interfaces, and WASI as far as [`super::wasi`] grants it.
+//! No other file grants access.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,18 +22,18 @@ use super::wasi::Wasi;
 use crate::call::Call;
 use crate::failpoint;
 
-/// The version of WASI that the linker offers; guests built for earlier ones of 0.2 find it too.
+/// The version of WASI that the linker offers. Guests built for earlier versions of 0.2 find it too.
 const WASI_VERSION: &str = "0.2.12";
-/// Bytes of a panic's message that are kept.
+/// Most bytes kept of a panic's message.
 const MAX_PANIC: usize = 4 << 10;
 
-/// What the host does for a guest costs no fuel, so a slice of the guest's own work could hold any amount of it. Hence
-/// it is added up, and past this much a host call steps aside as the end of a slice does. In bytes that are copied; a
-/// megabyte takes a few hundred microseconds at most.
+/// Host work after which a host call yields, as the guest does at the end of a slice. In bytes that are copied; a
+/// megabyte takes a few hundred microseconds at most. Host work costs no fuel, so a slice could contain any amount of
+/// it.
 pub(super) const SLICE_OF_HOST_WORK: usize = 1 << 20;
-/// What a host call costs besides its bytes.
+/// Host work of a host call besides its bytes.
 const HOST_CALL: usize = 256;
-/// Making a random byte takes about as long as copying this many.
+/// Host work of a random byte: making one takes about as long as copying this many.
 const RANDOM_BYTE: usize = 16;
 
 /// The host's side of one guest.
@@ -42,12 +42,12 @@ pub(super) struct HostState {
     table: ResourceTable,
     pub(super) limits: Limits,
     pub(super) lines: Lines,
-    /// The call being answered, of a batch the one that is selected; none during `initialize`.
+    /// The call being answered, of a batch the selected one; none during `initialize`.
     pub(super) call: Option<Arc<Call>>,
-    /// All of the batch being answered; none outside of one.
+    /// All calls of the batch being answered; empty outside of one.
     pub(super) batch: Vec<Arc<Call>>,
     pub(super) panic: Option<(String, Option<String>)>,
-    /// Host work since a host call last stepped aside.
+    /// Host work since a host call last yielded.
     host_work: usize,
 }
 
@@ -68,12 +68,12 @@ impl HostState {
         })
     }
 
-    /// Handles that the guest has not let go of.
+    /// Returns the number of handles that the guest holds.
     pub(super) fn open_handles(&mut self) -> usize {
         self.table.iter_mut().count()
     }
 
-    /// Counts a host call that moves `bytes`, and steps aside when it is time.
+    /// Counts a host call that moves `bytes`, and yields if enough work has been done.
     async fn work(&mut self, bytes: usize) {
         self.host_work += HOST_CALL + bytes;
         if self.host_work > SLICE_OF_HOST_WORK {
@@ -109,7 +109,7 @@ impl ResourceLimiter for HostState {
     }
 }
 
-/// Offers guests exactly what this file holds.
+/// Links everything that guests are offered.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     link_dear(linker)?;
@@ -117,8 +117,8 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     Processor::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
-/// The functions of WASI that a guest could spend a whole slice on and that are dear enough for it to matter, replaced
-/// by the same with their work counted.
+/// Replaces the costly functions of WASI, on which a guest could spend a whole slice, by functions that count their
+/// work.
 fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     for (interface, function) in
         [("random/random", "get-random-bytes"), ("random/insecure", "get-insecure-random-bytes")]
@@ -148,8 +148,8 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     })
 }
 
-/// Puts `ours` in the place of what the linker has under this name. It must have something there: when WASI's version
-/// moves on, ours would otherwise stand beside the original, and guests would find the original.
+/// Replaces the linker's function of this name by `ours`. There must be one: after a change of WASI's version, `ours`
+/// would otherwise stand beside the original, and guests would find the original.
 fn replace<Params, Return>(
     linker: &mut Linker<HostState>,
     interface: &str,
@@ -196,7 +196,7 @@ impl call::Host for HostState {
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
-        // Each string is one more allocation here and one more call into the guest for its place.
+        // Each string is one more allocation here, and one more call into the guest to allocate memory for it.
         self.work(headers.iter().map(|(name, value)| 2 * HOST_CALL + name.len() + value.len()).sum()).await;
         headers
     }

@@ -1,27 +1,27 @@
-//! Bounds on what one guest may hold, over the whole of it: all memories and tables together.
+//! Bounds on one guest as a whole: over all its memories and tables together.
 
-/// Elements in all tables of a guest together.
+/// Most elements in all tables of a guest together.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 20_000;
-/// Core instances in a guest: its modules, and the adapters around and between them. CPython has 16.
+/// Most core instances in a guest: its modules, and the adapters around and between them. CPython has 16.
 pub(super) const MAX_INSTANCES: usize = 100;
-/// Tables in a guest.
+/// Most tables in a guest.
 pub(super) const MAX_TABLES: usize = 32;
-/// Memories in a guest: one for each program in a composed component.
+/// Most memories in a guest: one for each program in a composed component.
 pub(super) const MAX_MEMORIES: usize = 16;
-/// Bytes of host memory for the instances of one guest: their functions, globals and import tables. They do not count
-/// against the guest's memory limit.
+/// Most bytes of host memory for the instances of one guest: their functions, globals and import tables. They do not
+/// count against the guest's memory limit.
 pub(super) const MAX_INSTANCE_BYTES: usize = 1 << 20;
-/// Bytes of the description of compiled code, which the host decodes: types, names, instances. Decoded, it takes up to
-/// twenty times as much. CPython has 0.6 MiB, so a component with two of them fits.
+/// Most bytes of the description of compiled code, which the host decodes: types, names, instances. Decoded, it takes
+/// up to twenty times as much. CPython has 0.6 MiB, so a component with two of them fits.
 pub(super) const MAX_DESCRIPTION: usize = 2 << 20;
-/// Handles a guest may have open at once.
+/// Most handles that a guest may have open at once.
 pub(super) const MAX_HANDLES: usize = 1024;
 
-/// Bytes from the first to the last that are not zero, over all memories of a guest of which a snapshot is taken. The
-/// compiling child holds several copies, and the largest file it may write is twice this.
+/// Most bytes of a snapshot: from the first byte that is not zero to the last, over all memories of the guest. The
+/// compiling child holds several copies, and the largest file that it may write is twice this.
 pub(super) const MAX_IMAGE: usize = 128 << 20;
 
-/// Counts a guest's memory and refuses growth past its limit: `memory.grow` then answers −1, as the specification has it.
+/// Counts a guest's memory and refuses growth past its limit: `memory.grow` then returns −1, as the specification says.
 #[derive(Debug)]
 pub(super) struct Limits {
     memory_limit: usize,
@@ -35,7 +35,7 @@ impl Limits {
         Self { memory_limit, memory: 0, table_elements: 0, refused: false }
     }
 
-    /// Bytes of linear memory in use. Memories never shrink, so this is also the peak.
+    /// Returns the bytes of linear memory in use. Memories never shrink, so this is also the peak.
     pub(super) fn memory(&self) -> usize {
         self.memory
     }
@@ -44,17 +44,18 @@ impl Limits {
         self.memory_limit
     }
 
-    /// Lets memory grow as it must while a snapshot is taken. The guest does not run any more.
+    /// Removes the memory limit while a snapshot is taken. The guest no longer runs then.
     pub(super) fn lift(&mut self) {
         self.memory_limit = usize::MAX;
     }
 
-    /// Whether memory was refused since the last time this was asked: a trap that follows was probably for want of it.
+    /// True if memory was refused since the last call of this function. A trap after that is probably due to the
+    /// refusal.
     pub(super) fn take_refused(&mut self) -> bool {
         std::mem::take(&mut self.refused)
     }
 
-    /// Whether a memory may grow to `desired` bytes.
+    /// True if a memory may grow to `desired` bytes. Counts the growth.
     pub(super) fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         let allowed = total <= self.memory_limit && maximum.is_none_or(|max| desired <= max);
@@ -66,7 +67,7 @@ impl Limits {
         allowed
     }
 
-    /// Whether a table may grow to `desired` elements.
+    /// True if a table may grow to `desired` elements. Counts the growth.
     pub(super) fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let total = self.table_elements.saturating_add(desired.saturating_sub(current));
         let allowed = total <= MAX_TABLE_ELEMENTS && maximum.is_none_or(|max| desired <= max);

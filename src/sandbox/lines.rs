@@ -1,7 +1,7 @@
-//! What a guest says: `log` calls and its standard output and error, as bounded log lines of the request.
+//! The output of a guest: `log` calls, standard output and standard error, as bounded log lines of the request.
 //!
-//! Lines leave as they are complete, so nothing is lost when the guest is stopped half-way. Past the byte limit of a
-//! request, lines are counted and dropped.
+//! A line is logged once it is complete, so that nothing is lost if the guest is stopped half-way. Lines past the byte
+//! limit of a request are counted and dropped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,15 +13,15 @@ use super::fault::Fault;
 use super::host::SLICE_OF_HOST_WORK;
 use crate::call::RequestId;
 
-/// What every line costs besides its text: time, service and request stand before it in the log. Without this, lines of
-/// one byte would fill a disk a hundred times faster than they use up their bytes.
+/// Bytes that every line counts besides its text, for the time, service and request before it in the log. Without this,
+/// lines of one byte would fill a disk a hundred times faster than they use up their bytes.
 const LINE: usize = 64;
-/// Bytes of an unfinished line that are kept while waiting for its end.
+/// Most bytes kept of an unfinished line.
 const MAX_LINE: usize = 8 << 10;
-/// Bytes a guest may print at once, and those of a message that are looked at.
+/// Most bytes that a guest may print at once, and most bytes of a message that are read.
 const MAX_WRITE: usize = 64 << 10;
 const MAX_MESSAGE: usize = MAX_WRITE;
-/// A byte of output may be a whole line, so it costs more than one that is copied.
+/// Host work of a byte of output. It may be a whole line, so it costs more than a copied byte.
 const OUTPUT_BYTE: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,18 +45,18 @@ impl Level {
     }
 }
 
-/// Where a service's lines go.
+/// The destination of a service's lines.
 pub trait LineSink: Send + Sync + 'static {
-    /// `request` is `None` for lines of `initialize`.
+    /// Logs a line. `request` is `None` for lines of `initialize`.
     fn line(&self, request: Option<RequestId>, level: Level, text: &str);
-    /// `count` lines of one request were dropped because it had used up its bytes.
+    /// Reports that `count` lines of one request were dropped, because it had used up its bytes.
     fn dropped(&self, request: Option<RequestId>, count: u64);
-    /// Reports that the guest failed and is not used again. `stack` has its frames, innermost first, one a line; it is
-    /// empty if there are none. `request` is `None` outside of requests, and if several requests failed together.
+    /// Reports that the guest failed and is not used again. `stack` has its frames, innermost first, one per line; it
+    /// is empty if there are none. `request` is `None` outside of requests, and if several requests failed together.
     fn fault(&self, request: Option<RequestId>, fault: &Fault, stack: &str);
 }
 
-/// The lines of one guest. Cloning gives another handle on the same lines.
+/// The lines of one guest. Clones share them.
 #[derive(Clone)]
 pub(super) struct Lines {
     sink: Arc<dyn LineSink>,
@@ -83,14 +83,14 @@ impl Lines {
         Self { sink, state: Arc::default() }
     }
 
-    /// From here on lines belong to `request`, which may say `limit` bytes.
+    /// Assigns the next lines to `request`, which may log `limit` bytes.
     pub(super) fn begin(&self, request: Option<RequestId>, limit: usize) {
         let mut state = self.state();
         state.request = request;
         state.left = limit;
     }
 
-    /// From here on lines belong to another request of the same batch, whose bytes are counted together.
+    /// Assigns the next lines to another request of the same batch, whose bytes are counted together.
     pub(super) fn select(&self, request: RequestId) {
         let mut state = self.state();
         if state.request != Some(request) {
@@ -99,7 +99,7 @@ impl Lines {
         }
     }
 
-    /// Says unfinished lines.
+    /// Logs unfinished lines.
     fn finish(&self, state: &mut State) {
         for source in [Source::Stdout, Source::Stderr] {
             let rest = std::mem::take(&mut state.partial[source as usize]);
@@ -116,7 +116,7 @@ impl Lines {
         self.sink.fault(request, fault, stack);
     }
 
-    /// Says unfinished lines and how many were dropped.
+    /// Logs unfinished lines, and the number of dropped ones.
     pub(super) fn end(&self) {
         let mut state = self.state();
         self.finish(&mut state);
@@ -126,7 +126,7 @@ impl Lines {
         }
     }
 
-    /// A message of several lines is several lines; past `MAX_MESSAGE` it is cut.
+    /// Logs a message, line by line. A message longer than `MAX_MESSAGE` is cut.
     pub(super) fn log(&self, level: Level, text: &str) {
         let mut state = self.state();
         let text = text.as_bytes();
@@ -181,13 +181,13 @@ impl Source {
     }
 }
 
-/// A guest's standard output or error. Writing waits for nothing, but steps aside now and then, so that no guest holds
-/// its thread by printing.
+/// A guest's standard output or error. Writing does not wait, but it yields now and then, so that no guest holds its
+/// thread by printing.
 #[derive(Clone)]
 pub(super) struct LineStream {
     lines: Lines,
     source: Source,
-    /// Bytes written since it last stepped aside.
+    /// Host work of writes since the stream last yielded.
     written: usize,
 }
 
@@ -199,7 +199,7 @@ impl IsTerminal for LineStream {
 
 impl StdoutStream for LineStream {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this form, and it is not offered.
+        // Only WASI 0.3 uses this form, and it is not offered.
         Box::new(tokio::io::sink())
     }
 
@@ -219,7 +219,7 @@ impl Pollable for LineStream {
 }
 
 impl LineStream {
-    /// Bytes that may be written now.
+    /// Returns the number of bytes that may be written now.
     fn permit(&self) -> usize {
         SLICE_OF_HOST_WORK.saturating_sub(self.written).min(MAX_WRITE)
     }

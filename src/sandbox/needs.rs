@@ -17,7 +17,7 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    /// Places of the pool for one such guest. A place has one memory, and a share of everything else.
+    /// Returns the places of the pool for one such guest. A place has one memory, and a share of everything else.
     pub(super) fn places(self) -> usize {
         let core_instances = self.core_instances.div_ceil(CORE_INSTANCES_PER_PLACE);
         let tables = self.tables.div_ceil(TABLES_PER_PLACE);

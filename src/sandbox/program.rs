@@ -1,4 +1,4 @@
-//! A processor, compiled and linked, from which guests are made.
+//! A compiled and linked processor, from which guests are created.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::room::{Room, Rooms};
 use super::settings::Settings;
 use super::slice::Slice;
 
-/// Headers, log lines and whatever else a guest passes to the host at once.
+/// Bytes for headers, log lines and everything else that a guest passes to the host at once.
 const COPY_SLACK: usize = 1 << 20;
 
 /// A processor ready to be instantiated.
@@ -30,11 +30,11 @@ pub struct Program {
     rooms: Rooms,
     /// The resources that each of its guests takes from the pool.
     needs: Needs,
-    /// Kept so that other programs of the same code find it.
+    /// Keeps the code mapped, so that other programs of the same code share it.
     _code: Arc<Component>,
     pre: InstancePre<HostState>,
     contract: Contract,
-    /// Its guests begin as one that has been initialised, and so are not initialised any more.
+    /// True if its guests start as an initialised guest, and need no `initialize`.
     from_image: bool,
     settings: Arc<Settings>,
     sink: Arc<dyn LineSink>,
@@ -42,18 +42,18 @@ pub struct Program {
     slice: Slice,
 }
 
-/// Why a guest could not be made.
+/// The reason why a guest could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum InitializeError {
-    /// The processor's `initialize` said no.
+    /// The processor's `initialize` returned an error.
     #[error("initialize failed: {0}")]
     Declined(String),
     #[error("initialize failed: {what}")]
     Fault { what: String, stack: String },
     #[error("initialize did not return within {} ms (sandbox.initialize_timeout_ms)", .0.as_millis())]
     TimedOut(Duration),
-    /// The host has no room for the guests of a whole service beside those of others: how many were asked for, and how
-    /// many are free.
+    /// The host has no room for the guests of a whole service beside those of others. Says how many were requested, and
+    /// how many are free.
     #[error("{0}")]
     NoRoom(String),
     /// The host has no room for another guest, or could not provide its directory.
@@ -61,13 +61,13 @@ pub enum InitializeError {
     Host(String),
 }
 
-/// Why a compiled component is not a processor.
+/// The reason why a compiled component is not a processor.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct LinkError(pub String);
 
 impl Program {
-    /// Links `component` against what the host offers; an import beyond that is refused by its name.
+    /// Links `component` against the interfaces that the host offers. Any other import is refused by its name.
     pub(super) fn link(
         running: &Running,
         metering: Metering,
@@ -88,15 +88,15 @@ impl Program {
         &self.sink
     }
 
-    /// Whether a new guest costs microseconds, because it starts from the memory of one that was initialised.
+    /// True if a new guest takes microseconds, because it starts from the memory of an initialised guest.
     pub fn starts_from_image(&self) -> bool {
         self.from_image
     }
 
-    /// Reserves places for so many guests.
+    /// Reserves places for `guests` guests.
     ///
     /// # Errors
-    /// When the host has no room for them beside those of other services.
+    /// If the host has no room for them beside those of other services.
     pub fn reserve(&self, guests: usize) -> Result<Room, InitializeError> {
         self.rooms.reserve(guests, self.needs).map_err(|error| InitializeError::NoRoom(error.to_string()))
     }
@@ -105,21 +105,21 @@ impl Program {
         &self.settings
     }
 
-    /// Makes a guest here and now, where that costs microseconds. Where it does not, or there is no room, there is none.
+    /// Creates a guest at once, if that takes microseconds and there is room; otherwise returns `None`.
     pub fn instantiate_at_once(self: &Arc<Self>) -> Option<Guest> {
         if !self.from_image {
             return None;
         }
-        // Nothing of the guest's runs, so there is nothing to wait for.
+        // No code of the guest runs, so there is nothing to wait for.
         match pin!(self.make()).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(made) => made.ok(),
             Poll::Pending => None,
         }
     }
 
-    /// Makes a guest and runs its `initialize`, unless it starts from the memory of one that was initialised.
+    /// Creates a guest and runs its `initialize`, unless it starts from the memory of an initialised guest.
     ///
-    /// Guests are stopped only where they step aside, so this belongs on a runtime where long polls hurt nobody.
+    /// Guests can be stopped only where they yield, so this belongs on a runtime where long polls do no harm.
     pub async fn instantiate(self: &Arc<Self>) -> Result<Guest, InitializeError> {
         let limit = self.settings.initialize_timeout;
         match tokio::time::timeout(limit, self.make()).await {
@@ -167,8 +167,8 @@ impl Program {
         Ok((instance, entry, answer))
     }
 
-    /// Bytes that a guest may copy to the host at once, with the answers to so many requests. An answer that is too long by
-    /// less than this allows is told how much too long it is.
+    /// Returns the bytes that a guest may copy to the host at once, with the answers to `requests` requests. This is
+    /// more than the answers may have, so that a fault can state the size of an answer that is slightly too long.
     pub(super) fn copies(&self, requests: usize) -> usize {
         let answers = self.settings.max_response_bytes.saturating_mul(2).saturating_mul(requests);
         answers.saturating_add(COPY_SLACK)
@@ -189,7 +189,7 @@ impl Program {
         }
     }
 
-    /// Fits the slice to a call that burnt so much fuel in that time.
+    /// Fits the slice to a call that used this fuel in this time.
     pub(super) fn fit_slice(&self, fuel: u64, took: Duration) {
         self.slice.fit(fuel, took);
     }

@@ -7,18 +7,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::address_space::Pool;
 use super::needs::Needs;
 
-/// Places beyond those that services reserve, where the address space allows.
+/// Further places beyond those that services can reserve, if the address space allows.
 pub(super) const SPARE: u32 = 256;
 
-/// Counts the places of the pool, and those that are reserved. A guest takes one; with several memories, or many
-/// instances or tables, it takes more.
+/// The places of the pool, and the free ones. A guest takes one place; with several memories, or many instances or
+/// tables, it takes more.
 #[derive(Clone, Debug)]
 pub(super) struct Rooms {
     free: Arc<Semaphore>,
     pool: Pool,
 }
 
-/// Places that are reserved until this is dropped, so that a guest that was promised can be made.
+/// Places that are reserved until this is dropped, so that a promised guest can be created.
 #[derive(Debug)]
 pub struct Room {
     places: OwnedSemaphorePermit,
@@ -26,7 +26,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Takes room for so many guests out of this one, or all that it has.
+    /// Splits off the places for `guests` guests, or all places if there are fewer.
     #[must_use]
     pub fn part(&mut self, guests: usize) -> Self {
         let places = guests.saturating_mul(self.per_guest).min(self.places.num_permits());
@@ -35,7 +35,7 @@ impl Room {
     }
 }
 
-/// There are not as many places left.
+/// The error if not enough places are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom {
     asked: usize,
@@ -57,7 +57,7 @@ impl std::fmt::Display for NoRoom {
                  {core_instances}, tables: {tables})"
             )?;
         }
-        write!(f, "; the host has room for {}, and {free} of it are free", pool.places)?;
+        write!(f, "; the host has room for {}, of which {free} are free", pool.places)?;
         if let Some(shortage) = pool.shortage() {
             write!(f, " ({shortage})")?;
         }
@@ -105,7 +105,7 @@ mod tests {
         assert!(rooms.reserve(6, ORDINARY).is_ok());
         drop(four);
         let text = rooms.reserve(usize::MAX, ORDINARY).unwrap_err().to_string();
-        assert!(text.contains("worker_threads); the host has room for 10, and 10 of it are free"), "{text}");
+        assert!(text.contains("worker_threads); the host has room for 10, of which 10 are free"), "{text}");
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 /// The settings of one service's guests.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Fuel a request may use; `None` runs unmetered.
+    /// Fuel that a request may use; `None` if the guest is not metered.
     pub fuel: Option<u64>,
-    /// Bytes of memory a guest may use.
+    /// Most bytes of memory that a guest may use.
     pub memory_limit: usize,
     pub envs: Vec<(String, String)>,
     pub model_dir: Option<PathBuf>,
@@ -16,12 +16,13 @@ pub struct Settings {
     pub model_config: String,
     pub initialize_timeout: Duration,
     pub max_response_bytes: usize,
-    /// Bytes of log lines a request may say.
+    /// Most bytes of log lines of a request.
     pub log_bytes: usize,
     /// Requests after which a guest is replaced; `None` for never.
     pub max_requests: Option<u64>,
-    /// Whether it is to answer batches.
+    /// True if guests answer batches.
     pub batching: bool,
-    /// Names the image of a guest after `initialize` by all that `initialize` can see; `None` where none is wanted.
+    /// The name of the image of an initialised guest, which depends on all that `initialize` can see; `None` for no
+    /// image.
     pub image: Option<String>,
 }

@@ -1,18 +1,18 @@
-//! The slice of a metered guest: the fuel after which it steps aside, fitted to the time that its fuel takes.
+//! The slice of a metered guest: the fuel after which it yields, fitted to the time that its fuel takes.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Time that a guest should compute before it steps aside.
+/// Time that a guest should compute before it yields.
 const AIM: Duration = Duration::from_micros(500);
 /// Fuel of the first slices, before the program's rate is known.
 const FIRST: u64 = 1_000_000;
-/// Bounds of a fitted slice. Below, stepping aside would cost more than it frees. Above, a processor could first show
-/// cheap fuel, by filling memory, and then hold a thread with costly host calls: one takes a handful of fuel and a
-/// hundred nanoseconds.
+/// Bounds of a fitted slice. Below them, yielding would cost more than it gains. Above them, a processor could first
+/// show cheap fuel, by filling memory, and then hold a thread with costly host calls: a host call takes a handful of
+/// fuel and a hundred nanoseconds.
 const BOUNDS: RangeInclusive<u64> = 20_000..=2_000_000;
-/// Calls that burn less say too little about the rate.
+/// Least fuel of a call that shows the rate; calls with less say too little.
 const TELLING: u64 = 20_000;
 
 /// Fuel per slice of one program.

@@ -1,10 +1,10 @@
-//! Takes the picture of a guest's memory after `initialize`, from which further guests start.
+//! Snapshots of a guest's memory after `initialize`, from which further guests start.
 //!
-//! An instrumented component shows what its globals and memories hold. That is all there is of a guest, provided that it
-//! holds no handle: handles lie in tables of the host's, and those of another guest would not be in them. Clocks,
-//! randomness and the environment are asked of the host at each use, so they stay live.
+//! An instrumented component exposes the contents of its globals and memories. That is the whole state of a guest,
+//! unless it holds a handle: handles are in tables of the host, and the tables of another guest would not have them.
+//! Clocks, randomness and the environment come from the host at each use, so they are current in every guest.
 //!
-//! The host only reads. What it has read goes to a file, and the compiling child makes a component of it.
+//! The host only reads the state and writes it to a file. The compiling child makes a component from the file.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -26,7 +26,7 @@ use super::state::{self, Value};
 use super::{Sandbox, engine::Metering};
 use crate::failpoint;
 
-/// The export under which an instrumented component shows its state.
+/// The export under which an instrumented component exposes its state.
 const SHOWN: &str = "wasmtime:wizer/access";
 
 /// A program of which no guest has been initialised yet.
@@ -36,12 +36,12 @@ pub struct Uninitialized {
     pub(super) draft: Result<Draft, String>,
 }
 
-/// A program that can serve, and how its guests are made.
+/// A program that can serve, and the way in which its guests are created.
 pub struct Ready {
     pub program: Arc<Program>,
-    /// A guest that was made on the way.
+    /// A guest that was created in the course of this.
     pub first: Option<Guest>,
-    /// Why guests are initialised one by one; `None` if they start from an image.
+    /// The reason why guests are initialised one by one; `None` if they start from an image.
     pub no_snapshot: Option<String>,
 }
 
@@ -60,15 +60,15 @@ impl Uninitialized {
         &self.program
     }
 
-    /// True if a snapshot of the first guest is to be tried.
+    /// True if a snapshot of the first guest is to be taken.
     pub fn is_to_be_taken(&self) -> bool {
         self.draft.is_ok()
     }
 }
 
 impl Sandbox {
-    /// Takes a snapshot of `first`, which has been initialised and nothing more, if that can be done. Otherwise the
-    /// program serves without one.
+    /// Takes a snapshot of `first`, in which only `initialize` has run, if that is possible. Otherwise the program
+    /// serves without one.
     pub async fn take_snapshot(&self, of: Uninitialized, mut first: Guest) -> Ready {
         let Uninitialized { program, draft } = of;
         let without = |reason, program, first| Ready { program, first, no_snapshot: Some(reason) };
@@ -87,7 +87,7 @@ impl Sandbox {
         match self.make_image(draft, first, &program).await {
             Ok(image) => match image.instantiate_at_once() {
                 Some(first) => Ready { program: image, first: Some(first), no_snapshot: None },
-                None => without("no guest starts from it".into(), program, None),
+                None => without("no guest could be started from it".into(), program, None),
             },
             Err(reason) => without(reason, program, None),
         }
@@ -109,7 +109,7 @@ impl Sandbox {
     }
 }
 
-/// Reads on a thread where that may take its time, and where a panic hurts nobody.
+/// Reads the state on a thread where that may take long, and where a panic does no harm.
 async fn spawn_read(mut guest: Guest, file: TempPath) -> Result<TempPath, String> {
     let runtime = Handle::current();
     let work = move || {
@@ -120,7 +120,7 @@ async fn spawn_read(mut guest: Guest, file: TempPath) -> Result<TempPath, String
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("its state cannot be read".into()))
 }
 
-/// Writes all that the guest shows to `file`.
+/// Writes the guest's whole state to `file`.
 async fn read(store: &mut Store<HostState>, instance: Instance, file: &Path) -> Result<(), String> {
     store.data_mut().limits.lift();
     store.set_hostcall_fuel(usize::MAX);
@@ -159,7 +159,7 @@ enum ExportKind {
     Memory,
 }
 
-/// What the component shows, by name.
+/// Returns the values that the component exposes, by name.
 fn shown(store: &mut Store<HostState>, instance: Instance) -> Vec<(String, ExportKind)> {
     let engine = store.engine().clone();
     let component = instance.instance_pre(&*store).component().component_type();
@@ -184,7 +184,7 @@ fn shown(store: &mut Store<HostState>, instance: Instance) -> Vec<(String, Expor
         .collect()
 }
 
-/// What the function shows. Showing a memory makes it grow by a page, to have room for its address and length.
+/// Calls a function that exposes a value. For a memory, this grows the memory by a page, for its address and length.
 async fn call<T>(store: &mut Store<HostState>, instance: Instance, name: &str) -> Result<T, String>
 where
     T: Lift + Send + Sync + 'static,

@@ -1,22 +1,22 @@
-//! What a guest's globals and memories hold, on its way from the host to the compiling child, in one file:
+//! The contents of a guest's globals and memories, passed from the host to the compiling child in one file:
 //!
 //! ```text
-//! name    u16 length, then the name under which the instrumented component shows the value
+//! name    u16 length, then the name under which the instrumented component exposes the value
 //! kind    0 to 3 for i32, i64, f32, f64, followed by four or eight bytes; 4 for a memory:
 //! length  u64, of the whole memory
 //! runs    u64 offset, u32 length, bytes; a run of length 0 is the last
 //! ```
 //!
-//! All integers are little-endian. What lies between the runs of a memory is zero.
+//! All integers are little-endian. The bytes between the runs of a memory are zero.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-/// Where a memory is looked at for being zero.
+/// The size of the blocks in which a memory is checked for zeroes.
 const PAGE: usize = 4096;
 const MEMORY: u8 = 4;
 
-/// One value that an instrumented component shows.
+/// One value that an instrumented component exposes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     I32(i32),
@@ -59,7 +59,7 @@ fn write_head(to: &mut impl Write, name: &str, kind: u8) -> io::Result<()> {
     to.write_all(&[kind])
 }
 
-/// From the first byte of a memory that is not zero to the last, by whole pages.
+/// Returns the bytes from the first one of a memory that is not zero to the last, in whole pages.
 pub(super) fn span(memory: &[u8]) -> usize {
     let is_used = |page: &[u8]| !is_zero(page);
     let pages = memory.chunks(PAGE);

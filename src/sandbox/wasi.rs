@@ -1,8 +1,8 @@
 //! A guest's WASI: clocks, randomness, its environment, captured output and the model directory. No other files, no
 //! sockets, no input.
 //!
-//! It is made when the guest first asks for it, and most that begin from an image never do: they have read their
-//! environment before. Only where there is a model directory it is opened at once, since a guest that does not find its
+//! It is created when the guest first uses it. Most guests that start from an image never do: they have read their
+//! environment before. If there is a model directory, it is opened at once, because a guest that does not find its
 //! model may answer wrongly.
 
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ use super::clock::SharedClock;
 use super::lines::{Lines, Source};
 use super::settings::Settings;
 
-/// Where guests find their model.
+/// The path at which guests find their model.
 pub(super) const MODEL_DIR: &str = "/model";
-/// Bytes of randomness one call may ask for.
+/// Most bytes of randomness per call.
 const MAX_RANDOM: u64 = 64 << 10;
 
 pub(super) struct Wasi {
@@ -25,8 +25,10 @@ pub(super) struct Wasi {
 }
 
 impl Wasi {
+    /// Creates the WASI of one guest.
+    ///
     /// # Errors
-    /// When the model directory cannot be opened.
+    /// If the model directory cannot be opened.
     pub(super) fn new(settings: Arc<Settings>, lines: &Lines) -> wasmtime::Result<Self> {
         let with_model = |dir: &PathBuf| {
             let mut wasi = without_model(&settings, lines);

@@ -63,7 +63,7 @@ fn a_host_with_little_address_space_says_how_many_guests_it_holds() {
         let problem = create(name, 9, fuel.clone()).assert_problem(409, "no_room");
         let detail = problem["detail"].as_str().unwrap_or_default();
         let told = format!(
-            "needs room for 9 guests (metadata.instance × metadata.rpc.worker_threads); the host has room for 8, and 8 of it are free ({ROOM})"
+            "needs room for 9 guests (metadata.instance × metadata.rpc.worker_threads); the host has room for 8, of which 8 are free ({ROOM})"
         );
         assert!(detail.contains(&told), "{detail}");
         let created = create(name, 8, fuel);

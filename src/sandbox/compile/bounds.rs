@@ -27,13 +27,13 @@ const fn cut(name: &'static str, most: u64) -> Bound {
     Bound { name, most, is_cut: true }
 }
 
-// Of one function. Seen: body 427 KB, nesting 781, locals 271 in CPython; blocks 4,216 in StarlingMonkey.
+// Bounds on one function. Seen: body 427 KB, nesting 781, locals 271 in CPython; blocks 4,216 in StarlingMonkey.
 pub(super) const BODY: Bound = bound("bytes in one function", 1 << 20);
 pub(super) const NESTING: Bound = bound("blocks inside each other in one function", 2_000);
 pub(super) const LOCALS: Bound = bound("locals in one function", 50_000);
 pub(super) const BLOCKS: Bound = bound("blocks in one function", 30_000);
-// Of one core module. Seen: functions 24,677, targets 44,376, elements 9,933, types 396, imports 918, exports 1,857,
-// globals 508, element segments 3, tables 2.
+// Bounds on one core module. Seen: functions 24,677, targets 44,376, elements 9,933, types 396, imports 918, exports
+// 1,857, globals 508, element segments 3, tables 2.
 pub(super) const FUNCTIONS: Bound = bound("functions", 50_000);
 pub(super) const TARGETS: Bound = bound("br_table targets", 100_000);
 pub(super) const TYPES: Bound = bound("types", 10_000);
@@ -48,21 +48,21 @@ pub(super) const ELEMENT_ITEMS: Bound = bound("items of element segments", 25_00
 pub(super) const MEMORIES: Bound = bound("memories in one module", MAX_MEMORIES as u64);
 pub(super) const TABLES: Bound = bound("tables in one module", 4);
 pub(super) const ELEMENTS: Bound = bound("table elements", MAX_TABLE_ELEMENTS as u64);
-// Of the whole file. Seen: 16 modules, 3 deep, 1,750 items, 3,375 parameters, 2.5 MB of names for debuggers.
+// Bounds on the whole file. Seen: 16 modules, 3 deep, 1,750 items, 3,375 parameters, 2.5 MB of names for debuggers.
 pub(super) const MODULES: Bound = bound("modules and components", 64);
 pub(super) const DEPTH: Bound = bound("components inside each other", 8);
 pub(super) const ITEMS: Bound = bound("types, instances, aliases and functions of components", 20_000);
 pub(super) const SIGNATURES: Bound = bound("parameters and results of function types", 200_000);
 pub(super) const CUSTOM: Bound = bound("bytes of custom sections", 32 << 20);
-// Of one guest; each definition counts as often as it is instantiated. Seen: 4 component instances, 14 core instances
-// (CPython), 2 memories (QuickJS), 2 tables.
+// Bounds on one guest; each definition counts as often as it is instantiated. Seen: 4 component instances, 14 core
+// instances (CPython), 2 memories (QuickJS), 2 tables.
 pub(super) const COMPONENT_INSTANCES: Bound = cut("component instances in one guest", 1_000);
 pub(super) const CORE_INSTANCES: Bound = cut("core instances in one guest", MAX_INSTANCES as u64);
 pub(super) const GUEST_MEMORIES: Bound = cut("memories in one guest", MAX_MEMORIES as u64);
 pub(super) const GUEST_TABLES: Bound = cut("tables in one guest", MAX_TABLES as u64);
 pub(super) const STEPS: Bound = cut("items of components, counted once for each instance", 1_000_000);
 
-/// The reason for refusing a file, in words for its author.
+/// The reason for refusing a file, for its author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal(pub(super) String);
 
@@ -113,7 +113,7 @@ pub(super) mod peaks {
         });
     }
 
-    /// Takes what this thread has noted.
+    /// Returns and clears the counts of this thread.
     pub(in crate::sandbox::compile) fn take() -> Peaks {
         PEAKS.take()
     }

@@ -1,4 +1,4 @@
-//! The compiling child: opens its files, gives up everything else, and only then looks at the upload.
+//! The compiling child: opens its files, gives up all other access, and only then parses the upload.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,29 +15,29 @@ use crate::sandbox::engine::{self, Metering};
 use crate::sandbox::needs::Needs;
 use crate::sandbox::state;
 
-/// The child's exit code for input that is at fault.
+/// The child's exit code if its input is at fault.
 pub(super) const REFUSED: u8 = 3;
-/// The same for a disk that is full.
+/// The child's exit code if the disk is full.
 pub(super) const DISK_FULL: u8 = 4;
-/// The compiler panicked, which is a bug of its own. Its output goes to the host's log only.
+/// The child's exit code if the compiler panicked, which is a bug of its own. Its output goes to the host's log only.
 pub(super) const PANICKED: u8 = 5;
 
-/// What the child is asked to do: the arguments of the hidden subcommand `compile`.
+/// The task of the child: the arguments of the hidden subcommand `compile`.
 #[derive(Clone, Debug)]
 pub struct CompileArgs {
     pub input: PathBuf,
     pub output: PathBuf,
     /// `fuel` or `epoch`.
     pub engine: String,
-    /// The host's process, without which nobody waits for the result.
+    /// The process id of the host, with which the child ends.
     pub parent: Option<i32>,
-    /// What a guest held after `initialize`: the result is to begin with it.
+    /// The state of a guest after `initialize`, with which the result starts.
     pub state: Option<PathBuf>,
-    /// Machine code of single functions: read where there is a state, written where there is none.
+    /// Machine code of single functions: read if there is a state, written if there is none.
     pub functions: Option<PathBuf>,
 }
 
-/// Why the child gives up.
+/// The reason why the child fails.
 enum Failure {
     /// The upload is at fault.
     Refused(String),
@@ -54,7 +54,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// The body of the hidden subcommand `compile`.
+/// Runs the hidden subcommand `compile`.
 pub fn compile_child(args: &CompileArgs) -> ExitCode {
     let (code, reason) = match catch_unwind(AssertUnwindSafe(|| compile(args))) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
@@ -87,7 +87,7 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
             writeln!(io::stdout(), "{needs}")?;
             match (hidden, learnt) {
                 (Some(reason), _) => writeln!(io::stdout(), "{reason}")?,
-                // Half of it helps as well, and none of it does no harm.
+                // A part of the functions helps too, and the lack of them does no harm.
                 (None, Some((mut file, learnt))) => drop(learnt.write(&mut file)),
                 (None, None) => {}
             }
@@ -116,11 +116,11 @@ fn finish(output: &mut File, code: &[u8]) -> Result<(), Failure> {
 struct Compiled {
     code: Vec<u8>,
     needs: Needs,
-    /// Why it does not show its state, where it does not.
+    /// The reason why the component does not expose its state, if it does not.
     hidden: Option<String>,
 }
 
-/// Compiles an upload such that it shows its state, or where that cannot be done, as it is.
+/// Compiles an upload so that it exposes its state, or unchanged if that is not possible.
 fn compile_upload(engine: &Engine, wasm: &[u8]) -> Result<Compiled, Failure> {
     inspect::inspect(wasm).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
     let instrumented = instrument::instrument(wasm).and_then(|shown| instrument::caught(|| compiled(engine, &shown)));
@@ -133,7 +133,7 @@ fn compile_upload(engine: &Engine, wasm: &[u8]) -> Result<Compiled, Failure> {
     }
 }
 
-/// Machine code that the host can map, and the needs of its guests.
+/// Returns machine code that the host can map, and the needs of its guests.
 fn compiled(engine: &Engine, wasm: &[u8]) -> Result<(Vec<u8>, Needs), String> {
     let code = engine.precompile_component(wasm).map_err(|error| {
         let refusal = format!("{error:#}");
@@ -146,10 +146,10 @@ fn compiled(engine: &Engine, wasm: &[u8]) -> Result<(Vec<u8>, Needs), String> {
     Ok((code, needs))
 }
 
-/// Nothing can be opened from here on.
+/// Gives up all access to files that are not open yet.
 fn close() {
     if let Err(reason) = confine::close() {
-        // An old kernel lacks the means; the limits hold all the same, and the host is told.
+        // An old kernel lacks the filter; the limits apply nevertheless, and the host is told.
         eprintln!("system calls are not filtered: {reason}");
     }
 }

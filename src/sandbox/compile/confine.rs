@@ -1,9 +1,9 @@
-//! What the compiling child may use, and that it can do nothing but compute.
+//! The confinement of the compiling child: its limits, and a filter that leaves it only computation.
 //!
-//! First limits on memory, time and files; then, when its files are open and its threads are there, a filter of
-//! system calls: no file can be opened, no process or thread made, no socket used from then on. What a flaw in the
-//! compiler could still do is write to the file that is being made, whose hash is taken by the host, and to the one for
-//! what was learnt, which the next such process reads.
+//! First come limits on memory, time and files. Once its files are open and its threads exist, a filter of system calls
+//! follows: from then on the child opens no file, starts no process or thread, and uses no socket. A flaw in the
+//! compiler could still write to two files: the result, whose hash the host takes, and the file of compiled functions,
+//! which the next such process reads.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,26 +11,27 @@ use std::io;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getpriority_process, getrlimit, setrlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
 
-/// Address space. The largest honest guests (ONNX, CPython) use 0.7 GB of it, and the allocator reserves 1 GiB at once.
+/// Bytes of address space. The largest honest guests (ONNX, CPython) use 0.7 GB, and the allocator reserves 1 GiB at
+/// once.
 const MEMORY: u64 = 3 << 30;
 /// Processor seconds; the largest honest guests need 15.
 const CPU_SECONDS: u64 = 60;
-/// Between the signal that says so and the one that ends it.
+/// Seconds between the signal at the limit and the signal that ends the process.
 const CPU_GRACE: u64 = 2;
-/// Largest file that may be written; the largest honest machine code has 65 MB.
+/// Most bytes of a file that may be written; the largest honest machine code has 65 MB.
 const FILE: u64 = 256 << 20;
 const NICE: i32 = 10;
 
-/// Bounds what this process may use, and its life by that of `parent`. Called before anything else.
+/// Limits the resources of this process, and makes it end with `parent`. Called before anything else.
 pub(super) fn limit(parent: Option<i32>) -> io::Result<()> {
     close_inherited();
-    // Sent when the thread that started this process ends, not only when the host does.
+    // Sent when the thread that started this process ends, not only when the host ends.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // A parent that died before that line sends no signal any more, and this process belongs to another by now.
+    // A parent that died before that line sends no signal, and this process has another parent by now.
     if parent.is_some() && rustix::process::getppid().map(Pid::as_raw_pid) != parent {
-        return Err(io::Error::other("the host is gone"));
+        return Err(io::Error::other("the host has ended"));
     }
-    // Only some may do without what they were started with, and nobody needs to: a host that was made nicer stays so.
+    // Only a privileged process may lower its nice value. A host with a higher value keeps it.
     if getpriority_process(None)? < NICE {
         rustix::process::setpriority_process(None, NICE)?;
     }
@@ -43,29 +44,30 @@ pub(super) fn limit(parent: Option<i32>) -> io::Result<()> {
     Ok(setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(maximum) })?)
 }
 
-/// The limit of the child: ours, or the one that the host was started with if that is lower, which only root could raise.
-/// The host has what its child inherits, so that this is the same in both.
+/// Returns the limit of the child: `own`, or the one of the host if that is lower, because only root could raise it.
+/// The child inherits the host's limit, so both processes get the same result.
 fn in_force(resource: Resource, own: u64) -> u64 {
     lower(own, getrlimit(resource).maximum)
 }
 
-/// `None` is no limit.
+/// Returns the lower limit; `None` is no limit.
 fn lower(own: u64, inherited: Option<u64>) -> u64 {
     inherited.map_or(own, |inherited| inherited.min(own))
 }
 
-/// At this limit the system sends SIGXCPU and at the higher one SIGKILL, which has another cause without the first.
+/// Returns the seconds after which the system sends SIGXCPU. At the higher limit it sends SIGKILL; a SIGKILL without a
+/// SIGXCPU before it has another cause.
 fn cpu_in_force() -> u64 {
     in_force(Resource::Cpu, CPU_SECONDS + CPU_GRACE).saturating_sub(CPU_GRACE).max(1)
 }
 
-/// A limit of bytes as a reason names it, and the way to a higher one where the host was started with it.
+/// Describes a limit in bytes. If the host's own limit is lower than `own`, the text names the option that sets it.
 fn told(limit: u64, own: u64, option: &str) -> String {
     let size = if limit >= 1 << 20 { format!("{} MiB", limit >> 20) } else { format!("{} KiB", limit >> 10) };
     if limit < own { format!("{size} (the host's own `ulimit {option}`)") } else { size }
 }
 
-/// The limit that made a child die of `signal`, if it was one. `said` is the child's output.
+/// Returns the limit that made a child die of `signal`, if it was a limit. `said` is the child's output.
 pub(super) fn limit_of(signal: i32, said: &str) -> Option<String> {
     match Signal::from_named_raw(signal)? {
         Signal::XCPU => Some(format!("it took more than {} s of processor time", cpu_in_force())),
@@ -91,27 +93,27 @@ pub(super) fn out_of_memory() -> String {
     format!("it took more than {} of memory", told(limit, MEMORY, "-v"))
 }
 
-/// Whatever the host itself was started with is none of the compiler's business.
+/// Closes inherited files, which the compiler must not use.
 #[expect(unsafe_code, reason = "closing by number has no safe form; nothing in this process has opened a file yet")]
 fn close_inherited() {
     // SAFETY: only the three standard streams are in use this early, and they are left open. Old kernels lack the call;
-    // then what was inherited stays open, and the filter keeps it from being read.
+    // then inherited files stay open, and the filter prevents reading them.
     let _ = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
 }
 
-/// Lets this process do nothing any more but compute, take memory, and write to what is open.
+/// Restricts this process to computing, allocating memory, and writing to open files.
 ///
 /// # Errors
-/// When the kernel has no such filter.
+/// If the kernel has no such filter.
 pub(super) fn close() -> Result<(), String> {
     if cfg!(profiling) {
-        // Of a build that counts its steps, for `cargo xtask release`: it writes them to a file when it ends.
+        // A build for `cargo xtask release` counts its steps, and writes the counts to a file when it ends.
         return Ok(());
     }
     std::env::set_current_dir("/").map_err(|error| error.to_string())?;
-    // The compiler shares its work among these threads; made now, it needs no right to make any.
+    // The compiler uses these threads. They are started now, so that the filter need not allow new ones.
     rayon::ThreadPoolBuilder::new().build_global().map_err(|error| error.to_string())?;
-    // For kernels without the filter this would do, but only where the host does not run as root.
+    // On kernels without the filter, this limit still prevents new processes, unless the host runs as root.
     setrlimit(Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) }).map_err(|error| error.to_string())?;
     let filter = filter().map_err(|error| error.to_string())?;
     apply_filter_all_threads(&filter).map_err(|error| error.to_string())
@@ -119,13 +121,13 @@ pub(super) fn close() -> Result<(), String> {
 
 fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     let allowed: BTreeMap<i64, Vec<_>> = ALLOWED.into_iter().map(|call| (call, Vec::new())).collect();
-    // Whatever else is tried fails as if it were not permitted; honest code has a way on from there.
+    // Other calls fail as not permitted, which honest code can handle.
     let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(allowed, denied, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?;
     filter.try_into()
 }
 
-/// Memory, locks, clocks, writing, and ending.
+/// The system calls for memory, locks, clocks, writing, and ending.
 const ALLOWED: [i64; 26] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -161,7 +163,7 @@ mod tests {
 
     use super::{Resource, Signal};
 
-    /// Run in a process of its own: what is closed cannot be opened again.
+    /// Runs in a process of its own, because a closed process cannot be opened again.
     #[test]
     fn a_closed_process_can_compute_and_write_and_nothing_else() {
         if std::env::var_os("CLOSE_YOURSELF").is_some() {
@@ -178,7 +180,8 @@ mod tests {
         assert!(said.contains("thread: PermissionDenied, memory: 1000000, pool: 499500"), "{said}");
     }
 
-    /// A limit above the one inherited is refused to all but root, and then every deploy was. Root's would be raised.
+    /// Regression test: a limit above the inherited one is refused to all but root, which made every deploy fail. Root
+    /// would raise the limit.
     #[test]
     fn a_lower_limit_of_the_host_is_the_childs() {
         if std::env::var_os("LIMIT_YOURSELF").is_some() {

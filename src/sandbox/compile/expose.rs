@@ -1,17 +1,17 @@
-//! Exports of globals, the same before a snapshot and after it.
+//! Exports of globals, the same before and after a snapshot.
 //!
-//! The compiler treats an exported global otherwise than one that nobody else can reach. An instrumented component exports
-//! all of them, and the one that a snapshot makes would export none: most functions would have to be compiled again. So
-//! both are made of a component whose modules export them already.
+//! The compiler treats an exported global differently from a private one. An instrumented component exports all its
+//! globals, and the component of a snapshot would export none: most functions would have to be compiled again. So both
+//! are made from a component whose modules already export their globals.
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{Component, ComponentSectionId, ExportKind, ExportSection, Module, RawSection, SectionId};
 use wasmparser::{BinaryReaderError, Parser, Payload, TypeRef};
 
-/// `wasm` with every mutable global of its core modules exported.
+/// Returns `wasm` with every mutable global of its core modules exported.
 pub(super) fn globals(wasm: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
     let mut component = Component::new();
-    // How many modules and components the parser is inside of.
+    // The number of modules and components around the parser's position.
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;

@@ -1,8 +1,8 @@
-//! Machine code of single functions, on its way from the first compilation of a deploy to the second.
+//! Machine code of single functions, passed from the first compilation of a deploy to the second.
 //!
-//! A snapshot changes what a component's memory begins with and leaves its functions as they are, so most of the second
-//! compilation is known from the first. Entries lie in one file, one after the other: two `u32` lengths, key, value. What
-//! they hold was made by our own child and is read only by the next one, under the same confinement.
+//! A snapshot changes the initial memory of a component and leaves its functions as they are, so the first compilation
+//! has most of the code for the second. A file has the entries one after the other: two `u32` lengths, key, value. The
+//! host's own child writes the file, and only the next child reads it, under the same confinement.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use std::sync::{Mutex, PoisonError};
 
 use wasmtime::CacheStore;
 
-/// Bytes that are learnt; the largest honest guests come to 52 MB. What comes later is compiled a second time.
+/// Most bytes that are collected; the largest honest guests have 52 MB. Functions beyond that are compiled twice.
 const MOST: usize = 128 << 20;
 
-/// Learns functions as they are compiled.
+/// Collects functions as they are compiled.
 #[derive(Debug, Default)]
 pub(super) struct Learnt(Mutex<Vec<u8>>);
 
@@ -45,7 +45,7 @@ impl Learnt {
     }
 }
 
-/// Knows what an earlier compilation learnt.
+/// Provides the functions of an earlier compilation.
 #[derive(Debug)]
 pub(super) struct Known {
     entries: Vec<u8>,
@@ -53,7 +53,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Entries up to the first that is not whole.
+    /// Reads the entries up to the first incomplete one.
     pub(super) fn new(entries: Vec<u8>) -> Self {
         let mut places = HashMap::new();
         let mut at = 0;

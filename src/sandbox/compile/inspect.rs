@@ -1,9 +1,8 @@
-//! A look at an upload before it is compiled: what would exhaust the compiler is refused by its name and size.
+//! The inspection of an upload before it is compiled: a file that would exhaust the compiler is refused.
 //!
 //! Compiling takes time and memory out of all proportion to some inputs: a function of two megabytes of nested blocks
-//! costs minutes, a table of branches gigabytes. Each bound below lies well above what honest compilers produce (the
-//! largest seen among ONNX runtimes and CPython is noted) and well below where it begins to hurt. What this passes may
-//! still be invalid: the compiler says so. It runs in the compiling child, so not even its own parser is trusted.
+//! takes minutes, a table of branches gigabytes. The bounds are in [`bounds`]. An accepted file may still be invalid;
+//! the compiler reports that. The inspection runs in the compiling child, because its own parser is not trusted either.
 
 use wasmparser::{
     ComponentInstance, ComponentTypeRef, CompositeInnerType, ElementItems, Encoding, FunctionBody, MemoryType,
@@ -16,7 +15,7 @@ use super::{instances, offered};
 /// Checks the component in `wasm`.
 ///
 /// # Errors
-/// Names what is too large or not offered, and where the bound is.
+/// Names the count that is too large and its bound, or the import that is not offered.
 pub(super) fn inspect(wasm: &[u8]) -> Result<(), Refusal> {
     let mut whole = Whole::default();
     for payload in Parser::new(0).parse_all(wasm) {
@@ -25,10 +24,10 @@ pub(super) fn inspect(wasm: &[u8]) -> Result<(), Refusal> {
     instances::count(wasm)
 }
 
-/// What is counted over the whole file.
+/// The counts over the whole file.
 #[derive(Default)]
 struct Whole {
-    /// The modules and components that the parser is inside of.
+    /// The modules and components around the parser's position.
     inside: Vec<Module>,
     modules: u64,
     items: u64,
@@ -36,7 +35,7 @@ struct Whole {
     signatures: u64,
 }
 
-/// What is counted of one module; of a component most stays zero.
+/// The counts of one module; of a component, most stay zero.
 #[derive(Default)]
 struct Module {
     types: u64,
@@ -69,7 +68,7 @@ impl Whole {
                     add(&mut self.items, 1, bounds::ITEMS)?;
                     let import = import?;
                     let name = import.name.name;
-                    // A type has nothing to offer but its name.
+                    // An imported type needs nothing from the host.
                     let is_type = matches!(import.ty, ComponentTypeRef::Type(_));
                     if outermost && !is_type && !offered::is_offered(name) {
                         let cure = offered::cure(name);
@@ -220,7 +219,7 @@ mod tests {
         for path in examples.into_iter().chain(made).chain([committed]) {
             match inspect(&std::fs::read(&path).unwrap()) {
                 Ok(()) => {}
-                // Imports are not what this test is about.
+                // This test does not check imports.
                 Err(refusal) => assert!(refusal.0.contains("not offered"), "{}: {refusal}", path.display()),
             }
         }
@@ -260,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_definition_counts_wherever_it_is_taken_from() {
-        // Passed as an argument; exported and aliased; captured from two levels around.
+        // The definition is passed as an argument; exported and aliased; or captured from two levels around.
         let many = |how: &str| format!("{how} ").repeat(101);
         let imported = format!(
             r#"(component (core module $m)

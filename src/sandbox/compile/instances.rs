@@ -1,4 +1,4 @@
-//! Counts the instances, memories and tables of one guest of a component.
+//! The count of the instances, memories and tables of one guest of a component.
 //!
 //! A component may instantiate another one twice, which instantiates a third one twice, and so on: a file of a kilobyte
 //! can ask for millions of instances, and the compiler generates code for each. So they are counted first. The count
@@ -109,7 +109,7 @@ struct Space<'a> {
 }
 
 impl Step<'_> {
-    /// The cost of the step, in items.
+    /// Returns the cost of the step, in items.
     fn cost(&self) -> u64 {
         match self {
             Self::Instance(_, named) | Self::Bundle(named) => 1 + named.len() as u64,

@@ -1,5 +1,6 @@
-//! The child's side of a snapshot: a component that shows its globals and memories, and one that begins with what they
-//! held. The host reads the values and never looks at the component itself: that is done here, under confinement.
+//! The child's part of a snapshot: makes a component that exposes its globals and memories, and one that starts with
+//! the exposed values. The host reads the values and does not parse the component; that happens here, under
+//! confinement.
 
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
@@ -12,13 +13,13 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 use super::expose;
 use crate::sandbox::state::Value;
 
-/// `wasm` with exports that show all it holds in globals and memories.
+/// Returns `wasm` with exports for everything in its globals and memories.
 ///
 /// # Errors
-/// Why its state cannot be shown, or would not be all of its state.
+/// Says why its state cannot be exposed, or would be incomplete.
 pub(super) fn instrument(wasm: &[u8]) -> Result<Vec<u8>, String> {
     if makes_resources(wasm) {
-        // Its handles lie in a table of the engine's, which no export shows.
+        // Its handles are in a table of the engine, which no export exposes.
         return Err("it makes resources of its own".into());
     }
     caught(|| {
@@ -28,7 +29,7 @@ pub(super) fn instrument(wasm: &[u8]) -> Result<Vec<u8>, String> {
     })
 }
 
-/// `wasm` as it would be had it been started and come to hold `values`.
+/// Returns `wasm` as a component that starts with the state `values`.
 pub(super) fn with_state(wasm: &[u8], values: HashMap<String, Value>) -> Result<Vec<u8>, String> {
     picture(wasm, &mut State(values))
 }
@@ -42,18 +43,19 @@ fn picture(wasm: &[u8], state: &mut impl ComponentInstanceState) -> Result<Vec<u
         let snapshot = pin!(wizer.snapshot_component(&component, state));
         match snapshot.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(snapshot) => snapshot.map_err(failed),
-            Poll::Pending => Err("it waits for what is there".into()),
+            Poll::Pending => Err("its values were not read at once".into()),
         }
     })
 }
 
-/// The library panics on some of what it does not support, and the host takes what the child says for more than that.
+/// Runs `work` and turns a panic into an error. The library panics on some unsupported components, and the host would
+/// take the child's panic for a bug of the compiler.
 pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let outcome = catch_unwind(AssertUnwindSafe(work));
     panic::set_hook(hook);
-    outcome.unwrap_or_else(|_| Err("it is built in a way that is not understood".into()))
+    outcome.unwrap_or_else(|_| Err("it is built in a way that is not supported".into()))
 }
 
 fn makes_resources(wasm: &[u8]) -> bool {
@@ -65,7 +67,7 @@ fn makes_resources(wasm: &[u8]) -> bool {
     })
 }
 
-/// Answers as the instrumented component did.
+/// The source of the values that the instrumented component has exposed.
 struct State(HashMap<String, Value>);
 
 impl State {
@@ -123,7 +125,7 @@ mod tests {
     use crate::sandbox::compile::functions::{Known, Learnt};
     use crate::sandbox::engine::{self, Metering};
 
-    /// A guest that holds nothing but zeroes.
+    /// A guest whose globals and memories are zero.
     struct Zeroes;
 
     impl ComponentInstanceState for Zeroes {
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_image_is_compiled_from_the_functions_of_its_upload_and_comes_out_the_same() {
-        // The more threads compile, the more functions are not known again, and which ones is chance: 20 of 430 on one
+        // The more threads compile, the more functions are not found again, and which ones varies: 20 of 430 on one
         // thread, 20 to 46 on two, 73 on eight.
         let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         alone.install(compile_twice);
@@ -210,6 +212,6 @@ mod tests {
             assert!(refused.contains(told), "{text}: {refused}");
         }
         let lacking = with_state(&echo(), HashMap::new()).unwrap_err();
-        assert!(lacking.contains("not understood"), "{lacking}");
+        assert!(lacking.contains("not supported"), "{lacking}");
     }
 }

@@ -1,17 +1,19 @@
-//! What compilation has made, kept until nobody needs it. Layout:
+//! The results of compilation, kept until no version needs them. Layout:
 //!
 //! ```text
 //! <cache>/<engine>/<name>.cwasm          machine code, mapped into the host
-//! <cache>/<engine>/<name>.cwasm.sha256   its hash in hexadecimal, written last; on the next line what a guest needs; on
-//!                                        further lines why the component does not show its state, where it does not
-//! <cache>/<engine>/<name>.none           why there is no image of that name, and never will be
-//! <cache>/<engine>/.compiling-…             on their way; left over only where the host was killed, and then swept
+//! <cache>/<engine>/<name>.cwasm.sha256   its hash in hexadecimal, written last; on the next line the needs of a guest;
+//!                                        on further lines the reason why the component does not expose its state, if it
+//!                                        does not
+//! <cache>/<engine>/<name>.none           the reason why there can be no image of that name
+//! <cache>/<engine>/.compiling-…          unfinished files; left over only if the host was killed, and then swept
 //! ```
 //!
-//! `<name>` is the SHA-256 of an upload, or that of all that an image depends on. `<engine>` names the kind of check and
-//! everything that decides the machine code, so another version of the engine finds nothing instead of finding something
-//! wrong. Machine code is checked against its hash before every use and made anew when it does not match. An image holds
-//! what `initialize` read, so these files are as secret as the model; the directory is the host's alone.
+//! `<name>` is the SHA-256 of an upload, or of everything that an image depends on. `<engine>` names the kind of
+//! metering and everything that determines the machine code, so that another version of the engine finds no code
+//! instead of wrong code. Machine code is checked against its hash before every use, and compiled again if it does not
+//! match. An image has what `initialize` read, so these files are as secret as the model; the directory is closed to
+//! other users.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,15 +32,15 @@ use crate::failpoint;
 use crate::hex::hex;
 use crate::sandbox::needs::Needs;
 
-/// What is kept of an image.
+/// The state of a kept image.
 pub(in crate::sandbox) enum Image {
     There(Arc<Component>, Needs),
-    /// It cannot be made; why.
+    /// The image cannot be made. Holds the reason.
     Never(String),
     Absent,
 }
 
-/// A component that is mapped.
+/// A mapped component.
 pub(super) struct Found {
     pub(super) component: Arc<Component>,
     pub(super) needs: Needs,
@@ -54,7 +56,7 @@ enum Kept {
     Unusable(String),
 }
 
-/// Where something is kept.
+/// The files of one entry of the cache.
 #[derive(Clone)]
 pub(super) struct CacheEntry {
     dir: PathBuf,
@@ -70,13 +72,13 @@ impl CacheEntry {
         Self { code: dir.join(format!("{name}.cwasm")), dir, mapped: Arc::clone(mapped) }
     }
 
-    /// A new file beside it, readable by the host alone, that is gone when nobody keeps it.
+    /// Creates a new file beside the entry, readable by the host alone, that is deleted unless it is kept.
     pub(super) fn fresh(&self) -> io::Result<TempPath> {
         fs::create_dir_all(&self.dir)?;
         Ok(tempfile::Builder::new().prefix(".compiling-").tempfile_in(&self.dir)?.into_temp_path())
     }
 
-    /// Maps compiled code that is present and whole; `None` asks for it to be compiled.
+    /// Maps compiled code that is present and intact; `None` if it must be compiled.
     pub(super) async fn load(&self, engine: &Engine) -> io::Result<Option<Found>> {
         let (place, engine) = (self.clone(), engine.clone());
         unblock(move || place.load_now(&engine)).await
@@ -108,7 +110,7 @@ impl CacheEntry {
             Ok(found) if found == expected => {}
             Ok(_) => {
                 tracing::warn!(file = %code.display(), "compiled code does not match its hash; compiling anew");
-                // From here on it counts as absent, and nobody wonders a second time.
+                // From here on the code counts as absent, so that the warning is logged once.
                 fs::remove_file(self.sidecar())?;
                 return Ok(Kept::Absent);
             }
@@ -121,7 +123,7 @@ impl CacheEntry {
         })
     }
 
-    /// The same for an image.
+    /// As [`Self::load`], for an image.
     pub(super) async fn image(&self, engine: &Engine) -> io::Result<Image> {
         let (place, engine) = (self.clone(), engine.clone());
         unblock(move || match place.load_now(&engine)? {
@@ -135,8 +137,8 @@ impl CacheEntry {
         .await
     }
 
-    /// Puts a fresh result in its place. The hash comes last: without it the result counts as absent.
-    /// `told` is what the child said of it: what a guest needs, and why it does not show its state, where it does not.
+    /// Puts a fresh result in its place. The hash is written last: without it the result counts as absent. `told` is
+    /// the child's output: the needs of a guest, and the reason why it does not expose its state, if it does not.
     pub(super) async fn keep(&self, engine: &Engine, fresh: TempPath, told: String) -> Result<Found, CompileError> {
         let (place, engine) = (self.clone(), engine.clone());
         let found = unblock(move || {
@@ -149,7 +151,7 @@ impl CacheEntry {
         });
         match found.await? {
             Kept::There(found) => Ok(found),
-            Kept::Absent => Err(CompileError::Stopped("its result did not survive on disk".into())),
+            Kept::Absent => Err(CompileError::Stopped("its result is missing on the disk".into())),
             Kept::Unusable(reason) => Err(CompileError::Refused(reason)),
         }
     }
@@ -159,7 +161,7 @@ impl CacheEntry {
         unblock(move || place.write(&place.none(), &reason)).await
     }
 
-    /// A small file is there whole or not at all.
+    /// Writes a small file, completely or not at all.
     fn write(&self, path: &Path, text: &str) -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".compiling-").tempfile_in(&self.dir)?;
         file.write_all(text.as_bytes())?;
@@ -189,8 +191,8 @@ pub(super) async fn check_upload(wasm: &Path, sha256: &str) -> Result<(), Compil
     reason = "mapping compiled code runs it; only files that our own child wrote and whose hash matches come here"
 )]
 fn map(engine: &Engine, code: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: the file lies in the host's own directory (mode 0700), was written by our compiling child for this very
-    // engine, and has just been found equal to the hash taken when it was written.
+    // SAFETY: the file lies in the host's own directory (mode 0700), and our compiling child wrote it for this very
+    // engine. Its hash has just been found equal to the one taken when it was written.
     unsafe { Component::deserialize_file(engine, code) }
 }
 

@@ -1,4 +1,4 @@
-//! Machine code that is mapped already, so that services of the same processor share it.
+//! Machine code that is already mapped, so that services of the same processor share it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use wasmtime::component::Component;
 
-/// By the file; for as long as a program uses it.
+/// The mapped components by file, for as long as a program uses them.
 #[derive(Default)]
 pub(super) struct Mapped(Mutex<HashMap<PathBuf, Weak<Component>>>);
 
@@ -15,7 +15,7 @@ impl Mapped {
         self.all().get(code)?.upgrade()
     }
 
-    /// Remembers what was mapped, and forgets what nobody uses any more.
+    /// Records a mapped component, and removes those that are no longer used.
     pub(super) fn note(&self, code: &Path, component: Component) -> Arc<Component> {
         let component = Arc::new(component);
         let mut all = self.all();
@@ -24,7 +24,7 @@ impl Mapped {
         component
     }
 
-    /// The file holds something else from now on.
+    /// Forgets the component of a file whose contents change.
     pub(super) fn forget(&self, code: &Path) {
         self.all().remove(code);
     }

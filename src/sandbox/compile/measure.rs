@@ -1,5 +1,5 @@
-//! Measures compiled code before the host maps it: the resources that one guest takes from the pool, and the size of
-//! the description that the host would decode into its own memory.
+//! The measurement of compiled code before the host maps it: the resources that one guest takes from the pool, and the
+//! size of the description that the host would decode into its own memory.
 //!
 //! The compiler adds adapters between components, so only its output shows how many instances a guest has.
 
@@ -19,7 +19,7 @@ const BESIDE_CONTEXT: usize = 1024;
 /// Reads the needs of one guest of this code.
 ///
 /// # Errors
-/// Returns the name of the size that is over its bound.
+/// Names the size that is over its bound.
 pub(super) fn measure(code: &[u8]) -> Result<Needs, String> {
     let description = description(code)?;
     if description.len() > MAX_DESCRIPTION {
@@ -37,7 +37,7 @@ pub(super) fn measure(code: &[u8]) -> Result<Needs, String> {
     counted.settle(component)
 }
 
-/// The section of the file that the host decodes.
+/// Returns the section of the file that the host decodes.
 fn description(code: &[u8]) -> Result<&[u8], String> {
     let found = object::read::elf::ElfFile64::<object::Endianness>::parse(code).and_then(|file| {
         let section = file.section_by_name(ELF_WASMTIME_INFO);
@@ -46,7 +46,7 @@ fn description(code: &[u8]) -> Result<&[u8], String> {
     found.ok().flatten().ok_or_else(|| "its machine code has no description".to_owned())
 }
 
-/// The modules that are instantiated, in order; `None` for a module that is imported.
+/// Returns the modules that are instantiated, in order; `None` for a module that is imported.
 fn instantiated(component: &Component) -> impl Iterator<Item = Option<wasmtime_environ::StaticModuleIndex>> {
     component.initializers.iter().filter_map(|initializer| match initializer {
         GlobalInitializer::InstantiateModule(InstantiateModule::Static(module, _), _) => Some(Some(*module)),

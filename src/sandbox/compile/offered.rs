@@ -1,11 +1,11 @@
-//! The interfaces that a component may import, by name; what they do is in `sandbox::host`.
+//! The interfaces that a component may import, by name. `sandbox::host` implements them.
 
-/// Of the processor contract, at its one version.
+/// The interfaces of the processor contract, at its only version.
 const OURS: [&str; 3] =
     ["bulkhead:processor/types@0.1.0", "bulkhead:processor/call@0.1.0", "bulkhead:processor/batch@0.1.0"];
 
-/// Of WASI 0.2, at any patch version. Sockets are offered only so that languages whose runtimes always import them can
-/// be served: every use of one is denied.
+/// The interfaces of WASI 0.2, at any patch version. Sockets are offered only because the runtimes of some languages
+/// always import them: every use of a socket is denied.
 const WASI: [&str; 27] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -44,7 +44,7 @@ pub(super) fn is_offered(import: &str) -> bool {
     version.starts_with("0.2.") && WASI.contains(&interface)
 }
 
-/// The likely reason for an import that is not offered, and the way to remove it, for the author.
+/// Returns the likely reason for an import that is not offered, and the way to remove it, for the author.
 pub(super) fn cure(import: &str) -> &'static str {
     let (interface, version) = import.split_once('@').unwrap_or((import, ""));
     let is_of = |package: &str| interface.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
@@ -73,7 +73,7 @@ pub(super) fn cure(import: &str) -> &'static str {
      the component's world, or compose the component with one that exports it"
 }
 
-/// The way to build without a WebAssembly extension that is not offered, if the compiler's `refusal` names one.
+/// Returns the way to build without a WebAssembly extension that is not offered, if the compiler's `refusal` names one.
 pub(super) fn extension_cure(refusal: &str) -> Option<&'static str> {
     const CURES: [(&str, &str); 5] = [
         (

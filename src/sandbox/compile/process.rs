@@ -1,4 +1,4 @@
-//! The compiling child as the host sees it: started, heard, and given up when it takes too long.
+//! The compiling child as the host sees it: started, read to its end, and stopped if it takes too long.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 use super::super::engine::Metering;
 use super::{CompileError, child, confine};
 
-/// Ten times the child's limit of processor time: it is niced, and beside busy cores it gets a tenth of one.
+/// Ten times the child's limit of processor time: the child is niced, and gets a tenth of a busy core.
 const CHILD_WALL: Duration = Duration::from_secs(600);
-/// Bytes of what the child says that are kept.
+/// Most bytes kept of each of the child's outputs.
 const MAX_COMPLAINT: u64 = 16 << 10;
 
-/// Runs `program compile` with `args`, and answers what it says to standard output. Whoever drops this ends the child.
+/// Runs `program compile` with `args`, and returns its standard output. Dropping the future ends the child.
 pub(super) async fn run(program: &Path, metering: Metering, args: &[&OsStr]) -> Result<String, CompileError> {
     let mut command = Command::new(program);
     command
@@ -31,14 +31,15 @@ pub(super) async fn run(program: &Path, metering: Metering, args: &[&OsStr]) -> 
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    // The child dies with the thread that started it (see [`confine::limit`]). A worker of the runtime may end while its
-    // tasks go on: after `block_in_place` another thread has its place. This thread waits until the child has ended.
+    // The child dies with the thread that started it (see [`confine::limit`]). A worker thread of the runtime may end
+    // while its tasks continue: after `block_in_place` another thread replaces it. The thread here waits until the
+    // child has ended.
     let (wanted, given_up) = oneshot::channel::<()>();
     let runtime = Handle::current();
     let work = move || {
         runtime.block_on(async {
             tokio::select! {
-                // Asked first: where the runtime itself ends, the child's time limit can be asked no more.
+                // Checked first, because the child's time limit cannot be polled while the runtime itself ends.
                 biased;
                 _ = given_up => Err(CompileError::Io(io::ErrorKind::Interrupted.into())),
                 ended = hear(command) => ended,
@@ -50,7 +51,7 @@ pub(super) async fn run(program: &Path, metering: Metering, args: &[&OsStr]) -> 
     ended
 }
 
-/// Starts the child, hears it to its end, and says what became of it.
+/// Starts the child, reads its outputs to the end, and returns the outcome.
 async fn hear(mut command: Command) -> Result<String, CompileError> {
     let mut child = command.spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -75,18 +76,18 @@ async fn hear(mut command: Command) -> Result<String, CompileError> {
     }
 }
 
-/// The reason why the child failed, in words for the uploader. The child's own output goes to the log only: it may
+/// Returns the reason why the child failed, for the uploader. The child's own output goes to the log only: it may
 /// contain paths of the machine that built the host.
 fn stopped(status: ExitStatus, complaint: &str) -> String {
     if let Some(limit) = status.signal().and_then(|signal| confine::limit_of(signal, complaint)) {
         tracing::warn!(%status, complaint, limit, "compilation stopped at a limit");
         return limit;
     }
-    tracing::error!(%status, complaint, "the compiler broke down");
+    tracing::error!(%status, complaint, "the compiler crashed");
     if confine::is_out_of_memory(complaint) {
         return confine::out_of_memory();
     }
-    "the compiler cannot cope with it and broke down; the host's log says more".into()
+    "the compiler crashed on it; the host's log says more".into()
 }
 
 /// Escapes control characters, which a name in a component may contain.
@@ -94,7 +95,7 @@ fn printable(text: &str) -> String {
     text.chars().flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] }).collect()
 }
 
-/// The beginning of what is said there. The rest is heard too, so that nobody waits to say it.
+/// Returns the beginning of an output. The rest is read too, so that the child is not blocked.
 async fn listen(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
     let mut said = Vec::new();
     if let Some(pipe) = pipe {
@@ -116,13 +117,13 @@ mod tests {
         let exited = |code: i32| ExitStatus::from_raw(code << 8);
         let killed = ExitStatus::from_raw;
         for (status, said, told) in [
-            (exited(child::PANICKED.into()), raw, "cannot cope with it"),
-            (exited(101), raw, "cannot cope with it"),
-            (killed(libc::SIGSEGV), "", "cannot cope with it"),
+            (exited(child::PANICKED.into()), raw, "crashed on it"),
+            (exited(101), raw, "crashed on it"),
+            (killed(libc::SIGSEGV), "", "crashed on it"),
             (killed(libc::SIGABRT), "memory allocation of 17 bytes failed", "3072 MiB of memory"),
             (exited(child::PANICKED.into()), "panicked: Cannot allocate memory (os error 12)", "3072 MiB of memory"),
             (killed(libc::SIGABRT), "thread 'main' has overflowed its stack", "nested more deeply"),
-            (killed(libc::SIGABRT), "", "cannot cope with it"),
+            (killed(libc::SIGABRT), "", "crashed on it"),
             (killed(libc::SIGXCPU), "", "60 s of processor time"),
             (killed(libc::SIGKILL), "", "the machine's memory"),
             (killed(libc::SIGXFSZ), "", "256 MiB"),

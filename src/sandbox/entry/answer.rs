@@ -1,8 +1,8 @@
-//! Turns what a guest returned into what may be sent.
+//! Checks of a guest's response before it may be sent.
 //!
-//! A guest cannot end or lengthen its own message: framing and hop-by-hop headers are the connection's, so they are
-//! dropped, and so are those by which the host speaks for itself. What cannot be sent at all is the guest's fault.
-//! Sources: RFC 9110 §7.6.1 (hop-by-hop), RFC 9112 §6 (framing).
+//! A guest must not end or lengthen its own message: framing and hop-by-hop headers belong to the connection, so they
+//! are dropped. Headers by which the host speaks for itself are dropped too. A response that cannot be sent is the
+//! guest's fault. Sources: RFC 9110 §7.6.1 (hop-by-hop), RFC 9112 §6 (framing).
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -11,7 +11,7 @@ use super::super::bindings::bulkhead::processor::types::{Failure, Response};
 use super::super::fault::Fault;
 use crate::call::{Answer, Body};
 
-/// Headers a guest may set, and their bytes together.
+/// Most headers that a guest may set, and most bytes of all of them.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
@@ -49,7 +49,7 @@ pub(in crate::sandbox) fn check(response: Response, max_body: usize) -> Result<A
     Ok(Answer { status, content_type, headers, body: Body::Whole(response.body.into()) })
 }
 
-/// A processor that declined. Only a status that tells the caller of an error is one it may choose here.
+/// Returns the fault of a processor that declined. It may choose only a status of 400 to 599 here.
 pub(super) fn failure(failure: Failure) -> Fault {
     match failure.status {
         0 => Fault::Failure { status: None, message: failure.message },
@@ -58,7 +58,7 @@ pub(super) fn failure(failure: Failure) -> Fault {
     }
 }
 
-/// Whether the host alone may send this header.
+/// True if only the host may send this header.
 fn is_the_hosts(name: &HeaderName) -> bool {
     const OURS: [HeaderName; 14] = [
         header::ALT_SVC,

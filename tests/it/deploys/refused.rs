@@ -92,10 +92,7 @@ fn a_deploy_without_room_says_how_much_is_free_and_what_helps() {
     assert_eq!(create("second", 1023).status, 201);
     let problem = create("third", 2).assert_problem(409, "no_room");
     let detail = problem["detail"].as_str().unwrap_or_default();
-    assert!(
-        detail.contains("needs room for 8 guests") && detail.contains("for 8192, and 4 of it are free"),
-        "{detail}"
-    );
+    assert!(detail.contains("needs room for 8 guests") && detail.contains("for 8192, of which 4 are free"), "{detail}");
     assert!(problem["hint"].as_str().is_some_and(|hint| hint.contains("worker_threads")), "{problem}");
     assert_eq!(create("third", 1).status, 201, "what is free can be had");
 }

@@ -151,7 +151,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
 
     let room = image.reserve(1).expect("there is room for one");
     let refused = image.reserve(1).expect_err("and no more").to_string();
-    assert!(refused.contains("the host has room for 1, and 0 of it are free"), "{refused}");
+    assert!(refused.contains("the host has room for 1, of which 0 are free"), "{refused}");
     drop(room);
     assert!(image.reserve(1).is_ok());
     let again = sandbox.prepare(&wasm, &sha256, settings, Arc::new(Silent)).await.expect("a processor");
