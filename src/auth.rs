@@ -24,7 +24,7 @@ pub struct Caller(Proof);
 /// The credential that a caller has presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
-    /// None: the service requires none.
+    /// No credential: the service requires none.
     Nothing,
     Token,
     Signature,

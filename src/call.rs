@@ -1,7 +1,7 @@
 //! One call of a processor, and its answer.
 //!
 //! Front, admission and sandbox all use this module. The receiver of a request makes a [`Call`] once and passes it down
-//! unchanged; an [`Answer`] comes back checked and safe to send. Neither depends on its transport or its computation.
+//! unchanged; an [`Answer`] comes back checked and safe to send. Neither depends on how it is transported or computed.
 
 use std::cell::Cell;
 use std::fmt;

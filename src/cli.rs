@@ -259,7 +259,7 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Schema { gateway: true, .. } => screen.line(format_args!("{:#}", gateway_schema()))?,
         Command::Schema { .. } => screen.line(format_args!("{:#}", json_schema()))?,
         Command::Completions { shell } => {
-            // Into memory first: the generator panics when a pipe closes.
+            // The script is generated in memory, because the generator panics if a pipe closes.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "bulkhead", &mut script);
             screen.bytes(&script)?;

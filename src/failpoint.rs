@@ -18,7 +18,7 @@ pub fn reach(place: &str) {
         Some(other) => match other.strip_prefix("hold:") {
             // Opening a pipe for reading blocks until it is opened for writing.
             Some(fifo) => drop(std::fs::File::open(fifo)),
-            None => panic!("{other:?} is nothing that can happen at {place}"),
+            None => panic!("{other:?} is not an action for failpoint {place}"),
         },
     }
 }

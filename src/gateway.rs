@@ -113,7 +113,7 @@ impl Gateway {
 }
 
 impl Route {
-    /// The service's name, or `*`.
+    /// Returns the service's name, or `*`.
     pub fn service(&self) -> &str {
         &self.service
     }

@@ -1,4 +1,4 @@
-//! Tests of the drawing of the modules at the top of `lib.rs` against the code.
+//! The test that the drawing of the modules at the top of `lib.rs` matches the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,6 +1,6 @@
 //! Compartments for processors: compiles components, creates guests from them, and runs calls in them.
 //!
-//! This is the only module that knows WebAssembly. The others see programs, guests, calls and faults, and no stores,
+//! This is the only module that knows WebAssembly. Other modules see programs, guests, calls and faults, and no stores,
 //! fuel intervals or traps. `host` has everything that a guest can reach, `limits` bounds what a guest may hold, and
 //! [`Fault`] has every way in which a guest can fail.
 //!

@@ -192,7 +192,7 @@ async fn until_told(mut signals: Signals, drain: &watch::Sender<bool>, serving: 
     let _ = drain.send(true);
     tokio::select! {
         _ = serving => tracing::info!("every request is finished"),
-        () = tokio::time::sleep(grace) => tracing::warn!("the grace period is over; what still runs is cut off"),
+        () = tokio::time::sleep(grace) => tracing::warn!("the grace period is over; running requests are cut off"),
         again = signals.next() => tracing::warn!(signal = again, "ending at once"),
     }
 }

@@ -1,4 +1,4 @@
-//! The body of an answer: a whole or a stream.
+//! The body of an answer: whole, or a stream.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;

@@ -111,7 +111,7 @@ impl Entry {
         }
     }
 
-    /// Returns when the call began; for a forwarded request, when it had a connection.
+    /// Returns the time at which the call began; for a forwarded request, the time at which it had a connection.
     fn began(&self) -> Option<Instant> {
         self.admitted.or_else(|| self.progress.as_ref()?.connected).or_else(|| Some(self.batch()?.began))
     }

@@ -142,7 +142,7 @@ pub enum ChangeError {
         reason: String,
         stack: String,
     },
-    /// The host has no room for as many guests.
+    /// The host has no room for the guests of the service.
     NoRoom(String),
     Storage(StorageError),
     Internal(String),

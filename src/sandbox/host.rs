@@ -27,7 +27,7 @@ const WASI_VERSION: &str = "0.2.12";
 /// Most bytes kept of a panic's message.
 const MAX_PANIC: usize = 4 << 10;
 
-/// Host work after which a host call yields, as the guest does at the end of a slice. In bytes that are copied; a
+/// Host work after which a host call yields, as the guest does at the end of a slice. The unit is a copied byte; a
 /// megabyte takes a few hundred microseconds at most. Host work costs no fuel, so a slice could contain any amount of
 /// it.
 pub(super) const SLICE_OF_HOST_WORK: usize = 1 << 20;

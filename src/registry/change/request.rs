@@ -1,6 +1,6 @@
 //! Requests for changes: their operator, action and condition; and the lock under which a change is made.
 //!
-//! One request at a time holds the lock of a service, and only if its condition holds. Every write needs the lock: so a
+//! One request at a time has the lock of a service, and only if its condition is met. Every write needs the lock: so a
 //! change starts from the state that its operator has seen, and its audit entry is written to disk with it.
 
 use std::collections::BTreeSet;

@@ -73,9 +73,9 @@ pub(in crate::registry) fn first(policy: &TokenPolicy) -> Result<Option<Token>, 
 
 /// Returns the current and the previous token after a modify to a file with this policy.
 ///
-/// A generated token stays, and so does the previous one. A new token replaces both at once. If the file has one of the
-/// two accepted tokens, it only becomes the current one: so deploying the service's first file again during a rotation
-/// refuses no caller.
+/// If the policy is to generate a token, both tokens stay. If the file has a third token, it replaces both at once. If
+/// the file has one of the two, that one becomes the current one and the other stays accepted: so deploying the
+/// service's first file again during a rotation refuses no caller.
 pub(in crate::registry) fn after_modify(
     old: &Record,
     policy: &TokenPolicy,

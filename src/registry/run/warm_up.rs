@@ -27,7 +27,7 @@ use crate::storage::Record;
 /// Number of times that the file is sent, as in EAS. A guest's caches are warm after the first time, a host's after a
 /// few.
 const ROUNDS: usize = 5;
-/// Time limit for all requests. A warm-up that takes longer is a mistake.
+/// Time limit for all requests. A warm-up that takes longer is taken for a mistake.
 const LONGEST: Duration = Duration::from_secs(300);
 /// Factor on the service's deadline for one request, because first requests are slow.
 const PATIENCE: u32 = 2;
