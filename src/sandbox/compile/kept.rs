@@ -3,8 +3,8 @@
 //! ```text
 //! <cache>/<engine>/<name>.cwasm          machine code, mapped into the host
 //! <cache>/<engine>/<name>.cwasm.sha256   its hash in hexadecimal, written last; on the next line the needs of a guest;
-//!                                        on further lines the reason why the component does not expose its state, if it
-//!                                        does not
+//!                                        on further lines the reason why the component does not expose its state, if
+//!                                        it does not
 //! <cache>/<engine>/<name>.none           the reason why there can be no image of that name
 //! <cache>/<engine>/.compiling-…          unfinished files; left over only if the host was killed, and then swept
 //! ```
