@@ -1,4 +1,4 @@
-//! Sends one request and prints the answer, or what went wrong.
+//! Sends one request and prints the answer, or the error.
 //!
 //!     cargo run -p bulkhead-client --example predict -- http://127.0.0.1:8080 word-count TOKEN 'one two three'
 

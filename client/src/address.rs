@@ -1,29 +1,29 @@
-//! Where requests go: endpoints and URLs as people write them, taken apart once.
+//! Endpoints and URLs as users write them, parsed once.
 
 use http::Uri;
 use http::header::HeaderValue;
 use http::uri::Scheme;
 
-/// A server: everything that tells one connection from another.
+/// The address of a server. Calls share connections if their addresses are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) secure: bool,
-    /// Without the brackets of an IPv6 address.
+    /// The host, without the brackets of an IPv6 address.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The `Host` header: as written, brackets included, without user information.
+    /// The `Host` header: the authority as written, with brackets, without user information.
     pub(crate) authority: HeaderValue,
 }
 
 impl Address {
-    /// A server that discovery names; an IPv6 address may have its brackets already.
+    /// Makes the address of a server that discovery names. An IPv6 address may have its brackets already.
     pub(crate) fn plain(host: &str, port: u16) -> Result<Self, String> {
         let is_bare = host.contains(':') && !host.starts_with('[');
         let bracketed = if is_bare { format!("[{host}]") } else { host.to_owned() };
         parse(&format!("http://{bracketed}:{port}")).map(|(address, _)| address)
     }
 
-    /// Host and port, for messages.
+    /// Returns host and port, for messages.
     pub(crate) fn name(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
@@ -32,7 +32,7 @@ impl Address {
     }
 }
 
-/// Takes `http://host:port/path?query` apart; the scheme may be missing, as the SDKs allow it. The path is empty or
+/// Parses `http://host:port/path?query`. The scheme may be missing, as in the SDKs. The returned path is empty or
 /// begins with a slash.
 pub(crate) fn parse(url: &str) -> Result<(Address, String), String> {
     let whole = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
@@ -52,7 +52,7 @@ pub(crate) fn parse(url: &str) -> Result<(Address, String), String> {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let ordinary = if secure { 443 } else { 80 };
     let port = match written.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']')) {
-        Some(port) => port.parse().map_err(|_| format!("the port of {url:?} is not one"))?,
+        Some(port) => port.parse().map_err(|_| format!("the port of {url:?} is not a number up to 65535"))?,
         None => ordinary,
     };
     let target = uri.path_and_query().map_or("", |target| target.as_str());

@@ -1,4 +1,4 @@
-//! A connection that reports an answer which has arrived rather than a failed write.
+//! A connection that reports an answer that has arrived, not a failed write.
 //!
 //! A server may refuse a request before it has read all of it, and close. Writes then fail although the answer is in
 //! the socket: the system keeps received bytes even after a reset. hyper gives up a request at the first error, so
@@ -17,7 +17,7 @@ pub(crate) struct AnswerFirst<S> {
     writes: Writes,
 }
 
-/// Shared knowledge of whether writes to a connection still go anywhere; hyper has none.
+/// A shared flag: true once a write to the connection has failed. hyper is not told of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Writes(Arc<AtomicBool>);
 
@@ -36,7 +36,7 @@ impl<S> AnswerFirst<S> {
         self.writes.clone()
     }
 
-    /// The result of writing `bytes`, as hyper is to see it.
+    /// Turns the result of writing `bytes` into the one that hyper sees: a failure is recorded and reported as success.
     fn wrote(&mut self, cx: &Context<'_>, bytes: usize, written: io::Result<usize>) -> io::Result<usize> {
         written.or_else(|_| {
             self.writes.0.store(true, Ordering::Relaxed);
@@ -83,7 +83,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for AnswerFirst<S> {
         if self.writes.have_failed() {
             return Poll::Ready(Ok(()));
         }
-        // A buffered stream, such as TLS, fails here.
+        // A buffered stream, such as TLS, reports failed writes here.
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         Poll::Ready(self.wrote(cx, 0, flushed.map(|()| 0)).map(drop))
     }

@@ -1,4 +1,4 @@
-//! How a call says who makes it.
+//! Authentication of calls.
 
 use std::time::SystemTime;
 
@@ -11,14 +11,14 @@ use sha1::Sha1;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
-/// The token of a service and the form in which it is shown. Deliberately without `Debug`: it holds the secret.
+/// The token of a service and the form in which it is sent. It has no `Debug`, because it holds the secret.
 #[derive(Clone, Default)]
 pub(crate) enum Authorization {
     #[default]
     None,
-    /// The token signs and is not sent.
+    /// The token signs requests and is not sent.
     Signed(String),
-    /// `<token>` or `Bearer <token>`, checked to be a header's value and marked as a secret.
+    /// `<token>` or `Bearer <token>`, valid as a header value and marked as sensitive.
     Shown(HeaderValue),
 }
 
@@ -30,7 +30,7 @@ impl Authorization {
         Ok(Self::Shown(value))
     }
 
-    /// Adds what it takes to the headers of a request that is otherwise complete, `Content-Type` included.
+    /// Adds the authentication to the headers of a request that is otherwise complete, `Content-Type` included.
     ///
     /// `target` is the request target as it will be sent, with its query.
     pub(crate) fn apply(&self, headers: &mut HeaderMap, body: &[u8], target: &str, now: SystemTime) {
@@ -44,8 +44,8 @@ impl Authorization {
     }
 }
 
-/// The signature of the official SDKs: `EAS base64(HMAC-SHA1(token, "POST\n{MD5}\n{Content-Type}\n{Date}\n{target}"))`,
-/// whatever the method; the MD5 of the body is in hexadecimal digits, unlike RFC 1864's.
+/// Signs as the official SDKs do: `EAS base64(HMAC-SHA1(token, "POST\n{MD5}\n{Content-Type}\n{Date}\n{target}"))`,
+/// with every method. The MD5 of the body is in hexadecimal digits, unlike in RFC 1864.
 fn sign(token: &str, headers: &mut HeaderMap, body: &[u8], target: &str, now: SystemTime) {
     let md5: String = Md5::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
     let date = httpdate::fmt_http_date(now);
@@ -85,7 +85,7 @@ mod tests {
         headers
     }
 
-    /// The first was captured from the official Python SDK.
+    /// The first vector was captured from the official Python SDK.
     #[test]
     fn golden_vectors() {
         for (body, target, md5, signature) in [

@@ -1,4 +1,4 @@
-//! The same client for programs that do not wait asynchronously. It must not be used within an async runtime.
+//! The blocking client, for programs that do not use async. It must not be used within an async runtime.
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
@@ -12,11 +12,13 @@ pub struct Client {
 }
 
 impl Client {
+    /// Starts the thread.
+    ///
     /// # Errors
     /// [`Error::Request`] if the system refuses a thread.
     pub fn new(client: crate::Client) -> Result<Self, Error> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("bulkhead-client").build();
-        let runtime = runtime.map_err(|error| Error::Request(format!("there is no thread to be had: {error}")))?;
+        let runtime = runtime.map_err(|error| Error::Request(format!("cannot start the client's thread: {error}")))?;
         Ok(Self { client, runtime })
     }
 

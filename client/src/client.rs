@@ -1,4 +1,4 @@
-//! The client: settings that all calls share, and the loop of tries that makes a call.
+//! The client: the settings that all calls share, and the retry loop of a call.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,20 +24,20 @@ use crate::tls::Connector;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 100;
-/// What a Bulkhead sends at most by default, four times over.
+/// Four times the largest answer that a Bulkhead sends by default.
 const MAX_RESPONSE: usize = 64 << 20;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("bulkhead-client/", env!("CARGO_PKG_VERSION")));
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Calls one service. Cloning gives another handle to the same connections.
 ///
-/// It has to be used within a Tokio runtime that can do I/O and time.
+/// It needs a Tokio runtime with I/O and time enabled.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
     to: Destination,
-    /// Of every request: a path, perhaps with a query.
+    /// The path of every request, perhaps with a query.
     base: PathAndQuery,
     pool: Pool,
     authorization: Authorization,
@@ -54,7 +54,7 @@ enum Destination {
     Direct(Direct),
 }
 
-/// The settings of a [`Client`]. What is wrong with them, [`build`](Self::build) says.
+/// The settings of a [`Client`]. [`build`](Self::build) reports invalid ones.
 #[derive(Clone)]
 pub struct ClientBuilder {
     endpoint: String,
@@ -75,17 +75,18 @@ pub struct ClientBuilder {
 }
 
 impl Client {
-    /// A client for a service that is open to all, with the settings of the official SDKs; see [`builder`](Self::builder).
+    /// Creates a client for a service without a token, with the settings of the official SDKs; see
+    /// [`builder`](Self::builder).
     ///
     /// # Errors
-    /// [`Error::Request`] if `endpoint` is no address or `service` cannot stand in a path.
+    /// [`Error::Request`] if `endpoint` is not an address or `service` is not valid in a path.
     pub fn new(endpoint: &str, service: &str) -> Result<Self, Error> {
         Self::builder(endpoint, service).build()
     }
 
-    /// Settings for calls of `service` at `endpoint`, such as `http://127.0.0.1:8080`.
+    /// Starts the settings of a client for `service` at `endpoint`, such as `http://127.0.0.1:8080`.
     ///
-    /// The name may have the group before it (`group.service`) and a path behind it (`service/v1`), as in the SDKs.
+    /// The name may follow its group (`group.service`), and a path may follow the name (`service/v1`), as in the SDKs.
     pub fn builder(endpoint: &str, service: &str) -> ClientBuilder {
         ClientBuilder {
             endpoint: endpoint.to_owned(),
@@ -106,15 +107,15 @@ impl Client {
         }
     }
 
-    /// POSTs `body`; the answer, if it is a 200.
+    /// POSTs `body` and returns the answer if its status is 200.
     ///
     /// # Errors
-    /// As [`Error`] lists them; [`Error::Refused`] is any other status.
+    /// See [`Error`]; [`Error::Refused`] is any other status.
     pub async fn predict(&self, body: impl Into<Bytes>) -> Result<Response, Error> {
         self.call(&Request::new(body)).await
     }
 
-    /// The same with text in and text out.
+    /// As [`predict`](Self::predict), with text in and text out.
     ///
     /// # Errors
     /// The same, and [`Error::Response`] if the answer is not text.
@@ -123,10 +124,10 @@ impl Client {
         response.text().map(str::to_owned)
     }
 
-    /// Sends a request of any make; the answer, if it is a 200.
+    /// Sends any request and returns the answer if its status is 200.
     ///
     /// # Errors
-    /// As [`Error`] lists them; [`Error::Refused`] is any other status.
+    /// See [`Error`]; [`Error::Refused`] is any other status.
     pub async fn call(&self, request: &Request) -> Result<Response, Error> {
         if let Some(mistake) = &request.mistake {
             return Err(Error::Request(mistake.clone()));
@@ -141,7 +142,7 @@ impl Client {
                 Destination::One(address) => address.clone(),
                 Destination::Direct(direct) => direct.next(last.as_ref(), deadline).await?,
             };
-            // Made anew for each try: a signature tells the time, and the address may be another.
+            // Built anew for each try: a signature contains the time, and the address may be another.
             let made = self.0.request(request, &target, &address, body.clone())?;
             let error = match exchange(&self.0.pool, &address, made, deadline, self.0.max_response).await {
                 Ok(response) if response.status == 200 => return Ok(response),
@@ -154,10 +155,10 @@ impl Client {
         }
     }
 
-    /// Sends a request of any make; the answer, whatever its status. It is repeated as the retry policy says all the same.
+    /// Sends any request and returns the answer, whatever its status. The retry policy applies all the same.
     ///
     /// # Errors
-    /// As [`Error`] lists them, but never [`Error::Refused`].
+    /// See [`Error`]; never [`Error::Refused`].
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         match self.call(request).await {
             Err(Error::Refused(refused)) => {
@@ -170,11 +171,11 @@ impl Client {
 }
 
 impl Inner {
-    /// The request target as it is sent and signed.
+    /// Returns the request target as it is sent and signed.
     fn target(&self, request: &Request) -> Result<PathAndQuery, Error> {
         let mut target = format!("{}{}", self.base.path(), request.path);
         if request.path.contains('?') {
-            return Err(Error::Request(format!("the path {:?} has a query; give it as one", request.path)));
+            return Err(Error::Request(format!("the path {:?} contains a query; pass it to `query`", request.path)));
         }
         let queries =
             self.base.query().into_iter().chain([request.query.as_str()].into_iter().filter(|q| !q.is_empty()));
@@ -182,7 +183,7 @@ impl Inner {
             target.push(if index == 0 { '?' } else { '&' });
             target.push_str(query);
         }
-        target.parse().map_err(|error| Error::Request(format!("{target:?} is no path: {error}")))
+        target.parse().map_err(|error| Error::Request(format!("{target:?} is not a valid path: {error}")))
     }
 
     fn body(&self, body: &Bytes) -> Result<Bytes, Error> {
@@ -219,7 +220,7 @@ impl ClientBuilder {
     #[doc(alias = "set_token")]
     #[must_use]
     pub fn token(mut self, token: &str) -> Self {
-        // As in the SDKs no token is the empty one.
+        // An empty token means no token, as in the SDKs.
         self.authorization = Ok(match token {
             "" => Authorization::None,
             token => Authorization::Signed(token.to_owned()),
@@ -227,7 +228,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends this token as it is, as `curl -H 'Authorization: <token>'` does.
+    /// Sends this token unchanged, as `curl -H 'Authorization: <token>'` does.
     #[must_use]
     pub fn raw_token(mut self, token: &str) -> Self {
         self.authorization = Authorization::shown("", token);
@@ -248,16 +249,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks the endpoint where the service's instances are, every three seconds, and calls these in turn by their weights:
-    /// the SDKs' endpoint type `DIRECT`.
+    /// Asks the endpoint every three seconds for the addresses of the service's instances, and calls these in turn by
+    /// their weights: the SDKs' endpoint type `DIRECT`.
     #[must_use]
     pub fn direct(mut self) -> Self {
         self.is_direct = true;
         self
     }
 
-    /// How long one try may take, from waiting for a connection to the last byte of the answer [default: 5 s]. A call of
-    /// several tries takes longer, by them and the pauses between.
+    /// Sets the timeout of one try, from waiting for a connection to the last byte of the answer [default: 5 s]. A call
+    /// with retries takes longer, by the further tries and the pauses between them.
     #[doc(alias = "set_timeout")]
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -265,7 +266,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long making a connection may take within that [default: 5 s].
+    /// Sets the timeout for making a connection, a part of the timeout of the try [default: 5 s].
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -279,7 +280,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How many connections there may be at once, at work and at rest [default: 100]. A call waits for one within its time.
+    /// Sets the maximum number of connections, busy and idle [default: 100]. A call waits for one within its timeout.
     #[doc(alias = "set_max_connection_count")]
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
@@ -287,14 +288,14 @@ impl ClientBuilder {
         self
     }
 
-    /// How large the body of an answer may be [default: 64 MiB]. A larger one is an [`Error::Response`].
+    /// Sets the maximum size of an answer's body [default: 64 MiB]. A larger one is an [`Error::Response`].
     #[must_use]
     pub fn max_response_bytes(mut self, bytes: usize) -> Self {
         self.max_response = bytes;
         self
     }
 
-    /// A header of every request.
+    /// Adds a header to every request.
     #[doc(alias = "add_extra_headers")]
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -305,7 +306,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How request bodies are compressed; the service has to be made to expect it.
+    /// Sets the compression of request bodies. The service must be configured to expect it.
     #[cfg(feature = "compression")]
     #[must_use]
     pub fn compressor(mut self, compressor: Compressor) -> Self {
@@ -313,7 +314,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Certificate authorities that are trusted besides those that browsers know, as PEM: a company's own, say.
+    /// Trusts these certificate authorities, given as PEM, besides those that browsers know: a company's own, for
+    /// example.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn root_certificates(mut self, pem: &[u8]) -> Self {
@@ -321,10 +323,10 @@ impl ClientBuilder {
         self
     }
 
-    /// The client. Nothing is sent yet.
+    /// Builds the client. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Request`] if a setting is no good.
+    /// [`Error::Request`] if a setting is invalid.
     pub fn build(self) -> Result<Client, Error> {
         let wrong = |why: String| Error::Request(why);
         if self.connections == 0 {
@@ -338,7 +340,7 @@ impl ClientBuilder {
             }
         };
         let base = if base.is_empty() { "/" } else { &base };
-        let base = base.parse().map_err(|error| wrong(format!("{base:?} is no path: {error}")))?;
+        let base = base.parse().map_err(|error| wrong(format!("{base:?} is not a valid path: {error}")))?;
         #[cfg(feature = "tls")]
         let tls = self.tls.map_err(wrong)?;
         let pool = |connections, connect_timeout| {
@@ -350,7 +352,7 @@ impl ClientBuilder {
         let to = match (self.is_direct, &self.url) {
             (false, _) => Destination::One(address),
             (true, None) => Destination::Direct(Direct::new(address, &self.service, pool(1, direct::PATIENCE))),
-            (true, Some(_)) => return Err(wrong("a URL names one server, and direct mode finds them".to_owned())),
+            (true, Some(_)) => return Err(wrong("use either a URL or direct mode".to_owned())),
         };
         Ok(Client(Arc::new(Inner {
             to,
@@ -409,7 +411,7 @@ mod tests {
         for (builder, what) in [
             (Client::builder("ftp://h", "echo"), "neither http nor https"),
             (Client::builder("http://h", ""), "not the name of a service"),
-            (Client::builder("http://h", "a b"), "is no path"),
+            (Client::builder("http://h", "a b"), "is not a valid path"),
             (Client::builder("http://h", "a?b"), "not the name of a service"),
             (plain().max_connections(0), "max_connections"),
             (plain().raw_token("a\nb"), "the token"),

@@ -1,4 +1,4 @@
-//! Request bodies made smaller, for services with `metadata.rpc.decompressor`.
+//! Compression of request bodies, for services with `metadata.rpc.decompressor`.
 
 use std::io::Write;
 
@@ -7,9 +7,10 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use zstd_safe::{CLEVEL_DEFAULT, compress, compress_bound, get_error_name};
 
-/// How request bodies are compressed.
+/// The compression of request bodies.
 ///
-/// As with the official SDKs no header says so: the service has to be made with the same `metadata.rpc.decompressor`.
+/// As with the official SDKs, no header announces it: the service must be configured with the same
+/// `metadata.rpc.decompressor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compressor {
     Gzip,
@@ -36,7 +37,7 @@ impl Compressor {
                 encoder.write_all(body).and_then(|()| encoder.finish()).map_err(|error| failed(&error))?
             }
             Self::Snappy => snap::raw::Encoder::new().compress_vec(body).map_err(|error| failed(&error))?,
-            // The frame has its content size, which some receivers need.
+            // The frame states its content size, which some receivers need.
             Self::Zstd => {
                 let mut compressed = Vec::with_capacity(compress_bound(body.len()));
                 compress(&mut compressed, body, CLEVEL_DEFAULT).map_err(|code| failed(&get_error_name(code)))?;
@@ -68,7 +69,7 @@ mod tests {
             Compressor::Gzip => all(&mut flate2::read::GzDecoder::new(body)),
             Compressor::Zlib => all(&mut flate2::read::ZlibDecoder::new(body)),
             Compressor::Snappy => snap::raw::Decoder::new().decompress_vec(body).unwrap(),
-            // As receivers that decode all at once.
+            // Decodes all at once, as some receivers do.
             Compressor::Zstd => {
                 let size = zstd_safe::get_frame_content_size(body).unwrap().expect("the frame tells its content size");
                 let mut plain = Vec::with_capacity(usize::try_from(size).unwrap());

@@ -1,6 +1,7 @@
-//! Direct mode: the addresses of a service's instances, asked for every three seconds, and one of them for each try.
+//! Direct mode: asks for the addresses of a service's instances every three seconds, and picks one of them for each
+//! try.
 //!
-//! An answer that is no list, or an empty one, changes nothing: the addresses that were good are better than none.
+//! A response without a list, or with an empty one, changes nothing: the last known addresses are better than none.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -21,12 +22,12 @@ use crate::pool::Pool;
 
 const INTERVAL: Duration = Duration::from_secs(3);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// What older and newer SDKs ask.
+/// The discovery paths of older and newer SDKs.
 const PATHS: [&str; 2] = ["/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/", "/api/v1/servicediscovery/upstreams/"];
 const MAX_LIST: usize = 1 << 20;
 const MAX_WEIGHT: i64 = 1 << 20;
 
-/// Knows where the service's instances are. Asking begins with the first call, and ends with the client.
+/// The addresses of the service's instances. Polling starts with the first call, and ends with the client.
 pub(crate) struct Direct {
     state: Arc<State>,
     asking: OnceLock<AbortHandle>,
@@ -37,7 +38,7 @@ struct State {
     service: String,
     pool: Pool,
     instances: Mutex<Rotation>,
-    /// Why there is no list, until there is one.
+    /// The reason why there is no list; `None` once there is one.
     why_none: watch::Sender<Option<String>>,
 }
 
@@ -50,8 +51,8 @@ impl Drop for Direct {
 }
 
 impl Direct {
-    /// `service` may have a path behind it, which discovery knows nothing of. `pool` is for asking `server`, and for nothing
-    /// else: calls that wait for connections must not keep it from asking.
+    /// `service` may have a path behind it, which discovery does not take. `pool` is only for asking `server`: calls
+    /// that wait for connections must not delay discovery.
     pub(crate) fn new(server: Address, service: &str, pool: Pool) -> Self {
         let service = service.split('/').next().unwrap_or_default().to_owned();
         let (why_none, _) = watch::channel(Some("no answer yet".to_owned()));
@@ -59,11 +60,11 @@ impl Direct {
         Self { state: Arc::new(state), asking: OnceLock::new() }
     }
 
-    /// The next address, another than `last` if there is one. Waits for the first list, until `deadline`.
+    /// Returns the next address, another than `last` if there is one. Waits for the first list until `deadline`.
     pub(crate) async fn next(&self, last: Option<&Address>, deadline: Instant) -> Result<Address, Error> {
         self.asking.get_or_init(|| tokio::spawn(ask_for_ever(Arc::clone(&self.state))).abort_handle());
         let mut why_none = self.state.why_none.subscribe();
-        // The sender lives as long as we do.
+        // The wait ends with a list or at the deadline: the sender lives as long as `self`.
         let _ = timeout_at(deadline, why_none.wait_for(Option::is_none)).await;
         let next = self.state.instances().next(last);
         next.ok_or_else(|| Error::Discovery(why_none.borrow().clone().unwrap_or_default()))
@@ -72,7 +73,7 @@ impl Direct {
 
 impl State {
     fn instances(&self) -> MutexGuard<'_, Rotation> {
-        // Nothing panics while it is locked.
+        // Nothing panics while the lock is held.
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +110,7 @@ async fn ask_for_ever(state: Arc<State>) {
                 state.why_none.send_if_modified(|why| why.take().is_some());
             }
             Err(error) => drop(state.why_none.send_if_modified(|why| {
-                // Nobody is woken for it: those who wait, wait for a list.
+                // Calls wait for a list, so an error wakes none of them.
                 if let Some(why) = why {
                     *why = error;
                 }
@@ -143,9 +144,9 @@ const fn ordinary_weight() -> i64 {
 }
 
 fn instances(body: &[u8]) -> Result<Vec<(Address, i64)>, String> {
-    let upstreams: Upstreams = serde_json::from_slice(body).map_err(|error| format!("the list is none: {error}"))?;
+    let upstreams: Upstreams = serde_json::from_slice(body).map_err(|error| format!("the list is invalid: {error}"))?;
     let known = |item: Item| Some((Address::plain(&item.ip, item.port).ok()?, item.weight.clamp(0, MAX_WEIGHT)));
-    // An instance of weight 0 is there and is to get nothing.
+    // An instance of weight 0 must not be called.
     let instances: Vec<_> =
         upstreams.endpoints.items.into_iter().filter_map(known).filter(|(_, weight)| *weight > 0).collect();
     if instances.is_empty() {
@@ -154,20 +155,20 @@ fn instances(body: &[u8]) -> Result<Vec<(Address, i64)>, String> {
     Ok(instances)
 }
 
-/// Weighted round robin, smooth: an instance of three times the weight has every turn but one of four, and these turns lie
-/// apart.
+/// Smooth weighted round robin: of two instances, one with three times the weight has three turns of four, and the
+/// other's turns lie apart.
 #[derive(Default)]
 struct Rotation(Vec<Instance>);
 
 struct Instance {
     address: Address,
     weight: i64,
-    /// How far it is ahead of its share; the one that is furthest behind is next.
+    /// The part of its share that it has not had yet. The instance with the most is next.
     credit: i64,
 }
 
 impl Rotation {
-    /// Those that stay keep their turn.
+    /// Replaces the list. Instances that stay keep their credit.
     fn replace(&mut self, instances: Vec<(Address, i64)>) {
         let credit = |address: &Address| self.0.iter().find(|i| i.address == *address).map_or(0, |i| i.credit);
         let instances = instances.into_iter().map(|(address, weight)| Instance {

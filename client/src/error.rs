@@ -1,4 +1,4 @@
-//! How a call can fail, and what of it is known.
+//! Errors of calls.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -9,46 +9,46 @@ use serde::Deserialize;
 
 use crate::request::Response;
 
-/// What a failed call was stopped by.
+/// The reason why a call failed.
 ///
-/// [`Error::code`] is the number that the official SDKs give: the server's status, or 510 to 513 where there is none.
+/// [`Error::code`] is the number that the official SDKs give: the server's status, or 510 to 513 if there is none.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// 510: direct mode knows no address of the service.
     Discovery(String),
-    /// 511: what was asked for cannot be made into a request: an address, a path, a token or a header that is none, or a
-    /// body that cannot be compressed. Nothing was sent.
+    /// 511: the request cannot be made. An address, path, token or header is invalid, or the body cannot be compressed.
+    /// Nothing was sent.
     Request(String),
     /// 512: no answer came.
     Transport(Transport),
-    /// 513: an answer began, and could not be read to its end.
+    /// 513: an answer began, but it could not be read or decoded.
     Response(Unreadable),
-    /// Any status but 200, which alone is success, as in the official SDKs.
+    /// Any status but 200. Only 200 is success, as in the official SDKs.
     Refused(Box<Refused>),
 }
 
-/// The request got no answer.
+/// A failure without an answer.
 #[derive(Debug)]
 pub struct Transport {
     pub fault: Fault,
-    /// Where the request was to go: host and port.
+    /// The server: host and port.
     pub address: String,
     pub(crate) cause: String,
 }
 
-/// At which point no answer came.
+/// The kind of a failure without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// No connection could be made, or it was gone before the first byte of the request was written.
+    /// No connection could be made, or it was lost before the first byte of the request was written.
     ConnectionFailed,
-    /// No connection came about in time. Nothing was sent.
+    /// No connection was made in time. Nothing was sent.
     ConnectionTimeout,
-    /// The request was sent, wholly or in part, and no answer came in time.
+    /// The request was sent, at least in part, and no answer came in time.
     ReadTimeout,
-    /// The connection was closed or reset after the request was sent, wholly or in part, and before an answer.
+    /// The connection was closed or reset before an answer. The request had been sent, at least in part.
     BrokenOff,
-    /// What came is no HTTP.
+    /// The server's response is not HTTP.
     Senseless,
 }
 
@@ -69,34 +69,34 @@ pub enum Unread {
     Timeout,
     /// The body is larger than [`ClientBuilder::max_response_bytes`](crate::ClientBuilder::max_response_bytes).
     TooLarge { limit: usize },
-    /// The body was to be text and is not.
+    /// The body is not the text that it should be.
     NotText,
-    /// The body was to be tensors and is none.
+    /// The body is not the message of tensors that it should be.
     Malformed(String),
 }
 
-/// An answer with a status other than 200, and what it says about itself.
+/// An answer with a status other than 200.
 ///
-/// A Bulkhead writes `application/problem+json` (RFC 9457), from which the fields are; a processor that chose the status
-/// itself, a gateway or another server may have written anything, which is in `body`.
+/// A Bulkhead writes `application/problem+json` (RFC 9457), and the fields come from that. If a processor chose the
+/// status itself, or a gateway or another server answered, `body` may be anything.
 #[derive(Clone, Debug)]
 pub struct Refused {
     pub status: u16,
-    /// The server's stable name for what went wrong, such as `queue_full`. Empty where the body is not the server's own.
+    /// The server's stable code for the failure, such as `queue_full`. Empty if the body is not the server's own.
     pub code: String,
-    /// One sentence for a person; where the body is not the server's own, how it begins.
+    /// One sentence for people. If the body is not the server's own, its beginning.
     pub detail: String,
-    /// What would help.
+    /// A possible remedy.
     pub hint: Option<String>,
-    /// What the server's log has it under.
+    /// The id of the request in the server's log.
     pub request_id: Option<String>,
-    /// How long the server asks to wait.
+    /// The time that the server asks to wait.
     pub retry_after: Option<Duration>,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-/// The members that are read; others may be there.
+/// The members that are read. There may be others.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Problem {
@@ -106,11 +106,11 @@ struct Problem {
     request_id: Option<String>,
 }
 
-/// How much of a foreign body a message quotes.
+/// Most characters that a message quotes from a body that is not the server's own.
 const EXCERPT: usize = 300;
 
 impl Error {
-    /// The number that the official SDKs give: the status of the answer; 510, 511, 512 or 513 where there is none.
+    /// Returns the number that the official SDKs give: the status of the answer, or 510 to 513 if there is none.
     pub fn code(&self) -> u16 {
         match self {
             Self::Discovery(_) => 510,
@@ -121,7 +121,7 @@ impl Error {
         }
     }
 
-    /// The answer, if there was one.
+    /// Returns the answer, if there was one.
     pub fn refused(&self) -> Option<&Refused> {
         match self {
             Self::Refused(refused) => Some(refused),
@@ -129,17 +129,17 @@ impl Error {
         }
     }
 
-    /// The server's stable name for what went wrong, such as `queue_full`.
+    /// Returns the server's stable code for the failure, such as `queue_full`.
     pub fn server_code(&self) -> Option<&str> {
         self.refused().map(|refused| refused.code.as_str()).filter(|code| !code.is_empty())
     }
 
-    /// What the server's log has the request under.
+    /// Returns the id of the request in the server's log.
     pub fn request_id(&self) -> Option<&str> {
         self.refused()?.request_id.as_deref()
     }
 
-    /// Whether waiting was in vain: a time-out of this client's, or a 408 or a 504.
+    /// True for a timeout: one of this client's, or a 408 or a 504.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Transport(transport) => matches!(transport.fault, Fault::ConnectionTimeout | Fault::ReadTimeout),
@@ -149,7 +149,7 @@ impl Error {
         }
     }
 
-    /// Whether a processor may have worked on the request. If not, sending it again cannot do anything twice.
+    /// True if a processor may have worked on the request. If not, the request can be sent again without harm.
     pub fn may_have_been_processed(&self) -> bool {
         match self {
             Self::Discovery(_) | Self::Request(_) => false,
@@ -181,11 +181,11 @@ impl Refused {
         Self { status, code, detail, hint, request_id, retry_after, headers, body }
     }
 
-    /// Whether it was turned away before a processor saw it: a full queue, a rate limit, a service that does not run, or
-    /// any mistake that is found without the processor.
+    /// True if the request was refused before a processor saw it: by a full queue or a rate limit, because the service
+    /// does not run, or for a mistake that is found without the processor.
     ///
-    /// A 450 or 429 without a `code` is believed to mean what it means in EAS. A processor that chooses one of these two
-    /// for an answer of its own is thereby misunderstood.
+    /// A 450 or 429 without a `code` is taken to mean what it means in EAS. This is wrong for a processor that chooses
+    /// one of these two for an answer of its own.
     pub fn is_turned_away(&self) -> bool {
         match self.code.as_str() {
             "queue_full"
@@ -205,7 +205,7 @@ impl Refused {
             | "http_version_not_supported" => true,
             "" => match self.status {
                 429 | 450 => true,
-                // What Envoy, and with it the gateway of EAS, says where it has nobody to ask.
+                // Envoy, and so the gateway of EAS, answers this if it has no upstream.
                 503 => self.body.trim_ascii() == b"no healthy upstream",
                 _ => false,
             },
@@ -241,8 +241,8 @@ impl Display for Transport {
             Fault::ConnectionFailed => "no connection to",
             Fault::ConnectionTimeout => "no connection in time to",
             Fault::ReadTimeout => "no answer in time from",
-            Fault::BrokenOff => "the connection was closed before an answer by",
-            Fault::Senseless => "no HTTP came from",
+            Fault::BrokenOff => "the connection was closed without an answer by",
+            Fault::Senseless => "the response is not HTTP from",
         };
         write!(f, "{what} {}: {}", self.address, self.cause)
     }

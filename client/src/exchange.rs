@@ -1,4 +1,4 @@
-//! One try: a request goes out on a connection, and its answer is read, all of it before the deadline.
+//! One try: sends a request on a connection and reads the whole answer before the deadline.
 
 use bytes::{Bytes, BytesMut};
 use http::Request;
@@ -11,7 +11,7 @@ use crate::error::{Error, Fault, Unread};
 use crate::pool::{Lost, Pool};
 use crate::request::Response;
 
-/// Sends `request` to `address`, and reads the whole answer, whatever its status.
+/// Sends `request` to `address` and reads the whole answer, whatever its status.
 pub(crate) async fn exchange(
     pool: &Pool,
     address: &Address,
@@ -28,7 +28,7 @@ pub(crate) async fn exchange(
                 lent.give_back().await;
                 return Ok(response);
             }
-            // The server has closed a connection that rested, as it may: the request has gone nowhere.
+            // The server has closed an idle connection, as it may. Nothing was sent, so another connection is tried.
             Ok(Err(Lost::Unsent(unsent, _))) if lent.is_used => request = *unsent,
             Ok(Err(Lost::Unsent(_, error))) => return Err(failed(Fault::ConnectionFailed, &told(&error))),
             Ok(Err(Lost::Sent(error))) if error.is_parse() => return Err(failed(Fault::Senseless, &told(&error))),
@@ -41,7 +41,7 @@ pub(crate) async fn exchange(
 async fn read(response: http::Response<Incoming>, deadline: Instant, limit: usize) -> Result<Response, Error> {
     let (head, mut incoming) = response.into_parts();
     let mut response = Response { status: head.status.as_u16(), headers: head.headers, body: Bytes::new() };
-    // A length that the server only claims reserves nothing.
+    // The announced length is only compared. It reserves no memory.
     if incoming.size_hint().lower() > limit as u64 {
         return Err(response.unreadable(Unread::TooLarge { limit }));
     }
@@ -64,7 +64,7 @@ async fn read(response: http::Response<Incoming>, deadline: Instant, limit: usiz
     Ok(response)
 }
 
-/// The error with its causes: hyper's own first line says little.
+/// Returns the error with its causes. The message of hyper's error alone says little.
 fn told(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

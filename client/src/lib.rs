@@ -1,4 +1,4 @@
-//! Calls services of Bulkhead and of PAI-EAS: what the official SDKs do, for Rust.
+//! A client for services of Bulkhead and of PAI-EAS. It does in Rust what the official SDKs do.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -15,36 +15,37 @@
 //! let answer = client.predict_string("one two three").await?;
 //! println!("{answer}");
 //!
-//! // A request of another make: a path behind the service's name, a query, headers.
+//! // A request with a path behind the service's name, a query and a header.
 //! let request = Request::new(r#"{"text": "one two"}"#).path("/v1").query("uid=7").content_type("application/json");
 //! match client.call(&request).await {
 //!     Ok(response) => println!("{} bytes", response.body.len()),
 //!     Err(Error::Refused(refused)) => println!("{}: {} ({})", refused.status, refused.detail, refused.code),
-//!     Err(error) if error.may_have_been_processed() => println!("nobody knows whether it was done: {error}"),
-//!     Err(error) => println!("it was not done: {error}"),
+//!     Err(error) if error.may_have_been_processed() => println!("it may have been processed: {error}"),
+//!     Err(error) => println!("it was not processed: {error}"),
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What differs from the official SDKs
+//! # Differences from the official SDKs
 //!
-//! - A call is repeated only where no processor can have seen it: no connection, a full queue (450), a rate limit (429), a
-//!   service that does not run (503). The SDKs also repeat what timed out, and so have one request done up to six times.
-//!   Whoever wants that names the [`Condition`]s.
-//! - Between tries there is a pause, longer each time and random in part.
-//! - An answer that comes while the request is still being sent is read, even if the server has closed the connection
-//!   by then: a refused body is reported as its status, not as a broken pipe.
-//! - Errors carry what the server said as fields: its stable `code`, its sentence, the request id of its log.
+//! - A call is repeated only if no processor can have seen it: after a failed connection, a full queue (450), a rate
+//!   limit (429), or a 503 of a service that does not run. The SDKs also repeat after a timeout, so that one request
+//! may
+//!   be processed up to six times. To allow that here, name the [`Condition`]s.
+//! - There is a pause between tries. It grows with each try and is random in part.
+//! - An answer that arrives while the request is still being sent is read, even if the server has closed the connection
+//!   by then. A refused body is reported with its status, not as a broken pipe.
+//! - Errors have the server's explanation in fields: its stable `code`, its sentence, the request id of its log.
 //!
-//! As there, success is exactly status 200, and every try has [five seconds](ClientBuilder::timeout) in all.
+//! As in the SDKs, only status 200 is success, and every try has a timeout of [five seconds](ClientBuilder::timeout).
 //!
 //! # Features
 //!
 //! `compression` (on by default): [`Compressor`]. `tensors` (on by default): `predict_tensorflow`, `predict_torch` and
 //! `predict_onnx`, over the types of [`bulkhead_tensors`]. `tls`: `https` endpoints, and
 //! [`root_certificates`](ClientBuilder::root_certificates) of your own. `blocking`: [`blocking::Client`] for programs
-//! that do not wait asynchronously.
+//! that do not use async.
 
 mod address;
 mod answer_first;

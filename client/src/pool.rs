@@ -1,4 +1,4 @@
-//! Connections: made, kept for the next request, and never more of them than allowed.
+//! The connection pool: makes connections, keeps idle ones for later requests, and limits their number.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,20 +22,20 @@ use crate::address::Address;
 use crate::answer_first::{AnswerFirst, Writes};
 use crate::error::{Error, Fault};
 
-/// Shorter than the time after which servers and proxies on the way close what rests: a request sent on a connection that
-/// is just being closed is lost, and nobody knows whether it was processed.
+/// Longest idle time. It is shorter than the idle timeouts of servers and proxies: a request sent on a connection that
+/// is just being closed is lost, and may or may not have been processed.
 const REST: Duration = Duration::from_secs(15);
 
 /// Longest time until a connection is ready for another request after its answer has been read. Nearly all are ready at
-/// once. One whose server answered without reading the whole request may never be, and is closed.
+/// once. If the server answered without reading the whole request, its connection may never be ready, and is closed.
 const READY: Duration = Duration::from_millis(250);
 
 pub(crate) struct Pool {
     connect_timeout: Duration,
     connections: usize,
-    /// One for each connection at work.
+    /// Each busy connection holds one.
     permits: Semaphore,
-    /// The longest at rest first.
+    /// Idle connections, the one that has been idle longest first.
     resting: Mutex<VecDeque<Resting>>,
     #[cfg(feature = "tls")]
     tls: crate::tls::Connector,
@@ -47,8 +47,8 @@ struct Resting {
     since: Instant,
 }
 
-/// A connection over which one request goes at a time. Dropping it closes it at once: whoever gives up on an answer
-/// thereby tells the server.
+/// A connection that carries one request at a time. Dropping it closes it at once, which tells the server that the
+/// answer is no longer wanted.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     writes: Writes,
@@ -61,19 +61,19 @@ impl Drop for Connection {
     }
 }
 
-/// A connection at work, which is given back when it can be used again.
+/// A connection in use. It is given back when it can be used again.
 pub(crate) struct Lent<'a> {
     pool: &'a Pool,
     address: Address,
     connection: Connection,
-    /// Whether another request went over it before.
+    /// True if another request was sent on it before.
     pub(crate) is_used: bool,
     _permit: SemaphorePermit<'a>,
 }
 
 /// A request that got no answer.
 pub(crate) enum Lost {
-    /// Not a byte of it was written; here it is again.
+    /// No byte of it was written. The request is returned.
     Unsent(Box<Request<Full<Bytes>>>, hyper::Error),
     Sent(hyper::Error),
 }
@@ -96,7 +96,7 @@ impl Pool {
         Self { tls, ..self }
     }
 
-    /// A connection to `address`, one at rest if there is one.
+    /// Returns a connection to `address`: an idle one if there is one, otherwise a new one.
     pub(crate) async fn lend(&self, address: &Address, deadline: Instant) -> Result<Lent<'_>, Error> {
         let failed = |fault, cause: &dyn std::fmt::Display| Error::transport(fault, &address.name(), cause);
         let permit = match timeout_at(deadline, self.permits.acquire()).await {
@@ -132,7 +132,8 @@ impl Pool {
         Connection::over(stream).await
     }
 
-    /// The connection to `address` that has rested least: the others may then be closed for want of use.
+    /// Takes the connection to `address` that has been idle for the shortest time. The others can then reach their idle
+    /// limit.
     fn take(&self, address: &Address) -> Option<Connection> {
         let mut resting = self.resting();
         let tired = Instant::now().checked_sub(REST);
@@ -148,7 +149,7 @@ impl Pool {
         }
     }
 
-    /// Those at work and those at rest together are never more than allowed.
+    /// Closes idle connections until busy and idle ones together are within the limit.
     fn make_room(&self) {
         let at_work = self.connections.saturating_sub(self.permits.available_permits());
         let mut resting = self.resting();
@@ -156,7 +157,7 @@ impl Pool {
     }
 
     fn resting(&self) -> MutexGuard<'_, VecDeque<Resting>> {
-        // Nothing panics while it is locked, and a list of connections cannot be half changed.
+        // Nothing panics while the lock is held, and a list of connections cannot be half changed.
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -166,19 +167,19 @@ impl Connection {
         let stream = AnswerFirst::new(stream);
         let writes = stream.writes();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // How it ends shows in the request that is under way.
+        // The request under way gets the error, if there is one.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         Ok(Self { sender, writes, driver })
     }
 
-    /// True if another request can be sent: a connection whose writes are dropped answers none.
+    /// True if another request can be sent. A connection whose writes have failed will not answer it.
     fn is_ready(&self) -> bool {
         self.sender.is_ready() && !self.writes.have_failed()
     }
 }
 
 impl Lent<'_> {
-    /// Sends a request; the head of the answer.
+    /// Sends a request and returns the head of the answer.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Lost> {
         self.connection.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
             Some(request) => Lost::Unsent(Box::new(request), error.into_error()),
@@ -186,7 +187,7 @@ impl Lent<'_> {
         })
     }
 
-    /// After an answer that was read to its end.
+    /// Gives the connection back to the pool, after an answer that was read to its end.
     pub(crate) async fn give_back(mut self) {
         let ready = timeout(READY, self.connection.sender.ready()).await;
         if matches!(ready, Ok(Ok(()))) && self.connection.is_ready() {
@@ -206,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes `left` bytes; writes fail after that, and reading goes on.
+    /// A stream that takes `left` bytes. Later writes fail, and reads still work.
     struct Failing {
         stream: DuplexStream,
         left: usize,
@@ -240,7 +241,8 @@ mod tests {
         }
     }
 
-    /// The number of connections that rest after an answer which came when so many bytes of the request had been taken.
+    /// Returns the number of idle connections after an answer that came when `left` bytes of the request had been
+    /// taken.
     async fn resting_after(left: usize) -> usize {
         let pool = Pool::new(1, Duration::from_secs(1));
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);
@@ -268,7 +270,7 @@ mod tests {
         resting
     }
 
-    /// Another request over it would be written to nobody, and wait for an answer until its deadline.
+    /// Another request on it would not be written anywhere, and would wait for an answer until its deadline.
     #[tokio::test]
     async fn a_connection_whose_writes_have_failed_does_not_rest() {
         assert_eq!(resting_after(1 << 10).await, 1);

@@ -1,4 +1,4 @@
-//! What is sent and what comes back.
+//! Requests and answers.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -6,7 +6,7 @@ use http::{HeaderName as Name, Method};
 
 use crate::Error;
 
-/// What one call sends besides what its [`Client`](crate::Client) sends with every call.
+/// A request, without the headers that its [`Client`](crate::Client) sends with every request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(crate) method: Method,
@@ -14,7 +14,8 @@ pub struct Request {
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The first thing that was no good; told when the request is sent, so that it can be built in one line.
+    /// The first invalid part. It is reported when the request is sent, so that a request can be built in one
+    /// expression.
     pub(crate) mistake: Option<String>,
 }
 
@@ -27,7 +28,7 @@ pub struct Response {
 }
 
 impl Request {
-    /// A POST of this body, as `application/octet-stream` unless a header says otherwise.
+    /// Creates a POST of this body, as `application/octet-stream` unless a header says otherwise.
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self {
             method: Method::POST,
@@ -39,14 +40,14 @@ impl Request {
         }
     }
 
-    /// Another method than POST.
+    /// Sets another method than POST.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
     }
 
-    /// What follows the service's name in the path, such as `/v1/score`. It is sent as it is: percent-encode what needs it.
+    /// Sets the path after the service's name, such as `/v1/score`. It is sent unchanged: percent-encode where needed.
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
@@ -54,14 +55,14 @@ impl Request {
         self
     }
 
-    /// The query, such as `uid=1`, without its question mark. It is sent as it is.
+    /// Sets the query, such as `uid=1`, without its question mark. It is sent unchanged.
     #[must_use]
     pub fn query(mut self, query: &str) -> Self {
         query.trim_start_matches('?').clone_into(&mut self.query);
         self
     }
 
-    /// A header. Those that say where the body ends and where it goes are written by the client.
+    /// Sets a header. The client itself writes those for framing and routing, such as `Content-Length` and `Host`.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Err(mistake) = insert(&mut self.headers, name, value) {
@@ -76,7 +77,7 @@ impl Request {
     }
 }
 
-/// Sets a header, unless it is one that frames the message.
+/// Sets a header, unless it is one that the client writes itself.
 pub(crate) fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
     const OURS: [HeaderName; 6] = [
         http::header::CONNECTION,
@@ -90,14 +91,14 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result
     if OURS.contains(&parsed) {
         return Err(format!("the header {name:?} is written by the client"));
     }
-    // Not shown: it may be a secret.
-    let value: HeaderValue = value.parse().map_err(|_| format!("the value of the header {name:?} has line ends"))?;
+    // The value is not shown: it may be a secret.
+    let value: HeaderValue = value.parse().map_err(|_| format!("the value of the header {name:?} is invalid"))?;
     headers.insert(parsed, value);
     Ok(())
 }
 
 impl Response {
-    /// The body as text.
+    /// Returns the body as text.
     ///
     /// # Errors
     /// [`Error::Response`] if it is not UTF-8.
@@ -105,7 +106,7 @@ impl Response {
         std::str::from_utf8(&self.body).map_err(|_| self.unreadable(crate::error::Unread::NotText))
     }
 
-    /// What the server's log has the request under.
+    /// Returns the id of the request in the server's log.
     pub fn request_id(&self) -> Option<&str> {
         self.headers.get("x-request-id")?.to_str().ok()
     }

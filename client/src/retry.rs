@@ -1,19 +1,19 @@
-//! When a failed call is repeated, how often, and after which pause.
+//! The retry policy: which failed calls are repeated, how often, and after which pause.
 
 use std::time::Duration;
 
 use crate::error::{Error, Fault};
 
-/// Repeats what failed in one of its conditions, a bounded number of times, with growing pauses.
+/// A policy for retries: the conditions, the largest number, and the pauses, which grow.
 ///
-/// The default repeats three times at most, and only what no processor can have worked on: [`Condition::SAFE`]. A
-/// prediction whose answer got lost may have changed something, so repeating it is for its caller to decide, by naming
-/// further conditions.
+/// The default is up to three retries, and only if no processor can have worked on the request: [`Condition::SAFE`]. A
+/// request whose answer was lost may have changed something, so its caller decides about a retry, by naming further
+/// conditions.
 ///
 /// ```
 /// use bulkhead_client::{Condition, RetryPolicy};
 ///
-/// // For a processor that may be asked twice: as the official Go SDK does it, but with pauses.
+/// // For a processor that can be called twice with one request. The official Go SDK does this, without pauses.
 /// let policy = RetryPolicy::new(5).on(Condition::ALL);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,28 +24,28 @@ pub struct RetryPolicy {
     longest_pause: Duration,
 }
 
-/// A way in which a call can fail.
+/// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// No connection could be made, or it was gone before anything was sent. Safe.
+    /// No connection could be made, or it was lost before anything was sent. Safe.
     ConnectionFailed,
-    /// No connection came about in time. Safe.
+    /// No connection was made in time. Safe.
     ConnectionTimeout,
-    /// A full queue (450), a rate limit (429), or a 503 of a service that does not run at the moment, as far as the server
+    /// A full queue (450), a rate limit (429), or a 503 of a service that does not run at the moment, if the server
     /// itself says so ([`Refused::is_turned_away`](crate::Refused::is_turned_away)). Safe.
     TurnedAway,
     /// No answer in time. The request may have been processed.
     ReadTimeout,
-    /// The connection broke off before an answer, or within one. The request may have been processed.
+    /// The connection ended before or within an answer. The request may have been processed.
     BrokenOff,
-    /// A 5xx status that does not say that the request was turned away. The request may have been processed.
+    /// A 5xx status other than those of `TurnedAway`. The request may have been processed.
     Response5xx,
     /// A 4xx status other than those of `TurnedAway`. The request may have been processed, and will most likely fail again.
     Response4xx,
 }
 
 impl Condition {
-    /// Those in which no processor can have seen the request.
+    /// The conditions in which no processor can have seen the request.
     pub const SAFE: [Self; 3] = [Self::ConnectionFailed, Self::ConnectionTimeout, Self::TurnedAway];
     pub const ALL: [Self; 7] = [
         Self::ConnectionFailed,
@@ -57,7 +57,7 @@ impl Condition {
         Self::Response4xx,
     ];
 
-    /// `None` for what cannot be better the next time.
+    /// Returns `None` for a failure that a retry cannot change.
     fn of(error: &Error) -> Option<Self> {
         match error {
             Error::Discovery(_) | Error::Request(_) => None,
@@ -89,27 +89,27 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// At most so many repetitions of what is safe to repeat, with pauses from 50 ms to 2 s.
+    /// Allows up to `retries` retries where they are safe, with pauses from 50 ms to 2 s.
     pub fn new(retries: u32) -> Self {
         let (first_pause, longest_pause) = (Duration::from_millis(50), Duration::from_secs(2));
         Self { retries, conditions: Condition::SAFE.to_vec(), first_pause, longest_pause }
     }
 
-    /// One try and no more.
+    /// Allows no retry.
     pub fn none() -> Self {
         Self::new(0)
     }
 
-    /// Repeats in these conditions and no others.
+    /// Retries in these conditions and no others.
     #[must_use]
     pub fn on(mut self, conditions: impl IntoIterator<Item = Condition>) -> Self {
         self.conditions = conditions.into_iter().collect();
         self
     }
 
-    /// The pause before the first repetition, twice as long before each further one, and the longest. What is waited is a
-    /// random part of that, so that callers who were turned away together do not come back together. A longer
-    /// `Retry-After` is obeyed up to the longest pause; if the server asks for more, the call is not repeated.
+    /// Sets the pause before the first retry, and the longest one. The pause doubles with each retry. The client waits
+    /// for a random part of it, so that callers refused together do not return together. A longer `Retry-After` is
+    /// obeyed up to the longest pause; if the server asks for more, there is no retry.
     #[must_use]
     pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
         self.first_pause = first;
@@ -117,7 +117,7 @@ impl RetryPolicy {
         self
     }
 
-    /// How long to wait before the next try, after `tries` have been made; `None` to give up.
+    /// Returns the time to wait before the next try, after `tries` tries; `None` for no further try.
     pub(crate) fn pause(&self, error: &Error, tries: u32) -> Option<Duration> {
         let condition = Condition::of(error)?;
         if tries > self.retries || !self.conditions.contains(&condition) {

@@ -1,4 +1,4 @@
-//! Requests and answers of tensors, as `TFRequest`, `TorchRequest` and `OnnxRequest` of the official SDKs.
+//! Requests and answers with tensors, as `TFRequest`, `TorchRequest` and `OnnxRequest` of the official SDKs.
 
 use bulkhead_tensors::{onnx, tensorflow, torch};
 
@@ -6,15 +6,16 @@ use crate::error::{Error, Unread};
 use crate::{Client, Request};
 
 impl Client {
-    /// Sends the inputs of a TensorFlow model; its outputs.
+    /// Sends the inputs of a TensorFlow model and returns its outputs.
     ///
     /// # Errors
-    /// As [`Client::call`]; [`Error::Request`] if a tensor cannot be sent, [`Error::Response`] if the answer is no such message.
+    /// As [`Client::call`]; [`Error::Request`] if a tensor cannot be sent, [`Error::Response`] if the answer is not
+    /// such a message.
     pub async fn predict_tensorflow(&self, request: tensorflow::Request) -> Result<tensorflow::Response, Error> {
         self.exchange_tensors(request.encode(), tensorflow::Response::decode).await
     }
 
-    /// Sends the inputs of a PyTorch model; its outputs.
+    /// Sends the inputs of a PyTorch model and returns its outputs.
     ///
     /// # Errors
     /// As [`predict_tensorflow`](Self::predict_tensorflow).
@@ -22,7 +23,7 @@ impl Client {
         self.exchange_tensors(request.encode(), torch::Response::decode).await
     }
 
-    /// Sends the inputs of an ONNX model; its outputs, in a message of the same kind.
+    /// Sends the inputs of an ONNX model and returns its outputs, in a message of the same kind.
     ///
     /// # Errors
     /// As [`predict_tensorflow`](Self::predict_tensorflow).

@@ -1,4 +1,4 @@
-//! TLS by rustls, with the certificate authorities that browsers know, and those of the user's own.
+//! TLS by rustls, with the certificate authorities that browsers know and those that the user adds.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Makes connections secure. Clones share what it takes, which is made when the first one needs it.
+/// Makes connections secure. Clones share one TLS configuration, which is built when it is first needed.
 #[derive(Clone, Default)]
 pub(crate) struct Connector(Arc<Trust>);
 
@@ -22,19 +22,19 @@ struct Trust {
 }
 
 impl Connector {
-    /// Trusts the certificate authorities in `pem`, too.
+    /// Adds the certificate authorities in `pem` to the trusted ones.
     pub(crate) fn trusting(&self, pem: &[u8]) -> Result<Self, String> {
         let mut own = self.0.own.clone();
         let known = own.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| format!("a root certificate is no PEM: {error}"))?;
+            let certificate = certificate.map_err(|error| format!("a root certificate is not valid PEM: {error}"))?;
             RootCertStore::empty()
                 .add(certificate.clone())
-                .map_err(|error| format!("a root certificate is none: {error}"))?;
+                .map_err(|error| format!("a root certificate is invalid: {error}"))?;
             own.push(certificate);
         }
         if own.len() == known {
-            return Err("there is no certificate among the root certificates; they are given as PEM".to_owned());
+            return Err("there is no certificate in the root certificates; give them as PEM".to_owned());
         }
         Ok(Self(Arc::new(Trust { own, connector: OnceLock::new() })))
     }

@@ -1,7 +1,7 @@
-//! `https` endpoints: whom the client believes, and what it says of the others.
+//! `https` endpoints: the servers that the client trusts, and its errors for others.
 //!
-//! The certificates in `tls/` are of a test authority whose key nobody has any more, valid for a hundred years, and for
-//! the name `localhost` alone.
+//! The certificates in `tls/` are of a test authority whose key no longer exists. They are valid for a hundred years,
+//! and only for the name `localhost`.
 #![cfg(feature = "tls")]
 
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
 
-/// Answers every request of a secure connection with its last line; and how many connections came about.
+/// Starts a server that answers every request on a secure connection; returns its address and its count of connections.
 async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
     let acceptor = acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -79,11 +79,11 @@ async fn a_server_of_an_authority_that_is_trusted_is_called_and_its_connection_k
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 
-/// As over plain connections: writing fails in the middle of the body, and the answer is there.
+/// As over plain connections: a write fails in the middle of the body, and the answer has arrived.
 #[tokio::test]
 async fn an_answer_counts_for_more_than_a_write_that_failed() {
     let socket = TcpSocket::new_v4().unwrap();
-    // It takes little ahead, so that whoever has much to send must wait until it reads.
+    // A small buffer, so that a client with a large body must wait until the server reads.
     socket.set_recv_buffer_size(64 << 10).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
@@ -133,7 +133,7 @@ async fn what_is_no_certificate_is_told_when_the_client_is_made() {
     };
     assert!(told(b"").contains("there is no certificate"), "{}", told(b""));
     let broken = b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
-    assert!(told(broken).contains("no PEM"), "{}", told(broken));
+    assert!(told(broken).contains("not valid PEM"), "{}", told(broken));
     let other = b"-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
-    assert!(told(other).contains("a root certificate is none"), "{}", told(other));
+    assert!(told(other).contains("a root certificate is invalid"), "{}", told(other));
 }

@@ -1,6 +1,6 @@
-//! Servers that are not there, break off, stall or talk nonsense: what the caller is told, and how often it was asked.
+//! Servers that are down, break off, stall or send garbage: the client's errors, and the number of its tries.
 //!
-//! Each test scripts a server on a real socket: a list of what to do with one connection after the other.
+//! Each test scripts a server on a real socket: a list of actions for one connection after the other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,16 +12,16 @@ use bulkhead_client::{Client, ClientBuilder, Condition, Error, Fault, Request, R
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a server does after it has read a request.
+/// The action of a server after it has read a request.
 #[derive(Clone, Copy)]
 enum Deed {
     /// Answers, and reads the next request.
     Say(&'static str),
-    /// Says this much, and closes the connection.
+    /// Sends these bytes and closes the connection.
     End(&'static str),
     Reset,
     Nothing,
-    /// Answers before it has read the body, and resets the connection when this much of it has come.
+    /// Answers before it has read the body, and resets the connection when this much of the body has arrived.
     Refuse(&'static str, usize),
     /// Answers before it has read the body, and reads no further.
     Ignore(&'static str),
@@ -31,10 +31,10 @@ use Deed::{End, Ignore, Nothing, Refuse, Reset, Say};
 const OK: Deed = Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
 const QUICK: Duration = Duration::from_millis(200);
 
-/// A server with one deed after the other, the last of them for ever.
+/// A server that performs one action after the other, and repeats the last.
 struct Server {
     address: SocketAddr,
-    /// Heads of the requests it has read.
+    /// The heads of the requests that it has read.
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
 }
@@ -42,7 +42,7 @@ struct Server {
 impl Server {
     async fn start(deeds: &'static [Deed]) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        // It takes little ahead, so that whoever has much to send must wait until it reads.
+        // A small buffer, so that a client with a large body must wait until the server reads.
         socket.set_recv_buffer_size(64 << 10).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1024).unwrap();
@@ -109,7 +109,7 @@ async fn serve(mut stream: TcpStream, deeds: &[Deed], requests: Arc<Mutex<Vec<St
     }
 }
 
-/// The head, byte by byte, so that no more than it is taken.
+/// Reads the head byte by byte, so that no more than the head is taken.
 async fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -118,7 +118,7 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8(head).unwrap())
 }
 
-/// The head, after the body that it announces has been read too.
+/// Reads the head and the body that it announces; returns the head.
 async fn read_request(stream: &mut TcpStream) -> io::Result<Option<String>> {
     let mut read = Vec::new();
     loop {
@@ -151,7 +151,7 @@ fn fault(error: &Error) -> Fault {
 
 #[tokio::test]
 async fn nobody_there_is_tried_again_and_told_as_512() {
-    // Bound and not listening: nobody else gets the port, and connecting to it is refused.
+    // Bound but not listening: no other program gets the port, and connecting to it is refused.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let error = failure(builder(socket.local_addr().unwrap())).await;
@@ -162,7 +162,7 @@ async fn nobody_there_is_tried_again_and_told_as_512() {
 
 #[tokio::test]
 async fn whoever_does_not_take_the_connection_in_time_was_never_asked() {
-    // A backlog of none that is full: further connections are left waiting by the kernel.
+    // A backlog of 0 that is full: the kernel leaves further connections waiting.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(0).unwrap();
@@ -259,11 +259,11 @@ async fn a_full_queue_is_tried_again_and_a_500_is_not() {
     assert_eq!((failure(broken.builder()).await.code(), broken.asked()), (500, 1));
 }
 
-/// More than lies between client and server, so that writing fails in the middle of it.
+/// Larger than all buffers between client and server, so that writing fails in the middle of it.
 const LARGE: usize = 8 << 20;
 
-/// The server answers and resets the connection while the body is still being written: writing fails, and the answer is
-/// there. It must not get lost, whatever of it has been read by then, and its status alone decides about another try.
+/// The server answers and resets the connection while the body is still being written: writing fails, and the answer
+/// has arrived. It must not get lost, however much of it has been read, and its status alone decides about a retry.
 #[tokio::test]
 async fn an_answer_counts_for_more_than_a_write_that_failed() {
     const UNAUTHORIZED: &str = "HTTP/1.1 401 X\r\nconnection: close\r\ncontent-length: 3\r\n\r\nwho";
@@ -287,10 +287,10 @@ async fn an_answer_counts_for_more_than_a_write_that_failed() {
     }
 }
 
-/// For waits that end by an event.
+/// A timeout for waits that an event ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Such a connection is never ready for another request, and waiting for it would keep the answer from its caller.
+/// Such a connection is never ready for another request. Waiting for that would delay the answer.
 #[tokio::test]
 async fn a_server_that_reads_no_further_keeps_nobody_from_its_answer() {
     let server = Server::start(&[Ignore("HTTP/1.1 401 X\r\ncontent-length: 3\r\n\r\nwho"), OK]).await;
@@ -305,7 +305,7 @@ async fn a_server_that_reads_no_further_keeps_nobody_from_its_answer() {
 #[tokio::test]
 async fn connections_are_used_again_and_one_that_was_closed_meanwhile_costs_nothing() {
     let server = Server::start(&[OK, OK, End("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), OK]).await;
-    // Not repeated on any ground: what was never sent is no second try.
+    // No retry is allowed. A request that was never sent does not count as a try.
     let client = server.builder().retry(RetryPolicy::none()).build().unwrap();
     for _ in 0..6 {
         assert_eq!(client.predict_string("x").await.unwrap(), "ok");
@@ -379,7 +379,7 @@ async fn only_200_is_success_and_send_takes_any() {
 mod direct {
     use super::*;
 
-    /// Lists these ports at either path.
+    /// Starts a server that lists these ports at either path.
     async fn discovery(path: &'static str, lists: Vec<String>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -438,7 +438,7 @@ mod direct {
 
     #[tokio::test]
     async fn without_a_list_it_is_510() {
-        for (path, what) in [("/elsewhere", "404"), (OLD, "the list is none")] {
+        for (path, what) in [("/elsewhere", "404"), (OLD, "the list is invalid")] {
             let (address, _) = discovery(path, vec!["nonsense".to_owned()]).await;
             let error = builder(address).direct().build().unwrap().predict("x").await.unwrap_err();
             assert!(error.code() == 510 && error.to_string().contains(what), "{error}");
@@ -452,7 +452,7 @@ mod direct {
         let (address, asked) = discovery(OLD, lists).await;
         let client = builder(address).direct().build().unwrap();
         client.predict("x").await.unwrap();
-        // From here on time passes as soon as nobody has anything to do.
+        // From here on, time passes as soon as all tasks are idle.
         tokio::time::pause();
         while asked.load(Ordering::SeqCst) < 2 {
             tokio::time::sleep(Duration::from_millis(100)).await;
