@@ -1,7 +1,7 @@
-//! The data listener: requests in, responses out.
+//! The data listener: HTTP requests in, HTTP responses out.
 //!
-//! `listen` accepts connections, and its `io_threads` serve them. `http1` and `http2` parse a request into an
-//! [`arrival`] and send its `reply`; `handle` has the steps in between.
+//! `listen` accepts connections and serves them on its I/O threads. `http1` and `http2` parse what they receive into an
+//! [`arrival`] and send the `reply`. `handle` has the steps in between.
 
 mod arrival;
 mod authority;
@@ -48,14 +48,14 @@ use crate::auth::Attempts;
 use crate::outcome::Ledger;
 use crate::telemetry::{LogWriter, ServiceMetrics};
 
-/// The data listener's state, shared by all its connections. Clones share it.
+/// The data listener's state, shared by all its connections. Cloning gives another handle.
 #[derive(Clone)]
 pub struct Front(Arc<Listening>);
 
 impl Front {
-    /// Creates a listener's state. `executor` compresses bodies and the like in the background, at most as many at once
-    /// as there are cores. `advertise` is the address at which clients reach the host, if their connections end at
-    /// another one.
+    /// Creates the state. Bodies are compressed and decompressed in the background of `executor`, as many at once as
+    /// there are cores. `advertise` is the address at which clients reach the host, if not the local one of their
+    /// connections.
     pub fn new(
         services: Services,
         executor: Arc<Executor>,
@@ -72,27 +72,27 @@ impl Front {
         Self(Arc::new(Listening { handler, limits, open, addresses, turned_away, lingering }))
     }
 
-    /// Serves callers on `threads` until `drain` turns true. Returns when the last caller has been served.
+    /// Serves callers on `threads` until `drain` turns true; returns when the last of them has been served.
     pub async fn serve(&self, listener: TcpListener, threads: Arc<IoThreads>, drain: watch::Receiver<bool>) {
         Arc::clone(&self.0).serve(listener, threads, Drain::new(drain)).await;
     }
 
-    /// Marks the end of the host: requests that still run count as cut off by the host, not as left by their clients.
+    /// Marks the host as ending with requests under way. A request dropped after that counts as 503, not 499.
     pub fn cut_off(&self) {
         self.0.handler.ledger.ending.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the number of open connections.
+    /// The number of connections open now.
     pub fn connections(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of connections refused so far because their address had too many.
+    /// The number of connections refused so far because their address had reached its limit.
     pub fn connections_turned_away(&self) -> u64 {
         self.0.turned_away.load(Ordering::Relaxed)
     }
 
-    /// Returns the metrics of requests that named no existing service.
+    /// The metrics of requests that named no existing service.
     pub fn nobody(&self) -> &Arc<ServiceMetrics> {
         &self.0.handler.ledger.nobody
     }

@@ -1,4 +1,4 @@
-//! A request as it comes to the line, whichever protocol it came over.
+//! A parsed request as the handler takes it, the same for every protocol.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -13,9 +13,9 @@ pub(crate) struct Arrival {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Incoming,
-    /// The fault of its head, if any; nothing else in the head is trusted then.
+    /// The fault of its head, if any. Nothing else in the head can be trusted then.
     pub(crate) fault: Option<HeadFault>,
-    /// When its first byte came.
+    /// The time at which its first byte arrived.
     pub(crate) at: Instant,
     pub(crate) ends: Ends,
 }
@@ -23,8 +23,8 @@ pub(crate) struct Arrival {
 /// The addresses of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
-    /// The client's.
+    /// The client's address.
     pub(crate) peer: IpAddr,
-    /// Ours, where the client reached it.
+    /// The host's address on this connection.
     pub(crate) local: SocketAddr,
 }

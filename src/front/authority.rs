@@ -1,6 +1,7 @@
 //! The authority of a request, which names the host that the request is for: RFC 3986 §3.2, RFC 9110 §4.2 and §7.2.
 //!
-//! It stands in `Host`, in an absolute-form target, or in `:authority`. The rules are the same in all three places.
+//! An authority stands in `Host`, in an absolute-form target, or in `:authority`. The rules are the same in all three
+//! places.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -30,7 +31,7 @@ impl fmt::Display for BadAuthority {
             AuthorityField::PseudoHeader => "the authority of the request (:authority) ",
         })?;
         f.write_str(self.why)?;
-        f.write_str("; expected is a host with an optional port, as example.com:8080 or [::1]")
+        f.write_str("; a host with an optional port is expected, such as example.com:8080 or [::1]")
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn judge(authority: &[u8], named: AuthorityField) -> Result<(), HeadF
         name => name.iter().all(|b| is_of_a_name(*b)),
     };
     if !is_host {
-        return bad("has a character that no host has");
+        return bad("has a character that a host cannot have");
     }
     // An empty port is the default one.
     let is_port = |port: &[u8]| {
@@ -57,7 +58,7 @@ pub(super) fn judge(authority: &[u8], named: AuthorityField) -> Result<(), HeadF
             && (port.is_empty() || str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok()))
     };
     if !port.is_none_or(is_port) {
-        return bad("has a port that is no number up to 65535");
+        return bad("has a port that is not a number up to 65535");
     }
     Ok(())
 }
@@ -85,14 +86,14 @@ fn split(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Accepts an IPv6 address with or without a zone. The zone means something on the client's machine only (RFC 6874).
+/// True for an IPv6 address with or without a zone. A zone means something on the client's machine only (RFC 6874).
 fn is_ipv6(address: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(address) else { return false };
     let (address, zone) = text.split_once('%').unwrap_or((text, ""));
     address.parse::<Ipv6Addr>().is_ok() && zone.bytes().all(is_of_a_name)
 }
 
-/// RFC 3986 §3.2.2: unreserved characters, percent-encoded ones and delimiters.
+/// True for a byte of a host name: unreserved, percent-encoded, or a delimiter (RFC 3986 §3.2.2).
 fn is_of_a_name(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b)
 }
@@ -127,18 +128,18 @@ mod tests {
             ("a:65536", "a port"),
             ("a:-1", "a port"),
             ("[::1]:x", "a port"),
-            ("a b", "no host has"),
-            ("a/b", "no host has"),
-            ("a\\b", "no host has"),
+            ("a b", "a host cannot have"),
+            ("a/b", "a host cannot have"),
+            ("a\\b", "a host cannot have"),
             ("a,b", ""),
-            ("[", "no host has"),
-            ("[]", "no host has"),
-            ("[::1", "no host has"),
-            ("[::1]a", "no host has"),
-            ("a[::1]", "no host has"),
-            ("[a]", "no host has"),
-            ("é", "no host has"),
-            ("a\t", "no host has"),
+            ("[", "a host cannot have"),
+            ("[]", "a host cannot have"),
+            ("[::1", "a host cannot have"),
+            ("[::1]a", "a host cannot have"),
+            ("a[::1]", "a host cannot have"),
+            ("[a]", "a host cannot have"),
+            ("é", "a host cannot have"),
+            ("a\t", "a host cannot have"),
         ] {
             // A comma is a delimiter like others (RFC 3986 §2.2).
             if expected.is_empty() {

@@ -1,4 +1,4 @@
-//! The body of a request: received within its bounds, unpacked, and held against its digest.
+//! The body of a request: received within its limits, decompressed, and checked against its digest.
 
 pub(in crate::front) mod digest;
 pub(in crate::front) mod offload;

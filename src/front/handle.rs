@@ -1,8 +1,8 @@
-//! The line a request walks: route, authenticate, limit, receive, admit, run, render.
+//! The steps of a request: route, authenticate, limit, receive, admit, run, render.
 //!
-//! The outer function names the request, keeps its account, and turns whatever comes of it into a reply; the inner one
-//! is the line itself, and its order has reasons. What will be refused is refused before it costs anything: nobody's
-//! body is read before we know that the service exists, that the caller may call it, and that there is room.
+//! `handle` gives the request its id, keeps its account, and turns every outcome into a reply. `answer` runs the steps.
+//! Their order makes a refusal cheap: no body is read before the service is known to exist, the caller is known to be
+//! allowed, and there is room for the call.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -45,47 +45,47 @@ use crate::refusal::{Connection, Refusal};
 use crate::registry::{Chosen, Mirror, NotAdmitted, ServiceState, State, Unresolved};
 use crate::telemetry::ServiceMetrics;
 
-/// What the line needs.
+/// The shared state that requests are handled with.
 pub(super) struct Handler {
     pub(super) services: Services,
     pub(super) ledger: Arc<Ledger>,
     pub(super) attempts: Attempts,
     pub(super) offload: Offload,
-    /// Where clients reach this host, if not where their connections end.
+    /// The address at which clients reach this host, if not the local one of their connections.
     pub(super) advertise: Option<SocketAddr>,
 }
 
-/// The client left in the middle of its request; its connection is ended without a word.
+/// The client left in the middle of its request. The connection is closed without an answer.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the client left")]
 pub(crate) struct ClientGone;
 
 /// Facts that `handle` needs even when `answer` fails.
 struct Found<'a> {
-    /// The connection's rules, which are set once the service is known.
+    /// The rules of the connection. They are set once the service is known.
     rules: &'a Rules,
     expose: Option<Expose>,
     cors: Option<Box<CrossOrigin>>,
-    /// The body, for as long as nobody has asked for it.
+    /// The body, until a step takes it.
     unread: Option<Incoming>,
     expects_continue: bool,
 }
 
-/// The outcome that a request counts with if its answer goes out whole.
+/// The outcome that a request counts with if its answer is sent completely.
 #[derive(Clone, Copy)]
 struct Ending {
     status: StatusCode,
-    /// The code beside every status but 200.
+    /// The code for every status but 200.
     code: &'static str,
 }
 
-/// Where an answer comes from.
+/// An answer, by its source.
 enum Outcome {
-    /// A processor's or the host's own.
+    /// From a processor, or from the host itself.
     Answered(Box<Answer>, Option<InFlight>),
     /// The host's own answer to a preflight request.
     Preflight(Box<HeaderMap>),
-    /// An upstream's, of which the head is here.
+    /// From an upstream. The head has arrived.
     Forwarded(Box<gateway::Outbound>, InFlight),
 }
 
@@ -162,7 +162,7 @@ impl Handler {
         Ok(reply)
     }
 
-    /// The body of a reply. The account is settled when it ends: here, or by the stream.
+    /// Makes the body of a reply. The account is settled when the body ends: here if it is whole, else by [`Streamed`].
     fn content(
         &self,
         body: Body,
@@ -178,7 +178,7 @@ impl Handler {
                 exchange.settle(times, status, code, "", bytes.len());
                 Content::Whole(bytes)
             }
-            // Nothing of it would be sent. Dropping it stops its guest.
+            // The answer to HEAD has no body. Dropping the stream stops its guest.
             Body::Stream(_) if is_head => {
                 exchange.settle(times, status, code, "", 0);
                 Content::Unknown
@@ -212,7 +212,7 @@ impl Handler {
             Destination::Service(ServiceState { service, state }) => (service, state),
             Destination::Route(route) => {
                 exchange.belongs_to(Owner::Route(route.clone()));
-                // In a box, so that requests which are answered here do not carry the room for it.
+                // Boxed, so that the future of a request answered here does not reserve room for it.
                 return Box::pin(self.forward(&route, headers, ends.peer, exchange, found)).await;
             }
         };
@@ -244,7 +244,7 @@ impl Handler {
 
         let deadline = exchange.arrived() + rpc.keepalive;
         let Some(incoming) = found.unread.take() else {
-            return Err(Refusal::Internal { cause: "the body was taken before its turn".into() });
+            return Err(Refusal::Internal { cause: "the body was taken already".into() });
         };
         let body = receive::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive).await?;
         exchange.received(body.len());
@@ -274,7 +274,7 @@ impl Handler {
         Ok(Outcome::Answered(answer, Some(entered)))
     }
 
-    /// Sends a copy of the request to the mirror, if it is one of those to be copied and there is room for it.
+    /// Sends a copy of the request to the mirror, if this request is to be copied and there is room for the copy.
     fn copy(&self, mirror: &Mirror, source: &Arc<ServiceMetrics>, input: &Input, exchange: &Exchange<'_>) {
         let Some(registry) = &self.services.local else { return };
         let Some(place) = mirror.place(source) else { return };
@@ -284,7 +284,7 @@ impl Handler {
         copied.send(mirror.target.clone(), place, registry, ledger, Arc::clone(source));
     }
 
-    /// The other end of the handler: the request goes on to an upstream, which authenticates, limits and answers.
+    /// Forwards the request to an upstream, which authenticates, limits and answers it.
     async fn forward(
         &self,
         route: &gateway::Route,
@@ -310,8 +310,9 @@ impl Handler {
         }
     }
 
-    /// Where a service or a group is to be had, for whoever asks. All instances of one of ours are behind one address, and
-    /// SDKs know an upstream by its address, so it is listed once, with the weight of all; what does not run is nowhere.
+    /// Lists the addresses of a service or a group, without authentication. All instances of a local service share one
+    /// address, and SDKs identify an upstream by its address, so it is listed once, with the weight of all instances. A
+    /// service that does not run has no address.
     fn upstreams(&self, name: &str, ends: Ends) -> Result<Box<Answer>, Refusal> {
         let address = self.advertise.unwrap_or(ends.local);
         let here = |instances: usize| Upstream {
@@ -320,7 +321,8 @@ impl Handler {
         };
         let listed: Vec<Upstream> = match self.services.find(name) {
             Ok(Destination::Service(ServiceState { state, .. })) => {
-                // A canary's instances are there beside those of the current version, for a share of the same requests.
+                // A canary's instances take a share of the same requests, so they are not added to those of the current
+                // version.
                 let instances = state
                     .phase
                     .serving()
@@ -357,7 +359,7 @@ fn is_bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// Turns a panic inside `future` into a value: our bug costs one request.
+/// Turns a panic inside `future` into a value, so that a bug of the host costs one request.
 async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Box<dyn Any + Send>> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,

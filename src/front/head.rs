@@ -16,16 +16,16 @@ use crate::refusal::Refusal;
 pub(super) const MAX_HEAD: usize = 32 << 10;
 /// Most header lines that a client may send, `Host` included.
 pub(super) const MAX_HEADERS: usize = 100;
-/// Room for the lines that gateways add: `Via`, `X-Forwarded-For`, `X-Request-Id`, and `Host` and the framing where the
-/// client sent none. A head may be larger by this much for each gateway that its `Via` names, so that a host accepts every
-/// head that its gateway accepted. A client may name some itself, so there is a bound.
+/// Room for the headers that a gateway adds: `Via`, `X-Forwarded-For`, `X-Request-Id`, and `Host` and the framing where
+/// the client sent none. The limit grows by this much for each gateway in `Via`, so that a host accepts every head that
+/// its gateway accepted. The growth is bounded, because a client can write `Via` itself.
 const GATEWAYS_BYTES: usize = 1 << 10;
 const GATEWAYS_HEADERS: usize = 8;
 const MOST_GATEWAYS: usize = 4;
-/// Upper bounds for every head, with `Via` or without.
+/// Upper bounds for every head, with or without `Via`.
 pub(super) const MOST_BYTES: usize = MAX_HEAD + MOST_GATEWAYS * GATEWAYS_BYTES;
 pub(super) const MOST_HEADERS: usize = MAX_HEADERS + MOST_GATEWAYS * GATEWAYS_HEADERS;
-/// What HTTP/1 writes around a header's name and value, and around method and target.
+/// Bytes that HTTP/1 writes around a header's name and value, and around method and target.
 const HEADER_LINE: usize = ": \r\n".len();
 const REQUEST_LINE: usize = "  HTTP/1.1\r\n\r\n".len();
 
@@ -64,14 +64,14 @@ impl From<HeadFault> for Refusal {
     }
 }
 
-/// The answer to a faulty head at any listener: status, code and sentence.
+/// Returns the answer to a faulty head, for any listener: status, code and sentence.
 pub(crate) fn of_a_head(fault: HeadFault) -> (u16, &'static str, String) {
     let refusal = Refusal::from(fault);
     let row = refusal.row();
     (row.status, row.code, refusal.detail().into_owned())
 }
 
-/// The expectation of a request that is not refused for it.
+/// The content of a valid `Expect` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expectation {
     None,
@@ -94,23 +94,23 @@ pub(super) fn judge_method(method: &[u8]) -> Result<(), HeadFault> {
     }
 }
 
-/// Checks the size of a head in the form that HTTP/1 gives it, which came through so many gateways.
+/// Checks the size of a head that came through `gateways` gateways. The size counts in the form of HTTP/1.
 pub(super) fn judge_size(bytes: usize, headers: usize, gateways: usize) -> Result<(), HeadFault> {
     let gateways = gateways.min(MOST_GATEWAYS);
     let (most_bytes, most_headers) = (MAX_HEAD + gateways * GATEWAYS_BYTES, MAX_HEADERS + gateways * GATEWAYS_HEADERS);
     if bytes > most_bytes || headers > most_headers { Err(HeadFault::HeadTooLarge) } else { Ok(()) }
 }
 
-/// Checks the size of a head that is to be passed on: the next host has room for one more gateway, this one.
+/// Checks the size of a head that is to be forwarded: it must leave room for the headers that this gateway adds.
 pub(super) fn judge_forwarded(method: &Method, target: &str, headers: &HeaderMap) -> Result<(), HeadFault> {
     match gateways(headers) {
-        // It has been judged by the same bound when it came.
+        // The head met the bound for its gateways on arrival. The next host allows for one more.
         ..MOST_GATEWAYS => Ok(()),
         _ => judge_size(size(method.as_str(), target, headers), headers.len(), MOST_GATEWAYS - 1),
     }
 }
 
-/// How many gateways `Via` names.
+/// Returns the number of gateways that `Via` names.
 pub(super) fn gateways(headers: &HeaderMap) -> usize {
     headers.get_all(VIA).iter().map(|value| gateways_in(value.as_bytes())).sum()
 }
@@ -119,13 +119,13 @@ pub(super) fn gateways_in(via: &[u8]) -> usize {
     via.split(|byte| *byte == b',').filter(|item| !item.trim_ascii().is_empty()).count()
 }
 
-/// The size of a head as HTTP/1 would write it.
+/// Returns the size of a head as HTTP/1 would write it.
 pub(super) fn size(method: &str, target: &str, headers: &HeaderMap) -> usize {
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_LINE);
     method.len() + target.len() + REQUEST_LINE + lines.sum::<usize>()
 }
 
-/// Checks the value of an `Expect` header, a list of expectations. Its empty elements count for nothing (RFC 9110 §5.6.1).
+/// Checks the value of an `Expect` header, a list of expectations. Empty elements are ignored (RFC 9110 §5.6.1).
 pub(super) fn judge_expectation(value: &[u8]) -> Result<Expectation, HeadFault> {
     let names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
     let mut expectation = Expectation::None;

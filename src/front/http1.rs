@@ -1,14 +1,17 @@
-//! One connection of HTTP/1: reads a head, has its request answered, writes the answer, and begins again.
+//! An HTTP/1 connection: reads a head, has its request answered, writes the answer, and starts again.
 //!
-//! - Heads are gathered and judged here ([`head`]). One that is refused, or not complete in time, takes the one
-//!   road through the line like any other request, and so is counted, logged and answered with a body.
-//! - While an answer is being computed the connection keeps reading: what comes early is kept for later, and when the
-//!   client leaves, the line is dropped where it stands.
-//! - After an answer that leaves input unread, the connection is closed for writing first and the input is read away, so
+//! - Heads are read and checked here ([`head`]). A head that is refused, or not complete in time, goes through the
+//!   handler
+//!   like any other request, so it is counted, logged and answered with a body.
+//! - While an answer is computed, the connection keeps reading. Early input is kept for later. If the client
+//!   disconnects,
+//!   the handler is dropped.
+//! - After an answer that leaves input unread, the connection is closed for writing first and the input is discarded,
+//!   so
 //!   that a reset does not overtake the answer (RFC 9112 §9.6).
 //!
-//! Why not hyper's server: a request is read once and judged by one reader, its task is woken once instead of three times,
-//! and nothing has to be smuggled past it.
+//! The reasons for not using hyper's server: a head is parsed once, by one parser; a request wakes its task once
+//! instead of three times; and the connection's state is directly available.
 
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
@@ -42,16 +45,16 @@ use super::listen::linger::Lingering;
 use crate::incoming::Incoming;
 use crate::limit::poll_limit;
 
-/// How long a connection may take and rest.
+/// The timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// From the first byte of a head to its last: 408.
+    /// From the first byte of a head to its last. The answer is 408.
     pub head: Duration,
-    /// Before the first byte of a connection: it is closed without a word.
+    /// Before the first byte of a connection. It is closed without an answer.
     pub silent: Duration,
-    /// Before the first byte of a further request: likewise.
+    /// Before the first byte of a further request. The connection is closed without an answer.
     pub idle: Duration,
-    /// Without a byte taken by a client that is being answered: the connection is cut.
+    /// While the client takes no byte of an answer. The connection is cut.
     pub write: Duration,
 }
 
@@ -59,9 +62,10 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(5),
-            // Whoever connects has something to say; a connection that has been of use gets more.
+            // A client connects to send something. A connection that has served a request gets more time.
             silent: Duration::from_secs(10),
-            // A gateway in front rests its connections for 30 s; ours must outlast them, or it would use dead ones.
+            // A gateway in front keeps idle connections for 30 s. This must be longer, or the gateway would use closed
+            // ones.
             idle: Duration::from_secs(75),
             write: Duration::from_secs(10),
         }
@@ -69,9 +73,9 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// The idle time that answers promise in `Keep-Alive`, in seconds: one second less than the real limit, so that a
-    /// client closes first and sends no request into a connection that is being closed. `None` if that leaves no whole
-    /// second: some clients read 0 as "for ever".
+    /// Returns the idle time that answers promise in `Keep-Alive`, in seconds. It is one second less than the real
+    /// limit, so that a client closes first and sends no request into a connection that is being closed. `None` if that
+    /// leaves no whole second: some clients read 0 as "for ever".
     fn promised(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.idle.saturating_sub(Duration::from_secs(1)).as_secs())
     }
@@ -79,41 +83,41 @@ impl Patience {
 
 /// Most empty lines before a request (RFC 9112 §2.2). Some clients send an empty line after a body, beyond its length.
 const MAX_EMPTY_LINES: usize = 64;
-const TOO_MANY_EMPTY_LINES: HeadFault = HeadFault::Malformed("more than 64 empty lines stand before the request line");
+const TOO_MANY_EMPTY_LINES: HeadFault = HeadFault::Malformed("more than 64 empty lines come before the request line");
 
 pub(crate) struct Connection<'a, S> {
     service: &'a S,
     lingering: &'a Lingering,
     ends: Ends,
     patience: Patience,
-    /// How many requests may still come.
+    /// The number of requests that may still come.
     requests_left: u64,
-    /// Once it has begun, the request that has begun is the last, and where none has, the connection ends.
+    /// Once it has begun, the current request is the last. Without a current request, the connection closes.
     drain: Drain,
     intake: Shared,
     outlet: Outlet,
-    /// One timer for the head's and the idle limit. It may go off early; the limits are computed when it does.
+    /// One timer for the head's and the idle limit. It may fire early; the limits are computed when it does.
     timer: Pin<Box<Sleep>>,
-    /// When the connection is closed if nothing more comes.
+    /// The time at which the connection is closed if nothing more arrives.
     idle_until: Instant,
-    /// Time that the drain waits for a request to begin.
+    /// The time that a drain waits for a request to begin.
     drain_patience: Duration,
-    /// A head was refused: nothing that came with it is read any more.
+    /// True if a head was refused. Nothing after it is parsed.
     has_refused: bool,
 }
 
-/// How a connection ends.
+/// The way in which a connection ends.
 enum End {
-    /// There is nobody to say anything to any more.
+    /// The client has disconnected.
     Gone,
-    /// All has been said.
+    /// All answers were sent.
     Done,
-    /// In the middle of an answer whose end would look like the connection's.
+    /// An answer was truncated, and closing would mark its end. The connection is reset.
     Reset,
 }
 
 impl<'a, S: Service> Connection<'a, S> {
-    /// `early` are bytes that were read from the socket before.
+    /// `early` are bytes that were read from the socket already.
     pub(crate) fn new(
         service: &'a S,
         lingering: &'a Lingering,
@@ -141,7 +145,7 @@ impl<'a, S: Service> Connection<'a, S> {
         }
     }
 
-    /// Serves until either side has had enough.
+    /// Serves requests until one side ends the connection.
     pub(crate) async fn serve(mut self) {
         match self.answer_all().await {
             End::Gone => {}
@@ -182,7 +186,7 @@ impl<'a, S: Service> Connection<'a, S> {
         self.requests_left == 0 || self.drain.has_begun()
     }
 
-    /// Gathers a head, or finds that what came is none; and the moment of its first byte. `None` when no more comes.
+    /// Reads a head and the time of its first byte. The head may be a fault. `None` if no further request comes.
     async fn next_head(&mut self) -> Option<(Instant, Result<Bytes, HeadFault>)> {
         let (mut scanner, mut first_byte, mut empty_lines, mut drained) = (Scanner::default(), None, 0, None);
         poll_fn(|cx| {
@@ -222,7 +226,7 @@ impl<'a, S: Service> Connection<'a, S> {
                     self.idle_until
                 };
                 let has_rested = poll_limit(self.timer.as_mut(), cx, limit).is_ready();
-                // What is in the socket is about to be told of, and then is a request that has begun.
+                // Unread bytes in the socket are a request that has begun. The task is about to be woken for them.
                 let is_over = has_rested && !intake.has_unread();
                 if is_over {
                     intake.ahead().clear();
@@ -234,7 +238,7 @@ impl<'a, S: Service> Connection<'a, S> {
         .await
     }
 
-    /// The request of a head, whatever there is to be said of it.
+    /// Makes the arrival of a head, or of its fault.
     fn arrival(&mut self, at: Instant, head: Result<Bytes, HeadFault>) -> (Arrival, Terms) {
         let is_head = match &head {
             Ok(head) => head.starts_with(b"HEAD "),
@@ -258,7 +262,7 @@ impl<'a, S: Service> Connection<'a, S> {
         }
     }
 
-    /// Closes the sending side. Unread input is read away until the client closes or a bound is reached.
+    /// Closes the sending side. Unread input is discarded until the client closes or a limit is reached.
     async fn farewell(mut self) {
         if self.outlet.close().await.is_err() {
             return;
@@ -273,7 +277,7 @@ impl<'a, S: Service> Connection<'a, S> {
     }
 }
 
-/// What comes of `work`, unless the client leaves before.
+/// Waits for `work`; `None` if the client disconnects first.
 async fn unless_left<F: Future>(mut work: Pin<&mut F>, intake: &Shared) -> Option<F::Output> {
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),

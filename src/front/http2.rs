@@ -1,8 +1,8 @@
-//! HTTP/2, where the operator has switched it on, for connections that begin with its preface (RFC 9113 §3.4).
+//! HTTP/2, if the operator has enabled it, for connections that begin with its preface (RFC 9113 §3.4).
 //!
-//! Each stream is a request like any other and goes through the same handler. h2 speaks the protocol, and bounds
+//! Each stream is a request like any other and goes through the same handler. h2 speaks the protocol, and limits
 //! streams, header lists, continuation frames and bursts of resets itself. Frames that it would answer without a limit
-//! are counted in [`frames`]. [`head`] checks requests by the rules of HTTP/1, [`stream`] answers them.
+//! are counted in [`frames`]. [`head`] checks requests by the rules of HTTP/1, and [`stream`] answers them.
 //!
 //! hyper's server, which also uses h2, is not used, for three reasons: it cannot send an interim response (`100
 //! Continue`), it takes a body that its client has reset for a complete one, and it does not show that a single stream
@@ -39,28 +39,28 @@ use super::listen::drain::Drain;
 use super::listen::linger::SharedSlot;
 use super::listen::unread::has_unread;
 
-/// Requests at once on one connection; a browser or a proxy uses a hundred.
+/// Most concurrent requests on one connection. Browsers and proxies use a hundred.
 const MAX_STREAMS: u32 = 100;
 /// Above this size h2 itself refuses a header list, with 431 and no body. The host's own limit is
 /// [`MOST_BYTES`](super::head::MOST_BYTES). This one is larger, so that most header lists that are too large get the
 /// host's answer with its sentence.
 const MAX_HEADER_LIST: u32 = 128 << 10;
-/// Bytes that a client may send ahead, of one request and of all together.
+/// Most bytes that a client may send ahead, on one stream and on the whole connection.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Bytes of an answer that wait to be written.
+/// Most bytes of an answer that wait to be written.
 const MAX_UNSENT: usize = 64 << 10;
 const MAX_LOCAL_RESETS: usize = 128;
-/// Requests that a client has taken back before they were accepted. [`frames`] counts all that are taken back, and has the
-/// smaller bound.
+/// Most requests that a client resets before they are accepted. [`frames`] counts all resets, and has the smaller
+/// limit.
 const MAX_PENDING_RESETS: usize = 128;
-/// A client that answers no ping for so long is gone.
+/// The interval of pings. A client that does not answer one within [`PING_PATIENCE`] is gone.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// All settings that differ from h2's defaults.
+/// Returns a builder with all settings that differ from h2's defaults.
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder
@@ -74,12 +74,12 @@ fn builder() -> Builder {
     builder
 }
 
-/// The beginning of a connection, and the protocol that it speaks.
+/// The start of a connection, and its protocol.
 pub(super) struct Opening {
     pub(super) is_http2: bool,
-    /// Bytes that were read to find that out.
+    /// Bytes that were read to detect the protocol.
     pub(super) read: Vec<u8>,
-    /// The client stopped in the middle of the preface until the head time-out.
+    /// True if the client stopped in the middle of the preface until the head timeout.
     pub(super) is_late: bool,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Opening {
 /// which has an answer for both cases.
 ///
 /// # Errors
-/// The client has sent nothing, or the socket fails.
+/// The client sends nothing, or the socket fails.
 pub(super) async fn open(
     stream: &mut TcpStream,
     patience: Patience,
@@ -100,7 +100,7 @@ pub(super) async fn open(
     let begun = within(silent, drain.as_mut(), read_preface(stream, &mut read, 1)).await?;
     match begun {
         Wait::Done => {}
-        // Input has come that the runtime has not reported yet. HTTP/1 reads it.
+        // Input has arrived that the runtime has not reported yet. HTTP/1 reads it.
         _ if has_unread(stream) => return Ok(Opening { is_http2: false, read, is_late: false }),
         Wait::Drained | Wait::TooLong => return Err(io::ErrorKind::TimedOut.into()),
     }
@@ -144,14 +144,14 @@ async fn within(
 #[expect(clippy::large_enum_variant, reason = "most are requests, and each is taken apart at once")]
 enum News {
     Request(Request<RecvStream>, SendResponse<Bytes>),
-    /// No further request should come.
+    /// The connection should take no further request.
     Last,
-    /// The client answers no ping.
+    /// The client did not answer a ping.
     Dead,
     Ended,
 }
 
-/// Serves a connection to its end. `early` are bytes that were read from the socket before.
+/// Serves a connection to its end. `early` are bytes that were read from the socket already.
 pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: Vec<u8>, ends: Ends, drain: Drain) {
     let patience = listening.limits.patience;
     let io = Socket::new(stream, early, patience.write);

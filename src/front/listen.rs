@@ -1,4 +1,4 @@
-//! The listener of callers: its sockets, the threads that serve them, and how a connection ends.
+//! The sockets of the data listener: accepting connections, the threads that serve them, and their end.
 
 pub(in crate::front) mod accept;
 pub(in crate::front) mod addresses;

@@ -38,12 +38,12 @@ pub(crate) fn judge(method: &str, target: &str, body: usize, sandbox: &config::S
     Ok(())
 }
 
-/// The refusal for a processor's fault.
+/// Returns the refusal for a processor's fault.
 pub(crate) fn failed(failed: Failed, sandbox: &config::Sandbox) -> Verdict {
     Refusal::failed(failed, sandbox).into()
 }
 
-/// The refusal for a call that took longer than its service's `keepalive`.
+/// Returns the refusal for a call that took longer than its service's `keepalive`.
 pub(crate) fn overdue(keepalive: Duration) -> Verdict {
     Refusal::DeadlineExceeded { limit: keepalive, reached: Reached::Run }.into()
 }

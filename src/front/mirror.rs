@@ -1,7 +1,7 @@
-//! Copies of requests, sent to another service beside the line: nothing of the request waits for its copy.
+//! Copies of requests, sent to another service in the background. A request never waits for its copy.
 //!
-//! A copy counts as a request of the service that it is sent to, and its outcome is that service's; it is marked in log and
-//! metrics. It is never copied again, whatever that service mirrors, so copies cannot go in circles.
+//! A copy counts as a request of the service that receives it, with that service's outcome, and is marked as a copy in
+//! log and metrics. It is never copied again, whatever the receiving service mirrors, so copies cannot go in circles.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::registry::{Chosen, Registry, Version};
 use crate::telemetry::ServiceMetrics;
 
-/// A request once more, as its processor sees it. The body is shared and not copied.
+/// A copy of a request as its processor sees it. The body is shared, not copied.
 pub(super) struct Copied {
     pub(super) request_id: RequestId,
     pub(super) method: Method,
@@ -59,7 +59,7 @@ impl Copied {
     }
 }
 
-/// Answers, and reads the answer away: its status and its bytes.
+/// Runs the call and reads its answer to the end; returns the status and the size.
 async fn answer(version: &Version, exchange: &mut Exchange<'_>, input: Input) -> Result<(u16, usize), Cut> {
     let _entered = version.enter().map_err(|limited| Refusal::from(limited).cut())?;
     let answer = call(version, exchange, input).await.map_err(|refusal| refusal.cut())?;
@@ -67,7 +67,7 @@ async fn answer(version: &Version, exchange: &mut Exchange<'_>, input: Input) ->
     Ok((status, answer.body.read(0).await?.length))
 }
 
-/// The part of the line that is left once somebody else has received the request.
+/// Runs the steps that a copy still needs. The original request was authenticated and received already.
 async fn call(version: &Version, exchange: &mut Exchange<'_>, input: Input) -> Result<Box<Answer>, Refusal> {
     let (rpc, sandbox) = (version.spec.rpc(), version.spec.sandbox());
     if !sandbox.methods.accepts(exchange.method().as_str()) {

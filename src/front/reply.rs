@@ -1,6 +1,7 @@
-//! What goes out: an answer or a refusal, and beside it what the host says of the request.
+//! Replies: an answer or a refusal, with the headers that the host adds.
 //!
-//! The host's own headers stand apart from the others until they are written. Most answers have no others, and need no map.
+//! The host's own headers are kept apart from the others until they are written. Most answers have no others, and need
+//! no map.
 
 pub(in crate::front) mod compress;
 pub(in crate::front) mod content;
@@ -28,27 +29,27 @@ const FUEL: HeaderName = HeaderName::from_static("x-bulkhead-fuel");
 const NOSNIFF: (HeaderName, &[u8]) = (HeaderName::from_static("x-content-type-options"), b"nosniff");
 const SANDBOXED: (HeaderName, &[u8]) = (HeaderName::from_static("content-security-policy"), b"sandbox");
 
-/// In a box wherever it is handed on: it passes through many hands.
+/// The reply to a request. It is passed on in a box, because many functions pass it on.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
-    /// In an upstream's own words.
+    /// The reason phrase of an upstream.
     pub(super) reason: Option<ReasonPhrase>,
-    /// Its headers, but for those that the host writes.
+    /// Its headers, except those that the host writes.
     pub(super) headers: HeaderMap,
-    /// Of what a processor or the host has written; an upstream's is among its headers.
+    /// Describes a body that a processor or the host wrote. An upstream describes its body in `headers`.
     pub(super) written: Option<Written>,
     pub(super) about: About,
     pub(super) content: Content,
 }
 
-/// What is said of a body that is written here.
+/// The description of a body that was written on this host.
 pub(super) struct Written {
     pub(super) content_type: HeaderValue,
-    /// A processor wrote it: a browser must not run it with the rights of this origin.
+    /// True if a processor wrote it. A browser must not run it with the rights of this origin.
     pub(super) is_foreign: bool,
 }
 
-/// What every reply of a service says about its request, as the service allows.
+/// Facts about a request for the headers of its reply, as far as the service exposes them.
 pub(super) struct About {
     pub(super) request_id: RequestId,
     pub(super) times: Times,
@@ -59,7 +60,7 @@ pub(super) struct About {
 }
 
 impl Reply {
-    /// The phrase that names the status; a client shows it to people.
+    /// Returns the reason phrase of the status. Clients show it to people.
     pub(super) fn reason(&self) -> &[u8] {
         match &self.reason {
             Some(reason) => reason.as_bytes(),
@@ -67,7 +68,7 @@ impl Reply {
         }
     }
 
-    /// Every header but those that frame the message.
+    /// Passes every header to `write`, except those that frame the message.
     pub(super) fn each_header(&self, mut write: impl FnMut(&HeaderName, &[u8])) {
         let About { request_id, times, fuel, expose, cors } = &self.about;
         for (name, value) in &self.headers {

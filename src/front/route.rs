@@ -1,26 +1,26 @@
-//! Where a request goes.
+//! Routing by method and path.
 
 use http::{Method, Uri};
 
 use crate::refusal::Refusal;
 
 const PREDICT: &str = "/api/predict/";
-/// What services can be made to answer.
+/// The `Allow` header where no method is allowed: the methods that services can be set to accept.
 const ANYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
-/// Where a service is to be had: what SDKs ask for in direct mode, newer ones and older ones.
+/// The discovery paths of newer and older SDKs. In direct mode, SDKs ask there for the addresses of a service.
 const UPSTREAMS: [&str; 2] =
     ["/api/v1/servicediscovery/upstreams/", "/exported/apis/eas.alibaba-inc.k8s.io/v1/upstreams/"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
-    /// To a service.
+    /// A call of a service.
     Predict {
         service: &'a str,
-        /// Where in the path the part after the service's name begins.
+        /// The offset in the path at which the part after the service's name begins.
         path_start: usize,
     },
-    /// To the host itself: where is this service?
+    /// A discovery request. The host itself answers it with the addresses of the service.
     Upstreams { service: &'a str },
 }
 
@@ -34,11 +34,11 @@ impl<'a> Route<'a> {
         Ok(Self::Predict { service, path_start: PREDICT.len() + service.len() })
     }
 
-    /// To no service.
+    /// Routes a request whose path names no service to call.
     fn elsewhere(method: &Method, uri: &'a Uri) -> Result<Self, Refusal> {
         let path = uri.path();
         let not_allowed = |allow: &str| Err(Refusal::MethodNotAllowed { allow: allow.to_owned() });
-        // TRACE, and OPTIONS of the host as a whole, are nowhere to be had.
+        // TRACE, and OPTIONS of the host as a whole (`*`), are never allowed.
         if *method == Method::TRACE || path == "*" {
             return not_allowed(ANYWHERE);
         }
@@ -53,8 +53,8 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The service name before the first slash, plain or as `%2F`: the Go and the Java SDK ask for `svc/v1` if their user
-/// configured that, and some encode the slash. No service name has either.
+/// Returns the service name, which ends at the first slash, plain or as `%2F`. The Go and the Java SDK ask for `svc/v1`
+/// if their user configured that, and some encode the slash. No service name contains either form.
 fn first_name(name: &str) -> &str {
     let end = name.bytes().enumerate().position(|(at, byte)| match byte {
         b'/' => true,
@@ -64,7 +64,7 @@ fn first_name(name: &str) -> &str {
     &name[..end.unwrap_or(name.len())]
 }
 
-/// The request target as sent, which is what SDKs sign.
+/// Returns the request target as it was sent, the form that SDKs sign.
 pub(super) fn target(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", |target| target.as_str())
 }

@@ -22,7 +22,7 @@ impl Rules {
         self.set_accepted_bytes(0);
     }
 
-    /// Sets the meaning of a client's closing its sending side after its request.
+    /// Sets the treatment of a client that closes its sending side after its request.
     pub(super) fn set_half_close(&self, half_close: HalfClose) {
         self.answers_half_closed.store(half_close == HalfClose::Answer, Relaxed);
     }

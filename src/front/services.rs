@@ -1,4 +1,4 @@
-//! Who answers for a name: a service of this host, or a route to others.
+//! Resolves the name in a request: to a service of this host, or to a route of its gateway.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use crate::refusal::{Looked, Refusal};
 use crate::registry::{Registry, ServiceState, Unresolved};
 use crate::threads::ShardRef;
 
-/// What this process answers for. One of the two is there, or both: then its own services come first.
+/// The services and routes of this process. At least one of the two is set. If both are, the services come first.
 #[derive(Clone, Default)]
 pub struct Services {
     pub local: Option<Arc<Registry>>,
     pub elsewhere: Option<Arc<Gateway>>,
 }
 
-/// Where a request goes.
+/// The target of a request.
 pub(super) enum Destination {
     Service(ServiceState),
     Route(ShardRef<Route>),
 }
 
 impl Services {
-    /// Why a name leads nowhere.
+    /// Returns the refusal for a name that does not resolve.
     pub(super) fn unresolved(&self, why: Unresolved, name: &str) -> Refusal {
         let looked = match (&self.local, &self.elsewhere) {
             (_, None) => Looked::Services,

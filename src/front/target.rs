@@ -1,9 +1,9 @@
 //! The target of a request: its form, and the bytes that are allowed in it (RFC 9112 §3.2, RFC 9113 §8.3.1).
 //!
-//! Allowed are the bytes of a URI, and those that clients commonly send unencoded and that all parsers read alike:
-//! UTF-8, `[`, `]`, `\`, `^`, `|`, `{`, `}`, in a path also `"`, in a query also a backtick. [`http::Uri`], which
-//! carries the target from here on, accepts the same bytes, and `#` too: it would drop `#` and what follows, so that is
-//! refused here.
+//! Allowed are the bytes of a URI, and bytes that clients commonly send unencoded and all parsers read alike: UTF-8,
+//! `[`, `]`, `\`, `^`, `|`, `{`, `}`, in a path also `"`, in a query also a backtick. [`http::Uri`], which carries the
+//! target from here on, accepts the same bytes and also `#`. It drops `#` and everything after it, so `#` is refused
+//! here.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub(super) const MAX_TARGET: usize = 8 << 10;
 
 const NO_FORM: HeadFault =
     HeadFault::Malformed("the request target is neither a path nor an absolute URL with http:// or https://");
-const NO_OPTIONS: HeadFault = HeadFault::Malformed("the request target `*` goes with OPTIONS alone");
+const NO_OPTIONS: HeadFault = HeadFault::Malformed("the request target `*` is allowed only with OPTIONS");
 
 /// The form of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,8 +156,8 @@ mod tests {
         }
     }
 
-    /// The two readers of a target must never disagree: what passes here becomes a `Uri` with nothing lost, and what does
-    /// not pass would have been no `Uri`, or a shorter one.
+    /// The two parsers of a target must agree. A target that passes here becomes a `Uri` with nothing lost. A target
+    /// that does not pass would be no `Uri`, or a shorter one.
     #[test]
     fn every_byte_is_judged_as_the_uri_judges_it() {
         for byte in 0..=0xff_u8 {

@@ -113,7 +113,7 @@ fn a_request_that_does_not_say_well_for_which_host_it_is_is_refused() {
         (&[http, (":authority", "u:p@a:80")], "user information"),
         (&[http, (":authority", "a"), ("host", "u@a")], "user information"),
         (&[http, (":authority", "a:99999")], "a port"),
-        (&[http, ("host", "a/b")], "no host has"),
+        (&[http, ("host", "a/b")], "a host cannot have"),
         (&[(":scheme", "ftp"), (":authority", "a")], "neither http nor https"),
         (&[http, (":authority", "a"), ("content-length", "0"), ("content-length", "0")], "two Content-Length"),
     ] {
