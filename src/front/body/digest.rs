@@ -1,10 +1,9 @@
-//! `Content-MD5`: whether a body is the one its sender hashed.
+//! `Content-MD5`: checks a body against the hash that its sender states.
 //!
 //! EAS's SDKs write the hash in hexadecimal and sign the header's text. The Java SDK drops leading zeros, because it
-//! prints a number. Told to compress, it also signs the hash of the body's Snappy form and then sends the body plain.
-//! Snappy encoders may produce different bytes for the same input, so such a hash proves nothing about the body,
-//! neither that it is intact nor that it was changed. All other clients write base64 (RFC 1864), and hash the body that
-//! they send.
+//! prints a number. If it is configured to compress, it also signs the hash of the body's Snappy form, and then sends
+//! the body plain. Snappy encoders may produce different bytes for the same input, so such a hash does not show whether
+//! the body was changed. All other clients write base64 (RFC 1864), and hash the body that they send.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,27 +20,27 @@ const LENGTH: usize = 16;
 const HEX_LENGTH: usize = 2 * LENGTH;
 const BASE64_LENGTH: usize = 24;
 
-/// The hash that a body is said to have.
+/// The hash that the sender states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::front) struct Claim {
     hash: [u8; LENGTH],
-    /// It was sent in hexadecimal, as the SDKs do.
+    /// True if it was sent in hexadecimal, as the SDKs do.
     is_hexadecimal: bool,
 }
 
-/// What the hash is one of.
+/// The content that the hash was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::front) enum Hashed {
     /// The body as it was sent.
     Body,
-    /// The form that our Snappy encoder makes of the body. The body itself came plain.
+    /// The form that our Snappy encoder makes of the body. The body itself was sent plain.
     ItsSnappy,
     /// Something else: most likely the form that another Snappy encoder makes of the body.
     Unknown,
 }
 
 impl Claim {
-    /// What the header says; `None` without one.
+    /// Reads the header; `None` without one.
     pub(in crate::front) fn of(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         let mut values = headers.get_all(CONTENT_MD5).iter();
         let Some(value) = values.next() else { return Ok(None) };
@@ -49,7 +48,7 @@ impl Claim {
             return Err(Refusal::BadBody("there is more than one Content-MD5 header".into()));
         }
         Self::parse(value.as_bytes()).map(Some).ok_or_else(|| {
-            let expected = "Content-MD5 is no MD5 hash; expected 16 bytes in base64, or up to 32 hexadecimal digits";
+            let expected = "Content-MD5 is not an MD5 hash; expected 16 bytes in base64 or up to 32 hexadecimal digits";
             Refusal::BadBody(expected.into())
         })
     }
@@ -65,7 +64,7 @@ impl Claim {
             return None;
         }
         let mut hash = [0; LENGTH];
-        // From the end: leading zeros may be missing.
+        // From the end, because leading zeros may be missing.
         for (place, digit) in text.iter().rev().enumerate() {
             let value = char::from(*digit).to_digit(16)? as u8;
             hash[LENGTH - 1 - place / 2] |= value << (4 * (place % 2));
@@ -73,7 +72,7 @@ impl Claim {
         Some(Self { hash, is_hexadecimal: true })
     }
 
-    /// Checks a body as it was received. Only a signature can have been made over a form that was not sent.
+    /// Checks a body as it was received. Only a signed hash can be that of a form that was not sent.
     pub(in crate::front) fn check(self, body: &[u8], is_signed: bool) -> Result<Hashed, Refusal> {
         let found = md5(body);
         if found == self.hash {
@@ -85,7 +84,7 @@ impl Claim {
         }
         Err(Refusal::BadBody(
             format!(
-                "the body's MD5 is {}, Content-MD5 says {}: it was changed on its way",
+                "the body's MD5 is {}, but Content-MD5 says {}: the body was changed in transit",
                 hex(&found),
                 hex(&self.hash)
             )
@@ -116,7 +115,7 @@ mod tests {
             assert_eq!(check(claim, b"hello", false), Some(Hashed::Body), "{claim}");
             assert_eq!(check(claim, b"hellp", false), None, "{claim}");
         }
-        // As the Java SDK writes the hash of this body, and as the others do.
+        // The hash of this body as the Java SDK writes it, and as the others do.
         for claim in ["ff85a33ee8c8aa4f59a843d5199909f", "0ff85a33ee8c8aa4f59a843d5199909f"] {
             assert_eq!(check(claim, b"body-0", false), Some(Hashed::Body), "{claim}");
         }

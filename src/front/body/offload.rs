@@ -1,4 +1,4 @@
-//! Work on bodies that would keep a network thread from its other connections: done in the background, few at a time.
+//! Runs long work on bodies in the background, few jobs at a time, so that network threads can serve other connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,18 +12,19 @@ use crate::coding::Effort;
 
 pub(in crate::front) struct Offload {
     executor: Arc<Executor>,
-    /// What waits here holds a body as it was sent; what is at work may hold a much larger one besides.
+    /// Limits the running jobs. A queued job holds the body as it was sent, a running one also the result, which may be
+    /// much larger.
     places: Arc<Semaphore>,
 }
 
 impl Offload {
-    /// `places` is how much is worked on at once.
+    /// `places` is the number of jobs that run at once.
     pub(in crate::front) fn new(executor: Arc<Executor>, places: usize) -> Self {
         Self { executor, places: Arc::new(Semaphore::new(places)) }
     }
 
-    /// What `work` makes, unless it is too late by then. Dropping the future ends the work where it next asks how much
-    /// more it may do.
+    /// Runs `work` and returns its result; `None` if the deadline passes first. Dropping the future stops the work at
+    /// its next check of its effort.
     pub(in crate::front) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -50,7 +51,7 @@ impl Offload {
     }
 }
 
-/// Somebody waits for the result, until this is dropped.
+/// Marks the result as needed. Dropping it marks the work as abandoned.
 #[derive(Default)]
 struct Wanted {
     abandoned: Arc<AtomicBool>,

@@ -1,8 +1,8 @@
-//! How a request's body was packed for its way, and how it is unpacked for the processor.
+//! The packing of a request's body, and how it is undone for the processor.
 //!
-//! `Content-Encoding` says how it is compressed. EAS's clients do not say; for them the service file does
-//! (`metadata.rpc.decompressor`), and a request that speaks for itself is believed instead. `Content-MD5` is checked over
-//! the body as it came. What comes out is bounded like a body that came plain.
+//! `Content-Encoding` states the compression. EAS's clients do not send it, so the service file can state it for them
+//! (`metadata.rpc.decompressor`); the header takes precedence. `Content-MD5` is checked over the body as it was
+//! received. An unpacked body has the same limit as a plain one.
 
 use std::time::{Duration, Instant};
 
@@ -18,26 +18,27 @@ use crate::config::Decompressor;
 use crate::quoted::Quoted;
 use crate::refusal::{Reached, Refusal};
 
-/// Codings over one another; nobody has a use for more than one.
+/// Most stacked codings accepted. More than one has no practical use.
 const MAX_CODINGS: usize = 3;
-/// A body up to this size is unpacked where it arrived, as long as so much comes out of it: about half a millisecond.
+/// A body up to this size is unpacked on its network thread, as long as the output is within the second bound: about
+/// half a millisecond.
 const BRIEF_INPUT: usize = 64 << 10;
 const BRIEF_OUTPUT: usize = 256 << 10;
 
-/// What is to be checked and undone.
+/// The codings to undo and the hash to check.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::front) struct Packing {
-    /// In the order in which they were applied; filled from the front.
+    /// The codings in the order in which they were applied, filled from the front.
     codings: [Option<NamedCoding>; MAX_CODINGS],
     claim: Option<Claim>,
     /// True if `Content-Encoding` was sent, even as `identity`.
     is_told: bool,
 }
 
-/// A coding, and the name that the request or the service file uses for it, for errors.
+/// A coding, and its name in the request or in the service file, for errors.
 type NamedCoding = (&'static str, Coding);
 
-/// Bounds of unpacking.
+/// The limits of unpacking.
 #[derive(Clone, Copy)]
 pub(in crate::front) struct Bounds {
     pub(in crate::front) bytes: usize,
@@ -46,7 +47,8 @@ pub(in crate::front) struct Bounds {
 }
 
 impl Packing {
-    /// What the headers say, and for those that say nothing the service; `None` for a body that came as it is.
+    /// Reads the headers. Without `Content-Encoding`, the service's decompressor applies. `None` for a body that is not
+    /// packed.
     pub(in crate::front) fn of(
         headers: &HeaderMap,
         decompressor: Option<Decompressor>,
@@ -61,7 +63,7 @@ impl Packing {
         Ok((!is_plain).then_some(Self { codings, claim, is_told }))
     }
 
-    /// The body as the processor is to see it, with headers that go with it.
+    /// Unpacks the body for the processor, and adapts the headers.
     pub(in crate::front) async fn undo(
         self,
         body: Bytes,
@@ -96,7 +98,8 @@ impl Packing {
         Ok(unpacked.into())
     }
 
-    /// What was packed, or `None` for a body that is as it was sent; nothing at all where it takes more than `effort`.
+    /// Checks and decodes the body. The outer `None` means that `effort` is not enough, the inner one that the body
+    /// stays as it was sent.
     fn unpack(
         &self,
         body: &[u8],
@@ -115,7 +118,7 @@ impl Packing {
         let mut unpacked: Option<Vec<u8>> = None;
         for (name, coding) in self.codings.iter().rev().flatten() {
             let packed = unpacked.as_deref().unwrap_or(body);
-            // What was not sent was not compressed either.
+            // An empty body was not compressed.
             if packed.is_empty() {
                 break;
             }
@@ -134,7 +137,7 @@ impl Packing {
     }
 }
 
-/// The codings of `Content-Encoding`, whose values are one list (RFC 9110 §8.4). `identity` is none.
+/// Reads the codings of `Content-Encoding`, whose values are one list (RFC 9110 §8.4). `identity` does not count.
 fn listed(headers: &HeaderMap) -> Result<[Option<NamedCoding>; MAX_CODINGS], Refusal> {
     let mut codings = [None; MAX_CODINGS];
     let mut places = codings.iter_mut();
@@ -148,7 +151,7 @@ fn listed(headers: &HeaderMap) -> Result<[Option<NamedCoding>; MAX_CODINGS], Ref
 }
 
 impl Decompressor {
-    /// The coding, with its name in service files.
+    /// Returns the coding, with its name in service files.
     const fn named(self) -> NamedCoding {
         match self {
             Self::Zlib => ("zlib", Coding::Deflate),

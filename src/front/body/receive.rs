@@ -1,4 +1,4 @@
-//! Receives a body whole, within its bounds of size and time.
+//! Receives a whole body, within its limits of size and time.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -13,14 +13,14 @@ use hyper::body::Body;
 use crate::incoming::Incoming;
 use crate::refusal::{Reached, Refusal};
 
-/// A refused request's body is read away up to here, so that its connection can go on.
+/// Most bytes of a refused request's body that are read and discarded so that its connection can be used again.
 const MAX_DISCARD: u64 = 64 << 10;
 const DISCARD_TIME: Duration = Duration::from_millis(20);
-/// A body of unknown length begins with this much room.
+/// The first capacity for a body of unknown length.
 const FIRST_ROOM: usize = 16 << 10;
 
 /// Parses a declared length, which may have any number of digits (RFC 9112 §6.2). A value that does not fit into `u64`
-/// becomes `u64::MAX`: it is over every limit.
+/// becomes `u64::MAX`, which is over every limit.
 pub(in crate::front) fn content_length(value: &[u8]) -> Option<u64> {
     let add = |length: u64, digit: &u8| {
         digit.is_ascii_digit().then(|| length.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
@@ -28,7 +28,7 @@ pub(in crate::front) fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() { None } else { value.iter().try_fold(0, add) }
 }
 
-/// Refuses a body whose declared length is over the limit; nothing of it has been read then.
+/// Refuses a body whose declared length is over the limit, before any of it is read.
 pub(in crate::front) fn check_declared(headers: &HeaderMap, limit: usize) -> Result<(), Refusal> {
     match headers.get(CONTENT_LENGTH).and_then(|value| content_length(value.as_bytes())) {
         Some(length) if length > limit as u64 => Err(Refusal::BodyTooLarge { limit }),
@@ -43,12 +43,12 @@ pub(in crate::front) async fn receive(
     keepalive: Duration,
 ) -> Result<Bytes, Refusal> {
     let arriving = match body {
-        // As most do, it came along with its head.
+        // Most bodies arrive together with their head.
         Incoming::Whole(whole) if whole.len() <= limit => return Ok(whole),
         Incoming::Whole(_) => return Err(Refusal::BodyTooLarge { limit }),
         arriving @ Incoming::Arriving(_) => arriving,
     };
-    // In a box, so that requests whose bodies are here do not carry the room for it.
+    // Boxed, so that the future of a request whose body is here does not reserve room for it.
     match Box::pin(tokio::time::timeout_at(deadline.into(), collect(arriving, limit))).await {
         Ok(received) => received,
         Err(_) => Err(Refusal::DeadlineExceeded { limit: keepalive, reached: Reached::Body }),
@@ -69,8 +69,8 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     }
 }
 
-/// Appends what comes next; false at the end. What has been announced and is too much is not waited for: a chunk says how
-/// long it is before it comes.
+/// Appends the next bytes; false at the end. Bytes that are announced and exceed the limit are not waited for: a chunk
+/// states its length first.
 async fn append(body: &mut Incoming, whole: &mut BytesMut, limit: usize) -> Result<bool, Refusal> {
     let Incoming::Arriving(arriving) = body else { return Ok(body.append(whole).await?) };
     let appended = poll_fn(|cx| match arriving.as_mut().poll_append(cx, whole) {
@@ -80,12 +80,12 @@ async fn append(body: &mut Incoming, whole: &mut BytesMut, limit: usize) -> Resu
     Ok(appended.await.ok_or(Refusal::BodyTooLarge { limit })??)
 }
 
-/// Reads the body of a refused request away if that is quickly done; true if the connection can go on.
+/// Reads and discards the body of a refused request if that is quick; true if the connection can be used again.
 pub(in crate::front) async fn discard(mut body: Incoming, expects_continue: bool) -> bool {
     if let Incoming::Whole(whole) = &body {
         return whole.is_empty() || !expects_continue;
     }
-    // A client that waits for leave to send has sent nothing, and asking for a piece would give it leave.
+    // A client that waits for `100 Continue` has sent no body, and reading would send it `100 Continue`.
     if expects_continue || body.size_hint().lower() > MAX_DISCARD {
         return false;
     }

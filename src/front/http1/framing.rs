@@ -1,10 +1,10 @@
-//! Finds a body's data among what frames it: RFC 9112 §6 and §7.1.
+//! Separates a body's data from its framing: RFC 9112 §6 and §7.1.
 
 use super::head::BodyLength;
 use crate::front::head::is_token;
 use crate::incoming::BadChunks;
 
-/// Where in a body the bytes stand.
+/// The position in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     Ended,
@@ -14,11 +14,11 @@ pub(super) enum Framing {
         /// Bytes of extensions and trailers so far.
         extras: usize,
     },
-    /// The chunks are malformed; where the body ends cannot be known.
+    /// The chunks are malformed. The end of the body is unknown.
     Broken(BadChunks),
 }
 
-/// Where in a chunked body.
+/// The position in a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chunk {
     Size {
@@ -59,7 +59,7 @@ pub(super) enum Quoting {
 }
 
 impl Quoting {
-    /// The position after `byte`; `None` if `byte` is not allowed there.
+    /// Returns the position after `byte`; `None` if `byte` is not allowed there.
     fn step(self, byte: u8) -> Option<Self> {
         let is_text = matches!(byte, b'\t' | b' '..=b'~');
         match (self, byte) {
@@ -73,7 +73,8 @@ impl Quoting {
 }
 
 const MAX_SIZE_DIGITS: u8 = 16;
-/// Extensions and trailers say nothing to us; a body that has more of them is there for their sake.
+/// Most bytes of extensions and trailers. They have no meaning here, so a body with more of them is an attack or a
+/// mistake.
 const MAX_EXTRAS: usize = 16 << 10;
 
 impl From<BodyLength> for Framing {
@@ -87,7 +88,7 @@ impl From<BodyLength> for Framing {
 }
 
 impl Framing {
-    /// Passes over what stands before the next data, or before the end; returns how many of `bytes` that are.
+    /// Skips the framing before the next data, or before the end; returns the number of bytes skipped.
     pub(super) fn skip(&mut self, bytes: &[u8]) -> usize {
         for (at, byte) in bytes.iter().enumerate() {
             let Self::Chunked { chunk, extras } = self else { return at };
@@ -103,7 +104,7 @@ impl Framing {
                     }
                 }
                 Step::End => *self = Self::Ended,
-                // The byte that broke the chunks stays behind, and so does everything after it.
+                // The byte that broke the chunks is not skipped, and neither is anything after it.
                 Step::Broken => {
                     *self = Self::Broken(chunk.fault(*byte));
                     return at;
@@ -113,7 +114,7 @@ impl Framing {
         bytes.len()
     }
 
-    /// Bytes of data that come next, as far as is known.
+    /// Returns the number of data bytes that come next, as far as is known.
     pub(super) fn ahead(&self) -> u64 {
         match self {
             Self::Exactly(left) | Self::Chunked { chunk: Chunk::Data { left }, .. } => *left,
@@ -121,7 +122,7 @@ impl Framing {
         }
     }
 
-    /// So many bytes of the data ahead have been taken.
+    /// Records that `count` bytes of the data ahead have been taken.
     pub(super) fn took(&mut self, count: usize) {
         debug_assert!(count > 0, "nothing has been taken");
         let left = self.ahead() - count as u64;
@@ -151,7 +152,7 @@ impl Chunk {
         )
     }
 
-    /// The rule that `byte` breaks here.
+    /// Returns the rule that `byte` breaks here.
     fn fault(self, byte: u8) -> BadChunks {
         match (self, byte) {
             (Self::DataCr | Self::DataLf, _) => BadChunks::DataNotEnded,
@@ -179,7 +180,7 @@ impl Chunk {
             (Self::Size { digits: 1.., size } | Self::Space { size }, b';') => {
                 Self::Extension { size, quoting: Quoting::Outside }
             }
-            // Only an extension may follow: parsers disagree about a size with only white space after it.
+            // Only an extension may follow: parsers disagree about a size that is followed by white space alone.
             (Self::Size { digits: 1.., size } | Self::Space { size }, b' ' | b'\t') => Self::Space { size },
             (Self::Extension { size, quoting: Quoting::Outside }, b'\r') => Self::SizeEnd { size },
             (Self::Extension { size, quoting }, byte) => match quoting.step(byte) {
@@ -193,7 +194,7 @@ impl Chunk {
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => Self::Size { digits: 0, size: 0 },
             (Self::Line, b'\r') => Self::LastLf,
-            // What is no field could be the next request, which somebody hides here.
+            // A line that is not a field could be a smuggled request.
             (Self::Line | Self::TrailerName, byte) if is_token(byte) => Self::TrailerName,
             (Self::TrailerName, b':') => Self::Trailer,
             (Self::Trailer, b'\r') => Self::TrailerLf,
@@ -214,7 +215,7 @@ mod tests {
         Framing::from(BodyLength::Chunked)
     }
 
-    /// The data among `bytes`, which come in pieces of so many, and how many of them belong to the body.
+    /// Reads `bytes` in pieces of `step`; returns the data, and the number of bytes that belong to the body.
     fn read(framing: &mut Framing, bytes: &[u8], step: usize) -> (Vec<u8>, usize) {
         let (data, taken, end) = data(*framing, bytes.chunks(step));
         *framing = end;

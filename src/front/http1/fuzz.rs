@@ -1,4 +1,4 @@
-//! What holds of a request's reading whatever comes off a socket. See [`crate::fuzz`].
+//! Properties of parsing a request that hold for any input. See [`crate::fuzz`].
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -8,8 +8,8 @@ use super::framing::Framing;
 use super::head::{Head, Scan, Scanner};
 use crate::front::head::MOST_BYTES;
 
-/// The first byte says how the others are cut into pieces. However they are cut, they are judged alike; a head that is let
-/// through can be read in one way only, and its body ends in one place.
+/// The first byte sets the size of the pieces into which the others are cut. The cuts do not change the verdict. An
+/// accepted head has only one reading, and its body ends in one place.
 pub fn request_guard(bytes: &[u8]) {
     let Some((cut, bytes)) = bytes.split_first() else { return };
     let step = usize::from(*cut % 61) + 1;
@@ -40,7 +40,7 @@ pub fn request_guard(bytes: &[u8]) {
     assert_eq!(whole, in_pieces, "the body depends on how the bytes come");
 }
 
-/// The data of a body, how many bytes it takes, and where it stands then.
+/// Returns the data of a body, the number of bytes that it takes, and the framing after it.
 pub(super) fn data<'a>(mut framing: Framing, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, usize, Framing) {
     let (mut data, mut taken) = (Vec::new(), 0);
     for piece in pieces {

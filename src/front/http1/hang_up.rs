@@ -1,9 +1,9 @@
-//! Notices that a client has left where a read does not show it: while earlier input is still unread, or after the end
-//! of its stream.
+//! Detects a client's disconnect where a read does not show it: while earlier input is unread, or after the end of its
+//! stream.
 //!
-//! The system reports it at once (`EPOLLRDHUP`, `EPOLLERR`) through a second registration of the same socket. The first
-//! registration cannot be used: waiting for its next event would clear the readiness by which the stream knows that
-//! there is something to read.
+//! The kernel reports it at once (`EPOLLRDHUP`, `EPOLLERR`) through a second registration of the same socket. The first
+//! registration cannot be used: waiting for its next event would clear the readiness that tells the stream of unread
+//! input.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,16 +11,16 @@ use std::os::fd::AsFd;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// The event that counts as the client's leaving.
+/// The event that counts as a disconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// The end of its stream, or a reset.
+    /// The end of the client's stream, or a reset.
     End,
     /// Only a reset.
     Reset,
 }
 
-/// Ends when the client of `stream` has left, as defined by `sign`. Must be called within the runtime.
+/// Ends when the client of `stream` has disconnected, as defined by `sign`. Must be called within the runtime.
 pub(super) fn watch(stream: &TcpStream, sign: Sign) -> io::Result<impl Future<Output = ()> + Send + use<>> {
     let second = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
     Ok(has_left(TcpStream::from_std(second)?, sign))
@@ -31,11 +31,11 @@ async fn has_left(stream: TcpStream, sign: Sign) {
         let _ = stream.ready(Interest::ERROR).await;
         return;
     }
-    // An error is an end as well.
+    // An error counts as an end, too.
     while let Ok(ready) = stream.ready(Interest::READABLE).await
         && !ready.is_read_closed()
     {
-        // There is more to read, which is not what is waited for. This is how tokio is told to wait for the next event.
+        // More input is not the awaited event. This makes tokio wait for the next event.
         let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 }
@@ -52,7 +52,7 @@ mod tests {
 
     use super::*;
 
-    /// In which everything that is under way arrives.
+    /// Long enough for everything under way to arrive.
     const MOMENT: Duration = Duration::from_millis(20);
 
     async fn pair() -> (std::net::TcpStream, TcpStream) {

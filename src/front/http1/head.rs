@@ -1,8 +1,8 @@
-//! Reads a request's head, or says what is wrong with it.
+//! Parses a request's head, or names its fault.
 //!
-//! What two readers could understand in two ways is refused: unknown versions and methods, missing or double `Host`,
-//! `Transfer-Encoding` beside `Content-Length`, bare line feeds. Every verdict is given on complete lines and, being a
-//! value, is answered and counted like any other refusal. Source: RFC 9112 §2–§6, RFC 9110 §7.2.
+//! A head that two parsers could understand in two ways is refused: unknown versions and methods, missing or double
+//! `Host`, `Transfer-Encoding` beside `Content-Length`, bare line feeds. Only complete lines are judged. A fault is a
+//! value, and is answered and counted like any other refusal. Source: RFC 9112 §2–§6, RFC 9110 §7.2.
 
 use std::mem::MaybeUninit;
 
@@ -21,10 +21,10 @@ use crate::front::head::{
 use crate::front::target::{MAX_TARGET, Target};
 use crate::header;
 
-/// The longest method token and version around the target.
+/// Room in the request line for the longest method and the version.
 const REQUEST_LINE_SLACK: usize = 64;
 
-/// How the body is delimited.
+/// The end of a body, as the head states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLength {
     None,
@@ -32,41 +32,41 @@ pub(super) enum BodyLength {
     Chunked,
 }
 
-/// What a head says.
+/// The contents of a head.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: BodyLength,
-    /// It is HTTP/1.0.
+    /// True for HTTP/1.0.
     pub(super) is_old: bool,
-    /// The client would send another request on its connection.
+    /// True if the client allows another request on its connection.
     pub(super) keep_alive: bool,
-    /// The client waits for leave to send the body.
+    /// True if the client waits for `100 Continue` before it sends the body.
     pub(super) expects_leave: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Scan {
     Partial,
-    /// It is here, in so many bytes with its empty line.
+    /// The head is complete. Its length includes the empty line.
     Complete(usize),
     Refused(HeadFault),
 }
 
-/// Finds the end of a head as its bytes come in, and refuses what need not be waited for. Bytes once looked at are not
-/// looked at again until the head is complete.
+/// Finds the end of a head while its bytes arrive, and refuses a head as early as possible. Complete lines are not
+/// scanned again.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
-    /// Where the current line begins.
+    /// The offset at which the current line begins.
     line: usize,
-    /// The request line is complete: empty lines before it are skipped (RFC 9112 §2.2).
+    /// True once the request line is complete. Empty lines before it are skipped (RFC 9112 §2.2).
     has_begun: bool,
 }
 
 impl Scanner {
-    /// `bytes` begins where the head begins and grows from call to call.
+    /// Scans `bytes`, which begins where the head begins and grows from call to call.
     pub(super) fn scan(&mut self, bytes: &[u8]) -> Scan {
         match self.advance(bytes) {
             Ok(None) => Scan::Partial,
@@ -96,7 +96,7 @@ impl Scanner {
         Ok(None)
     }
 
-    /// Refuses what can only get worse.
+    /// Refuses an unfinished head that cannot become valid any more.
     fn check_unfinished(&self, bytes: &[u8]) -> Result<(), HeadFault> {
         if !self.has_begun {
             if let [0x16, 0x03, ..] = bytes {
@@ -114,14 +114,14 @@ impl Scanner {
 }
 
 impl Head {
-    /// Reads a complete head; the values of its headers are parts of `head`.
+    /// Parses a complete head. The values of its headers are parts of `head`.
     pub(super) fn read(head: &Bytes) -> Result<Self, HeadFault> {
-        // Left unfilled: to clear all of them would cost as much as to parse an ordinary head.
+        // Left uninitialised: clearing all of them would cost as much as parsing an ordinary head.
         let mut slots = [const { MaybeUninit::uninit() }; MOST_HEADERS];
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(head, &mut slots) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-            Ok(_) => return Err(HeadFault::Malformed("the head ends before its end")),
+            Ok(_) => return Err(HeadFault::Malformed("the head does not end at its first empty line")),
             Err(httparse::Error::Token) => return Err(NO_URI),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::HeadTooLarge),
             Err(_) => return Err(HeadFault::Malformed("a header line is not `name: value`")),
@@ -135,7 +135,7 @@ impl Head {
             headers.append(name(header)?, value(head, header)?);
         }
         if is_old {
-            // It says nothing there (RFC 9110 §10.1.1), and nobody after this is to wait for what it asks.
+            // `Expect` has no meaning in HTTP/1.0 (RFC 9110 §10.1.1). It is removed so that no later step obeys it.
             header::remove(&mut headers, |name| *name == EXPECT);
         }
         seen.check_host(is_old)?;
@@ -154,7 +154,7 @@ impl Head {
 
 const NO_URI: HeadFault = HeadFault::Malformed("the request target is not a URI");
 
-/// Path and query of the target. The authority of an absolute-form target replaces `Host` (RFC 9112 §3.2.2).
+/// Returns path and query of the target. The authority of an absolute-form target replaces `Host` (RFC 9112 §3.2.2).
 fn uri(head: &Bytes, method: &str, target: &str, headers: &mut HeaderMap) -> Result<Uri, HeadFault> {
     let Target::Absolute { authority, path } = Target::of(method.as_bytes(), target.as_bytes())? else {
         return Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).map_err(|_| NO_URI);
@@ -163,8 +163,8 @@ fn uri(head: &Bytes, method: &str, target: &str, headers: &mut HeaderMap) -> Res
     headers.insert(HOST, host.map_err(|_| NO_URI)?);
     match &target.as_bytes()[path..] {
         [] => Ok(Uri::from_static("/")),
-        // An empty path is the same as a slash; normalised here, so that nothing after this needs to know (RFC 9110
-        // §4.2.3).
+        // An empty path is the same as a slash (RFC 9110 §4.2.3). It is normalised here, so that no later step needs to
+        // know.
         query @ [b'?', ..] => Uri::from_maybe_shared(Bytes::from([b"/", query].concat())).map_err(|_| NO_URI),
         path => Uri::from_maybe_shared(head.slice_ref(path)).map_err(|_| NO_URI),
     }
@@ -179,7 +179,7 @@ fn value(head: &Bytes, header: &Header<'_>) -> Result<HeaderValue, HeadFault> {
         .map_err(|_| HeadFault::Malformed("a header's value has a control character"))
 }
 
-/// The headers that decide where a request ends and whom it is for.
+/// The headers that decide about the framing, the host and the reuse of the connection.
 #[derive(Default)]
 struct Seen<'a> {
     host: Option<&'a [u8]>,
@@ -187,14 +187,14 @@ struct Seen<'a> {
     chunked: bool,
     keep_alive: bool,
     expects_leave: bool,
-    /// How many gateways the request came through, as `Via` names them.
+    /// The number of gateways that the request came through, as `Via` names them.
     gateways: usize,
 }
 
 impl<'a> Seen<'a> {
     fn note(&mut self, header: &Header<'a>, old: bool) -> Result<(), HeadFault> {
         let (name, value) = (header.name, header.value);
-        // The length tells most headers apart before a letter is compared.
+        // Comparing the length first excludes most headers without comparing letters.
         match name.len() {
             3 if name.eq_ignore_ascii_case("via") => {
                 self.gateways += gateways_in(value);
@@ -237,7 +237,7 @@ impl<'a> Seen<'a> {
         transfer_encoding(value)
     }
 
-    /// RFC 9112 §9.3.
+    /// Applies `Connection` (RFC 9112 §9.3).
     fn note_connection(&mut self, value: &[u8], old: bool) {
         let lists = |word: &[u8]| value.split(|b| *b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(word));
         if lists(b"close") {
@@ -266,7 +266,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Only `chunked` is spoken. Another coding before it is one we do not know; any other ending is no request at all.
+/// Accepts `chunked` alone. Another coding before it is not implemented; a value that does not end in `chunked` is
+/// malformed.
 fn transfer_encoding(value: &[u8]) -> Result<(), HeadFault> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(());
@@ -276,9 +277,9 @@ fn transfer_encoding(value: &[u8]) -> Result<(), HeadFault> {
     let all_are_tokens = codings.iter().all(|c| !c.is_empty() && c.iter().all(|b| is_token(*b)));
     match codings.as_slice() {
         [before @ .., last] if all_are_tokens && is_chunked(last) && !before.iter().any(is_chunked) => {
-            Err(HeadFault::NotImplemented("of transfer codings only chunked is known"))
+            Err(HeadFault::NotImplemented("chunked is the only known transfer coding"))
         }
-        _ => Err(HeadFault::Malformed("Transfer-Encoding does not end in one chunked")),
+        _ => Err(HeadFault::Malformed("Transfer-Encoding does not end in a single chunked")),
     }
 }
 

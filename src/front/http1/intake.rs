@@ -1,8 +1,8 @@
-//! What comes in over one connection of HTTP/1: its socket's reading half, what has been read ahead, and where in a
-//! request it stands.
+//! The input of an HTTP/1 connection: the reading half of its socket, the bytes read ahead, and the position in the
+//! current request.
 //!
-//! The connection reads heads and watches for the client's leaving; the body of the present request reads itself, in
-//! whichever task somebody waits for it. They take turns, so the lock between them is never waited for.
+//! The connection reads heads and watches for a disconnect. The body of the current request is read by the task that
+//! uses it. The two take turns, so the lock between them is never waited for.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -22,33 +22,33 @@ use crate::front::listen::unread::has_unread;
 use crate::front::rules::Rules;
 use crate::incoming::{Arriving, Broken, Incoming};
 
-/// Room for a read: an ordinary request with its body. Whoever fills it gets more the next time.
+/// Capacity for a read: enough for an ordinary request with its body. A read that fills it doubles it for the next one.
 const LEAST_ROOM: usize = 8 << 10;
 const MOST_ROOM: usize = 128 << 10;
-/// Bytes of later requests that are kept while one is answered. Who sends so much more that the socket is full as well,
-/// and then closes, is not seen to leave: the end of the stream cannot get in behind it.
+/// Most bytes of later requests that are kept while one is answered. If a client fills this buffer and the socket's and
+/// then closes, its disconnect goes unseen: the end of the stream stays behind the unread bytes.
 const MAX_EARLY: usize = 64 << 10;
-/// Leave to send the body (RFC 9110 §10.1.1).
+/// The response that allows the client to send its body (RFC 9110 §10.1.1).
 const LEAVE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 pub(super) struct Intake {
     stream: OwnedReadHalf,
-    /// Read and not yet taken.
+    /// Bytes read and not yet used.
     ahead: BytesMut,
-    /// For the next read.
+    /// The capacity for the next read.
     room: usize,
-    /// Where in the body of the present request `ahead` begins; ended between requests.
+    /// The position of the start of `ahead` in the body of the current request; `Ended` between requests.
     framing: Framing,
-    /// How many requests have begun: a body knows by it whether it is still its turn.
+    /// The number of requests that have begun. A body compares it to see whether its request is still the current one.
     requests: u64,
-    /// What is to be said before the body is read.
+    /// The unsent part of [`LEAVE`], to be sent before the body is read.
     leave: &'static [u8],
-    /// Set while reading cannot show that the client has left: too much input waits already, or the stream has ended
-    /// and half-closed clients are answered.
+    /// Set while reading cannot show a disconnect: too much input is buffered already, or the stream has ended and
+    /// half-closed clients are answered.
     hang_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-/// The same intake for the connection and for the bodies that come in over it.
+/// The intake, shared by the connection and by the bodies of its requests.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Parts>);
 
@@ -59,7 +59,7 @@ struct Parts {
 }
 
 impl Shared {
-    /// `early` are bytes that were read from the socket before.
+    /// `early` are bytes that were read from the socket already.
     pub(super) fn new(stream: OwnedReadHalf, early: &[u8]) -> Self {
         let (ahead, room, framing) = (BytesMut::from(early), LEAST_ROOM, Framing::Ended);
         let (requests, leave, hang_up) = (0, &[][..], None);
@@ -67,13 +67,13 @@ impl Shared {
         Self(Arc::new(Parts { intake, rules: Rules::default() }))
     }
 
-    /// The rules of the service that the current request is for.
+    /// Returns the rules of the service that the current request is for.
     pub(super) fn rules(&self) -> &Rules {
         &self.0.rules
     }
 
-    /// Ready when the client has left while its request is being answered. Pending until the body has been read: the
-    /// reader of the body notices it before.
+    /// Ready when the client has disconnected while its request is being answered. Pending until the body has been
+    /// read: until then, the reader of the body notices a disconnect.
     pub(super) fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_hang_up(self.rules().answers_half_closed(), cx)
     }
@@ -82,14 +82,14 @@ impl Shared {
         self.0.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request has begun, whose body is delimited like this.
+    /// Begins a request whose body has this length.
     pub(super) fn begin(&self, length: BodyLength, expects_leave: bool) -> Incoming {
         let mut intake = self.lock();
         intake.requests += 1;
         intake.framing = Framing::from(length);
         match length {
             BodyLength::None => return Incoming::empty(),
-            // Most bodies come along with their head, and need not be waited for.
+            // Most bodies arrive together with their head.
             BodyLength::Exactly(length) if length <= intake.ahead.len() as u64 => {
                 intake.framing = Framing::Ended;
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -103,17 +103,17 @@ impl Shared {
 }
 
 impl Intake {
-    /// What has been read and not yet taken.
+    /// Returns the bytes read and not yet used.
     pub(super) fn ahead(&mut self) -> &mut BytesMut {
         &mut self.ahead
     }
 
-    /// Whether the body of the present request has been taken whole, or there is no request.
+    /// True if the body of the current request has been read completely, or there is no request.
     pub(super) fn is_between_requests(&self) -> bool {
         self.framing == Framing::Ended
     }
 
-    /// Reads once, behind what is there; 0 bytes is the end of the stream.
+    /// Reads once, behind the bytes that are there. 0 bytes mean the end of the stream.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.ahead.reserve(self.room);
         let room = self.ahead.capacity() - self.ahead.len();
@@ -126,20 +126,20 @@ impl Intake {
         Poll::Ready(Ok(count))
     }
 
-    /// Whether bytes have arrived that were not read yet, as far as the system knows.
+    /// True if the kernel has bytes that were not read yet.
     pub(super) fn has_unread(&self) -> bool {
         has_unread(self.stream.as_ref())
     }
 
-    /// Watches for the client's leaving. The end of the stream counts as leaving, unless half-closed clients are
-    /// answered: then only a reset does, because a client that has closed its sending side looks the same as one that
-    /// has closed its connection.
+    /// Watches for a disconnect. The end of the stream counts as one, unless half-closed clients are answered. Then
+    /// only a reset counts, because a client that has closed its sending side looks the same as one that has closed its
+    /// connection.
     fn poll_hang_up(&mut self, answers_half_closed: bool, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_between_requests() {
             return Poll::Pending;
         }
         while self.hang_up.is_none() && self.ahead.len() < MAX_EARLY {
-            // Most clients say nothing more, and need no room for it.
+            // Most clients send nothing more, so no room is reserved before input is ready.
             let stream: &TcpStream = self.stream.as_ref();
             if ready!(stream.poll_read_ready(cx)).is_err() {
                 return Poll::Ready(());
@@ -155,11 +155,12 @@ impl Intake {
             let watched = hang_up::watch(self.stream.as_ref(), sign);
             self.hang_up = watched.ok().map(|left| Box::pin(left) as Pin<Box<dyn Future<Output = ()> + Send>>);
         }
-        // Without a descriptor to spare, leaving is noticed when the answer is written.
+        // If no descriptor is free for the watch, a disconnect is noticed when the answer is written.
         self.hang_up.as_mut().map_or(Poll::Pending, |hang_up| hang_up.as_mut().poll(cx))
     }
 
-    /// Reads no further request, and drops what has come of one. True if input is unread or may still come.
+    /// Ends reading: no further request is read, and what was read of one is dropped. True if input is unread or may
+    /// still come.
     pub(super) fn end(&mut self) -> bool {
         let has_unread = !self.is_between_requests() || !self.ahead.is_empty() || self.has_unread();
         self.requests = 0;
@@ -167,19 +168,19 @@ impl Intake {
         has_unread
     }
 
-    /// The present request has been answered.
+    /// Records that the current request has been answered.
     pub(super) fn answered(&mut self) {
         self.hang_up = None;
     }
 
-    /// Takes the leave back, because the head of the answer is about to be written. What is left of one that is already
-    /// on its way must be written before that.
+    /// Withdraws `100 Continue`, because the head of the answer is about to be written. Returns the rest of a partly
+    /// sent one, which must be written first.
     pub(super) fn withdraw_leave(&mut self) -> &'static [u8] {
         let left = std::mem::take(&mut self.leave);
         if left.len() == LEAVE.len() { &[] } else { left }
     }
 
-    /// Says that the body may come, once somebody wants it.
+    /// Sends `100 Continue`, because the body is about to be read.
     fn poll_give_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream: &TcpStream = self.stream.as_ref();
         while !self.leave.is_empty() {
@@ -192,7 +193,7 @@ impl Intake {
         Poll::Ready(Ok(()))
     }
 
-    /// How many bytes of data are here, after a wait for the first ones; 0 is the end of the body.
+    /// Waits for data, and returns the number of bytes that are here; 0 is the end of the body.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
         loop {
             let skipped = self.framing.skip(&self.ahead);
@@ -212,14 +213,14 @@ impl Intake {
         }
     }
 
-    /// The data that is here has been taken: what follows it may be the end.
+    /// Records that data was used, and skips the framing after it, so that the end of the body is seen at once.
     fn took(&mut self, count: usize) {
         self.framing.took(count);
         let skipped = self.framing.skip(&self.ahead);
         self.ahead.advance(skipped);
     }
 
-    /// The next data as one piece; an empty one is the end of the body.
+    /// Returns the next data as one piece; an empty one is the end of the body.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Broken>> {
         let count = ready!(self.poll_data(cx))?;
         let piece = self.ahead.split_to(count).freeze();
@@ -229,7 +230,7 @@ impl Intake {
         Poll::Ready(Ok(piece))
     }
 
-    /// Appends the next data; false at the end of the body. What is not here yet is read straight into its place.
+    /// Appends the next data; false at the end of the body. Data that is not here yet is read straight into `whole`.
     fn poll_append(&mut self, cx: &mut Context<'_>, whole: &mut BytesMut) -> Poll<Result<bool, Broken>> {
         let left = self.framing.ahead();
         if self.ahead.is_empty() && left > 0 {
@@ -256,12 +257,12 @@ impl Intake {
 struct BodyReader {
     intake: Shared,
     request: u64,
-    /// It has been taken to its end.
+    /// True once it has been read to its end.
     has_ended: bool,
 }
 
 impl BodyReader {
-    /// Reads on, as long as the connection has not gone on without this body; `None` once it has ended.
+    /// Reads on, unless the connection has gone on to another request; `None` once the body has ended.
     fn poll<T>(
         &mut self,
         read: impl FnOnce(&mut Intake) -> Poll<Result<T, Broken>>,
@@ -299,7 +300,7 @@ impl Body for BodyReader {
             _ if self.has_ended => SizeHint::with_exact(0),
             Framing::Exactly(left) => SizeHint::with_exact(left),
             Framing::Chunked { .. } | Framing::Broken(_) | Framing::Ended => {
-                // Of the chunk that has begun, at least this much is still to come.
+                // At least the rest of the current chunk is still to come.
                 let mut hint = SizeHint::default();
                 hint.set_lower(intake.framing.ahead());
                 hint

@@ -1,4 +1,4 @@
-//! Writes replies to a connection of HTTP/1: RFC 9112 §4 and §6.
+//! Writes replies to an HTTP/1 connection: RFC 9112 §4 and §6.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -21,61 +21,63 @@ use crate::front::listen::stall::Stall;
 use crate::front::reply::content::Content;
 use crate::front::reply::date;
 
-/// Bodies up to this size go out in one piece with their head: to copy them costs less than to gather two pieces.
+/// Bodies up to this size are copied behind their head and sent in one piece. The copy costs less than a vectored
+/// write.
 const SMALL_BODY: usize = 4 << 10;
-/// Room for heads that is kept from reply to reply.
+/// Capacity for heads that is kept from reply to reply.
 const KEPT_ROOM: usize = 16 << 10;
 const CLOSE: &[u8] = b"close";
 
 pub(super) struct Outlet {
     stream: OwnedWriteHalf,
     stall: Stall,
-    /// The idle time that answers promise, in seconds.
+    /// The idle time that answers promise in `Keep-Alive`, in seconds.
     promised: Option<NonZeroU64>,
-    /// Written and not yet sent.
+    /// Bytes written here and not yet sent.
     unsent: Vec<u8>,
 }
 
-/// What a reply must know of its request.
+/// Facts about a request that its reply depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// It has no body, whatever its head says of one.
+    /// The request is HEAD: the reply has no body, whatever its head says.
     pub(super) is_head: bool,
     /// The client speaks HTTP/1.0.
     pub(super) is_old: bool,
-    /// Another request may come after it.
+    /// Another request may follow on the connection.
     pub(super) keep_alive: bool,
 }
 
-/// Why a reply did not go out whole.
+/// The reason why a reply was not sent completely.
 #[derive(Debug)]
 pub(super) enum Unsent {
-    /// The client left, or takes nothing.
+    /// The client has disconnected, or accepts no data.
     Gone,
-    /// It is cut where it is, and must not pass for whole: `reset` where the end of the connection would look like its end.
+    /// The body is truncated. `reset` is true if the end of the connection would mark the end of the body: then the
+    /// connection is reset, so that the client cannot take the body for complete.
     Cut { reset: bool },
 }
 
-/// How the end of a body is told.
+/// The way in which the end of a body is marked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Delimited {
     /// There is no body.
     Nothing,
     Length(u64),
     Chunks,
-    /// By the end of the connection.
+    /// The end of the connection marks it.
     Closing,
 }
 
 impl Outlet {
-    /// A client that takes nothing for `patience` is disconnected. `promised` is the idle time that answers promise, in
-    /// seconds.
+    /// A client that accepts no data for `patience` is disconnected. `promised` is the idle time that answers promise,
+    /// in seconds.
     pub(super) fn new(stream: OwnedWriteHalf, patience: Duration, promised: Option<NonZeroU64>) -> Self {
         Self { stream, stall: Stall::new(patience), promised, unsent: Vec::new() }
     }
 
-    /// Sends a reply, and says whether the connection goes on. Of one that is still coming, what has come goes out at once,
-    /// and the client's leaving is noticed by `intake` meanwhile.
+    /// Sends a reply; true if another request can follow. A streamed body is sent as it arrives, and `intake` notices a
+    /// disconnect meanwhile.
     pub(super) async fn send(
         &mut self,
         reply: impl Outgoing,
@@ -85,13 +87,13 @@ impl Outlet {
         let delimited = delimited(&reply, terms);
         terms.keep_alive &= delimited != Delimited::Closing && !closes(reply.headers());
         if let Content::Stream(_) = reply.content() {
-            // If the answer comes before the end of its request, nobody will read the rest of the request.
+            // If the answer comes before the end of its request, the rest of the request is not read.
             terms.keep_alive &= intake.lock().is_between_requests();
         }
         self.unsent.clear();
         self.unsent.shrink_to(KEPT_ROOM);
-        // An upstream may answer at last without having given leave, and the body may be waited for all the same. Nothing
-        // can be said of that any more.
+        // The final answer replaces `100 Continue`, even if an upstream answers without having asked for the body. The
+        // rest of a partly sent `100 Continue` goes first.
         self.unsent.extend_from_slice(intake.lock().withdraw_leave());
         write_head(&mut self.unsent, &reply, terms, self.promised, delimited);
         match reply.into_content() {
@@ -107,7 +109,7 @@ impl Outlet {
         Ok(terms.keep_alive)
     }
 
-    /// Passes on an answer as it comes.
+    /// Sends a streamed body as it arrives.
     async fn pass_on<S>(&mut self, mut body: S, delimited: Delimited, intake: &Shared) -> Result<(), Unsent>
     where
         S: Body<Data = Bytes> + Unpin,
@@ -135,14 +137,14 @@ impl Outlet {
         self.flush(Bytes::new()).await
     }
 
-    /// What comes next of an answer. While nothing does, what is unsent goes out.
+    /// Returns the next piece of a body. While there is none, sends the unsent bytes.
     fn poll_next<S>(&mut self, body: &mut S, intake: &Shared, cx: &mut Context<'_>) -> Poll<Next>
     where
         S: Body<Data = Bytes> + Unpin,
     {
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                // Trailers go no further than here (RFC 9110 §6.5.1).
+                // Trailers are not forwarded (RFC 9110 §6.5.1).
                 return Poll::Ready(frame.into_data().map_or(Next::End, Next::Piece));
             }
             Poll::Ready(Some(Err(_))) => return Poll::Ready(Next::Broken),
@@ -157,7 +159,7 @@ impl Outlet {
         intake.poll_hang_up(cx).map(|()| Next::Gone)
     }
 
-    /// Sends what is unsent, and `body` behind it.
+    /// Sends the unsent bytes, and `body` behind them.
     async fn flush(&mut self, mut body: Bytes) -> Result<(), Unsent> {
         poll_fn(|cx| self.poll_flush(&mut body, cx)).await.map_err(|_| Unsent::Gone)
     }
@@ -185,15 +187,15 @@ impl Outlet {
         self.stream.as_ref()
     }
 
-    /// Tells the client that nothing more comes.
+    /// Closes the sending side, which tells the client that nothing more comes.
     pub(super) async fn close(&mut self) -> io::Result<()> {
         self.unsent = Vec::new();
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
     }
 
-    /// Breaks the connection off, so that nobody takes its end for that of an answer.
+    /// Resets the connection, so that the client cannot take its end for the end of an answer.
     pub(super) fn reset(self) {
-        // Closed without waiting for what is unsent, it is reset (RFC 9293 §3.10.4).
+        // A close that does not wait for unsent bytes is a reset (RFC 9293 §3.10.4).
         let _ = socket2::SockRef::from(self.stream.as_ref()).set_linger(Some(Duration::ZERO));
         self.stream.forget();
     }
@@ -241,7 +243,7 @@ fn write_head(
     let mut has_date = false;
     reply.each_header(|name, value| {
         has_date |= *name == DATE;
-        // It is written below, as things are by now.
+        // `Connection` is written below, as it applies by now.
         if *name != CONNECTION {
             header(out, name, value);
         }
@@ -249,7 +251,7 @@ fn write_head(
     match delimited {
         Delimited::Length(length) => length_header(out, length),
         Delimited::Chunks => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        // What an upstream says of it is among the headers.
+        // The length of an upstream's body is among the headers.
         Delimited::Nothing if terms.is_head => match reply.content() {
             Content::Whole(body) if !is_bodiless(reply.status()) => length_header(out, body.len() as u64),
             _ => {}
@@ -319,7 +321,7 @@ mod tests {
         }
     }
 
-    /// The lines of a head, without the date and what every reply here has.
+    /// Returns the lines of a head, without the date and the headers that all replies here have.
     fn head(reply: Reply, terms: Terms) -> Vec<String> {
         let (mut out, reply) = (Vec::new(), Box::new(reply));
         write_head(&mut out, &reply, terms, None, delimited(&reply, terms));

@@ -1,12 +1,12 @@
-//! Judges the first line of a request: RFC 9112 §3.
+//! Checks the first line of a request: RFC 9112 §3.
 
 use crate::front::head::{HeadFault, judge_method};
 use crate::front::target::{MAX_TARGET, Target};
 
 pub(super) const SHAPE: HeadFault = HeadFault::Malformed("the request line is not `METHOD target HTTP/1.1`");
 
-/// Checks `METHOD SP target SP HTTP/d.d`. A further space between the first and the last counts as part of the target,
-/// so that its refusal names its place.
+/// Checks `METHOD SP target SP HTTP/d.d`. Further spaces between the first and the last count as part of the target, so
+/// that the refusal names their position.
 pub(super) fn judge(line: &[u8]) -> Result<(), HeadFault> {
     let Some((first, last)) = memchr::memchr(b' ', line).zip(memchr::memrchr(b' ', line)) else { return Err(SHAPE) };
     if first == last {

@@ -10,11 +10,11 @@ use crate::front::handle::ClientGone;
 use crate::front::reply::content::Content;
 use crate::front::rules::Rules;
 
-/// Answers the requests of a connection, one after the other.
+/// A service that answers the requests of a connection, one after the other.
 pub(crate) trait Service: Sync {
     type Reply: Outgoing;
     /// True if a reply may begin while the body of its request is still being read, as a forwarded reply may. If false,
-    /// the rest of a body that is unread when the reply begins is not read, and the connection is closed.
+    /// a body that is unread when the reply begins is not read any more, and the connection is closed.
     const REPLIES_EARLY: bool;
 
     /// Answers one request, and sets the `rules` that its connection has to follow. [`ClientGone`] ends the connection
@@ -29,13 +29,13 @@ pub(crate) trait Outgoing: Send {
 
     fn status(&self) -> StatusCode;
 
-    /// The phrase that names the status.
+    /// Returns the reason phrase of the status.
     fn reason(&self) -> &[u8];
 
-    /// The headers in which `Connection` is looked for.
+    /// Returns the headers that may contain `Connection`.
     fn headers(&self) -> &HeaderMap;
 
-    /// Passes every header to `write` but those that frame the message.
+    /// Passes every header to `write`, except those that frame the message.
     fn each_header(&self, write: impl FnMut(&HeaderName, &[u8]));
 
     fn content(&self) -> &Content<Self::Stream>;

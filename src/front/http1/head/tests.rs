@@ -89,7 +89,7 @@ fn the_body_is_delimited_in_exactly_one_way() {
     ] {
         assert!(is_malformed(&body(bad)), "{bad:?}: {:?}", body(bad));
     }
-    // The limit is the service's; a number may have any number of digits.
+    // The limit is that of the service. A length may have any number of digits.
     for (long, length) in [
         ("18446744073709551612", u64::MAX - 3),
         ("18446744073709551613", u64::MAX - 2),
@@ -157,7 +157,7 @@ fn header_lines_are_names_and_values() {
     assert_eq!(body("Expect: 200-ok\r\n"), Err(HeadFault::ExpectationUnknown));
 }
 
-/// A gateway would pass it on to an upstream, which speaks HTTP/1.1 and would answer it.
+/// A gateway would forward it to an upstream, which speaks HTTP/1.1 and would answer it.
 #[test]
 fn an_expectation_of_http_1_0_is_none() {
     for value in ["100-continue", "200-ok"] {
@@ -170,7 +170,7 @@ fn an_expectation_of_http_1_0_is_none() {
     assert!(head.expects_leave && head.headers.contains_key(EXPECT));
 }
 
-/// Otherwise a request of the largest size would be refused behind a gateway, which adds lines of its own.
+/// Otherwise a request of the largest size would be refused behind a gateway, which adds headers of its own.
 #[test]
 fn what_a_gateway_has_passed_on_may_be_larger_by_what_gateways_add() {
     let lines = |count: usize, via: &str| body(&format!("{}{via}", "x: y\r\n".repeat(count)));
