@@ -1,4 +1,4 @@
-//! The body of a request as it comes in over a stream.
+//! The body of a request, read from its stream.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,20 +14,20 @@ use crate::incoming::{Arriving, Broken, Incoming};
 /// Receives one message when the body is first read: send `100 Continue` now.
 pub(super) type Leave = oneshot::Receiver<()>;
 
-/// The input of a stream, for the body that is made of it and for whoever reads the rest of a refused one away.
+/// The input of a stream. The body of the request shares it with the code that discards the rest of a refused request.
 ///
-/// A stream that is dropped with input missing is reset. Some clients then throw away the answer that came before (curl
-/// 7.88), although a reset with NO_ERROR says no more than that nothing further is wanted (RFC 9113 §8.1).
+/// A stream that is dropped before its input has ended is reset. Some clients then discard the answer that came before
+/// (curl 7.88), although a reset with NO_ERROR means only that no more input is needed (RFC 9113 §8.1).
 #[derive(Clone)]
 pub(super) struct Input(Arc<Mutex<RecvStream>>);
 
 impl Input {
-    /// True if all of it has been taken.
+    /// True if all input has been read.
     pub(super) fn has_ended(&self) -> bool {
         self.with(|stream| stream.is_end_stream())
     }
 
-    /// The next data; `None` at the end. What is taken is in nobody's way any more: the client may send as much again.
+    /// Returns the next data; `None` at the end. The window is opened again by the same amount.
     fn poll_data(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
         self.with(|stream| {
             let data = ready!(stream.poll_data(cx));
@@ -38,7 +38,7 @@ impl Input {
         })
     }
 
-    /// Throws away what comes; ready at the end, or when `left` bytes have come.
+    /// Discards input; ready at its end, or after `left` bytes.
     pub(super) fn poll_discard(&self, left: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(Ok(data)) = ready!(self.poll_data(cx)) {
             *left = left.saturating_sub(data.len() as u64);
@@ -54,14 +54,14 @@ impl Input {
     }
 }
 
-/// The body of a request whose stream is not over yet.
+/// The rest of a request whose stream has not ended yet.
 pub(super) struct Coming {
     pub(super) input: Input,
-    /// Ready when the body is first wanted, where the client waits for leave to send it.
+    /// Set if the client waits for `100 Continue`. Ready when the body is first read.
     pub(super) leave: Option<Leave>,
 }
 
-/// The body of a request, and what is left of its stream.
+/// Makes the body of a request, and returns the rest of its stream, if there is one.
 pub(super) fn incoming(stream: RecvStream, length: Option<u64>, expects_leave: bool) -> (Incoming, Option<Coming>) {
     if stream.is_end_stream() {
         return (Incoming::empty(), None);
@@ -74,7 +74,7 @@ pub(super) fn incoming(stream: RecvStream, length: Option<u64>, expects_leave: b
 
 struct Streamed {
     input: Input,
-    /// Bytes that are still to come, if the client declared a length. h2 enforces it.
+    /// Bytes still to come, if the client declared a length. h2 enforces the length.
     left: Option<u64>,
     ask: Option<oneshot::Sender<()>>,
 }
@@ -84,7 +84,7 @@ impl Streamed {
         if let Some(ask) = self.ask.take() {
             let _ = ask.send(());
         }
-        // Trailers are passed over.
+        // Trailers are skipped.
         let piece = match ready!(self.input.poll_data(cx)) {
             None => return Poll::Ready(None),
             // Reset by the client, or by h2 because its length is not the declared one.

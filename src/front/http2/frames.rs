@@ -1,22 +1,22 @@
-//! Follows the frames a client sends on an HTTP/2 connection and ends one that floods.
+//! Follows the frames that a client sends on an HTTP/2 connection, and ends a connection that floods.
 //!
-//! A ping or a change of settings costs its sender nine bytes and the host an answer; a request that is reset as soon as
-//! it is sent costs the host the request. Honest clients do few of either, so what they may do has a number.
-//! Source: RFC 9113 §4.1, §10.5.
+//! A ping or a change of settings costs its sender nine bytes and the host an answer. A request that is reset as soon
+//! as it is sent costs the host its work. Honest clients send few of these frames, so their number is limited. Source:
+//! RFC 9113 §4.1, §10.5.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(10);
-/// Pings, settings and priorities in a window.
+/// Most pings, settings and priorities in a window.
 const MAX_CONTROL: u32 = 200;
-/// Requests taken back in a window.
+/// Most resets of requests in a window.
 const MAX_RESETS: u32 = 100;
 
 const HEADER: usize = 9;
 const ACK: u8 = 1;
 
-/// Kinds of frames that are counted: RFC 9113 §6.
+/// Types of frames that are counted: RFC 9113 §6.
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -24,7 +24,7 @@ const PING: u8 = 6;
 
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// The header of the present frame, as far as it has come.
+    /// The header of the current frame, as far as it has arrived.
     header: [u8; HEADER],
     got: usize,
     /// Bytes of its payload still to come.
@@ -41,10 +41,10 @@ impl Default for Frames {
 }
 
 impl Frames {
-    /// The client sent these bytes, after its preface.
+    /// Counts the frames in `bytes`, which the client sent after its preface.
     ///
     /// # Errors
-    /// When it floods; the connection is to be closed.
+    /// The client floods. The connection must be closed.
     pub(super) fn see(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.payload > 0 {

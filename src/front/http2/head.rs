@@ -1,7 +1,7 @@
-//! Checks the head of a stream's request by the rules of HTTP/1, and gives it the form that it has in HTTP/1.
+//! Checks the head of a stream's request by the rules of HTTP/1, and converts it to the form that it has in HTTP/1.
 //!
-//! h2 has parsed it before, and itself refuses bytes that no field may have. A target with a fragment does not get
-//! here: h2 drops `#` and what follows.
+//! h2 has parsed the head before, and has refused bytes that no field may have. In a target, h2 drops `#` and
+//! everything after it.
 
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ pub(super) struct Reader {
 pub(super) struct Received {
     pub(super) arrival: Arrival,
     pub(super) is_head: bool,
-    /// Its stream, where more is to come.
+    /// The rest of its stream, if the body has not ended.
     pub(super) coming: Option<Coming>,
 }
 
@@ -40,7 +40,7 @@ impl Reader {
         Self { ends, host: HeaderValue::from_static("") }
     }
 
-    /// Reads the request of a stream. Its time begins now.
+    /// Reads the request of a stream. Its time of arrival is now.
     pub(super) fn read(&mut self, request: Request<RecvStream>) -> Received {
         let (mut parts, stream) = request.into_parts();
         let fault = self.judge(&mut parts).err();
@@ -58,7 +58,7 @@ impl Reader {
         if target.len() > MAX_TARGET {
             return Err(HeadFault::TargetTooLong);
         }
-        // Its bytes were checked when h2 parsed the URI.
+        // h2 checked the bytes of the target when it parsed the URI.
         Target::of(method.as_bytes(), target.as_bytes())?;
         join_cookies(&mut parts.headers);
         self.judge_host(&parts.uri, &mut parts.headers)?;
@@ -108,7 +108,7 @@ impl Reader {
     }
 }
 
-/// Joins cookies: clients of HTTP/2 may send each in a field of its own, processors and upstreams expect one header
+/// Joins cookies. HTTP/2 clients may send each in a field of its own, but processors and upstreams expect one header
 /// (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(COOKIE).iter();
@@ -124,7 +124,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The declared length of the body.
+/// Returns the declared length of the body.
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The socket of an HTTP/2 connection, as h2 gets it. The client's frames are counted as they come in.
+//! The socket of an HTTP/2 connection, as h2 gets it. It counts the client's frames as they arrive.
 
 use std::io;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use crate::front::listen::stall::Stall;
 
 pub(super) struct Socket {
     stream: TcpStream,
-    /// Bytes that were read to find out the protocol.
+    /// Bytes that were read to detect the protocol.
     early: Vec<u8>,
     frames: Frames,
     stall: Stall,
 }
 
 impl Socket {
-    /// A client that takes nothing for `write_patience` is cut off.
+    /// A client that accepts no data for `write_patience` is disconnected.
     pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
         Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
     }

@@ -1,8 +1,8 @@
 //! One stream: handles its request and sends its answer.
 //!
 //! The socket does not show that one stream has stalled: a client that opens no window for it may still read frames of
-//! the others. So only as much is handed to h2 as the windows allow, and a stream whose window stays closed for too
-//! long is dropped. That resets this stream (RFC 9113 §5.4.2) and no other.
+//! other streams. So h2 gets only as much data as the windows allow, and a stream whose window stays closed for too
+//! long is dropped. That resets this stream alone (RFC 9113 §5.4.2).
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -29,8 +29,8 @@ use crate::front::reply::date;
 use crate::front::rules::Rules;
 use crate::outcome::Streamed;
 
-/// Answers a request, and reads away what its client still sends after a refusal. A client that takes nothing of its answer
-/// is given up.
+/// Answers a request, and discards what its client still sends after a refusal. Gives up if the client stops accepting
+/// the answer.
 pub(super) async fn answer(
     listening: &Listening,
     request: Received,
@@ -41,7 +41,7 @@ pub(super) async fn answer(
     let Received { arrival, is_head, coming } = request;
     let (input, leave) = coming.map(|Coming { input, leave }| (input, leave)).unzip();
     let mut leave: Option<Leave> = leave.flatten();
-    // A stream says itself where its request ends.
+    // Only `accepted_bytes` is used: a stream marks the end of its request itself.
     let rules = Rules::default();
     let reply = {
         let mut handling = pin!(listening.handler.handle(arrival, &rules));
@@ -59,18 +59,18 @@ pub(super) async fn answer(
     };
     let Some(reply) = reply else { return };
     if !send(*reply, is_head, &mut respond, listening.limits.patience.write).await {
-        // The stream is reset by being dropped: there is no answer any more that a reset could destroy.
+        // Dropping the stream resets it. There is no answer that the reset could destroy.
         return;
     }
     if let Some(input) = input.filter(|input| !input.has_ended()) {
         let reading =
             listening.lingering.discard(place, rules.accepted_bytes(), drain, |left, cx| input.poll_discard(left, cx));
-        // In a box, so that streams which end otherwise do not carry the room for it.
+        // Boxed, so that a stream which ends in another way does not reserve room for it.
         Box::pin(reading).await;
     }
 }
 
-/// Sends an answer; false if it did not go out whole.
+/// Sends an answer; false if it was not sent completely.
 async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, patience: Duration) -> bool {
     let (head, content) = response(reply, is_head);
     let is_empty = match &content {
@@ -90,7 +90,7 @@ async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, pa
     }
 }
 
-/// Tells that the body is read for the first time; true only once.
+/// True when the body is read for the first time, and only once.
 fn is_asked_for(leave: &mut Option<Leave>, cx: &mut Context<'_>) -> bool {
     let Some(asked) = leave else { return false };
     let Poll::Ready(asked) = Pin::new(asked).poll(cx) else { return false };
@@ -104,11 +104,11 @@ fn interim(status: StatusCode) -> Response<()> {
     response
 }
 
-/// The head and the body of a reply. A reply to HEAD has no body, whatever its `Content-Length`.
+/// Returns the head and the body of a reply. A reply to HEAD has no body, whatever its `Content-Length`.
 fn response(reply: Reply, is_head: bool) -> (Response<()>, Content) {
     let mut headers = HeaderMap::with_capacity(reply.headers.len() + 8);
     reply.each_header(|name, value| {
-        // HTTP/2 has frames for what `Connection` says (RFC 9113 §8.2.2).
+        // HTTP/2 has frames in place of `Connection` (RFC 9113 §8.2.2).
         if *name != CONNECTION
             && let Ok(value) = HeaderValue::from_bytes(value)
         {
@@ -116,7 +116,7 @@ fn response(reply: Reply, is_head: bool) -> (Response<()>, Content) {
         }
     });
     let length = reply.content.length().filter(|length| *length > 0);
-    // For HEAD, the length that an upstream gives is among the headers.
+    // For HEAD, the length of an upstream's body is among the headers.
     if let (Some(length), false) = (length, headers.contains_key(CONTENT_LENGTH)) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
@@ -129,14 +129,14 @@ fn response(reply: Reply, is_head: bool) -> (Response<()>, Content) {
     (response, if is_head { Content::Whole(Bytes::new()) } else { reply.content })
 }
 
-/// The body of an answer on its way out.
+/// The body of an answer that is being sent.
 struct Outlet {
     stream: SendStream<Bytes>,
     patience: Duration,
 }
 
 impl Outlet {
-    /// Sends `bytes` as the windows allow; false if the client does not take them.
+    /// Sends `bytes` as the windows allow; false if the client does not accept them in time.
     async fn send(&mut self, mut bytes: Bytes, is_last: bool) -> bool {
         while !bytes.is_empty() {
             self.stream.reserve_capacity(bytes.len());
@@ -149,7 +149,7 @@ impl Outlet {
         true
     }
 
-    /// Bytes that the windows allow, at least one; `None` once the stream has ended.
+    /// Returns the number of bytes that the windows allow, at least one; `None` once the stream has ended.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         loop {
             match self.stream.capacity() {
@@ -163,8 +163,8 @@ impl Outlet {
         }
     }
 
-    /// Passes on an answer as it comes; false if not all of it has come and gone. The wait for its next piece does not count
-    /// as a stall of the client.
+    /// Sends a streamed answer as it arrives; false if it was not sent completely. The wait for its next piece does not
+    /// count as a stall of the client.
     async fn pass_on(&mut self, mut stream: Streamed) -> bool {
         loop {
             let next = poll_fn(|cx| match Pin::new(&mut stream).poll_frame(cx) {
@@ -173,7 +173,7 @@ impl Outlet {
             });
             match next.await {
                 Some(Some(Ok(frame))) => {
-                    // Trailers go no further than here (RFC 9110 §6.5.1).
+                    // Trailers are not forwarded (RFC 9110 §6.5.1).
                     let Ok(piece) = frame.into_data() else { continue };
                     let is_last = stream.is_end_stream() && !piece.is_empty();
                     if !self.send(piece, is_last).await {
@@ -184,7 +184,8 @@ impl Outlet {
                     }
                 }
                 Some(Some(Err(_))) => {
-                    // A reset throws away what the connection has not written yet.
+                    // A reset discards what the connection has not written yet, so the connection gets a turn to write
+                    // first.
                     yield_now().await;
                     self.stream.send_reset(Reason::INTERNAL_ERROR);
                     return false;

@@ -1,4 +1,4 @@
-//! Counts the streams of one connection: those that are open, and all that there have been.
+//! Counts the streams of one connection: those that are open, and all that have begun.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ struct Shared {
     limits: ConnectionLimits,
     begun: AtomicU64,
     open: AtomicUsize,
-    /// The connection has had all requests that it may have.
+    /// Notified when the connection has reached its limit of requests.
     enough: Notify,
 }
 
@@ -32,7 +32,7 @@ impl Streams {
         Open(Arc::clone(&self.0))
     }
 
-    /// Ends when no further stream should come: there were enough, or there was none for too long.
+    /// Ends when no further stream should come: the limit is reached, or no stream was open for the idle time.
     pub(super) async fn over(&self) {
         loop {
             let begun = self.0.begun.load(Ordering::Relaxed);

@@ -1,20 +1,20 @@
-//! What becomes of an accept that failed, at any listener.
+//! Handles a failed accept, at any listener.
 
 use std::io;
 use std::time::Duration;
 
-/// A pause after the system refused a connection, as when all descriptors are in use: trying at once would spin.
+/// The pause after the kernel refused a connection, as when all descriptors are in use: an immediate retry would spin.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Logs a failed accept at `listener`, and pauses where an immediate retry would spin.
+/// Logs a failed accept at `listener`, and pauses if an immediate retry would spin.
 pub(crate) async fn not_accepted(listener: &'static str, error: &io::Error) {
-    tracing::warn!(listener, %error, "no connection could be accepted");
+    tracing::warn!(listener, %error, "a connection could not be accepted");
     if !is_the_clients_doing(error) {
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// A client that left before it was accepted makes room for the next.
+/// True if the client left before it was accepted. The next accept can follow at once.
 fn is_the_clients_doing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }

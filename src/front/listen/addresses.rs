@@ -1,4 +1,4 @@
-//! How many connections each address has open.
+//! Counts the open connections of each address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::auth::origin;
 
-/// Counts per address. Addresses without a connection are forgotten, so there are never more than connections.
+/// Counts per address. An address without a connection is removed, so there are never more entries than connections.
 #[derive(Clone, Debug, Default)]
 pub(in crate::front) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// One connection of an address; dropping it takes it off the count.
+/// One counted connection of an address. Dropping it lowers the count.
 #[derive(Debug)]
 pub(in crate::front) struct CountedConnection(Option<(Addresses, IpAddr)>);
 

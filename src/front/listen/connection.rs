@@ -1,4 +1,4 @@
-//! Takes connections, bounded in number, and serves each in a task of its own.
+//! Accepts connections, up to a limit, and serves each in a task of its own.
 
 use std::future::poll_fn;
 use std::io;
@@ -26,26 +26,27 @@ use crate::front::handle::Handler;
 use crate::front::http1::{Connection, Patience};
 use crate::front::http2;
 
-/// Time that the drain waits for free places for connections which the listener has not accepted yet. Idle connections
-/// end within that time and free theirs.
+/// The time for which a drain waits for free places for connections in the backlog. Idle connections end within that
+/// time and free their places.
 const BACKLOG_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Clients that never close would otherwise stay with the host they first found, however many are added beside it.
+/// Most requests on one connection. Clients that never close would otherwise stay with the host they found first, even
+/// if hosts are added.
 const MAX_REQUESTS: u64 = 10_000;
 
-/// Bounds of a listener.
+/// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Connections open at once; further ones wait in the system's backlog.
+    /// Connections open at once. Further ones wait in the kernel's backlog.
     pub total: usize,
-    /// Of these, from one address.
+    /// Connections open at once from one address.
     pub per_address: Option<usize>,
-    /// Wrong tokens a second from one address.
+    /// Wrong tokens per second from one address.
     pub failed_logins: Option<NonZeroU32>,
     /// Requests on one connection; the answer to the last closes it.
     pub requests: u64,
     pub patience: Patience,
-    /// Whether a connection may speak HTTP/2.
+    /// True if connections may use HTTP/2.
     pub http2: bool,
 }
 
@@ -62,13 +63,13 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// The data listener at work.
+/// The state of the data listener.
 pub(in crate::front) struct Listening {
     pub(in crate::front) handler: Handler,
     pub(in crate::front) limits: ConnectionLimits,
     pub(in crate::front) open: AtomicUsize,
     pub(in crate::front) addresses: Addresses,
-    /// Connections refused because their address had as many as it may.
+    /// Connections refused because their address had reached its limit.
     pub(in crate::front) turned_away: AtomicU64,
     pub(in crate::front) lingering: Lingering,
 }
@@ -105,12 +106,12 @@ impl Listening {
             }
         }
         self.empty_backlog(listener, &places, &host).await;
-        // Every connection holds a place; when all are back, none is left.
+        // Every connection holds a place. When all places are free, no connection is left.
         let _ = places.acquire_many(u32::try_from(self.limits.total).unwrap_or(u32::MAX)).await;
         self.lingering.over().await;
     }
 
-    /// Serves an accepted connection, unless its address already has as many as it may.
+    /// Serves an accepted connection, unless its address has reached its limit.
     fn begin(self: &Arc<Self>, (stream, peer): (TcpStream, SocketAddr), place: OwnedSemaphorePermit, host: &Host) {
         let Some(from) = self.addresses.enter(peer.ip(), self.limits.per_address) else {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -125,12 +126,12 @@ impl Listening {
         });
     }
 
-    /// Accepts the connections in the backlog before the listener closes: otherwise the system would reset them, and
-    /// their requests would be lost. Waits for free places for [`BACKLOG_PATIENCE`]; a connection that gets none is
-    /// answered 503.
+    /// Accepts the connections in the backlog before the listener closes. Otherwise the kernel would reset them, and
+    /// their requests would be lost. Waits for free places for [`BACKLOG_PATIENCE`]. A connection that gets none is
+    /// answered with 503.
     async fn empty_backlog(self: &Arc<Self>, listener: TcpListener, places: &Arc<Semaphore>, host: &Host) {
         let wait_until = Instant::now() + BACKLOG_PATIENCE;
-        // The runtime may not have seen the last connections yet; the system has.
+        // The runtime may not have seen the last connections yet; the kernel has.
         let Ok(listener) = listener.into_std() else { return };
         loop {
             let (stream, peer) = match listener.accept().and_then(|(stream, peer)| Ok((nonblocking(stream)?, peer))) {
@@ -150,7 +151,7 @@ impl Listening {
 
     async fn connection(self: Arc<Self>, mut stream: TcpStream, ends: Ends, drain: Drain) {
         let _open = Open::count(&self.open);
-        // Answers are written whole; waiting for more to send would only delay them.
+        // Answers are written whole. Waiting for more data would only delay them.
         let _ = stream.set_nodelay(true);
         let (mut early, mut patience) = (Vec::new(), self.limits.patience);
         if self.limits.http2 {
@@ -168,15 +169,15 @@ impl Listening {
         let parts = (stream, early.as_slice());
         let connection =
             Connection::new(&self.handler, &self.lingering, parts, ends, patience, self.limits.requests, drain.clone());
-        // It sees by itself that the drain has begun; where it rests, it has to be woken for that.
+        // A busy connection sees by itself that the drain has begun. An idle one must be woken for that.
         until(drain.begun(), || drain.has_begun(), pin!(connection.serve())).await;
     }
 }
 
 /// Serves a connection to its end. It is woken when `last` is ready, so that it ends if it is idle.
 ///
-/// Once `last` has been left waiting, this task is woken when it comes, and it is asked again only where it
-/// `may_have_come`: to ask is to wait anew, which costs more than such a look each time the connection is woken.
+/// `last` is polled once. That registers the wake-up, and `last` is polled again only if `may_have_come` is true:
+/// polling registers anew each time, which costs more than this check on every wake-up of the connection.
 async fn until<C: Future>(
     last: impl Future<Output = ()>,
     may_have_come: impl Fn() -> bool,
@@ -216,8 +217,8 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Where the client found us. A listener of one address need not be asked for each connection; `None` when the connection
-/// is over already.
+/// Returns the address at which the client reached the host. The kernel is asked only if the listener is bound to all
+/// addresses. `None` if the connection is over already.
 fn reached(bound: Option<SocketAddr>, stream: &TcpStream) -> Option<SocketAddr> {
     bound.filter(|bound| !bound.ip().is_unspecified()).or_else(|| stream.local_addr().ok())
 }
@@ -246,7 +247,7 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET /nobody HTTP/1.1\r\nhost: test\r\n\r\n";
 
-    /// A client, and the task of its connection to a host without services.
+    /// Makes a client, and the task of its connection to a host without services.
     fn connect(http2: bool, drain: watch::Receiver<bool>) -> (std::net::TcpStream, impl Future<Output = ()>) {
         let limits = ConnectionLimits { http2, ..ConnectionLimits::default() };
         let executor = Arc::new(Executor::new(1).unwrap());
@@ -259,7 +260,7 @@ mod tests {
         (client, listening.connection(TcpStream::from_std(accepted).unwrap(), ends, Drain::new(drain)))
     }
 
-    /// All that was said until the connection was closed.
+    /// Returns all that was sent until the connection was closed.
     fn said(mut client: std::net::TcpStream) -> String {
         let mut said = String::new();
         client.read_to_string(&mut said).unwrap();
@@ -281,13 +282,13 @@ mod tests {
         }
     }
 
-    /// Polls a connection to where it waits.
+    /// Polls a connection until it waits.
     async fn begin(connection: Pin<&mut impl Future<Output = ()>>) {
         let mut connection = connection;
         assert!(!poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await, "it is over");
     }
 
-    /// A client that has just connected takes a close without an answer for a fault.
+    /// A client that has just connected would take a close without an answer for a fault.
     #[tokio::test]
     async fn the_first_request_of_a_connection_may_still_come_in_the_drain() {
         for http2 in [false, true] {
@@ -308,7 +309,7 @@ mod tests {
         let mut connection = pin!(connection);
         begin(connection.as_mut()).await;
         client.write_all(REQUEST).unwrap();
-        // The runtime learns of it before the connection does of the drain.
+        // The runtime sees the request before the connection sees the drain.
         tokio::task::yield_now().await;
         tell.send(true).unwrap();
         connection.await;
@@ -325,8 +326,8 @@ mod tests {
         }
     }
 
-    /// An empty line in front of a request is passed over, however it arrives, and hides no HEAD: an answer with a body would
-    /// be taken for the next answer.
+    /// An empty line before a request is skipped, however it arrives, and must not hide that the request is HEAD: an
+    /// answer with a body would be taken for the next answer.
     #[tokio::test]
     async fn head_behind_an_empty_line_in_two_packets_gets_no_body() {
         let (_tell, told) = watch::channel(false);
@@ -344,7 +345,7 @@ mod tests {
         assert!(is_last_answer(&said) && said.ends_with("\r\n\r\n"), "{said}");
     }
 
-    /// The clock is paused and moves only for time-outs.
+    /// The clock is paused, and moves only for timeouts.
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_says_nothing_has_ten_seconds_whichever_protocols_are_spoken() {
         for http2 in [false, true] {

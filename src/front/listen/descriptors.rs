@@ -1,25 +1,25 @@
-//! How the file descriptors of the process are shared out: so many for callers, so many for operators, and the rest for
-//! files, guests and the process itself. Callers never get those of operators, so that a crowd does not keep health
+//! Divides the file descriptors of the process: a part for callers, a part for operators, and the rest for files,
+//! guests and the process itself. Callers never get the part of operators, so that many callers cannot keep health
 //! checks out.
 
 use rustix::process::{Resource, getrlimit};
 
-/// For what is open from the start, about 40, and for uploads, compilations and guests.
+/// Descriptors for files that are open from the start, about 40, and for uploads, compilations and guests.
 const RESERVE: usize = 64;
-/// Connections of each kind that there must be room for.
+/// The smallest limit for connections of each kind.
 const LEAST: usize = 8;
 const MOST_CALLERS: usize = 10_000;
 const MOST_OPERATORS: usize = 256;
 
-/// The descriptors that a process may have.
+/// The number of descriptors that a process may have.
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptors(usize);
 
-/// The descriptors that a caller's connection takes.
+/// The number of descriptors that a caller's connection takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Each {
     Own,
-    /// Its requests may be forwarded, over a connection to another host.
+    /// A second one, because its requests may be forwarded over a connection to another host.
     OwnAndForwarded,
 }
 
@@ -37,7 +37,7 @@ impl Each {
 }
 
 impl Descriptors {
-    /// Fewer are too few to start with.
+    /// The smallest number with which a process can start.
     const FEWEST: usize = RESERVE + 2 * LEAST;
 
     pub fn of_this_process() -> Self {
@@ -45,12 +45,12 @@ impl Descriptors {
         Self(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)))
     }
 
-    /// Connections of operators at once.
+    /// Returns the limit for operators' connections.
     pub fn for_operators(self) -> usize {
         (self.to_share() / 3).clamp(LEAST, MOST_OPERATORS)
     }
 
-    /// Connections of callers at once, unless a setting says otherwise.
+    /// Returns the limit for callers' connections, unless a setting says otherwise.
     pub fn for_callers(self, each: Each) -> usize {
         let left = self.to_share().saturating_sub(self.for_operators());
         (left / each.count()).min(self.0 / 2).clamp(LEAST, MOST_CALLERS)
@@ -60,8 +60,10 @@ impl Descriptors {
         self.0.saturating_sub(RESERVE)
     }
 
+    /// Checks that there are enough to start.
+    ///
     /// # Errors
-    /// Says that a process can do nothing with so few.
+    /// A sentence with the number that is needed.
     pub fn check(self) -> Result<(), String> {
         let (given, fewest) = (self.0, Self::FEWEST);
         if given >= fewest {
@@ -70,7 +72,7 @@ impl Descriptors {
         Err(format!("the process may have {given} files and connections open, and needs {fewest} (`ulimit -n`)"))
     }
 
-    /// What is less than it could be, or more than there is room for, with so many connections of callers.
+    /// Returns a warning if `callers` connections are too many, or if operators get fewer connections than usual.
     pub fn shortage(self, callers: usize, each: Each) -> Option<String> {
         let (given, operators) = (self.0, self.for_operators());
         let needed = callers.saturating_mul(each.count()).saturating_add(operators).saturating_add(RESERVE);
@@ -111,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Each has a second connection, to its upstream.
+    /// Each caller has a second connection, to its upstream.
     #[test]
     fn fewer_callers_are_forwarded() {
         let descriptors = Descriptors(1024);

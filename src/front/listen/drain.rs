@@ -1,19 +1,20 @@
-//! The end of a listener, as its connections learn of it.
+//! The drain of a listener, as its connections see it.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Time that the drain waits for the first request of a connection. The request may be on its way, and its client would
-/// take a close for a fault; on a connection that was used before, clients send the request again elsewhere.
+/// The time for which a drain waits for the first request of a connection. The request may be on its way, and its
+/// client would take a close for a fault. On a connection that was used before, clients send the request again
+/// elsewhere.
 pub(in crate::front) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 
-/// Tells that the drain has begun. Asking costs one read of a shared number.
+/// Shows whether the drain has begun. Asking costs one read of a shared number.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain(watch::Receiver<bool>);
 
 impl Drain {
-    /// `told` turns true once, and stays so.
+    /// `told` turns true once, and stays true.
     pub(crate) fn new(mut told: watch::Receiver<bool>) -> Self {
         if *told.borrow() {
             told.mark_changed();
@@ -21,13 +22,13 @@ impl Drain {
         Self(told)
     }
 
-    /// True as well when nobody can begin it any more.
+    /// True if the drain has begun, or if its sender is gone.
     pub(crate) fn has_begun(&self) -> bool {
-        // What was told is never marked as seen, so there is news from the moment on when it turned.
+        // The value is never marked as seen, so it counts as changed from the moment it turned true.
         !matches!(self.0.has_changed(), Ok(false))
     }
 
-    /// Ready once it has begun.
+    /// Ready once the drain has begun.
     pub(crate) async fn begun(&self) {
         let mut told = self.0.clone();
         let _ = told.wait_for(|begun| *begun).await;

@@ -1,8 +1,8 @@
-//! The threads that serve connections. Each has a runtime of its own, and a connection stays on the thread it was given to.
+//! The threads that serve connections. Each has a runtime of its own, and a connection stays on its thread.
 //!
-//! Threads that share a runtime take each other's work: whenever one finds two connections with news it wakes another
-//! thread for the second, and a connection's memory goes from processor to processor. Without that an echo costs an eighth
-//! less. What sharing is good for, short work that waits behind long work, hardly arises: long work moves to the background
+//! Threads that share a runtime take each other's work: a thread that finds two ready connections wakes another thread
+//! for the second, and that connection's memory moves to another processor. Without this, an echo costs an eighth less.
+//! Sharing helps when short work waits behind long work. That is rare here, because long work moves to the background
 //! after its first slice ([`crate::admission::Executor`]).
 
 use std::io;
@@ -15,27 +15,29 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
-/// For looking up names, which blocks a thread.
+/// Threads for name lookups, which block.
 const BLOCKING_THREADS: usize = 16;
 
-/// The threads at work. They end at the latest when this is dropped.
+/// The running threads. They end at the latest when this is dropped.
 pub struct IoThreads {
     threads: Vec<IoThread>,
-    /// Where the next choice begins.
+    /// The position at which the next choice begins.
     next: AtomicUsize,
-    /// Tells the threads to end; closed once the last one has.
+    /// Tells the threads to end. Its receivers are gone once the last thread has ended.
     end: watch::Sender<bool>,
 }
 
 struct IoThread {
     runtime: Handle,
-    /// Connections that it serves.
+    /// The number of connections that it serves.
     connections: Arc<AtomicUsize>,
 }
 
 impl IoThreads {
+    /// Starts `count` threads, at least one.
+    ///
     /// # Errors
-    /// When the system has no more threads or descriptors.
+    /// The system has no more threads or descriptors.
     pub fn start(count: usize) -> io::Result<Self> {
         let (end, told) = watch::channel(false);
         let threads =
@@ -50,7 +52,7 @@ impl IoThreads {
     {
         let IoThread { runtime, connections } = self.choose();
         let counted = Counted::count(connections);
-        // Its news are told by the runtime that took it; from here on by the thread's own.
+        // Until now, the accepting runtime watched the socket. From here on, the thread's own runtime does.
         let stream = stream.into_std();
         runtime.spawn(async move {
             let _counted = counted;
@@ -61,14 +63,14 @@ impl IoThreads {
         });
     }
 
-    /// The thread with the fewest connections; of those that have equally few, each in turn.
+    /// Returns the thread with the fewest connections; among equals, each in turn.
     fn choose(&self) -> &IoThread {
         let (count, first) = (self.threads.len(), self.next.fetch_add(1, Ordering::Relaxed));
         let in_turn = (0..count).map(|step| &self.threads[first.wrapping_add(step) % count]);
         in_turn.min_by_key(|thread| thread.connections.load(Ordering::Relaxed)).expect("there is at least one thread")
     }
 
-    /// Cuts off what still runs, and waits for the threads to end, but no longer than `patience`.
+    /// Cuts off the connections that still run, and waits for the threads to end, but no longer than `patience`.
     pub async fn end(&self, patience: Duration) {
         self.end.send_replace(true);
         if tokio::time::timeout(patience, self.end.closed()).await.is_err() {
@@ -83,7 +85,7 @@ impl IoThread {
         let handle = runtime.handle().clone();
         let work = move || {
             let _ = runtime.block_on(told.wait_for(|end| *end));
-            // Its connections end here, before others learn that the thread has.
+            // Its connections end here, before the end of the thread becomes visible.
             runtime.shutdown_background();
             drop(told);
         };
@@ -92,7 +94,7 @@ impl IoThread {
     }
 }
 
-/// A connection that a thread serves, or is about to.
+/// A connection that a thread serves or is about to serve.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -132,7 +134,7 @@ mod tests {
             Self { threads: IoThreads::start(count).unwrap(), listener, began, told }
         }
 
-        /// The thread that serves a new connection, which lives for as long as the sender does.
+        /// Returns the thread that serves a new connection, and a sender. The connection lives as long as the sender.
         async fn connect(&mut self) -> (ThreadId, oneshot::Sender<()>) {
             let address = self.listener.local_addr().unwrap();
             let (client, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
@@ -157,7 +159,7 @@ mod tests {
         let mut by_thread: HashMap<ThreadId, usize> = HashMap::new();
         open.iter().for_each(|(thread, _)| *by_thread.entry(*thread).or_default() += 1);
         assert!(by_thread.len() == 3 && by_thread.values().all(|count| *count == 3), "{by_thread:?}");
-        // Whoever has lost its connections gets the next ones.
+        // A thread that has lost its connections gets the next ones.
         let quiet = open[0].0;
         let counts = bench.threads.threads.iter().map(|thread| Arc::clone(&thread.connections)).collect::<Vec<_>>();
         open.retain(|(thread, _)| *thread != quiet);

@@ -1,9 +1,9 @@
-//! Reads away what a client still sends after its last answer.
+//! Discards what a client still sends after its last answer.
 //!
 //! Closing a socket with unread input resets the connection, and the reset can destroy the answer before the client has
 //! read it. So the host closes its sending side first, and then reads until the client has closed its own (RFC 9112
 //! §9.6). Most client libraries read an answer only after they have sent their whole body, so a short read is not
-//! enough. The system discards the bytes without copying them; nothing is kept.
+//! enough. The kernel discards the bytes without copying them, and nothing is kept.
 
 use std::future::poll_fn;
 use std::io;
@@ -21,14 +21,15 @@ use tokio::time::{sleep, timeout};
 
 use super::drain::Drain;
 
-/// The share of a listener's connections that may be read away with full bounds at the same time: one in `SHARE`.
+/// The share of a listener's connections whose input may be discarded with full bounds at the same time: one in
+/// `SHARE`.
 const SHARE: usize = 4;
 /// Most bytes that one system call discards.
 const PIECE: usize = 128 << 10;
 /// Bytes after which this task yields to other connections of its thread.
 const TURN: usize = 1 << 20;
 
-/// Bounds on reading away from one connection; the first one reached ends it.
+/// Bounds for discarding the input of one connection. The first one reached ends it.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     bytes: u64,
@@ -47,39 +48,40 @@ const FULL: Bounds =
 const SHORT: Bounds =
     Bounds { bytes: 256 << 10, time: Duration::from_secs(1), window: Duration::from_secs(1), pace: 1 };
 
-/// The window during a drain: a slow client must not delay the host's end.
+/// The window during a drain: a slow client must not delay the shutdown.
 const DRAIN_WINDOW: Duration = Duration::from_secs(1);
 
-/// The places for connections that are read away with full bounds. Such a connection still counts as open.
+/// The places for connections whose input is discarded with full bounds. Such a connection still counts as open.
 pub(crate) struct Lingering {
     places: Arc<Semaphore>,
     count: u32,
 }
 
-/// A place among the connections that are read away; dropping it gives it back.
+/// The place of a connection whose input is discarded. Dropping it gives the place back.
 pub(in crate::front) struct LingerSlot(
     #[expect(dead_code, reason = "it is held, and given back by drop")] OwnedSemaphorePermit,
 );
 
-/// The place of a connection with many streams, which those of its streams share that are read away: otherwise a few
-/// connections could take the places of all.
+/// The place of a connection with many streams. Its streams share it, because otherwise a few connections could take
+/// all places.
 #[derive(Default)]
 pub(in crate::front) struct SharedSlot(Mutex<Weak<LingerSlot>>);
 
 impl Lingering {
-    /// The places for a listener with at most `connections`.
+    /// Creates the places for a listener with at most `connections` connections.
     pub(crate) fn new(connections: usize) -> Self {
         let count = (connections / SHARE).clamp(1, Semaphore::MAX_PERMITS);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         Self { places: Arc::new(Semaphore::new(count as usize)), count }
     }
 
-    /// `None` while all places are taken.
+    /// Takes a place; `None` while all places are taken.
     pub(in crate::front) fn place(&self) -> Option<LingerSlot> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(LingerSlot)
     }
 
-    /// The place of a stream's connection: the one that it has, or a new one. `None` while all places are taken.
+    /// Returns the place of a stream's connection: the one that it has, or a new one. `None` while all places are
+    /// taken.
     fn place_of(&self, connection: &SharedSlot) -> Option<Arc<LingerSlot>> {
         let mut held = connection.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = held.upgrade() {
@@ -90,15 +92,15 @@ impl Lingering {
         Some(place)
     }
 
-    /// Reads away from a connection whose sending side is closed. `accepted` is the largest body that the service of
-    /// the last request takes: a client that sends twice as much still sees the answer.
+    /// Discards the input of a connection whose sending side is closed. `accepted` is the largest body that the service
+    /// of the last request takes: a client that sends twice as much still sees the answer.
     pub(in crate::front) async fn read_away(&self, stream: &TcpStream, accepted: usize, drain: &Drain) {
         let place = self.place();
         Bounds::with(place.as_ref(), accepted).read_away(stream, drain).await;
     }
 
-    /// Reads away from one stream of a connection with `poll`, which takes what has come off the bytes that are left, and
-    /// is ready at the end of the input or when none are left.
+    /// Discards the input of one stream of a connection with `poll`, which subtracts the bytes that have arrived from
+    /// those that are left. It is ready at the end of the input, or when none are left.
     pub(in crate::front) async fn discard(
         &self,
         connection: &SharedSlot,
@@ -150,7 +152,7 @@ impl Bounds {
     }
 }
 
-/// Ready at the end of the stream, or when `left` bytes have come.
+/// Discards input; ready at the end of the stream, or after `left` bytes.
 fn poll_discard(stream: &TcpStream, left: &mut u64, cx: &mut Context<'_>) -> Poll<()> {
     let mut turn = TURN;
     loop {
@@ -183,13 +185,13 @@ fn discard(stream: &TcpStream) -> io::Result<usize> {
     SockRef::from(stream).recv_with_flags(&mut room, libc::MSG_TRUNC)
 }
 
-/// Reads away, with the short bounds, from a connection that was refused before its first request: it does not count
-/// among the open connections.
+/// Discards, with the short bounds, the input of a connection that was refused before its first request. Such a
+/// connection does not count as open.
 pub(in crate::front) async fn read_away_shortly(_place: LingerSlot, stream: &TcpStream, drain: &Drain) {
     SHORT.read_away(stream, drain).await;
 }
 
-/// Closes the sending side of a connection, and discards what has come so far. Does not wait.
+/// Closes the sending side of a connection, and discards what has arrived so far. Does not wait.
 pub(in crate::front) fn finish(stream: &TcpStream) {
     let _ = SockRef::from(stream).shutdown(Shutdown::Write);
     let mut left = SHORT.bytes;
@@ -222,13 +224,13 @@ mod tests {
         (client, listener.accept().await.unwrap().0)
     }
 
-    /// A drain that has not begun, until it is told.
+    /// Makes a drain that has not begun, and its sender.
     fn drain() -> (watch::Sender<bool>, Drain) {
         let (tell, told) = watch::channel(false);
         (tell, Drain::new(told))
     }
 
-    /// Sends without end, and says how much was taken.
+    /// Sends without end; returns the number of bytes that were taken.
     fn send_on(mut client: std::net::TcpStream) -> std::thread::JoinHandle<u64> {
         std::thread::spawn(move || {
             let (piece, mut sent) = (vec![b'x'; 256 << 10], 0);
@@ -266,7 +268,7 @@ mod tests {
         sending.join().unwrap();
     }
 
-    /// A byte now and then is not what an upload looks like.
+    /// A client that sends a byte now and then is not uploading a body.
     #[tokio::test]
     async fn one_that_rests_or_drips_is_let_go_after_a_window() {
         for drips in [false, true] {
@@ -320,7 +322,7 @@ mod tests {
         lingering.over().await;
     }
 
-    /// Without a place only little is read, so that clients cannot hold more connections this way than there are
+    /// Without a place little is discarded, so that clients cannot hold more connections this way than there are
     /// places.
     #[tokio::test]
     async fn without_a_place_the_bounds_are_short() {

@@ -12,21 +12,21 @@ use crate::api::Problem;
 /// The reason for refusing a connection.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::front) enum Why {
-    /// Its address has as many connections as it may.
+    /// Its address has reached its limit of connections.
     TooMany,
     /// The host is draining, and no place is free.
     Draining,
 }
 
 impl Why {
-    /// The whole answer.
+    /// Returns the whole answer.
     fn words(self) -> String {
         let (detail, code) = match self {
             Self::TooMany => ("this address has too many connections", "too_many_connections"),
             Self::Draining => ("the host is ending, and all its connections are taken", "draining"),
         };
         let problem = Problem::new(503, "Service Unavailable", code, detail);
-        // Text and numbers always become JSON.
+        // Text and numbers can always be written as JSON.
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let length = body.len();
         format!(
@@ -37,7 +37,7 @@ impl Why {
 }
 
 /// Writes the answer without waiting: what does not fit into the empty socket is not sent. If a place is free, input is
-/// read away with the short bounds, so that the answer is not lost.
+/// discarded with the short bounds, so that the answer is not lost.
 pub(in crate::front) fn reject(
     stream: TcpStream,
     why: Why,
@@ -69,7 +69,7 @@ mod tests {
         let drain = Drain::new(told);
         for (why, code) in [(Why::TooMany, "too_many_connections"), (Why::Draining, "draining")] {
             let lingering = Lingering::new(4);
-            // The first has a place, and the second finds none.
+            // The first client gets the place, and the second finds none.
             let mut clients: Vec<_> = (0..2)
                 .map(|_| {
                     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! A client that takes nothing of what is written to it.
+//! Detects a client that accepts no data.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 
-/// Ends a connection on which writing has stood still for a while. The timer exists only while it does.
+/// Ends a connection on which writing makes no progress for too long. The timer exists only while a write waits.
 pub(in crate::front) struct Stall {
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -18,7 +18,7 @@ impl Stall {
         Self { patience, timer: None }
     }
 
-    /// Notes progress of writing, or the lack of it.
+    /// Records progress of writing, or the lack of it.
     pub(in crate::front) fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -31,6 +31,6 @@ impl Stall {
         let patience = self.patience;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client accepts no data")))
     }
 }

@@ -1,12 +1,12 @@
-//! What waits in a socket.
+//! Checks a socket for unread input.
 
 use std::mem::MaybeUninit;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-/// Whether bytes have arrived on `stream` that nobody has read. The runtime learns of them only when it next asks the
-/// system for news; who is about to close a connection because nothing has come must ask by itself.
+/// True if bytes have arrived on `stream` and were not read. The runtime learns of them only when it polls the kernel
+/// the next time. Code that is about to close a connection because nothing has arrived must ask the kernel itself.
 pub(in crate::front) fn has_unread(stream: &TcpStream) -> bool {
     // The socket does not block; the end of the stream is 0 bytes.
     SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)

@@ -1,7 +1,7 @@
-//! Answers in a coding that their client has asked for with `Accept-Encoding`.
+//! Compresses answers in a coding that the client accepts, as `Accept-Encoding` says.
 //!
-//! Only what gains by it: bodies over a kilobyte whose type says that they are text of some kind. Whatever the processor
-//! has arranged about the form of its answer stays as it is.
+//! Only answers that gain are compressed: bodies over a kilobyte whose type is some kind of text. An answer whose form
+//! the processor has set itself stays unchanged.
 
 use std::time::Instant;
 
@@ -13,11 +13,11 @@ use crate::coding::{Coding, encode};
 use crate::front::body::offload::Offload;
 use crate::header;
 
-/// Below this the headers would outweigh the gain.
+/// Bodies up to this size are not compressed: the headers would outweigh the gain.
 const LEAST: usize = 1 << 10;
-/// Up to here a body is compressed where its answer is: a fraction of a millisecond.
+/// Bodies up to this size are compressed on the network thread, in a fraction of a millisecond.
 const BRIEF: usize = 32 << 10;
-/// Hashes of the body, which would no longer be its own.
+/// Headers with a hash of the body. It would not match the compressed body.
 const HASHES: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
     HeaderName::from_static("digest"),
@@ -28,12 +28,12 @@ const HASHES: [HeaderName; 4] = [
 /// The length of the plain body. Without this header the Java SDK's `setDecompressor(LZ4)` does not decompress.
 const LZ4_LENGTH: HeaderName = HeaderName::from_static("x-lz4-original-length");
 
-/// What a client has asked for.
+/// The form of answer that the client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::front) enum Wanted {
     /// Compression is off for the service, so there is nothing to negotiate.
     Nothing,
-    /// The answer as it is; another client might be given another form.
+    /// The plain form. Another client might get another form, so the answer needs `Vary`.
     Plain,
     Coded(Coding),
 }
@@ -49,8 +49,8 @@ impl Wanted {
     }
 }
 
-/// Gives the answer the form that was asked for, where that can be had by `deadline` and is shorter. A stream stays as it
-/// is: it goes out as it comes.
+/// Compresses the answer as negotiated, if that is finished by `deadline` and makes the body shorter. A stream stays
+/// plain, because it is sent as it arrives.
 pub(in crate::front) async fn compress(answer: &mut Answer, wanted: Wanted, deadline: Instant, offload: &Offload) {
     if wanted == Wanted::Nothing || !gains(answer) {
         return;
@@ -74,7 +74,7 @@ pub(in crate::front) async fn compress(answer: &mut Answer, wanted: Wanted, dead
     answer.body = Body::Whole(coded.into());
 }
 
-/// Whether compressing is of use and allowed.
+/// True if compression is useful and allowed.
 fn gains(answer: &Answer) -> bool {
     let Answer { status, content_type, headers, body } = answer;
     body.whole().is_some_and(|bytes| bytes.len() > LEAST)
@@ -85,7 +85,7 @@ fn gains(answer: &Answer) -> bool {
                 | StatusCode::PARTIAL_CONTENT
                 | StatusCode::NOT_MODIFIED
         )
-        // What names no type is sent as text/html.
+        // An answer without a type is sent as text/html.
         && content_type.as_ref().is_none_or(|value| is_text(value.as_bytes()))
         && !headers.contains_key(CONTENT_ENCODING)
         && !headers.contains_key(CONTENT_RANGE)
@@ -93,7 +93,7 @@ fn gains(answer: &Answer) -> bool {
         && !lists(headers, &CACHE_CONTROL, b"no-transform")
 }
 
-/// Text, JSON, XML, and what is written like them.
+/// True for text, JSON, XML and formats like them.
 fn is_text(content_type: &[u8]) -> bool {
     const TYPES: [&[u8]; 8] = [
         b"application/json",
@@ -111,14 +111,14 @@ fn is_text(content_type: &[u8]) -> bool {
     name.starts_with(b"text/") || TYPES.contains(&&*name) || is_like(b"+json") || is_like(b"+xml")
 }
 
-/// Caches keep the forms apart (RFC 9110 §12.5.5).
+/// Adds `Vary`, so that caches keep the forms apart (RFC 9110 §12.5.5).
 fn vary(headers: &mut HeaderMap) {
     if !lists(headers, &VARY, b"accept-encoding") && !lists(headers, &VARY, b"*") {
         headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     }
 }
 
-/// A strong validator is of one form alone (RFC 9110 §8.8.3.3).
+/// Makes `ETag` weak: a strong validator belongs to one form alone (RFC 9110 §8.8.3.3).
 fn weaken(headers: &mut HeaderMap) {
     let Some(tag) = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) else { return };
     if let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()) {
@@ -131,10 +131,11 @@ fn lists(headers: &HeaderMap, name: &HeaderName, word: &[u8]) -> bool {
     words.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(word))
 }
 
-/// The coding with the highest weight that `Accept-Encoding` gives, ours of several; `None` for none (RFC 9110 §12.5.3).
+/// Returns the coding with the highest weight in `Accept-Encoding`; among equals, the first in [`Coding::ALL`]. `None`
+/// for no coding (RFC 9110 §12.5.3).
 ///
-/// A client that does not ask gets none. One that refuses everything, the plain form included, gets that all the same:
-/// an answer that it may not want is more use than none.
+/// A client without the header gets no coding. A client that refuses every form, even the plain one, gets the plain
+/// one: it is more useful than no answer.
 fn negotiate(headers: &HeaderMap) -> Option<Coding> {
     if !headers.contains_key(ACCEPT_ENCODING) {
         return None;
@@ -148,7 +149,7 @@ fn negotiate(headers: &HeaderMap) -> Option<Coding> {
     let of_others = weight_of(&|name| name == b"*");
     let mut best: Option<(Coding, u16)> = None;
     for coding in Coding::ALL {
-        // What is called `*` is what every client knows, not what none has heard of.
+        // `*` stands for gzip alone, because every client knows it.
         let by_default = of_others.filter(|_| coding == Coding::Gzip);
         let weight = weight_of(&|name| Coding::named(name) == Some(coding)).or(by_default).unwrap_or(0);
         if weight > best.map_or(0, |(_, best)| best) {
@@ -159,7 +160,7 @@ fn negotiate(headers: &HeaderMap) -> Option<Coding> {
     best.filter(|(_, weight)| *weight >= plain).map(|(coding, _)| coding)
 }
 
-/// A name, and its weight in thousandths; `None` where it cannot be read.
+/// Parses a name and its weight in thousandths; `None` if it is malformed.
 fn item(text: &[u8]) -> Option<(&[u8], u16)> {
     let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let name = parts.next().filter(|name| !name.is_empty())?;
@@ -278,7 +279,7 @@ mod tests {
         let nothing = formed(Wanted::Nothing, deadline).await;
         assert_eq!(nothing.headers[VARY], "origin");
 
-        // Too late to compress, and not too late to answer.
+        // Too late to compress, but not too late to answer.
         let late = formed(Wanted::Coded(Coding::Gzip), Instant::now()).await;
         assert_eq!((late.body.whole().unwrap().len(), late.headers.get(CONTENT_ENCODING)), (100_000, None));
     }

@@ -1,4 +1,4 @@
-//! The body of a reply: here, or still coming.
+//! The body of a reply: whole, or a stream.
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -8,12 +8,12 @@ use crate::outcome::Streamed;
 pub(crate) enum Content<S = Streamed> {
     Whole(Bytes),
     Stream(Box<S>),
-    /// Left out of the answer to HEAD, and of a length that is not known.
+    /// Omitted from the answer to HEAD, with an unknown length.
     Unknown,
 }
 
 impl<S: Body> Content<S> {
-    /// Its length, where that is known before its end.
+    /// Returns its length, if that is known before its end.
     pub(in crate::front) fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(bytes) => Some(bytes.len() as u64),
@@ -22,7 +22,7 @@ impl<S: Body> Content<S> {
         }
     }
 
-    /// Bytes that are known to be sent.
+    /// Returns the number of bytes that are known to be sent.
     pub(in crate::front) fn len(&self) -> usize {
         match self {
             Self::Whole(bytes) => bytes.len(),

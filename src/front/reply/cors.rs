@@ -1,5 +1,5 @@
-//! Cross-origin requests: the headers that tell a browser which pages may call a service, as the Fetch standard has
-//! them (section "CORS protocol").
+//! Cross-origin requests: the headers that tell a browser which pages may call a service (Fetch standard, section "CORS
+//! protocol").
 //!
 //! A service without `sandbox.cors` sends none of these headers. A preflight request is answered before authentication,
 //! because browsers send it without the page's headers, and so without the token.
@@ -39,7 +39,7 @@ impl CrossOrigin {
         Box::new(Self { rules: Arc::clone(rules), allowed })
     }
 
-    /// The headers that answer a preflight request, besides those of every answer; `None` for other requests.
+    /// Returns the headers that answer a preflight request, besides those of every answer; `None` for other requests.
     pub(in crate::front) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<HeaderMap> {
         let is_preflight = *method == Method::OPTIONS
             && headers.contains_key(ORIGIN)
@@ -80,13 +80,13 @@ impl CrossOrigin {
     }
 }
 
-/// The value of a header that was sent once.
+/// Returns the value of a header that was sent exactly once.
 fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Only a list of header names is echoed, nothing else.
+/// True for a list of header names. Nothing else is echoed.
 fn are_names(list: &HeaderValue) -> bool {
     let is_name = |name: &[u8]| HeaderName::from_bytes(name.trim_ascii()).is_ok();
     list.as_bytes().split(|byte| *byte == b',').all(is_name)
@@ -106,7 +106,7 @@ mod tests {
         lines.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
-    /// The headers of an answer, without `Access-Control-Expose-Headers`.
+    /// Returns the headers of an answer, without `Access-Control-Expose-Headers`.
     fn said(cors: &CrossOrigin) -> Vec<(String, String)> {
         let mut said = Vec::new();
         cors.each_header(|name, value| said.push((name.to_string(), String::from_utf8(value.to_vec()).unwrap())));

@@ -1,7 +1,7 @@
-//! What a refused caller is told: a problem of RFC 9457, with `code`, `request_id`, and for what took too long or never
-//! began, what the time went on.
+//! The body of a refusal: a problem of RFC 9457, with `code` and `request_id`. If the request took too long or never
+//! began, it also has the time spent in each stage.
 //!
-//! Written straight to text: a host that is full refuses more than it answers.
+//! It is serialised straight to bytes, because a full host refuses more requests than it answers.
 
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ pub(in crate::front) fn body(refusal: &Refusal, about: &About) -> Bytes {
         stack: (!stack.is_empty()).then(|| stack.lines().map(Into::into).collect()),
         ..Problem::new(row.status, title(status), row.code, &detail)
     };
-    // Text and numbers always become JSON.
+    // Text and numbers can always be written as JSON.
     serde_json::to_vec(&problem).unwrap_or_default().into()
 }
 
-/// To the microsecond.
+/// Converts to milliseconds, rounded to the microsecond.
 fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -13,10 +13,10 @@ use crate::policy::Limited;
 use crate::refusal::{Connection, Refusal};
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
-/// A test holds it against [`Coding::ALL`](crate::coding::Coding::ALL).
+/// A test compares it with [`Coding::ALL`](crate::coding::Coding::ALL).
 const ACCEPTED_CODINGS: HeaderValue = HeaderValue::from_static("gzip, zstd, deflate, lz4, snappy");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// What EAS serves where a processor names no type.
+/// The type that EAS sends if a processor names none.
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 pub(in crate::front) fn answer(
@@ -30,7 +30,7 @@ pub(in crate::front) fn answer(
     Box::new(Reply { status, reason: None, headers, written: Some(written), about, content })
 }
 
-/// The answer to a preflight request, which has no body.
+/// Makes the reply to a preflight request, which has no body.
 pub(in crate::front) fn preflight(mut headers: HeaderMap, about: About, can_go_on: bool) -> Box<Reply> {
     if !can_go_on {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -39,7 +39,7 @@ pub(in crate::front) fn preflight(mut headers: HeaderMap, about: About, can_go_o
     Box::new(Reply { status: StatusCode::NO_CONTENT, reason: None, headers, written: None, about, content })
 }
 
-/// An upstream's answer, as it is.
+/// Makes the reply from an upstream's answer, unchanged.
 pub(in crate::front) fn forwarded(mut parts: Parts, content: Content, about: About) -> Box<Reply> {
     let reason = parts.extensions.remove();
     header::remove(&mut parts.headers, |name| *name == REQUEST_ID);
@@ -50,7 +50,7 @@ pub(in crate::front) fn refusal(refusal: &Refusal, about: About, can_go_on: bool
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body, is_foreign) = match refusal {
-        // A processor's own words go out as they are.
+        // A processor's own message is sent unchanged.
         Refusal::ProcessorStatus { message, .. } => (TEXT, Bytes::from(message.clone()), true),
         _ => (PROBLEM, problem::body(refusal, &about), false),
     };
@@ -64,7 +64,7 @@ pub(in crate::front) fn refusal(refusal: &Refusal, about: About, can_go_on: bool
                 headers.insert(ALLOW, allow);
             }
         }
-        // RFC 9110 §15.5.16: what would be taken.
+        // The codings that are accepted (RFC 9110 §15.5.16).
         Refusal::CodingUnknown { .. } | Refusal::TooManyCodings { .. } => {
             headers.insert(ACCEPT_ENCODING, ACCEPTED_CODINGS);
         }
