@@ -1,9 +1,11 @@
-//! Forwarding to other hosts: the routes, and the way of a request to an upstream and of the response back.
+//! Forwarding to other hosts: the route of each service, and the way of a request to an upstream and of its answer
+//! back.
 //!
-//! A [`Route`] leads to a `cluster` of upstreams. A usable upstream (`health`, `checks`) is picked, and the request is
-//! sent over a connection to it (`upstream`, `link`), complete or as it arrives (`outgoing`). The response is passed on
-//! as it arrives (`relay`). A request that may have been processed is not sent again (`forward`). Nothing here knows
-//! the responses to callers: `outcome` turns a [`Failure`] into a refusal.
+//! A [`Route`] leads to a `cluster` of upstreams. One that can be used (`health`, `checks`) is picked, and the request
+//! gets a connection to it (`upstream`, `link`). The request is sent whole or as it arrives (`outgoing`), and the
+//! answer is passed on as it arrives (`relay`). A request that may have been worked on is not sent again (`forward`).
+//! The front knows nothing of these steps, and nothing here knows what a caller is told: the front turns a [`Failure`]
+//! into a refusal.
 
 mod checks;
 mod cluster;
@@ -38,19 +40,19 @@ use crate::policy::{InFlight, Limited, Policy};
 use crate::telemetry::{Seen, ServiceMetrics};
 use crate::threads::ShardRef;
 
-/// Time between two sweeps of idle connections.
+/// The interval at which idle connections are checked.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// All routes of one process, and the upstreams behind them.
 pub struct Gateway {
     table: ArcSwap<Table>,
-    /// The metrics of every service that has ever had a route, so that no count is lost when a route is removed.
+    /// The metrics of every service that ever had a route, so that no count is lost when a route is removed.
     accounts: Mutex<BTreeMap<String, Arc<ServiceMetrics>>>,
-    /// The name of this process in `Via`, by which it recognises a request that has passed through it before.
+    /// The name of this process in `Via`. A request that already names it has been here before.
     via: String,
 }
 
-/// The destination of one service's requests, and their limits.
+/// The route of the requests for one service.
 pub struct Route {
     service: Box<str>,
     cluster: Arc<cluster::Cluster>,
@@ -61,11 +63,11 @@ pub struct Route {
 }
 
 impl Gateway {
-    /// Starts a gateway, its health checks and its sweep of connections. Must be called within the runtime.
+    /// Starts the health checks, and the check of idle connections. Must be called within the runtime.
     pub fn start(spec: &GatewaySpec) -> Arc<Self> {
         let mut id = [0; 4];
-        // Gateways with the same name take each other's requests for their own. They get the same name only without
-        // randomness.
+        // Two gateways with one name would take each other's requests for their own. If there is no randomness, they
+        // do.
         let _ = getrandom::fill(&mut id);
         let via = format!("bulkhead-{:08x}", u32::from_ne_bytes(id));
         let gateway = Self { table: ArcSwap::default(), accounts: Mutex::default(), via };
@@ -75,8 +77,8 @@ impl Gateway {
         gateway
     }
 
-    /// Replaces the routes. Requests under way finish as they began. Unchanged clusters keep their connections and the
-    /// health of their upstreams.
+    /// Replaces the routes. Requests under way are finished as they began. Clusters that stay the same keep their
+    /// connections and their known health.
     pub fn change(&self, spec: &GatewaySpec) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let table = Table::of(spec, &self.table.load(), &self.via, |service| {
@@ -95,7 +97,7 @@ impl Gateway {
         self.table.load().clusters().all(|cluster| cluster.is_settled())
     }
 
-    /// Returns every route's metrics.
+    /// Returns the metrics of every route.
     pub fn seen(&self) -> Vec<Seen> {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = |(service, metrics): (&String, &Arc<ServiceMetrics>)| {
@@ -104,7 +106,7 @@ impl Gateway {
         accounts.iter().map(seen).collect()
     }
 
-    /// Returns the numbers of accepted and of ended requests, over all routes.
+    /// Returns the number of requests that came in, and of those that have ended, over all routes.
     pub fn account(&self) -> (u64, u64) {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
@@ -129,17 +131,18 @@ impl Route {
         usable.map(|upstream| upstream.address().parse().ok()).collect()
     }
 
-    /// Returns the meaning of a client's half-close after its request.
+    /// Returns the treatment of a client that closes its sending side after its request.
     pub fn half_close(&self) -> HalfClose {
         self.half_close
     }
 
-    /// Checks the route's limits, before any work is done for a request.
+    /// Checks the limits of the route, before anything is done for a request.
     pub fn enter(&self) -> Result<InFlight, Limited> {
         self.policy.enter()
     }
 
-    /// Describes a failure in Envoy's words, with the cluster, and with the limit and its key if a limit was reached.
+    /// Describes a failure in Envoy's words, with the cluster. If a limit was reached, also names the limit and its
+    /// key.
     pub fn explain(&self, failure: Failure) -> String {
         let spec = &self.cluster.spec;
         let cluster = format!("cluster {:?}", spec.name);
@@ -168,17 +171,17 @@ impl Route {
         }
     }
 
-    /// Forwards a request and returns the response. Dropping the future closes the connection to the upstream;
-    /// `progress` records how far the request came.
+    /// Gets an upstream's answer. Dropping the future closes the connection to the upstream. `progress` records how far
+    /// the request came.
     ///
     /// # Errors
-    /// If there is no response that can be passed on.
+    /// There is no answer that could be passed on.
     pub async fn forward(&self, inbound: Inbound<'_>, progress: &mut ForwardProgress) -> Result<Outbound, Failure> {
         forward::forward(&self.cluster, inbound, &self.via, progress).await
     }
 }
 
-/// Closes idle connections, for as long as the gateway exists.
+/// Closes unneeded idle connections, until the gateway is dropped.
 async fn sweep(gateway: Weak<Gateway>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;

@@ -1,4 +1,4 @@
-//! Active health checks: one task per upstream asks it, apart from all requests, whether it can be used.
+//! Active health checks: one task per upstream checks whether it can be used, independently of requests.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ use super::outgoing::Outgoing;
 use super::upstream::Upstream;
 use crate::config::{Authority, HealthCheck};
 
-/// Until an upstream is first found well, it is asked again after this much, and then after twice as much each time, up to
-/// the interval: it may be starting together with the gateway.
+/// The first pause between checks, until an upstream is first found healthy. The pause doubles each time, up to the
+/// interval. It is short because the upstream may be starting together with the gateway.
 const SOON: Duration = Duration::from_millis(100);
 
-/// Checks `upstream` until the task is aborted, or nobody holds the upstream any more.
+/// Checks `upstream` until the task is aborted, or the upstream is dropped.
 pub(super) fn start(cluster: &str, upstream: &Arc<Upstream>, check: HealthCheck) -> AbortHandle {
     let (cluster, upstream) = (cluster.to_owned(), Arc::downgrade(upstream));
     tokio::spawn(run(cluster, upstream, check)).abort_handle()
@@ -49,7 +49,7 @@ async fn run(cluster: String, upstream: Weak<Upstream>, check: HealthCheck) {
 
 async fn probe(address: &Authority, check: &HealthCheck) -> Result<(), String> {
     let Some(path) = &check.path else {
-        // Accepting is what a host stops first when it drains, and it is asked of no service.
+        // A host that drains stops accepting first. Accepting concerns no single service.
         return TcpStream::connect(address.as_str()).await.map(|_| ()).map_err(|error| error.to_string());
     };
     let mut link = Link::connect(address).await.map_err(|error| error.to_string())?;

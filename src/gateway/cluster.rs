@@ -1,4 +1,4 @@
-//! Upstreams that answer for the same services, and the choice between them.
+//! A cluster: upstreams that answer for the same services, and the choice between them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,13 +15,13 @@ use crate::config::ClusterSpec;
 pub(super) struct Cluster {
     pub(super) spec: ClusterSpec,
     upstreams: Vec<Arc<Upstream>>,
-    /// Whoever counts who is left out counts alone.
+    /// Held while the ejected upstreams are counted and one more is ejected.
     ejecting: Mutex<()>,
     checks: Vec<AbortHandle>,
 }
 
 impl Cluster {
-    /// Begins its health checks. Must be called within the runtime.
+    /// Starts a cluster with its health checks. Must be called within the runtime.
     pub(super) fn start(spec: ClusterSpec) -> Self {
         let upstreams: Vec<Arc<Upstream>> = spec
             .upstreams
@@ -41,7 +41,7 @@ impl Cluster {
         Patience { answer: self.spec.request_timeout, idle: self.spec.idle_timeout }
     }
 
-    /// Whether every upstream has been checked, or none is ever.
+    /// True if every upstream has been checked, or if there are no checks.
     pub(super) fn is_settled(&self) -> bool {
         self.spec.health_check.is_none() || self.upstreams.iter().all(|upstream| upstream.health.has_been_checked())
     }
@@ -50,7 +50,7 @@ impl Cluster {
         self.upstreams.iter().any(|upstream| !Arc::ptr_eq(upstream, than) && upstream.health.is_available(now))
     }
 
-    /// The less loaded of two that can be used, drawn by lot; `except` has been tried already.
+    /// Picks the less loaded of two usable upstreams that are drawn at random. `except` has been tried already.
     pub(super) fn pick(&self, except: Option<&Arc<Upstream>>, now: Instant) -> Option<&Arc<Upstream>> {
         if let [only] = &self.upstreams[..] {
             return (except.is_none() && only.health.is_available(now)).then_some(only);
@@ -64,16 +64,17 @@ impl Cluster {
             return nth(0);
         }
         let first = fastrand::usize(..count);
-        // Of the others, so that the two differ.
+        // One of the others, so that the two differ.
         let second = (first + 1 + fastrand::usize(..count - 1)) % count;
-        // Between the count and here one may have become unusable.
+        // Since the count, one of them may have become unusable.
         match (nth(first), nth(second)) {
             (Some(a), Some(b)) => Some(if b.load() < a.load() { b } else { a }),
             (a, b) => a.or(b).or_else(|| nth(0)),
         }
     }
 
-    /// An upstream has answered with this status. Hosts say 503 for one service of many, which says nothing about others.
+    /// Records an answer with this status. A 503 does not count against the upstream: hosts send it for one service of
+    /// many.
     pub(super) fn answered(&self, upstream: &Upstream, status: StatusCode, now: Instant) {
         if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
             self.note_failure(upstream, now);
@@ -82,7 +83,7 @@ impl Cluster {
         }
     }
 
-    /// An upstream has not answered.
+    /// Records that an upstream has not answered.
     pub(super) fn failed(&self, upstream: &Upstream, failure: Failure, now: Instant) {
         upstream.count(failure);
         let is_its_doing = match failure {
@@ -109,7 +110,7 @@ impl Cluster {
         if out < most {
             let time = upstream.health.eject(ejection, now);
             let (cluster, upstream) = (&self.spec.name, upstream.address());
-            tracing::warn!(cluster, upstream, ?time, "upstream left out: its requests fail one after the other");
+            tracing::warn!(cluster, upstream, ?time, "upstream ejected: too many of its requests failed in a row");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Why a request was not answered by an upstream, in the words that Envoy has for it: callers and their tools know them.
+//! The reasons why no upstream answered a request, in Envoy's words, because callers and their tools know them.
 
 use std::fmt;
 
 use crate::incoming::Broken;
 
-/// What the gateway answers in an upstream's place.
+/// The gateway's reason for answering in an upstream's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Every upstream is unhealthy or left out.
+    /// Every upstream is unhealthy or ejected.
     NoHealthyUpstream,
-    /// The connection to the upstream failed before the head of an answer was here.
+    /// The connection to the upstream failed before the head of an answer arrived.
     Reset { reason: Reset, retried: bool },
-    /// The upstream has not answered in time.
+    /// The upstream did not answer in time.
     TimedOut,
-    /// The client has not sent its request in time.
+    /// The client did not send its request in time.
     Stalled,
     /// The client's request broke off, or its body is malformed.
     Request(Broken),
@@ -21,7 +21,7 @@ pub enum Failure {
     Circle,
 }
 
-/// How a connection to an upstream failed.
+/// The way in which a connection to an upstream failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
     /// It could not be made.
@@ -29,9 +29,9 @@ pub enum Reset {
     ConnectionTimeout,
     /// It ended before the head of the answer.
     ConnectionTermination,
-    /// As many requests as may are waiting for one.
+    /// Too many requests are waiting for a connection.
     Overflow,
-    /// What came over it is not an answer.
+    /// The data that came over it is not an answer.
     ProtocolError,
 }
 
@@ -45,7 +45,7 @@ impl Reset {
         Self::ProtocolError,
     ];
 
-    /// In words, as Envoy has them.
+    /// Returns Envoy's words for it.
     pub const fn words(self) -> &'static str {
         match self {
             Self::ConnectionFailure => "remote connection failure",
@@ -56,7 +56,7 @@ impl Reset {
         }
     }
 
-    /// As a label of a metric.
+    /// Returns its name as a label of a metric.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::ConnectionFailure => "connection_failure",
@@ -73,7 +73,7 @@ impl Failure {
         Self::Reset { reason, retried: false }
     }
 
-    /// The same, said of the second upstream that was tried.
+    /// Returns the failure as that of a second upstream, after a retry.
     pub(super) const fn after_a_retry(self) -> Self {
         match self {
             Self::Reset { reason, .. } => Self::Reset { reason, retried: true },

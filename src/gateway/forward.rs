@@ -1,7 +1,8 @@
-//! The way of one request to an upstream, and to a second one where that is safe.
+//! Forwards one request to an upstream, and to a second one if that is safe.
 //!
-//! A request is sent again, once at most, if no byte of it has left, or if the first upstream's queue was full (450), another
-//! one can be used, and the body is here whole. Any other request may have been worked on, and is the caller's to repeat.
+//! A request is sent again, once at most, in two cases. Either no byte of it has left. Or the first upstream's queue
+//! was full (450), another upstream can be used, and the body is here whole. Any other request may have been worked on,
+//! so only its caller can repeat it.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -25,60 +26,60 @@ use crate::call::RequestId;
 use crate::header;
 use crate::incoming::{Broken, Incoming};
 
-/// What an upstream says whose queue is full.
+/// The status of an upstream whose queue is full.
 const QUEUE_FULL: u16 = 450;
 
-/// A request as it came, for an upstream.
+/// A request as it arrived, for an upstream.
 pub struct Inbound<'a> {
     pub method: Method,
-    /// As sent: a signature covers these bytes.
+    /// The target as sent, because a signature covers these bytes.
     pub target: PathAndQuery,
     pub headers: HeaderMap,
-    /// Taken once it is known that somebody can have it.
+    /// The body. It is taken once an upstream has been found.
     pub body: &'a mut Option<Incoming>,
     pub peer: IpAddr,
     pub request_id: RequestId,
 }
 
-/// An upstream's answer, whose body is still to come.
+/// An upstream's answer. Its body is still to come.
 pub struct Outbound {
     pub parts: Parts,
     pub relay: Relay,
 }
 
-/// What has become of a request so far, for the account. It is kept also where the request is given up.
+/// The progress of a request, for its account. It is kept even if the request is given up.
 #[derive(Default)]
 pub struct ForwardProgress {
-    /// Where it was sent last.
+    /// The upstream to which it was sent last.
     pub upstream: Option<Arc<Upstream>>,
     pub retries: u8,
-    /// The moment when its body, as far as it had come, was here.
+    /// The time at which it was ready to be sent, with the part of its body that had arrived.
     pub opened: Option<Instant>,
-    /// The moment when there was a connection for it.
+    /// The time at which it got a connection.
     pub connected: Option<Instant>,
-    /// Bytes of its body, where it came whole.
+    /// The size of its body, if the body was whole.
     whole: usize,
     upload: Option<Arc<Upload>>,
 }
 
 impl ForwardProgress {
-    /// Bytes of the request's body that were passed on.
+    /// Returns the number of bytes of the request's body that were passed on.
     pub fn bytes_in(&self) -> usize {
         self.upload.as_ref().map_or(self.whole, |upload| usize::try_from(upload.bytes()).unwrap_or(usize::MAX))
     }
 
-    /// Whether the client has more of its request to send, as far as is known.
+    /// True if the client has more of its request to send, as far as is known.
     pub fn is_unfinished(&self) -> bool {
         self.upload.as_ref().is_some_and(|upload| !upload.has_ended())
     }
 }
 
-/// Why one attempt came to nothing.
+/// An attempt that failed.
 struct Attempt {
     failure: Failure,
-    /// No byte has left: the request may go elsewhere.
+    /// No byte has left, so the request may be sent elsewhere.
     is_unsent: bool,
-    /// The connection had been used before, and was closed while it rested.
+    /// The connection had been used before, and was closed while it was idle.
     was_reused: bool,
     request: Option<Request<Outgoing>>,
 }
@@ -108,7 +109,7 @@ pub(super) async fn forward(
                 first.retried();
                 progress.retries = 1;
                 let other = attempt(cluster, second, kept, Instant::now(), progress).await;
-                // A full queue and a host that does not answer are a full queue.
+                // If the second upstream does not answer, the full queue of the first is the answer.
                 return Ok(other.unwrap_or(answer));
             }
             Ok(answer) => return Ok(answer),
@@ -122,7 +123,7 @@ pub(super) async fn forward(
     answer.map_err(|attempt| attempt.failure.after_a_retry())
 }
 
-/// The request as it is sent; the framing is made for its body.
+/// Makes the request that is sent. The framing is made for its body.
 async fn outgoing(
     method: Method,
     target: PathAndQuery,
@@ -144,12 +145,12 @@ async fn outgoing(
         (Outgoing::Whole(whole), _) => {
             header::remove(&mut headers, |name| *name == EXPECT);
             progress.whole = whole.len();
-            // Which methods have a body even if it is empty, hyper leaves to us (RFC 9110 §8.6).
+            // hyper does not know which methods have a body even if it is empty (RFC 9110 §8.6).
             if whole.is_empty() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
         }
-        // hyper would send a body of unknown length with some methods only.
+        // hyper would send a body of unknown length only with some methods.
         (Outgoing::Streamed(_), None) => {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
@@ -169,7 +170,7 @@ async fn outgoing(
     Ok(request)
 }
 
-/// The same request once more, if its body can be had again.
+/// Copies the request, if its body can be copied.
 fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     let mut copy = Request::new(request.body().again()?);
     *copy.method_mut() = request.method().clone();
@@ -201,7 +202,7 @@ async fn attempt(
         Ok(response) => response,
         Err(unanswered) => {
             let (failure, is_unsent) = (unanswered.failure, unanswered.is_unsent);
-            // A connection that was closed while it rested says nothing about the upstream.
+            // A connection that was closed while it was idle says nothing about the upstream.
             if !(was_reused && is_unsent) {
                 cluster.failed(upstream, failure, Instant::now());
             }
@@ -210,13 +211,13 @@ async fn attempt(
     };
     let (mut parts, incoming) = response.into_parts();
     let now = Instant::now();
-    // The upstream reads no more of the request then.
+    // True if the upstream reads no more of the request.
     let is_last = progress.is_unfinished() && (headers::closes(&parts) || !lease.link().takes_more());
     if let Err(failure) = headers::inbound(&mut parts, &method) {
         cluster.failed(upstream, failure, now);
         return Err(Attempt { failure, is_unsent: false, was_reused, request: None });
     }
-    // After a 408 nothing more is expected of the client (RFC 9110 §15.5.9).
+    // After a 408 no more of the request is expected from the client (RFC 9110 §15.5.9).
     if is_last || parts.status == StatusCode::REQUEST_TIMEOUT {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

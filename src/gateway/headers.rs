@@ -1,5 +1,5 @@
-//! What of a request's and an answer's headers goes on: everything but what is meant for this connection alone, and the
-//! framing, which is made anew (RFC 9110 §7.6.1, RFC 9112 §6).
+//! Selects the headers of requests and answers that are passed on: all except those for one connection alone, and
+//! except the framing, which is made anew (RFC 9110 §7.6.1, RFC 9112 §6).
 
 use std::net::IpAddr;
 
@@ -14,8 +14,8 @@ use crate::header;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Meant for one connection, whether `Connection` names them or not. A connection that is to become something else would
-/// begin here: `Upgrade` goes no further.
+/// Headers for one connection alone, whether `Connection` names them or not. `Upgrade` is one of them, so no connection
+/// can change its protocol through this gateway.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     TE,
@@ -27,15 +27,15 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Whom a request comes from and what it is called.
+/// The client, the request's id, and this gateway.
 pub(super) struct Origin<'a> {
     pub(super) peer: IpAddr,
     pub(super) request_id: RequestId,
-    /// This gateway in `Via`.
+    /// The name of this gateway in `Via`.
     pub(super) via: &'a str,
 }
 
-/// Makes the headers of a request those for the upstream; its length is set by whoever sends it.
+/// Turns the headers of a request into those for the upstream. The length is set where the request is sent.
 pub(super) fn outbound(headers: &mut HeaderMap, origin: &Origin<'_>) -> Result<(), Failure> {
     strip(headers, false);
     let has_been_here = |via: &HeaderValue| {
@@ -72,12 +72,12 @@ fn append(headers: &mut HeaderMap, name: HeaderName, item: &str) {
     }
 }
 
-/// The items of a list in a header's value.
+/// Returns the items of a list header.
 fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }
 
-/// The host that a request is for, where the client named none (HTTP/1.0).
+/// Adds a `Host` if the client sent none (HTTP/1.0).
 pub(super) fn ensure_host(headers: &mut HeaderMap, host: &str) {
     if !headers.contains_key(HOST)
         && let Ok(host) = HeaderValue::from_str(host)
@@ -86,8 +86,8 @@ pub(super) fn ensure_host(headers: &mut HeaderMap, host: &str) {
     }
 }
 
-/// True if the client waits for leave to send its body. An `Expect` without a value asks for nothing: it is removed, so that
-/// nobody waits for an answer to it.
+/// True if the client waits for `100 Continue` before it sends its body. An `Expect` without a value asks for nothing:
+/// it is removed, so that no upstream is asked to answer it.
 pub(super) fn expects_leave(headers: &mut HeaderMap) -> bool {
     let names_one = |value: &HeaderValue| value.as_bytes().iter().any(|byte| !matches!(byte, b',' | b' ' | b'\t'));
     if headers.get_all(EXPECT).iter().any(names_one) {
@@ -106,10 +106,11 @@ pub(super) fn closes(parts: &Parts) -> bool {
     lists(b"close") || (parts.version == Version::HTTP_10 && !lists(b"keep-alive"))
 }
 
-/// Makes the head of an answer that for the client, or says that it is none: a length that is not clear is not guessed at.
+/// Turns the head of an answer into that for the client. Fails if the head is invalid: an unclear length is not
+/// guessed.
 pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure> {
     let headers = &mut parts.headers;
-    // 101 was not asked for, others below 200 are no final answers, and those from 600 on are none at all (RFC 9110 §15).
+    // 101 was not asked for, other statuses below 200 are not final, and those from 600 on are invalid (RFC 9110 §15).
     let is_final = (200..600).contains(&parts.status.as_u16());
     let chunked = headers.get_all(TRANSFER_ENCODING);
     let is_chunked = chunked.iter().next().is_some();
@@ -119,7 +120,7 @@ pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure>
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     let is_length = |value: &HeaderValue| {
-        // No body can be longer than such a number; to HEAD there is none from which that would be seen.
+        // A larger number is not a possible length. With HEAD, no body would show that.
         let fits = value.to_str().is_ok_and(|value| value.parse::<u64>().is_ok());
         fits && value.as_bytes().iter().all(u8::is_ascii_digit)
     };
@@ -128,7 +129,7 @@ pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure>
     if !is_final || !has_clear_length || (is_chunked && !is_chunked_well) {
         return Err(Failure::reset(Reset::ProtocolError));
     }
-    // To HEAD it says how long an answer to GET would be.
+    // For HEAD, it is the length of the answer to GET.
     let has_length =
         *method == Method::HEAD && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     strip(headers, has_length);
@@ -147,14 +148,14 @@ pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure>
     Ok(())
 }
 
-/// Removes what is for the connection alone, and the length unless it `keeps_length`.
+/// Removes the headers for one connection alone, and the length unless `keeps_length`.
 fn strip(headers: &mut HeaderMap, keeps_length: bool) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(list)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
-        // Whom a request is for is not for a connection to say.
+        // `Host` names the receiver of the request, so `Connection` must not remove it.
         .filter(|name| *name != HOST)
         .collect();
     header::remove(headers, |name| match *name {
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(names, ["x-a", "host", "x-b", "x-c"]);
     }
 
-    /// Many programs read only the first line of such a header, and would see what the client has written there.
+    /// Many programs read only the first line of such a header, which a client could write.
     #[test]
     fn a_list_is_one_line_whose_last_item_is_the_gateways_own() {
         let lines = sent(&[

@@ -1,7 +1,7 @@
-//! Whether an upstream can be used: what checks say of it, and what became of the requests sent to it.
+//! The health of an upstream, as checks and the outcomes of requests show it.
 //!
-//! Reading it is one or two loads, since every request looks at every upstream of its cluster; writing happens when
-//! something changes.
+//! Reading it takes one or two loads, because every request reads it for every upstream of its cluster. It is written
+//! only when something changes.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Ejection, HealthCheck};
 
-/// An upstream's health. It begins well: until the first check has been made, requests are the check.
+/// The health of an upstream. It is healthy at first: until the first check, only requests can show a fault.
 #[derive(Debug)]
 pub(super) struct Health {
     start: Instant,
     is_unhealthy: AtomicBool,
-    /// Milliseconds since `start`; it gets no requests before.
+    /// The end of the ejection, in milliseconds since `start`. The upstream gets no requests before.
     ejected_until: AtomicU64,
-    /// Requests that failed one after the other.
+    /// The number of failed requests in a row.
     failures: AtomicU32,
     account: Mutex<Account>,
 }
@@ -25,15 +25,15 @@ pub(super) struct Health {
 struct Account {
     has_been_checked: bool,
     has_been_well: bool,
-    /// Checks in a row that say the opposite of what counts.
+    /// The number of checks in a row that contradict the present state.
     contrary: u32,
     why: Option<String>,
     ejections: u64,
-    /// How often it was ejected without having been well for long in between.
+    /// The number of ejections without a long healthy time in between.
     repeated: u32,
 }
 
-/// What a check has changed.
+/// A change of state by a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HealthChange {
     Unhealthy,
@@ -59,7 +59,7 @@ impl Health {
         self.is_unhealthy.load(Ordering::Relaxed)
     }
 
-    /// How long it is still left out.
+    /// Returns the time for which it is still ejected.
     pub(super) fn ejected_for(&self, now: Instant) -> Option<Duration> {
         let until = self.ejected_until.load(Ordering::Relaxed);
         if until == 0 {
@@ -69,7 +69,7 @@ impl Health {
         (rest > 0).then(|| Duration::from_millis(rest))
     }
 
-    /// What the last failed check said, while it counts.
+    /// Returns the reason that the last failed check gave, while the upstream is unhealthy.
     pub(super) fn why_unhealthy(&self) -> Option<String> {
         if self.is_unhealthy() { self.account().why.clone() } else { None }
     }
@@ -82,13 +82,13 @@ impl Health {
         self.account().has_been_checked
     }
 
-    /// Whether a check has ever found it well.
+    /// True if a check has ever found it healthy.
     pub(super) fn has_been_well(&self) -> bool {
         self.account().has_been_well
     }
 
-    /// A check has been made; the error says what was wrong. The first one decides at once, and so does the first good one:
-    /// what has only just started has not wavered.
+    /// Records the result of a check; an error is the reason for a failure. The thresholds do not hold for the first
+    /// check and for the first good one, because an upstream that has just started has not been unstable.
     pub(super) fn checked(&self, outcome: Result<(), String>, check: &HealthCheck) -> Option<HealthChange> {
         let mut account = self.account();
         let is_first = !std::mem::replace(&mut account.has_been_checked, true);
@@ -113,18 +113,18 @@ impl Health {
     }
 
     pub(super) fn succeeded(&self) {
-        // Most of the time there is nothing to forget, and a look costs nobody their cache line.
+        // Most of the time there is nothing to reset. A load does not take the cache line from other threads.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// A request has failed; whether there were so many that the upstream should be left out.
+    /// Records a failed request; true if there were so many in a row that the upstream should be ejected.
     pub(super) fn failed(&self, ejection: &Ejection) -> bool {
         self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= ejection.consecutive_failures.get()
     }
 
-    /// Leaves it out from `now` on. Whoever calls this has seen to it that enough others are left.
+    /// Ejects it from `now` on. The caller has checked that enough others are left.
     pub(super) fn eject(&self, ejection: &Ejection, now: Instant) -> Duration {
         let mut account = self.account();
         let last_until = self.start + Duration::from_millis(self.ejected_until.load(Ordering::Relaxed));

@@ -1,9 +1,9 @@
-//! One connection to an upstream.
+//! A connection to an upstream.
 //!
-//! hyper's client wants a task that drives each connection. Here whoever has a request on a connection drives it, in the
-//! task of the client's own connection: no other task is woken on a request's way, and dropping the request closes the
-//! connection, which is how its upstream learns that nobody waits any more. A connection that rests is driven by nobody;
-//! it is looked at before it is used again.
+//! hyper's client needs a task that drives each connection. Here the request on the connection drives it, in the task
+//! of the client's own connection. So no other task is woken for a request. Dropping the request closes the connection,
+//! which tells the upstream that the answer is no longer needed. Nothing drives an idle connection; it is checked
+//! before it is used again.
 
 use std::future::poll_fn;
 use std::io;
@@ -26,34 +26,34 @@ use crate::config::Authority;
 use crate::limit::poll_limit;
 use crate::threads;
 
-/// Bytes of an answer's head, and of what is read ahead of the client.
+/// Most bytes of an answer's head, and of what is read before the client takes it.
 const MAX_HEAD: usize = 32 << 10;
 const MAX_AHEAD: usize = 128 << 10;
-/// Where a timer rests that nobody has set yet.
+/// The initial time of a timer.
 const LATER: Duration = Duration::from_secs(60);
 
 pub(super) struct Link {
     sender: SendRequest<Outgoing>,
     driver: Connection<TokioIo<Tracked>, Outgoing>,
     progress: Arc<Progress>,
-    /// One timer for all limits. It may go off early; the limits are computed when it does.
+    /// One timer for all limits. It may fire early; the limits are computed when it does.
     timer: Pin<Box<Sleep>>,
-    /// When it was used last.
+    /// The time of its last use.
     rests_since: Instant,
-    /// The thread whose runtime tells of its news: used from another, it costs that one a wake-up each time.
+    /// The thread whose runtime watches the socket. Each use on another thread wakes that thread.
     pub(super) home: usize,
 }
 
-/// A request that came back from a connection without an answer.
+/// A request that got no answer on a connection.
 pub(super) struct Unanswered {
     pub(super) failure: Failure,
     /// No byte of it has left.
     pub(super) is_unsent: bool,
-    /// The request, where it was not even begun.
+    /// The request, if sending it had not begun.
     pub(super) request: Option<Request<Outgoing>>,
 }
 
-/// How long the parts of an exchange may take.
+/// The timeouts of an exchange.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     pub(super) answer: Duration,
@@ -73,8 +73,8 @@ impl Link {
         Ok(Self { sender, driver, progress, timer, rests_since: Instant::now(), home: threads::place() })
     }
 
-    /// Whether another request may be sent. A connection on which the upstream has said anything unasked, or that it has
-    /// closed, is of no more use.
+    /// True if another request may be sent. A connection on which the upstream has sent something unasked, or that it
+    /// has closed, is not used again.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
         self.poll_drive(cx).is_pending() && self.sender.is_ready() && self.takes_more()
     }
@@ -92,7 +92,7 @@ impl Link {
         now.saturating_duration_since(self.rests_since)
     }
 
-    /// Moves bytes; ready is the end of the connection.
+    /// Moves bytes; ready at the end of the connection.
     pub(super) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.driver).poll(cx).map(|_| ())
     }
@@ -102,7 +102,7 @@ impl Link {
         poll_limit(self.timer.as_mut(), cx, limit)
     }
 
-    /// Sends a request and waits for the head of its answer. `now` is the present moment.
+    /// Sends a request and waits for the head of its answer. `now` is the current time.
     pub(super) async fn send(
         &mut self,
         request: Request<Outgoing>,
@@ -141,7 +141,7 @@ impl Link {
     }
 }
 
-/// What hyper's error means for the caller.
+/// Returns the failure that hyper's error stands for.
 fn failure_of(error: &hyper::Error) -> Failure {
     let is_endless = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<io::Error>())
@@ -149,11 +149,11 @@ fn failure_of(error: &hyper::Error) -> Failure {
     Failure::reset(if error.is_parse() || is_endless { Reset::ProtocolError } else { Reset::ConnectionTermination })
 }
 
-/// The limit of the wait for an answer. Its time begins when the whole request has been sent. The wait ends at once if
-/// the rest of the request will not come.
+/// The limit of the wait for an answer. It counts from the end of the request. The wait ends at once if the rest of the
+/// request will not come.
 struct Limit {
     patience: Patience,
-    /// A body that is still coming, and how much of it had come when it was looked at last.
+    /// A body that is still coming, and the number of its bytes at the last check.
     upload: Option<(Arc<Upload>, u64)>,
     at: Instant,
 }

@@ -1,7 +1,8 @@
-//! The body of a request on its way to an upstream: passed on as it comes, or whole, which can be sent again.
+//! The body of a request on its way to an upstream: streamed as it arrives, or whole. A whole one can be sent again.
 //!
-//! A body that breaks off is not reported to hyper as an error: hyper would drop an answer that is on its way. It is
-//! noted in [`Upload`] instead, and nothing more is sent; the code that waits for the answer decides what to do.
+//! A body that breaks off is not reported to hyper as an error, because hyper would drop an answer that is on its way.
+//! It is recorded in [`Upload`] instead, and nothing more is sent. The code that waits for the answer decides what to
+//! do.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -18,7 +19,7 @@ use tokio::time::{Sleep, sleep};
 use super::failure::Failure;
 use crate::incoming::{Broken, Incoming};
 
-/// How long an upstream may take to give leave before the body is sent without it (RFC 9110 §10.1.1).
+/// The time after which the body is sent even if the upstream has not sent `100 Continue` (RFC 9110 §10.1.1).
 const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) enum Outgoing {
@@ -26,20 +27,20 @@ pub(super) enum Outgoing {
     Streamed(Box<Streamed>),
 }
 
-/// A body that is still coming.
+/// A body that is still arriving.
 pub(super) struct Streamed {
-    /// What had come when it was looked at first.
+    /// The part that had arrived when the body was opened.
     first: Option<Bytes>,
     rest: Incoming,
     upload: Arc<Upload>,
     leave: Option<Leave>,
 }
 
-/// How far a body has been passed on.
+/// The progress of a body.
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     bytes: AtomicU64,
-    /// The upstream would take more, and the client has not sent it.
+    /// The upstream accepts more, but the client has not sent it.
     awaited: AtomicBool,
     ended: AtomicBool,
     broken: OnceLock<Broken>,
@@ -58,13 +59,13 @@ impl Upload {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// The reason why the rest of the body will not come, if it will not.
+    /// Returns the reason why the rest of the body will not come, if it will not.
     pub(super) fn broken(&self) -> Option<Broken> {
         self.broken.get().copied()
     }
 }
 
-/// The upstream's leave to send the body, where the client waits for it.
+/// The wait for the upstream's `100 Continue`, if the client waits for it.
 struct Leave {
     granted: Arc<Granted>,
     patience: Pin<Box<Sleep>>,
@@ -96,7 +97,7 @@ impl Leave {
 }
 
 impl Outgoing {
-    /// Looks at what has come of `body` by now. Nothing is waited for.
+    /// Opens a body with the part of it that has arrived. Does not wait.
     pub(super) async fn open(mut body: Incoming) -> Result<Self, Failure> {
         if let Incoming::Whole(whole) = body {
             return Ok(Self::Whole(whole));
@@ -109,7 +110,7 @@ impl Outgoing {
             None if body.is_end_stream() => return Ok(Self::Whole(Bytes::new())),
             None => None,
             Some(Err(broken)) => return Err(Failure::Request(broken)),
-            // A body that is only trailers has none.
+            // A body of trailers alone is empty.
             Some(Ok(frame)) => frame.into_data().ok(),
         };
         match first {
@@ -122,14 +123,15 @@ impl Outgoing {
         Self::Streamed(Box::new(Streamed { first, rest, upload: Arc::default(), leave }))
     }
 
-    /// For a client that waits for leave to send: it is the upstream's to give. The callback is for its interim answers.
+    /// Makes a body that waits for `100 Continue` from the upstream, for a client that waits for it. The callback
+    /// reports it.
     pub(super) fn with_leave(body: Incoming) -> (Self, impl Fn() + Send + Sync + 'static) {
         let granted = Arc::new(Granted::default());
         let leave = Leave { granted: Arc::clone(&granted), patience: Box::pin(sleep(LEAVE_PATIENCE)) };
         (Self::streamed(None, body, Some(leave)), move || granted.grant())
     }
 
-    /// The same body once more, if it can be had.
+    /// Copies the body, if it is whole.
     pub(super) fn again(&self) -> Option<Self> {
         match self {
             Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
@@ -137,7 +139,7 @@ impl Outgoing {
         }
     }
 
-    /// How far it is, for a body that is still coming.
+    /// Returns the progress of a body that is still arriving.
     pub(super) fn upload(&self) -> Option<Arc<Upload>> {
         match self {
             Self::Whole(_) => None,
@@ -145,7 +147,7 @@ impl Outgoing {
         }
     }
 
-    /// Its length, where that is known before its end.
+    /// Returns its length, if that is known before its end.
     pub(super) fn length(&self) -> Option<u64> {
         self.size_hint().exact()
     }
@@ -172,7 +174,7 @@ impl Streamed {
                 }
                 Some(Ok(frame)) => frame,
             };
-            // Trailers go no further than here (RFC 9110 §6.5.1).
+            // Trailers are not forwarded (RFC 9110 §6.5.1).
             if let Ok(piece) = frame.into_data() {
                 return Poll::Ready(Some(piece));
             }

@@ -1,7 +1,7 @@
-//! The body of an answer on its way to the client, passed on as it comes.
+//! The body of an upstream's answer, passed on as it arrives.
 //!
-//! Whoever polls it drives the connection to the upstream, so the upstream is read as fast as the client takes and no
-//! faster. Dropped before its end, it closes that connection.
+//! Polling it drives the connection to the upstream, so the upstream is read only as fast as the client takes the
+//! answer. Dropping it before its end closes that connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ pub struct Relay {
     incoming: Incoming,
     /// The rest of the request, if the answer came before its end.
     upload: Option<Arc<Upload>>,
-    /// The connection, for as long as there is more to come over it.
+    /// The connection, while more is to come over it.
     lease: Option<Lease>,
     idle: Duration,
-    /// When the upstream has been silent for too long.
+    /// The time at which the upstream has been silent for too long.
     limit: Instant,
     state: State,
 }
@@ -30,19 +30,19 @@ pub struct Relay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Coming,
-    /// It will not come whole.
+    /// The rest will not come.
     Broken,
     Whole,
 }
 
-/// Why an answer ends before its end.
+/// The reason why an answer is truncated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CutOff {
-    /// The upstream's connection broke, or what came is no body.
+    /// The upstream's connection broke, or its data is not a body.
     #[error("the upstream's answer broke off")]
     Broken,
-    /// The upstream said nothing for too long.
-    #[error("the upstream fell silent in the middle of its answer")]
+    /// The upstream sent nothing for too long.
+    #[error("the upstream stopped sending in the middle of its answer")]
     Silent,
     /// The client left in the middle of its request.
     #[error("the client left in the middle of its request")]
@@ -79,13 +79,13 @@ impl Relay {
         Poll::Ready(Some(Err(why)))
     }
 
-    /// True if the client left before its request was complete. The part of the answer that is here still goes out: a
-    /// client that has seen the head of a refusal may have stopped sending on purpose (RFC 9112 §9.3).
+    /// True if the client left before its request was complete. The part of the answer that has arrived is still sent:
+    /// a client that has seen the head of a refusal may have stopped sending on purpose (RFC 9112 §9.3).
     fn has_client_left(&self) -> bool {
         self.upload.as_ref().is_some_and(|upload| upload.broken() == Some(Broken::CutOff))
     }
 
-    /// The next piece, if it is here; `Ok(None)` is the end.
+    /// Returns the next piece, if it has arrived; `Ok(None)` at the end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ()>> {
         loop {
             return match Pin::new(&mut self.incoming).poll_frame(cx) {
@@ -94,7 +94,7 @@ impl Relay {
                 Poll::Ready(Some(Err(_))) => Poll::Ready(Err(())),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(piece) => Poll::Ready(Ok(Some(piece))),
-                    // Trailers go no further than here (RFC 9110 §6.5.1).
+                    // Trailers are not forwarded (RFC 9110 §6.5.1).
                     Err(_) => continue,
                 },
             };

@@ -1,4 +1,4 @@
-//! Which service goes where: made from the gateway's file, and looked up by every request.
+//! The table of routes: made from the gateway's file, and read by every request.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::threads::{ShardRef, ShardedArc};
 #[derive(Default)]
 pub(super) struct Table {
     routes: HashMap<Box<str>, ShardedArc<Route>>,
-    /// For every service that has no route of its own.
+    /// The route of every service that has none of its own.
     any: Option<ShardedArc<Route>>,
     clusters: Vec<Arc<Cluster>>,
 }
 
 impl Table {
-    /// From a file, taking over from the table before what is the same in both.
+    /// Makes a table from a file. Takes over from the table before what is the same in both.
     pub(super) fn of(
         spec: &GatewaySpec,
         before: &Self,
@@ -64,7 +64,7 @@ impl Table {
         self.clusters.iter()
     }
 
-    /// By name; the one for all others comes first.
+    /// Returns the routes by name. The one for all others comes first.
     pub(super) fn routes(&self) -> Vec<&Arc<Route>> {
         let mut routes: Vec<_> = self.any.iter().chain(self.routes.values()).map(|route| &**route).collect();
         routes.sort_by(|a, b| a.service.cmp(&b.service));

@@ -1,8 +1,8 @@
-//! The socket to an upstream, as hyper gets it. It tells whether a byte of a request has left, bounds the size of a
+//! The socket to an upstream, as hyper gets it. It records whether a byte of a request has left, bounds the size of a
 //! head, and hides a failed write from hyper while there is something to read.
 //!
 //! An upstream may refuse a request before it has read all of it, and close. Writes then fail although the answer is in
-//! the socket: the system keeps received bytes even after a reset. hyper gives up a request at the first error, so a
+//! the socket: the kernel keeps received bytes even after a reset. hyper gives up a request at the first error, so a
 //! failed write stays pending until all input has been read.
 
 use std::io;
@@ -14,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes that may come before an answer's head is complete, interim answers included: more than the largest head, so
-/// that hyper judges that by itself.
+/// Most bytes before an answer's head is complete, interim answers included. It is more than the largest head, so that
+/// hyper judges the size of a head itself.
 const MAX_BEFORE_ANSWER: u64 = 256 << 10;
 
 pub(super) struct Tracked {
@@ -23,42 +23,42 @@ pub(super) struct Tracked {
     progress: Arc<Progress>,
 }
 
-/// What has passed over a connection. All parties run in one task; the atomics only make it shareable.
+/// The bytes that have passed over a connection. Only one task uses it; the atomics make it shareable.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     written: AtomicU64,
     read: AtomicU64,
     awaits_answer: AtomicBool,
-    /// A write has failed: the upstream takes no more.
+    /// A write has failed: the upstream accepts no more.
     write_failed: AtomicBool,
     /// The end of the input has been read, or reading has failed.
     read_ended: AtomicBool,
 }
 
 impl Progress {
-    /// A request is about to be sent.
+    /// Records that a request is about to be sent.
     pub(super) fn begin(&self) {
         self.written.store(0, Ordering::Relaxed);
         self.read.store(0, Ordering::Relaxed);
         self.awaits_answer.store(true, Ordering::Relaxed);
     }
 
-    /// The head of its answer is here.
+    /// Records that the head of its answer has arrived.
     pub(super) fn answered(&self) {
         self.awaits_answer.store(false, Ordering::Relaxed);
     }
 
-    /// Whether any byte of the request has been handed to the system, from where it may reach the upstream.
+    /// True if a byte of the request has been handed to the kernel, from where it may reach the upstream.
     pub(super) fn has_written(&self) -> bool {
         self.written.load(Ordering::Relaxed) > 0
     }
 
-    /// True if the upstream takes no more of a request.
+    /// True if the upstream accepts no more of a request.
     pub(super) fn has_write_failed(&self) -> bool {
         self.write_failed.load(Ordering::Relaxed)
     }
 
-    /// The result of a write, as hyper is to see it.
+    /// Turns the result of a write into the one that hyper sees: a failure stays pending while there may be input.
     fn wrote(&self, cx: &Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Ok(count)) => {
@@ -87,7 +87,7 @@ impl AsyncRead for Tracked {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let progress = &self.progress;
         if progress.awaits_answer.load(Ordering::Relaxed) && progress.read.load(Ordering::Relaxed) > MAX_BEFORE_ANSWER {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an answer without a beginning")));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head of the answer has no end")));
         }
         let before = into.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, into));

@@ -1,4 +1,4 @@
-//! One host behind the gateway: its connections, its health, and what became of the requests sent to it.
+//! A host behind the gateway: its connections, its health, and the counts of its requests.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,11 +20,11 @@ pub struct Upstream {
     pub(super) health_address: Authority,
     pub(super) health: Health,
     limits: Limits,
-    /// One for each request that may have a connection.
+    /// One permit for each request that may have a connection.
     slots: Semaphore,
-    /// Requests that wait for one.
+    /// The number of requests that wait for a permit.
     pending: AtomicUsize,
-    /// Connections that rest, each with the thread that made it, so that threads neither wait for nor wake each other.
+    /// Idle connections, each with the thread that made it, so that threads neither wait for nor wake each other.
     idle: PerThread<Mutex<Links>>,
     counts: PerThread<Counts>,
     failures: [AtomicU64; Reset::COUNT],
@@ -32,7 +32,7 @@ pub struct Upstream {
     retried: AtomicU64,
 }
 
-/// In boxes, because a connection is large and moves with every request.
+/// Boxed, because a connection is large and moves with every request.
 type Links = Vec<Box<Link>>;
 
 #[derive(Debug, Default)]
@@ -48,15 +48,15 @@ struct Limits {
     pending: usize,
 }
 
-/// A connection given to one request. Dropping it closes the connection; it must be given back to be of further use.
+/// A connection leased to one request. Dropping the lease closes the connection; giving it back keeps it.
 pub(super) struct Lease {
     link: Option<Box<Link>>,
     upstream: Arc<Upstream>,
-    /// It has had other requests before.
+    /// True if the connection has had other requests before.
     pub(super) is_reused: bool,
 }
 
-/// One moment's account of an upstream.
+/// The state and the counts of an upstream at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) active: usize,
@@ -89,12 +89,12 @@ impl Upstream {
         }
     }
 
-    /// Where it is, as it was given.
+    /// Returns its address, as it was given.
     pub fn address(&self) -> &str {
         self.address.as_str()
     }
 
-    /// Requests under way and waiting.
+    /// Returns the number of requests under way and waiting.
     pub(super) fn load(&self) -> usize {
         self.active() + self.pending.load(Ordering::Relaxed)
     }
@@ -103,7 +103,8 @@ impl Upstream {
         self.limits.connections.saturating_sub(self.slots.available_permits())
     }
 
-    /// A connection for a request: one that rests, or a new one, after a wait in turn where there are as many as may be.
+    /// Leases a connection for a request: an idle one, or a new one. At the limit of connections, the request waits in
+    /// turn.
     pub(super) async fn lease(self: &Arc<Self>, now: Instant, deadline: Instant) -> Result<Lease, Failure> {
         match self.slots.try_acquire() {
             Ok(slot) => slot.forget(),
@@ -146,14 +147,14 @@ impl Upstream {
         }
     }
 
-    /// The one of this thread's connections that was used last, or one of another's.
+    /// Takes an idle connection: the one of this thread that was used last, or one of another thread.
     fn take_idle(&self) -> Option<Box<Link>> {
-        // Its lock is given back before others are asked, its own among them.
+        // This lock is released before the others are taken, because it is among them.
         let mine = lock(self.idle.mine()).pop();
         mine.or_else(|| self.idle.all().find_map(|idle| lock(idle).pop()))
     }
 
-    /// Closes what has rested too long, or what the upstream has closed.
+    /// Closes connections that were idle for too long, or that the upstream has closed.
     pub(super) fn sweep(&self, cx: &mut Context<'_>) {
         let now = Instant::now();
         for idle in self.idle.all() {
@@ -174,7 +175,7 @@ impl Upstream {
         }
     }
 
-    /// A request that was sent here is tried once more.
+    /// Counts a request that was sent here and is retried.
     pub(super) fn retried(&self) {
         self.retried.fetch_add(1, Ordering::Relaxed);
     }
@@ -196,17 +197,17 @@ impl Upstream {
 }
 
 impl Lease {
-    /// The connection. It is there until it is given back.
+    /// Returns the connection. It is there until the lease is given back.
     pub(super) fn link(&mut self) -> &mut Link {
         self.link.as_mut().expect("a lease holds its connection until it ends")
     }
 
-    /// The request has its whole answer: the connection may have another, if it is still good for one.
+    /// Gives the connection back after a complete answer. It is kept if it can take another request.
     pub(super) fn give_back(mut self, cx: &mut Context<'_>) {
         let Some(mut link) = self.link.take() else { return };
         if link.is_ready(cx) {
             link.rest(Instant::now());
-            // Before the slot is free, so that whoever gets it finds the connection.
+            // Before the slot is free, so that the request that gets the slot finds the connection.
             lock(self.upstream.idle.at(link.home)).push(link);
         }
     }
@@ -214,7 +215,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Closed first: an upstream has no more connections than it may have.
+        // Closed first, so that an upstream never has more connections than allowed.
         self.link = None;
         self.upstream.slots.add_permits(1);
     }

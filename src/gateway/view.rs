@@ -1,4 +1,4 @@
-//! Routes and upstreams as operators see them.
+//! The view of routes and upstreams for operators.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::api::{ClusterView, GatewayView, RouteView, UpstreamState, UpstreamVie
 use crate::telemetry::UpstreamSeen;
 
 impl Gateway {
-    /// Every cluster with the state of its upstreams, and every route.
+    /// Returns every cluster with the state of its upstreams, and every route.
     pub fn description(&self) -> GatewayView {
         let (table, now) = (self.table.load_full(), Instant::now());
         let clusters = table.clusters().map(|cluster| ClusterView {
@@ -22,7 +22,7 @@ impl Gateway {
         GatewayView { clusters: clusters.collect(), routes: routes.collect() }
     }
 
-    /// The same as numbers.
+    /// Returns the state of the upstreams as numbers.
     pub fn upstreams_seen(&self) -> Vec<UpstreamSeen> {
         let (table, now) = (self.table.load_full(), Instant::now());
         let of_cluster = |cluster: &std::sync::Arc<super::cluster::Cluster>| {

@@ -275,7 +275,7 @@ fn an_upstream_that_falls_silent_in_its_answer_is_given_up() {
     let (seen, _) = Raw::send(&gateway, &request("GET", PATH, &[], b"")).rest();
     assert!(seen.ends_with("\r\n\r\nhalf"), "{seen}");
     gateway.wait_for("its connection to be closed", || gateway.metric(&upstream("active", fake.address)) == 0);
-    gateway.wait_for("the log to say why", || gateway.log().contains("fell silent"));
+    gateway.wait_for("the log to say why", || gateway.log().contains("stopped sending"));
 }
 
 /// A disconnect at any point closes the upstream's connection, and counts as 499.
