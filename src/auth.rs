@@ -17,21 +17,21 @@ pub use self::tokens::Tokens;
 use self::unencoded::unencoded;
 use crate::config::Token;
 
-/// An authenticated caller. Only [`authenticate`] makes one.
+/// A caller whose authorization has been checked. Only [`authenticate`] makes one.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(Proof);
 
-/// The credential that a caller has presented.
+/// The proof that a caller has given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
-    /// No credential: the service requires none.
+    /// None was given, and none was needed.
     Nothing,
     Token,
     Signature,
 }
 
 impl Caller {
-    /// True if the service is open to all callers.
+    /// True if the service is open to all.
     pub fn is_anybody(self) -> bool {
         self.0 == Proof::Nothing
     }
@@ -41,11 +41,11 @@ impl Caller {
     }
 }
 
-/// The reason why a caller is refused. It reveals nothing about the secret.
+/// The reason why a caller is refused. It says nothing about the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unauthorized {
     Missing,
-    /// More than one `Authorization` header, so it is unclear which one counts.
+    /// More than one `Authorization` header: it is not defined which one counts.
     Ambiguous,
     Malformed,
     MalformedSignature,
@@ -66,13 +66,13 @@ impl std::fmt::Display for Unauthorized {
     }
 }
 
-/// Checks a request's `Authorization` against the service's tokens; a service without any is open to all.
+/// Checks a request's `Authorization` against the service's tokens. A service without tokens is open to all.
 ///
-/// `target` is the request target as sent, undecoded, with its query. SDKs sign this target or its unencoded form: see
-/// [`unencoded`].
+/// `target` is the request target as sent, undecoded, with its query. SDKs sign it, or the text that it was encoded
+/// from: see [`unencoded`].
 ///
 /// # Errors
-/// Says why the caller is refused.
+/// The reason why the caller is refused.
 pub fn authenticate(tokens: Option<&Tokens>, headers: &HeaderMap, target: &str) -> Result<Caller, Unauthorized> {
     let Some(tokens) = tokens else { return Ok(Caller(Proof::Nothing)) };
     let value = authorization(headers)?;
@@ -94,7 +94,7 @@ pub fn authenticate(tokens: Option<&Tokens>, headers: &HeaderMap, target: &str) 
 /// Returns the token of `Authorization: Bearer <token>`, the only form for operators.
 ///
 /// # Errors
-/// Says why the operator is refused.
+/// The reason why the operator is refused.
 pub fn bearer_token(headers: &HeaderMap) -> Result<&[u8], Unauthorized> {
     strip_scheme(authorization(headers)?, b"Bearer").ok_or(Unauthorized::Malformed)
 }
@@ -105,13 +105,12 @@ fn authorization(headers: &HeaderMap) -> Result<&[u8], Unauthorized> {
     if given.next().is_some() { Err(Unauthorized::Ambiguous) } else { Ok(value.as_bytes()) }
 }
 
-/// True if the two are equal. The comparison takes a time that depends only on the lengths.
+/// Compares in a time that depends only on the lengths.
 pub fn is_token(token: &Token, candidate: &[u8]) -> bool {
     token.reveal().as_bytes().ct_eq(candidate).into()
 }
 
-/// Returns the text after `scheme` and spaces, if the value begins with them. Scheme names are case-insensitive (RFC
-/// 9110 §11.1).
+/// Returns the text after `scheme` and spaces. Schemes are compared without regard to case (RFC 9110 §11.1).
 fn strip_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     let (head, rest) = value.split_at_checked(scheme.len())?;
     let rest = rest.strip_prefix(b" ")?;
@@ -124,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// Regression test: some forms were accepted from callers and refused from operators, and the other way round.
+    /// Operators' and callers' tokens were once read by different rules.
     #[test]
     fn an_operators_token_is_read_as_a_callers_is() {
         let read = |values: &[&'static str]| {

@@ -1,14 +1,16 @@
-//! Bounds how many wrong tokens one address may try in a second, so that a weak token cannot be guessed at line rate.
+//! Limits the wrong tokens that one address may try in a second, so that a weak token cannot be guessed quickly.
 //!
-//! - A token that a person chose may be weak. An address over the bound is refused before its token is compared: the
-//!   answer would otherwise tell a right token from a wrong one. An address that has shown a right token within the
-//!   last five minutes has a reserve of failures, so that others who share the address do not lock its owner out. In
-//!   the long run the bound is the same.
-//! - A token that cannot be guessed needs no protection, so the right one is always accepted. Wrong ones over the bound
+//! - A token that a person chose may be weak. An address over the limit is refused before its token is compared,
+//!   because
+//!   the answer would tell a right token from a wrong one. An address that has shown a right token within the last five
+//!   minutes has a reserve of failures, so that others at the same address do not lock its owner out. In the long run
+//! the
+//!   limit is the same.
+//! - A token that cannot be guessed needs no protection, so the right one is always accepted. Wrong ones over the limit
 //!   are refused with a time to wait.
 //!
-//! A request without a token guesses nothing and is not counted. The bound is off for callers unless it is set: where a
-//! gateway is in front, all of them have its address.
+//! A request without a token guesses nothing and is not counted. For callers the limit is off unless it is set: behind
+//! a gateway, all callers have the gateway's address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,13 +21,13 @@ use std::time::{Duration, Instant};
 use super::Unauthorized;
 use crate::config::Strength;
 
-/// The time whose failures, by the bound, may come all at once.
+/// The burst: the failures that the limit allows in this time may come all at once.
 const WINDOW: Duration = Duration::from_secs(1);
-/// The same for an address that has shown a right token; also the time for which that is remembered.
+/// The burst of an address that has shown a right token, and the time for which this is remembered.
 const TRUSTED_WINDOW: Duration = Duration::from_secs(300);
-/// A right token is noted again only after this time, so that most requests write nothing.
+/// A right token is recorded again only after this time, so that most requests write nothing.
 const RENEWED_AFTER: Duration = Duration::from_secs(60);
-/// Most addresses remembered, in each of the two maps. An attacker with more addresses is not stopped by counting them.
+/// Most addresses remembered, in each of the two maps. Counting does not stop an attacker who has more addresses.
 const MOST_ADDRESSES: usize = 10_000;
 
 /// The failed attempts of each address.
@@ -37,21 +39,21 @@ pub struct Attempts {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The moment at which the failures of an address will have been worked off, if no more come.
+    /// The time at which the failures of an address will have been worked off, if no more come.
     failing: HashMap<IpAddr, Instant>,
-    /// The moment at which an address last showed a right token, to within a minute.
+    /// The time at which an address last showed a right token, to within a minute.
     trusted: HashMap<IpAddr, Instant>,
 }
 
-/// This address has failed too often; it may try again in a while.
+/// This address has failed too often. It may try again after `retry_after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyFailures {
-    /// Failures a second that one address may have.
+    /// Failures per second that one address may have.
     pub most: u32,
     pub retry_after: Duration,
 }
 
-/// The reason why a request is not let in.
+/// The reason why a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     Unauthorized(Unauthorized),
@@ -59,15 +61,15 @@ pub enum Denied {
 }
 
 impl Attempts {
-    /// `most` failures a second from one address; `None` for no bound.
+    /// Allows `most` failures per second from one address; `None` for no limit.
     pub fn new(most: Option<NonZeroU32>) -> Self {
         Self { most, known: Mutex::default() }
     }
 
-    /// Has a request from `address` authenticated, within the bound. `strength` is that of the tokens it is compared with.
+    /// Authenticates a request from `address`, within the limit. `strength` is that of the tokens it is compared with.
     ///
     /// # Errors
-    /// Returns the reason for which the request is not let in.
+    /// The reason why the request is denied.
     pub fn bound<T>(
         &self,
         address: IpAddr,
@@ -113,8 +115,8 @@ impl Attempts {
 }
 
 impl Known {
-    /// Checks that the address may fail once more, or says how long it must wait for that. Each failure takes `pause` to
-    /// be worked off.
+    /// Checks that the address may fail once more; the error is the time to wait until it may. Each failure takes
+    /// `pause` to be worked off.
     fn check(&self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), Duration> {
         let Some(worked_off) = self.failing.get(&address) else { return Ok(()) };
         let window = if self.is_trusted(address, now) { TRUSTED_WINDOW } else { WINDOW };
@@ -125,7 +127,7 @@ impl Known {
         }
     }
 
-    /// Counts a failure, unless there have been too many already.
+    /// Counts a failure, unless the address is over the limit already.
     fn fail(&mut self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), Duration> {
         self.check(address, pause, now)?;
         if make_room(&mut self.failing, address, |worked_off| *worked_off <= now) {
@@ -149,7 +151,7 @@ impl Known {
     }
 }
 
-/// Returns true if there is room for `address`. If the map is full, entries that are over are removed first.
+/// True if there is room for `address`. If the map is full, entries that are over are removed first.
 fn make_room<T>(all: &mut HashMap<IpAddr, T>, address: IpAddr, is_over: impl Fn(&T) -> bool) -> bool {
     if all.len() >= MOST_ADDRESSES && !all.contains_key(&address) {
         all.retain(|_, entry| !is_over(entry));
@@ -163,7 +165,8 @@ impl From<Unauthorized> for Denied {
     }
 }
 
-/// What one party has: an IPv4 address, or a /64 of IPv6, which any single line is given whole (RFC 6177).
+/// Returns the addresses of one party as one: an IPv4 address, or a /64 of IPv6, which is the least that a single
+/// customer gets (RFC 6177).
 pub fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

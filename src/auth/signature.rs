@@ -1,8 +1,8 @@
 //! The signature of the official EAS SDKs.
 //!
 //! `base64(HMAC-SHA1(token, "POST\n{Content-MD5}\n{Content-Type}\n{Date}\n{target}"))`, over the header texts and the
-//! target as sent. The method is always `POST` in the text. `Content-MD5` is hexadecimal, and one SDK drops its leading
-//! zeros; `Date` is local time under the name GMT in two of them, so it is signed but says nothing about when.
+//! target as sent. The method in the text is always `POST`. `Content-MD5` is hexadecimal; one SDK drops its leading
+//! zeros. `Date` is local time labelled as GMT in two SDKs, so it is signed but does not tell the time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,15 +14,15 @@ use crate::config::Token;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
-/// Bytes of an HMAC-SHA1, and of it in base64.
+/// The length of an HMAC-SHA1, in bytes and in base64.
 const LENGTH: usize = 20;
 const LENGTH_AS_TEXT: usize = 28;
 
-/// What a token signs with: its key schedule, which is the same for every request.
+/// The signing key of a token: the key schedule of HMAC, which is the same for every request.
 #[derive(Clone)]
 pub(super) struct Key(Hmac<Sha1>);
 
-/// A signature that has the form of one.
+/// A well-formed signature.
 pub(super) struct Signature([u8; LENGTH]);
 
 impl Key {
@@ -31,7 +31,7 @@ impl Key {
         Self(key.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length")))
     }
 
-    /// Whether `signature` is the one that this key makes of the request. Compares in constant time.
+    /// True if this key makes `signature` for the request. Compares in constant time.
     pub(super) fn made(&self, signature: &Signature, headers: &HeaderMap, target: &[u8]) -> bool {
         let mut mac = self.0.clone();
         let text_of = |name: HeaderName| headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
@@ -51,12 +51,12 @@ impl std::fmt::Debug for Key {
 }
 
 impl Signature {
-    /// `None` unless `text` is what 20 bytes are in padded base64 (RFC 4648 §4).
+    /// Parses 20 bytes in padded base64 (RFC 4648 §4).
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         if text.len() != LENGTH_AS_TEXT {
             return None;
         }
-        // The decoder asks for room for what the text could be at most.
+        // The decoder requires room for the longest output that a text of this length can have.
         let mut bytes = [0; LENGTH + 1];
         let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
         bytes[..length].try_into().ok().map(Self)
@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// The first was captured from the Python SDK; the others follow the quirks of the Java SDK.
+    /// The first vector was captured from the Python SDK; the others follow the quirks of the Java SDK.
     const GOLDEN: [(&str, &str, &str); 4] = [
         ("5d41402abc4b2a76b9719d911017c592", "/api/predict/echo", "98ZXWMZr3a7S6FTWB4jut+xabjQ="),
         ("0ff85a33ee8c8aa4f59a843d5199909f", "/api/predict/echo", "tKzwaI7YyUh0n1rHfA61SX5U1Mk="),

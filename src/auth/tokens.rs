@@ -1,11 +1,11 @@
-//! The secrets of one service: the current token, and while clients move over to it, the one before.
+//! The secrets of one service: the current token, and the previous one while clients change over.
 
 use crate::config::{Strength, Token};
 
 use super::is_token;
 use super::signature::Key;
 
-/// What callers of a service may show. Both tokens are worth the same.
+/// The tokens that callers of a service may show. Both are equally valid.
 #[derive(Debug)]
 pub struct Tokens {
     current: Secret,
@@ -13,7 +13,7 @@ pub struct Tokens {
     strength: Strength,
 }
 
-/// A token, and what signatures are checked with: made once, because it costs as much as the check itself.
+/// A token and its signing key. The key is made once, because making it costs as much as checking a signature.
 #[derive(Debug)]
 struct Secret {
     token: Token,
@@ -26,18 +26,19 @@ impl Tokens {
         Self { current: current.into(), previous: previous.map(Secret::from), strength }
     }
 
-    /// The strength of the weaker one.
+    /// Returns the strength of the weaker token.
     pub fn strength(&self) -> Strength {
         self.strength
     }
 
-    /// Compares in a time that depends only on the lengths, and on how many tokens there are.
+    /// True if `candidate` is one of the tokens. Compares in a time that depends only on the lengths and the number of
+    /// tokens.
     pub(super) fn accept(&self, candidate: &[u8]) -> bool {
         let is_one = |secret: &Secret| is_token(&secret.token, candidate);
         is_one(&self.current) | self.previous.as_ref().is_some_and(is_one)
     }
 
-    /// Whether one of the tokens makes a signature for which `matches` is true.
+    /// True if `matches` is true for the key of one of the tokens.
     pub(super) fn has_signed(&self, matches: impl Fn(&Key) -> bool) -> bool {
         matches(&self.current.key) || self.previous.as_ref().is_some_and(|previous| matches(&previous.key))
     }

@@ -1,24 +1,24 @@
-//! Recovers the signed text for clients that sign their target first and percent-encode it afterwards.
+//! Recovers the signed text for clients that sign their target before they percent-encode it.
 //!
 //! The Python SDK signs `/api/predict/svc/größe v1` and leaves the encoding to its HTTP library, which sends
-//! `/api/predict/svc/gr%C3%B6%C3%9Fe%20v1`; the Go SDK does the same. So a signature that does not match the target as it
-//! was sent may match the text that it was encoded from.
+//! `/api/predict/svc/gr%C3%B6%C3%9Fe%20v1`; the Go SDK does the same. So a signature that does not match the target as
+//! sent may match the text that the target was encoded from.
 //!
-//! A stolen signature gains nothing by this. A text is accepted only if one of those libraries encodes it to exactly
-//! this target, and each library encodes a text in one way. So a signature is valid for the target that its client
-//! sent, and not for another target with the same decoded text: `%2F` and `%3F` stay different from `/` and `?`, `%41`
-//! from `A`, `%c3` from `%C3`, because none of the libraries writes a target in that way.
+//! This makes a stolen signature no more useful. A text is accepted only if one of those libraries encodes it to
+//! exactly this target, and each library encodes a text in one way. So a signature is valid for the target that its
+//! client sent, and not for another target with the same decoded text: `%2F` and `%3F` stay different from `/` and `?`,
+//! `%41` from `A`, `%c3` from `%C3`, because none of the libraries writes a target in that way.
 
-/// Characters of a path that a library leaves as they are, besides letters, digits and `-._~`.
+/// Characters of a path that a library does not encode, besides letters, digits and `-._~`.
 type Kept = &'static [u8];
 
-/// Python's urllib3 and Go's net/url.
+/// Those of Python's urllib3 and of Go's net/url.
 const PATHS: [Kept; 2] = [b"/:@!$&'()*+,;=", b"/:@$&+,;="];
-/// The same for a query. Go sends a query as it was given.
+/// Those of a query. Go sends a query unchanged.
 const QUERY: Kept = b"/:@!$&'()*+,;=?";
 
-/// The text that `target` was encoded from; `None` if no SDK's HTTP library writes such a target, or if nothing in it
-/// is encoded.
+/// Returns the text that `target` was encoded from; `None` if no SDK's HTTP library writes such a target, or if nothing
+/// in it is encoded.
 pub(super) fn unencoded(target: &str) -> Option<Vec<u8>> {
     if !target.contains('%') {
         return None;
@@ -35,16 +35,16 @@ pub(super) fn unencoded(target: &str) -> Option<Vec<u8>> {
     (text != target.as_bytes()).then_some(text)
 }
 
-/// The text that a library which keeps these characters encodes to `part`.
+/// Returns the text that a library encodes to `part`, if the library leaves the characters in `kept` unencoded.
 fn before(part: &str, kept: Kept) -> Option<Vec<u8>> {
     let text = decode(part.as_bytes())?;
-    // The library would have ended the part at these characters.
+    // The library would have ended the part at a `#` or `?`.
     let is_one_part = !text.contains(&b'#') && (kept.contains(&b'?') || !text.contains(&b'?'));
     let is_text = is_one_part && str::from_utf8(&text).is_ok();
     (is_text && encode(&text, kept) == part.as_bytes()).then_some(text)
 }
 
-/// `None` where a `%` is not followed by two hexadecimal digits.
+/// Decodes percent-encoding; `None` if a `%` is not followed by two hexadecimal digits.
 fn decode(part: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(part.len());
     let mut rest = part.iter();
@@ -61,7 +61,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
-/// Encodes as the libraries do: if every `%` in the text begins an encoded byte, they are kept.
+/// Encodes as the libraries do: if every `%` in the text begins an encoded byte, each `%` is kept.
 fn encode(text: &[u8], kept: Kept) -> Vec<u8> {
     let is_encoded = |at: usize| matches!(text.get(at + 1..at + 3), Some([a, b]) if digit(*a).and(digit(*b)).is_some());
     let percents = || text.iter().enumerate().filter(|(_, byte)| **byte == b'%').map(|(at, _)| at);
@@ -87,7 +87,7 @@ mod tests {
         unencoded(target).map(|text| String::from_utf8(text).unwrap())
     }
 
-    /// The pairs come from urllib3 2.8; the last one follows Go.
+    /// The pairs come from urllib3 2.8, the last one from the rules of Go.
     #[test]
     fn what_an_sdk_sends_leads_to_what_it_signed() {
         for (signed, sent) in [
@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// Each would make a signature of one target good for another one.
+    /// Each of these would make a signature of one target valid for another target.
     #[test]
     fn what_no_library_writes_is_no_other_spelling_of_a_target() {
         for sent in [
@@ -153,7 +153,7 @@ mod tests {
         assert!(targets.len() > 100, "{}", targets.len());
         for (text, sent) in targets {
             let text = String::from_utf8(text).unwrap();
-            // Two, where the two libraries differ: in nothing but which of `!'()*` they encode.
+            // Two targets where the two libraries differ: only in which of `!'()*` they encode.
             let plain = |sent: &String| sent.replace("%28", "(");
             assert!(sent.iter().all(|one| plain(one) == plain(&sent[0])), "{text:?}: {sent:?}");
         }

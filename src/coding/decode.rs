@@ -1,4 +1,4 @@
-//! Undoes a coding, within bounds of output and of work.
+//! Decoding, within limits of output and of work.
 
 use std::fmt;
 use std::io::Read;
@@ -7,38 +7,38 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::{Coding, Effort, form};
 
-/// Bytes made at a time.
+/// Bytes decoded at a time.
 const PIECE: usize = 32 << 10;
-/// Text seldom becomes so many times as long.
+/// Decoded text is seldom longer than this many times its coded length.
 const USUAL_RATIO: usize = 8;
-/// A stream may consist of many small ones, each of which costs as much as this many bytes.
+/// The cost of one stream, in bytes of output. A body may consist of many small streams.
 const STREAM_COST: usize = 4 << 10;
 
-/// Why a body has not been decoded.
+/// The reason why a body was not decoded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It would be larger than the limit.
+    /// The decoded body would be larger than the limit.
     #[error("the body is larger than the limit once it is decoded")]
     TooLarge,
-    /// It is not what its coding says.
+    /// The body is not valid in its coding.
     #[error("the coding is broken{}: {why}", at.map(|at| format!(" at byte {at}")).unwrap_or_default())]
     Corrupt {
-        /// How many bytes of it made sense, where the decoder knows.
+        /// The number of bytes that were valid, if the decoder knows it.
         at: Option<usize>,
         why: String,
     },
-    /// It is more work than one was ready to do at once.
+    /// Decoding needs more work than is allowed at once.
     #[error("it took too long")]
     Outgrown,
-    /// The deadline has passed, or the result is not wanted any more.
+    /// The deadline has passed, or the result is no longer needed.
     #[error("it took too long")]
     Stopped,
 }
 
-/// What `coded` was before; at most `limit` bytes, and never much more memory than that.
+/// Decodes `coded` to at most `limit` bytes, with never much more memory than that.
 ///
 /// # Errors
-/// Where it would be larger, is not of this coding or breaks off, or costs more than `effort`.
+/// [`Fault`], if the output would be larger, the input is malformed or truncated, or the work is more than `effort`.
 pub fn decode(coding: Coding, coded: &[u8], limit: usize, effort: &Effort<'_>) -> Result<Vec<u8>, Fault> {
     let mut output = Output::new(coded.len(), limit, effort);
     let decoded = match coding {
@@ -57,10 +57,10 @@ pub fn decode(coding: Coding, coded: &[u8], limit: usize, effort: &Effort<'_>) -
     Ok(output.bytes)
 }
 
-/// Decoded bytes, as many as there may be.
+/// Decoded bytes, up to a limit.
 struct Output<'a> {
     bytes: Vec<u8>,
-    /// Where most bodies are whole.
+    /// A size that most bodies do not exceed.
     usual: usize,
     limit: usize,
     effort: &'a Effort<'a>,
@@ -78,8 +78,8 @@ impl<'a> Output<'a> {
         }
         self.effort.spend(piece.len())?;
         if length > self.bytes.capacity() {
-            // First what bodies usually come to, and then all there may be: room that is not written to takes no memory,
-            // while every step in between would be copied to the next.
+            // Reserves the usual size first, and then the whole limit. Reserved memory costs nothing until it is
+            // written, while every further step would copy the bytes.
             let usual = if self.bytes.capacity() == 0 { self.usual.max(length).min(self.limit) } else { self.limit };
             self.bytes.reserve_exact(usual - self.bytes.len());
         }
@@ -88,7 +88,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The rest of a body, for decoders that read. It notes whether one has asked for more than there is.
+/// The unread rest of a body, for decoders that read. It records a read beyond the end.
 struct Source<'a> {
     whole: usize,
     rest: &'a [u8],
@@ -106,7 +106,7 @@ impl<'a> Source<'a> {
     }
 }
 
-const CUT_OFF: &str = "it breaks off";
+const CUT_OFF: &str = "it is truncated";
 
 impl Read for Source<'_> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
@@ -116,7 +116,7 @@ impl Read for Source<'_> {
 }
 
 /// Decodes every stream of `coded` in turn: gzip may have several, zlib has one. Zeros at the end of gzip are padding
-/// from tapes and block devices, and are ignored, as by gzip itself.
+/// from tapes and block devices. They are ignored, as by gzip itself.
 fn inflate(coding: Coding, coded: &[u8], start: impl Fn() -> Decompress, output: &mut Output<'_>) -> Result<(), Fault> {
     let mut rest = coded;
     let mut piece = [0; PIECE];
@@ -144,12 +144,13 @@ fn inflate(coding: Coding, coded: &[u8], start: impl Fn() -> Decompress, output:
             return Ok(());
         }
         if coding != Coding::Gzip {
-            return corrupt(rest, "something follows its end");
+            return corrupt(rest, "data follows its end");
         }
     }
 }
 
-/// The input after a skippable frame at its start (RFC 8878 §3.1.2, and the same in LZ4); `None` if there is none.
+/// Returns the input after a skippable frame at its start (RFC 8878 §3.1.2, and the same in LZ4); `None` if there is
+/// none.
 fn skippable(coded: &[u8]) -> Option<&[u8]> {
     let (magic, rest) = coded.split_first_chunk::<4>()?;
     let is_skippable = u32::from_le_bytes(*magic) & 0xffff_fff0 == 0x184d_2a50;
@@ -159,12 +160,12 @@ fn skippable(coded: &[u8]) -> Option<&[u8]> {
 
 fn snappy(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
     let corrupt = |error: snap::Error| {
-        // Its name is said already.
+        // The error message names the coding already.
         let why = error.to_string().trim_start_matches("snappy: ").to_owned();
         Fault::Corrupt { at: None, why }
     };
     let length = snap::raw::decompress_len(coded).map_err(corrupt)?;
-    // Its length comes first, so that a bomb gives itself away.
+    // The decoded length comes first, so a bomb is refused before it is decoded.
     if length > output.limit {
         return Err(Fault::TooLarge);
     }
@@ -173,10 +174,10 @@ fn snappy(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// No byte of an LZ4 block stands for more than this many: 255 more of a match.
+/// Most bytes that one byte of an LZ4 block stands for: it can lengthen a match by 255.
 pub(super) const LZ4_MOST: usize = 255;
 
-/// A block cannot begin so: as a block, the magic number copies from before the beginning.
+/// True for an LZ4 frame. A block cannot begin so: as a block, the magic number would copy from before the beginning.
 fn begins_as_lz4_frame(coded: &[u8]) -> bool {
     let is_cut_off = !coded.is_empty() && form::LZ4_FRAME.starts_with(coded);
     coded.starts_with(form::LZ4_FRAME) || is_cut_off || skippable(coded).is_some()
@@ -198,7 +199,7 @@ fn lz4_frames(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
                 Err(error) => return Err(decoder.get_ref().corrupt(lz4_fault(&error))),
             }
         }
-        // The decoder takes the end of its input for the end of the frame, also where the frame's own is missing.
+        // The decoder takes the end of its input for the end of the frame, even if the frame's end mark is missing.
         if decoder.get_ref().is_cut_off {
             return Err(decoder.get_ref().corrupt(CUT_OFF));
         }
@@ -206,7 +207,7 @@ fn lz4_frames(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The fault of a frame as a sentence; the library has only the names of its variants.
+/// Returns the fault of a frame as a sentence. The library has only the names of its variants.
 fn lz4_fault(error: &std::io::Error) -> String {
     use lz4_flex::frame::Error;
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
@@ -216,12 +217,12 @@ fn lz4_fault(error: &std::io::Error) -> String {
         Some(Error::ContentLengthError { expected, actual }) => {
             format!("its content has {actual} bytes, and its header says {expected}")
         }
-        Some(Error::UnsupportedBlocksize(code)) => format!("its block size has code {code}, accepted are 4 to 7"),
-        Some(Error::UnsupportedVersion(version)) => format!("its frame has version {version}, accepted is 1"),
+        Some(Error::UnsupportedBlocksize(code)) => format!("its block size has code {code}; 4 to 7 are accepted"),
+        Some(Error::UnsupportedVersion(version)) => format!("its frame has version {version}; only 1 is accepted"),
         Some(Error::ReservedBitsSet) => "reserved bits of the frame's header are set".into(),
         Some(Error::BlockTooBig) => "a block is larger than the frame's header says".into(),
-        Some(Error::DictionaryNotSupported) => "it needs a dictionary, and none is accepted".into(),
-        Some(Error::WrongMagicNumber) => "something follows its end that is no other frame".into(),
+        Some(Error::DictionaryNotSupported) => "it needs a dictionary, which is not supported".into(),
+        Some(Error::WrongMagicNumber) => "data that is not another frame follows its end".into(),
         _ => "the data is malformed".into(),
     }
 }
@@ -231,7 +232,7 @@ fn lz4_block(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
     if coded.is_empty() {
         return Err(corrupt(CUT_OFF.to_owned()));
     }
-    // A block does not say how long it was. Zeroed room that is never written to is never there.
+    // A block does not state its decoded length. Zeroed memory takes no physical memory until it is written.
     let room = coded.len().saturating_mul(LZ4_MOST).min(output.limit);
     output.effort.spend(room)?;
     output.bytes = vec![0; room];

@@ -1,4 +1,4 @@
-//! How much work somebody is ready to wait for.
+//! A limit for work, checked while the work goes on.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::Fault;
 
-/// What a piece of work may take. It is asked as the work goes on.
+/// The work that may be done. The work asks before each step.
 pub enum Effort<'a> {
-    /// So many bytes of output and no more: for a thread that has others to serve.
+    /// A number of output bytes: for a thread that has other connections to serve.
     Brief(Cell<usize>),
-    /// Until a moment, or until nobody wants the result any more.
+    /// Until a deadline, or until the result is no longer needed.
     Until { deadline: Instant, abandoned: &'a AtomicBool },
 }
 
@@ -19,10 +19,11 @@ impl Effort<'_> {
         Self::Brief(Cell::new(bytes))
     }
 
-    /// Another `bytes` are to be made.
+    /// Announces another `bytes` of output.
     ///
     /// # Errors
-    /// [`Fault::Outgrown`] where that is more than briefly, [`Fault::Stopped`] where it is too late.
+    /// [`Fault::Outgrown`] if the bytes are used up, [`Fault::Stopped`] after the deadline or if the result is not
+    /// needed.
     pub fn spend(&self, bytes: usize) -> Result<(), Fault> {
         match self {
             Self::Brief(left) => {

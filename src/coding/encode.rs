@@ -1,4 +1,4 @@
-//! Does a coding, quickly rather than tightly: the machine has processors to run.
+//! Encoding, fast rather than small: the CPU time is needed for guests.
 
 use std::io::Write;
 
@@ -11,9 +11,9 @@ use super::Coding;
 /// The fastest regular compression level.
 const ZSTD_LEVEL: i32 = 1;
 
-/// `plain` in this coding; `None` where that cannot be, as for more than Snappy's 4 GiB.
+/// Encodes `plain`; `None` if that is impossible, as for more than Snappy's 4 GiB.
 pub fn encode(coding: Coding, plain: &[u8]) -> Option<Vec<u8>> {
-    // Half is what text comes to at worst.
+    // Text becomes at most half as long.
     let room = Vec::with_capacity(plain.len() / 2);
     match coding {
         Coding::Gzip => finish(GzEncoder::new(room, Compression::fast()), plain, GzEncoder::finish),
@@ -26,12 +26,12 @@ pub fn encode(coding: Coding, plain: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Raw Snappy. Its bytes are those that most encoders make, but the format leaves them a choice.
+/// Encodes raw Snappy. Most encoders produce the same bytes, but the format does not require it.
 pub fn snappy(plain: &[u8]) -> Option<Vec<u8>> {
     snap::raw::Encoder::new().compress_vec(plain).ok()
 }
 
-/// One frame with a checksum and with its content size, which some receivers need to allocate their buffer.
+/// Encodes one frame with a checksum and with its content size, which some receivers need to allocate their buffer.
 fn zstd(plain: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = CCtx::try_create()?;
     encoder.set_parameter(CParameter::CompressionLevel(ZSTD_LEVEL)).ok()?;

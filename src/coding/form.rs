@@ -1,4 +1,4 @@
-//! Recognises the actual form of a body that cannot be decoded, for the error that its sender gets.
+//! Recognises the actual form of a body that cannot be decoded, for the error message.
 //!
 //! Snappy and LZ4 each have several incompatible container formats under one name, and senders mix up codings.
 
@@ -22,12 +22,12 @@ const MARKS: [(&[u8], &str, Option<Coding>); 10] = [
     (b"PK\x03\x04", "a zip archive", None),
 ];
 
-/// Bytes of a body that are checked for being text.
+/// Most bytes of a body that are checked for text.
 const GLANCE: usize = 64;
 
-/// Adds to a fault the form that was recognised, if it is another one, and the form that is accepted.
+/// Adds to a fault the recognised form, if it is another one, and the accepted form.
 ///
-/// The check is paid from the `effort` of the broken body alone.
+/// The check counts against the `effort` for the broken body.
 pub(super) fn explain(fault: Fault, coding: Coding, coded: &[u8], limit: usize, effort: &Effort<'_>) -> Fault {
     let (at, why) = match fault {
         Fault::Corrupt { at, why } => (at, Some(why)),
@@ -57,7 +57,7 @@ pub(super) fn explain(fault: Fault, coding: Coding, coded: &[u8], limit: usize, 
     }
 }
 
-/// The accepted forms of a coding.
+/// Returns the accepted forms of a coding.
 const fn accepted(coding: Coding) -> &'static str {
     match coding {
         Coding::Gzip => "gzip (RFC 1952)",
@@ -70,12 +70,13 @@ const fn accepted(coding: Coding) -> &'static str {
 
 fn mark(coded: &[u8]) -> Option<(&'static str, Option<Coding>)> {
     let marked = MARKS.iter().find(|(mark, ..)| coded.starts_with(mark)).map(|(_, name, coding)| (*name, *coding));
-    // Other first bytes are valid too, but rare in zlib, and text may begin with them.
+    // Other first bytes are valid in zlib too, but rare, and text may begin with them.
     marked
         .or_else(|| (coded.first() == Some(&0x78) && has_zlib_header(coded)).then_some(("zlib", Some(Coding::Deflate))))
 }
 
-/// RFC 1950 §2.2: the method is 8, and the two bytes are a multiple of 31.
+/// True if the input begins with a zlib header: the method is 8, and the two bytes are a multiple of 31 (RFC 1950
+/// §2.2).
 pub(super) fn has_zlib_header(coded: &[u8]) -> bool {
     matches!(coded, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
 }
@@ -117,7 +118,7 @@ mod tests {
         }
     }
 
-    /// Chunks as the framing format has them, around one block.
+    /// Puts one block into chunks of the framing format.
     fn framed_snappy(plain: &[u8]) -> Vec<u8> {
         let block = encode(Coding::Snappy, plain).unwrap();
         let length = u32::try_from(block.len() + 4).unwrap().to_le_bytes();
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn a_body_of_the_right_form_is_told_its_own_fault() {
         let cut = encode(Coding::Gzip, TEXT).unwrap();
-        assert_eq!(told(Coding::Gzip, &cut[..cut.len() - 1]), "it breaks off");
+        assert_eq!(told(Coding::Gzip, &cut[..cut.len() - 1]), "it is truncated");
         let noise = [0x9c, 0x01, 0xfe, 0x80, 0x00, 0x77];
         assert!(told(Coding::Gzip, &noise).ends_with("; accepted is gzip (RFC 1952)"));
         // Without a recognised form, a large size is still too large.

@@ -216,7 +216,7 @@ fn what_breaks_off_or_makes_no_sense_is_400_and_says_where() {
     }
     let cut = &coded(Coding::Gzip, &rows(1000))[..1000];
     let problem = post(&mut client, &echo, "gzip", cut).assert_problem(400, "bad_request");
-    assert_eq!(problem["detail"], "the body is not valid gzip at byte 1000: it breaks off");
+    assert_eq!(problem["detail"], "the body is not valid gzip at byte 1000: it is truncated");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn what_is_in_another_form_is_400_and_says_which_is_accepted_under_the_name_that
     let zlib = host.deploy("zlib", "echo", decompressing("zlib"));
     let cut = &coded(Coding::Deflate, &rows(1000))[..1000];
     let problem = client.post(&zlib, cut).assert_problem(400, "bad_request");
-    assert_eq!(problem["detail"], "the body is not valid zlib at byte 1000: it breaks off");
+    assert_eq!(problem["detail"], "the body is not valid zlib at byte 1000: it is truncated");
 }
 
 /// The Java SDK reads the content size from the zstd frame, and for LZ4 the length of the plain body from the header.

@@ -84,7 +84,7 @@ fn what_follows_the_end_is_no_part_of_it() {
 fn faults_say_where_it_stopped_to_make_sense() {
     let mut coded = encode(Coding::Gzip, &bodies()[1]).unwrap();
     coded.truncate(5000);
-    let cut_off = |at| Fault::Corrupt { at: Some(at), why: "it breaks off".to_owned() };
+    let cut_off = |at| Fault::Corrupt { at: Some(at), why: "it is truncated".to_owned() };
     assert_eq!(decoded(Coding::Gzip, &coded), Err(cut_off(5000)));
     let whole = encode(Coding::Zstd, &bodies()[1]).unwrap();
     for end in [5, 700, whole.len() - 1] {
@@ -99,7 +99,7 @@ fn faults_say_where_it_stopped_to_make_sense() {
     assert!(told.starts_with("the coding is broken: corrupt input"), "{told}");
 }
 
-/// `gzip` writes whole blocks to tapes and devices, and reads over the zeros that fill the last one.
+/// `gzip` writes whole blocks to tapes and devices, and ignores the zeros that fill the last one.
 #[test]
 fn zeros_behind_gzip_are_padding() {
     let [first, second] = ["one ", "two"].map(|text| encode(Coding::Gzip, text.as_bytes()).unwrap());
@@ -114,7 +114,7 @@ fn zeros_behind_gzip_are_padding() {
     assert!(decoded(Coding::Deflate, &[encode(Coding::Deflate, b"x").unwrap(), vec![0; 8]].concat()).is_err());
 }
 
-/// What a decoder makes of a bomb is told by the room that it takes: never more than the limit.
+/// The capacity of the result shows how much a decoder produced: never more than the limit.
 #[test]
 fn a_bomb_is_refused_before_it_is_larger_than_the_limit() {
     let bomb = vec![0; 64 * LIMIT];
@@ -125,7 +125,7 @@ fn a_bomb_is_refused_before_it_is_larger_than_the_limit() {
         assert_eq!((kept.len(), kept.capacity()), (bomb.len(), bomb.len()), "{coding:?}");
     }
     assert_eq!(decoded(Coding::Lz4, &block(&bomb)), Err(Fault::TooLarge));
-    // One whole body of exactly the limit is let through, and one byte more is not.
+    // A body of exactly the limit passes, and one byte more does not.
     for (size, is_let_through) in [(LIMIT, true), (LIMIT + 1, false)] {
         for coding in Coding::ALL {
             assert_eq!(decoded(coding, &encode(coding, &bomb[..size]).unwrap()).is_ok(), is_let_through, "{coding:?}");
@@ -146,7 +146,7 @@ fn work_ends_where_it_may_go_no_further() {
     }
 }
 
-/// Nothing that is no body of the coding makes a decoder panic, or more than the limit.
+/// No invalid input makes a decoder panic, or produce more than the limit.
 #[test]
 fn noise_and_broken_bodies_end_in_a_fault_or_in_few_bytes() {
     let mut random = fastrand::Rng::with_seed(2026);
@@ -156,7 +156,7 @@ fn noise_and_broken_bodies_end_in_a_fault_or_in_few_bytes() {
         for round in 0..1500 {
             let mut coded = match round % 3 {
                 0 => (0..random.usize(..300)).map(|_| random.u8(..)).collect(),
-                // The magic number, and noise behind it.
+                // The magic number, with noise after it.
                 1 => [&whole[0][..whole[0].len().min(random.usize(2..9))], &random.u64(..).to_le_bytes()].concat(),
                 _ => whole[random.usize(..whole.len())].clone(),
             };

@@ -6,12 +6,13 @@ use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name, get_frame
 
 use super::{CUT_OFF, Fault, Output, PIECE, STREAM_COST};
 
-/// The window that every decoder must support (RFC 9659 §3). If a larger body is allowed, a larger window is too.
+/// The window that every decoder must support (RFC 9659 §3). If the limit for the body is larger, the window may be
+/// too.
 const LEAST_WINDOW: usize = 8 << 20;
-/// The widest window that the library takes.
+/// The widest window that the library accepts.
 const MOST_WINDOW_LOG: u32 = 31;
 
-/// Every frame of `coded`, one after the other.
+/// Decodes every frame of `coded`, one after the other.
 pub(super) fn decode(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
     let corrupt = |at: usize, why: &str| Fault::Corrupt { at: Some(at), why: why.to_owned() };
     let Some(mut decoder) = DCtx::try_create() else { return Err(corrupt(0, "there is no memory for a decoder")) };
@@ -24,7 +25,7 @@ pub(super) fn decode(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault>
     // The start of the current frame, the position in the input, and the output of the frames before.
     let (mut frame, mut at, mut before) = (0, 0, 0);
     // The bytes that the library asks for next: a header, or a block with the header of the next one. It gets no more
-    // than that, so that the position of a fault is known and each step does no more work than was paid for.
+    // than that, so that the position of a fault is known and each step does no more work than was counted.
     let mut wanted = 1;
     output.effort.spend(STREAM_COST)?;
     loop {
@@ -37,22 +38,21 @@ pub(super) fn decode(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault>
             let is_wide = is_error_kind(code, ZSTD_error_frameParameter_windowTooLarge);
             match get_frame_content_size(&coded[frame..]) {
                 Ok(Some(size)) if is_wide && size > output.limit as u64 => Fault::TooLarge,
-                _ if is_wide => corrupt(frame, &format!("it looks back more than {} bytes", 1_u64 << window_log)),
+                _ if is_wide => corrupt(frame, &format!("its window is larger than {} bytes", 1_u64 << window_log)),
                 _ => corrupt(at, get_error_name(code)),
             }
         })?;
         at += read;
         output.take(&piece[..made])?;
         if next == 0 {
-            // Two faults that the library misses when it gets the input in pieces, and refuses when it gets all at
-            // once.
+            // The library misses two faults when it gets the input in pieces. It refuses them when it gets all at once.
             if has_hollow_block(&coded[frame..at]) {
-                return Err(corrupt(frame, "it has a compressed block of no bytes"));
+                return Err(corrupt(frame, "it has a compressed block of 0 bytes"));
             }
             if let Ok(Some(size)) = get_frame_content_size(&coded[frame..])
                 && size != (output.bytes.len() - before) as u64
             {
-                return Err(corrupt(frame, "its content size is not that of its content"));
+                return Err(corrupt(frame, "its content does not have the size that its header states"));
             }
             if at == coded.len() {
                 return Ok(());
@@ -104,7 +104,7 @@ mod tests {
         decode(Coding::Zstd, coded, LIMIT, &Effort::brief(usize::MAX))
     }
 
-    /// The result of the library for whole frames at once.
+    /// Returns the library's result for whole frames at once.
     fn reference(coded: &[u8]) -> Option<Vec<u8>> {
         let mut plain = Vec::with_capacity(LIMIT);
         zstd_safe::decompress(&mut plain, coded).ok().map(|_| plain)
@@ -115,7 +115,7 @@ mod tests {
         vec![b"hello".to_vec(), text, vec![7; 3000], (0..500).map(|_| random.u8(..)).collect(), Vec::new()]
     }
 
-    /// Frames with a checksum and without, with a content size and without.
+    /// Encodes frames with and without a checksum, with and without a content size.
     fn frames(body: &[u8]) -> Vec<Vec<u8>> {
         let switches = [(true, true), (true, false), (false, true), (false, false)];
         let frame = |(checksum, size): (bool, bool)| {
@@ -145,7 +145,7 @@ mod tests {
                 let at = random.usize(..coded.len());
                 match random.u8(..8) {
                     0 => coded.truncate(at.max(1)),
-                    // The library accepts empty input as no frames; an empty body does not occur here.
+                    // The library accepts empty input as no frames. An empty body does not occur here.
                     1 if coded.len() > 1 => drop(coded.remove(at)),
                     2 => coded.insert(at, random.u8(..)),
                     _ => coded[at] ^= 1 << random.u8(..8),
@@ -153,7 +153,8 @@ mod tests {
             }
             match (decoded(&coded), reference(&coded)) {
                 (Ok(ours), Some(theirs)) if ours == theirs => whole += 1,
-                // Decoding at once, the library checks neither the window's size nor that of a block's output.
+                // When it decodes all at once, the library checks neither the window's size nor that of a block's
+                // output.
                 (Err(Fault::Corrupt { .. } | Fault::TooLarge), _) => refused += 1,
                 (ours, theirs) => panic!("{coded:?} is {ours:?}, and {theirs:?} for the reference"),
             }
@@ -187,10 +188,10 @@ mod tests {
         let frame = |exponent: u8| [&[0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3], &[1, 0, 0][..]].concat();
         assert_eq!(decoded(&frame(13)), Ok(Vec::new()), "8 MiB are taken of everybody");
         let told = decoded(&frame(14)).unwrap_err().to_string();
-        assert_eq!(told, "the coding is broken at byte 0: it looks back more than 8388608 bytes");
+        assert_eq!(told, "the coding is broken at byte 0: its window is larger than 8388608 bytes");
         let told = decode(Coding::Zstd, &frame(14), 16 << 20, &Effort::brief(usize::MAX));
         assert_eq!(told, Ok(Vec::new()), "a larger body may look back farther");
-        // One segment of 4 GiB says itself that it is too large.
+        // One segment of 4 GiB declares a size that is too large.
         let segment = [&[0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000, 255, 255, 255, 255], &[1, 0, 0][..]].concat();
         assert_eq!(decoded(&segment), Err(Fault::TooLarge));
     }
