@@ -1,5 +1,5 @@
-//! Start and end of a process: builds the parts, runs them, and ends them in order. A host is here; a gateway without a
-//! host is in `gateway`.
+//! One process: assembles its parts, runs them, and shuts them down in order. A host is here; a gateway without a host
+//! is in `gateway`.
 
 mod data;
 mod gateway;
@@ -30,7 +30,7 @@ use crate::telemetry::{LogWriter, install_log};
 pub use self::gateway::{GatewayFile, GatewayOptions, run as run_gateway};
 pub use crate::telemetry::{AccessLog, Format as LogFormat};
 
-/// Time that threads get to drop the requests left after the grace period.
+/// The time for threads to drop what has not ended within the grace period.
 const CUT_OFF: Duration = Duration::from_millis(100);
 /// Most connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -38,33 +38,33 @@ const BACKLOG: u32 = 1024;
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     pub data: PathBuf,
-    /// True to start with a new database if the one in `data` is gone.
+    /// Start with a new database if the one in `data` is missing.
     pub new_database: bool,
     pub listen: SocketAddr,
-    /// The address at which clients reach `listen`, if they connect to another one.
+    /// The address at which clients reach `listen`, if not the local one of their connections.
     pub advertise: Option<SocketAddr>,
     pub admin: SocketAddr,
-    /// Threads for callers' connections; `None` for one per core.
+    /// The number of threads for callers' connections; `None` for as many as cores.
     pub io_threads: Option<usize>,
-    /// Time that running requests get after the first signal.
+    /// The time for running requests to finish after the first signal.
     pub grace: Duration,
     pub connections: ConnectionLimits,
-    /// The gateway for requests whose service is not on this host.
+    /// The gateway for names that are not services here.
     pub gateway: Option<GatewayFile>,
     pub log_format: LogFormat,
     pub access_log: AccessLog,
 }
 
-/// Runs a host until a signal ends it.
+/// Runs a host until it is told to end.
 ///
 /// # Errors
-/// Names the directory, address or thread that cannot be used.
+/// The directory, address or thread that is not available.
 pub fn run(options: ServeOptions) -> Result<()> {
     check_descriptors()?;
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
     tell_of_few_descriptors(&options.connections, Each::of(options.gateway.is_some()));
     let runtime = control_threads()?;
-    // Every fault of the data on disk is found before a port is opened.
+    // Any fault in what is on disk is found before a port is opened.
     let storage = open_storage(&options.data, options.new_database)
         .with_context(|| format!("cannot use data directory {} (--data)", options.data.display()))?;
     let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
@@ -78,7 +78,7 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let registry = Arc::new(registry.context("cannot read the services")?);
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), executor, log));
     runtime.shutdown_timeout(CUT_OFF);
-    // The last line of the log is the account: it shows if a request was left without an answer.
+    // The last line of the log is the account. It shows whether every request was answered.
     let forwarded = outcome?.map_or((0, 0), |gateway| gateway.account());
     let local = registry.account();
     let (accepted, settled) = (local.0 + forwarded.0, local.1 + forwarded.1);
@@ -86,7 +86,7 @@ pub fn run(options: ServeOptions) -> Result<()> {
     Ok(())
 }
 
-/// Checks the limit on file descriptors, because the runtime panics if it gets none.
+/// Checks the number of descriptors, because the runtime panics if it gets none.
 fn check_descriptors() -> Result<()> {
     Descriptors::of_this_process().check().map_err(|reason| anyhow!("cannot start: {reason}"))
 }
@@ -97,7 +97,7 @@ fn tell_of_few_descriptors(connections: &ConnectionLimits, each: Each) {
     }
 }
 
-/// Opens the data directory. The error names the process that uses the directory, if there is one.
+/// Opens the data directory; the error names the process that uses it, if one does.
 fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
     data::check(data)?;
     let open = if new_database { Storage::begin_anew } else { Storage::open };
@@ -117,7 +117,7 @@ fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
     Ok(storage)
 }
 
-/// Starts the runtime for everything but callers' connections. Blocking work has a few threads of its own.
+/// Starts the runtime for everything but callers' connections. Work that may block runs on a few threads of its own.
 fn control_threads() -> Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores())
@@ -174,7 +174,7 @@ async fn serve(
         async move { front.serve(data, threads, draining).await }
     });
     announce(data_addr, admin_addr);
-    // The services go on starting during a drain; this task ends with the runtime.
+    // The start of services goes on during a drain, and ends with the runtime.
     drop(tokio::spawn(async move { registry.start_all().await }));
 
     until_told(signals, &drain, serving, options.grace).await;
@@ -184,20 +184,20 @@ async fn serve(
     Ok(gateway)
 }
 
-/// Waits for the first signal, and then until all requests have ended, the grace period is over or a second signal
-/// comes.
+/// Waits until the process is told to end. Then waits for the first of: all requests have ended, the grace period is
+/// over, or a second signal.
 async fn until_told(mut signals: Signals, drain: &watch::Sender<bool>, serving: JoinHandle<()>, grace: Duration) {
     let signal = signals.next().await;
     tracing::info!(signal, ?grace, "draining: no new connections, running requests are finished");
     let _ = drain.send(true);
     tokio::select! {
         _ = serving => tracing::info!("every request is finished"),
-        () = tokio::time::sleep(grace) => tracing::warn!("the grace period is over; running requests are cut off"),
+        () = tokio::time::sleep(grace) => tracing::warn!("the grace period is over; what still runs is cut off"),
         again = signals.next() => tracing::warn!(signal = again, "ending at once"),
     }
 }
 
-/// Listens on the address that `option` sets.
+/// Listens on the address that `option` names.
 fn listen(address: SocketAddr, option: &str) -> Result<TcpListener> {
     try_listen(address).map_err(|cause| {
         let hint = match cause.kind() {
@@ -212,15 +212,15 @@ fn listen(address: SocketAddr, option: &str) -> Result<TcpListener> {
 
 fn try_listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restarted host must be able to bind while connections of the previous process are in TIME_WAIT.
+    // A restarted host must not wait until the kernel forgets its predecessor's connections.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Prints the line that scripts wait for.
+/// Writes the line that scripts wait for.
 fn announce(data: SocketAddr, admin: SocketAddr) {
     let mut out = std::io::stdout().lock();
-    // The parent process may have closed its end of the pipe; the host serves nevertheless.
+    // The reader may have closed its end. The host serves all the same.
     let _ = writeln!(out, "listening data={data} admin={admin}").and_then(|()| out.flush());
 }

@@ -1,7 +1,7 @@
-//! Metrics and the log: counters, histograms, log lines, and their output formats.
+//! Telemetry: counters and histograms, the log, and the formats of both.
 //!
-//! Every request is counted, so counting is a few atomic additions; formatting happens when the numbers are read. The
-//! log is one stream of lines to standard error, written by one thread.
+//! Counting is on the path of every request, so it is a handful of atomic additions. Formatting happens at a scrape.
+//! The log is one stream of lines to standard error, written by one thread.
 
 mod access;
 mod exposition;

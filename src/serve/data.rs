@@ -1,21 +1,21 @@
-//! The data directory, looked at before and after it is opened: what a person may have got wrong with it, and what a new
-//! database means for the files in it.
+//! Checks of the data directory: for common mistakes before it is opened, and for the consequences of a new database
+//! after.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
-/// Refuses what is no data directory, in plainer words than the file system has.
+/// Refuses what is not a data directory, with a plainer message than the file system's.
 pub(super) fn check(data: &Path) -> Result<()> {
     if fs::metadata(data).is_ok_and(|there| !there.is_dir()) {
         bail!("it is a file, and must be a directory");
     }
     for path in [data.to_owned(), data.join("bulkhead.redb")] {
-        // A directory or database that was moved elsewhere, to a disk that is not mounted now.
+        // The directory or the database was moved to a disk that is not mounted now.
         if let (Ok(target), false) = (fs::read_link(&path), path.exists()) {
             bail!(
-                "{} is a symbolic link to {}, which is not there; is the disk mounted? Without a copy of it, remove the link",
+                "{} is a symbolic link to {}, which is not there; is the disk mounted? If it is lost, remove the link",
                 path.display(),
                 target.display()
             );
@@ -24,7 +24,7 @@ pub(super) fn check(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says what the host does with the files that the new database does not name.
+/// Logs what the host does with the files that the new database does not name.
 pub(super) fn tell_of_new_database(data: &Path) {
     let count = |part: &str| fs::read_dir(data.join(part)).map_or(0, Iterator::count);
     let (uploads, models, compiled) = (count("artifacts"), count("models"), count("compiled"));
@@ -32,7 +32,7 @@ pub(super) fn tell_of_new_database(data: &Path) {
         uploads,
         models,
         compiled,
-        "began with a new, empty database, without any service; the files that the former services have left are removed, \
+        "began with a new, empty database, without any service; files that the former services left are removed, \
          uploads after a while"
     );
 }

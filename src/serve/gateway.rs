@@ -1,4 +1,4 @@
-//! A gateway that is no host, and what a host needs of one to be both.
+//! Runs a gateway without a host, and starts the gateway of a host.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::gateway::Gateway;
 use crate::shutdown::Signals;
 use crate::telemetry::{LogWriter, install_log};
 
-/// A gateway's file, read and without mistakes.
+/// A gateway's file, parsed and valid.
 #[derive(Clone, Debug)]
 pub struct GatewayFile {
     pub path: PathBuf,
@@ -32,7 +32,7 @@ pub struct GatewayFile {
 pub struct GatewayOptions {
     pub file: GatewayFile,
     pub listen: SocketAddr,
-    /// Where clients reach `listen`, if not where their connections end.
+    /// The address at which clients reach `listen`, if not the local one of their connections.
     pub advertise: Option<SocketAddr>,
     pub admin: SocketAddr,
     pub io_threads: Option<usize>,
@@ -45,7 +45,7 @@ pub struct GatewayOptions {
 /// Runs a gateway until it is told to end.
 ///
 /// # Errors
-/// Says which address or thread could not be had.
+/// The address or thread that is not available.
 pub fn run(options: GatewayOptions) -> Result<()> {
     check_descriptors()?;
     let (log, _log_thread) = install_log(options.log_format, options.access_log).context("cannot start the log")?;
@@ -68,7 +68,7 @@ async fn serve(options: GatewayOptions, log: LogWriter) -> Result<Arc<Gateway>> 
     let (end, ending) = watch::channel(false);
     let gateway = start(&options.file)?;
     let services = Services { local: None, elsewhere: Some(Arc::clone(&gateway)) };
-    // Nothing is computed here; what wants a background to be there gets the smallest.
+    // Nothing is computed here. The front needs an executor, so it gets the smallest.
     let executor = Arc::new(Executor::new(1).context("cannot start the background thread")?);
     let front = Front::new(services, executor, log.clone(), options.connections, options.advertise);
     let admin = GatewayAdmin {
@@ -91,7 +91,7 @@ async fn serve(options: GatewayOptions, log: LogWriter) -> Result<Arc<Gateway>> 
     Ok(gateway)
 }
 
-/// Begins to forward, and to read the file again at each SIGHUP.
+/// Starts to forward, and reads the file again at each SIGHUP.
 pub(super) fn start(file: &GatewayFile) -> Result<Arc<Gateway>> {
     let mut hang_ups = signal(SignalKind::hangup()).context("cannot install the handler of SIGHUP")?;
     let gateway = Gateway::start(&file.spec);
@@ -100,7 +100,7 @@ pub(super) fn start(file: &GatewayFile) -> Result<Arc<Gateway>> {
     Ok(gateway)
 }
 
-/// Whether there still is a gateway. With mistakes in the file it goes on as it was.
+/// Reads the file again; false if the gateway is gone. If the file has mistakes, the routes stay as they were.
 async fn reload(gateway: &Weak<Gateway>, path: &Path) -> bool {
     let Some(gateway) = gateway.upgrade() else { return false };
     let text = tokio::fs::read_to_string(path).await;

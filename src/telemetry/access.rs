@@ -1,4 +1,5 @@
-//! The line of one request, formatted by hand into a buffer of the thread: this is on the path of every request.
+//! The log line of one request, formatted by hand into a buffer of the thread, because it is on the path of every
+//! request.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -6,21 +7,21 @@ use std::time::{Duration, Instant};
 use super::text::{push_ms, push_number, push_timestamp};
 use crate::call::RequestId;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// A sentence, then the same facts as `key=value`.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is said about a request. Never a token, a query or a body.
+/// The facts in the log line of a request. They never include a token, a query or a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     pub request_id: RequestId,
-    /// Empty where the request named no known service.
+    /// Empty if the request named no known service.
     pub service: &'a str,
     /// 0 if no version took the request; the line then has no `version`.
     pub version: u64,
@@ -32,20 +33,20 @@ pub struct Entry<'a> {
     pub receive: Duration,
     pub queue: Duration,
     pub run: Duration,
-    /// Requests that ran together with it, itself included; 0 for one that ran by itself, or not at all.
+    /// Requests in the same batch, this one included; 0 for a request that ran by itself, or not at all.
     pub batch: usize,
     pub fuel: Option<u64>,
-    /// Bytes of memory the guest has come to use.
+    /// Bytes of memory that the guest uses.
     pub memory: usize,
-    /// Where it was forwarded to; empty where it was answered here.
+    /// The upstream that it was forwarded to; empty if it was answered here.
     pub upstream: &'a str,
-    /// How often it was sent again.
+    /// The number of times it was sent again.
     pub retries: u8,
     pub bytes_in: usize,
     pub bytes_out: usize,
-    /// A copy of a request for another service.
+    /// True for a copy of a request for another service.
     pub mirrored: bool,
-    /// The private cause, for the log alone.
+    /// The private cause, which only the log has.
     pub cause: &'a str,
 }
 
@@ -156,12 +157,12 @@ fn ms(line: &mut String, key: &str, time: Duration) {
     push_ms(line, time);
 }
 
-/// Control characters, and those that end lines or reorder text on a screen.
+/// True for control characters, and for those that end lines or reorder text on a screen.
 pub(super) fn is_wild(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text that cannot begin a line, end a string, or move a terminal's cursor.
+/// Appends text so that it cannot begin a line, end a string, or move a terminal's cursor.
 fn push_escaped(line: &mut String, text: &str) {
     let is_plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
     if text.bytes().all(is_plain) {

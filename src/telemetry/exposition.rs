@@ -1,4 +1,4 @@
-//! What `/metrics` answers: the numbers of all services, of upstreams and of the host, as Prometheus reads them.
+//! The text of `/metrics`: the numbers of all services, of upstreams and of the host, in the formats of Prometheus.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -16,13 +16,13 @@ use super::metrics::{Frequent, ServiceMetrics};
 use super::plain::plain;
 use super::upstreams::{self, UpstreamSeen};
 
-/// One service as an onlooker finds it.
+/// A service at the moment of a scrape.
 #[derive(Clone)]
 pub struct Seen {
     pub service: String,
     pub metrics: Arc<ServiceMetrics>,
     pub instances: Vec<InstanceNumbers>,
-    /// True if the service has workers that answer; `None` for what is no service of this host.
+    /// True if the service has workers that answer; `None` for anything that is not a service of this host.
     pub ready: Option<bool>,
     /// While a canary runs: version, status, and requests that ended with it.
     pub by_version: Vec<(u64, u16, u64)>,
@@ -32,16 +32,16 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug)]
 pub struct InstanceNumbers {
     pub workers: usize,
-    /// Workers at work or being replaced, the stalled ones included.
+    /// Workers at work or being replaced, stalled ones included.
     pub busy: usize,
-    /// Workers that cannot be replaced for now.
+    /// Workers that cannot be replaced at present.
     pub stalled: usize,
     /// Calls that wait for a worker.
     pub queued: usize,
 }
 
 impl Seen {
-    /// For what has no instances here: a gateway's route, and requests that named no service.
+    /// Makes the entry of something without instances here: a gateway's route, or the requests that named no service.
     pub fn without_instances(service: String, metrics: Arc<ServiceMetrics>) -> Self {
         Self { service, metrics, instances: Vec::new(), ready: None, by_version: Vec::new() }
     }
@@ -55,7 +55,7 @@ pub enum MetricsFormat {
     OpenMetrics,
 }
 
-/// The text that `/metrics` answers.
+/// Writes the text that `/metrics` answers.
 pub fn exposition(
     services: Vec<Seen>,
     upstreams: Vec<UpstreamSeen>,
@@ -72,12 +72,12 @@ pub fn exposition(
     })
 }
 
-/// What belongs to no service.
+/// The numbers that belong to no service.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostNumbers {
     /// Open connections of callers.
     pub connections: usize,
-    /// Connections refused because their address had as many as it may.
+    /// Connections refused because their address had reached its limit.
     pub connections_turned_away: u64,
     pub log_lines_lost: u64,
 }
@@ -112,7 +112,7 @@ impl Collector for View {
         let counters = [
             (
                 "connections_turned_away",
-                "connections refused because their address had as many as it may",
+                "connections refused because their address had reached its limit",
                 self.host.connections_turned_away,
             ),
             (
@@ -137,16 +137,16 @@ impl View {
         let accepted = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.accepted);
         self.counter(encoder, "requests_accepted", "requests that came in", accepted)?;
         let fuel = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.fuel);
-        self.counter(encoder, "fuel", "fuel burnt by requests", fuel)?;
+        self.counter(encoder, "fuel", "fuel used by requests", fuel)?;
         self.counter(encoder, "initialize_failures", "guests that could not be made", of(|m| &m.initialize_failures))?;
         self.counter(
             encoder,
             "log_dropped",
-            "processors' log lines past the limit of a request",
+            "log lines of processors beyond the limit of a request",
             of(|m| &m.log_dropped),
         )?;
 
-        let help = "of the requests that came in, copies of requests for other services";
+        let help = "requests that came in as copies of requests for other services";
         self.counter(encoder, "requests_mirrored", help, of(|m| &m.mirrored))?;
         let help = "copies of requests dropped because their target had no room, or because too many were under way";
         self.counter(encoder, "mirror_dropped", help, of(|m| &m.mirror_dropped))?;
@@ -165,7 +165,7 @@ impl View {
                 family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
-        let help = "requests since a canary began, by the version whose turn it was and the status";
+        let help = "requests since a canary began, by the version that was chosen and by status";
         let mut family = encoder.encode_descriptor("version_requests", help, None, MetricType::Counter)?;
         for seen in &self.services {
             for (version, status, count) in &seen.by_version {
@@ -174,7 +174,7 @@ impl View {
                 family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
             }
         }
-        let help = "requests that got no answer of a processor or an upstream, by code";
+        let help = "requests without an answer from a processor or an upstream, by code";
         self.counts(encoder, "refusals", help, "code", |m| {
             let mut by_code = BTreeMap::new();
             for ((_, code), count) in m.ended() {
@@ -185,7 +185,7 @@ impl View {
         })?;
         let help = "guests given up and replaced, by fault";
         self.counts(encoder, "instance_restarts", help, "fault", |m| m.restarts.entries().clone())?;
-        let help = "guests replaced between two requests, though whole, by reason";
+        let help = "intact guests replaced between two requests, by reason";
         self.counts(encoder, "guests_recycled", help, "reason", |m| m.recycled.entries().clone())
     }
 
@@ -245,9 +245,9 @@ impl View {
         Ok(())
     }
 
-    /// Services that do not batch have none.
+    /// Writes the sizes of batches. A service that does not batch has none.
     fn batches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "how many requests a batch has";
+        let help = "requests in a batch";
         let mut family = encoder.encode_descriptor("batch_size", help, None, MetricType::Histogram)?;
         for seen in &self.services {
             let snapshot = seen.metrics.batches.snapshot();

@@ -15,14 +15,14 @@ pub(super) fn text() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     write.delimited(" ")
 }
 
-/// A value in its written form: without quotes if it is one word, however it was formatted.
+/// Returns the written form of a value: without quotes if it is one word, however it was formatted.
 fn written(value: &dyn Debug) -> String {
     let debugged = format!("{value:?}");
     let bare = debugged.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&debugged);
     let is_word = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_graphic() && !b"\"'\\=".contains(&b));
     match is_word {
         true => bare.to_owned(),
-        // It was text, and has its quotes.
+        // It is text, and has its quotes already.
         false if bare.len() < debugged.len() => debugged,
         false => format!("{debugged:?}"),
     }
@@ -32,7 +32,7 @@ fn written(value: &dyn Debug) -> String {
 mod tests {
     use super::*;
 
-    /// Formatted as `%` has it in an event.
+    /// A value that is formatted as with `%` in an event.
     struct Shown(&'static str);
 
     impl Debug for Shown {

@@ -1,4 +1,4 @@
-//! The choice of log lines by target and level: `BULKHEAD_LOG`.
+//! Selects log lines by target and level: `BULKHEAD_LOG`.
 //!
 //! A level without a target applies to Bulkhead's own targets. Libraries log warnings and errors only, unless they are
 //! named, each by itself or all as `library`: their other lines are for their developers.
@@ -15,8 +15,8 @@ const REQUEST: &str = "request";
 /// The target of libraries that use the `log` crate: see [`super::library`].
 pub(super) const LIBRARY: &str = "library";
 
-/// Libraries in the host that write lines, by the beginnings of their targets. A name that is none of these, nor one of
-/// the host's own targets, selects nothing.
+/// Libraries in the host that write lines, by the beginnings of their targets. No line has a target outside this list
+/// and the host's own.
 const LIBRARIES: [&str; 13] = [
     "cranelift",
     "h2",
@@ -33,11 +33,11 @@ const LIBRARIES: [&str; 13] = [
     "wit_parser",
 ];
 
-/// The lines that are wanted.
+/// The lines that are selected.
 #[derive(Clone)]
 pub(super) struct Filter {
     wanted: Targets,
-    /// The most detailed level that is wanted of any library.
+    /// The most detailed level that is selected for any library.
     of_libraries: LevelFilter,
 }
 
@@ -75,7 +75,7 @@ impl Filter {
         Ok(Self { wanted: wanted.with_targets(named), of_libraries })
     }
 
-    /// Filters events. Those of [`LIBRARY`] were filtered before they were made.
+    /// Returns the filter for events. Those of [`LIBRARY`] were filtered before they were made.
     pub(super) fn targets(&self) -> Targets {
         self.wanted.clone().with_target(LIBRARY, self.of_libraries)
     }
@@ -94,7 +94,7 @@ impl Filter {
     }
 }
 
-/// Refuses a target that no line has: a slip would show only in lines that are missing, or too many.
+/// Refuses a target that no line has. Otherwise a typing error would show only in lines that are missing, or too many.
 fn known(target: &str) -> Result<&str, String> {
     let head = target.split("::").next().unwrap_or_default();
     let is_library = LIBRARIES.iter().any(|library| head == *library || head.starts_with(&format!("{library}_")));
@@ -113,10 +113,10 @@ fn known(target: &str) -> Result<&str, String> {
 
 fn level(text: &str) -> Result<LevelFilter, String> {
     let text = text.trim();
-    // The parser takes numbers as well, of which nobody would say which level they are.
+    // The parser also takes numbers, but it is not obvious which level each stands for.
     let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic());
     LevelFilter::from_str(text).ok().filter(|_| is_word).ok_or_else(|| {
-        format!("{text:?} is no level; accepted are off, error, warn, info, debug and trace, alone or as TARGET=LEVEL")
+        format!("{text:?} is not a level; use off, error, warn, info, debug or trace, alone or as TARGET=LEVEL")
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds in microseconds: from a warm echo to the longest deadline anyone sets.
+/// Upper bounds in microseconds: from a warm echo to the longest deadline in use.
 const BOUNDS_US: [u64; 16] = [
     25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000,
     30_000_000,
@@ -11,7 +11,7 @@ const BOUNDS_US: [u64; 16] = [
 
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
-    /// One more than there are bounds: the last counts what exceeds them all.
+    /// One more than there are bounds: the last counts the times above all bounds.
     counts: [AtomicU64; BOUNDS_US.len() + 1],
     sum_nanos: AtomicU64,
 }
@@ -20,7 +20,7 @@ pub(super) struct Histogram {
 pub(super) struct Snapshot {
     pub(super) sum_seconds: f64,
     pub(super) count: u64,
-    /// Upper bound in seconds, and how many lie between it and the bound before.
+    /// Each upper bound in seconds, with the number of times between it and the bound before.
     pub(super) buckets: Vec<(f64, u64)>,
 }
 
@@ -32,7 +32,7 @@ impl Histogram {
         self.sum_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// What several of them have counted together.
+    /// Adds up several histograms.
     pub(super) fn snapshot<'a>(all: impl Iterator<Item = &'a Self>) -> Snapshot {
         let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
         let mut counts = [0; BOUNDS_US.len() + 1];

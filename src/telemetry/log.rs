@@ -1,8 +1,8 @@
-//! The one stream of log lines, and the thread that writes it.
+//! The log: one stream of lines, and the thread that writes it.
 //!
-//! Lines are appended to bounded buffers; the thread writes what has gathered. Those of one thread keep their order, those
-//! of several may change places within a hundredth of a second. If standard error stands still, lines are lost and
-//! counted: a stuck log must not become a stuck host.
+//! Lines are appended to bounded buffers, and the thread writes what has gathered. Lines of one thread keep their
+//! order; lines of several threads may change places within a hundredth of a second. If standard error blocks, lines
+//! are lost and counted, so that the host goes on.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -23,12 +23,12 @@ use super::sampling::AccessLog;
 use super::{fields, library};
 use crate::threads::PerThread;
 
-/// Bytes that may wait to be written, of the threads that share a place.
+/// Most bytes that wait to be written, for the threads that share a buffer.
 const MAX_PENDING: usize = 2 << 20;
-/// How long lines gather before they are written together.
+/// The time for which lines gather before they are written together.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Where log lines go. Cloning gives another handle; the thread ends with the [`LogThread`].
+/// A handle for writing log lines. Cloning gives another handle. The thread ends with the [`LogThread`].
 #[derive(Clone)]
 pub struct LogWriter {
     shared: Arc<Shared>,
@@ -39,9 +39,9 @@ pub struct LogWriter {
 
 #[derive(Default)]
 struct Shared {
-    /// Each thread's lines, so that none waits for another to say its own.
+    /// The lines of each thread, so that no thread waits for another.
     pending: PerThread<Mutex<Vec<u8>>>,
-    /// The writing thread waits to be woken by the next line.
+    /// True while the writing thread sleeps until the next line wakes it.
     is_asleep: AtomicBool,
     writer: OnceLock<Thread>,
     has_ended: AtomicBool,
@@ -58,8 +58,8 @@ impl Shared {
             }
             pending.extend_from_slice(line);
         }
-        // Either this sees that the writer has gone to sleep, or the writer, which looks once more after it said so, sees
-        // the line.
+        // Either this thread sees that the writer has gone to sleep, or the writer sees the line, because it checks for
+        // lines once more after it has set the flag.
         fence(Ordering::SeqCst);
         if self.is_asleep.load(Ordering::Relaxed) {
             self.wake();
@@ -72,12 +72,12 @@ impl Shared {
         }
     }
 
-    /// Waits for lines; false when the end has come and there are none.
+    /// Waits for lines; false once the log has ended and no lines are left.
     fn wait(&self, gathered: &mut Gathered) -> bool {
         while !gathered.take(self) {
             self.is_asleep.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            // Looked at before the lines: what was said before the end is written.
+            // Read before the lines are taken, so that lines from before the end are written.
             let has_ended = self.has_ended.load(Ordering::Relaxed);
             let has_lines = gathered.take(self);
             if has_lines || has_ended {
@@ -90,16 +90,16 @@ impl Shared {
     }
 }
 
-/// What the writing thread has taken from the others.
+/// The lines that the writing thread has taken from the others.
 #[derive(Default)]
 struct Gathered {
     lines: Vec<u8>,
-    /// Given to a thread in exchange for its lines, which it must not be kept from adding to for long.
+    /// An empty buffer, swapped for a thread's buffer, so that the thread's lock is held only briefly.
     spare: Vec<u8>,
 }
 
 impl Gathered {
-    /// Takes what there is; whether there is anything.
+    /// Takes all lines; true if there are any.
     fn take(&mut self, shared: &Shared) -> bool {
         for pending in shared.pending.all() {
             std::mem::swap(&mut *pending.lock().unwrap_or_else(PoisonError::into_inner), &mut self.spare);
@@ -125,20 +125,20 @@ impl LogWriter {
         });
     }
 
-    /// One whose lines nobody takes.
+    /// Makes a writer whose lines are never written.
     #[cfg(test)]
     pub(crate) fn unread() -> Self {
         Self { shared: Arc::default(), format: Format::Text, access: AccessLog::All }
     }
 
-    /// Lines lost so far because nobody took them.
+    /// Returns the number of lines lost so far because they could not be written fast enough.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
 }
 
 impl Write for LogWriter {
-    /// Takes one event, which is one line, whatever a guest or a caller put into it.
+    /// Appends one event as one line, whatever a guest or a caller put into it.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.shared.append(&tamed(bytes));
         Ok(bytes.len())
@@ -149,7 +149,8 @@ impl Write for LogWriter {
     }
 }
 
-/// An event's line without whatever could begin another one or confuse a terminal: as `\u000a`, which JSON reads as well.
+/// Escapes everything in an event's line that could begin another line or confuse a terminal: as `\u000a`, which JSON
+/// reads as well.
 fn tamed(event: &[u8]) -> Cow<'_, [u8]> {
     let (line, end) = event.strip_suffix(b"\n").map_or((event, ""), |line| (line, "\n"));
     let text = String::from_utf8_lossy(line);
@@ -173,7 +174,7 @@ impl MakeWriter<'_> for LogWriter {
     }
 }
 
-/// The writing thread; dropping it writes what is left.
+/// The writing thread. Dropping it writes the lines that are left.
 pub struct LogThread {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -193,7 +194,7 @@ impl Drop for LogThread {
 /// requests that get a line, unless `BULKHEAD_LOG` switches request lines off.
 ///
 /// # Errors
-/// When the thread cannot be started, or `BULKHEAD_LOG` is not understood.
+/// The thread cannot be started, or `BULKHEAD_LOG` is invalid.
 pub fn install(format: Format, access: AccessLog) -> std::io::Result<(LogWriter, LogThread)> {
     let filter = Filter::from_env().map_err(std::io::Error::other)?;
     let access = if filter.lets_requests_through() { access } else { AccessLog::Off };
@@ -223,7 +224,7 @@ fn start(
                 thread::park_timeout(GATHER);
                 gathered.take(&theirs);
             }
-            // There is nobody to tell that the log cannot be written.
+            // A failure to write the log cannot be reported anywhere.
             let _ = output.write_all(&gathered.lines).and_then(|()| output.flush());
             gathered.lines.clear();
         }

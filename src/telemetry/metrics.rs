@@ -1,4 +1,4 @@
-//! What is counted about each service.
+//! The counters of each service.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use super::histogram::Histogram;
 use super::sizes::Sizes;
 use crate::threads::PerThread;
 
-/// What is counted about one service over its lifetime, whatever its version.
+/// The counters of one service over its lifetime, for all its versions.
 #[derive(Default)]
 pub struct ServiceMetrics {
     pub(super) by_thread: PerThread<Frequent>,
@@ -23,14 +23,14 @@ pub struct ServiceMetrics {
     pub(super) mirror_dropped: AtomicU64,
 }
 
-/// What is counted at every request. Each thread has its own, for to count together is to wait for each other.
+/// Per-request counters, one shard per thread, so that threads do not wait for each other.
 #[derive(Default)]
 pub(super) struct Frequent {
     pub(super) accepted: AtomicU64,
-    /// Ended with 200.
+    /// Requests that ended with 200.
     answered: AtomicU64,
-    /// Ended otherwise: by status and code, which is empty where there is none. A thread waits for no other here, even when
-    /// most of what comes is refused.
+    /// Other requests, by status and code. The code is empty if there is none. A thread does not wait for another here,
+    /// even if most requests are refused.
     others: Mutex<BTreeMap<(u16, &'static str), u64>>,
     pub(super) fuel: AtomicU64,
     pub(super) receive: Histogram,
@@ -44,7 +44,7 @@ impl Frequent {
     }
 }
 
-/// Counters by a name from the code; for events that are rare or already costly.
+/// Counters by a fixed name, for events that are rare or already costly.
 #[derive(Default)]
 pub(super) struct Counts(Mutex<BTreeMap<&'static str, u64>>);
 
@@ -59,12 +59,12 @@ impl Counts {
 }
 
 impl ServiceMetrics {
-    /// A request came in. Exactly one [`Self::settled`] follows.
+    /// Counts a request that came in. Exactly one [`Self::settled`] follows.
     pub fn accepted(&self) {
         self.by_thread.mine().accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request ended. `code` is the refusal's, where it was refused.
+    /// Counts a request that ended. `code` is the code of its outcome, if that has one.
     pub fn settled(&self, status: u16, code: Option<&'static str>) {
         let frequent = self.by_thread.mine();
         if status == 200 && code.is_none() {
@@ -74,27 +74,27 @@ impl ServiceMetrics {
         }
     }
 
-    /// A request is a copy of one for another service; it is accepted besides.
+    /// Counts a copy of a request for another service. It also counts as accepted.
     pub fn mirrored(&self) {
         self.mirrored.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A copy of a request was sent to another service.
+    /// Counts a copy of a request that was sent to another service.
     pub fn mirror_sent(&self) {
         self.mirror_sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A copy of a request could not be sent on.
+    /// Counts a copy of a request that could not be sent.
     pub fn mirror_dropped(&self) {
         self.mirror_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests that came in, and requests that ended; equal when none is under way.
+    /// Returns the number of requests that came in, and of those that have ended. They are equal if none is under way.
     pub fn account(&self) -> (u64, u64) {
         (self.sum(|frequent| &frequent.accepted), self.ended().values().sum())
     }
 
-    /// How requests ended, by status and code.
+    /// Returns the number of requests that have ended, by status and code.
     pub(crate) fn ended(&self) -> BTreeMap<(u16, &'static str), u64> {
         let mut ended = BTreeMap::new();
         for frequent in self.by_thread.all() {
@@ -128,27 +128,27 @@ impl ServiceMetrics {
         }
     }
 
-    /// So many requests began as one batch.
+    /// Records that `size` requests began as one batch.
     pub fn batched(&self, size: usize) {
         self.batches.record(size);
     }
 
-    /// A guest was given up because of `fault` and is being replaced.
+    /// Counts a guest that was given up because of `fault` and is being replaced.
     pub fn restarted(&self, fault: &'static str) {
         self.restarts.add(fault);
     }
 
-    /// A guest with which nothing was wrong is being replaced because of `reason`.
+    /// Counts an intact guest that is being replaced because of `reason`.
     pub fn recycled(&self, reason: &'static str) {
         self.recycled.add(reason);
     }
 
-    /// How many guests were recycled, by reason.
+    /// Returns the number of recycled guests, by reason.
     pub fn recycled_by_reason(&self) -> BTreeMap<&'static str, u64> {
         self.recycled.entries().clone()
     }
 
-    /// A guest that was to replace another could not be made.
+    /// Counts a replacement for a guest that could not be made.
     pub fn initialize_failed(&self) {
         self.initialize_failures.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Metrics in the text format of Prometheus, version 0.0.4, made of the OpenMetrics text.
+//! The text format of Prometheus, version 0.0.4, made from the OpenMetrics text.
 //!
 //! The samples are the same. In the older format, a counter's family is named like its samples, `…_total`; there are no
 //! units and no end mark; and quotation marks in a help text are not escaped.

@@ -1,11 +1,11 @@
-//! The choice of the requests that get a line in the log.
+//! Selects the requests that get a line in the log.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// The lowest status that counts as a failure.
 const FIRST_FAILURE: u16 = 400;
-/// A share of all requests, in millionths.
+/// All requests, as a share in millionths.
 const WHOLE: u32 = 1_000_000;
 
 /// The requests that get a line in the log: `--access-log`.
@@ -16,7 +16,7 @@ pub enum AccessLog {
     /// Those whose status is 400 or more; 499, a client that left, is one of them.
     Failures,
     Off,
-    /// Every failure, and a random share of the others.
+    /// Every failure, and a random share of the others, in millionths.
     Share(u32),
 }
 

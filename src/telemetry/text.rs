@@ -1,4 +1,4 @@
-//! Numbers and times as text, without the formatting machinery: this is on the path of every request.
+//! Numbers and times as text, without the formatting machinery, because it is on the path of every request.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -8,22 +8,23 @@ pub(crate) fn push_number(text: &mut String, number: u64) {
     text.push_str(itoa::Buffer::new().format(number));
 }
 
-/// Milliseconds with three digits after the point.
+/// Appends milliseconds with three digits after the point.
 pub(crate) fn push_ms(text: &mut String, time: Duration) {
     push_number(text, time.as_secs() * 1000 + u64::from(time.subsec_millis()));
     push_thousandths(text, time.subsec_micros() % 1000);
 }
 
-/// A point and three digits.
+/// Appends a point and three digits.
 fn push_thousandths(text: &mut String, thousandths: u32) {
     let digit = |unit| b'0' + (thousandths / unit % 10) as u8;
     text.push_str(str::from_utf8(&[b'.', digit(100), digit(10), digit(1)]).unwrap_or_default());
 }
 
-/// How long a thread trusts its last look at the wall clock; a clock that is set shows in the log after so long.
+/// The time for which a thread uses its last reading of the wall clock. A clock that is changed shows in the log after
+/// it.
 const TRUST: Duration = Duration::from_secs(1);
 
-/// A moment as RFC 3339 has it, in UTC and with milliseconds.
+/// Appends a time in the format of RFC 3339, in UTC and with milliseconds.
 pub(crate) fn push_timestamp(text: &mut String, at: Instant) {
     thread_local! {
         static CLOCK: RefCell<Option<WallClock>> = const { RefCell::new(None) };
@@ -37,10 +38,10 @@ pub(crate) fn push_timestamp(text: &mut String, at: Instant) {
     });
 }
 
-/// The wall clock as it stood a moment ago, and the second that was last written out.
+/// A recent reading of the wall clock, and the second that was formatted last.
 struct WallClock {
     looked: Instant,
-    /// Since the beginning of 1970.
+    /// The time since the beginning of 1970.
     time: Duration,
     second: u64,
     written: String,

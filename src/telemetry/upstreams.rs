@@ -1,4 +1,4 @@
-//! The numbers of a gateway's upstreams, and their exposition.
+//! The metrics of a gateway's upstreams.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::exposition::encode_gauge;
 
-/// One upstream as an onlooker finds it.
+/// An upstream at the moment of a scrape.
 #[derive(Clone, Debug)]
 pub struct UpstreamSeen {
     pub cluster: String,
@@ -16,7 +16,7 @@ pub struct UpstreamSeen {
     pub is_ejected: bool,
     /// Requests that have a connection.
     pub active: usize,
-    /// Connections that rest.
+    /// Idle connections.
     pub idle: usize,
     /// Requests that wait for a connection.
     pub pending: usize,
@@ -36,16 +36,16 @@ pub(super) fn encode(upstreams: &[UpstreamSeen], encoder: &mut DescriptorEncoder
     type Gauge = (&'static str, &'static str, fn(&UpstreamSeen) -> usize);
     type Counter = (&'static str, &'static str, fn(&UpstreamSeen) -> u64);
     let gauges: [Gauge; 5] = [
-        ("upstream_healthy", "whether checks find the upstream well", |seen| usize::from(seen.is_healthy)),
-        ("upstream_ejected", "whether it is left out because requests to it fail", |seen| usize::from(seen.is_ejected)),
+        ("upstream_healthy", "1 if checks find the upstream healthy", |seen| usize::from(seen.is_healthy)),
+        ("upstream_ejected", "1 if it is ejected because requests to it failed", |seen| usize::from(seen.is_ejected)),
         ("upstream_active", "requests that have a connection to it", |seen| seen.active),
-        ("upstream_idle_connections", "connections to it that rest", |seen| seen.idle),
+        ("upstream_idle_connections", "idle connections to it", |seen| seen.idle),
         ("upstream_pending", "requests that wait for a connection to it", |seen| seen.pending),
     ];
     let counters: [Counter; 3] = [
         ("upstream_requests", "requests sent to it", |seen| seen.requests),
-        ("upstream_retried", "requests sent to it that were tried once more", |seen| seen.retried),
-        ("upstream_ejections", "how often it was left out", |seen| seen.ejections),
+        ("upstream_retried", "requests sent to it that were retried", |seen| seen.retried),
+        ("upstream_ejections", "number of times it was ejected", |seen| seen.ejections),
     ];
     for (name, help, value) in gauges {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -59,7 +59,7 @@ pub(super) fn encode(upstreams: &[UpstreamSeen], encoder: &mut DescriptorEncoder
             family.encode_family(&seen.labels())?.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
         }
     }
-    let help = "requests that got no answer of it, by reason";
+    let help = "requests without an answer from it, by reason";
     let mut family = encoder.encode_descriptor("upstream_failures", help, None, MetricType::Counter)?;
     for seen in upstreams {
         for (reason, count) in seen.failures.iter().filter(|(_, count)| *count > 0) {

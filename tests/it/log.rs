@@ -90,7 +90,7 @@ fn a_level_that_is_none_is_refused_at_the_start() {
         .expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("\"quiet\" is no level") && said.contains("TARGET=LEVEL"), "{said}");
+    assert!(said.contains("\"quiet\" is not a level") && said.contains("TARGET=LEVEL"), "{said}");
 }
 
 /// A panic of the host counts as a refusal in both logs, so that operators can find the outcome of the change.
