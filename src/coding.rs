@@ -15,8 +15,8 @@ pub use self::encode::{encode, snappy};
 
 /// The compression of a body.
 ///
-/// The first three are registered (RFC 9110 §8.4.1, RFC 8878 §7.1); the last two are what clients of EAS call raw Snappy
-/// and LZ4.
+/// The first three are registered (RFC 9110 §8.4.1, RFC 8878 §7.1); the last two are called raw Snappy and LZ4 by
+/// clients of EAS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 1952, one member or several.

@@ -82,17 +82,17 @@ impl Front {
         self.0.handler.ledger.ending.store(true, Ordering::Relaxed);
     }
 
-    /// The number of connections open now.
+    /// Returns the number of connections open now.
     pub fn connections(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    /// The number of connections refused so far because their address had reached its limit.
+    /// Returns the number of connections refused so far because their address had reached its limit.
     pub fn connections_turned_away(&self) -> u64 {
         self.0.turned_away.load(Ordering::Relaxed)
     }
 
-    /// The metrics of requests that named no existing service.
+    /// Returns the metrics of requests that named no existing service.
     pub fn nobody(&self) -> &Arc<ServiceMetrics> {
         &self.0.handler.ledger.nobody
     }

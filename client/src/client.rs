@@ -84,7 +84,7 @@ impl Client {
         Self::builder(endpoint, service).build()
     }
 
-    /// Starts the settings of a client for `service` at `endpoint`, such as `http://127.0.0.1:8080`.
+    /// Returns the default settings of a client for `service` at `endpoint`, such as `http://127.0.0.1:8080`.
     ///
     /// The name may follow its group (`group.service`), and a path may follow the name (`service/v1`), as in the SDKs.
     pub fn builder(endpoint: &str, service: &str) -> ClientBuilder {

@@ -51,8 +51,8 @@ impl Drop for Direct {
 }
 
 impl Direct {
-    /// `service` may have a path behind it, which discovery does not take. `pool` is only for asking `server`: calls
-    /// that wait for connections must not delay discovery.
+    /// Creates the state for `service`. It may have a path behind it, which discovery does not take. `pool` is only for
+    /// asking `server`: calls that wait for connections must not delay discovery.
     pub(crate) fn new(server: Address, service: &str, pool: Pool) -> Self {
         let service = service.split('/').next().unwrap_or_default().to_owned();
         let (why_none, _) = watch::channel(Some("no answer yet".to_owned()));

@@ -69,9 +69,9 @@ pub enum Unread {
     Timeout,
     /// The body is larger than [`ClientBuilder::max_response_bytes`](crate::ClientBuilder::max_response_bytes).
     TooLarge { limit: usize },
-    /// The body is not the text that it should be.
+    /// The body should be text, and is not.
     NotText,
-    /// The body is not the message of tensors that it should be.
+    /// The body should be a message of tensors, and is not.
     Malformed(String),
 }
 
@@ -242,7 +242,7 @@ impl Display for Transport {
             Fault::ConnectionTimeout => "no connection in time to",
             Fault::ReadTimeout => "no answer in time from",
             Fault::BrokenOff => "the connection was closed without an answer by",
-            Fault::Senseless => "the response is not HTTP from",
+            Fault::Senseless => "a response that is not HTTP came from",
         };
         write!(f, "{what} {}: {}", self.address, self.cause)
     }

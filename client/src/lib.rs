@@ -31,8 +31,7 @@
 //!
 //! - A call is repeated only if no processor can have seen it: after a failed connection, a full queue (450), a rate
 //!   limit (429), or a 503 of a service that does not run. The SDKs also repeat after a timeout, so that one request
-//! may
-//!   be processed up to six times. To allow that here, name the [`Condition`]s.
+//!   may be processed up to six times. To allow that here, name the [`Condition`]s.
 //! - There is a pause between tries. It grows with each try and is random in part.
 //! - An answer that arrives while the request is still being sent is read, even if the server has closed the connection
 //!   by then. A refused body is reported with its status, not as a broken pipe.

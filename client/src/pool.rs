@@ -33,7 +33,7 @@ const READY: Duration = Duration::from_millis(250);
 pub(crate) struct Pool {
     connect_timeout: Duration,
     connections: usize,
-    /// Each busy connection holds one.
+    /// Permits for busy connections. Each holds one.
     permits: Semaphore,
     /// Idle connections, the one that has been idle longest first.
     resting: Mutex<VecDeque<Resting>>,

@@ -40,7 +40,8 @@ pub enum Condition {
     BrokenOff,
     /// A 5xx status other than those of `TurnedAway`. The request may have been processed.
     Response5xx,
-    /// A 4xx status other than those of `TurnedAway`. The request may have been processed, and will most likely fail again.
+    /// A 4xx status other than those of `TurnedAway`. The request may have been processed, and will probably fail
+    /// again.
     Response4xx,
 }
 

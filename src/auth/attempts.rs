@@ -1,11 +1,9 @@
 //! Limits the wrong tokens that one address may try in a second, so that a weak token cannot be guessed quickly.
 //!
 //! - A token that a person chose may be weak. An address over the limit is refused before its token is compared,
-//!   because
-//!   the answer would tell a right token from a wrong one. An address that has shown a right token within the last five
-//!   minutes has a reserve of failures, so that others at the same address do not lock its owner out. In the long run
-//! the
-//!   limit is the same.
+//!   because the answer would tell a right token from a wrong one. An address that has shown a right token within the
+//!   last five minutes has a reserve of failures, so that others at the same address do not lock its owner out. In the
+//!   long run the limit is the same.
 //! - A token that cannot be guessed needs no protection, so the right one is always accepted. Wrong ones over the limit
 //!   are refused with a time to wait.
 //!

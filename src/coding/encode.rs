@@ -13,7 +13,7 @@ const ZSTD_LEVEL: i32 = 1;
 
 /// Encodes `plain`; `None` if that is impossible, as for more than Snappy's 4 GiB.
 pub fn encode(coding: Coding, plain: &[u8]) -> Option<Vec<u8>> {
-    // Text becomes at most half as long.
+    // Text is compressed to half its length at most.
     let room = Vec::with_capacity(plain.len() / 2);
     match coding {
         Coding::Gzip => finish(GzEncoder::new(room, Compression::fast()), plain, GzEncoder::finish),

@@ -99,7 +99,7 @@ impl http1::Service for Handler {
 }
 
 impl Found<'_> {
-    /// Reads away the unread body; true if another request can follow on the connection.
+    /// Reads and discards the unread body; true if another request can follow on the connection.
     async fn discard(&mut self) -> bool {
         let Some(unread) = self.unread.take() else { return true };
         Box::pin(receive::discard(unread, self.expects_continue)).await

@@ -1,13 +1,10 @@
 //! An HTTP/1 connection: reads a head, has its request answered, writes the answer, and starts again.
 //!
 //! - Heads are read and checked here ([`head`]). A head that is refused, or not complete in time, goes through the
-//!   handler
-//!   like any other request, so it is counted, logged and answered with a body.
-//! - While an answer is computed, the connection keeps reading. Early input is kept for later. If the client
-//!   disconnects,
+//!   handler like any other request, so it is counted, logged and answered with a body.
+//! - While an answer is computed, the connection keeps reading. Early input is kept for later. If the client disconnects,
 //!   the handler is dropped.
-//! - After an answer that leaves input unread, the connection is closed for writing first and the input is discarded,
-//!   so
+//! - After an answer that leaves input unread, the connection is closed for writing first and the input is discarded, so
 //!   that a reset does not overtake the answer (RFC 9112 §9.6).
 //!
 //! The reasons for not using hyper's server: a head is parsed once, by one parser; a request wakes its task once
@@ -54,7 +51,7 @@ pub struct Patience {
     pub silent: Duration,
     /// Before the first byte of a further request. The connection is closed without an answer.
     pub idle: Duration,
-    /// While the client takes no byte of an answer. The connection is cut.
+    /// While the client accepts no byte of an answer. The connection is cut.
     pub write: Duration,
 }
 
@@ -117,7 +114,7 @@ enum End {
 }
 
 impl<'a, S: Service> Connection<'a, S> {
-    /// `early` are bytes that were read from the socket already.
+    /// Creates a connection. `early` are bytes that were read from the socket already.
     pub(crate) fn new(
         service: &'a S,
         lingering: &'a Lingering,

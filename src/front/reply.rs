@@ -29,7 +29,7 @@ const FUEL: HeaderName = HeaderName::from_static("x-bulkhead-fuel");
 const NOSNIFF: (HeaderName, &[u8]) = (HeaderName::from_static("x-content-type-options"), b"nosniff");
 const SANDBOXED: (HeaderName, &[u8]) = (HeaderName::from_static("content-security-policy"), b"sandbox");
 
-/// The reply to a request. It is passed on in a box, because many functions pass it on.
+/// The reply to a request. It is boxed wherever it is passed on, because it is large.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     /// The reason phrase of an upstream.

@@ -5,7 +5,7 @@ use http::{Method, Uri};
 use crate::refusal::Refusal;
 
 const PREDICT: &str = "/api/predict/";
-/// The `Allow` header where no method is allowed: the methods that services can be set to accept.
+/// The `Allow` header for a method that no path accepts: the methods that services can be set to accept.
 const ANYWHERE: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
 /// The discovery paths of newer and older SDKs. In direct mode, SDKs ask there for the addresses of a service.

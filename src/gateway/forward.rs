@@ -1,8 +1,8 @@
 //! Forwards one request to an upstream, and to a second one if that is safe.
 //!
-//! A request is sent again, once at most, in two cases. Either no byte of it has left. Or the first upstream's queue
-//! was full (450), another upstream can be used, and the body is here whole. Any other request may have been worked on,
-//! so only its caller can repeat it.
+//! A request is sent again, once at most, in two cases: no byte of it has left; or the first upstream's queue was full
+//! (450), another upstream can be used, and the body is here whole. Any other request may have been worked on, so only
+//! its caller can repeat it.
 
 use std::future::poll_fn;
 use std::net::IpAddr;

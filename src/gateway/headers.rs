@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(names, ["x-a", "host", "x-b", "x-c"]);
     }
 
-    /// Many programs read only the first line of such a header, which a client could write.
+    /// Many programs read only the first line of such a header, and a client could write that line.
     #[test]
     fn a_list_is_one_line_whose_last_item_is_the_gateways_own() {
         let lines = sent(&[

@@ -29,7 +29,7 @@ use crate::threads;
 /// Most bytes of an answer's head, and of what is read before the client takes it.
 const MAX_HEAD: usize = 32 << 10;
 const MAX_AHEAD: usize = 128 << 10;
-/// The initial time of a timer.
+/// The time of a timer before its first limit is set.
 const LATER: Duration = Duration::from_secs(60);
 
 pub(super) struct Link {

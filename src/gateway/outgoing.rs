@@ -123,8 +123,8 @@ impl Outgoing {
         Self::Streamed(Box::new(Streamed { first, rest, upload: Arc::default(), leave }))
     }
 
-    /// Makes a body that waits for `100 Continue` from the upstream, for a client that waits for it. The callback
-    /// reports it.
+    /// Makes a body that is held back until the upstream sends `100 Continue`, for a client that waits for it. The
+    /// callback must be called when it arrives.
     pub(super) fn with_leave(body: Incoming) -> (Self, impl Fn() + Send + Sync + 'static) {
         let granted = Arc::new(Granted::default());
         let leave = Leave { granted: Arc::clone(&granted), patience: Box::pin(sleep(LEAVE_PATIENCE)) };

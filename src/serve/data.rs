@@ -1,5 +1,5 @@
-//! Checks of the data directory: for common mistakes before it is opened, and for the consequences of a new database
-//! after.
+//! Checks the data directory for common mistakes before it is opened, and reports the files that a new database does
+//! not name.
 
 use std::fs;
 use std::path::Path;

@@ -148,7 +148,7 @@ impl ServiceMetrics {
         self.recycled.entries().clone()
     }
 
-    /// Counts a replacement for a guest that could not be made.
+    /// Counts a replacement guest that could not be made.
     pub fn initialize_failed(&self) {
         self.initialize_failures.fetch_add(1, Ordering::Relaxed);
     }

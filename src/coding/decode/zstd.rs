@@ -7,7 +7,7 @@ use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name, get_frame
 use super::{CUT_OFF, Fault, Output, PIECE, STREAM_COST};
 
 /// The window that every decoder must support (RFC 9659 §3). If the limit for the body is larger, the window may be
-/// too.
+/// larger, too.
 const LEAST_WINDOW: usize = 8 << 20;
 /// The widest window that the library accepts.
 const MOST_WINDOW_LOG: u32 = 31;

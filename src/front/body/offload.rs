@@ -18,7 +18,7 @@ pub(in crate::front) struct Offload {
 }
 
 impl Offload {
-    /// `places` is the number of jobs that run at once.
+    /// Runs at most `places` jobs at once.
     pub(in crate::front) fn new(executor: Arc<Executor>, places: usize) -> Self {
         Self { executor, places: Arc::new(Semaphore::new(places)) }
     }

@@ -8,8 +8,8 @@ use super::framing::Framing;
 use super::head::{Head, Scan, Scanner};
 use crate::front::head::MOST_BYTES;
 
-/// The first byte sets the size of the pieces into which the others are cut. The cuts do not change the verdict. An
-/// accepted head has only one reading, and its body ends in one place.
+/// Checks the properties for `bytes`. The first byte sets the size of the pieces into which the others are cut. The cuts
+/// must not change the verdict. An accepted head has only one reading, and its body ends in one place.
 pub fn request_guard(bytes: &[u8]) {
     let Some((cut, bytes)) = bytes.split_first() else { return };
     let step = usize::from(*cut % 61) + 1;

@@ -24,7 +24,7 @@ use crate::header;
 /// Room in the request line for the longest method and the version.
 const REQUEST_LINE_SLACK: usize = 64;
 
-/// The end of a body, as the head states it.
+/// The length of a body, as its head states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLength {
     None,

@@ -59,7 +59,7 @@ struct Parts {
 }
 
 impl Shared {
-    /// `early` are bytes that were read from the socket already.
+    /// Creates an intake. `early` are bytes that were read from the socket already.
     pub(super) fn new(stream: OwnedReadHalf, early: &[u8]) -> Self {
         let (ahead, room, framing) = (BytesMut::from(early), LEAST_ROOM, Framing::Ended);
         let (requests, leave, hang_up) = (0, &[][..], None);

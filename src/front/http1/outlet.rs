@@ -70,8 +70,8 @@ enum Delimited {
 }
 
 impl Outlet {
-    /// A client that accepts no data for `patience` is disconnected. `promised` is the idle time that answers promise,
-    /// in seconds.
+    /// Creates an outlet. A client that accepts no data for `patience` is disconnected. `promised` is the idle time
+    /// that answers promise, in seconds.
     pub(super) fn new(stream: OwnedWriteHalf, patience: Duration, promised: Option<NonZeroU64>) -> Self {
         Self { stream, stall: Stall::new(patience), promised, unsent: Vec::new() }
     }
@@ -243,7 +243,7 @@ fn write_head(
     let mut has_date = false;
     reply.each_header(|name, value| {
         has_date |= *name == DATE;
-        // `Connection` is written below, as it applies by now.
+        // `Connection` is written below, because it depends on `terms`.
         if *name != CONNECTION {
             header(out, name, value);
         }

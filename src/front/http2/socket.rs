@@ -20,7 +20,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// A client that accepts no data for `write_patience` is disconnected.
+    /// Creates a socket. A client that accepts no data for `write_patience` is disconnected.
     pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
         Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
     }

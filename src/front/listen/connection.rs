@@ -176,8 +176,8 @@ impl Listening {
 
 /// Serves a connection to its end. It is woken when `last` is ready, so that it ends if it is idle.
 ///
-/// `last` is polled once. That registers the wake-up, and `last` is polled again only if `may_have_come` is true:
-/// polling registers anew each time, which costs more than this check on every wake-up of the connection.
+/// The first poll of `last` registers the wake-up. `last` is polled again only if `may_have_come` is true: each poll
+/// registers anew, which costs more than this check on every wake-up of the connection.
 async fn until<C: Future>(
     last: impl Future<Output = ()>,
     may_have_come: impl Fn() -> bool,

@@ -14,7 +14,7 @@ pub(in crate::front) const FIRST_REQUEST: Duration = Duration::from_millis(250);
 pub(crate) struct Drain(watch::Receiver<bool>);
 
 impl Drain {
-    /// `told` turns true once, and stays true.
+    /// Follows `told`, which turns true once and stays true.
     pub(crate) fn new(mut told: watch::Receiver<bool>) -> Self {
         if *told.borrow() {
             told.mark_changed();
