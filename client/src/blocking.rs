@@ -12,7 +12,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts the thread.
+    /// Starts the client's thread.
     ///
     /// # Errors
     /// [`Error::Request`] if the system refuses a thread.

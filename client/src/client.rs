@@ -266,7 +266,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the timeout for making a connection, a part of the timeout of the try [default: 5 s].
+    /// Sets the timeout for making a connection [default: 5 s]. It counts within the timeout of the try.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;

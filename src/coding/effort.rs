@@ -19,7 +19,7 @@ impl Effort<'_> {
         Self::Brief(Cell::new(bytes))
     }
 
-    /// Announces another `bytes` of output.
+    /// Asks to make another `bytes` of output.
     ///
     /// # Errors
     /// [`Fault::Outgrown`] if the bytes are used up, [`Fault::Stopped`] after the deadline or if the result is not

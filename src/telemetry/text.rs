@@ -20,8 +20,8 @@ fn push_thousandths(text: &mut String, thousandths: u32) {
     text.push_str(str::from_utf8(&[b'.', digit(100), digit(10), digit(1)]).unwrap_or_default());
 }
 
-/// The time for which a thread uses its last reading of the wall clock. A clock that is changed shows in the log after
-/// it.
+/// The time for which a thread uses its last reading of the wall clock. A changed clock shows in the log only after
+/// this time.
 const TRUST: Duration = Duration::from_secs(1);
 
 /// Appends a time in the format of RFC 3339, in UTC and with milliseconds.

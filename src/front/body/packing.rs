@@ -20,8 +20,7 @@ use crate::refusal::{Reached, Refusal};
 
 /// Most stacked codings accepted. More than one has no practical use.
 const MAX_CODINGS: usize = 3;
-/// A body up to this size is unpacked on its network thread, as long as the output is within the second bound: about
-/// half a millisecond.
+/// Largest body that is unpacked on its network thread, and its largest output there: about half a millisecond of work.
 const BRIEF_INPUT: usize = 64 << 10;
 const BRIEF_OUTPUT: usize = 256 << 10;
 

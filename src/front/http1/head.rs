@@ -1,8 +1,9 @@
 //! Parses a request's head, or names its fault.
 //!
 //! A head that two parsers could understand in two ways is refused: unknown versions and methods, missing or double
-//! `Host`, `Transfer-Encoding` beside `Content-Length`, bare line feeds. Only complete lines are judged. A fault is a
-//! value, and is answered and counted like any other refusal. Source: RFC 9112 §2–§6, RFC 9110 §7.2.
+//! `Host`, `Transfer-Encoding` beside `Content-Length`, bare line feeds. Apart from sizes and a TLS handshake, only
+//! complete lines are judged. A fault is a value, and is answered and counted like any other refusal. Source: RFC 9112
+//! §2–§6, RFC 9110 §7.2.
 
 use std::mem::MaybeUninit;
 

@@ -54,7 +54,7 @@ pub(super) struct Shared(Arc<Parts>);
 
 struct Parts {
     intake: Mutex<Intake>,
-    /// Outside the lock, so that the handler can set them without taking it.
+    /// The rules are outside the lock, so that the handler can set them without taking it.
     rules: Rules,
 }
 

@@ -27,7 +27,8 @@ impl Input {
         self.with(|stream| stream.is_end_stream())
     }
 
-    /// Returns the next data; `None` at the end. The window is opened again by the same amount.
+    /// Returns the next data; `None` at the end. It gives the window back its size, so the client may send as much
+    /// again.
     fn poll_data(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
         self.with(|stream| {
             let data = ready!(stream.poll_data(cx));
