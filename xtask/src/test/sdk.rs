@@ -101,10 +101,7 @@ pub(crate) fn run(python: &Python) -> Result<Tally> {
     let status = child.wait()?;
     let told = tally.passed + tally.failed;
     if told < cases.len() as u64 || (!status.success() && tally.failed == 0) {
-        tally.fail(format!(
-            "SDK: {told} of {} cases reported, and the script ended with {status}",
-            cases.len()
-        ));
+        tally.fail(format!("SDK: {told} of {} cases reported, and the script ended with {status}", cases.len()));
     }
     let ended = host.stop()?;
     if !ended.success() {

@@ -26,8 +26,7 @@ const START: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// Peers with a target: Bulkhead's throughput as a multiple of theirs.
-pub(super) const GOALS: [(&str, Goal); 2] =
-    [(known::MOSEC_NAME, goals::MOSEC), (known::WORKERD_NAME, goals::WORKERD)];
+pub(super) const GOALS: [(&str, Goal); 2] = [(known::MOSEC_NAME, goals::MOSEC), (known::WORKERD_NAME, goals::WORKERD)];
 
 /// Peers without a target: the ratio is only reported. It depends on what the program does fast in each of its two
 /// modes, which we cannot influence.
