@@ -223,22 +223,22 @@ impl Refusal {
             Self::HeadersTooLarge => "the headers are more than 100 or larger than 32 KiB".into(),
             Self::TargetTooLong => "the request target is longer than 8 KiB".into(),
             Self::ExpectationUnknown => "the only supported expectation is 100-continue".into(),
-            Self::RateLimited(Limited { limit, most, .. }) => match limit {
-                Limit::Instances => format!(
-                    "the service takes at most {most} requests a second (metadata.rpc.rate_limit × metadata.instance)"
-                ),
-                Limit::Rate(LimitOf::Service) => format!(
-                    "the service takes at most {most} requests a second (networking.gateway_policy.rate_limit.limit)"
-                ),
-                Limit::Rate(LimitOf::Route) => {
-                    format!("the gateway's route takes at most {most} requests a second (rate_limit)")
+            Self::RateLimited(Limited { limit, most, .. }) => match (limit, requests(*most)) {
+                (Limit::Instances, most) => {
+                    format!("the service takes at most {most} a second (metadata.rpc.rate_limit × metadata.instance)")
                 }
-                Limit::Concurrency(LimitOf::Service) => format!(
-                    "the service works on at most {most} requests at once, waiting ones included \
+                (Limit::Rate(LimitOf::Service), most) => {
+                    format!("the service takes at most {most} a second (networking.gateway_policy.rate_limit.limit)")
+                }
+                (Limit::Rate(LimitOf::Route), most) => {
+                    format!("the gateway's route takes at most {most} a second (rate_limit)")
+                }
+                (Limit::Concurrency(LimitOf::Service), most) => format!(
+                    "the service works on at most {most} at once, waiting ones included \
                      (networking.gateway_policy.concurrency_limit.limit)"
                 ),
-                Limit::Concurrency(LimitOf::Route) => {
-                    format!("the gateway's route has at most {most} requests under way at once (concurrency_limit)")
+                (Limit::Concurrency(LimitOf::Route), most) => {
+                    format!("the gateway's route has at most {most} under way at once (concurrency_limit)")
                 }
             }
             .into(),
@@ -247,8 +247,9 @@ impl Refusal {
             )
             .into(),
             Self::QueueFull { max_queue } => {
-                format!("all workers are busy and {max_queue} requests are waiting (metadata.rpc.max_queue_size)")
-                    .into()
+                let are = if *max_queue == 1 { "is" } else { "are" };
+                let waiting = requests(*max_queue as u64);
+                format!("all workers are busy and {waiting} {are} waiting (metadata.rpc.max_queue_size)").into()
             }
             Self::ClientClosed => "the client closed the connection".into(),
             Self::Internal { .. } => "the host failed; its log has the cause under this request id".into(),
@@ -362,6 +363,12 @@ pub(crate) fn title(status: StatusCode) -> &'static str {
         499 => "Client Closed Request",
         _ => status.canonical_reason().unwrap_or("Processor Status"),
     }
+}
+
+/// Returns a number of requests in words: "1 request", "2 requests".
+fn requests(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} request{plural}")
 }
 
 #[cfg(test)]

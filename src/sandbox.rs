@@ -44,6 +44,7 @@ use self::engine::{EpochThread, Metering};
 pub use self::fault::Fault;
 pub use self::guest::{Answered, BatchRun, Failed, Guest, RecycleReason, Run, share};
 use self::host::HostState;
+pub use self::limits::Refused;
 pub use self::lines::{Level, LineSink};
 pub use self::program::{InitializeError, LinkError, Program};
 pub use self::room::Room;
@@ -114,6 +115,12 @@ pub enum PrepareError {
     /// The engine could not be set up on this machine.
     #[error("the engine cannot be set up: {0}")]
     Engine(String),
+}
+
+/// Returns the running program, whose `compile` subcommand compiles processors. The link leads to the file that runs,
+/// even after an upgrade has replaced or removed it.
+pub fn own_program() -> PathBuf {
+    "/proc/self/exe".into()
 }
 
 impl Sandbox {

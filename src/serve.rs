@@ -22,7 +22,7 @@ use crate::auth::Attempts;
 use crate::front::{ConnectionLimits, Descriptors, Each, Front, IoThreads, Services};
 use crate::gateway::Gateway;
 use crate::registry::Registry;
-use crate::sandbox::{Capacity, Sandbox};
+use crate::sandbox::{Capacity, Sandbox, own_program};
 use crate::shutdown::Signals;
 use crate::storage::{self, Storage};
 use crate::telemetry::{LogWriter, install_log};
@@ -67,9 +67,8 @@ pub fn run(options: ServeOptions) -> Result<()> {
     // Any fault in what is on disk is found before a port is opened.
     let storage = open_storage(&options.data, options.new_database)
         .with_context(|| format!("cannot use data directory {} (--data)", options.data.display()))?;
-    let compiler = std::env::current_exe().context("cannot find the host's own binary, which compiles processors")?;
     let executor = Arc::new(Executor::new(cores()).context("cannot start the background threads")?);
-    let sandbox = Sandbox::new(compiler, storage.compiled(), Capacity::default());
+    let sandbox = Sandbox::new(own_program(), storage.compiled(), Capacity::default());
     if let Some(shortage) = sandbox.pool().shortage() {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use wasmtime::Trap;
 
 use super::backtrace::{self, FaultAddress};
+use super::limits::Refused;
 
 /// The reason why a call gave no answer.
 #[derive(Clone, Debug)]
@@ -32,9 +33,9 @@ pub enum Fault {
         /// Another possible cause, if the overflow is not certain.
         or_else: Option<&'static str>,
     },
-    /// The guest ended itself after memory was refused; the limit is in bytes.
+    /// The guest ended itself after it was refused more memory or more table elements.
     OutOfMemory {
-        limit: usize,
+        refused: Refused,
     },
     FuelExhausted {
         budget: u64,
@@ -95,8 +96,11 @@ impl fmt::Display for Fault {
                 function.iter().try_for_each(|function| write!(f, ", in {function}"))?;
                 or_else.iter().try_for_each(|other| write!(f, " ({other})"))
             }
-            Self::OutOfMemory { limit } => {
+            Self::OutOfMemory { refused: Refused::Memory { limit } } => {
                 write!(f, "the processor ran out of memory: its limit is {} MiB (sandbox.memory_mb)", limit >> 20)
+            }
+            Self::OutOfMemory { refused: Refused::Tables { limit } } => {
+                write!(f, "the processor ran out of table elements: all its tables together may have {limit}")
             }
             Self::FuelExhausted { budget } => write!(f, "the request used up its fuel of {budget}"),
             Self::BadAnswer { reason } => write!(f, "the processor's answer cannot be sent: {reason}"),
@@ -108,8 +112,7 @@ impl fmt::Display for Fault {
 /// The facts about a guest that has just failed, besides the error itself.
 pub(super) struct Circumstances {
     pub(super) panic: Option<(String, Option<String>)>,
-    pub(super) memory_refused: bool,
-    pub(super) memory_limit: usize,
+    pub(super) refused: Option<Refused>,
     pub(super) fuel_budget: u64,
 }
 
@@ -133,8 +136,8 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
     if let Some((message, location)) = circumstances.panic {
         return Fault::Panic { message, location };
     }
-    if circumstances.memory_refused {
-        return Fault::OutOfMemory { limit: circumstances.memory_limit };
+    if let Some(refused) = circumstances.refused {
+        return Fault::OutOfMemory { refused };
     }
     if let Some(FaultAddress::BelowMemory) = out_of_bounds {
         let reason =
@@ -184,7 +187,9 @@ mod tests {
 
     #[test]
     fn want_of_memory_names_the_setting() {
-        let told = Fault::OutOfMemory { limit: 16 << 20 }.to_string();
+        let told = Fault::OutOfMemory { refused: Refused::Memory { limit: 16 << 20 } }.to_string();
         assert_eq!(told, "the processor ran out of memory: its limit is 16 MiB (sandbox.memory_mb)");
+        let told = Fault::OutOfMemory { refused: Refused::Tables { limit: 20_000 } }.to_string();
+        assert_eq!(told, "the processor ran out of table elements: all its tables together may have 20000");
     }
 }

@@ -238,12 +238,7 @@ fn burnt(program: &Program, store: &Store<HostState>, calls: usize) -> Option<u6
 
 /// Returns the failure of a call that did not return.
 fn failed(state: &mut HostState, error: &wasmtime::Error, fuel_budget: u64) -> Box<Failed> {
-    let circumstances = Circumstances {
-        panic: state.panic.take(),
-        memory_refused: state.limits.take_refused(),
-        memory_limit: state.limits.memory_limit(),
-        fuel_budget,
-    };
+    let circumstances = Circumstances { panic: state.panic.take(), refused: state.limits.take_refused(), fuel_budget };
     Box::new(Failed { fault: classify(error, circumstances), stack: stack(error) })
 }
 

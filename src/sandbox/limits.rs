@@ -27,12 +27,21 @@ pub(super) struct Limits {
     memory_limit: usize,
     memory: usize,
     table_elements: usize,
-    refused: bool,
+    refused: Option<Refused>,
+}
+
+/// A growth that was refused, with its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Bytes of all memories together: `sandbox.memory_mb`.
+    Memory { limit: usize },
+    /// Elements of all tables together.
+    Tables { limit: usize },
 }
 
 impl Limits {
     pub(super) fn new(memory_limit: usize) -> Self {
-        Self { memory_limit, memory: 0, table_elements: 0, refused: false }
+        Self { memory_limit, memory: 0, table_elements: 0, refused: None }
     }
 
     /// Returns the bytes of linear memory in use. Memories never shrink, so this is also the peak.
@@ -49,10 +58,10 @@ impl Limits {
         self.memory_limit = usize::MAX;
     }
 
-    /// True if memory was refused since the last call of this function. A trap after that is probably due to the
-    /// refusal.
-    pub(super) fn take_refused(&mut self) -> bool {
-        std::mem::take(&mut self.refused)
+    /// Returns the last growth that was refused since the last call of this function. A trap after that is probably due
+    /// to the refusal.
+    pub(super) fn take_refused(&mut self) -> Option<Refused> {
+        self.refused.take()
     }
 
     /// True if a memory may grow to `desired` bytes. Counts the growth.
@@ -62,7 +71,7 @@ impl Limits {
         if allowed {
             self.memory = total;
         } else {
-            self.refused = true;
+            self.refused = Some(Refused::Memory { limit: self.memory_limit });
         }
         allowed
     }
@@ -74,7 +83,7 @@ impl Limits {
         if allowed {
             self.table_elements = total;
         } else {
-            self.refused = true;
+            self.refused = Some(Refused::Tables { limit: MAX_TABLE_ELEMENTS });
         }
         allowed
     }
@@ -89,11 +98,11 @@ mod tests {
         let mut limits = Limits::new(100);
         assert!(limits.memory_growing(0, 60, None));
         assert!(limits.memory_growing(0, 40, None));
-        assert!(!limits.take_refused());
+        assert_eq!(limits.take_refused(), None);
         assert!(!limits.memory_growing(40, 41, None));
         assert_eq!(limits.memory(), 100);
-        assert!(limits.take_refused());
-        assert!(!limits.take_refused());
+        assert_eq!(limits.take_refused(), Some(Refused::Memory { limit: 100 }));
+        assert_eq!(limits.take_refused(), None);
     }
 
     #[test]
@@ -108,5 +117,6 @@ mod tests {
         let mut limits = Limits::new(0);
         assert!(limits.table_growing(0, MAX_TABLE_ELEMENTS, None));
         assert!(!limits.table_growing(0, 1, None));
+        assert_eq!(limits.take_refused(), Some(Refused::Tables { limit: MAX_TABLE_ELEMENTS }));
     }
 }

@@ -146,8 +146,7 @@ impl Program {
                 let state = store.data_mut();
                 let circumstances = Circumstances {
                     panic: state.panic.take(),
-                    memory_refused: state.limits.take_refused(),
-                    memory_limit: state.limits.memory_limit(),
+                    refused: state.limits.take_refused(),
                     fuel_budget: u64::MAX,
                 };
                 let (fault, stack) = (classify(&error, circumstances), stack(&error));

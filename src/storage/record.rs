@@ -33,6 +33,9 @@ pub struct Record {
     /// The token before, while it is still accepted.
     #[serde(default, with = "secret")]
     pub previous_token: Option<Token>,
+    /// The last token of a service that has become public. A version that needs a token gets it back.
+    #[serde(default, with = "secret")]
+    pub last_token: Option<Token>,
     pub processor: Artifact,
     #[serde(default)]
     pub model: Vec<ModelFile>,

@@ -109,6 +109,7 @@ pub(super) fn record(name: &str, version: u64) -> Record {
         file: serde_json::json!({"name": name}).into(),
         token: Some(Token::parse("t").unwrap()),
         previous_token: None,
+        last_token: None,
         processor: Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 },
         model: Vec::new(),
         warm_up: None,

@@ -96,6 +96,16 @@ impl TestHost {
         host
     }
 
+    /// Starts a host from a copy of the program.
+    pub(crate) fn start_program(program: &Path) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--data").arg(dir.path().join("data"));
+        let host = Self::run(dir, command, &[], "", "info", &[]);
+        host.wait_until_ready();
+        host
+    }
+
     fn start_in(dir: tempfile::TempDir, args: &[&str], failpoints: &str, log_level: &str) -> Self {
         Self::start_with_env(dir, args, failpoints, log_level, &[])
     }

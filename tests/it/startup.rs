@@ -1,10 +1,11 @@
 //! The start of a host that must compile its services, and of a host on a machine with few resources.
 
+use std::fs::{self, OpenOptions};
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::host::{Deployed, TestHost};
+use crate::host::{Deployed, TestHost, binary};
 
 /// A copy of a data directory without its machine code takes minutes to start. Without progress messages, the host
 /// would seem to hang.
@@ -16,7 +17,7 @@ fn a_start_that_compiles_tells_how_far_it_is() {
     host.deploy("asleep", "echo", json!({}));
     assert_eq!(host.call_admin("POST", "/api/v1/services/asleep/stop", b"").status, 200);
     let dir = host.end_and_keep();
-    std::fs::remove_dir_all(dir.path().join("data/compiled")).unwrap();
+    fs::remove_dir_all(dir.path().join("data/compiled")).unwrap();
 
     // The failpoint holds the service that finishes its start first.
     let fifo = dir.path().join("fifo");
@@ -38,7 +39,7 @@ fn a_start_that_compiles_tells_how_far_it_is() {
         host.log().lines().any(tells)
     });
 
-    drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+    drop(OpenOptions::new().write(true).open(&fifo).unwrap());
     host.wait_until_ready();
     assert!(message("held") == (json!("running"), json!("")) && message("other") == (json!("running"), json!("")));
     host.wait_for("the line that says so", || host.log().contains("the services have been brought up"));
@@ -87,7 +88,7 @@ fn a_service_that_is_stopped_before_its_turn_is_done() {
     assert_eq!(host.get_admin("/readyz").text(), "not_ready: 0 of 2 services done\n");
     assert_eq!(host.call_admin("POST", "/api/v1/services/first/stop", b"").status, 200);
     assert_eq!(host.get_admin("/readyz").text(), "not_ready: 1 of 2 services done\n");
-    drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+    drop(OpenOptions::new().write(true).open(&fifo).unwrap());
     host.wait_until_ready();
 }
 
@@ -127,12 +128,12 @@ fn callers_leave_operators_their_descriptors() {
 fn a_process_without_descriptors_says_so_and_ends() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = dir.path().join("gateway.json");
-    std::fs::write(&gateway, r#"{"clusters": {"a": {"upstreams": ["127.0.0.1:1"]}}, "routes": {"*": "a"}}"#).unwrap();
+    fs::write(&gateway, r#"{"clusters": {"a": {"upstreams": ["127.0.0.1:1"]}}, "routes": {"*": "a"}}"#).unwrap();
     let (data, gateway) = (dir.path().join("data").display().to_string(), gateway.display().to_string());
     for args in [["serve", "--data", data.as_str()], ["gateway", "--config", gateway.as_str()]] {
         for limit in [8, 79] {
             let mut command = Command::new("sh");
-            command.args(["-c", &format!(r#"ulimit -n {limit} && exec "$0" "$@""#)]).arg(crate::host::binary());
+            command.args(["-c", &format!(r#"ulimit -n {limit} && exec "$0" "$@""#)]).arg(binary());
             let output =
                 command.args(args).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
@@ -140,4 +141,17 @@ fn a_process_without_descriptors_says_so_and_ends() {
             assert!(said.contains(&format!("may have {limit} files and connections open, and needs 80")), "{said}");
         }
     }
+}
+
+/// An upgrade replaces the program's file while the old program still runs and compiles.
+#[test]
+fn a_host_compiles_after_its_program_file_was_replaced_or_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("bulkhead");
+    fs::copy(binary(), &program).unwrap();
+    let host = TestHost::start_program(&program);
+    fs::remove_file(&program).unwrap();
+    host.deploy("removed", "echo", json!({}));
+    fs::copy("/bin/false", &program).unwrap();
+    host.deploy("replaced", "faults", json!({}));
 }

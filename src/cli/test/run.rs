@@ -19,7 +19,7 @@ use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
 use crate::front::local::{self as verdicts, Verdict};
 use crate::registry::guest_settings;
-use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox};
+use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox, own_program};
 
 /// The path before a service's name.
 const PREDICT: &str = "/api/predict";
@@ -34,8 +34,8 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
     place_model(upload, &model_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let executor = Executor::new(1)?;
-    let compiler = std::env::current_exe().context("cannot find the program itself, which compiles processors")?;
-    let sandbox = Sandbox::new(compiler, dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() });
+    let sandbox =
+        Sandbox::new(own_program(), dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() });
 
     let mut settings = guest_settings(file.spec(), (!upload.model().is_empty()).then_some(model_dir));
     settings.model_entry = upload.model_entry().map(str::to_owned);

@@ -112,6 +112,7 @@ mod tests {
             file: file.into(),
             image: None,
             previous_token: None,
+            last_token: None,
             processor: Artifact { sha256: digest("ab"), bytes: 7 },
             model: vec![model("m/a", "01"), model("m/b", "02")],
             warm_up: None,

@@ -92,19 +92,29 @@ pub(in crate::registry) fn after_modify(
     })
 }
 
+/// Returns the token to keep for the case that the service becomes public: `token` is the one after the change.
+pub(in crate::registry) fn last(old: &Record, token: Option<&Token>) -> Option<Token> {
+    let before = || old.token.as_ref().or(old.last_token.as_ref());
+    if token.is_some() { None } else { before().cloned() }
+}
+
 /// Returns the record after the return to `version`. The tokens stay: a token retired since then must not become valid
-/// again. The version decides only if callers need a token.
+/// again. The version decides only if callers need a token. If the service is public now, they need its last one.
 pub(in crate::registry) fn after_return(old: &Record, version: &VersionRecord) -> Result<Record, ChangeError> {
     let back = old.with_version(version);
     let file = back.file.parsed()?;
-    Ok(match (file.spec().token(), &old.token) {
-        (TokenPolicy::Public, _) => Record { token: None, previous_token: None, ..back },
-        (TokenPolicy::Given(_), Some(current)) => {
-            Record { file: file.merge(&json!({"token": current.reveal()}))?.into(), ..back }
-        }
-        (TokenPolicy::Generate, Some(_)) => back,
-        (policy, None) => Record { token: first(policy)?, ..back },
-    })
+    let policy = file.spec().token();
+    if matches!(policy, TokenPolicy::Public) {
+        return Ok(Record { token: None, previous_token: None, last_token: last(old, None), ..back });
+    }
+    let Some(token) = old.token.clone().or_else(|| old.last_token.clone()) else {
+        return Ok(Record { token: first(policy)?, ..back });
+    };
+    let file = match policy {
+        TokenPolicy::Given(_) => file.merge(&json!({"token": token.reveal()}))?.into(),
+        TokenPolicy::Generate | TokenPolicy::Public => back.file.clone(),
+    };
+    Ok(Record { file, token: Some(token), last_token: None, ..back })
 }
 
 /// True if callers send the same token to both.
@@ -153,6 +163,7 @@ mod tests {
             image: None,
             token: current,
             previous_token: previous,
+            last_token: None,
             processor: Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 },
             model: Vec::new(),
             warm_up: None,
@@ -222,8 +233,13 @@ mod tests {
         let generated = after_return(&now, &then(json!({}))).unwrap();
         assert_eq!(texts((generated.token, generated.previous_token)), (some("new"), some("newer")));
         let public = after_return(&now, &then(json!({"generate_token": false}))).unwrap();
-        assert_eq!(texts((public.token, public.previous_token)), (None, None));
+        assert_eq!(texts((public.token.clone(), public.previous_token.clone())), (None, None));
+        // The token that the service had last, not the one of the version's time.
+        for file in [json!({"token": "retired"}), json!({})] {
+            let private = after_return(&public, &then(file)).unwrap();
+            assert_eq!(texts((private.token, private.last_token)), (some("new"), None));
+        }
         let private = after_return(&record([None, None], false), &then(json!({"token": "then"}))).unwrap();
-        assert_eq!(texts((private.token, private.previous_token)), (some("then"), None));
+        assert_eq!(texts((private.token, private.previous_token)), (some("then"), None), "it has never had another");
     }
 }

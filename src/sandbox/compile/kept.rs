@@ -152,7 +152,10 @@ impl CacheEntry {
         match found.await? {
             Kept::There(found) => Ok(found),
             Kept::Absent => Err(CompileError::Stopped("its result is missing on the disk".into())),
-            Kept::Unusable(reason) => Err(CompileError::Refused(reason)),
+            // The child has compiled it, so the processor is not at fault: the directory may forbid executable mappings.
+            Kept::Unusable(reason) => {
+                Err(CompileError::Io(io::Error::other(format!("compiled code cannot be mapped: {reason}"))))
+            }
         }
     }
 
