@@ -291,19 +291,24 @@ impl Refusal {
         }
     }
 
-    /// Returns the cause for the log. The caller does not see it.
-    pub(crate) fn cause(&self) -> Cow<'_, str> {
+    /// Returns the cause for the log, which the caller does not see. `detail` is [`Self::detail`].
+    pub(crate) fn cause_beside<'a>(&'a self, detail: &'a str) -> &'a str {
         match self {
-            Self::Internal { cause } => cause.into(),
-            Self::ClientClosed => "".into(),
-            other => other.detail(),
+            Self::Internal { cause } => cause,
+            Self::ClientClosed => "",
+            _ => detail,
         }
+    }
+
+    /// Returns the cause for the log. The caller does not see it.
+    pub(crate) fn cause(&self) -> String {
+        self.cause_beside(&self.detail()).to_owned()
     }
 
     /// Returns the end of a stream that this refusal cuts.
     pub(crate) fn cut(&self) -> Cut {
         let Row { status, code, .. } = self.row();
-        Cut { status, code, cause: self.cause().into_owned() }
+        Cut { status, code, cause: self.cause() }
     }
 
     pub(crate) fn method_not_allowed(accepted: config::Methods) -> Self {

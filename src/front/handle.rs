@@ -102,7 +102,7 @@ impl Found<'_> {
     /// Reads and discards the unread body; true if another request can follow on the connection.
     async fn discard(&mut self) -> bool {
         let Some(unread) = self.unread.take() else { return true };
-        Box::pin(receive::discard(unread, self.expects_continue)).await
+        receive::discard(unread, self.expects_continue).await
     }
 }
 
@@ -154,8 +154,9 @@ impl Handler {
                     Some(_) if row.connection == Connection::Keep => found.discard().await,
                     _ => !exchange.is_unfinished(),
                 };
-                let reply = render::refusal(&refusal, about, can_go_on);
-                exchange.settle(times, row.status, row.code, &refusal.cause(), reply.content.len());
+                let detail = refusal.detail();
+                let reply = render::refusal(&refusal, &detail, about, can_go_on);
+                exchange.settle(times, row.status, row.code, refusal.cause_beside(&detail), reply.content.len());
                 reply
             }
         };

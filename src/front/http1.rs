@@ -246,14 +246,14 @@ impl<'a, S: Service> Connection<'a, S> {
         match head.and_then(|head| Head::read(&head)) {
             Ok(Head { method, uri, headers, body, is_old, keep_alive, expects_leave }) => {
                 let body = self.intake.begin(body, expects_leave);
-                let terms = Terms { is_head: method == Method::HEAD, is_old, keep_alive };
+                let terms = Terms { is_head: method == Method::HEAD, is_old, keep_alive, expects_leave };
                 (Arrival { method, uri, headers, body, fault: None, at, ends }, terms)
             }
             Err(fault) => {
                 self.has_refused = true;
                 let method = if is_head { Method::HEAD } else { Method::GET };
                 let (uri, headers, body) = (Uri::default(), HeaderMap::new(), Incoming::empty());
-                let terms = Terms { is_head, is_old: false, keep_alive: false };
+                let terms = Terms { is_head, is_old: false, keep_alive: false, expects_leave: false };
                 (Arrival { method, uri, headers, body, fault: Some(fault), at, ends }, terms)
             }
         }

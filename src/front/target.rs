@@ -59,6 +59,10 @@ impl Target {
             Self::Absolute { path, .. } => path,
             Self::Asterisk => return Ok(()),
         };
+        // Most targets have only such bytes, and this loop is fast.
+        if target[path..].iter().all(|byte| TAKEN[usize::from(*byte)] & PLAIN != 0) {
+            return Ok(());
+        }
         let (mut part, mut has_high) = (Part::Path, false);
         for (at, byte) in target.iter().copied().enumerate().skip(path) {
             if TAKEN[usize::from(byte)] & part.bit() == 0 {
@@ -120,7 +124,10 @@ impl fmt::Display for BadByte {
     }
 }
 
-/// For each byte, the parts in which it is allowed.
+/// Marks the ASCII bytes that are allowed in every part and begin no other part.
+const PLAIN: u8 = 4;
+
+/// For each byte, the parts in which it is allowed, and [`PLAIN`].
 const TAKEN: [u8; 256] = {
     let (path, query) = (Part::Path.bit(), Part::Query.bit());
     let mut taken = [0; 256];
@@ -130,7 +137,8 @@ const TAKEN: [u8; 256] = {
             b'#' | b'<' | b'>' | 0x7f => 0,
             b'"' => path,
             b'`' => query,
-            _ => path | query,
+            b'?' | 0x80.. => path | query,
+            _ => path | query | PLAIN,
         };
         byte += 1;
     }

@@ -16,8 +16,26 @@ pub(crate) fn push_ms(text: &mut String, time: Duration) {
 
 /// Appends a point and three digits.
 fn push_thousandths(text: &mut String, thousandths: u32) {
-    let digit = |unit| b'0' + (thousandths / unit % 10) as u8;
-    text.push_str(str::from_utf8(&[b'.', digit(100), digit(10), digit(1)]).unwrap_or_default());
+    /// ".000" to ".999".
+    const TEXTS: &str = {
+        const BYTES: [u8; 4000] = {
+            let mut bytes = [b'.'; 4000];
+            let mut number = 0;
+            while number < 1000 {
+                bytes[4 * number + 1] = b'0' + (number / 100) as u8;
+                bytes[4 * number + 2] = b'0' + (number / 10 % 10) as u8;
+                bytes[4 * number + 3] = b'0' + (number % 10) as u8;
+                number += 1;
+            }
+            bytes
+        };
+        match str::from_utf8(&BYTES) {
+            Ok(texts) => texts,
+            Err(_) => panic!("digits are UTF-8"),
+        }
+    };
+    let at = 4 * thousandths as usize;
+    text.push_str(&TEXTS[at..at + 4]);
 }
 
 /// The time for which a thread uses its last reading of the wall clock. A changed clock shows in the log only after

@@ -89,7 +89,8 @@ pub(in crate::front) async fn discard(mut body: Incoming, expects_continue: bool
     if expects_continue || body.size_hint().lower() > MAX_DISCARD {
         return false;
     }
-    let read_away = async {
+    // Boxed, because few requests need the memory of this future.
+    let read_away = Box::pin(async move {
         let mut left = MAX_DISCARD;
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return false };
@@ -98,6 +99,6 @@ pub(in crate::front) async fn discard(mut body: Incoming, expects_continue: bool
             left = rest;
         }
         true
-    };
+    });
     tokio::time::timeout(DISCARD_TIME, read_away).await.unwrap_or(false)
 }

@@ -46,6 +46,8 @@ pub(super) struct Terms {
     pub(super) is_old: bool,
     /// Another request may follow on the connection.
     pub(super) keep_alive: bool,
+    /// The client waits for `100 Continue`, of which a part may have been sent.
+    pub(super) expects_leave: bool,
 }
 
 /// The reason why a reply was not sent completely.
@@ -94,7 +96,9 @@ impl Outlet {
         self.unsent.shrink_to(KEPT_ROOM);
         // The final answer replaces `100 Continue`, even if an upstream answers without having asked for the body. The
         // rest of a partly sent `100 Continue` goes first.
-        self.unsent.extend_from_slice(intake.lock().withdraw_leave());
+        if terms.expects_leave {
+            self.unsent.extend_from_slice(intake.lock().withdraw_leave());
+        }
         write_head(&mut self.unsent, &reply, terms, self.promised, delimited);
         match reply.into_content() {
             _ if delimited == Delimited::Nothing => self.flush(Bytes::new()).await?,
@@ -301,7 +305,7 @@ mod tests {
     use crate::front::reply::{About, Reply, Written};
     use crate::outcome::Times;
 
-    const PLAIN: Terms = Terms { is_head: false, is_old: false, keep_alive: true };
+    const PLAIN: Terms = Terms { is_head: false, is_old: false, keep_alive: true, expects_leave: false };
 
     fn reply(status: u16, body: &'static str) -> Reply {
         let none = Duration::ZERO;

@@ -13,7 +13,10 @@ use crate::api::{Problem, SpentMs};
 use crate::outcome::Times;
 use crate::refusal::{Refusal, title};
 
-pub(in crate::front) fn body(refusal: &Refusal, about: &About) -> Bytes {
+/// More than the usual problem has, so that the buffer does not grow.
+const ROOM: usize = 1 << 10;
+
+pub(in crate::front) fn body(refusal: &Refusal, detail: &str, about: &About) -> Bytes {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let is_of_time = row.status == 408 || matches!(refusal, Refusal::QueueFull { .. });
@@ -22,16 +25,17 @@ pub(in crate::front) fn body(refusal: &Refusal, about: &About) -> Bytes {
         Refusal::ProcessorException { stack, .. } if about.expose.is_some_and(|expose| expose.stack) => stack.as_str(),
         _ => "",
     };
-    let detail = refusal.detail();
     let problem = Problem {
         request_id: Some(about.request_id.as_str().into()),
         hint: refusal.hint().map(Into::into),
         spent_ms: is_of_time.then(|| SpentMs { receive: ms(receive), queue: ms(queue), run: ms(run) }),
         stack: (!stack.is_empty()).then(|| stack.lines().map(Into::into).collect()),
-        ..Problem::new(row.status, title(status), row.code, &detail)
+        ..Problem::new(row.status, title(status), row.code, detail)
     };
     // Text and numbers can always be written as JSON.
-    serde_json::to_vec(&problem).unwrap_or_default().into()
+    let mut body = Vec::with_capacity(ROOM);
+    let _ = serde_json::to_writer(&mut body, &problem);
+    body.into()
 }
 
 /// Converts to milliseconds, rounded to the microsecond.

@@ -46,13 +46,13 @@ pub(in crate::front) fn forwarded(mut parts: Parts, content: Content, about: Abo
     Box::new(Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content })
 }
 
-pub(in crate::front) fn refusal(refusal: &Refusal, about: About, can_go_on: bool) -> Box<Reply> {
+pub(in crate::front) fn refusal(refusal: &Refusal, detail: &str, about: About, can_go_on: bool) -> Box<Reply> {
     let row = refusal.row();
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (content_type, body, is_foreign) = match refusal {
         // A processor's own message is sent unchanged.
         Refusal::ProcessorStatus { message, .. } => (TEXT, Bytes::from(message.clone()), true),
-        _ => (PROBLEM, problem::body(refusal, &about), false),
+        _ => (PROBLEM, problem::body(refusal, detail, &about), false),
     };
     let mut headers = HeaderMap::new();
     match refusal {
