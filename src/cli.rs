@@ -1,8 +1,8 @@
-//! The command line of the `bulkhead` binary.
+//! The command line: the commands, their options, and the dispatch to the code that runs them.
 //!
-//! Each command is a file with its options and a function from the options and a [`Screen`] to an [`Exit`]. Commands
-//! reach a server only through [`client`]; [`upload`] finds and measures the files that they upload. Nothing here knows
-//! how a service is run.
+//! Each command has a file with its options and a function that takes the options and a [`Screen`] and returns an
+//! [`Exit`]. Commands talk to a server only through [`client`]. [`upload`] finds and hashes the files to upload. Apart
+//! from [`test`], no command knows how a service is run.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,13 +55,13 @@ use crate::sandbox::{self, CompileArgs};
 
 const HELP: &str = "\
 Exit codes:
-    0  success; for `bench`, also: no more requests failed than --fail-above allows
-    1  failure: on this machine (for example an unreadable file), or of the server or the processor (5xx)
-    2  wrong usage: a mistake in the command line or in a service file, or a file that they name is missing
+    0  done; for `bench` with --fail-above, the share of failed requests is not above it
+    1  failed on this machine, as when a file cannot be read; or the server or the processor failed (5xx)
+    2  wrong usage: the command line or a service file has mistakes, or the service file names a missing file
     3  the server, the service or the processor refused (4xx)
-    4  the server cannot be reached, or does not answer
+    4  the server cannot be reached, or gives no answer
     5  not found (404): no such service, version, instance or path
-  130  interrupted (Ctrl-C); work that the server has begun continues
+  130  interrupted (Ctrl-C); the server continues the work that it has begun
 
 A first tour:
   bulkhead serve                                in one terminal
@@ -76,7 +76,7 @@ Examples:
   bulkhead desc digits --json | jq -r .token";
 
 const STOP: &str = "\
-Running requests get metadata.eas.termination_grace_period to finish. The versions, the files and the token are kept.
+Running requests get metadata.eas.termination_grace_period to finish. The service's versions, files and tokens are kept.
 
 Examples:
   bulkhead stop digits";
@@ -86,7 +86,7 @@ Examples:
   bulkhead start digits";
 
 const RESTART: &str = "\
-Each instance is replaced by a new one, one after the other. `bulkhead dw` replaces single instances.
+The instances are replaced by new ones, one after the other. `bulkhead dw` replaces single instances.
 
 Examples:
   bulkhead restart digits";
@@ -120,7 +120,7 @@ enum Command {
     Gateway(gateway::GatewayArgs),
     /// Create a service from a service file
     Create(deploy::CreateArgs),
-    /// Change a service: a new version takes over without interruption
+    /// Change a service; a new version takes over without a gap
     Modify(deploy::ModifyArgs),
     /// List the services
     #[command(visible_alias = "ls")]
@@ -128,38 +128,38 @@ enum Command {
     /// Describe a service: state, address, token, instances, service file
     #[command(after_help = DESC)]
     Desc(services::ServiceArgs),
-    /// Show a service's tokens, rotate the current one, or retire the previous one
+    /// Show a service's tokens, rotate the current one, or retire the one before
     Token(token::TokenArgs),
     /// List the versions of a service, or make an earlier one current again
     Version(versions::VersionArgs),
     /// Change a canary's share of the requests, make it current, or drop it; or change a service's weight in its group
     Release(versions::ReleaseArgs),
-    /// Send copies of a service's requests to another service, or stop doing so
+    /// Copy a service's requests to another service, or stop copying
     Mirror(mirror::MirrorArgs),
-    /// Stop a service; it is kept and answers 503
+    /// Stop a service; it is kept, and its requests get 503
     #[command(after_help = STOP)]
     Stop(services::ServiceArgs),
     /// Start a stopped service
     #[command(after_help = START)]
     Start(services::ServiceArgs),
-    /// Replace every instance of a service, without interruption
+    /// Replace every instance of a service, without a gap
     #[command(after_help = RESTART)]
     Restart(services::ServiceArgs),
     /// Show the instances of a service
     #[command(name = "workers", visible_aliases = ["w", "showworkers"])]
     Workers(instances::WorkersArgs),
-    /// Replace some instances of a service, without interruption
+    /// Replace some instances of a service, without a gap
     #[command(name = "deleteworkers", visible_alias = "dw")]
     DeleteWorkers(instances::DeleteWorkersArgs),
     /// Delete a service
     Delete(services::DeleteArgs),
-    /// Show who changed what, and when
+    /// Show the audit log: changes, their authors and times
     Audit(audit::AuditArgs),
-    /// Upload a file that service files can name
+    /// Upload a file for use in service files
     Upload(put::UploadArgs),
     /// Send one request to a service
     Invoke(invoke::InvokeArgs),
-    /// Put load on a service or any URL from this machine, and report how it responds
+    /// Send load to a service, or to any URL, and measure the answers
     Bench(bench::BenchArgs),
     /// Create a processor project
     New(new::NewArgs),
@@ -167,25 +167,25 @@ enum Command {
     Build(build::BuildArgs),
     /// Run a service file once on this machine, without a server
     Test(test::TestArgs),
-    /// Save the address of a server and its token for later commands
+    /// Store the server's address and admin token for the other commands
     Config(config::ConfigArgs),
     /// Print the JSON Schema of the service file or of the gateway's file, or the OpenAPI document of the admin API
     #[command(after_help = SCHEMA)]
     Schema {
-        /// Print the schema of the file that `bulkhead gateway --config` reads
+        /// The schema of the file that `bulkhead gateway --config` reads
         #[arg(long, conflicts_with = "api")]
         gateway: bool,
-        /// Print the OpenAPI document, which a server also has at `/openapi.json`
+        /// The OpenAPI document, which a server also has at `/openapi.json`
         #[arg(long)]
         api: bool,
     },
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
-        /// The shell to print completions for
+        /// The shell
         shell: Shell,
     },
-    /// Compile an upload; the server runs itself with this command, to set limits and to survive a crash
+    /// Compile an upload; the server runs this in a child process, which has limits and whose crash does no harm
     #[command(hide = true)]
     Compile {
         #[arg(long)]
@@ -209,7 +209,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return (usage::explain(error) as u8).into(),
     };
-    // Before any other setup, so that the child process stays small.
+    // Before anything else is set up, so that the child process stays small.
     if let Command::Compile { engine, input, output, parent, state, functions } = cli.command {
         return sandbox::compile_child(&CompileArgs { input, output, engine, parent, state, functions });
     }
@@ -259,7 +259,7 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Schema { gateway: true, .. } => screen.line(format_args!("{:#}", gateway_schema()))?,
         Command::Schema { .. } => screen.line(format_args!("{:#}", json_schema()))?,
         Command::Completions { shell } => {
-            // The script is generated in memory, because the generator panics if a pipe closes.
+            // Writes to memory first: the generator panics if a pipe is closed.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "bulkhead", &mut script);
             screen.bytes(&script)?;

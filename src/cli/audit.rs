@@ -1,4 +1,4 @@
-//! `audit`: who changed what, and when.
+//! The command `audit`: lists changes, their authors and times.
 
 use clap::Args;
 
@@ -11,9 +11,9 @@ use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The newest first. WHO is what the client said of itself, with its admin token's name and the address it came from.
-A change that was refused is listed with the code of the refusal and its reason; `unchanged` is one after which
-nothing was different. Values are never listed, only the keys that changed.
+The newest change comes first. WHO is the name that the client gave, the name of its admin token, and its address.
+A refused change is listed with the code of the refusal and the reason. OUTCOME is `unchanged` if the change made
+no difference. Only the changed keys are listed, never their values.
 
 Examples:
   bulkhead audit
@@ -22,7 +22,7 @@ Examples:
 pub(super) struct AuditArgs {
     /// Only changes of this service
     name: Option<ServiceName>,
-    /// How many entries to show
+    /// The number of entries to show
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     #[command(flatten)]
@@ -34,7 +34,8 @@ pub(super) fn audit(args: &AuditArgs, screen: &mut Screen) -> Result<Exit, Failu
     let client = args.admin.client()?;
     let answer = client.get(&format!("/api/v1/audit?limit={}{of}", args.limit))?;
     if let (Some(name), Some([])) = (&args.name, answer["entries"].as_array().map(Vec::as_slice)) {
-        // A deleted service has entries. One without any may be misspelt: then the server names the nearest.
+        // A deleted service has entries. A name without entries may be misspelt; the server's 404 then names the
+        // nearest one.
         client.get(&path(name))?;
     }
     if screen.is_json() {

@@ -1,7 +1,7 @@
-//! `bench`: a load generator for a service, or for any URL.
+//! The command `bench`: a load generator for a service, or for any URL.
 //!
-//! The command line becomes a [`Plan`]; [`lane`] has the threads that carry it out, each with connections of its own and
-//! nothing shared but a few counters; what they have counted is added up and told by [`report`] and [`page`].
+//! The command line becomes a [`Plan`]. The threads in [`lane`] carry it out; each has connections of its own and
+//! shares only a few counters with the others. Their tallies are added up, and [`report`] and [`page`] show the result.
 
 mod arrivals;
 mod connection;
@@ -38,25 +38,25 @@ use super::{invoke, payload};
 
 const TICK: Duration = Duration::from_millis(200);
 const MAX_CONNECTIONS: u64 = 10_000;
-/// All bodies lie in memory.
+/// Most bytes of all bodies together. They are kept in memory.
 const MAX_BODIES: u64 = 256 << 20;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Two ways to load a service:
-  --concurrency C   closed loop: C requests at a time, the next when one is answered. It tells how much the service can
-                    do, and nothing about how long callers wait who do not wait for each other.
-  --rate R          open loop: R requests a second, whatever becomes of those before. Times count from when a request was
-                    due, so that a stall shows in every request that was due meanwhile. If the rate was not kept, the report
-                    says so.
+  --concurrency C   closed loop: C requests at a time; the next is sent when one is answered. This measures the
+                    throughput of the service, but not the latency for independent callers.
+  --rate R          open loop: R requests a second, even if earlier ones are not answered. Times count from the moment a
+                    request was due, so that a stall shows in every request that was due during it. If the rate was not
+                    kept, the report says so.
 
 The load comes from this machine and this process. (EAS's `eascmd bench create|list|…` runs tests in the cloud.)
-Ctrl-C ends a run early; the report is of what there was until then. In the warm-up there is nothing yet, and the exit
+Ctrl-C ends a run early; the report covers the run until then. In the warm-up nothing has been measured, and the exit
 code is 130.
 
-The exit code is 0 if any request succeeded; with --fail-above, if no larger share of the requests failed. Else it is that
-of what most of those met that failed: 3 for refusals (4xx), 5 for 404, 1 for 5xx, 4 where no answer came. Failed are all
-that were not answered with 2xx, those at --rate included that were due and could not be sent.
+The exit code is 0 if any request succeeded; with --fail-above, the share of failed requests must also not be above it.
+Otherwise it is the code of the most frequent failure: 3 for refusals (4xx), 5 for 404, 1 for 5xx, 4 for no answer. A
+request has failed if its answer is not 2xx; with --rate, also if it was due and could not be sent.
 
 Examples:
   bulkhead bench echo -d hello                               16 at a time for 10 seconds
@@ -68,44 +68,44 @@ pub(super) struct BenchArgs {
     /// A service, whose address and token come from the admin API, or an http URL
     #[arg(value_name = "NAME|URL")]
     target: String,
-    /// Requests a second, whatever becomes of those before
+    /// Requests a second, even if earlier ones are not answered
     #[arg(short, long, value_name = "R", conflicts_with = "concurrency", value_parser = rate, help_heading = "Load")]
     rate: Option<f64>,
-    /// At random moments, as callers come who know nothing of each other
+    /// Send requests at random times, like independent callers (a Poisson process)
     #[arg(long, requires = "rate", help_heading = "Load")]
     poisson: bool,
-    /// Requests at a time, each connection sending the next when it has its answer [default: 16]
+    /// Requests at a time; each connection sends its next one when it has its answer [default: 16]
     #[arg(short, long, value_name = "C", value_parser = connections(), help_heading = "Load")]
     concurrency: Option<u64>,
     /// The most connections that --rate may use at once
     #[arg(long, value_name = "N", requires = "rate", default_value = "128", value_parser = connections(), help_heading = "Load")]
     connections: u64,
-    /// How long to measure
+    /// Length of the measurement
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Load")]
     duration: Duration,
-    /// How many requests to measure, however long it takes
+    /// Number of requests to measure, however long it takes
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Load")]
     requests: Option<u64>,
-    /// How long to send requests before those that are measured
+    /// Length of the warm-up, whose requests are not measured
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span, help_heading = "Load")]
     warm_up: Duration,
-    /// How long to wait for an answer
+    /// Longest time to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Load")]
     timeout: Duration,
-    /// End with an error if a larger share of the requests than this fails, as 0, 0.1% or 5%
-    // A share below zero gets the parser's answer, instead of being taken for an option.
+    /// End with an error if more than this share of the requests fails, such as 0, 0.1% or 5%
+    // So that the parser refuses a share below zero, instead of clap taking it for an option.
     #[arg(long, value_name = "SHARE", value_parser = share, allow_hyphen_values = true)]
     fail_above: Option<f64>,
     /// The body: text, @FILE, or - for standard input
     #[arg(short = 'd', long = "body", value_name = "DATA", conflicts_with_all = ["lines", "data_dir"])]
     body: Option<String>,
-    /// A file each line of which is a body, sent in turn
+    /// A file whose lines are the bodies, sent in turn
     #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
     lines: Option<PathBuf>,
-    /// A directory each file of which is a body, sent in turn
+    /// A directory whose files are the bodies, sent in turn
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// What comes after the service's name in the URL
+    /// The path after the service's name in the URL
     #[arg(long, value_name = "PATH", default_value = "")]
     path: String,
     /// The method [default: POST with data, GET without]
@@ -114,10 +114,10 @@ pub(super) struct BenchArgs {
     /// A header; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = invoke::header)]
     headers: Vec<(http::HeaderName, http::HeaderValue)>,
-    /// The token to call with, instead of the service's own
+    /// The token to send, instead of the service's own
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     token: Option<String>,
-    /// Write a page with charts
+    /// Write an HTML page with charts to FILE
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     #[command(flatten)]
@@ -126,7 +126,7 @@ pub(super) struct BenchArgs {
 
 pub(super) fn bench(args: &BenchArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let plan = args.plan()?;
-    // What cannot be written is better known before the run than after it.
+    // A file that cannot be written is an error before the run, not after it.
     if let Some(file) = &args.html {
         write(file, "")?;
     }
@@ -247,13 +247,13 @@ fn write(file: &Path, page: &str) -> Result<(), Failure> {
     Ok(fs::write(file, page).with_context(|| format!("cannot write `{}`", file.display()))?)
 }
 
-/// Half of the processors are for the server, which is often on the same machine.
+/// The number of threads. Half of the processors are left to the server, which is often on the same machine.
 fn lanes(connections: usize) -> usize {
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     (processors / 2).clamp(1, connections)
 }
 
-/// Runs all lanes to their end, or until somebody interrupts; what came of it, and whether it was interrupted.
+/// Runs all lanes until they end or the run is interrupted. Returns the tally, and true if the run was interrupted.
 fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> {
     let (stop, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
@@ -272,7 +272,7 @@ fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> 
             let mut ticks = tokio::time::interval(TICK);
             let mut tally = Tally::new(run.measured_from());
             let mut failure: Option<io::Error> = None;
-            // One for the whole run: an interrupt that comes while nobody waits for it would be lost.
+            // One future for the whole run: an interrupt between two futures would be lost.
             let mut is_interrupted = false;
             let mut interrupt = pin!(tokio::signal::ctrl_c());
             loop {
@@ -288,7 +288,7 @@ fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> 
                     _ = ticks.tick() => progress.set_prefix(run.progress()),
                     interrupt = &mut interrupt, if !is_interrupted => {
                         is_interrupted = true;
-                        // Where interrupts cannot be caught, they end the process as ever.
+                        // If interrupts cannot be caught, they end the process as usual.
                         stop.send_replace(interrupt.is_ok());
                     }
                 }
@@ -306,7 +306,7 @@ impl Run {
     fn took(&self, was_stopped: bool) -> Duration {
         let elapsed = Instant::now().saturating_duration_since(self.measured_from());
         match self.plan.stop {
-            // Answers that came after the end are to requests from before it.
+            // Answers after the end are to requests from before it.
             Stop::After(time) if !was_stopped => time,
             _ => elapsed,
         }
@@ -321,18 +321,22 @@ impl Run {
         };
         let seconds = now.saturating_duration_since(self.start).as_secs_f64().max(1e-3);
         let what = if now < self.measured_from() { "warming up" } else { "measuring" };
-        format!("{what}: {done} requests, {:.0} a second, {failed} without success{left}", done as f64 / seconds)
+        format!("{what}: {done} requests, {:.0} a second, {failed} failed{left}", done as f64 / seconds)
     }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "a number of requests a second".to_owned())?;
-    if (0.001..=1e7).contains(&rate) { Ok(rate) } else { Err("0.001 to 10000000 requests a second".to_owned()) }
+    let rate: f64 = text.parse().map_err(|_| "expected a number of requests a second".to_owned())?;
+    if (0.001..=1e7).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("expected 0.001 to 10000000 requests a second".to_owned())
+    }
 }
 
-/// A percentage, as a share of 1.
+/// Parses a percentage into a share of 1.
 fn share(text: &str) -> Result<f64, String> {
-    // Without its sign, 1 might be meant as everything; 0 is nothing either way.
+    // The sign is required, because `1` might mean 1 % or all. `0` is unambiguous.
     let percent = match text {
         "0" => Some(0.0),
         text => text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok()),

@@ -1,7 +1,7 @@
-//! `build`: a processor crate, compiled to a component with the settings that suit the host.
+//! The command `build`: compiles a processor crate to a component, with flags that suit the host.
 //!
-//! Cargo does the work and speaks for itself; this finds out what is missing beforehand and where the result lies
-//! afterwards.
+//! Cargo does the work and prints its own messages. This module first checks for what is missing, and afterwards finds
+//! the component.
 
 mod flags;
 mod native;
@@ -25,12 +25,12 @@ use super::screen::Screen;
 const TARGET: &str = "wasm32-wasip2";
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The component is copied to DIR/NAME.wasm, where NAME is the crate's. It is compiled with vector instructions and unrolled
-loops, besides the rustflags of the project's .cargo/config.toml. Those of the environment variable RUSTFLAGS come after ours
-and so have the last word; as always with cargo, they replace the ones of the file.
+The component is copied to DIR/NAME.wasm, where NAME is the crate's name. It is compiled with vector instructions and
+unrolled loops, in addition to the rustflags of the project's .cargo/config.toml. Flags in the environment variable
+RUSTFLAGS come last and take precedence; as always with cargo, they replace those of the file.
 
-A dependency that is written in C or C++ needs wasi-sdk, whose directory WASI_SDK_PATH names; many such crates have a
-feature that is Rust alone, and where one fails the last line of the error names it.
+A dependency that is written in C or C++ needs wasi-sdk; set WASI_SDK_PATH to its directory. Many such crates have a
+feature that uses only Rust; if such a crate fails to compile, the last line of the error names an alternative.
 
 Examples:
   bulkhead build
@@ -39,7 +39,7 @@ pub(super) struct BuildArgs {
     /// The crate's directory
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
-    /// Optimise (this is what happens anyway)
+    /// Optimise (the default)
     #[arg(long, conflicts_with = "debug")]
     release: bool,
     /// Compile quickly and without optimisation
@@ -65,7 +65,7 @@ struct Target {
     crate_types: Vec<String>,
 }
 
-/// The line of cargo's messages that tells of a finished crate; all other lines lack one of the fields.
+/// Cargo's message about a finished crate. All other messages lack one of these fields.
 #[derive(Deserialize)]
 struct Finished {
     reason: String,
@@ -118,8 +118,8 @@ impl Package {
     }
 }
 
-/// Makes sure that there is a standard library for the target. `rustc` is asked in the crate's directory, so that a
-/// toolchain file there counts.
+/// Installs the standard library for the target if it is missing. `rustc` runs in the crate's directory, so that a
+/// toolchain file there takes effect.
 fn install_target(directory: &Path, screen: &mut Screen) -> Result<()> {
     if is_installed(directory)? {
         return Ok(());
@@ -145,7 +145,7 @@ fn is_installed(directory: &Path) -> Result<bool> {
     Ok(fs::read_dir(libraries).is_ok_and(|mut files| files.next().is_some()))
 }
 
-/// Runs cargo, which draws its own progress, and picks the component out of its messages.
+/// Runs cargo, which shows its own progress, and finds the component in its messages.
 fn compile(directory: &Path, package: &Package, debug: bool) -> Result<PathBuf> {
     let mut command = cargo(directory);
     command.args(["build", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
@@ -191,7 +191,7 @@ fn draw(command: &mut Command) {
 
 fn find_component(messages: impl BufRead, package: &Package) -> Result<Option<PathBuf>> {
     let mut component = None;
-    // Read to the end in any case: cargo would wait for a full pipe.
+    // Reads to the end in any case: cargo would block on a full pipe.
     for line in messages.lines() {
         let Ok(Finished { reason, package_id, filenames }) =
             serde_json::from_str(&line.context("cannot read cargo's messages")?)

@@ -1,8 +1,8 @@
-//! The admin API, seen from the command line.
+//! The client of the admin API.
 //!
-//! It knows addresses, tokens and refusals, and little about services: commands say which path they want, and what they
-//! make of the answer. The admin token goes only to the server that was named: redirects are not followed, and a token that merely lies in the
-//! default data directory is not offered to another machine.
+//! It handles addresses, tokens and refusals. Commands choose the paths and interpret the answers. The admin token is
+//! sent only to the server that was named: redirects are not followed, and a token from the default data directory is
+//! not sent to another machine.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -34,20 +34,20 @@ use connector::{Taking, watched_agent};
 pub(crate) use services::{path, read};
 pub(super) use settings::{Settings, default_path};
 
-/// Where the server is if nobody says.
+/// The address of the server if none is given.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8081";
 const ACTOR: HeaderName = HeaderName::from_static("x-bulkhead-actor");
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// An ordinary answer is quick; this is for a machine that is busy, not for one that is gone.
+/// The longest wait for an ordinary answer. It is long enough for a busy machine.
 const ANSWER: Duration = Duration::from_secs(60);
-/// Between two lines of a deploy: the longest step is a compilation or an `initialize`, and both end by limits of the
-/// host.
+/// The longest wait between two lines of a deploy. The longest steps are a compilation and an `initialize`; the host
+/// limits both.
 const STEP: Duration = Duration::from_secs(900);
-/// Answers are read whole; a list of services or a description is far below this.
+/// Most bytes of an answer that are read. A list of services or a description is far smaller.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 const MAX_EVENT: u64 = 1024 * 1024;
-/// From this size on the server is asked first, so that a refusal comes before the bytes are sent.
+/// Larger files are sent with `Expect: 100-continue`, so that a refusal comes before the bytes are sent.
 const ASK_FIRST: u64 = 256 * 1024;
 
 #[derive(Args, Clone, Debug)]
@@ -55,7 +55,7 @@ pub(crate) struct AdminArgs {
     /// The admin listener of the server [default: http://127.0.0.1:8081]
     #[arg(long, value_name = "URL", help_heading = "Server", env = "BULKHEAD_ADMIN")]
     admin: Option<String>,
-    /// The admin token; it is better off in the environment, where other users do not see it
+    /// The admin token; it is safer in the environment, where other users cannot see it
     #[arg(
         long,
         value_name = "TOKEN",
@@ -65,21 +65,21 @@ pub(crate) struct AdminArgs {
         allow_hyphen_values = true
     )]
     admin_token: Option<String>,
-    /// A local data directory whose `admin.token` to use [default, for a server on this machine: bulkhead-data here or in
-    /// the nearest directory above that has one]
+    /// A local data directory whose `admin.token` is used [default, for a server on this machine: bulkhead-data in the
+    /// current directory or in the nearest directory above that has one]
     #[arg(long, value_name = "DIR", help_heading = "Server", env = "BULKHEAD_DATA")]
     data: Option<PathBuf>,
-    /// A file that `bulkhead config` has written [default: the user's own, if there is one]
+    /// A settings file of `bulkhead config` [default: the user's own, if there is one]
     #[arg(short, long, value_name = "FILE", help_heading = "Server", env = "BULKHEAD_CONFIG")]
     config: Option<PathBuf>,
-    /// Who is said to have made a change, in the audit log [default: the user of this machine]
+    /// The name that the audit log gives for a change [default: the name of the user on this machine]
     #[arg(long = "as", value_name = "NAME", help_heading = "Server", env = "BULKHEAD_ACTOR")]
     actor: Option<String>,
 }
 
 impl AdminArgs {
-    /// Finds address, token and name: what was given, then the client's file, then what this machine knows. Nothing is
-    /// sent yet.
+    /// Finds the address, the token and the user's name: from the options, then from the settings file, then from this
+    /// machine. The token is not sent yet.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let settings = Settings::read(self.config.as_deref())?;
         let written = settings.admin.as_deref().map(base).transpose()?;
@@ -133,7 +133,7 @@ impl AdminArgs {
             (None, None) if local => local::data_directory().ok_or_else(|| {
                 no_token("no admin token: there is no bulkhead-data/admin.token here or in a directory above")
             })?,
-            (None, None) => return Err(no_token("no admin token for a server elsewhere")),
+            (None, None) => return Err(no_token("no admin token for a server on another machine")),
         };
         let file = directory.join("admin.token");
         match fs::read_to_string(&file) {
@@ -143,7 +143,7 @@ impl AdminArgs {
     }
 }
 
-/// Says that a server on this machine is a data listener, if it is: that weighs more than a token which could not be found.
+/// Replaces the failure if `server` is a data listener: the wrong address is the cause, not the missing token.
 fn or_data_listener(server: &str, failure: Failure) -> Failure {
     let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(CONNECT)).proxy(None).build();
     let asked = agent(config).get(format!("{server}/api/v1/services")).call();
@@ -158,7 +158,7 @@ fn or_data_listener(server: &str, failure: Failure) -> Failure {
 fn no_token(what: &str) -> Failure {
     Failure::Usage(format!(
         "{what}\nhint: set BULKHEAD_ADMIN_TOKEN, pass --admin-token TOKEN, \
-         write them down with `bulkhead config`, or name the server's data directory with --data DIR"
+         store the token with `bulkhead config`, or name the server's data directory with --data DIR"
     ))
 }
 
@@ -166,28 +166,30 @@ fn text(body: &impl Serialize) -> Result<String, Failure> {
     Ok(serde_json::to_string(body).map_err(anyhow::Error::from)?)
 }
 
-/// A name as it can stand in a header; the server cuts it to what it keeps.
+/// Replaces the characters that a header cannot have. The server cuts the name to the length that it keeps.
 fn plain(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
-/// A token that cannot stand in a header is refused here, where its origin is known and it need not be shown.
+/// Refuses a token that cannot be sent in a header. The error names the token's origin, not the token.
 pub(super) fn checked(token: &str, origin: &str) -> Result<String, Failure> {
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::Usage(format!("the admin token from {origin} is empty or has characters no token has")));
+        return Err(Failure::Usage(format!(
+            "the admin token from {origin} is empty or has characters that a token cannot have"
+        )));
     }
     Ok(token.to_owned())
 }
 
-/// A server and the right to administer it. Deliberately without `Debug`: it holds the token.
+/// A server and its admin token. It has no `Debug`, so that the token is never printed.
 pub(crate) struct Client {
     agent: Agent,
     taking: Taking,
     server: String,
     authorization: String,
-    /// In whose name changes are asked for.
+    /// The name that the audit log gives for changes.
     actor: String,
-    /// The tag that a service must have to be changed.
+    /// The `If-Match` of requests that change a service.
     if_match: Option<String>,
 }
 
@@ -196,7 +198,7 @@ impl Client {
         self.json(Method::GET, path)
     }
 
-    /// The same with the tag of what is described, where the server gives it one.
+    /// As [`Self::get`], with the answer's `ETag` if it has one.
     pub(crate) fn get_tagged(&self, path: &str) -> Result<(Value, Option<String>), Failure> {
         let response = self.send(self.request(Method::GET, path), SendBody::none(), ANSWER)?;
         let response = self.accepted(response)?;
@@ -204,7 +206,7 @@ impl Client {
         Ok((self.read_json(response)?, tag))
     }
 
-    /// From now on services are changed only if they have this tag.
+    /// A client that changes a service only if the service has this tag.
     pub(crate) fn only_if(self, tag: Option<String>) -> Self {
         Self { if_match: tag, ..self }
     }
@@ -229,7 +231,7 @@ impl Client {
         self.json(Method::DELETE, path)
     }
 
-    /// Whether the server has these bytes already.
+    /// True if the server already has the file.
     pub(crate) fn has_artifact(&self, sha256: &str) -> Result<bool, Failure> {
         let request = self.request(Method::HEAD, &format!("/api/v1/artifacts/{sha256}"));
         let response = self.send(request, SendBody::none(), ANSWER)?;
@@ -252,7 +254,7 @@ impl Client {
         self.accepted(response).map(|_| ())
     }
 
-    /// Asks for a deploy, tells each step as it begins, and returns the server's result.
+    /// Requests a deploy, passes each step to `told` as it begins, and returns the server's result.
     pub(crate) fn deploy(
         &self,
         method: Method,
@@ -301,7 +303,7 @@ impl Client {
     fn broken_off(&self, cause: &str) -> Failure {
         Failure::Unreachable {
             what: format!("the answer of {} broke off: {cause}", self.server),
-            hint: Some("the deploy may have gone through; `bulkhead list` shows what is there"),
+            hint: Some("the deploy may have succeeded; `bulkhead list` shows the services"),
         }
     }
 
@@ -310,7 +312,7 @@ impl Client {
     }
 
     fn json(&self, method: Method, path: &str) -> Result<Value, Failure> {
-        // A POST without a body still says how long it is.
+        // A POST without a body also needs a content length.
         let empty = method == Method::POST;
         let mut request = self.request(method, path).header(ACCEPT, "application/json");
         if empty {
@@ -340,7 +342,7 @@ impl Client {
         self.agent.run(request).map_err(|error| unreachable(&self.server, patience, &error))
     }
 
-    /// Lets a success through and turns everything else into what the server says about it.
+    /// Returns the response if it is a success; otherwise the server's refusal.
     fn accepted(&self, response: Response<Body>) -> Result<Response<Body>, Failure> {
         if response.status().is_success() {
             return Ok(response);

@@ -1,4 +1,4 @@
-//! `config`: writes down which server the other commands talk to.
+//! The command `config`: stores the server's address and admin token for the other commands.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -11,16 +11,16 @@ use super::client::{Settings, base, checked, default_path};
 use super::failure::{Exit, Failure};
 use super::screen::Screen;
 
-/// Longer than any token.
+/// Most bytes of a token that are read; any token is shorter.
 const MAX_TOKEN: u64 = 4096;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without an option it shows what is written down, except for the token. An empty value removes one. The token is used for
-the server beside it and for no other.
+Without an option, shows the stored settings, except for the token. An empty value removes a setting. The token is sent
+only to the server that is stored with it.
 
-What a command goes by, the first that is there: its own options, the environment, this file, and for a server on this
-machine the token in bulkhead-data, here or in a directory above.
+A command takes each setting from the first place that has it: its options, the environment, this file, and for a server
+on this machine the token in bulkhead-data, in the current directory or in a directory above.
 
 Examples:
   bulkhead config -e https://bulkhead.example.org -k - < token.txt
@@ -30,13 +30,13 @@ pub(super) struct ConfigArgs {
     /// The admin listener of the server
     #[arg(short = 'e', long, alias = "endpoint", value_name = "URL")]
     admin: Option<String>,
-    /// Its admin token, or - to read it from standard input, where other users do not see it
+    /// Its admin token, or - to read it from standard input, where other users cannot see it
     #[arg(short = 'k', long, alias = "access-key", value_name = "TOKEN", allow_hyphen_values = true)]
     admin_token: Option<String>,
-    /// Who is said to have made a change, in the audit log
+    /// The name that the audit log gives for a change
     #[arg(short = 'i', long = "as", alias = "access-id", value_name = "NAME")]
     actor: Option<String>,
-    /// Another file than the user's own
+    /// A settings file other than the user's own
     #[arg(short, long, value_name = "FILE", env = "BULKHEAD_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -52,10 +52,10 @@ pub(super) fn config(args: &ConfigArgs, screen: &mut Screen) -> Result<Exit, Fai
     if given > 0 {
         if let Some(admin) = &args.admin {
             let admin = if admin.is_empty() { None } else { Some(base(admin)?) };
-            // A token is for one server; it does not move to another by itself.
+            // A token belongs to one server, so a new address removes the stored token.
             if admin != settings.admin && settings.admin_token.take().is_some() && args.admin_token.is_none() {
                 screen
-                    .note("the stored token was for the server before, and is removed; -k stores one for this server");
+                    .note("the stored token was for the previous server and is removed; -k stores one for this server");
             }
             settings.admin = admin;
         }

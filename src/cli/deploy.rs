@@ -1,4 +1,4 @@
-//! `create` and `modify`: files up, then a deploy, watched step by step.
+//! The commands `create` and `modify`: upload files, then deploy and show each step.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use crate::config::{self, ServiceFile, ServiceName};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Paths in the service file are relative to it. The command ends when the service is ready, or says why it is not.
+Paths in the service file are relative to its directory. The command ends when the service is ready, or with an error.
 
 Examples:
   bulkhead create digits.json
@@ -38,11 +38,12 @@ pub(super) struct CreateArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The new version replaces the old one when it is ready; if it does not get ready, the old one stays. null removes a key.
-Where nothing would change, no version is made, and the command says so; a change of the token alone makes none either.
+The new version replaces the old one when it is ready; if it does not become ready, the old one stays. null removes a
+key. A change that makes no difference makes no version, and the command says so. A change of the token alone makes no
+version either.
 
-If somebody else changes the service while the command is at work, nothing is overwritten: it ends with code 3 and says
-who it was.
+If another user changes the service while the command runs, nothing is overwritten: the command ends with code 3 and
+names that user.
 
 Examples:
   bulkhead modify digits -s changes.json
@@ -61,8 +62,9 @@ pub(super) struct ModifyArgs {
     /// release` changes the share, makes the version current, or drops it
     #[arg(long, value_name = "WEIGHT")]
     canary: Option<u64>,
-    /// Change it only if it still has this revision, as `desc --json` shows it: 16. The admin API's ETag is the same in
-    /// quotes, '"16"', and is taken as well [default: the revision that it has when the command begins]
+    /// Change the service only if it still has this revision, as `desc --json` shows it: 16. The admin API's ETag is
+    /// the same in quotes, '"16"', and is accepted as well [default: the revision that the service has when the command
+    /// begins]
     #[arg(long, value_name = "REVISION", value_parser = tag)]
     if_match: Option<String>,
     #[command(flatten)]
@@ -75,8 +77,8 @@ struct ChangeArgs {
     /// A service file with the keys that change; paths in it are relative to it
     #[arg(short = 's', long = "spec", value_name = "FILE")]
     file: Option<PathBuf>,
-    /// One key that changes, by its dotted path, whatever FILE says of it; may be repeated; paths are relative to the
-    /// current directory
+    /// Set one key, by its dotted path; it takes precedence over FILE; file paths are relative to the current
+    /// directory; may be repeated
     #[arg(short = 'D', long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
 }
@@ -105,7 +107,7 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
     let client = args.admin.client()?;
     let path = path(&args.name);
     let Seen { tag, version: before } = check(&client, &path, &patch, screen)?;
-    // Whoever else changes the service meanwhile is not overwritten: the server refuses then.
+    // If the service is changed in the meantime, the server refuses this change.
     let client = client.only_if(args.if_match.clone().or(tag));
     let change = Change::gather(&patch, &base, screen).map_err(Failure::of_gathering)?;
     upload::send(&client, &change.artifacts(), screen)?;
@@ -113,7 +115,7 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
     body.canary = args.canary;
     let answer = deploy(&client, args.name.as_str(), Method::PUT, &path, &body, screen)?;
     let deployed: Deployed = read(answer)?;
-    // The token is not what was asked for here; `desc` shows it.
+    // The token is left out, since the command does not ask for it; `desc` shows it.
     if screen.is_json() {
         let Deployed { name, url, version, canary, unchanged, .. } = deployed;
         let mut printed = json!({ "name": name, "url": url, "version": version, "unchanged": unchanged });
@@ -155,7 +157,7 @@ impl ChangeArgs {
     }
 }
 
-/// Makes one patch of two. Unlike in a merge, null stays: it removes a key of the service.
+/// Lays `overrides` over `patch`. Unlike in a merge, null stays, because it removes a key of the service.
 fn lay_over(patch: &mut Value, overrides: Value) {
     match (patch, overrides) {
         (Value::Object(patch), Value::Object(overrides)) => {
@@ -167,7 +169,7 @@ fn lay_over(patch: &mut Value, overrides: Value) {
     }
 }
 
-/// A revision as people read it becomes the tag that the admin API makes of it; what is a tag already stays as it is.
+/// Turns a revision into the admin API's `ETag`. An `ETag` stays as it is.
 fn tag(text: &str) -> Result<String, String> {
     match text.parse::<u64>() {
         Ok(number) => Ok(format!("\"{number}\"")),
@@ -184,10 +186,10 @@ struct Seen {
     version: Option<u64>,
 }
 
-/// Tries the change on the present service file, so that its mistakes show before anything is uploaded. The server
-/// decides all the same: it may know keys that this program does not, and then the file as a whole cannot be read here.
+/// Merges the change into the present service file, so that mistakes show before anything is uploaded. The server
+/// checks the change again. If the present file has keys that this program does not know, the check is skipped.
 ///
-/// Says which keys of the change will do nothing, and answers what it has seen.
+/// Prints a note for each key of the change that has no effect. Returns the tag and the version of the service.
 fn check(client: &Client, path: &str, patch: &Value, screen: &mut Screen) -> Result<Seen, Failure> {
     let (present, tag) = client.get_tagged(path)?;
     let seen = Seen { tag, version: present["version"].as_u64() };
@@ -202,7 +204,7 @@ fn check(client: &Client, path: &str, patch: &Value, screen: &mut Screen) -> Res
     }
 }
 
-/// Asks for a deploy and shows its steps; the answer is the server's word on the service that is ready now.
+/// Requests a deploy and shows its steps. Returns the server's description of the deployed service.
 pub(super) fn deploy(
     client: &Client,
     service: &str,
@@ -218,7 +220,7 @@ pub(super) fn deploy(
     result
 }
 
-/// The steps of a deploy as a person sees them: the present one turns, those behind keep a line with their time.
+/// Shows the steps of a deploy: a spinner for the current step, and a line with the time for each finished one.
 struct Steps<'a> {
     screen: &'a mut Screen,
     current: Option<(ProgressBar, &'static str, Instant)>,
@@ -273,7 +275,7 @@ fn announcement(deployed: &Deployed) -> String {
     )
 }
 
-/// A word that a shell takes as it is.
+/// Quotes a word for a shell if it needs quotes.
 fn shell_quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {

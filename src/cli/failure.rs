@@ -1,4 +1,4 @@
-//! How a command ends: its exit code, and what it says when that is not 0.
+//! The exit codes of commands, and their error messages.
 
 use std::fmt::{self, Display, Formatter};
 use std::io;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::problem::{self, Problem};
 use crate::config::Mistakes;
 
-/// Scripts rely on these numbers; `bulkhead --help` lists them.
+/// The exit code of a command. Scripts rely on these numbers; `bulkhead --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Ok = 0,
@@ -24,7 +24,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// 5xx is `Failed`, not `Refused`: the same request may well succeed later.
+    /// The exit code for an HTTP status. 5xx is `Failed`, not `Refused`: the same request may succeed later.
     pub(crate) fn of_status(status: u16) -> Self {
         match status {
             200..=299 => Self::Ok,
@@ -35,23 +35,23 @@ impl Exit {
     }
 }
 
-/// Why a command ends without having done what it was asked. None of these ever contains a token.
+/// The reason why a command failed. It never contains a token.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The command line asks for something that cannot be meant.
+    /// The command line is wrong.
     Usage(String),
     /// A service file, or a change to one, has mistakes.
     Mistakes {
         origin: String,
         mistakes: Mistakes,
     },
-    /// The server answered, and the answer is no.
+    /// The server refused the request.
     Refused(Box<Problem>),
-    /// There is nothing of the given name; the server's other answers show it.
+    /// Nothing has the given name, as other answers of the server show.
     Missing(String),
-    /// No answer came.
+    /// No complete answer came.
     Unreachable {
-        /// A whole sentence: a server that is not there is another matter than one that is too slow.
+        /// A whole sentence: no server, a server that is too slow, and a broken connection need different ones.
         what: String,
         hint: Option<&'static str>,
     },
@@ -85,7 +85,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Mistakes { .. } => Exit::Usage,
-            // The server has found what would have been found here, had this program known as much.
+            // The server found a mistake in the service file that this program did not know of.
             Self::Refused(problem) if problem.code == "invalid_service_file" => Exit::Usage,
             Self::Refused(problem) => match Exit::of_status(problem.status) {
                 Exit::Ok => Exit::Failed,
@@ -93,13 +93,13 @@ impl Failure {
             },
             Self::Unreachable { .. } => Exit::Unreachable,
             Self::Missing(_) => Exit::NotFound,
-            // Whoever reads us has read enough (`bulkhead list | head -1`); that is no failure.
+            // The reader closed the pipe, as in `bulkhead list | head -1`. That is no failure.
             Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Output(_) | Self::Failed(_) => Exit::Failed,
         }
     }
 
-    /// The same for scripts.
+    /// The failure as JSON, for `--json`.
     pub(crate) fn to_json(&self) -> Value {
         let mut error = json!({ "exit": self.exit() as u8, "message": self.to_string() });
         match self {

@@ -1,4 +1,4 @@
-//! `gateway`: forwards requests to hosts, and answers none itself.
+//! The command `gateway`: forwards requests to hosts, and runs no services itself.
 
 use std::path::{Path, PathBuf};
 
@@ -19,9 +19,10 @@ The smallest FILE:
     \"clusters\": {\"ml\": {\"upstreams\": [\"10.0.0.7:8080\", \"10.0.0.8:8080\"]}},
     \"routes\": {\"*\": \"ml\"}
   }
-The README has one with every key, and `bulkhead schema --gateway` describes them. SIGHUP has it read again; with mistakes in it, everything stays as it was.
+The README has one with every key, and `bulkhead schema --gateway` describes them. SIGHUP reloads FILE; if it then has
+mistakes, the settings stay as they were.
 
-When both listeners are open, one line says where: listening data=ADDR admin=ADDR.
+When both listeners are open, one line gives their addresses: listening data=ADDR admin=ADDR.
 The admin listener has /healthz, /readyz, /metrics and /api/v1/upstreams.
 TIME is a number of seconds, or has a unit: 30, 1500ms, 2m.
 
@@ -29,10 +30,10 @@ Examples:
   bulkhead gateway --config gateway.json --check
   bulkhead gateway --config gateway.json --listen 0.0.0.0:8080")]
 pub(super) struct GatewayArgs {
-    /// Which hosts there are, and which of them answer for a service
+    /// The file with the hosts, and with the routes from services to hosts
     #[arg(long, value_name = "FILE", env = "BULKHEAD_GATEWAY")]
     config: PathBuf,
-    /// Only say whether FILE has mistakes, and which
+    /// Only check FILE and list its mistakes
     #[arg(long)]
     check: bool,
     #[command(flatten)]

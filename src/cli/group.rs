@@ -1,15 +1,15 @@
-//! A group of services, named where a service is expected.
+//! The error for a group's name where a service's name is expected.
 
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use crate::config::ServiceName;
 
-/// Says that `name` is a group, where that is why there is no such service; otherwise leaves the failure as it is.
+/// Replaces the failure if it is a 404 and `name` is a group; otherwise returns it unchanged.
 pub(super) fn or_group(client: &Client, name: &ServiceName, failure: Failure) -> Failure {
     if failure.exit() != Exit::NotFound {
         return failure;
     }
-    // The first failure is the better one if this one cannot be cleared up.
+    // If the services cannot be listed, the first failure says more.
     let Ok(services) = client.services("") else { return failure };
     let members = services.iter().filter(|service| service["group"] == name.as_str());
     let members: Vec<&str> = members.filter_map(|member| member["name"].as_str()).collect();

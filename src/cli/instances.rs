@@ -1,4 +1,4 @@
-//! `w`, `dw` and `restart`: the instances of a service.
+//! The commands `w`, `dw` and `restart` for the instances of a service.
 
 use clap::Args;
 use serde_json::Value;
@@ -14,11 +14,11 @@ use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-READY counts the workers that can take a request: those that have a guest or can be given one. It leaves out those whose
-guest cannot be replaced, and those that runtime.enable_crash_block keeps empty; with none left, the instance takes no
-requests. RESTARTS counts for the service as a whole. REASON is why an instance is degraded, or the kind of its last
-fault; LASTSTATE is that fault: what happened, in which request, and when. VERSION tells a canary's instances from the
-others. --json has more: busy workers, queue.
+READY is the number of workers that can take a request: those that have a guest or can get one. It leaves out workers
+whose guest cannot be replaced, and workers that runtime.enable_crash_block keeps empty. If READY is 0, the instance
+takes no requests. RESTARTS counts for the whole service. REASON is the reason why an instance is degraded, or the kind
+of its last fault. LASTSTATE is that fault, with its request and its time. VERSION shows which instances are a
+canary's. --json also has the busy workers and the queue.
 
 Examples:
   bulkhead w digits
@@ -31,7 +31,7 @@ pub(super) struct WorkersArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Each instance is replaced by a new one, one after the other, without a gap: requests go to the old one until the new one
-is ready, and the old one ends with what it has begun.
+is ready. The old one then finishes its running requests.
 
 Examples:
   bulkhead dw digits digits-0
@@ -82,7 +82,7 @@ pub(super) fn workers(args: &WorkersArgs, screen: &mut Screen) -> Result<Exit, F
 }
 
 pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> Result<Exit, Failure> {
-    // All are looked at before the first is touched.
+    // All instances are checked before the first is replaced.
     let indices: Vec<usize> = args.instances.iter().map(|text| index(&args.name, text)).collect::<Result<_, _>>()?;
     let client = args.admin.client()?;
     let there: InstanceList = read(client.get(&format!("{}/instances", path(&args.name)))?)?;
@@ -109,7 +109,7 @@ pub(super) fn delete_workers(args: &DeleteWorkersArgs, screen: &mut Screen) -> R
 }
 
 impl DeleteWorkersArgs {
-    /// The failure with what had been done until then, where that is not nothing.
+    /// Adds to the failure which instances had been replaced and which had not.
     fn broken_off(&self, failure: Failure, indices: &[usize], done: usize) -> Failure {
         let names = |indices: &[usize]| {
             let names: Vec<_> = indices.iter().map(|index| format!("`{}-{index}`", self.name)).collect();
@@ -135,12 +135,14 @@ pub(super) fn restart(args: &ServiceArgs, screen: &mut Screen) -> Result<Exit, F
     settled(args.name(), &answer, screen)
 }
 
-/// `digits-0`, or `0`.
+/// Parses the name or the number of an instance: `digits-0`, or `0`.
 fn index(service: &ServiceName, text: &str) -> Result<usize, Failure> {
     let text = text.trim();
     let number = text.strip_prefix(service.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(text);
     number.parse().map_err(|_| {
-        Failure::Usage(format!("`{text}` is no instance of `{service}`; expected a name as `{service}-0`, or 0"))
+        Failure::Usage(format!(
+            "`{text}` is no instance of `{service}`; expected a name such as `{service}-0`, or a number such as 0"
+        ))
     })
 }
 

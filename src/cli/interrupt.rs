@@ -10,11 +10,11 @@ use super::screen::Screen;
 /// The text to print on an interrupt; `None` while no request is under way.
 static UNDER_WAY: Mutex<Option<String>> = Mutex::new(None);
 
-/// While it lives, an interrupt prints what happens to the request that was sent.
+/// A guard. While it lives, an interrupt prints that the server goes on with the request.
 pub(super) struct UnderWay(());
 
 impl UnderWay {
-    /// Prepares the text: `what` goes on, and `bulkhead desc NAME` shows it, or `bulkhead audit NAME` a refusal.
+    /// Sets the text of the guard. `what` is the name of the request, such as "the deploy".
     pub(super) fn say(what: &str, service: &str, screen: &Screen) -> Self {
         let text = format!(
             "interrupted; {what} goes on: `bulkhead desc {service}` shows it, and `bulkhead audit {service}` if it is refused"

@@ -1,4 +1,4 @@
-//! `invoke`: one request to a service, as its callers would send it.
+//! The command `invoke`: sends one request to a service, as its callers would.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::time::time;
 use crate::config::ServiceName;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// A person can look at no more than this, and the host sends no more by default.
+/// Most bytes of a body that are read. A host sends no more by default.
 const MAX_BODY: u64 = 64 * 1024 * 1024;
 
 #[derive(Args, Debug)]
@@ -32,7 +32,7 @@ Examples:
 pub(super) struct InvokeArgs {
     /// The service
     name: ServiceName,
-    /// What comes after the service's name in the URL
+    /// The path after the service's name in the URL
     #[arg(long, value_name = "PATH", default_value = "")]
     path: String,
     /// The method [default: POST with data, GET without]
@@ -44,13 +44,13 @@ pub(super) struct InvokeArgs {
     /// The body: text, @FILE, or - for standard input
     #[arg(short = 'd', long = "body", value_name = "DATA")]
     body: Option<String>,
-    /// The token to call with, instead of the service's own
+    /// The token to send, instead of the service's own
     #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     token: Option<String>,
     /// Print the status and the headers before the body
     #[arg(short, long)]
     include: bool,
-    /// How long to wait for the answer
+    /// Longest time to wait for the answer
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     timeout: Duration,
     #[command(flatten)]
@@ -73,16 +73,16 @@ pub(super) fn invoke(args: &InvokeArgs, screen: &mut Screen) -> Result<Exit, Fai
     Ok(Exit::of_status(answer.status.as_u16()))
 }
 
-/// The address of a service, and its token if it has one.
+/// Asks the server for the address of a service, and for its token if it has one.
 pub(super) fn locate(admin: &AdminArgs, name: &ServiceName) -> Result<(String, Option<String>), Failure> {
     let client = admin.client()?;
     let service = client.get(&client::path(name)).map_err(|failure| group::or_group(&client, name, failure))?;
     let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
-    let url = text("url").ok_or_else(|| anyhow::anyhow!("the server does not say where `{name}` is"))?;
+    let url = text("url").ok_or_else(|| anyhow::anyhow!("the server does not give the address of `{name}`"))?;
     Ok((url, text("token")))
 }
 
-/// The method that was named, or the one that goes with what is sent.
+/// The named method; if none is named, POST with a body and GET without.
 pub(super) fn method(named: Option<&str>, has_body: bool) -> Result<Method, Failure> {
     match named {
         Some(method) => method.parse().map_err(|_| Failure::Usage(format!("`{method}` is not an HTTP method"))),
@@ -94,7 +94,7 @@ pub(super) fn method(named: Option<&str>, has_body: bool) -> Result<Method, Fail
 impl InvokeArgs {
     fn send(&self, url: &str, token: Option<&str>, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
         let method = method(self.method.as_deref(), body.is_some())?;
-        // These announce a body even if it is empty; without one the client would announce chunks.
+        // These methods get a body even if it is empty; without one, the client would send a chunked body.
         let has_body = matches!(method, Method::POST | Method::PUT | Method::PATCH);
         let mut request = Request::builder().method(method).uri(url);
         if let Some(headers) = request.headers_mut() {
@@ -116,7 +116,7 @@ impl InvokeArgs {
             headers.append(name, value.clone());
         }
         if let Some(token) = token {
-            // Not shown in the error: it is a secret even when it is no good.
+            // The error does not show the token: it may be a secret even if it is wrong.
             let mut value = HeaderValue::from_str(token)
                 .map_err(|_| Failure::Usage("the token has characters that a header cannot have".to_owned()))?;
             value.set_sensitive(true);
@@ -128,7 +128,8 @@ impl InvokeArgs {
         Ok(())
     }
 
-    /// Takes whatever comes: refusals are what one wants to see here, and redirects would be another service's answer.
+    /// An agent that returns every answer unchanged. Refusals are results here, and a redirect would lead to the answer
+    /// of another service.
     fn agent(&self, url: &str) -> Agent {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
@@ -186,7 +187,7 @@ impl Answer {
         answer
     }
 
-    /// The two statuses that only EAS knows have names too.
+    /// The status and its reason phrase, also for the two statuses that only EAS has.
     fn status_line(&self) -> String {
         let reason = match self.status.as_u16() {
             450 => "Queue Full",

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::failure::Failure;
 
-/// Bytes at the start of a file that identify it; a tar archive has its mark after the name of its first file.
+/// Bytes at the start of a file that identify its kind. The mark of a tar archive comes after the name of its first
+/// file.
 const HEAD: usize = 512;
 /// Characters of a line that a message shows.
 const LINE: usize = 40;

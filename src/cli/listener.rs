@@ -1,4 +1,4 @@
-//! What a host and a gateway are told about their listeners in the same way.
+//! The listener options that `serve` and `gateway` share.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
@@ -19,44 +19,45 @@ pub(super) struct ListenerArgs {
     /// host name is looked up once, at the start [default: the address that the client connected to]
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADVERTISE", value_parser = advertised)]
     pub(super) advertise: Option<SocketAddr>,
-    /// Where health and metrics are, and the admin API of a server or the list of upstreams of a gateway
-    // Not BULKHEAD_ADMIN: that is the URL which the other commands connect to.
+    /// The address of health, metrics, and the admin API of a server or the list of upstreams of a gateway
+    // Not BULKHEAD_ADMIN: that is the URL that the other commands connect to.
     #[arg(long, value_name = "ADDR", env = "BULKHEAD_ADMIN_LISTEN", default_value = "127.0.0.1:8081")]
     #[arg(value_parser = address)]
     pub(super) admin: SocketAddr,
-    /// Threads for callers' connections, each of which stays on one of them [default: by the number of cores]
+    /// Threads for callers' connections; a connection stays on one thread [default: by the number of cores]
     #[arg(long, value_name = "N", env = "BULKHEAD_IO_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) io_threads: Option<u16>,
-    /// Longest time that running requests may go on after SIGTERM; connections that wait to be accepted are answered
-    /// first
+    /// Longest time that running requests get after SIGTERM; connections that wait to be accepted are answered first
     #[arg(long, value_name = "TIME", env = "BULKHEAD_GRACE", default_value = "30", value_parser = time)]
     pub(super) grace: Duration,
-    /// Callers' connections open at once; further ones wait to be accepted [default: 10000, or what the file descriptors
-    /// allow if that is fewer: half of them at most]
+    /// Most connections of callers at once; further ones wait to be accepted [default: 10000, or fewer if the limit on
+    /// file descriptors is low: at most half of them]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS")]
     max_connections: Option<NonZeroUsize>,
-    /// Connections from one address (IPv6: one /64); further ones are answered 503 and closed [default: no such limit,
-    /// since a gateway in front is one address]
+    /// Most connections from one address (IPv6: one /64); further ones get 503 and are closed [default: no limit, since
+    /// all callers behind a gateway have one address]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_CONNECTIONS_PER_ADDRESS")]
     max_connections_per_address: Option<NonZeroUsize>,
-    /// Requests on one connection; the answer to the last closes it, so that clients spread over hosts added later
+    /// Most requests on one connection; the answer to the last one closes it, so that clients also connect to hosts
+    /// that were added later
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_REQUESTS_PER_CONNECTION")]
     #[arg(default_value = "10000", value_parser = clap::value_parser!(u64).range(1..))]
     max_requests_per_connection: u64,
-    /// From the first byte of a request's head to its last; then 408
+    /// Longest time from the first byte of a request's head to its last; after that the client gets 408
     #[arg(long, value_name = "TIME", env = "BULKHEAD_HEAD_TIMEOUT", default_value = "5", value_parser = time)]
     head_timeout: Duration,
-    /// Longest idle time of a connection between requests; then it is closed. A new one must send something within 10
-    /// s. Answers promise one second less, in `Keep-Alive`
+    /// Longest idle time of a connection between two requests; after that it is closed. A new connection must send its
+    /// first byte within 10 s. The `Keep-Alive` header of answers gives one second less
     #[arg(long, value_name = "TIME", env = "BULKHEAD_IDLE_TIMEOUT", default_value = "75", value_parser = time)]
     idle_timeout: Duration,
-    /// How long a client may take nothing of its answer; then it is cut off, or in HTTP/2 that one stream is reset
+    /// Longest time in which a client reads nothing of its answer; after that the connection is closed, or in HTTP/2
+    /// only the stream
     #[arg(long, value_name = "TIME", env = "BULKHEAD_WRITE_TIMEOUT", default_value = "10", value_parser = time)]
     write_timeout: Duration,
-    /// Speak HTTP/2 as well, with clients that know beforehand (no TLS, no upgrade)
+    /// Speak HTTP/2 as well, with prior knowledge only (no TLS, no upgrade)
     #[arg(long, env = "BULKHEAD_HTTP2")]
     http2: bool,
-    /// How log lines are written
+    /// The format of log lines
     #[arg(long, value_name = "FORMAT", env = "BULKHEAD_LOG_FORMAT", default_value = "text")]
     #[arg(value_parser = log_format())]
     pub(super) log_format: LogFormat,
@@ -67,7 +68,7 @@ pub(super) struct ListenerArgs {
 }
 
 impl ListenerArgs {
-    /// The bounds of the data listener. `each` is for where no bound of connections is given.
+    /// The limits of the data listener. `each` determines the default of `--max-connections`.
     pub(super) fn connections(&self, each: Each) -> ConnectionLimits {
         let defaults = ConnectionLimits::default();
         ConnectionLimits {
@@ -118,14 +119,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 fn advertised(text: &str) -> Result<SocketAddr, String> {
     match address(text)? {
         address if address.port() != 0 && !address.ip().is_unspecified() => Ok(address),
-        _ => Err("nobody can connect to it; expected the address and port that clients use".into()),
+        _ => Err("clients cannot connect to it; expected the address and port that clients use".into()),
     }
 }
 
-/// Longest time that makes sense for any of these; also keeps clear of the clock's end.
+/// The longest time that these options accept. An `Instant` plus this time does not overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// Seconds, or a number with a unit. Zero would mean that nothing could ever be done in time.
+/// Parses seconds, or a number with a unit. Zero is refused, because no deadline of zero could be met.
 fn time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
     match seconds.or_else(|| humantime::parse_duration(text).ok()) {

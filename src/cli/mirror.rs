@@ -1,4 +1,4 @@
-//! `mirror`: copies of a service's requests for another one.
+//! The command `mirror`: copies a service's requests to another service.
 
 use clap::Args;
 use ureq::http::Method;
@@ -13,9 +13,10 @@ use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Copies are sent to a service of the same server, whose answers are dropped. They count as its requests, marked as mirrored in
-log and metrics, and are not copied again. Nothing waits for them: at most 16 are under way, and what would be one more, or
-finds the target full, is dropped and counted. Without options, tells where copies go.
+Copies are sent to a service of the same server; its answers to them are dropped. Copies count as requests of that
+service, are marked as mirrored in log and metrics, and are not copied again. Callers do not wait for them. At most 16
+copies run at once; a further copy, or one that finds the target's queue full, is dropped and counted. Without options,
+shows the present mirror.
 
 Examples:
   bulkhead mirror digits --target digits-new --ratio 10
@@ -27,10 +28,10 @@ pub(super) struct MirrorArgs {
     /// The service that gets the copies
     #[arg(long, value_name = "SERVICE")]
     target: Option<ServiceName>,
-    /// How many of a hundred requests are copied
+    /// Percentage of the requests that are copied
     #[arg(long, requires = "target", default_value_t = 100)]
     ratio: u64,
-    /// Make no more copies
+    /// Stop copying
     #[arg(long, conflicts_with_all = ["target", "ratio"])]
     off: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! A server for tests that answers what a test tells it to, and remembers what it was asked.
+//! A server for tests: it gives the answers that a test sets, and records the requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use socket2::SockRef;
 use tokio::net::TcpSocket;
 
-/// An address at which nobody listens, nor will while the socket is kept.
+/// An address that refuses connections while the socket is kept.
 pub(super) fn nobody() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
@@ -23,7 +23,7 @@ pub(super) struct Seen {
     pub(super) method: String,
     pub(super) path: String,
     headers: Vec<(String, String)>,
-    /// None while the client waits for leave to send it.
+    /// `None` while the client waits for `100 Continue`.
     pub(super) body: Option<Vec<u8>>,
 }
 
@@ -36,7 +36,7 @@ impl Seen {
         serde_json::from_slice(self.body.as_deref().unwrap_or_default()).unwrap()
     }
 
-    /// `PUT /api/v1/...`, as tests compare it.
+    /// Method and path, such as `PUT /api/v1/...`.
     pub(super) fn line(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
@@ -87,7 +87,7 @@ impl Mock {
         Self::refusing_early(|_| None, answer)
     }
 
-    /// A mock that may answer after it has read only so many bytes of a request's body; it then resets the connection.
+    /// A mock that may answer after a given number of bytes of a request's body; it then resets the connection.
     pub(super) fn refusing_early(
         early: impl Fn(&Seen) -> Option<(usize, Reply)> + Send + Sync + 'static,
         answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,

@@ -1,5 +1,5 @@
-//! `new`: a processor project that builds anywhere. The SDK's sources travel inside this program and are written into
-//! it.
+//! The command `new`: makes a processor project. The SDK's sources are part of this program and are copied into the
+//! project, so that it builds anywhere.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -24,7 +24,7 @@ pub(super) struct NewArgs {
     directory: PathBuf,
 }
 
-/// `{{name}}` stands for the project's name, in paths as in contents.
+/// The files of a project. `{{name}}` stands for the project's name, in paths and in contents.
 const PROJECT: &[(&str, &str)] = &[
     ("Cargo.toml", include_str!("template/manifest.toml")),
     (".cargo/config.toml", include_str!("template/config.toml")),
@@ -40,7 +40,7 @@ macro_rules! sdk {
     };
 }
 
-/// Written as they are below `bulkhead-guest/`. A test holds this list against the folder.
+/// The files of the SDK, copied unchanged to `bulkhead-guest/`. A test compares this list with the directory.
 const SDK: &[(&str, &str)] = sdk![
     "Cargo.toml",
     "src/bindings.rs",
@@ -62,7 +62,7 @@ const SDK: &[(&str, &str)] = sdk![
     "wit/processor.wit",
 ];
 
-/// Cargo takes these for a package's name, but the crate could not be compiled under them.
+/// Names that cargo accepts for a package, but under which the crate could not be compiled.
 const RESERVED: &str = "\
     abstract as async await become box break const continue core crate do dyn else enum extern false final fn \
     for gen if impl in let loop macro match mod move mut override priv proc_macro pub ref return self static std \
@@ -86,7 +86,7 @@ pub(super) fn new(args: &NewArgs, screen: &mut Screen) -> Result<Exit, Failure> 
     Ok(Exit::Ok)
 }
 
-/// A name that is good for a crate, a service and a file alike.
+/// The name of the project, which is valid for a crate, a service and a file.
 fn name_of(directory: &Path) -> Result<String> {
     let Some(name) = directory.file_name() else {
         bail!("`{}` ends without a name for the project", directory.display());
@@ -98,7 +98,7 @@ fn name_of(directory: &Path) -> Result<String> {
         bail!("`{name}` is no name for a crate: it must begin with a letter");
     }
     if RESERVED.split(' ').any(|word| word == name.as_str()) {
-        bail!("`{name}` means something to Rust already; choose another name");
+        bail!("`{name}` is a reserved name in Rust; choose another one");
     }
     Ok(name.as_str().to_owned())
 }
@@ -173,7 +173,7 @@ mod tests {
         assert!(directory.join("bulkhead-guest/wit/processor.wit").is_file());
     }
 
-    /// Natively the SDK has no dependencies, so that the compiler alone will do: no cargo, no registry.
+    /// Natively the SDK has no dependencies, so the test needs only the compiler, not cargo or a registry.
     #[test]
     fn a_project_passes_its_own_tests() {
         let directory = tempfile::tempdir().unwrap();

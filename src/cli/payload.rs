@@ -1,4 +1,4 @@
-//! Request bodies from the command line, and answers on their way to the screen.
+//! Reads request bodies from the command line, and prepares the bodies of answers for output.
 
 use std::fs;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 
-/// Reads what stands behind `-d`: the text itself, `@FILE`, or `-` for standard input.
+/// Reads the value of `-d`: the text itself, `@FILE`, or `-` for standard input.
 pub(super) fn read(text: &str) -> Result<Vec<u8>, Failure> {
     if text == "-" {
         let mut body = Vec::new();
@@ -23,7 +23,7 @@ pub(super) fn read(text: &str) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// What the body most likely is. A header says otherwise.
+/// Guesses the content type of a body.
 pub(super) fn content_type(body: &[u8]) -> &'static str {
     let structured = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
     if structured && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
@@ -35,7 +35,7 @@ pub(super) fn content_type(body: &[u8]) -> &'static str {
     }
 }
 
-/// A body as a JSON member: text where it is text, base64 where it is not.
+/// A body as a JSON member: `body` if it is text, otherwise `body_base64`.
 pub(super) fn member(body: &[u8]) -> (&'static str, Value) {
     match std::str::from_utf8(body) {
         Ok(text) => ("body", json!(text)),

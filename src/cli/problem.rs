@@ -1,4 +1,4 @@
-//! An answer that is a refusal: `application/problem+json`, or whatever stands in its place.
+//! Refusals of a server: `application/problem+json`, or a body of another kind.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -8,15 +8,15 @@ use crate::api;
 
 pub(crate) type Problem = api::Problem<'static>;
 
-/// The members that scripts are shown; the others repeat these, or are for programs that change services themselves.
+/// The members that `--json` shows. The others repeat these, or are for programs that use the admin API themselves.
 const SHOWN: [&str; 8] = ["title", "status", "detail", "code", "request_id", "hint", "errors", "stack"];
-/// How much of a foreign body is worth showing.
+/// Most characters of a body of another kind that are shown.
 const EXCERPT: usize = 300;
 
-/// Reads a refusal. A proxy in between answers in its own way, so a body of another kind is quoted rather than refused.
+/// Reads a refusal. A proxy may answer with a body of another kind; that body is quoted.
 pub(crate) fn of_answer(status: u16, body: &[u8]) -> Problem {
     match serde_json::from_slice::<Problem>(body) {
-        // The status on the wire is the one that counts.
+        // The status of the response counts, not the one in the body.
         Ok(problem) if says_something(&problem) => Problem { status, ..problem },
         _ => Problem { status, detail: excerpt(body).into(), ..Problem::default() },
     }
@@ -27,7 +27,7 @@ fn says_something(problem: &Problem) -> bool {
     !problem.detail.is_empty() || !problem.title.is_empty() || has_mistakes
 }
 
-/// What went wrong in one line, without the list of mistakes.
+/// The refusal in one line, without the list of mistakes.
 pub(crate) fn sentence(problem: &Problem) -> String {
     let text = match (problem.detail.as_ref(), problem.title.as_ref()) {
         ("", "") => "the server gave no reason",
@@ -40,7 +40,7 @@ pub(crate) fn sentence(problem: &Problem) -> String {
     }
 }
 
-/// The same for scripts.
+/// The refusal as JSON, for `--json`.
 pub(crate) fn to_json(problem: &Problem) -> Value {
     let mut shown = json!(problem);
     if let Some(members) = shown.as_object_mut() {
@@ -49,7 +49,7 @@ pub(crate) fn to_json(problem: &Problem) -> Value {
     shown
 }
 
-/// A refusal as people read it.
+/// A refusal, displayed as text.
 pub(crate) struct Told<'a>(pub(crate) &'a Problem);
 
 impl Display for Told<'_> {

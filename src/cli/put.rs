@@ -1,4 +1,4 @@
-//! `upload`: a file of its own to the server, to be named in a service file afterwards.
+//! The command `upload`: sends a file to the server, for use in service files.
 
 use std::path::PathBuf;
 
@@ -12,14 +12,14 @@ use super::upload;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Prints the name under which a service file can ask for the processor, wherever it is deployed from. A file that no
-service names is removed an hour after it was last asked for.
+Prints a name for the file that service files can use as processor_path, from any machine. A file that no service names
+is removed an hour after it was last uploaded or looked up.
 
 Examples:
   bulkhead upload target/digits.wasm
   bulkhead create digits.json -Dprocessor_path=$(bulkhead upload target/digits.wasm)")]
 pub(super) struct UploadArgs {
-    /// The file
+    /// The file to upload
     file: PathBuf,
     #[command(flatten)]
     admin: AdminArgs,

@@ -1,8 +1,7 @@
-//! Everything a command writes: results to standard output, everything else to standard error.
+//! The output of commands: results on standard output, everything else on standard error.
 //!
-//! Progress is drawn only for a person: when standard error is a terminal and nobody asked for quiet. Text from
-//! elsewhere is written without its control characters, so a service's message or a guest's log line cannot drive the
-//! terminal.
+//! Progress is drawn only if standard error is a terminal and `--quiet` is not given. Control characters are escaped,
+//! so that a service's message or a guest's log line cannot control the terminal.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
@@ -18,7 +17,7 @@ use super::failure::Failure;
 
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(super) struct ScreenArgs {
-    /// Print results as JSON for scripts; errors too, on standard error
+    /// Print results as JSON, for scripts; errors too, on standard error
     #[arg(long, global = true, help_heading = "Output")]
     json: bool,
     /// Print no progress and no notes
@@ -31,11 +30,11 @@ pub(crate) struct Screen {
     err: Box<dyn Write>,
     json: bool,
     quiet: bool,
-    /// Whether progress is drawn.
+    /// True if progress is drawn.
     live: bool,
-    /// Whether standard output is read by a person.
+    /// True if standard output is a terminal.
     shown: bool,
-    /// Whether a person is there to answer a question.
+    /// True if a user can be asked: standard input and standard error are terminals.
     answers: bool,
 }
 
@@ -49,7 +48,7 @@ impl Screen {
         }
     }
 
-    /// A screen that neither draws nor asks.
+    /// A screen that draws no progress and asks no questions.
     pub(super) fn with(args: ScreenArgs, out: impl Write + 'static, err: impl Write + 'static) -> Self {
         Self {
             out: Box::new(out),
@@ -75,12 +74,13 @@ impl Screen {
         writeln!(self.out, "{}", printable(&text)).map_err(Failure::Output)
     }
 
-    /// Bytes as they are.
+    /// Writes bytes unchanged.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.out.write_all(bytes).and_then(|()| self.out.flush()).map_err(Failure::Output)
     }
 
-    /// An answer's body: as it is for a program, harmless and ended by a line end for a person.
+    /// Writes the body of an answer. On a terminal, control characters are escaped and the last line is ended;
+    /// otherwise the bytes are unchanged.
     pub(crate) fn body(&mut self, body: &[u8]) -> Result<(), Failure> {
         if !self.shown || body.is_empty() {
             return self.bytes(body);
@@ -96,7 +96,7 @@ impl Screen {
         writeln!(self.out, "{text}").map_err(Failure::Output)
     }
 
-    /// A remark on standard error. A remark that cannot be written is no reason to stop.
+    /// Writes a remark to standard error. A failed write is ignored.
     pub(crate) fn note(&mut self, text: impl Display) {
         if !self.quiet {
             let text = text.to_string();
@@ -109,7 +109,7 @@ impl Screen {
         let _ = writeln!(self.err, "{}", printable(&text));
     }
 
-    /// Asks for a yes; `None` where nobody is there to give it.
+    /// Asks for confirmation; `None` if there is no terminal to ask at.
     pub(super) fn confirm(&mut self, question: &str) -> Result<Option<bool>, Failure> {
         if !self.answers {
             return Ok(None);
@@ -130,12 +130,12 @@ impl Screen {
         self.columns(table, rows)
     }
 
-    /// Names and values, one pair to a line.
+    /// Writes names and values, one pair on a line.
     pub(crate) fn pairs(&mut self, rows: impl IntoIterator<Item = [String; 2]>) -> Result<(), Failure> {
         self.columns(Table::new(), rows)
     }
 
-    /// Columns without lines between them, which people and `awk` read alike.
+    /// Writes columns without borders, which people and `awk` can read.
     fn columns<const N: usize>(
         &mut self,
         mut table: Table,
@@ -149,7 +149,7 @@ impl Screen {
         self.line(table.trim_fmt())
     }
 
-    /// A bar over a number of bytes; hidden where nobody would see it.
+    /// A progress bar over a number of bytes; hidden unless progress is drawn.
     pub(crate) fn bar(&self, label: impl Into<Cow<'static, str>>, bytes: u64) -> ProgressBar {
         let style = ProgressStyle::with_template(
             "{msg:14} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
@@ -159,12 +159,12 @@ impl Screen {
         ProgressBar::with_draw_target(Some(bytes), self.draw_target()).with_style(style).with_message(label)
     }
 
-    /// A sign of life for a step of unknown length.
+    /// A spinner for a step of unknown length; hidden unless progress is drawn.
     pub(crate) fn spinner(&self, label: impl Into<Cow<'static, str>>) -> ProgressBar {
         let style = ProgressStyle::with_template("{msg:14} {spinner} {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let spinner = ProgressBar::with_draw_target(None, self.draw_target()).with_style(style).with_message(label);
-        // Each tick redraws from a thread of its own; without a terminal there is nothing to redraw.
+        // The ticks need a thread, which is started only if there is something to draw.
         if self.live {
             spinner.enable_steady_tick(Duration::from_millis(100));
         }
@@ -176,7 +176,7 @@ impl Screen {
     }
 }
 
-/// Keeps line ends and tabs; every other control character becomes its escape.
+/// Escapes all control characters except line ends and tabs.
 fn printable(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     if text.chars().all(harmless) {
@@ -193,12 +193,12 @@ fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// A table's row is one line, whatever stands in it.
+/// Joins the lines of a cell, so that a table's row is one line.
 fn one_line(text: String) -> String {
     if text.contains(['\n', '\r']) { text.split_whitespace().collect::<Vec<_>>().join(" ") } else { text }
 }
 
-/// A time in the unit that a reader expects.
+/// Formats a time in s, ms or µs, depending on its size.
 pub(crate) fn duration(time: Duration) -> String {
     match time.as_secs_f64() {
         seconds if seconds >= 1.0 => format!("{seconds:.1} s"),

@@ -1,4 +1,4 @@
-//! `serve`: the host's own settings.
+//! The command `serve`: the options of a host.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::serve::ServeOptions;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-When both listeners are open, one line says where: listening data=ADDR admin=ADDR.
+When both listeners are open, one line gives their addresses: listening data=ADDR admin=ADDR.
 The admin token is in DIR/admin.token.
 TIME is a number of seconds, or has a unit: 30, 1500ms, 2m.
 
@@ -21,19 +21,20 @@ Examples:
   bulkhead serve
   bulkhead serve --data /var/lib/bulkhead --listen 0.0.0.0:8080 --log-format json")]
 pub(super) struct ServeArgs {
-    /// Where services, their files and the admin token are kept
+    /// The directory for services, their files and the admin token
     #[arg(long, value_name = "DIR", env = "BULKHEAD_DATA", default_value = "./bulkhead-data")]
     data: PathBuf,
-    /// Start with a new, empty database if the one in DIR is gone but files of services are still there. It knows none of
-    /// the services, so their files are removed: compiled code and unpacked models at once, uploads after a while
+    /// Start with a new, empty database if the one in DIR is gone but files of services are still there. The new
+    /// database has no services, so their files are removed: compiled code and unpacked models at once, uploads after a
+    /// while
     #[arg(long)]
     new_database: bool,
-    /// Forward requests for names that are no services here, as this file says (see `bulkhead gateway --help`)
+    /// Forward requests for names that are not services of this host, as FILE says (see `bulkhead gateway --help`)
     #[arg(long, value_name = "FILE", env = "BULKHEAD_GATEWAY")]
     gateway: Option<PathBuf>,
-    /// Wrong tokens a second that one address may send; over that they get 429. If the service's token could be
-    /// guessed, the right one gets 429 as well [default: no limit, since all callers behind a gateway have one address;
-    /// the admin listener always allows 10]
+    /// Most wrong tokens a second from one address; further ones get 429. A service's right token also gets 429 then,
+    /// if it is weak enough to be guessed [default: no limit, since all callers behind a gateway have one address; the
+    /// admin listener always allows 10]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_FAILED_LOGINS_PER_ADDRESS")]
     max_failed_logins_per_address: Option<NonZeroU32>,
     #[command(flatten)]

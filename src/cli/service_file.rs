@@ -11,23 +11,23 @@ use super::kind::{SERVICE_FILE, read_text};
 use super::screen::Screen;
 use crate::config::{self, ServiceFile};
 
-/// A service file without mistakes, and where it lies: the paths in it are relative to that.
+/// A valid service file and its directory, to which the paths in it are relative.
 pub(super) struct LocalFile {
     file: ServiceFile,
     base: PathBuf,
 }
 
-/// What a command line changes in a service file.
+/// Changes to a service file from the command line.
 #[derive(Args, Debug)]
 pub(super) struct OverrideArgs {
-    /// One key to take from here instead of the file, by its dotted path; may be repeated; paths are relative to the
-    /// current directory, and null leaves a key out
+    /// Set one key of the service file, by its dotted path; null leaves the key out; file paths are relative to the
+    /// current directory; may be repeated
     #[arg(short = 'D', long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
 }
 
 impl OverrideArgs {
-    /// The file as these options make it.
+    /// Applies these options to the file.
     fn apply(&self, file: ServiceFile) -> Result<ServiceFile, Failure> {
         if self.overrides.is_empty() {
             return Ok(file);
@@ -39,7 +39,7 @@ impl OverrideArgs {
     }
 }
 
-/// Makes the paths of a patch absolute: beside a file, they would be looked for where that lies.
+/// Makes the paths of a patch absolute. Relative paths would be looked up in the directory of the service file.
 pub(super) fn anchor(patch: &mut Value) -> Result<(), Failure> {
     for key in ["processor_path", "model_path", "warm_up_data_path"] {
         if let Some(Value::String(path)) = patch.get_mut(key)
@@ -51,7 +51,7 @@ pub(super) fn anchor(patch: &mut Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether it is a path on this machine that depends on where one stands.
+/// True if it is a path on this machine that is relative to the current directory.
 fn is_relative(path: &str) -> bool {
     !path.contains("://")
         && !path.starts_with("artifact:")
@@ -60,7 +60,7 @@ fn is_relative(path: &str) -> bool {
 }
 
 impl LocalFile {
-    /// Reads the file, or says everything that is wrong with it or with what the command line changes in it.
+    /// Reads the file and applies the overrides. The error lists all mistakes of the file, or all of the overrides.
     pub(super) fn read(path: &Path, overrides: &OverrideArgs) -> Result<Self, Failure> {
         let text = read_text(path, SERVICE_FILE)?;
         let file = ServiceFile::parse(&text).map_err(|mistakes| Failure::in_file(path, mistakes))?;
@@ -75,13 +75,13 @@ impl LocalFile {
         &self.base
     }
 
-    /// Says which keys were read and will do nothing, so that nobody waits for their effect.
+    /// Prints a note for each key that has no effect.
     pub(super) fn remark(&self, screen: &mut Screen) {
         remark(&self.file, |_| true, screen);
     }
 }
 
-/// Says which of the keys that `is_meant` picks will do nothing.
+/// Prints a note for each key that has no effect, of those that `is_meant` selects.
 pub(super) fn remark(file: &ServiceFile, is_meant: impl Fn(&str) -> bool, screen: &mut Screen) {
     for key in file.ignored().iter().filter(|key| is_meant(key)) {
         screen.note(format_args!("note: `{key}` has no meaning here and is ignored"));
@@ -91,7 +91,7 @@ pub(super) fn remark(file: &ServiceFile, is_meant: impl Fn(&str) -> bool, screen
     }
 }
 
-/// A file with only the keys that change. Whether they make sense shows when they are merged.
+/// Reads a file with only the keys that change. Their values are checked when the change is merged.
 pub(super) fn read_patch(path: &Path) -> Result<(Value, PathBuf), Failure> {
     let text = read_text(path, SERVICE_FILE)?;
     let shown = path.display();

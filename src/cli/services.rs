@@ -1,4 +1,4 @@
-//! `list`, `desc`, `stop`, `start` and `delete`: what is there, and the switches.
+//! The commands `list`, `desc`, `stop`, `start` and `delete`.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -15,14 +15,15 @@ use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-INSTANCE is how many run; WEIGHT is the service's part in its GROUP, if it is in one. REGION has no meaning here.
+INSTANCE is the number of instances. WEIGHT is the service's weight in its GROUP, if it is in one. REGION has no
+meaning here.
 
 Examples:
   bulkhead ls
   bulkhead ls --state failed
   bulkhead ls --json | jq -r '.services[].name'")]
 pub(super) struct ListArgs {
-    /// Only services whose names begin with this
+    /// Only services whose names begin with TEXT
     #[arg(long, value_name = "TEXT", value_parser = prefix)]
     prefix: Option<String>,
     /// Only services in this state
@@ -32,7 +33,8 @@ pub(super) struct ListArgs {
     admin: AdminArgs,
 }
 
-/// The name of a service, and the server that has it. Where a command takes no more, its examples stand with the command.
+/// The name of a service, and the server that has it. If a command takes nothing else, its examples are set in
+/// `Command`.
 #[derive(Args, Debug)]
 pub(super) struct ServiceArgs {
     /// The service
@@ -43,7 +45,7 @@ pub(super) struct ServiceArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The service ends with its versions and its token; requests for its name then get 404. Its name can be used anew.
+The service is deleted with its versions and its tokens. Requests for its name then get 404. The name can be used again.
 
 Examples:
   bulkhead delete digits
@@ -51,7 +53,7 @@ Examples:
 pub(super) struct DeleteArgs {
     #[command(flatten)]
     service: ServiceArgs,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
@@ -96,7 +98,7 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
 }
 
 impl ListArgs {
-    /// What is said instead of an empty list.
+    /// The note that is printed instead of an empty list.
     fn nothing(&self) -> String {
         let state = self.state.as_ref().map(|state| format!("in the state {state}"));
         let prefix = self.prefix.as_ref().map(|prefix| format!("with a name that begins with `{prefix}`"));
@@ -115,10 +117,10 @@ impl ListArgs {
     }
 }
 
-/// What a name may begin with; in a query it needs no encoding.
+/// Parses the beginning of a name. Its characters need no encoding in a query.
 fn prefix(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-    if text.bytes().all(plain) { Ok(text.to_owned()) } else { Err("names are of a-z, 0-9, `-` and `_`".to_owned()) }
+    if text.bytes().all(plain) { Ok(text.to_owned()) } else { Err("names consist of a-z, 0-9, `-` and `_`".to_owned()) }
 }
 
 fn cells(row: ServiceRow) -> [String; 12] {
@@ -174,7 +176,7 @@ pub(super) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Result<Exit, Fai
         match screen.confirm(&question)? {
             None => {
                 return Err(Failure::Usage(format!(
-                    "not deleting `{name}` unasked: there is no terminal to ask at; pass -y"
+                    "`{name}` is not deleted: there is no terminal to ask for confirmation; pass -y"
                 )));
             }
             Some(false) => {

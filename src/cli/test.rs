@@ -1,4 +1,4 @@
-//! `test`: a service file run once on this machine, without a server.
+//! The command `test`: runs a service file once on this machine, without a server.
 
 mod run;
 
@@ -19,8 +19,8 @@ use crate::sandbox::{CompileError, InitializeError, PrepareError};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Compiles, initializes and calls the processor under the limits of the service file. The body goes to
-standard output; status, time, fuel and log lines go to standard error. Several -d are several calls,
-one after the other; the exit code is that of the first that did not succeed, as `invoke` would have it.
+standard output; status, time, fuel and log lines go to standard error. Each -d is one call. They run one
+after the other. The exit code is that of `invoke` for the first call that did not succeed.
 
 Examples:
   bulkhead test echo.json -d hello
@@ -32,7 +32,7 @@ pub(super) struct TestArgs {
     /// The body of a call: text, @FILE, or - for standard input; may be repeated
     #[arg(short = 'd', long = "body", value_name = "DATA")]
     body: Vec<String>,
-    /// What comes after the service's name in the URL
+    /// The path after the service's name in the URL
     #[arg(long, value_name = "PATH", default_value = "")]
     path: String,
     /// The method [default: POST with data, GET without]
@@ -45,11 +45,11 @@ pub(super) struct TestArgs {
     overrides: OverrideArgs,
 }
 
-/// A call that comes from no network.
+/// A request from the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LocalRequest {
     method: String,
-    /// After the service's name: empty, or beginning with `/`; a query may follow.
+    /// The path after the service's name: empty, or beginning with `/` or `?`.
     path: String,
     content_type: Option<String>,
     body: Vec<u8>,
@@ -58,12 +58,12 @@ struct LocalRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LocalAnswer {
     status: u16,
-    /// As a host would log it; empty beside 200.
+    /// The code that a host would log; empty for status 200.
     code: &'static str,
     content_type: Option<String>,
     body: Vec<u8>,
     logs: Vec<String>,
-    /// None where the service runs without metering.
+    /// `None` without metering, and for a call that did not start or did not finish.
     fuel: Option<u64>,
     run: Duration,
 }
@@ -85,12 +85,12 @@ pub(super) fn test(args: &TestArgs, screen: &mut Screen) -> Result<Exit, Failure
             answer.show(screen)?;
         }
     }
-    // The exit code that `invoke` would have for the first call without success.
+    // The exit code of `invoke` for the first call that did not succeed.
     let ends = answers.iter().map(|answer| Exit::of_status(answer.status));
     Ok(ends.into_iter().find(|exit| *exit != Exit::Ok).unwrap_or(Exit::Ok))
 }
 
-/// A processor that a server would refuse is refused here, too, with the same code for scripts.
+/// The failure of a run. A processor that a server would refuse is a refusal here, too, with the server's code.
 fn of_running(error: anyhow::Error) -> Failure {
     let is_own = match (error.downcast_ref(), error.downcast_ref()) {
         (Some(PrepareError::Compile(CompileError::Io(_)) | PrepareError::Engine(_)), _) => true,
@@ -133,7 +133,7 @@ impl LocalAnswer {
         for line in &self.logs {
             screen.note(format_args!("log: {line}"));
         }
-        // What the processor has answered goes out as it is; what is said in its place is a line.
+        // A body from the processor is printed unchanged; a message of the host is printed as a line.
         match self.code {
             "" | "processor_status" => screen.body(&self.body)?,
             _ => screen.line(String::from_utf8_lossy(&self.body))?,

@@ -1,6 +1,6 @@
-//! Whole command lines against a mock server: what is sent, what is printed, how it ends.
+//! Tests of whole command lines against a mock server: the requests, the output and the exit code.
 //!
-//! Here are the means, and what holds for all commands; what single commands do is in the files beside this one.
+//! This file has the helpers and the tests for all commands. The other files test single commands.
 
 use std::cell::RefCell;
 use std::fs;
@@ -28,7 +28,7 @@ const SECRET: &str = "s3cr3t-admin-token";
 const WASM: &[u8] = b"\0asm\x0d\0\x01\0";
 const WASM_SHA256: &str = "24eaf3439a60c96764c4f2c92a0a81b52bd4fe5d5b91f090184a0f6486b1bf29";
 
-/// How a command ended and what it printed.
+/// The exit code and the output of a command.
 struct Ran {
     exit: Exit,
     out: String,
@@ -67,7 +67,7 @@ fn bulkhead(args: &[&str]) -> Ran {
     ran
 }
 
-/// A command for this server's administrator.
+/// Runs a command with the address and the admin token of a mock.
 fn admin(mock: &Mock, args: &[&str]) -> Ran {
     bulkhead(&[args, &["--admin", &mock.url, "--admin-token", SECRET]].concat())
 }
@@ -176,7 +176,7 @@ fn a_data_listener_is_told_from_the_admin_one_without_a_token() {
 fn a_token_found_here_is_not_sent_elsewhere() {
     let ran = bulkhead(&["list", "--admin", "http://192.0.2.1:8081"]);
     assert_eq!(ran.exit, Exit::Usage);
-    assert!(ran.err.contains("a server elsewhere"), "{}", ran.err);
+    assert!(ran.err.contains("a server on another machine"), "{}", ran.err);
 }
 
 #[test]

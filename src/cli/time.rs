@@ -1,12 +1,12 @@
-//! Lengths of time, as they are written on the command line.
+//! Parses lengths of time from the command line.
 
 use std::time::Duration;
 
-/// Longer than anybody waits; also keeps clear of the clock's end.
+/// The longest time that is accepted. An `Instant` plus this time does not overflow.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 const FORMS: &str = "expected seconds, or a number with a unit, as 5, 5s, 500ms or 1m";
 
-/// Seconds, or a number with a unit; may be none at all.
+/// Parses seconds, or a number with a unit. Zero is accepted.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
     match seconds.or_else(|| humantime::parse_duration(text).ok()) {
@@ -16,7 +16,7 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The same for what takes some time.
+/// As [`span`], but at least 1 ms.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = span(text)?;
     if time >= Duration::from_millis(1) { Ok(time) } else { Err("expected at least 1ms".to_owned()) }

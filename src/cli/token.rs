@@ -1,4 +1,4 @@
-//! `token`: what callers of a service show, and how it is changed without a gap.
+//! The command `token`: shows the tokens of a service, and changes them without a gap.
 
 use clap::Args;
 use serde_json::json;
@@ -12,8 +12,9 @@ use crate::config::{ServiceName, Token};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without an option the tokens are shown. No version is made and no guest is touched. A rotation has three steps: --rotate
-makes a new token, and the one before is accepted as well; every caller is given the new one; --retire ends the one before.
+Without an option, shows the tokens. A change of the token makes no version and replaces no guest. A rotation has three
+steps: --rotate makes a new token, and the previous one stays valid; you give the new token to every caller; --retire
+makes the previous token invalid.
 
 Examples:
   bulkhead token digits
@@ -23,13 +24,13 @@ Examples:
 pub(super) struct TokenArgs {
     /// The service
     name: ServiceName,
-    /// Make a new token the current one, and go on accepting the one before
+    /// Make a new token the current one; the previous one stays valid
     #[arg(long, conflicts_with = "retire")]
     rotate: bool,
-    /// The new token [default: one is generated]
+    /// The new token [default: a generated one]
     #[arg(long, value_name = "TOKEN", requires = "rotate", allow_hyphen_values = true, value_parser = Token::parse)]
     token: Option<Token>,
-    /// Accept the token before no longer
+    /// Make the previous token invalid
     #[arg(long)]
     retire: bool,
     /// Print the current token and nothing else

@@ -1,18 +1,18 @@
-//! What several commands say of the same thing, in the same words.
+//! Texts that several commands print.
 
 use crate::api::{Canary, LastFault, Mirror, Word};
 use crate::config::TrafficState;
 
-/// What stands where a column of EAS's tables has no meaning here.
+/// The value of a column of EAS's tables that has no meaning here.
 pub(super) const NOTHING: &str = "-";
 
-/// A state as EAS writes it.
+/// The state with a capital first letter, as EAS writes it.
 pub(super) fn capitalised(state: &str) -> String {
     let mut chars = state.chars();
     chars.next().map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()).unwrap_or_default()
 }
 
-/// The group of a service and what it has of its requests; dashes where there is none.
+/// The group of a service and its weight in the group; dashes if it is in no group.
 pub(super) fn part(group: Option<String>, weight: u16, traffic_state: &Word<TrafficState>) -> (String, String) {
     match group {
         None => (NOTHING.to_owned(), NOTHING.to_owned()),
@@ -29,7 +29,7 @@ pub(super) fn mirror(mirror: &Mirror) -> String {
     format!("{} % of the requests are copied to `{}`", mirror.ratio, mirror.target)
 }
 
-/// A dash where there has been none.
+/// Describes the last fault; a dash if there was none.
 pub(super) fn last_fault(fault: Option<&LastFault>) -> String {
     let told = |fault: &LastFault| format!("{} (request {}, {})", fault.error, fault.request_id, fault.at);
     fault.map_or_else(|| NOTHING.to_owned(), told)

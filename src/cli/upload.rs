@@ -1,8 +1,7 @@
-//! The files that a service file names, found and measured: a processor, a model, warm-up data.
+//! Finds and hashes the files that a service file names: a processor, a model, warm-up data.
 //!
-//! Each may be a file, a directory, an archive or an http(s) URL, relative to the service file. What comes out is a
-//! list of plain files on this machine with their SHA-256, whatever they came from; sending them is [`send`]'s
-//! business, running them `local`'s.
+//! Each may be a file, a directory or an archive, relative to the service file, or an http(s) URL. The result is a list
+//! of plain files on this machine with their SHA-256. [`send`] sends them to a server; `bulkhead test` runs them here.
 
 use std::path::{Path, PathBuf};
 
@@ -25,16 +24,16 @@ pub use relative::RelativePath;
 pub(crate) use send::send;
 use source::{ARTIFACT, Source};
 
-/// A file on this machine and what it hashes to.
+/// A file and its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     sha256: String,
     bytes: u64,
-    /// None where the server has it already.
+    /// `None` for a file that only the server has.
     file: Option<PathBuf>,
 }
 
-/// A file of the model: where it lies in the model directory, and where it lies now.
+/// A file of the model: its path in the model directory, and the file on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFile {
     path: RelativePath,
@@ -44,12 +43,12 @@ pub struct ModelFile {
 #[derive(Debug)]
 pub(crate) struct Model {
     files: Vec<ModelFile>,
-    /// Empty directories; all others are made for their files.
+    /// Empty directories. All others follow from the paths of the files.
     empty_directories: Vec<RelativePath>,
     entry: Option<String>,
 }
 
-/// Everything that a service file names. What was unpacked or downloaded is removed when this is dropped.
+/// The files that a service file names. Unpacked and downloaded files are removed when this is dropped.
 #[derive(Debug)]
 pub struct Upload {
     processor: Artifact,
@@ -58,7 +57,7 @@ pub struct Upload {
     _scratch: tempfile::TempDir,
 }
 
-/// What a change to a service file names; the outer `None` is a key that the change does not mention.
+/// The files that a change to a service file names. The outer `None` means that the change does not mention the key.
 #[derive(Debug)]
 pub(crate) struct Change {
     processor: Option<Artifact>,
@@ -68,7 +67,7 @@ pub(crate) struct Change {
 }
 
 impl Artifact {
-    /// Lower-case hex.
+    /// The SHA-256 in lower-case hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -85,7 +84,7 @@ impl Artifact {
         self.file.as_deref()
     }
 
-    /// As a service file names it once the server has it.
+    /// The name that service files can use once the server has the file.
     pub(crate) fn name(&self) -> String {
         format!("{ARTIFACT}{}", self.sha256)
     }
@@ -96,7 +95,7 @@ impl Artifact {
 }
 
 impl ModelFile {
-    /// `/`-separated, relative to the model directory, never leading out of it.
+    /// The path in the model directory, `/`-separated. It never leads out of the directory.
     pub fn path(&self) -> &str {
         self.path.as_str()
     }
@@ -107,7 +106,7 @@ impl ModelFile {
 }
 
 impl Upload {
-    /// Finds what a service file names; `file` is its normalised form, `base` the directory it lies in.
+    /// Finds the files that a service file names. `file` is its normalised form, `base` its directory.
     pub(crate) fn gather(file: &Value, base: &Path, screen: &Screen) -> Result<Self> {
         let mut gatherer = Gatherer::new(screen)?;
         let Some(processor) = text(file, "processor_path")? else {
@@ -124,7 +123,7 @@ impl Upload {
         &self.processor
     }
 
-    /// Empty where the service has no model.
+    /// The files of the model; empty if the service has none.
     pub fn model(&self) -> &[ModelFile] {
         self.model.as_ref().map_or(&[], |model| &model.files)
     }
@@ -134,7 +133,7 @@ impl Upload {
         self.model.as_ref().map_or(&[], |model| &model.empty_directories)
     }
 
-    /// The service file's `model_entry`; where it has none, the model's only file.
+    /// The service file's `model_entry`, or else the model's only file.
     pub fn model_entry(&self) -> Option<&str> {
         self.model.as_ref()?.entry.as_deref()
     }
@@ -143,8 +142,8 @@ impl Upload {
         self.warm_up.as_ref()
     }
 
-    /// The body of a request to create the service. The entry that was worked out is written into the spec, so that the
-    /// server and a later reader see the same service file.
+    /// The body of a request to create the service. A model entry that the file leaves out is added to the spec, so
+    /// that the stored service file names it.
     pub(crate) fn body(&self, mut spec: Value) -> CreateBody {
         if let Some(entry) = self.model_entry() {
             spec["model_entry"] = json!(entry);
@@ -164,7 +163,7 @@ impl Upload {
 }
 
 impl Change {
-    /// Finds what the changed keys name.
+    /// Finds the files that the changed keys name.
     pub(crate) fn gather(patch: &Value, base: &Path, screen: &Screen) -> Result<Self> {
         let mut gatherer = Gatherer::new(screen)?;
         let entry = text(patch, "processor_entry")?;
@@ -181,7 +180,7 @@ impl Change {
         Ok(Self { processor, model, warm_up, _scratch: gatherer.finish() })
     }
 
-    /// The body of a request to modify the service: only what changes.
+    /// The body of a request to modify the service: only the changed keys.
     pub(crate) fn body(&self, mut patch: Value) -> ModifyBody {
         if let Some(Some(Model { entry: Some(entry), .. })) = &self.model {
             patch["model_entry"] = json!(entry);
@@ -213,7 +212,7 @@ fn warm_up(gatherer: &mut Gatherer<'_>, file: &Value, base: &Path) -> Result<Opt
     gatherer.file(&Source::parse(path, base)?).context("warm_up_data_path").map(Some)
 }
 
-/// Absent and null are the same here; a change tells them apart before it asks.
+/// The string under `key`. An absent key and null are both `None`; [`Change::gather`] tells them apart itself.
 fn text<'a>(file: &'a Value, key: &str) -> Result<Option<&'a str>> {
     match file.get(key) {
         None | Some(Value::Null) => Ok(None),

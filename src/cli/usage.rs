@@ -26,7 +26,7 @@ const ELSEWHERE: [(&[&str], &str); 12] = [
 pub(super) fn explain(error: clap::Error) -> Exit {
     let error = with_suggestion(error);
     if !error.use_stderr() {
-        // A closed pipe is not worth a second error.
+        // A failed write is ignored: the pipe may be closed.
         let _ = error.print();
         return Exit::Ok;
     }
@@ -53,7 +53,7 @@ pub(super) fn with_suggestion(mut error: clap::Error) -> clap::Error {
         Some(ContextValue::String(asked)) if error.kind() == ErrorKind::InvalidSubcommand => asked.as_str(),
         _ => return error,
     };
-    // Clap compares spelling, and for `get` would suggest `test`.
+    // Clap compares the spelling, and would suggest `test` for `get`.
     let meant = ELSEWHERE.iter().find(|(words, _)| words.contains(&asked)).map(|(_, command)| *command);
     if let Some(command) = meant {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![command.to_owned()]));

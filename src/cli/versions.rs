@@ -1,4 +1,4 @@
-//! `version` and `release`: which versions there are, going back to one, and what share of the requests each gets.
+//! The commands `version` and `release`: list versions, go back to one, and set the shares of the requests.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -16,11 +16,12 @@ use crate::config::{ServiceName, TrafficState};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without a number, lists the versions that are kept: the last ten. With one, makes that version current again: it is
-compiled (from what is kept, in no time), initialised and warmed up beside what serves, and takes over without a gap. A
-canary ends by it, so that afterwards exactly that version answers. The next modify goes on counting from the latest.
+Without a number, lists the versions that are kept: the last ten. With a number, makes that version current again. It
+is compiled (quickly, because the compiled code is kept), initialised and warmed up while the present version serves,
+and then takes over without a gap. A canary is dropped, so that this version then answers all requests. The next modify
+still counts from the latest version.
 
-Tokens stay as they are: a token that was retired does not come back with the version of its time.
+Tokens do not change: a retired token does not become valid again with its version.
 
 Examples:
   bulkhead version digits
@@ -36,11 +37,12 @@ pub(super) struct VersionArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A canary is deployed with `bulkhead modify NAME … --canary WEIGHT`; its weight is percent. With 100 it becomes the current
-version, and the old one ends with the requests that it has begun.
+A canary is deployed with `bulkhead modify NAME … --canary WEIGHT`. Its weight is a percentage. With 100 it becomes the
+current version, and the old one finishes its running requests.
 
-Without a canary the weight is the service's in its group (`metadata.group`), 0 to 1000: /api/predict/GROUP shares its
-requests among the members that run by their weights, so that weights 20 and 100 are a sixth and the rest. A standalone member is called by its own name alone.
+Without a canary, the weight is that of the service in its group (`metadata.group`), 0 to 1000. The requests to
+/api/predict/GROUP are shared among the running members by their weights: with weights 20 and 100, the first member
+gets one sixth and the second the rest. A standalone member is called by its own name alone.
 
 Examples:
   bulkhead modify digits -Dprocessor_path=target/digits.wasm --canary 10
@@ -63,7 +65,7 @@ struct ShareArgs {
     /// Percent of the requests that the canary answers; without a canary, the weight in the group
     #[arg(long)]
     weight: Option<u64>,
-    /// Whether the service shares its group's requests
+    /// `grouping` for a share of the group's requests, `standalone` for none of them
     #[arg(long, value_name = "STATE", value_parser = traffic_state())]
     traffic_state: Option<TrafficState>,
     /// Drop the canary: the current version answers all requests again
@@ -71,7 +73,7 @@ struct ShareArgs {
     abort: bool,
 }
 
-/// The words that a state may be.
+/// Parses a traffic state.
 fn traffic_state() -> impl TypedValueParser<Value = TrafficState> {
     PossibleValuesParser::new(["grouping", "standalone"]).map(|word| match word.as_str() {
         "standalone" => TrafficState::Standalone,
@@ -107,7 +109,7 @@ pub(super) fn release(args: &ReleaseArgs, screen: &mut Screen) -> Result<Exit, F
     show(&args.name, answer, screen)
 }
 
-/// Who answers now. The token is not what was asked for here.
+/// Prints which version answers now. The token is left out, since the command does not ask for it.
 fn show(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Exit, Failure> {
     if screen.is_json() {
         if let Some(answer) = answer.as_object_mut() {
@@ -118,7 +120,7 @@ fn show(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Ex
     }
     let Deployed { version, canary, group, weight, traffic_state, unchanged, .. } = read(answer)?;
     match canary {
-        // In a group it has a share of the requests, which the line below names.
+        // A member of a group gets a share of the group's requests, which the line below shows.
         None if group.is_some() => {
             screen.line(format_args!("version {version} answers all requests that come to service `{name}`"))?;
         }

@@ -1,4 +1,4 @@
-//! When requests are due, and a timer fine enough to send them then.
+//! The times at which requests are due, and a timer that is precise enough for them.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,13 +10,13 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// The moments at which one lane's requests are due, from the first of a warm-up to the last that is measured.
+/// The times at which one lane's requests are due, from the first of the warm-up to the last that is measured.
 pub(super) struct Arrivals {
     start: Instant,
-    /// Since the start, in seconds. Moments are made of it one by one, so that no rounding adds up.
+    /// The next due time, in seconds since the start. It is not rounded, so that errors do not add up.
     next: f64,
     made: u64,
-    /// Of the first and between two, on average; in seconds.
+    /// Seconds from the start to the first due time, and between two due times on average.
     offset: f64,
     gap: f64,
     by_chance: bool,
@@ -24,13 +24,13 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// The share of lane `index` of so many `lanes` in `rate` requests a second.
+    /// The due times of lane `index`, where all `lanes` together send `rate` requests a second.
     pub(super) fn new(start: Instant, rate: f64, by_chance: bool, index: usize, lanes: usize) -> Self {
         Self::with(start, rate, by_chance, index, lanes, fastrand::Rng::new())
     }
 
     fn with(start: Instant, rate: f64, by_chance: bool, index: usize, lanes: usize, chance: fastrand::Rng) -> Self {
-        // The lanes' requests lie evenly between each other's, or are by chance from the first on.
+        // The due times of different lanes are evenly spaced, unless they are random.
         let (offset, gap) = (index as f64 / rate, lanes as f64 / rate);
         let mut arrivals = Self { start, next: offset, made: 0, offset, gap, by_chance, chance };
         if by_chance {
@@ -39,12 +39,12 @@ impl Arrivals {
         arrivals
     }
 
-    /// Waits between callers who know nothing of each other are exponentially distributed.
+    /// Draws the time to the next request. Between independent callers it is exponentially distributed.
     fn wait(&mut self) -> f64 {
         -self.gap * (1.0 - self.chance.f64()).ln()
     }
 
-    /// The next due moment, without going on to the one after it.
+    /// The next due time. It stays the next one.
     pub(super) fn peek(&self) -> Instant {
         self.start + Duration::from_secs_f64(self.next)
     }
@@ -58,8 +58,8 @@ impl Arrivals {
     }
 }
 
-/// Waits to within microseconds. The runtime's own timers are as fine as a millisecond, which is several times what a
-/// request takes.
+/// A timer with a precision of microseconds. The runtime's own timers have one of a millisecond, several times as long
+/// as a request takes.
 pub(super) struct Timer(AsyncFd<OwnedFd>);
 
 impl Timer {
@@ -67,7 +67,8 @@ impl Timer {
     pub(super) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        // SAFETY: the descriptor is owned by what is registered, and nothing replaces or closes it before that is dropped.
+        // SAFETY: the `AsyncFd` owns the descriptor, and nothing replaces or closes the descriptor before the `AsyncFd`
+        // is dropped.
         Ok(Self(unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?))
     }
 
@@ -86,7 +87,8 @@ impl Timer {
                 &Itimerspec { it_interval: once, it_value: value },
             )?;
             let mut ready = self.0.readable().await?;
-            // How often it has expired is of no interest; reading it makes it wait for the next time.
+            // Reads the number of expirations, so that the descriptor is not readable until the next one. The number is
+            // not needed.
             let _ = rustix::io::read(self.0.get_ref(), &mut [0_u8; 8]);
             ready.clear_ready();
         }

@@ -1,5 +1,5 @@
-//! A connection of the load generator: bytes out, an answer in, and as little work as possible between, because the
-//! generator may share the machine with what it measures.
+//! A connection of the load generator. It sends bytes and reads an answer with as little work as possible, because the
+//! generator may share the machine with the server that it measures.
 
 use std::fmt::{self, Display, Formatter};
 use std::io;
@@ -11,18 +11,18 @@ use tokio::net::TcpStream;
 
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
-/// As much of a body is looked at to find the server's word for a refusal.
+/// Most bytes of a refusal's body that are kept, to find the server's code in it.
 const EXCERPT: usize = 4 << 10;
 
-/// An answer that came whole.
+/// A complete answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// How the body of a refusal begins; nothing for a success.
+    /// The beginning of a refusal's body; empty for a success.
     pub(super) excerpt: Vec<u8>,
 }
 
-/// Why no whole answer came.
+/// The reason why no complete answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
     /// No connection could be made.
@@ -30,9 +30,9 @@ pub(super) enum Fault {
     Timeout,
     /// The connection was closed or reset before an answer.
     Closed,
-    /// The answer broke off.
+    /// The answer is truncated.
     Cut,
-    /// What came is no HTTP.
+    /// The answer is not HTTP.
     Senseless,
 }
 
@@ -50,9 +50,9 @@ impl Display for Fault {
 
 pub(super) struct Connection {
     stream: TcpStream,
-    /// What has been read and not yet been used.
+    /// Bytes read and not yet used.
     read: Vec<u8>,
-    /// Whether the server will take another request.
+    /// True if the server accepts another request.
     goes_on: bool,
 }
 
@@ -63,15 +63,15 @@ impl Connection {
         Ok(Self { stream, read: Vec::with_capacity(16 << 10), goes_on: true })
     }
 
-    /// Whether another request can be sent: the server may have closed the connection while it rested.
+    /// True if another request can be sent. The server may have closed an idle connection.
     pub(super) fn is_open(&self) -> bool {
         let at_rest = self.stream.try_read(&mut [0]);
         self.goes_on && at_rest.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Sends a request and reads its answer to the end. After a fault the connection is of no more use.
+    /// Sends a request and reads its answer to the end. After a fault the connection must not be used again.
     pub(super) async fn exchange(&mut self, request: &[u8], is_head: bool) -> Result<Answer, Fault> {
-        // A server that refuses a body early may close before it is sent; its answer is there all the same.
+        // A server may answer and close before the body is sent, so the answer is read even after a failed write.
         let sent = self.stream.write_all(request).await;
         self.read.clear();
         loop {
@@ -85,7 +85,7 @@ impl Connection {
         }
     }
 
-    /// The next head and its length.
+    /// Reads the next head; returns it with its length. `was_cut` is true if the request could not be sent completely.
     async fn head(&mut self, was_cut: bool) -> Result<(Head, usize), Fault> {
         loop {
             if !self.read.is_empty()
@@ -135,7 +135,7 @@ impl Connection {
         Ok(excerpt.bytes)
     }
 
-    /// Takes so many bytes of a body. Memory holds one read of them at a time.
+    /// Reads `length` bytes of a body. Only one read of them is in memory at a time.
     async fn take(&mut self, mut length: usize, excerpt: &mut Excerpt) -> Result<(), Fault> {
         loop {
             let here = length.min(self.read.len());
@@ -149,7 +149,7 @@ impl Connection {
         }
     }
 
-    /// The next line, without its end.
+    /// Reads the next line, without its line end.
     async fn line(&mut self) -> Result<Vec<u8>, Fault> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.read) {
@@ -200,7 +200,7 @@ struct Head {
 }
 
 impl Head {
-    /// The head at the start of `bytes` and its length, once it is there whole.
+    /// Parses the head at the start of `bytes`; returns it with its length, or `None` if it is not complete yet.
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Fault> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
@@ -232,7 +232,8 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a server that says this to every request and then closes, or keeps the connection open.
+    /// The result of an exchange with a server that sends `says` and then closes the connection or keeps it open; and
+    /// true if the connection can be used again.
     async fn exchange(says: &'static [&'static str], closes: bool, is_head: bool) -> (Result<Answer, Fault>, bool) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut connection = Connection::open(listener.local_addr().unwrap()).await.unwrap();

@@ -1,8 +1,8 @@
-//! One thread's share of a run: its connections, and whose turn it is.
+//! One thread of a run: its connections, and the order in which they send.
 //!
-//! A connection that is free takes the next turn: in the closed loop at once, in the open one when it is due. If none is
-//! free the turn waits, and its time counts from when it was due all the same: a server that stalls cannot hold back the
-//! requests that would show it.
+//! A free connection takes the next turn: in the closed loop at once, in the open loop when it is due. If no connection
+//! is free, the turn waits, but its time still counts from when it was due. So a stalled server cannot hold back the
+//! requests that would show the stall.
 
 use std::cell::RefCell;
 use std::io;
@@ -21,19 +21,20 @@ use super::connection::{Answer, Connection, Fault};
 use super::plan::{Pace, Plan, Stop};
 use super::tally::Tally;
 
-/// After a connection that could not be made, where no rate keeps the next try back.
+/// The pause after a connection that could not be made, in a closed loop. In an open loop, the rate delays the next
+/// attempt.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What all lanes of a run share.
+/// The state that all lanes of a run share.
 pub(super) struct Run {
     pub(super) plan: Plan,
     pub(super) lanes: usize,
-    /// Lanes begin together: the first request of the warm-up.
+    /// The time of the first request of the warm-up, for all lanes.
     pub(super) start: Instant,
-    /// What has come to its end so far, for people who watch.
+    /// Requests that have ended so far, for the progress display.
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
-    /// Measured requests of a closed loop that are left to be sent.
+    /// Measured requests that a closed loop still has to send.
     tickets: AtomicU64,
 }
 
@@ -54,12 +55,12 @@ impl Run {
         }
     }
 
-    /// From here on it counts.
+    /// The time at which the measurement begins.
     pub(super) fn measured_from(&self) -> Instant {
         self.start + self.plan.warm_up
     }
 
-    /// When the last request may be due; never for a run that ends by number.
+    /// The time from which no request is due; `None` for a run that ends by number.
     pub(super) fn end(&self) -> Option<Instant> {
         match self.plan.stop {
             Stop::After(time) => Some(self.measured_from() + time),
@@ -76,17 +77,18 @@ struct Lane {
     requests: RefCell<usize>,
 }
 
-/// Held by the connection that waits for the next turn; the others wait behind it, first come, first served.
+/// The turns of a lane. The connection that waits for the next turn holds the lock; the others queue for the lock.
 enum Turns {
     Closed,
     Open {
         arrivals: Arrivals,
-        /// Measured requests of this lane, for a run that ends by number.
+        /// Measured requests that this lane still has to send, in a run that ends by number.
         left: u64,
     },
 }
 
-/// Works until the run's end, or until `stopped` turns true: what is under way then is given up and not counted.
+/// Runs a lane until the end of the run, or until `stopped` becomes true. Requests in flight are then dropped and not
+/// counted.
 pub(super) fn work(run: &Arc<Run>, index: usize, mut stopped: watch::Receiver<bool>) -> io::Result<Tally> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
@@ -114,7 +116,7 @@ pub(super) fn work(run: &Arc<Run>, index: usize, mut stopped: watch::Receiver<bo
     })
 }
 
-/// Of `count` things the part of lane `index`.
+/// The part of `count` that lane `index` has.
 fn share(count: u64, index: usize, lanes: usize) -> u64 {
     let (lanes, index) = (lanes as u64, index as u64);
     count / lanes + u64::from(index < count % lanes)
@@ -142,7 +144,7 @@ impl Lane {
         })
     }
 
-    /// When the next request was due, which is now or in the past; `None` at the run's end.
+    /// Waits for the next turn and returns its due time, which is now or in the past; `None` at the end of the run.
     async fn turn(&self) -> io::Result<Option<Instant>> {
         let run = &self.run;
         let mut turns = self.turns.lock().await;
@@ -171,7 +173,7 @@ impl Lane {
         Ok(Some(due))
     }
 
-    /// What is still due at the end will not be sent: the server had its time.
+    /// Counts the requests that are still due at the end as unsent.
     fn give_up(&self, arrivals: &mut Arrivals, end: Option<Instant>) {
         while end.is_some_and(|end| arrivals.peek() < end) {
             self.tally.borrow_mut().unsent += u64::from(arrivals.peek() >= self.run.measured_from());
@@ -221,7 +223,7 @@ async fn connection(lane: Rc<Lane>) -> io::Result<()> {
     Ok(())
 }
 
-/// One request on the connection of the last, or on a new one where the server has closed that.
+/// Sends one request on the kept connection, or on a new one if the server has closed it.
 async fn exchange(lane: &Lane, kept: Option<Connection>) -> Result<(Connection, Answer), Fault> {
     let plan = &lane.run.plan;
     let mut connection = match kept.filter(Connection::is_open) {

@@ -1,4 +1,4 @@
-//! A run's result as one page with charts.
+//! The result of a run as an HTML page with charts.
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -9,23 +9,23 @@ use super::report::{Report, SHARES, at, buckets};
 use super::tally::{Slot, SlotTimes, Times};
 use crate::cli::screen::duration;
 
-/// The shares of answers whose times make a curve: ever closer to all of them.
+/// The percentiles of the curves. They become denser towards 100.
 const CURVE: [f64; 13] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.99];
 
-const FROM_DUE: &str = "Times count from when a request was due, or sent in a closed loop.";
-const BUCKETS: &str = "Each bucket is as many times as wide as the one before: the scale is logarithmic.";
+const FROM_DUE: &str = "Times count from the moment a request was due; in a closed loop, from the moment it was sent.";
+const BUCKETS: &str = "The scale is logarithmic: each bucket is wider than the one before by the same factor.";
 
 pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
     let tally = report.tally;
     let seconds = tally.slots.length.as_secs_f64();
-    // A stretch that the run did not fill would look like a collapse.
+    // A slot that the run did not fill would look like a drop in throughput.
     let whole = ((report.took.as_secs_f64() / seconds) as usize).max(1);
     let course = |name: &str, class, value: &dyn Fn(&Slot) -> Option<f64>| Line {
         name: name.to_owned(),
         class,
         values: tally.slots.slots.iter().take(whole).map(value).collect(),
     };
-    // What never happened needs no line.
+    // Lines without a value above 0 are left out.
     let throughput: Vec<Line> = [
         course("successes", "good", &|slot| Some(slot.answered as f64 / seconds)),
         course("refusals", "warm dashed", &|slot| Some(slot.refused as f64 / seconds)),
@@ -39,8 +39,8 @@ pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
     let refused = |percent| move |slot: &Slot| of(slot.refused_times.as_deref()?, percent);
     let mut parts = vec![
         head(report, now),
-        section("What came of the requests", "", &kinds(report)),
-        section("Throughput", "Requests a second by when they ended.", &lines(&throughput, seconds, "/s")),
+        section("Outcomes of the requests", "", &kinds(report)),
+        section("Throughput", "Requests a second, by the time of their end.", &lines(&throughput, seconds, "/s")),
     ];
     let kinds_of_latency = [
         (
@@ -66,7 +66,7 @@ pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
     ];
     let mut percentiles = Vec::new();
     for (what, times, class, course) in kinds_of_latency {
-        // The section of the successes is there even if there were none.
+        // The section of the successes is shown even if there were none.
         if times.is_empty() && what != "successes" {
             continue;
         }
@@ -78,7 +78,7 @@ pub(super) fn page(report: &Report<'_>, now: SystemTime) -> String {
             percentiles.push(Curve { name: what.to_owned(), class, points: curve(times) });
         }
     }
-    parts.push(section("Percentiles", "The time that so many answers did not exceed.", &curves(&percentiles)));
+    parts.push(section("Percentiles", "The time within which this share of the answers came.", &curves(&percentiles)));
     parts.push(section("In numbers", "", &table(report)));
     document("bulkhead bench", &parts)
 }
@@ -108,7 +108,7 @@ fn head(report: &Report<'_>, now: SystemTime) -> String {
     )
 }
 
-/// A row for each kind of outcome: a word for it, which its colour shows too, and its count.
+/// The table of outcomes: a row for each kind, with a word for it, a colour, and its count.
 fn kinds(report: &Report<'_>) -> String {
     if report.sent() == 0 {
         return NOTHING.to_owned();
@@ -135,7 +135,7 @@ fn kinds(report: &Report<'_>) -> String {
     table
 }
 
-/// A row for each percentile, so that the table is narrow.
+/// The table of percentiles. Each has a row, so that the table is narrow.
 fn table(report: &Report<'_>) -> String {
     let mut table = "<table>\n<tr><th><th class=\"right\">successes<th class=\"right\">refusals</tr>\n".to_owned();
     for (share, name) in SHARES {
@@ -182,7 +182,7 @@ mod tests {
             tally.record(now, now, now + Duration::from_millis(3), Ok(answer));
         }
         tally.record(now, now, now, Err(Fault::Timeout));
-        // After the end: no stretch of the run.
+        // It ends after the end of the run, so it is in no slot that is shown.
         tally.record(now, now, now + Duration::from_secs(2), Ok(Answer { status: 200, excerpt: Vec::new() }));
         let report = Report { plan: &plan, tally: &tally, took: Duration::from_secs(1), was_stopped: false };
         let page = page(&report, SystemTime::UNIX_EPOCH);

@@ -1,4 +1,4 @@
-//! What a run is to do: which requests, at which pace, for how long.
+//! The plan of a run: its requests, its pace and its length.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,12 +7,13 @@ use http::{Method, Uri};
 
 use crate::cli::failure::Failure;
 
-/// How requests follow each other.
+/// The pace of the requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Pace {
-    /// On every connection the next one when the last is answered.
+    /// Each connection sends its next request when the last one is answered.
     Closed,
-    /// So many a second whatever becomes of those before, evenly or as strangers come, by chance.
+    /// `rate` requests a second, even if earlier ones are not answered; evenly spaced, or at random times if
+    /// `by_chance`.
     Open { rate: f64, by_chance: bool },
 }
 
@@ -23,12 +24,12 @@ pub(super) enum Stop {
 }
 
 pub(super) struct Plan {
-    /// What is called, for people.
+    /// The URL for the report.
     pub(super) url: String,
     pub(super) address: SocketAddr,
-    /// Sent in turn, byte by byte as they are.
+    /// The bytes of whole requests, sent in turn.
     pub(super) requests: Vec<Vec<u8>>,
-    /// Whether answers have no body whatever they say.
+    /// True if answers have no body, whatever their headers say.
     pub(super) is_head: bool,
     pub(super) pace: Pace,
     pub(super) connections: usize,
@@ -39,11 +40,11 @@ pub(super) struct Plan {
     pub(super) fail_above: Option<f64>,
 }
 
-/// A request as it is put together once, before the run.
+/// The parts of a request. All requests are built before the run.
 pub(super) struct Template<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
-    /// Names and values that are known to be a header's.
+    /// Valid names and values of headers.
     pub(super) headers: &'a [(String, String)],
 }
 
@@ -65,7 +66,7 @@ impl Template<'_> {
 }
 
 impl Plan {
-    /// In words, for the head of a report.
+    /// The plan in words, for the report.
     pub(super) fn sentence(&self) -> String {
         let connections = self.connections;
         let pace = match self.pace {
@@ -86,13 +87,13 @@ impl Plan {
     }
 }
 
-/// Takes an `http` URL apart and finds its address.
+/// Parses an `http` URL and resolves its address.
 pub(super) fn resolve(url: &str) -> Result<(Uri, SocketAddr), Failure> {
     use std::net::ToSocketAddrs;
     let usage = |why: String| Failure::Usage(why);
     let uri: Uri = url.parse().map_err(|error| usage(format!("`{url}` is not a URL: {error}")))?;
     if uri.scheme_str() != Some("http") {
-        return Err(usage(format!("`{url}` does not begin with http://, which is all that `bench` speaks")));
+        return Err(usage(format!("`{url}` does not begin with http://, the only scheme that `bench` supports")));
     }
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let port = uri.port_u16().unwrap_or(80);

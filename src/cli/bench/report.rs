@@ -1,4 +1,4 @@
-//! A run's result, for people and for scripts.
+//! The result of a run, as text and as JSON.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use super::tally::{LATE, Tally, Times};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::{Screen, duration};
 
-/// A rate counts as kept if no more than this part of the requests was sent late or not at all.
+/// The largest share of requests that may be sent late, or not at all, if the rate is to count as kept.
 const KEPT: f64 = 0.01;
-/// The shares that are told, and their names.
+/// The percentiles of a report, and their names.
 pub(super) const SHARES: [(f64, &str); 7] =
     [(50.0, "p50"), (75.0, "p75"), (90.0, "p90"), (95.0, "p95"), (99.0, "p99"), (99.9, "p99.9"), (100.0, "max")];
 const BAR: usize = 40;
@@ -20,9 +20,9 @@ const BAR: usize = 40;
 pub(super) struct Report<'a> {
     pub(super) plan: &'a Plan,
     pub(super) tally: &'a Tally,
-    /// From the end of the warm-up to the last answer.
+    /// The length of the measurement.
     pub(super) took: Duration,
-    /// Whether somebody ended it early.
+    /// True if the run was interrupted.
     pub(super) was_stopped: bool,
 }
 
@@ -36,7 +36,7 @@ impl Report<'_> {
         self.tally.answered.len() as f64 / self.took.as_secs_f64().max(1e-9)
     }
 
-    /// Whether requests went out when they were due. Of a closed loop nothing else can be said.
+    /// True if almost all requests were sent when they were due. It is always true for a closed loop.
     pub(super) fn kept_its_rate(&self) -> bool {
         let behind = self.tally.late + self.tally.unsent;
         behind as f64 <= KEPT * self.due() as f64
@@ -65,7 +65,7 @@ impl Report<'_> {
 
     /// The exit code: success, or the most frequent kind of failure.
     pub(super) fn exit(&self) -> Exit {
-        // Whoever interrupts the warm-up has measured nothing, which is neither success nor a server that fails.
+        // An interrupt in the warm-up: nothing was measured, so the run has neither succeeded nor failed.
         if self.was_stopped && self.due() == 0 {
             return Exit::Interrupted;
         }
@@ -79,7 +79,7 @@ impl Report<'_> {
         }
     }
 
-    /// What people should know before they believe the numbers.
+    /// Warnings to show with the numbers.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.was_stopped {
@@ -104,7 +104,7 @@ impl Report<'_> {
         warnings
     }
 
-    /// Every kind of end with its number: statuses first, then faults.
+    /// Every kind of outcome with its count: statuses first, then faults.
     pub(super) fn kinds(&self) -> Vec<(String, u64)> {
         let statuses = self
             .tally
@@ -143,7 +143,7 @@ impl Report<'_> {
         if self.is_open() {
             let _ = writeln!(text, "  {:32} {:>10}\n  {:32} {:>10}", "sent late", tally.late, "not sent", tally.unsent);
         }
-        let from = if self.is_open() { "from when each was due" } else { "from when each was sent" };
+        let from = if self.is_open() { "from the time each was due" } else { "from the time each was sent" };
         for (what, times) in [("successes", &tally.answered), ("refusals", &tally.refused)] {
             if !times.is_empty() {
                 let _ = writeln!(text, "\nlatency of the {what}, {from}");
@@ -200,7 +200,7 @@ impl Report<'_> {
     }
 }
 
-/// The time within which `percent` of all were done.
+/// The time within which `percent` of the answers came.
 pub(super) fn at(times: &Times, percent: f64) -> Duration {
     Duration::from_nanos(times.value_at_percentile(percent))
 }
@@ -257,7 +257,7 @@ fn bars(text: &mut String, times: &Times) {
     let buckets = buckets(times);
     let most = buckets.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
     for (bound, count) in buckets {
-        // Whatever is there shows, however little it is.
+        // A bucket that is not empty has a bar of at least one mark.
         let width = (count as f64 / most as f64 * BAR as f64).round() as usize;
         let bar = "█".repeat(if count > 0 { width.max(1) } else { 0 });
         let _ = writeln!(text, "  < {:>8} {bar:BAR$} {count}", duration(bound));
@@ -383,7 +383,7 @@ mod tests {
         assert!(buckets.len() <= MAX_BUCKETS, "{buckets:?}");
     }
 
-    /// Times of one service mostly lie within a power of ten, and one bucket for all of them would show nothing.
+    /// The times of one service mostly lie within a power of ten; a single bucket for all of them would show nothing.
     #[test]
     fn times_that_lie_together_are_told_apart() {
         let mut times = tally(&[]).answered;

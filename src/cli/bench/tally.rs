@@ -1,4 +1,4 @@
-//! What came of a run's requests: counted by kind, timed in histograms of fixed size, and laid out over time.
+//! The outcomes of a run: counts by kind, histograms of fixed size, and the course over time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,35 +8,36 @@ use serde::Deserialize;
 
 use super::connection::{Answer, Fault};
 
-/// Kinds of refusals that are told apart; a server that makes up codes gets no more room than this.
+/// Most kinds of outcome that are counted separately. A server that invents codes cannot use more memory.
 const MAX_KINDS: usize = 100;
-/// Stretches of time in a report. When a run is longer they get twice as long, two becoming one.
+/// Most time slots in a report. In a longer run, each two slots are merged into one of twice the length.
 const MAX_SLOTS: usize = 240;
 const FIRST_SLOT: Duration = Duration::from_millis(100);
-/// A request sent this long after it was due was sent late: the generator or its connections could not keep up.
+/// A request counts as late if it is sent this long after it was due: the generator or its connections could not keep
+/// up.
 pub(super) const LATE: Duration = Duration::from_millis(1);
 
-/// In nanoseconds, to three digits, up to an hour.
+/// A histogram in nanoseconds, with three digits, up to an hour.
 pub(super) type Times = Histogram<u64>;
-/// In nanoseconds, to two digits.
+/// A histogram in nanoseconds, with two digits.
 pub(super) type SlotTimes = Histogram<u32>;
 
 pub(super) struct Tally {
     began: Instant,
-    /// Of answers with a status in the two hundreds; from when the request was due.
+    /// Times of the answers with status 2xx, from when the request was due.
     pub(super) answered: Times,
-    /// Of all other answers.
+    /// Times of all other answers.
     pub(super) refused: Times,
-    /// By status and, where the server gives one, its stable code.
+    /// Counts by status and, if the server gives one, its stable code.
     pub(super) statuses: BTreeMap<(u16, String), u64>,
     pub(super) faults: BTreeMap<Fault, u64>,
     pub(super) late: u64,
-    /// Were due within the run and never sent.
+    /// Requests that were due within the run and never sent.
     pub(super) unsent: u64,
     pub(super) slots: Slots,
 }
 
-/// A run's course, in stretches of equal length.
+/// The course of a run, in time slots of equal length.
 pub(super) struct Slots {
     pub(super) length: Duration,
     pub(super) slots: Vec<Slot>,
@@ -47,9 +48,9 @@ pub(super) struct Slot {
     pub(super) answered: u64,
     pub(super) refused: u64,
     pub(super) faults: u64,
-    /// Of the successes, to two digits.
+    /// Times of the successes.
     pub(super) times: SlotTimes,
-    /// Of all other answers; boxed, because most slots have none.
+    /// Times of all other answers; boxed, because most slots have none.
     pub(super) refused_times: Option<Box<SlotTimes>>,
 }
 
@@ -72,7 +73,7 @@ impl Tally {
         }
     }
 
-    /// A request that was due at `due`, sent at `sent`, and has come to its end now.
+    /// Records a request that was due at `due`, sent at `sent`, and ended at `now`.
     pub(super) fn record(&mut self, due: Instant, sent: Instant, now: Instant, outcome: Result<Answer, Fault>) {
         self.late += u64::from(sent.saturating_duration_since(due) > LATE);
         let took = nanos(now.saturating_duration_since(due));
@@ -109,9 +110,9 @@ impl Tally {
         *self.statuses.entry(kind).or_default() += count;
     }
 
-    /// Takes in what another part of the same run has counted.
+    /// Adds the tally of another part of the same run.
     pub(super) fn add(&mut self, other: Self) {
-        // They are made alike, so nothing is out of range.
+        // Both histograms have the same bounds, so no value is out of range.
         let _ = (self.answered.add(&other.answered), self.refused.add(&other.refused));
         other.statuses.into_iter().for_each(|(kind, count)| self.add_status(kind, count));
         for (fault, count) in other.faults {
@@ -122,7 +123,7 @@ impl Tally {
         self.slots.add(other.slots);
     }
 
-    /// Answers of any status.
+    /// The number of answers of any status.
     pub(super) fn answers(&self) -> u64 {
         self.answered.len() + self.refused.len()
     }

@@ -1,21 +1,24 @@
-//! What guests are compiled with, and how cargo is told without losing what the author wants.
+//! The compiler flags for guests, and the environment variable that passes them to cargo without losing the user's
+//! flags.
 
 use std::ffi::OsString;
 
-/// Vector instructions, and loops unrolled far enough that the host's metering, one check per turn, costs little.
+/// Vector instructions, and unrolled loops: the host's metering adds a check to every iteration, so fewer iterations
+/// cost less.
 const RUSTFLAGS: &[&str] = &[
     "-Ctarget-feature=+simd128",
     "-Cllvm-args=-unroll-partial-threshold=250",
     "-Cllvm-args=-force-target-max-vector-interleave=4",
 ];
-/// Flags with separators that no flag contains.
+/// The variable whose flags are separated by a character that no flag contains.
 const ENCODED: &str = "CARGO_ENCODED_RUSTFLAGS";
 const OF_TARGET: &str = "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS";
 
-/// The variable that tells cargo of our flags, and what it is set to.
+/// The environment variable that passes our flags to cargo, and its value.
 ///
-/// Cargo takes flags from one place alone, except that it adds those for a target to the ones of a configuration file. So ours
-/// go there, where they take nothing away; unless the user speaks in a variable that comes before it, which we then join.
+/// Cargo takes flags from only one place, with one exception: it adds the flags for a target to those of a
+/// configuration file. So our flags go into the variable for the target, where they replace nothing. If the user has
+/// set a variable that takes precedence over it, our flags are put into that one, before the user's.
 pub(super) fn variable(present: impl Fn(&str) -> Option<OsString>) -> (&'static str, String) {
     let text = |name| present(name).map(|flags| flags.to_string_lossy().into_owned());
     let words = |flags: String| flags.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -50,7 +53,8 @@ mod tests {
 
     #[test]
     fn flags_of_a_configuration_file_stay_in_force() {
-        // Cargo adds this variable to the file's; an empty one of the others counts as absent, or as saying: no file.
+        // Cargo adds this variable to the flags of the file. An empty RUSTFLAGS counts as absent. An empty encoded
+        // variable makes cargo ignore the file.
         let ours = RUSTFLAGS.join(" ");
         assert_eq!(flags_beside(&[]), (OF_TARGET, ours.clone()));
         assert_eq!(flags_beside(&[("RUSTFLAGS", " ")]), (OF_TARGET, ours.clone()));

@@ -52,7 +52,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Copies cargo's output to `to` as it comes, and reads it.
+    /// Copies cargo's output to `to` as it comes, and scans it.
     pub(super) fn pass_on(from: impl Read, mut to: impl Write) -> io::Result<Self> {
         let (mut from, mut heard, mut line) = (BufReader::new(from), Self::default(), Vec::new());
         loop {
@@ -101,7 +101,7 @@ impl Heard {
         let cure = match without {
             Some((_, cure)) => format!("use {cure}"),
             None => format!(
-                "look for a feature of the crate that needs it which is Rust alone (`cargo tree --target {TARGET} \
+                "look for a feature that uses only Rust in the crate that depends on it (`cargo tree --target {TARGET} \
                  --invert {script}` names that crate)"
             ),
         };

@@ -1,4 +1,4 @@
-//! Where a server is, and what to say when it is not there.
+//! Addresses of servers, and the errors for servers that cannot be reached.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use ureq::http::Uri;
 use super::connector::is_end;
 use crate::cli::failure::Failure;
 
-/// `http://host:port/prefix` without a slash at the end. `host:port` alone is taken for http.
+/// Parses an address into `http://host:port/prefix`, without a slash at the end. `host:port` alone means http.
 pub(crate) fn base(text: &str) -> Result<String, Failure> {
     let wrong = |why: &str| {
         Failure::Usage(format!(
@@ -22,7 +22,7 @@ pub(crate) fn base(text: &str) -> Result<String, Failure> {
     let uri: Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
     let Some(authority) = uri.authority() else { return Err(wrong("has no host")) };
     if authority.as_str().contains('@') {
-        return Err(wrong("must not hold a user name; the token has a place of its own"));
+        return Err(wrong("must not contain a user name; the token is set separately"));
     }
     if !matches!(uri.scheme_str(), Some("http" | "https")) || authority.host().is_empty() {
         return Err(wrong("is not an http or https URL"));
@@ -33,14 +33,14 @@ pub(crate) fn base(text: &str) -> Result<String, Failure> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// Whether a URL points at this machine itself.
+/// True if the URL's host is this machine's loopback.
 pub(crate) fn is_loopback(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Says in words why no answer came; `patience` is how long it was waited for.
+/// The failure for a request without an answer. `patience` is the longest time that the answer was waited for.
 pub(crate) fn unreachable(server: &str, patience: Duration, error: &ureq::Error) -> Failure {
     if let ureq::Error::Http(_) | ureq::Error::BadUri(_) = error {
         return Failure::Usage(format!("`{server}` cannot be asked: {error}"));

@@ -1,4 +1,4 @@
-//! Connections to servers that report an answer which has arrived rather than a failed write.
+//! Connections on which an answer that has arrived takes precedence over a failed write.
 //!
 //! A server may refuse a request before it has read all of it, and close, for example because of its size or a full
 //! disk. Writes then fail although the answer is in the socket: the system keeps received bytes even after a reset. So
@@ -20,7 +20,7 @@ pub(crate) fn agent(config: Config) -> Agent {
     watched_agent(config).0
 }
 
-/// The same agent, with a flag that tells when a server has stopped taking what is sent.
+/// The same agent, with a flag that is set when the server stops reading a request.
 pub(crate) fn watched_agent(config: Config) -> (Agent, Taking) {
     let taking = Taking::default();
     let connector =
@@ -31,12 +31,13 @@ pub(crate) fn watched_agent(config: Config) -> (Agent, Taking) {
     (Agent::with_parts(config, connector, DefaultResolver::default()), taking)
 }
 
-/// Tells whether the server still takes what is sent on the connection that was used last.
+/// A flag: true once the server has stopped reading on the connection that was used last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Taking(Arc<AtomicBool>);
 
 impl Taking {
-    /// Reads `content` while the server takes it, and afterwards zeros, which cost no reading: they are not sent.
+    /// Reads `content` until the server stops reading, and then yields zeros. They are not sent, so the rest of
+    /// `content` need not be read.
     pub(crate) fn only_while<'a>(&self, content: &'a mut dyn Read) -> impl Read + use<'a> {
         self.0.store(false, Ordering::Relaxed);
         Content { content, taking: self.clone() }

@@ -10,7 +10,7 @@ use ureq::http::Uri;
 
 /// The directory in which `bulkhead serve` keeps its data unless it is told otherwise.
 const DATA: &str = "bulkhead-data";
-/// Time that a server which has just been started gets to listen.
+/// The longest wait for a server that has just been started to listen.
 const START: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -58,7 +58,7 @@ mod tests {
         };
         make(root.path());
         assert_eq!(find_from(&project), Some(root.path().join(DATA)));
-        // A directory that was never a server's is skipped.
+        // A data directory without a token is skipped.
         fs::create_dir(project.join(DATA)).unwrap();
         assert_eq!(find_from(&project), Some(root.path().join(DATA)));
         make(&project);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_about_to_listen_is_waited_for() {
-        // The port is taken, and nobody listens on it yet.
+        // The port is bound, and the socket does not listen yet.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();

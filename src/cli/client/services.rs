@@ -1,4 +1,4 @@
-//! Services as commands ask for them: where one is, all there are, and what an answer says of them.
+//! Requests about services: the path of one, the list of all, and the parsing of answers.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -7,15 +7,16 @@ use super::Client;
 use crate::cli::failure::Failure;
 use crate::config::ServiceName;
 
-/// The most services on a page, whatever a server would give by itself.
+/// The largest page that a server gives.
 const PAGE: u16 = 1000;
 
-/// Where a service is.
+/// The path of a service in the admin API.
 pub(crate) fn path(name: &ServiceName) -> String {
     format!("/api/v1/services/{name}")
 }
 
-/// An answer as a document of the admin API. `--json` shows it as it came instead, with what a newer server says besides.
+/// Parses an answer of the admin API. `--json` prints the answer unparsed instead, with all members that a newer server
+/// adds.
 pub(crate) fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Failure> {
     let read = serde_json::from_value(answer);
     Ok(read.map_err(|error| anyhow::anyhow!("the server's answer cannot be read: {error}; --json shows it as it is"))?)

@@ -1,6 +1,4 @@
-//! The client's own file: which server, with what token, and in whose name.
-//!
-//! It is written by `bulkhead config` and readable by its owner alone, because it holds a secret.
+//! The client's settings file: the server, its admin token, and the name for the audit log.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,13 +14,13 @@ use crate::cli::failure::Failure;
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// The admin listener.
+    /// The address of the admin listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) admin: Option<String>,
-    /// For that server, and for no other.
+    /// The admin token of that server. It is sent to no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) admin_token: Option<String>,
-    /// Who is said to have made a change.
+    /// The name that the audit log gives for a change.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
     pub(crate) actor: Option<String>,
 }
@@ -37,7 +35,7 @@ impl Settings {
         }
     }
 
-    /// One file, which must be there.
+    /// Reads a file, which must exist.
     pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let metadata = fs::metadata(path).with_context(|| format!("cannot read the client's settings `{shown}`"))?;
@@ -54,7 +52,7 @@ impl Settings {
             )));
         }
         let text = fs::read_to_string(path).with_context(|| format!("cannot read the client's settings `{shown}`"))?;
-        // What does not parse is not shown: it may be the token.
+        // The error does not show the text: it may be the token.
         serde_json::from_str(&text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             Failure::Usage(format!(
@@ -64,7 +62,7 @@ impl Settings {
         })
     }
 
-    /// Writes the file whole or not at all.
+    /// Replaces the file atomically.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
         let written = self.try_write(path);
         Ok(written.with_context(|| format!("cannot write the client's settings `{}`", path.display()))?)
@@ -84,7 +82,7 @@ impl Settings {
     }
 }
 
-/// `bulkhead/config.json` in the user's configuration directory; `None` where there is none.
+/// `bulkhead/config.json` in the user's configuration directory; `None` if there is no such directory.
 pub(crate) fn default_path() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     // The specification wants a relative XDG_CONFIG_HOME ignored.
@@ -93,7 +91,7 @@ pub(crate) fn default_path() -> Option<PathBuf> {
     Some(base.join("bulkhead/config.json"))
 }
 
-/// Who runs this program, as far as the system says.
+/// The name of the user who runs this program, or else the user's id.
 pub(super) fn user() -> String {
     let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
     named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))

@@ -1,4 +1,4 @@
-//! Counts the words of a text. Put what your service does in its place.
+//! Counts the words of a text. Replace it with your own service.
 
 use bulkhead_guest::{Error, Level, Model, Processor, Request, Response, log};
 
@@ -8,7 +8,7 @@ struct WordCount {
 }
 
 impl Processor for WordCount {
-    /// Runs before any call, and its result is kept for all instances. An error here refuses the deploy and says why.
+    /// Runs once before any call; all instances use the result. An error here refuses the deploy and says why.
     fn initialize(model: &Model) -> Result<Self, Error> {
         let most = match model.config.as_str() {
             "" => 10_000,
@@ -17,7 +17,7 @@ impl Processor for WordCount {
         Ok(Self { most })
     }
 
-    /// Answers one call. The status of an error is the caller's to see, and its message is the body.
+    /// Answers one call. The caller gets the status of an error, and its message as the body.
     fn process(&mut self, request: Request) -> Result<Response, Error> {
         let text = String::from_utf8(request.body)
             .map_err(|_| Error::new(415, "the body must be UTF-8 text"))?;

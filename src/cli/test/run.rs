@@ -1,6 +1,6 @@
-//! Runs a service file once, on this machine, without a server: what `bulkhead test` does.
+//! Runs a service file on this machine, without a server, for `bulkhead test`.
 //!
-//! The sandbox and the limits on requests and answers are the same; there is no queue, no network and no data
+//! The sandbox and the limits on requests and answers are those of a host. There is no queue, no network and no data
 //! directory.
 
 use std::path::Path;
@@ -24,10 +24,10 @@ use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox, own_
 /// The path before a service's name.
 const PREDICT: &str = "/api/predict";
 
-/// Calls the processor with each request in turn, in one guest for as long as it stays whole.
+/// Calls the processor with each request in turn. A guest is used again as long as it is intact.
 ///
 /// # Errors
-/// When the processor cannot be compiled or initialised. What goes wrong in a call is an answer.
+/// If the processor cannot be compiled or initialised. A failed call is an answer, not an error.
 pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalRequest>) -> Result<Vec<LocalAnswer>> {
     let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
     let model_dir = dir.path().join("model");
@@ -95,7 +95,7 @@ async fn call(
         let answer = LocalAnswer { status, code, content_type: None, body, logs: Vec::new(), fuel: None, run };
         return Ok((answer, Some(guest)));
     }
-    // As a host calls it.
+    // A host does the same before it calls a processor.
     if sandbox.methods.takes_for_get(call.method.as_str()) {
         call.method = Method::GET;
     }
@@ -165,7 +165,7 @@ fn to_call(file: &ServiceFile, request: LocalRequest, deadline: Instant) -> Resu
     })
 }
 
-/// Keeps the lines of a call for its answer.
+/// Collects the log lines of a call for its answer.
 #[derive(Default)]
 struct Kept(Mutex<Vec<String>>);
 

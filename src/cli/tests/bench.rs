@@ -1,4 +1,4 @@
-//! `bench`: what is sent, what is counted, what is said.
+//! Tests of `bench`: the requests, the counts and the report.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -131,7 +131,7 @@ fn refusals_are_told_by_status_and_code_and_a_run_without_success_fails() {
     assert!(page.contains("450 queue_full") && page.contains("</html>"));
 }
 
-/// Taken for an option, it would be called an unexpected argument.
+/// If it were taken for an option, clap would call it an unexpected argument.
 #[test]
 fn a_share_below_zero_is_told_what_a_share_is() {
     let ran = bulkhead(&["bench", "http://127.0.0.1:1/", "--fail-above", "-1%"]);
@@ -148,7 +148,7 @@ fn nobody_there_is_unreachable() {
 
 #[test]
 fn a_rate_that_cannot_be_kept_is_said_and_the_wait_is_not_hidden() {
-    // One connection, and every answer takes longer than five requests are apart.
+    // One connection, and each answer takes longer than the time between five requests.
     let mock = Mock::start(|request| {
         std::thread::sleep(Duration::from_millis(50));
         echo(request)
@@ -159,7 +159,7 @@ fn a_rate_that_cannot_be_kept_is_said_and_the_wait_is_not_hidden() {
     let report = report(&bulkhead(&[&run[..], &["--json"]].concat()).out);
     assert_eq!(report["rate_kept"], false);
     assert_eq!(report["requests"].as_u64().unwrap() + report["unsent"].as_u64().unwrap(), 50);
-    // The last to be sent had been due long before.
+    // The last request was sent long after it was due.
     assert!(report["latency_ms"]["max"].as_f64().unwrap() > 200.0, "{report}");
 }
 
@@ -181,6 +181,6 @@ fn wrong_usage_is_told_before_anything_is_sent() {
         assert!(ran.exit != Exit::Ok && ran.err.contains(what), "{args:?}: {}", ran.err);
     }
     let ran = bulkhead(&["bench", "https://127.0.0.1/"]);
-    assert!(ran.exit == Exit::Usage && ran.err.contains("all that `bench` speaks"), "{}", ran.err);
+    assert!(ran.exit == Exit::Usage && ran.err.contains("the only scheme that `bench` supports"), "{}", ran.err);
     assert!(mock.seen().is_empty());
 }

@@ -1,4 +1,4 @@
-//! `invoke` and `test`.
+//! Tests of `invoke` and `test`.
 
 use serde_json::{Value, json};
 
@@ -6,12 +6,12 @@ use super::admin;
 use crate::cli::failure::Exit;
 use crate::cli::mock::{Mock, Reply, Seen};
 
-/// Admin and data listener in one: it says that the service is at its own address.
+/// A mock of both listeners: its admin API gives its own address as that of the service.
 pub(super) fn with_service(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Mock {
     with_early_refusals(|_| None, answer)
 }
 
-/// One that may answer a call when it has read only so many bytes of its body.
+/// As [`with_service`], but it may answer a call after a given number of bytes of its body.
 fn with_early_refusals(
     early: impl Fn(&Seen) -> Option<(usize, Reply)> + Send + Sync + 'static,
     answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
@@ -74,8 +74,8 @@ fn a_server_without_tls_is_told_as_that() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let https = format!("https://{}", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
-        // Every connection until the command ends is answered as a server of plain HTTP answers a greeting of TLS; the
-        // first one is only a look whether anybody listens.
+        // Each connection gets the answer of a plain HTTP server to a TLS greeting. The first connection only checks
+        // that the port listens.
         for connection in listener.incoming().take(2) {
             let mut connection = connection.unwrap();
             let _ = connection.read(&mut [0; 4096]);
@@ -111,7 +111,7 @@ fn a_group_is_told_from_a_name_that_is_not_there() {
     assert!(admin(&mock, &["invoke", "bot"]).err.contains("service_not_found"));
 }
 
-/// More than lies between client and server, so that writing fails in the middle of it.
+/// More than the buffers between client and server hold, so that writing fails in the middle of a body.
 pub(super) const LARGE: usize = 8 << 20;
 
 /// The server answers and resets the connection while the body is still being written.

@@ -1,4 +1,4 @@
-//! Where commands find their server and who they say they are, and those that look after instances and files.
+//! Tests of the choice of server, token and user name, and of the commands for instances and files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -28,11 +28,11 @@ fn what_config_writes_down_the_other_commands_go_by() {
     let seen = mock.seen().pop().unwrap();
     assert_eq!(seen.header("authorization"), Some(&*format!("Bearer {SECRET}")));
     assert_eq!(seen.header("x-bulkhead-actor"), Some("alice"));
-    // An option counts more than the file.
+    // An option takes precedence over the file.
     assert_eq!(bulkhead(&["ls", "-c", &file, "--as", "bob", "--admin-token", "another"]).exit, Exit::Ok);
     let seen = mock.seen().pop().unwrap();
     assert_eq!((seen.header("authorization"), seen.header("x-bulkhead-actor")), (Some("Bearer another"), Some("bob")));
-    // The token is for the server beside it.
+    // The token is sent only to the server that is stored with it.
     let ran = bulkhead(&["ls", "-c", &file, "--admin", &other.url, "--data", &path(&directory, "none")]);
     assert_eq!(ran.exit, Exit::Usage, "{}", ran.err);
     let told = format!("the stored token is for {} alone, and is not sent to {}", mock.url, other.url);
@@ -225,7 +225,7 @@ fn the_audit_log_is_a_table_of_changes() {
     assert_eq!(mock.lines(), ["GET /api/v1/audit?limit=5&service=digits"]);
 }
 
-/// One of 64 generated tokens began with a hyphen, and was taken for an option.
+/// One in 64 generated tokens begins with a hyphen, and must not be taken for an option.
 #[test]
 fn a_token_may_begin_with_a_hyphen() {
     fn check(command: &clap::Command, checked: &mut Vec<String>) {

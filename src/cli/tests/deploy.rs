@@ -1,4 +1,4 @@
-//! `create` and `modify`.
+//! Tests of `create` and `modify`.
 
 use std::fs;
 
@@ -41,7 +41,7 @@ fn willing() -> Mock {
 fn create_uploads_what_is_missing_and_deploys() {
     let project = project();
     let mock = Mock::start(move |request| match request.method.as_str() {
-        // The processor is there already.
+        // The server already has the processor.
         "HEAD" if request.path.contains(WASM_SHA256) => Reply::status(200),
         "HEAD" => Reply::status(404),
         "PUT" => Reply::status(201),
@@ -189,7 +189,7 @@ fn modify_sends_only_what_changes() {
     assert_eq!(put.line(), "PUT /api/v1/services/digits");
     assert_eq!(put.json(), json!({ "spec": { "metadata": { "instance": 3, "rpc": { "keepalive": 10000 } } } }));
 
-    // A new model brings its own entry; the old one's would lead nowhere.
+    // A new model has an entry of its own; the old entry may not exist in it.
     let changes = path(&project, "changes.json");
     fs::write(&changes, r#"{ "model_path": "model/digits.onnx" }"#).unwrap();
     let ran = admin(&mock, &["modify", "digits", "-s", &changes, "--json"]);
@@ -235,7 +235,7 @@ fn modify_changes_only_what_it_has_read() {
     assert_eq!(ran.exit, Exit::Refused);
     assert!(ran.err.contains("precondition_failed"), "{}", ran.err);
     assert_eq!(mock.seen().pop().unwrap().header("if-match"), Some("\"6\""));
-    // Quotes inside quotes are hard on a shell, so the bare revision does as well.
+    // Nested quotes are awkward in a shell, so a bare revision is accepted as well.
     assert_eq!(admin(&mock, &["modify", "digits", "-Dmetadata.instance=3", "--if-match", "7"]).exit, Exit::Ok);
     let ran = admin(&mock, &["modify", "digits", "-Dmetadata.instance=3", "--if-match", "seven"]);
     assert!(ran.exit == Exit::Usage && ran.err.contains("such as 16"), "{}", ran.err);
@@ -304,7 +304,8 @@ fn modify_says_whether_there_is_a_new_version() {
     }
 }
 
-/// A mistake in the service file ends with 2, whoever finds it; a refused processor ends with 3.
+/// A mistake in the service file ends with 2, whether this program or the server finds it; a refused processor ends
+/// with 3.
 #[test]
 fn a_faulty_service_file_has_one_exit_code() {
     let project = project();
@@ -338,7 +339,7 @@ fn a_faulty_service_file_has_one_exit_code() {
     assert_eq!(admin(&refusing, &["create", &path(&project, "digits.json")]).exit, Exit::Usage);
 }
 
-/// `test` asks no server, and takes no options for one.
+/// Runs a command with the options for the mock's server, except `test`, which has no such options.
 fn admin_or_not(mock: &Mock, args: &[&str]) -> super::Ran {
     if args[0] == "test" { super::bulkhead(args) } else { admin(mock, args) }
 }

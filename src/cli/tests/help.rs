@@ -1,11 +1,11 @@
-//! Every help text: complete, and of one style.
+//! Tests of all help texts: they are complete and of one style.
 
 use clap::{Command, CommandFactory};
 
 use crate::cli::Cli;
 use crate::cli::failure::Exit;
 
-/// A command and those below it, each with the words that call it.
+/// Collects a command and its subcommands, each with the words that call it.
 fn all(command: &Command, words: &str, found: &mut Vec<(String, Command)>) {
     found.push((words.to_owned(), command.clone()));
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {

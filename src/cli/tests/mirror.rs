@@ -1,4 +1,4 @@
-//! `mirror`.
+//! Tests of `mirror`.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! `list`, `desc`, `token`, `stop`, `start` and `delete`.
+//! Tests of `list`, `desc`, `token`, `stop`, `start` and `delete`.
 
 use serde_json::json;
 
@@ -94,7 +94,7 @@ fn a_description_shows_state_token_and_instances() {
     }
 }
 
-/// A canary's instances are instances, too, and one that has no guest left takes no requests.
+/// A canary's instances are counted, too, and an instance without a guest takes no requests.
 #[test]
 fn the_counts_of_a_description_agree() {
     for (canary, blocked, expected) in [

@@ -1,4 +1,4 @@
-//! `version`, `release`, and `modify --canary`.
+//! Tests of `version`, `release`, and `modify --canary`.
 
 use serde_json::{Value, json};
 

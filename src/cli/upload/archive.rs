@@ -1,8 +1,7 @@
-//! Unpacks what a service file names: tar, tar.gz, tar.bz2 and zip.
+//! Unpacks archives that a service file names: tar, tar.gz, tar.bz2 and zip.
 //!
-//! An archive is a stranger's word about paths, links and sizes, so none of them is believed: names are taken apart and
-//! put together again, links are refused rather than followed, and every byte counts against a [`Budget`] as it is
-//! written. The archive's own permissions, owners and times are dropped.
+//! Paths, links and sizes in an archive are not trusted: paths are parsed and built anew, links are refused, and every
+//! byte counts against a [`Budget`] as it is written. The permissions, owners and times in the archive are ignored.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -12,8 +11,8 @@ use std::path::{Path, PathBuf};
 use super::limits::{Budget, TooMuch};
 use super::relative::{BadPath, RelativePath};
 
-/// How the files lie in an archive; told by its name, because a model may well be a zip file that is meant as it is
-/// (`.npz`, `.pt`).
+/// The format of an archive. It is derived from the name and not from the content, because a model may be a zip file
+/// that must stay packed (`.npz`, `.pt`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Tar,
@@ -39,7 +38,7 @@ impl Format {
         }
     }
 
-    /// Whether it is an archive by its name, and of a kind that is not unpacked.
+    /// True if the name is that of an archive in a format that is not unpacked.
     pub(super) fn is_another(name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
@@ -50,7 +49,7 @@ impl Format {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
-    /// The bytes are not what the archive's name promises, or break off.
+    /// The bytes are not of the format that the name says, or are truncated.
     #[error("not a readable archive of the kind that its name says")]
     Unreadable(#[source] io::Error),
     #[error("{0}")]
@@ -121,7 +120,7 @@ impl Unpacking<'_> {
                 return Err(ArchiveError::Special(name));
             }
         }
-        // Unread, the end of a compressed stream would keep its checksum to itself.
+        // Reads the stream to its end, where the decoder checks the checksum.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(ArchiveError::Unreadable)?;
         Ok(self.files)
     }
@@ -173,7 +172,7 @@ impl Unpacking<'_> {
         if !self.seen.insert(path.clone()) {
             return Err(ArchiveError::Twice(path.to_string()));
         }
-        // A tar that breaks off inside a file reads as a shorter file.
+        // A tar that is truncated inside a file reads as a shorter file.
         if self.write(&path, content)? != size {
             return Err(ArchiveError::Unreadable(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -201,7 +200,7 @@ impl Unpacking<'_> {
     }
 }
 
-/// Why an entry cannot be made at its place.
+/// The error for an entry that cannot be created.
 fn clash_or_disk(path: &RelativePath, to: &Path, cause: io::Error) -> ArchiveError {
     match cause.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => ArchiveError::Clash(path.to_string()),
@@ -209,8 +208,8 @@ fn clash_or_disk(path: &RelativePath, to: &Path, cause: io::Error) -> ArchiveErr
     }
 }
 
-/// Refuses a zip file whose directory has a name twice. The reader has kept `known` of the entries, the last of each name,
-/// and other programs keep the first.
+/// Refuses a zip file whose directory has a name twice: the reader keeps the last entry of a name, other programs keep
+/// the first. `known` is the number of entries that the reader has kept.
 fn check_directory(start: u64, known: usize, mut file: &File) -> Result<(), ArchiveError> {
     const ENTRY: &[u8] = b"PK\x01\x02";
     file.seek(SeekFrom::Start(start)).map_err(ArchiveError::Unreadable)?;
@@ -218,7 +217,7 @@ fn check_directory(start: u64, known: usize, mut file: &File) -> Result<(), Arch
     let mut names = HashSet::with_capacity(known);
     loop {
         let mut head = [0; 46];
-        // What follows the entries has another signature, and may be shorter.
+        // The record after the entries has another signature, and may be shorter.
         if directory.read_exact(&mut head).is_err() || !head.starts_with(ENTRY) {
             return Ok(());
         }

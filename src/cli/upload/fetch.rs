@@ -1,4 +1,4 @@
-//! Downloads what a service file names by URL.
+//! Downloads the files that a service file names by URL.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,7 +13,7 @@ use crate::cli::client::{agent, is_loopback};
 use crate::cli::screen::Screen;
 
 const CONNECT: Duration = Duration::from_secs(10);
-/// A download may take long, but not stand still for longer than this.
+/// The longest time without progress in a download.
 const SILENCE: Duration = Duration::from_secs(60);
 const MAX_REDIRECTS: u32 = 10;
 

@@ -1,4 +1,4 @@
-//! From a name in a service file to files on this machine.
+//! Turns a path or URL in a service file into files on this machine.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -16,19 +16,19 @@ use super::source::Source;
 use super::{Artifact, Model, ModelFile};
 use crate::cli::screen::Screen;
 
-/// What every WebAssembly binary begins with, module or component.
+/// The first bytes of every WebAssembly binary, module or component.
 const WASM: &[u8] = b"\0asm";
-/// How many candidates an error lists.
+/// Most files that an error lists.
 const LISTED: usize = 10;
 
-/// Collects files, and owns the directory that archives and downloads go to.
+/// Collects files. It owns the temporary directory for unpacked archives and downloads.
 pub(super) struct Gatherer<'a> {
     scratch: TempDir,
     rooms: usize,
     screen: &'a Screen,
 }
 
-/// A tree of files: a directory, or an archive that has been unpacked into one. A single file is a tree with one leaf.
+/// A directory or an unpacked archive. A single file is a tree, too.
 struct Tree {
     root: PathBuf,
     files: Vec<RelativePath>,
@@ -44,7 +44,7 @@ impl<'a> Gatherer<'a> {
         Ok(Self { scratch, rooms: 0, screen })
     }
 
-    /// The caller keeps this as long as it needs the files.
+    /// Returns the temporary directory, which the caller keeps as long as it needs the files.
     pub(super) fn finish(self) -> TempDir {
         self.scratch
     }
@@ -63,7 +63,7 @@ impl<'a> Gatherer<'a> {
         self.try_model(source, entry).with_context(|| format!("`{}`", source.shown()))
     }
 
-    /// A file that is meant as it is, whatever its name.
+    /// A single file, which is not unpacked even if it is an archive.
     pub(super) fn file(&mut self, source: &Source) -> Result<Artifact> {
         let artifact = match source {
             Source::Path(path) => return measure_file(path),
@@ -114,11 +114,10 @@ impl<'a> Gatherer<'a> {
             Source::Path(path) => path.clone(),
             Source::Url(_) => self.download(source)?,
             Source::Artifact(_) => {
-                bail!("a model is made of files here; only a processor can be taken from the server")
+                bail!("the files of a model must be on this machine; only a processor can be on the server")
             }
         };
-        // The name itself may be a link, as to the latest of several builds; links inside a directory are another
-        // matter.
+        // The path itself may be a link, for example to the latest build. Links inside a directory are refused.
         let metadata = fs::metadata(&path).map_err(missing)?;
         if metadata.is_dir() {
             return Tree::walk(path);
@@ -146,7 +145,7 @@ impl<'a> Gatherer<'a> {
         let files = archive::unpack(archive, format, &root, &mut Budget::default());
         spinner.finish_and_clear();
         let files = files?;
-        // The unpacked directory is walked like any other; only the order of the files is the archive's.
+        // The unpacked directory is walked like any other. Only the order of the files comes from the archive.
         let Tree { root, empty, .. } = Tree::walk(root)?;
         Ok(Tree { root, files, empty, single: false })
     }
@@ -161,7 +160,7 @@ impl<'a> Gatherer<'a> {
         Ok(path)
     }
 
-    /// An empty directory of its own for each archive and each download.
+    /// Makes an empty directory for one archive or one download.
     fn room(&mut self) -> Result<PathBuf> {
         self.rooms += 1;
         let room = self.scratch.path().join(self.rooms.to_string());
@@ -171,8 +170,8 @@ impl<'a> Gatherer<'a> {
 }
 
 impl Tree {
-    /// Lists a directory. A link in it might lead anywhere, and a pipe or a device would never end: both are refused by
-    /// name.
+    /// Lists a directory. Links are refused because they may lead anywhere, pipes and devices because reading them may
+    /// never end.
     fn walk(root: PathBuf) -> Result<Self> {
         let mut budget = Budget::default();
         let (mut files, mut empty) = (Vec::new(), Vec::new());
@@ -217,7 +216,8 @@ impl Tree {
         if let Some(entry) = entry {
             let wanted = RelativePath::parse(entry).map_err(|bad| anyhow!("processor_entry: {bad}"))?;
             let found = self.files.iter().find(|file| **file == wanted);
-            return found.ok_or_else(|| anyhow!("processor_entry: no `{wanted}` in it, but {}", list(&self.files)));
+            return found
+                .ok_or_else(|| anyhow!("processor_entry: there is no `{wanted}` in it, only {}", list(&self.files)));
         }
         if self.single {
             return self.files.first().ok_or_else(|| anyhow!("holds no files"));
@@ -235,8 +235,8 @@ impl Tree {
         }
     }
 
-    /// Where a model is one file, that file is its entry unless the service file says otherwise. It may be a directory,
-    /// also one that holds nothing: the processor finds that as well.
+    /// The model's entry: the one that the service file names, or else the model's only file. A named entry may be a
+    /// directory, even an empty one, since the processor finds that as well.
     fn model_entry(&self, entry: Option<&str>) -> Result<Option<String>> {
         let Some(entry) = entry else {
             return match self.files.as_slice() {
@@ -248,7 +248,7 @@ impl Tree {
         let inside = format!("{wanted}/");
         let there = |path: &RelativePath| *path == wanted || path.as_str().starts_with(&inside);
         if !self.files.iter().chain(&self.empty).any(there) {
-            bail!("model_entry: no `{wanted}` in it, but {}", list(&self.files));
+            bail!("model_entry: there is no `{wanted}` in it, only {}", list(&self.files));
         }
         Ok(Some(wanted.to_string()))
     }
@@ -282,7 +282,7 @@ fn plain_file(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether it is where the examples' service files expect their processors, and has not been built.
+/// True if the path is that of an example's processor that has not been built.
 fn is_missing_example(path: &Path) -> bool {
     let is_there = |directory: &Path| directory.ends_with("target/guests");
     path.parent().is_some_and(is_there)
@@ -296,17 +296,17 @@ fn missing(cause: io::Error) -> anyhow::Error {
     }
 }
 
-/// Sizes do not matter for what is not sent.
+/// A file that only the server has. Its size is not needed, because it is not sent.
 fn on_the_server(sha256: &str) -> Artifact {
     Artifact { sha256: sha256.to_owned(), bytes: 0, file: None }
 }
 
-/// A file that a person names.
+/// Measures a file; the error names the path.
 pub(super) fn measure_file(path: &Path) -> Result<Artifact> {
     plain_file(path).and_then(|()| measure(path)).with_context(|| format!("`{}`", path.display()))
 }
 
-/// Size and hash of a file, from one reading, so that they belong together.
+/// Reads a file once for both its size and its hash, so that the two match.
 fn measure(path: &Path) -> Result<Artifact> {
     let mut file = File::open(path).map_err(missing)?;
     let mut hash = Sha256::new();

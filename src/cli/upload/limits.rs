@@ -1,17 +1,17 @@
-//! How much one processor or model may unpack to.
+//! Limits on the unpacked size of a processor or a model.
 
 use std::fmt::{self, Display, Formatter};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Generous for a model, small enough that a bomb fills nobody's disk.
+/// Large enough for a model, small enough that a compression bomb does not fill the disk.
 const MAX_BYTES: u64 = 1024 * MIB;
-/// Directories count too: an archive of nothing else would otherwise be free.
+/// Most files and directories. Directories count, so that an archive of directories alone is limited as well.
 const MAX_ENTRIES: u64 = 10_000;
-/// What a tar stream may hold besides the files' bytes: headers and padding.
+/// Most bytes of a tar stream besides the content of files: headers and padding.
 const TAR_OVERHEAD: u64 = 64 * MIB;
 
-/// What is left of the limits while a directory is read or an archive unpacked.
+/// The remaining bytes and entries while a directory is read or an archive is unpacked.
 #[derive(Debug)]
 pub(super) struct Budget {
     bytes: u64,
@@ -46,7 +46,7 @@ impl Budget {
         Self { bytes: max_bytes, entries: max_entries, max_bytes, max_entries }
     }
 
-    /// Spends one file or directory.
+    /// Counts one file or directory.
     pub(super) fn entry(&mut self) -> Result<(), TooMuch> {
         self.entries = self.entries.checked_sub(1).ok_or(TooMuch::Entries(self.max_entries))?;
         Ok(())
@@ -57,7 +57,7 @@ impl Budget {
         Ok(())
     }
 
-    /// How far an uncompressed tar stream is read at most.
+    /// Most bytes of an uncompressed tar stream that are read.
     pub(super) fn stream_limit(&self) -> u64 {
         self.bytes.saturating_add(TAR_OVERHEAD)
     }

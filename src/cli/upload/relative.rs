@@ -55,8 +55,8 @@ impl RelativePath {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// What macOS leaves in directories and archives. It is nobody's model, and `._x.wasm` would pass for a second
-    /// processor.
+    /// True for files that macOS adds to directories and archives. They are not part of a model, and `._x.wasm` would
+    /// count as a second processor.
     pub(super) fn is_litter(&self) -> bool {
         let name = self.file_name();
         self.0 == "__MACOSX" || self.0.starts_with("__MACOSX/") || name.starts_with("._") || name == ".DS_Store"

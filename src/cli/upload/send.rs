@@ -1,4 +1,4 @@
-//! Sends files to the server: each once, and only those it does not have yet.
+//! Sends files to the server: each once, and only those that the server does not have.
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Where a file named in a service file is.
+//! The source of a file that a service file names: a path, a URL, or a file on the server.
 
 use std::path::{Path, PathBuf};
 
@@ -7,20 +7,20 @@ use ureq::http::Uri;
 
 use crate::storage::Digest;
 
-/// Before the name of a file that the server has.
+/// The prefix of the name of a file on the server.
 pub(super) const ARTIFACT: &str = "artifact:";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Path(PathBuf),
     Url(Uri),
-    /// A file that the server has already, by its SHA-256.
+    /// A file on the server, by its SHA-256.
     Artifact(String),
 }
 
 impl Source {
-    /// Reads a path relative to `base`, or an http(s) URL. Other schemes are refused by name rather than looked for on
-    /// disk.
+    /// Parses a path relative to `base`, an http(s) URL, or the name of a file on the server. Other URL schemes are
+    /// refused, not taken for paths.
     pub(super) fn parse(text: &str, base: &Path) -> Result<Self> {
         if let Some(sha256) = text.strip_prefix(ARTIFACT) {
             if Digest::parse(sha256).is_none() {
@@ -44,7 +44,7 @@ impl Source {
         }
     }
 
-    /// The name that says what kind of file this is.
+    /// The file name, whose extension tells the kind of file.
     pub(super) fn file_name(&self) -> String {
         match self {
             Self::Path(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -53,7 +53,7 @@ impl Source {
         }
     }
 
-    /// For messages: signed URLs carry their secret in the query, others in the user name.
+    /// The source for messages, without the query and the user name of a URL: both may contain secrets.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),

@@ -1,4 +1,4 @@
-//! From what a service file names to a list of files.
+//! Tests of gathering the files that a service file names.
 
 use std::fs;
 use std::io::Write;
@@ -97,13 +97,13 @@ fn archives_are_unpacked_for_processors_and_models() {
     assert_eq!(paths, ["v1/a.onnx", "v1/b.txt"]);
     assert_eq!(fs::read(upload.model()[1].artifact().file().unwrap()).unwrap(), b"bb");
 
-    // As one file it would be of no use to a processor.
+    // A processor could not use a packed model.
     let another = folder(&[("echo.wasm", WASM), ("model.tar.xz", b"x")]);
     let refused =
         gather(&another, &json!({ "processor_path": "echo.wasm", "model_path": "model.tar.xz" })).unwrap_err();
     assert!(refused.contains("accepted are .tar, .tar.gz, .tar.bz2 and .zip"), "{refused}");
 
-    // A zip file by nature, but not by name: the model wants it as it is.
+    // A zip file whose name is not that of an archive stays packed.
     let upload = gather(&base, &json!({ "processor_path": "echo.zip", "model_path": "weights.npz" })).unwrap();
     assert_eq!(upload.model()[0].path(), "weights.npz");
 }
@@ -253,7 +253,7 @@ fn links_and_pipes_inside_a_folder_are_refused() {
     assert!(error.contains("neither a file nor a directory"), "{error}");
     drop(socket);
 
-    // The name in the service file may be a link: it is the owner's own word.
+    // The path in the service file itself may be a link: its author has chosen it.
     std::os::unix::fs::symlink("a.wasm", base.path().join("latest.wasm")).unwrap();
     assert!(gather(&base, &json!({ "processor_path": "latest.wasm" })).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Archives that a stranger might hand us, beside the honest ones.
+//! Tests with hostile archives and with valid ones.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const SMALL: u64 = 1024;
 
-/// One tar entry, written without the writer's own checks so that it can lie.
+/// One tar entry, written without the checks of the writer, so that it can be invalid.
 fn tar_entry(kind: tar::EntryType, name: &str, content: &[u8]) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
@@ -55,7 +55,7 @@ fn zip_of(files: &[(&str, &[u8])], mode: u32) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// Unpacks within 1 KiB and 4 entries, and looks at what is on disk afterwards.
+/// Unpacks with limits of 1 KiB and 4 entries, and returns the files on disk.
 fn unpacked(bytes: &[u8], format: Format) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     let outer = tempfile::tempdir().unwrap();
     let target = outer.path().join("target");
@@ -192,7 +192,7 @@ fn the_same_path_twice_is_refused() {
     let tar = tar_of(&[file("a", b"1"), file("./a", b"2")]);
     let error = unpacked(&tar, Format::Tar).unwrap_err();
     assert!(matches!(&error, ArchiveError::Twice(name) if name == "a"));
-    // The writer refuses to write such a file, and the reader would take the second.
+    // The writer refuses to make such a file, so a valid one is changed. The reader would take the second entry.
     let zip = stored_zip_of(&[("a", b"1"), ("b", b"2"), ("d/", b"")]);
     let at = |entry: &[u8]| {
         zip.windows(47).rposition(|part| part.starts_with(b"PK\x01\x02") && part.ends_with(entry)).unwrap()
