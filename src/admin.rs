@@ -1,8 +1,8 @@
 //! The admin listener: the control API, health and metrics.
 //!
-//! The listener has its own address and port. Every operation that shows or changes something takes a bearer token;
-//! health and metrics are open to everyone who can reach the port. `operations` has the tables of operations, `api` the
-//! path of a request, `problem` the errors, and `openapi` the document that describes them all.
+//! It has a port of its own, and so an origin of its own for browsers. The control API needs a bearer token. Health and
+//! metrics need none: every client that can reach the port may read them. `operations` has the tables of operations,
+//! `api` handles a request from its path to its answer, `problem` has the errors, and `openapi` makes the document.
 
 mod api;
 mod conditions;
@@ -39,7 +39,7 @@ use crate::registry::Registry;
 use crate::storage::Storage;
 use crate::telemetry::LogWriter;
 
-/// Most wrong tokens per second from one address.
+/// Most wrong tokens a second from one address.
 pub const MAX_FAILED_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 pub use self::gateway::GatewayAdmin;
@@ -53,18 +53,18 @@ type Reply = http::Response<Content<Channel<Bytes>>>;
 /// The control plane of one host.
 pub struct Admin {
     pub registry: Arc<Registry>,
-    /// The gateway for requests whose service is not on this host.
+    /// The gateway for names that are not services of this host.
     pub gateway: Option<Arc<Gateway>>,
     pub storage: Arc<Storage>,
     pub front: Front,
     pub log: LogWriter,
     pub scrapes: Scrapes,
     pub token: Token,
-    /// Failed logins at this listener, by address.
+    /// Counts the wrong tokens that were sent to this listener.
     pub attempts: Attempts,
-    /// Base URL of the data listener, for callers: `http://host:port`.
+    /// The base URL of the services: `http://host:port`.
     pub data_url: String,
-    /// True once the host drains.
+    /// True once the host shuts down.
     pub draining: watch::Receiver<bool>,
 }
 
@@ -75,12 +75,12 @@ impl Answers for Admin {
 }
 
 impl Admin {
-    /// Serves operators until `end` turns true.
+    /// Serves operators until `end` becomes true.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, end: watch::Receiver<bool>) {
         listener::serve(self, listener, end).await;
     }
 
-    /// Returns the name of the presented token in the audit log.
+    /// The name of the admin token in the audit log.
     fn token_name(&self) -> &'static str {
         "admin"
     }
@@ -90,7 +90,7 @@ impl Admin {
     }
 }
 
-/// Returns the address as a URL for a client on this machine. An unspecified address becomes loopback.
+/// The URL of a listener for a client on this machine. An unspecified address is replaced by loopback.
 pub fn reachable(address: SocketAddr) -> String {
     let mut address = address;
     if address.ip().is_unspecified() {

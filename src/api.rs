@@ -1,12 +1,12 @@
-//! The documents of the admin API: one type for each, used at both ends.
+//! The documents of the admin API, with one type for both ends.
 //!
-//! The admin listener writes these types and parses the bodies of requests into them; the command line does the
-//! reverse. Each type has its name in `openapi.json`, and its documentation is the description there.
+//! The admin listener and the command line write and read the same types. The name and the doc comment of a type are
+//! its name and description in `openapi.json`.
 //!
-//! The types are plain text and numbers. They are separate from the records on disk, so that either can change alone.
-//! Nothing here reads the running state or validates input: conversions and checks are in `admin`. A request with an
-//! unknown member is refused. A response is read more leniently: unknown members and unknown [`Word`]s are ignored, and
-//! members that the command line can do without may be missing.
+//! The types hold plain text and numbers. They are separate from the records on disk, so that each can change without
+//! the other. Conversions and checks are in `admin`. A request with unknown members is refused. An answer is read more
+//! leniently: unknown members and unknown [`Word`]s are accepted, and members that the command line does not need may
+//! be missing.
 
 mod artifact;
 mod audit;
@@ -35,7 +35,7 @@ pub use self::token::{TokenBody, Tokens};
 pub use self::version::{Canary, ReleaseBody, Version, VersionBody, Versions};
 pub use self::word::Word;
 
-/// Returns a reference to the schema of the service file, which is a document of its own.
+/// The schema of a service file, which is a document of its own as well.
 fn service_file(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "$ref": "#/components/schemas/ServiceFile" })
 }

@@ -128,7 +128,7 @@ enum Command {
     /// Describe a service: state, address, token, instances, service file
     #[command(after_help = DESC)]
     Desc(services::ServiceArgs),
-    /// Show a service's tokens, rotate the current one, or retire the one before
+    /// Show a service's tokens, rotate the current one, or retire the previous one
     Token(token::TokenArgs),
     /// List the versions of a service, or make an earlier one current again
     Version(versions::VersionArgs),

@@ -1,4 +1,4 @@
-//! The line of a request to the admin listener: path → operation → token → query → handler → answer.
+//! The steps of a request to the admin listener: token → operation → query → handler → answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,13 +25,12 @@ use crate::incoming::Incoming;
 use crate::object::Object;
 use crate::registry::{ChangeRequest, Condition, Operator};
 
-/// Bytes of a JSON body.
+/// Most bytes of a JSON body.
 const MAX_JSON: usize = 4 << 20;
-/// Most time without a byte of a body that is still to come, so that a client whose machine is gone does not keep a
-/// connection.
+/// The longest wait for more bytes of a body, so that a client whose machine has failed does not keep a connection.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who the client says it is, for the audit log.
+/// The header with the client's name for the audit log.
 pub(super) const ACTOR: HeaderName = HeaderName::from_static("x-bulkhead-actor");
 const LONGEST_ACTOR: usize = 64;
 
@@ -41,8 +40,8 @@ pub(super) async fn handle(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> 
     finish(answer(admin, arrival, seat).await)
 }
 
-/// An outcome as it is sent, by whichever admin listener: nobody keeps it, and nobody takes it for anything but what it
-/// says it is.
+/// The response for an outcome, with the headers that all answers of an admin listener have: the answer must not be
+/// cached, and its type must not be guessed.
 pub(super) fn finish(outcome: Result<Reply, Problem>) -> Reply {
     let mut reply = outcome.unwrap_or_else(|problem| problem.reply());
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -56,7 +55,7 @@ async fn answer(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Result<Repl
         return Err(fault.into());
     }
     let path = uri.path();
-    // Whoever has no token does not learn what is there.
+    // The token is checked first, so that clients without it cannot find out which paths exist.
     if path == "/api" || path.starts_with("/api/") {
         authorize(&admin, ends.peer, &headers)?;
         seat.token_shown();
@@ -64,7 +63,7 @@ async fn answer(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Result<Repl
     let (operation, captures) = find(&method, path)?;
     let query = match operation.access {
         Access::Operator => Query::parse(uri.query().unwrap_or_default(), operation.query)?,
-        // Probes and scrapers may add what they like.
+        // Probes and scrapers may add any parameters.
         Access::Open => Query::default(),
     };
     let order = match operation.action {
@@ -88,7 +87,7 @@ async fn answer(admin: Arc<Admin>, arrival: Arrival, seat: &Seat) -> Result<Repl
     outcome
 }
 
-/// Who asks for a change, and on what condition.
+/// The requested change: its author and its conditions.
 fn order(
     operation: &Operation,
     action: &'static str,
@@ -105,7 +104,7 @@ fn order(
     Ok(ChangeRequest { action, by, condition, unless })
 }
 
-/// Who the client says it is.
+/// The name that the client gives.
 fn actor(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(given) = headers.get(ACTOR) else { return Ok(None) };
     let is_plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -118,7 +117,7 @@ fn actor(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// The operation of a method on a path, and what stands in the path's places.
+/// Finds the operation for a method and a path, and the values of the path's parts in braces.
 fn find(method: &Method, path: &str) -> Result<(&'static Operation, Captures), Problem> {
     let mut others = Vec::new();
     for operation in operations::all() {
@@ -145,12 +144,12 @@ fn authorize(admin: &Admin, peer: IpAddr, headers: &HeaderMap) -> Result<(), Pro
     Ok(admin.attempts.bound(peer, admin.token.strength(), authenticate)?)
 }
 
-/// A JSON body, whole. Without a `Content-Type` it is taken for JSON.
+/// Reads a whole JSON body. A body without a `Content-Type` counts as JSON.
 pub(super) async fn json_body(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Problem> {
     check_kind(headers)?;
     let mut whole = BytesMut::new();
     loop {
-        // A piece that is announced to be too large is not waited for.
+        // A body that is announced to be too large is refused before it arrives.
         if body.size_hint().lower() > (MAX_JSON - whole.len()) as u64 {
             return Err(Problem::body_too_large(MAX_JSON));
         }
@@ -162,7 +161,7 @@ pub(super) async fn json_body(headers: &HeaderMap, mut body: Incoming) -> Result
     }
 }
 
-/// Checks that the headers call the body JSON, and name no coding around it.
+/// Checks that `Content-Type` says JSON, and that there is no `Content-Encoding`.
 fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
         return Err(Problem::bad_request("there are two Content-Type headers"));

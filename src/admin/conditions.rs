@@ -1,7 +1,7 @@
-//! Conditional requests (RFC 9110 §13): the tag of a service, and what a request says about it.
+//! Conditional requests (RFC 9110 §13): the tag of a service, and the conditions of a request.
 //!
-//! A service's tag is its revision, which every change of it gives a new one, deleting and creating it again included.
-//! What its instances are doing at the moment has no part in it.
+//! A service's tag is its revision. Every change gives the service a new revision, and so does deleting and creating it
+//! again. The present state of its instances does not affect the tag.
 
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,18 +10,19 @@ use super::Reply;
 use super::problem::Problem;
 use crate::registry::Condition;
 
-/// Tags that one request may name; who edits something knows one.
+/// Most tags in one request. A client that edits a service knows only one.
 const MOST_TAGS: usize = 16;
 
 const EXPECTED: &str = "`*`, or tags as `ETag` gives them, such as \"42\"";
 
-/// What `If-Match` asks for.
+/// The condition in `If-Match`.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Condition, Problem> {
-    // A weak tag matches nothing here, and neither does one that is not ours: both are tags all the same.
+    // A weak tag and a tag of another form are valid, but match nothing.
     condition(headers, &IF_MATCH, Tag::strong)
 }
 
-/// The tags in `If-None-Match`, with which a change is not made. A weak tag matches here as well (RFC 9110 §13.1.2).
+/// The condition in `If-None-Match`, under which a change is not made. A weak tag matches here as well (RFC 9110
+/// §13.1.2).
 pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Condition, Problem> {
     condition(headers, &IF_NONE_MATCH, |tag| tag.revision)
 }
@@ -38,7 +39,7 @@ fn condition(
     })
 }
 
-/// Whether `If-None-Match` says that the client knows this revision already.
+/// True if `If-None-Match` names this revision, so that the client knows it already.
 pub(super) fn is_known(headers: &HeaderMap, revision: u64) -> Result<bool, Problem> {
     Ok(match tags(headers, &IF_NONE_MATCH)? {
         None => false,
@@ -47,7 +48,7 @@ pub(super) fn is_known(headers: &HeaderMap, revision: u64) -> Result<bool, Probl
     })
 }
 
-/// Puts the tag on an answer.
+/// Adds the tag to an answer.
 pub(super) fn tagged(mut reply: Reply, revision: u64) -> Reply {
     reply.headers_mut().insert(ETAG, tag_header(revision));
     reply
@@ -68,7 +69,7 @@ enum Tags {
 
 struct Tag {
     weak: bool,
-    /// None for a tag that is not one of ours.
+    /// `None` for a tag that cannot be that of a service.
     revision: Option<u64>,
 }
 
@@ -82,13 +83,13 @@ impl Tag {
         let (weak, text) = text.strip_prefix("W/").map_or((false, text), |rest| (true, rest));
         let (opaque, rest) = text.strip_prefix('"')?.split_once('"')?;
         let fits = opaque.bytes().all(|byte| byte.is_ascii_graphic() || byte >= 0x80);
-        // Digits alone: `+42` and `042` are tags that nobody was given.
+        // Only digits as the host writes them: `+42` and `042` are tags of no service.
         let revision = opaque.parse().ok().filter(|revision: &u64| revision.to_string() == opaque);
         fits.then_some((Self { weak, revision }, rest))
     }
 }
 
-/// The tags of all lines of a header; `None` where there is none.
+/// The tags of all lines of a header; `None` if the header is absent.
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
     let mut lines = headers.get_all(name).iter().peekable();
     if lines.peek().is_none() {
@@ -135,7 +136,7 @@ mod tests {
             (&["*"], Condition::Exists),
             (&["\"42\""], Condition::IsAt(vec![42])),
             (&["\"1\" ,\t\"2\"", "\"3\""], Condition::IsAt(vec![1, 2, 3])),
-            // These are tags, and never those of a service.
+            // These are valid tags, but not of any service.
             (&["W/\"42\"", "\"042\"", "\"+42\"", "\"\"", "\"a,b\""], Condition::IsAt(vec![])),
         ] {
             assert_eq!(asked(lines).unwrap(), expected, "{lines:?}");

@@ -1,4 +1,4 @@
-//! Whatever brings versions up: a JSON body in, and either one answer at the end or a line for each step on the way.
+//! The operations that start versions. They take a JSON body and answer once at the end, or with a line for each step.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use crate::header;
 use crate::registry::{Change, ChangeError, ChangeRequest, Effect, Files, Part, Progress, Report};
 use crate::storage::{Digest, ListedFile, Manifest, ModelFile};
 
-/// Lines of progress that may wait for a slow reader; a deploy says far fewer.
+/// Most lines of progress that wait for a slow reader. A deploy has far fewer.
 const MAX_LINES: usize = 32;
 
-/// What is done with the share of a canary, or of a member of a group.
+/// A change of the share of a canary, or of a member of a group.
 pub(super) enum Release {
     Set(Part),
     Abort,
 }
 
-/// A deploy that has been understood and can begin.
+/// A parsed deploy, which can begin.
 pub(super) enum Deploy {
     Create {
         file: Box<ServiceFile>,
@@ -72,7 +72,7 @@ impl Deploy {
         Ok(Self::Modify { name: name.to_owned(), change })
     }
 
-    /// The service it is about.
+    /// The name of the service.
     fn name(&self) -> &str {
         match self {
             Self::Create { file, .. } => file.spec().name().as_str(),
@@ -130,7 +130,7 @@ impl Deploy {
         let (host, wanted) = (Arc::clone(&admin), order.clone());
         let work = undertake(host, wanted, name, async move {
             let tell = move |report: Report| {
-                // Progress is a courtesy: a reader too slow for it still gets the end.
+                // A line of progress is dropped if the reader is too slow; the last line is not.
                 let _ = reports.try_send(report);
             };
             self.carry_out(&admin, &order, &tell).await
@@ -163,12 +163,12 @@ fn line(event: &Event<'_, &Deployed>) -> Bytes {
     Bytes::from(line + "\n")
 }
 
-/// A file's name, where it is one; `key` is where it stands.
+/// Parses a SHA-256. `key` is its place in the body, for the error.
 fn digest(key: &str, sha256: &Sha256) -> Result<Digest, Problem> {
     Digest::try_from(sha256.as_str().to_owned()).map_err(|expected| mistaken(format_args!("{key}: {expected}")))
 }
 
-/// The files of a model, where they can lie in one directory.
+/// Checks the files of a model, which must fit into one directory.
 fn files(listed: Vec<ListedModelFile>) -> Result<Vec<ModelFile>, Problem> {
     let listed_file = |(index, file): (usize, ListedModelFile)| {
         let ListedModelFile { path, sha256, size, directory } = file;
@@ -179,7 +179,7 @@ fn files(listed: Vec<ListedModelFile>) -> Result<Vec<ModelFile>, Problem> {
     Ok(Manifest::try_from(listed).map_err(mistaken)?.into_files())
 }
 
-/// A refusal of a body that is JSON and not what is asked for.
+/// The refusal of a body that is valid JSON but not as expected.
 fn mistaken(why: impl Display) -> Problem {
     Problem::bad_request(format!("the body is not as expected: {why}"))
 }

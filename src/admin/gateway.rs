@@ -1,5 +1,5 @@
-//! The admin listener of a gateway that is no host: health, metrics, and its upstreams. There is nothing to change and
-//! nothing secret, so there is no token.
+//! The admin listener of a gateway without a host: health, metrics and upstreams. It changes nothing and shows no
+//! secret, so it needs no token.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use crate::front::{Arrival, Front};
 use crate::gateway::Gateway;
 use crate::telemetry::{HostNumbers, LogWriter, Seen, UpstreamSeen};
 
-/// What the operators of a gateway see.
+/// The admin listener of a gateway.
 pub struct GatewayAdmin {
     pub gateway: Arc<Gateway>,
     pub front: Front,
     pub log: LogWriter,
     pub scrapes: Scrapes,
-    /// True once the gateway is going away.
+    /// True once the gateway shuts down.
     pub draining: watch::Receiver<bool>,
 }
 
@@ -36,7 +36,7 @@ impl Answers for GatewayAdmin {
 }
 
 impl GatewayAdmin {
-    /// Serves operators until `end` turns true.
+    /// Serves operators until `end` becomes true.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, end: watch::Receiver<bool>) {
         listener::serve(self, listener, end).await;
     }

@@ -21,7 +21,7 @@ pub(super) trait Answers: Send + Sync + 'static {
     fn answer(self: Arc<Self>, arrival: Arrival, seat: &Seat) -> impl Future<Output = Reply> + Send;
 }
 
-/// Serves operators until `end` turns true. If all places are taken, a new connection replaces an older one.
+/// Serves operators until `end` becomes true. If all places are taken, a new connection replaces an older one.
 pub(super) async fn serve(admin: Arc<impl Answers>, listener: TcpListener, mut end: watch::Receiver<bool>) {
     let (mut seats, mut sessions) = (Seats::new(Descriptors::of_this_process().for_operators()), JoinSet::new());
     let (drain, lingering) = (Drain::new(end.clone()), Arc::new(Lingering::new(seats.most())));
@@ -67,7 +67,7 @@ struct Session<A> {
 
 impl<A: Answers> Session<A> {
     async fn serve(self, stream: TcpStream, ends: Ends, drain: Drain) {
-        // Answers are written whole; waiting for more to send would only delay them.
+        // Answers are written as a whole, so waiting for more data would only delay them.
         let _ = stream.set_nodelay(true);
         Connection::new(&self, &self.lingering, (stream, &[]), ends, Patience::default(), u64::MAX, drain)
             .serve()
@@ -144,8 +144,8 @@ mod tests {
         (client, served)
     }
 
-    /// Connections that pipelined requests and read nothing used to be kept as long as their clients wanted. The paused
-    /// clock moves on when all tasks are idle.
+    /// A client that pipelines requests and reads nothing must not keep its connection. The paused clock advances when
+    /// all tasks are idle.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up() {
         let (mut client, served) = connect().await;

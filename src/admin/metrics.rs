@@ -53,7 +53,7 @@ fn negotiate(headers: &HeaderMap) -> &'static str {
 /// An item of `Accept` that matches one of the formats.
 struct Range {
     content_type: &'static str,
-    /// In thousandths.
+    /// The weight in thousandths.
     weight: u16,
     /// 2 for a type that is named, 1 and 0 for wildcards.
     exactness: u8,

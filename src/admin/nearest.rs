@@ -22,7 +22,7 @@ impl Admin {
     }
 }
 
-/// The known name nearest to `asked`: within a few typing mistakes, or with the one as the beginning of the other.
+/// The known name nearest to `asked`: within a few typing mistakes, or if one is the beginning of the other.
 fn nearest<'n>(asked: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let asked: String = asked.chars().take(REPEATED).map(|c| c.to_ascii_lowercase()).collect();
     let longest_slip = 1 + asked.len() / 4;

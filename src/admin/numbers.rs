@@ -1,4 +1,4 @@
-//! What the host says of itself in numbers: for its metrics, and whether it is ready.
+//! The numbers of the host for its metrics, and its readiness.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::registry::{Phase, Serving};
 use crate::telemetry::{HostNumbers, InstanceNumbers, Seen, UpstreamSeen};
 
 impl Admin {
-    /// Every service's numbers, and those of requests that named none.
+    /// The numbers of every service, and those of requests that named no service.
     pub(super) fn seen(&self) -> Vec<Seen> {
         let mut seen: Vec<Seen> = self
             .registry
@@ -31,7 +31,7 @@ impl Admin {
         self.gateway.as_ref().map(|gateway| gateway.upstreams_seen()).unwrap_or_default()
     }
 
-    /// Whether every service has been brought up, and every upstream looked at.
+    /// True if every service has started or failed to start, and every upstream has been checked.
     pub(super) fn is_settled(&self) -> bool {
         self.registry.is_settled() && self.gateway.as_ref().is_none_or(|gateway| gateway.is_settled())
     }
@@ -53,7 +53,7 @@ impl Admin {
     }
 }
 
-/// The numbers of each instance of the versions at work.
+/// The numbers of each instance of the serving versions.
 fn numbers(phase: &Phase) -> Vec<InstanceNumbers> {
     let versions = phase.serving().into_iter().flat_map(Serving::versions);
     let occupancies = versions.flat_map(|version| version.occupancy());
@@ -66,13 +66,13 @@ fn numbers(phase: &Phase) -> Vec<InstanceNumbers> {
     numbers.collect()
 }
 
-/// True if a worker answers requests, or will soon: not every guest has crashed for good.
+/// True if a worker can answer requests: at least one is not stalled.
 fn is_ready(phase: &Phase) -> bool {
     let mut versions = phase.serving().into_iter().flat_map(Serving::versions);
     versions.any(|version| version.occupancy().iter().any(|of| of.stalled < of.workers))
 }
 
-/// How requests ended since the canary began, by version and status.
+/// The number of requests since the canary began, by version and status.
 fn outcomes(phase: &Phase) -> Vec<(u64, u16, u64)> {
     let Some(Serving { current, canary: Some(canary) }) = phase.serving() else { return Vec::new() };
     canary.outcomes(current.number)

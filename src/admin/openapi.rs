@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document of the admin listener, made from the tables of operations and the types they speak of.
+//! The OpenAPI 3.1 document of the admin listener, made from the tables of operations and the types of their bodies.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -12,12 +12,12 @@ use crate::api::Problem;
 use crate::config;
 
 const ABOUT: &str = "The control plane of one Bulkhead host. Everything below `/api` needs the admin token, which is in \
-    `admin.token` in the data directory. Failures are `application/problem+json` (RFC 9457); programs read `code`. A \
-    query parameter that is not listed is refused. HEAD is answered wherever GET is, without the body. What is no valid \
-    HTTP/1.1 request is refused before it gets to an operation, with 400, 408, 413, 414, 417, 431, 501 or 505.";
+    `admin.token` in the data directory. Failures are `application/problem+json` (RFC 9457), with `code` for programs. \
+    A query parameter that is not listed is refused. HEAD is answered wherever GET is, without the body. A request \
+    that is not valid HTTP/1.1 is refused before it gets to an operation, with 400, 408, 413, 414, 417, 431, 501 or 505.";
 
-/// Schemas of what is taken, where members may be left out, and of what is answered, where all are there. A type that is
-/// both looks the same in both.
+/// The schemas of request bodies, in which members may be left out, and of answers, in which all members are present. A
+/// type that is used in both has the same schema in both.
 struct Types {
     taken: SchemaGenerator,
     answered: SchemaGenerator,
@@ -29,7 +29,7 @@ impl Types {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
         });
-        // Defaults are for readers of older hosts: no member is missing in an answer.
+        // The defaults are for answers of older hosts. An answer of this host lacks no member.
         let no_defaults = RecursiveTransform(|schema: &mut Schema| drop(schema.remove("default")));
         let answered = settings.clone().for_serialize().with_transform(no_defaults).into_generator();
         Self { taken: settings.into_generator(), answered }
@@ -59,7 +59,7 @@ fn document() -> Value {
     schemas.extend(types.answered.take_definitions(true));
     let mut file = config::json_schema();
     if let Value::Object(file) = &mut file {
-        // The dialect is that of the document as a whole.
+        // The dialect is set for the document as a whole.
         file.remove("$schema");
     }
     schemas.insert("ServiceFile".to_owned(), file);
@@ -110,21 +110,21 @@ fn describe(operation: &Operation, types: &mut Types) -> Value {
     described.into()
 }
 
-/// The headers that mean something to an operation, besides those of HTTP itself.
+/// The headers that an operation reads, besides those of HTTP itself.
 fn headers(operation: &Operation) -> Vec<&'static Parameter> {
     const ACTOR: Parameter =
-        Parameter::pattern("X-Bulkhead-Actor", "Who asks, in their own words, for the audit log.", "^[ -~]{1,64}$");
+        Parameter::pattern("X-Bulkhead-Actor", "The name that the audit log gives for the change.", "^[ -~]{1,64}$");
     const IF_MATCH: Parameter = Parameter::text(
         "If-Match",
-        "The change is made only if the service's tag is one of these, or `*` if there is such a service; else 412.",
+        "The change is made only if the service has one of these tags, or with `*` if the service exists; else 412.",
     );
     const IF_NONE_MATCH: Parameter = Parameter::text(
         "If-None-Match",
-        "Tags that the client knows: where the service has one of them, the answer is 304.",
+        "Tags that the client knows. If the service has one of them, the answer is 304.",
     );
     const UNLESS: Parameter = Parameter::text(
         "If-None-Match",
-        "The change is not made if the service's tag is one of these, or with `*` if there is such a service: 412 then.",
+        "The change is not made if the service has one of these tags, or with `*` if the service exists; then 412.",
     );
     let mut headers = Vec::new();
     if operation.action.is_some() {
@@ -163,7 +163,7 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         let mut response = json!({ "description": answer.means });
         if operation.tagged {
             let schema = json!({ "type": "string" });
-            let means = "The service's tag, unless the answer comes as lines.";
+            let means = "The service's tag; an answer in lines does not have it.";
             response["headers"] = json!({ "ETag": { "description": means, "schema": schema } });
         }
         if !answer.content.is_empty() {
@@ -179,7 +179,7 @@ fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     responses.into()
 }
 
-/// The kinds of refusal that share a status.
+/// The response for the kinds of refusal that share a status.
 fn refused(kinds: &[&Kind]) -> Value {
     let told: Vec<_> = kinds.iter().map(|kind| format!("`{}`: {}", kind.code, kind.means)).collect();
     let schema = json!({

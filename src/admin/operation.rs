@@ -1,7 +1,7 @@
-//! What an operation of the control API is: one method on one path, with everything that is to be said about it.
+//! The operations of the control API: one method on one path each, with its documentation.
 //!
-//! The tables of operations route requests and document themselves, so that nothing is served which is not documented.
-//! In debug builds an answer or a refusal that its operation does not name is a panic, which no test overlooks.
+//! The tables of operations route the requests and make the OpenAPI document, so that every operation is documented. In
+//! debug builds, an answer or a refusal that the operation does not list is a panic, so that tests notice it.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -20,14 +20,14 @@ use crate::config::ServiceName;
 use crate::incoming::Incoming;
 use crate::registry::{ChangeError, ChangeRequest, Service};
 
-/// Carries an operation out.
+/// The function that carries out an operation.
 pub(super) type Handler = fn(Asked) -> Answering;
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
 
 /// One method on one path.
 pub(super) struct Operation {
     pub(super) method: Verb,
-    /// Parts in braces stand for one segment each; [`PLACES`] knows them.
+    /// The path. A part in braces stands for one segment; [`PLACES`] describes it.
     pub(super) path: &'static str,
     /// The name of the operation in generated clients.
     pub(super) id: &'static str,
@@ -37,19 +37,20 @@ pub(super) struct Operation {
     pub(super) query: &'static [Parameter],
     pub(super) takes: &'static [Content],
     pub(super) answers: &'static [Answer],
-    /// How it may be refused, besides what [`Operation::refusals`] adds.
+    /// The refusals of this operation, besides those that [`Operation::refusals`] adds.
     pub(super) refuses: &'static [&'static Kind],
-    /// What the audit log calls it, where it changes a service. Then it is carried out in a task of its own: an operator
-    /// who hangs up does not leave it half done.
+    /// The name of the change in the audit log, if the operation changes a service. It is then carried out in a task of
+    /// its own, so that a client that disconnects does not leave it half done.
     pub(super) action: Option<&'static str>,
-    /// True if its answer has the service's tag. Where it changes nothing, `If-None-Match` is answered 304.
+    /// True if the answer has the service's tag. If the operation changes nothing, `If-None-Match` can be answered with
+    /// 304.
     pub(super) tagged: bool,
     pub(super) run: Handler,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
-    /// And HEAD, which is GET without its body.
+    /// GET and HEAD. HEAD is GET without the body of the answer.
     Get,
     Post,
     Put,
@@ -58,7 +59,7 @@ pub(super) enum Verb {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Health and the like: whoever can reach the port is meant to see it.
+    /// No token is needed, as for health and metrics.
     Open,
     Operator,
 }
@@ -70,10 +71,10 @@ pub(super) struct Parameter {
     pub(super) accepts: Accepts,
 }
 
-/// What a parameter may be.
+/// The values that a parameter accepts.
 pub(super) enum Accepts {
     Text,
-    /// Text that a regular expression describes; whoever reads it has the same rule in code.
+    /// Text that a regular expression describes. The reader of the parameter has the same rule in code.
     Pattern(&'static str),
     Word(&'static [&'static str]),
     Whole {
@@ -83,24 +84,24 @@ pub(super) enum Accepts {
     },
 }
 
-/// What a body holds.
+/// The content of a body.
 #[derive(Clone, Copy)]
 pub(super) enum Content {
     Json(Shape),
-    /// A line of JSON for each thing that happens, for whoever accepts `application/x-ndjson`.
+    /// A line of JSON for each event, for clients that accept `application/x-ndjson`.
     Lines(Shape),
     Text(&'static str),
     Bytes,
 }
 
-/// A type as the document shows it.
+/// A type in the document.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) name: fn() -> Cow<'static, str>,
     pub(super) schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
-/// One way in which an operation succeeds.
+/// A successful answer of an operation.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) means: &'static str,
@@ -109,8 +110,8 @@ pub(super) struct Answer {
 
 /// The parts that paths have in braces.
 pub(super) const PLACES: &[Parameter] = &[
-    Parameter::pattern("name", "The service.", ServiceName::PATTERN),
-    Parameter::whole("index", "The number of the instance, as the list has it.", 0, 1_000_000, 0),
+    Parameter::pattern("name", "The name of the service.", ServiceName::PATTERN),
+    Parameter::whole("index", "The number of the instance, as in the list of instances.", 0, 1_000_000, 0),
     Parameter::pattern("sha256", "The SHA-256 of the file, in lower-case hexadecimal.", Sha256::PATTERN),
 ];
 
@@ -149,7 +150,7 @@ impl Operation {
         }
     }
 
-    /// One line, and what else there is to know.
+    /// Sets the summary of one line, and the description.
     pub(super) const fn says(self, summary: &'static str, description: &'static str) -> Self {
         Self { summary, description, ..self }
     }
@@ -158,17 +159,17 @@ impl Operation {
         Self { access: Access::Open, ..self }
     }
 
-    /// It changes a service, which the audit log calls `action`.
+    /// Marks the operation as a change of a service. `action` is its name in the audit log.
     pub(super) const fn changes(self, action: &'static str) -> Self {
         Self { action: Some(action), ..self }
     }
 
-    /// It answers with the service's tag.
+    /// Marks the operation as one whose answer has the service's tag.
     pub(super) const fn tagged(self) -> Self {
         Self { tagged: true, ..self }
     }
 
-    /// Whether `If-Match` can be asked of it: it changes a service that is there.
+    /// True if the operation accepts `If-Match`: it changes an existing service.
     pub(super) fn is_conditional(&self) -> bool {
         self.action.is_some() && self.places().any(|place| place.name == "name")
     }
@@ -189,7 +190,7 @@ impl Operation {
         Self { refuses, ..self }
     }
 
-    /// Whether this operation answers that method.
+    /// True if the operation answers this method.
     pub(super) fn is_asked_by(&self, method: &Method) -> bool {
         match self.method {
             Verb::Get => matches!(*method, Method::GET | Method::HEAD),
@@ -199,8 +200,8 @@ impl Operation {
         }
     }
 
-    /// What stands in the path's places, if it is this operation's path. Nothing is decoded: what may stand there needs no
-    /// encoding.
+    /// The values of the parts in braces, if `path` matches the operation's path. They are not decoded: valid values
+    /// need no encoding.
     pub(super) fn captures(&self, path: &str) -> Option<Captures> {
         let (mut given, mut captures) = (path.split('/'), Vec::new());
         for wanted in self.path.split('/') {
@@ -214,13 +215,13 @@ impl Operation {
         given.next().is_none().then_some(Captures(captures))
     }
 
-    /// The parts of its path that stand in braces.
+    /// The parts of the path that are in braces.
     pub(super) fn places(&self) -> impl Iterator<Item = &'static Parameter> {
         let find = |name: &str| PLACES.iter().find(|place| place.name == name);
         self.path.split('/').filter_map(place).filter_map(find)
     }
 
-    /// Every way in which it may be refused.
+    /// All refusals of the operation, by status.
     pub(super) fn refusals(&self) -> Vec<&'static Kind> {
         let always: &[&Kind] = match self.access {
             Access::Open => &[&kinds::METHOD_NOT_ALLOWED],
@@ -236,7 +237,7 @@ impl Operation {
         refusals
     }
 
-    /// Panics where an outcome is not documented; see the head of this file.
+    /// Panics if an outcome is not documented; see the head of this file.
     pub(super) fn check(&self, outcome: &Result<Reply, Problem>) {
         match outcome {
             Ok(reply) => {
@@ -262,7 +263,7 @@ impl Operation {
     }
 }
 
-/// The name of a part in braces.
+/// The name of a segment in braces.
 fn place(segment: &'static str) -> Option<&'static str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
@@ -284,7 +285,7 @@ impl Parameter {
         Self { name, means, accepts: Accepts::Whole { least, most, default } }
     }
 
-    /// Why a value is not one that it may be: what would be.
+    /// The accepted values, if `value` is not one of them.
     pub(super) fn refuse(&self, value: &str) -> Option<String> {
         match self.accepts {
             Accepts::Text | Accepts::Pattern(_) => None,
@@ -332,11 +333,12 @@ impl Answer {
     }
 }
 
-/// Goes with an answer inside the host, so that it can be held against the document.
+/// The name of the type of an answer. It is an extension of the response, so that the answer can be compared with the
+/// document.
 #[derive(Clone)]
 pub(super) struct ShapeName(pub(super) Cow<'static, str>);
 
-/// What stands in the places of a path.
+/// The values of the parts of a path that are in braces.
 #[derive(Debug)]
 pub(super) struct Captures(Vec<(&'static str, String)>);
 
@@ -346,29 +348,29 @@ impl Captures {
     }
 }
 
-/// A request that has found its operation, from somebody who may ask for it.
+/// An authorised request, matched to its operation.
 pub(super) struct Asked {
     pub(super) admin: Arc<Admin>,
     pub(super) headers: HeaderMap,
     pub(super) query: Query,
     pub(super) captures: Captures,
     pub(super) body: Incoming,
-    /// Where the operation changes something.
+    /// The requested change, if the operation changes a service.
     pub(super) order: Option<ChangeRequest>,
 }
 
 impl Asked {
-    /// What stands in a place of the path, which the operation's row must have.
+    /// The value of a part in braces, which the operation's path must have.
     pub(super) fn place(&self, name: &str) -> &str {
         self.captures.get(name).unwrap_or_else(|| panic!("the path has no {{{name}}}"))
     }
 
-    /// Who asks for the change that the operation's row says it makes, and on what condition.
+    /// The requested change. The operation's row must have an action.
     pub(super) fn order(&self) -> &ChangeRequest {
         self.order.as_ref().expect("the operation's row has an action")
     }
 
-    /// The service that the path names.
+    /// The name of the service in the path.
     pub(super) fn name(&self) -> Result<ServiceName, Problem> {
         ServiceName::parse(self.place("name")).map_err(|_| ChangeError::NotFound.into())
     }

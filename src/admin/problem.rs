@@ -19,16 +19,16 @@ use crate::front::Content;
 use crate::quoted::Quoted;
 use crate::storage::Entry;
 
-/// What an operator is told when something cannot be done.
+/// The error that an operator gets.
 #[derive(Debug)]
 pub(super) struct Problem {
     kind: &'static Kind,
     detail: String,
-    /// Apart, so that a result is small where it is none of these.
+    /// Boxed, so that a `Result` with a problem is small.
     more: Box<More>,
 }
 
-/// What few problems have.
+/// The members that few problems have.
 #[derive(Debug, Default)]
 struct More {
     hint: Option<String>,
@@ -36,9 +36,9 @@ struct More {
     /// The frames in which a guest failed, one a line, innermost first.
     stack: String,
     allow: Option<HeaderValue>,
-    /// The present revision of a service that is not as its operator saw it, and its latest change.
+    /// The present revision of a service whose precondition failed, and its latest change.
     overtaken: Option<(u64, Option<Entry>)>,
-    /// The service that it is about, where that is not said by the path.
+    /// The service of the problem, if the path does not name it.
     service: Option<String>,
     retry_after: Option<Duration>,
 }
@@ -111,7 +111,7 @@ impl Problem {
         problem.with_hint("/openapi.json lists all paths")
     }
 
-    /// A gateway has few paths, and no document that lists them.
+    /// The refusal of an unknown path at a gateway, which has few paths and no document that lists them.
     pub(super) fn not_found_at_a_gateway(path: &str) -> Self {
         Self::new(&NOT_FOUND, format!("there is nothing at {}", Quoted(path))).with_hint(
             "this is the admin listener of a gateway: it has /healthz, /readyz, /metrics and /api/v1/upstreams; services \
@@ -123,7 +123,7 @@ impl Problem {
         Self::new(&NOT_FOUND, "there is no such artifact")
     }
 
-    /// `allow` lists the methods that the path answers.
+    /// The refusal of a method. `allow` lists the methods that the path answers.
     pub(super) fn method_not_allowed(allow: &str) -> Self {
         let mut problem = Self::new(&METHOD_NOT_ALLOWED, format!("this path answers {allow}"));
         problem.more.allow = HeaderValue::from_str(allow).ok();
@@ -139,16 +139,17 @@ impl Problem {
     }
 
     pub(super) fn body_too_slow(limit: Duration) -> Self {
-        Self::new(&DEADLINE_EXCEEDED, format!("nothing more of the body came for {} s", limit.as_secs()))
+        Self::new(&DEADLINE_EXCEEDED, format!("no more of the body arrived for {} s", limit.as_secs()))
     }
 
     pub(super) fn unsupported_coding(coding: &str) -> Self {
-        let detail = format!("the body is said to be in the coding {}; a JSON body here is plain", Quoted(coding));
+        let detail =
+            format!("the `Content-Encoding` of the body is {}; a JSON body must not be encoded", Quoted(coding));
         Self::new(&UNSUPPORTED_MEDIA_TYPE, detail).with_hint("send it without `Content-Encoding`")
     }
 
     pub(super) fn unsupported_media_type() -> Self {
-        Self::new(&UNSUPPORTED_MEDIA_TYPE, "the body is said to be something other than JSON")
+        Self::new(&UNSUPPORTED_MEDIA_TYPE, "the `Content-Type` of the body is not JSON")
             .with_hint("send `Content-Type: application/json`")
     }
 
@@ -160,10 +161,10 @@ impl Problem {
         problem
     }
 
-    /// A fault of the host's own: the log has the details.
+    /// A fault of the host. The details are in the log.
     pub(super) fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "an admin request failed");
-        Self::new(&INTERNAL, "the host failed; its log knows why")
+        Self::new(&INTERNAL, "the host failed; its log has the reason")
     }
 
     fn status(&self) -> StatusCode {

@@ -1,4 +1,4 @@
-//! The query of a request to the control API: checked against what its operation takes before anybody looks at it.
+//! The query of a request to the control API. It is checked against the operation's parameters before it is used.
 
 use std::str::FromStr;
 
@@ -6,10 +6,10 @@ use super::operation::{Accepts, Parameter};
 use super::problem::Problem;
 use crate::quoted::Quoted;
 
-/// How much goes on a page of a list. The most keeps an answer below a MiB.
-pub(super) const LIMIT: Parameter = Parameter::whole("limit", "The most that goes on a page.", 1, 1000, 100);
-/// Where a page of a list begins.
-pub(super) const CURSOR: Parameter = Parameter::text("cursor", "The `next` of the page before.");
+/// The number of entries on a page of a list. The maximum keeps an answer below a MiB.
+pub(super) const LIMIT: Parameter = Parameter::whole("limit", "The maximum number of entries on a page.", 1, 1000, 100);
+/// The beginning of a page of a list.
+pub(super) const CURSOR: Parameter = Parameter::text("cursor", "The `next` of the previous page.");
 
 /// Parameters that the operation knows, each at most once, with values of the right kind.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Query {
                 )));
             };
             if given.iter().any(|(known, _)| *known == name) {
-                return Err(Problem::bad_request(format!("the parameter {} stands twice in the query", Quoted(name))));
+                return Err(Problem::bad_request(format!("the query has the parameter {} twice", Quoted(name))));
             }
             if let Some(expected) = parameter.refuse(&value) {
                 return Err(Problem::bad_request(format!("{name} is {}; accepted is {expected}", Quoted(value))));
@@ -48,7 +48,7 @@ impl Query {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A value with a grammar of its own; `expected` says which.
+    /// Parses a value with a grammar of its own, which `expected` describes.
     pub(super) fn parsed<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
         let parse = |value: &str| {
             value
@@ -70,7 +70,7 @@ impl Query {
     }
 }
 
-/// Undoes percent-encoding, and `+` for a space.
+/// Decodes percent-encoding, and `+` as a space.
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

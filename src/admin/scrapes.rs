@@ -1,8 +1,9 @@
 //! Shares one rendering of the metrics among the requests that wait for it.
 //!
-//! A rendering visits every service and takes milliseconds of a thread that also answers probes. Hundreds of connections
-//! that ask for metrics without pause would keep `/healthz` waiting for as many renderings. So there is one at a time,
-//! and whoever asked before it began gets its text. Nobody gets an older one: a scrape sees all that was counted before.
+//! A rendering visits every service and takes milliseconds of a thread that also answers probes. Hundreds of
+//! connections that ask for metrics without pause would delay `/healthz` by as many renderings. So there is one
+//! rendering at a time, and every request that came before it began gets its text. No request gets an older text, so a
+//! scrape shows everything that was counted before it.
 
 use std::fmt;
 use std::time::Instant;
@@ -25,17 +26,15 @@ struct Rendered {
 }
 
 impl Scrapes {
-    /// A text that was begun after this call: made by `render`, or by another caller that waited at the same time.
-    ///
-    /// # Errors
-    /// Those of `render`.
+    /// Returns a text whose rendering began after this call: by `render`, or by another caller that waited at the same
+    /// time.
     pub(super) async fn share(
         &self,
         format: MetricsFormat,
         render: impl FnOnce() -> Result<String, fmt::Error>,
     ) -> Result<Bytes, fmt::Error> {
         let asked = Instant::now();
-        // Whoever is due on this thread as well asks first, so that one rendering is for all of them.
+        // Lets the other requests on this thread come here first, so that one rendering serves all of them.
         tokio::task::yield_now().await;
         let mut latest = match format {
             MetricsFormat::Text => self.text.lock().await,
@@ -58,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// 256 connections that pipelined `GET /metrics` used to keep `/healthz` waiting for seconds.
+    /// Without sharing, 256 connections that pipelined `GET /metrics` delayed `/healthz` by seconds.
     #[tokio::test]
     async fn those_that_wait_share_one_rendering_and_nobody_gets_an_older_one() {
         let (scrapes, renderings) = (Arc::new(Scrapes::default()), Arc::new(AtomicUsize::new(0)));

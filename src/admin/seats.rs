@@ -1,9 +1,9 @@
 //! The places for connections to an admin listener, and the choice of the connection to close when all are taken.
 //!
-//! A new connection always gets a place: otherwise strangers who connect and do nothing would keep operators, probes
-//! and scrapers out. The oldest connection of the address with the most connections is closed for it. Connections over
-//! which the admin token has been shown are spared, up to three quarters of the places, so that some places always remain for
-//! clients without a token.
+//! A new connection always gets a place. Otherwise clients that connect and send nothing would keep out operators,
+//! probes and scrapers. To make room, the oldest connection of the address with the most connections is closed.
+//! Connections over which the admin token has been shown are spared, up to three quarters of the places, so that some
+//! places always remain for clients without a token.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The open connections, oldest first.
 pub(super) struct Seats {
-    /// Connections at once.
+    /// Most connections at once.
     most: usize,
     taken: Vec<Taken>,
     told: Option<Instant>,
@@ -88,7 +88,7 @@ impl Seats {
         }
     }
 
-    /// The address of each connection, and whether the token has been shown over it.
+    /// The address of each connection, and true if the token has been shown over it.
     fn known(&self) -> Vec<(IpAddr, bool)> {
         self.taken.iter().map(|taken| (taken.from, taken.seat.has_shown_token())).collect()
     }

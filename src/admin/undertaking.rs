@@ -1,4 +1,4 @@
-//! A change that an operator has ordered, carried to its end whether or not anybody waits for the answer.
+//! Carries out a change to its end, even if the client disconnects.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use super::Admin;
 use super::problem::Problem;
 use crate::registry::{ChangeRequest, Registry};
 
-/// Does `work` for `order`, about the service that was asked for. A refusal is put into the log and the audit log as its
-/// client reads it; a panic is one as well.
+/// Spawns `work`, which makes the change `order` of the service `asked`. A refusal is written to the log and the audit
+/// log in the words that the client gets. A panic counts as a refusal.
 pub(super) fn undertake<T: Send + 'static>(
     admin: Arc<Admin>,
     order: ChangeRequest,
@@ -17,7 +17,7 @@ pub(super) fn undertake<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> JoinHandle<Result<T, Problem>> {
     tokio::spawn(async move {
-        // A task of its own, which may panic without taking the note along.
+        // A task of its own, so that a panic in it does not prevent the entry in the logs.
         let outcome = tokio::spawn(work).await.unwrap_or_else(|error| Err(Problem::internal(&error)));
         let outcome = outcome.map_err(|problem| admin.with_nearest(&asked, problem));
         if let Err(problem) = &outcome {

@@ -1,4 +1,4 @@
-//! What is running and what is kept, as the documents of the control API show it.
+//! Makes the documents of the control API from the running services and the stored records.
 
 mod instances;
 mod stored;
@@ -123,13 +123,13 @@ impl Admin {
         };
         if let (Some(canary), None) = (state.record.canary, &serving.canary) {
             let number = canary.version;
-            return format!("the canary, version {number}, could not be brought up; the log says why");
+            return format!("the canary, version {number}, could not be started; the log has the reason");
         }
         instances::trouble(seen)
     }
 }
 
-/// Operators hand tokens out, so they are shown them.
+/// The text of a token. Operators may see it, because they give it to callers.
 fn shown(token: Option<&Token>) -> Option<String> {
     token.map(|token| token.reveal().to_owned())
 }
@@ -139,7 +139,7 @@ fn snapshot(state: &State) -> Option<Snapshot> {
     Some(Snapshot { taken: reason.is_none(), reason })
 }
 
-/// The answer of a change, with the service's tag after it.
+/// The answer to a change, with the service's new tag.
 pub(super) fn changed(service: &Service) -> Result<Reply, Problem> {
     let state = service.state();
     let changed = Changed { name: service.name().to_owned(), state: state.phase.name().to_owned() };

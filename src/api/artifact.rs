@@ -1,4 +1,4 @@
-//! Files that services are made of, named by what they hold.
+//! The files of services, named by their SHA-256.
 
 use std::borrow::Cow;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use super::is_false;
 
-/// A SHA-256 in lower-case hexadecimal, as it was read: the host checks those of requests.
+/// A SHA-256 in lower-case hexadecimal. It is not checked here; the host checks those in requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sha256(String);
 
 impl Sha256 {
-    /// What one looks like; `storage::Digest` is the same rule in code.
+    /// The pattern of a SHA-256. `storage::Digest` has the same rule in code.
     pub const PATTERN: &str = "^[0-9a-f]{64}$";
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The beginning, which is enough for people to tell one from another.
+    /// The first 12 digits, which suffice for display.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
@@ -56,21 +56,21 @@ pub struct Artifact {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct StoredArtifact {
     pub sha256: Sha256,
-    /// Its size.
+    /// The size in bytes.
     #[serde(default)]
     pub bytes: u64,
 }
 
-/// One file of a model directory, or a directory in it that holds nothing.
+/// A file of a model directory, or an empty directory in it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ModelFile {
-    /// Relative to the model directory, and inside it.
+    /// The path in the model directory.
     #[serde(default)]
     pub path: String,
-    /// Of a directory, the hash of nothing.
+    /// The SHA-256 of the file; for a directory, that of an empty file.
     #[serde(default)]
     pub sha256: Sha256,
-    /// In bytes; of a directory, 0.
+    /// The size in bytes; 0 for a directory.
     #[serde(default)]
     pub size: u64,
     /// True for a directory; left out for a file.
@@ -78,18 +78,18 @@ pub struct ModelFile {
     pub directory: bool,
 }
 
-/// One file of a model directory, or a directory in it that holds nothing.
+/// A file of a model directory, or an empty directory in it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListedModelFile {
-    /// Relative to the model directory: names separated by single slashes.
+    /// The path in the model directory: names separated by single slashes.
     pub path: String,
-    /// Of a file, always there.
+    /// The SHA-256; required for a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
-    /// In bytes; of a file, always there.
+    /// The size in bytes; required for a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// True for an empty directory. Directories that hold files come with their files.
+    /// True for an empty directory. Other directories are made for their files.
     #[serde(default, skip_serializing_if = "is_false")]
     #[schemars(!skip_serializing_if)]
     pub directory: bool,

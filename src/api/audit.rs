@@ -1,4 +1,4 @@
-//! The audit log: who asked for which change, when, and what came of it.
+//! The audit log: the requested changes, with their authors, times and outcomes.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,38 +6,38 @@ use serde::{Deserialize, Serialize};
 /// A page of the audit log.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AuditPage {
-    /// The newest first.
+    /// The entries, newest first.
     pub entries: Vec<AuditEntry>,
-    /// The `cursor` of the page after this; null on the last one.
+    /// The `cursor` of the next page; null on the last one.
     pub next: Option<String>,
 }
 
-/// One change that somebody asked for.
+/// A requested change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
-    /// Counts up over all services.
+    /// The number of the entry. It counts up over all services.
     #[serde(default)]
     pub number: u64,
-    /// RFC 3339, UTC.
+    /// The time of the change, RFC 3339, UTC.
     pub at: String,
-    /// Who the client said it was (`X-Bulkhead-Actor`); null where it said nothing.
+    /// The name that the client gave (`X-Bulkhead-Actor`); null if it gave none.
     pub actor: Option<String>,
-    /// The name of the admin token that was shown.
+    /// The name of the admin token.
     pub token: String,
-    /// Where the request came from.
+    /// The IP address of the client.
     pub peer: String,
-    /// What was asked for: `create`, `modify`, `stop`, …
+    /// The kind of change: `create`, `modify`, `stop`, …
     pub action: String,
     pub service: String,
-    /// The current version before the change; null where there was none.
+    /// The current version before the change; null if there was none.
     pub version_before: Option<u64>,
-    /// And after it.
+    /// The current version after the change; null if there was none.
     pub version_after: Option<u64>,
-    /// What has changed: keys of the service file, and parts of the service. Never their values.
+    /// The changed keys of the service file, and changed parts of the service. Their values are never listed.
     #[serde(default)]
     pub changed: Vec<String>,
-    /// `done`, `unchanged` where everything was so already, or the `code` of the refusal.
+    /// `done`, `unchanged` if the change made no difference, or the `code` of the refusal.
     pub outcome: String,
-    /// The reason for a refusal, in words; null where the change was not refused.
+    /// The reason for a refusal, in words; null if the change was not refused.
     pub reason: Option<String>,
 }

@@ -1,6 +1,6 @@
-//! A deploy: what is asked for, the lines that tell of it, and the service that came of it.
+//! A deploy: its request, the lines of its progress, and the deployed service.
 //!
-//! None of the documents with a service file or a token is `Debug`, so that no log line shows a token.
+//! Documents with a service file or a token are not `Debug`, so that no log line shows a token.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::{Canary, ListedModelFile, Problem, Sha256, Word, present, service_fil
 use crate::config::TrafficState;
 use crate::object::Object;
 
-/// A new service. The files it names have been uploaded before.
+/// A new service. The files that it names must have been uploaded.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateBody {
@@ -27,7 +27,7 @@ pub struct CreateBody {
     pub warm_up: Option<Sha256>,
 }
 
-/// A change to a service; what is left out stays as it was.
+/// A change to a service. Members that are left out change nothing.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModifyBody {
@@ -41,11 +41,11 @@ pub struct ModifyBody {
     /// All files of the model directory.
     #[serde(default, deserialize_with = "some_objects", skip_serializing_if = "Option::is_none")]
     pub model: Option<Vec<ListedModelFile>>,
-    /// Null: removed.
+    /// The SHA-256 of the warm-up data; null removes the data.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(!skip_serializing_if, with = "Option<Sha256>")]
     pub warm_up: Option<Option<Sha256>>,
-    /// Percent of the requests for the new version, which is tried beside the current one.
+    /// The percentage of the requests for the new version, which then runs as a canary beside the current version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(!skip_serializing_if, range(max = 100))]
     pub canary: Option<u64>,
@@ -62,56 +62,56 @@ fn some_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
     Ok(list.map(|list| list.into_iter().map(|Object(item)| item).collect()))
 }
 
-/// What create and modify answer.
+/// The deployed service.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deployed {
     pub name: String,
-    /// Where callers send their requests.
+    /// The URL to which callers send their requests.
     pub url: String,
-    /// What callers show in `Authorization`; null where anybody may call.
+    /// The token that callers send in `Authorization`; null if they need none.
     pub token: Option<String>,
-    /// Which of the changes on this host was its latest; its `ETag` is this in quotes.
+    /// The revision of the service: the number of its latest change on this host. Its `ETag` is this number in quotes.
     #[serde(default)]
     pub revision: u64,
     /// The current version.
     pub version: u64,
-    /// The version that is tried beside it; null where there is none.
+    /// The canary beside the current version; null if there is none.
     pub canary: Option<Canary>,
-    /// The group that it is in; null where it is in none.
+    /// The group of the service; null if it is in none.
     pub group: Option<String>,
-    /// The share of the group's requests, relative to those of the other members.
+    /// The weight in the group: the share of the group's requests, relative to the weights of the other members.
     #[serde(default)]
     pub weight: u16,
-    /// Whether it shares them at all.
+    /// `grouping` if the service gets its share of the group's requests, `standalone` if it gets none of them.
     #[serde(default)]
     pub traffic_state: Word<TrafficState>,
-    /// Everything was so already: no version was made, and the tag stays.
+    /// True if the change made no difference: no version was made, and the tag stays the same.
     #[serde(default)]
     pub unchanged: bool,
 }
 
-/// A line of a deploy that is under way. The command line shows a result as it came, and so reads any `R`.
+/// A line of the progress of a deploy. The command line prints the result as it came, and so reads any `R`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[schemars(rename = "Event", description = "A line of a deploy that is under way.")]
+#[schemars(rename = "Event", description = "A line of the progress of a deploy.")]
 pub enum Event<'a, R> {
     /// A step begins.
     Progress { step: Cow<'a, str> },
-    /// Something worth knowing that keeps nothing from going well.
+    /// A remark. It does not mean a failure.
     Notice { text: String },
-    /// The last line of a deploy that went well.
+    /// The last line of a deploy that succeeded.
     Done { result: R },
-    /// The last line of one that did not.
+    /// The last line of a deploy that failed.
     Failed {
         #[schemars(schema_with = "problem")]
         problem: Box<Problem<'a>>,
     },
-    /// What a newer host tells besides.
+    /// An event that only newer hosts send.
     #[serde(other, skip_serializing)]
     Other,
 }
 
-/// The schema of a refusal, which every document has.
+/// The schema of a refusal, which is in every document.
 fn problem(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "$ref": "#/components/schemas/Problem" })
 }

@@ -1,4 +1,4 @@
-//! Routes to other hosts, and the state of those.
+//! The routes to other hosts, and the state of these hosts.
 
 use std::collections::BTreeMap;
 
@@ -7,63 +7,63 @@ use serde::{Deserialize, Serialize};
 
 use super::Word;
 
-/// What a gateway has behind it.
+/// The clusters and routes of a gateway.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GatewayView {
     pub clusters: Vec<ClusterView>,
     pub routes: Vec<RouteView>,
 }
 
-/// Where the requests for a service go.
+/// A route: the cluster for the requests of a service.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RouteView {
-    /// The service's name; `*` is every service without a route of its own.
+    /// The name of the service; `*` stands for every service without a route of its own.
     pub service: String,
     pub cluster: String,
 }
 
-/// Hosts that answer for the same services.
+/// A cluster: hosts that serve the same services.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterView {
     pub name: String,
     pub upstreams: Vec<UpstreamView>,
 }
 
-/// One host behind the gateway.
+/// A host behind the gateway.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamView {
-    /// Its host and port.
+    /// The address: host and port.
     pub address: String,
     pub state: Word<UpstreamState>,
-    /// What the last failed check said, while it is unhealthy.
+    /// The error of the last failed check, while the upstream is unhealthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// How long it is still left out, in milliseconds.
+    /// Milliseconds until an ejected upstream gets requests again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ejected_for_ms: Option<u64>,
-    /// Requests that have a connection to it.
+    /// Requests that have a connection to the upstream.
     pub active: usize,
-    /// Connections to it that rest.
+    /// Idle connections to the upstream.
     pub idle: usize,
     /// Requests that wait for a connection.
     pub pending: usize,
-    /// Requests sent to it so far.
+    /// Requests sent to the upstream so far.
     pub requests: u64,
-    /// Of these, those that were tried once more.
+    /// The number of these requests that were then sent again.
     pub retried: u64,
-    /// Requests that got no answer of it, by reason.
+    /// Requests that got no answer from the upstream, by reason.
     pub failures: BTreeMap<String, u64>,
-    /// How often it was left out because its requests failed.
+    /// The number of times that the upstream was ejected because requests to it failed.
     pub ejections: u64,
 }
 
-/// Whether an upstream gets requests.
+/// The state of an upstream. Only a healthy one gets requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UpstreamState {
     Healthy,
-    /// Its checks fail.
+    /// Its health checks fail.
     Unhealthy,
-    /// Its requests fail; it is left out for a while.
+    /// Requests to it failed; it gets none for a while.
     Ejected,
 }

@@ -1,4 +1,4 @@
-//! The instances of a service, and what has happened to their guests.
+//! The instances of a service, and the faults of their guests.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,34 +8,34 @@ use super::{PhaseName, Word};
 /// The instances of a service.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceList {
-    /// The service.
+    /// The name of the service.
     #[serde(default)]
     pub name: String,
-    /// What the service is doing.
+    /// The state of the service.
     #[serde(default)]
     pub state: Word<PhaseName>,
-    /// Those of the current version, then the canary's.
+    /// The instances of the current version, then those of the canary.
     pub instances: Vec<Instance>,
 }
 
 /// One instance of a service: a queue and its workers.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
-    /// Counted through the current version, then the canary.
+    /// The number of the instance, from 0. The canary's instances are counted after those of the current version.
     pub index: usize,
     /// The version that it runs.
-    // None where an older host does not say.
+    // `None` from an older host.
     #[schemars(with = "u64")]
     pub version: Option<u64>,
     #[serde(default)]
     pub state: Word<InstanceState>,
-    /// Where the host takes its requests, with those of all others.
+    /// The address of the data listener. All instances have the same one.
     #[serde(default)]
     pub address: String,
-    /// RFC 3339, UTC.
+    /// The time at which the instance started, RFC 3339, UTC.
     #[serde(default)]
     pub started_at: String,
-    /// How many requests it works on at once.
+    /// The number of workers. Each answers one request at a time.
     pub workers: usize,
     /// Workers that are answering a request.
     #[serde(default)]
@@ -43,48 +43,48 @@ pub struct Instance {
     /// Requests that wait for a worker.
     #[serde(default)]
     pub queued: usize,
-    /// The most that may wait.
+    /// Most requests that may wait.
     #[serde(default)]
     pub max_queue_size: usize,
-    /// Guests replaced after a fault, counted for the service as a whole.
+    /// Guests replaced after a fault, counted for the whole service.
     pub restarts: u64,
     #[serde(flatten)]
     pub trouble: Option<Degraded>,
     /// Workers whose guest crashed and was not replaced (`runtime.enable_crash_block`).
     #[serde(default)]
     pub blocked: usize,
-    /// How these ended.
+    /// The crashes of these guests.
     #[serde(default)]
     pub crashes: Vec<Crash>,
-    /// The fault that cost the instance the latest of its guests; null where there has been none since it was brought up.
+    /// The latest fault that ended a guest of the instance; null if there was none since the instance started.
     pub last_fault: Option<LastFault>,
 }
 
-/// A fault that cost an instance a guest, which may have been replaced since.
+/// A fault that ended a guest of an instance. The guest may have been replaced since.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LastFault {
-    /// RFC 3339, UTC.
+    /// The time of the fault, RFC 3339, UTC.
     pub at: String,
-    /// As `bulkhead_instance_restarts_total` counts it; `initialize` where no guest could be made.
+    /// The kind of fault, as in `bulkhead_instance_restarts_total`; `initialize` if no guest could be made.
     pub kind: String,
-    /// What went wrong, in words.
+    /// The error in words.
     pub error: String,
-    /// The request that it was answering, or one of them where it answered a batch.
+    /// The request that the guest was answering; for a batch, one of its requests.
     pub request_id: String,
 }
 
-/// How a guest ended that was not replaced.
+/// The crash of a guest that was not replaced.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Crash {
-    /// RFC 3339, UTC.
+    /// The time of the crash, RFC 3339, UTC.
     #[serde(default)]
     pub at: String,
-    /// The request that it was answering.
+    /// The request that the guest was answering.
     #[serde(default)]
     pub request_id: String,
-    /// What went wrong, in words.
+    /// The error in words.
     pub error: String,
-    /// Innermost frame first, one a line; empty where the engine kept none.
+    /// The stack, innermost frame first, one a line; empty if the engine kept none.
     #[serde(default)]
     pub stack: String,
 }
@@ -93,18 +93,18 @@ pub struct Crash {
 #[serde(rename_all = "snake_case")]
 pub enum InstanceState {
     Running,
-    /// Some of its guests cannot be made again, or are not to be.
+    /// Some of its guests cannot be replaced, or are not to be replaced.
     Degraded,
 }
 
-/// What keeps an instance from being whole.
+/// The reason why an instance is degraded.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Degraded {
     /// Workers without a guest.
     pub stalled: usize,
-    /// Why the latest attempt to make one failed.
+    /// The error of the latest attempt to make a guest.
     pub error: String,
-    /// Until the next attempt to make one, in milliseconds.
+    /// Milliseconds until the next attempt.
     #[serde(default)]
     pub next_attempt_ms: u64,
 }
@@ -119,7 +119,7 @@ impl AsRef<str> for InstanceState {
 }
 
 impl Instance {
-    /// The workers that can take a request: those that have a guest or can be given one.
+    /// The number of workers that can take a request: those that have a guest or can get one.
     pub fn ready(&self) -> usize {
         let stalled = self.trouble.as_ref().map_or(0, |trouble| trouble.stalled);
         self.workers.saturating_sub(stalled.max(self.blocked))

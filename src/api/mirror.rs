@@ -1,33 +1,33 @@
-//! Copies of a service's requests for another one.
+//! Mirrors: copies of a service's requests for another service.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where copies of a service's requests go.
+/// The mirror of a service.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MirrorOf {
     #[serde(default)]
     pub name: String,
-    /// Null where none are made.
+    /// The mirror; null if no copies are made.
     pub mirror: Option<Mirror>,
 }
 
-/// Copies of requests for another service.
+/// A mirror: another service gets copies of the requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mirror {
-    /// The service that gets them.
+    /// The service that gets the copies.
     pub target: String,
-    /// Of a hundred requests.
+    /// The percentage of the requests that are copied.
     pub ratio: u8,
 }
 
-/// Where copies are to go.
+/// The mirror to set.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MirrorBody {
-    /// The service that is to get them.
+    /// The service that is to get the copies.
     pub target: String,
-    /// Of a hundred requests.
+    /// The percentage of the requests to copy.
     #[schemars(range(max = 100))]
     pub ratio: u64,
 }

@@ -1,7 +1,7 @@
-//! The reason for a refusal: a problem document of RFC 9457, on both listeners.
+//! Refusals: the problem document of RFC 9457, on both listeners.
 //!
-//! Its `error` member says the same to clients of OpenAI's API: those look for `error.message` and do not know RFC 9457,
-//! which allows extension members (§3.2).
+//! The `error` member repeats the refusal for clients of OpenAI's API, which read `error.message` and do not know RFC
+//! 9457. The RFC allows extension members (§3.2).
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::AuditEntry;
 
-/// Why a request was refused (RFC 9457).
-// Borrows what it says: a host that is full refuses more than it answers.
+/// The refusal of a request (RFC 9457).
+// Borrows its texts, because a full host refuses more requests than it answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Problem<'a> {
@@ -23,36 +23,36 @@ pub struct Problem<'a> {
     pub title: Cow<'a, str>,
     /// The status of the answer.
     pub status: u16,
-    /// What is wrong with this request.
+    /// The reason for the refusal of this request.
     pub detail: Cow<'a, str>,
     /// The kind of refusal, for programs.
     pub code: Cow<'a, str>,
-    /// The request, on the data listener, as the log and the answer's `X-Request-Id` name it.
+    /// The id of the request on the data listener, as in the log and in `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub request_id: Option<Cow<'a, str>>,
-    /// What may help.
+    /// A hint on what may help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Cow<'a, str>>,
     /// All mistakes of a service file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<Mistake>>,
-    /// The present tag of a service that is not as `If-Match` has it.
+    /// The present tag of a service that is not as the request's precondition has it.
     #[serde(deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// The latest change of such a service; null where it is not known any more.
+    /// The latest change of such a service; null if it is no longer known.
     #[serde(deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<AuditEntry>")]
     pub last_change: Option<Option<AuditEntry>>,
-    /// What the time went on, on the data listener, of a request that took too long or never began.
+    /// The time that the request spent in each phase, on the data listener, if it took too long or never began.
     #[serde(deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub spent_ms: Option<SpentMs>,
-    /// The guest's frames, innermost first; on the admin listener those in which `initialize` failed.
+    /// The stack of the guest, innermost frame first; on the admin listener, that of a failed `initialize`.
     #[serde(deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
     pub stack: Option<Vec<Cow<'a, str>>>,
-    /// The same for clients of OpenAI's API.
-    // Not read: it repeats what stands above.
+    /// The same refusal for clients of OpenAI's API.
+    // Not read: it repeats the members above.
     #[serde(skip_deserializing)]
     #[schemars(!skip_deserializing)]
     pub error: ErrorMember<'a>,
@@ -71,12 +71,12 @@ pub struct ErrorMember<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Mistake {
-    /// The key, as `metadata.rpc.keepalive`; empty where it is the file as a whole.
+    /// The key, such as `metadata.rpc.keepalive`; empty for the file as a whole.
     pub path: String,
     pub message: String,
 }
 
-/// What the time of a request went on, in milliseconds to the microsecond.
+/// The time that a request spent in each phase, in milliseconds with microsecond precision.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpentMs {
     pub receive: f64,
@@ -85,7 +85,7 @@ pub struct SpentMs {
 }
 
 impl<'a> Problem<'a> {
-    /// The members that every refusal has.
+    /// A refusal with the members that every refusal has.
     pub fn new(status: u16, title: &'a str, code: &'a str, detail: &'a str) -> Self {
         Self {
             r#type: "about:blank".into(),
@@ -99,16 +99,16 @@ impl<'a> Problem<'a> {
     }
 }
 
-/// Reads a member that a proxy may use in its own way: then it is passed over.
+/// Reads a member whose name a proxy may use for something else. A value of another form is ignored.
 fn fitting<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
-/// The type of a refusal in OpenAI's terms: it tells who has to act.
+/// The type of a refusal in OpenAI's API. It tells who has to act: the caller or the server.
 fn sort(status: u16, code: &str) -> &'static str {
     match (status, code) {
         (_, "queue_full" | "rate_limited") => "rate_limit_error",
-        // The service sets the statuses of its own faults, and a caller cannot fix them.
+        // The service chooses the statuses of these faults, and a caller cannot fix them.
         (_, "processor_exception" | "fuel_exhausted") | (500.., _) => "server_error",
         (401, _) => "authentication_error",
         _ => "invalid_request_error",

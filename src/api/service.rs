@@ -1,4 +1,4 @@
-//! Services: a row of the list, all that is known of one, and what has become of it.
+//! Services: the list, the description of one, and the outcome of a change.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::{Canary, Instance, Mirror, ModelFile, StoredArtifact, Word, service_file};
 use crate::config::TrafficState;
 
-/// A page of services, by name.
+/// A page of services, sorted by name.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceList {
     pub services: Vec<ServiceRow>,
-    /// The `cursor` of the page after this; null on the last one.
+    /// The `cursor` of the next page; null on the last one.
     pub next: Option<String>,
 }
 
@@ -24,37 +24,37 @@ pub struct ServiceRow {
     pub state: Word<PhaseName>,
     /// The current version.
     pub version: u64,
-    /// The version that is tried beside it; null where there is none.
+    /// The canary beside the current version; null if there is none.
     pub canary: Option<Canary>,
-    /// The group that it is in; null where it is in none.
+    /// The group of the service; null if it is in none.
     pub group: Option<String>,
-    /// The share of the group's requests, relative to those of the other members.
+    /// The weight in the group: the share of the group's requests, relative to the weights of the other members.
     #[serde(default)]
     pub weight: u16,
-    /// Whether it shares them at all.
+    /// `grouping` if the service gets its share of the group's requests, `standalone` if it gets none of them.
     #[serde(default)]
     pub traffic_state: Word<TrafficState>,
-    /// How many of the current version are running.
+    /// The number of instances of the current version; 0 if the service is not running.
     pub instances: usize,
-    /// How many requests each instance works on at once.
+    /// The number of workers of each instance; 0 if the service is not running.
     pub workers: usize,
-    /// Where callers send their requests.
+    /// The URL to which callers send their requests.
     pub url: String,
-    /// RFC 3339, UTC.
+    /// The time of creation, RFC 3339, UTC.
     pub created_at: String,
-    /// RFC 3339, UTC.
+    /// The time of the latest change, RFC 3339, UTC.
     pub updated_at: String,
 }
 
-/// What a service is doing.
+/// The state of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseName {
-    /// The host has just started and has not come to it yet.
+    /// The host has just started, and has not started the service yet.
     Starting,
     Running,
     Stopped,
-    /// It could not be brought up; `message` says why.
+    /// The service could not be started; `message` has the reason.
     Failed,
 }
 
@@ -64,76 +64,76 @@ pub enum PhaseName {
 pub struct Description {
     pub name: String,
     pub state: Word<PhaseName>,
-    /// What an operator should know first; empty where there is nothing.
+    /// The most important fact for an operator; empty if there is none.
     #[serde(default)]
     pub message: String,
-    /// Which of the changes on this host was its latest; its `ETag` is this in quotes.
+    /// The revision of the service: the number of its latest change on this host. Its `ETag` is this number in quotes.
     #[serde(default)]
     pub revision: u64,
     /// The current version.
     pub version: u64,
-    /// The highest number that a version has been given.
-    // None where an older host does not say.
+    /// The highest version number so far.
+    // `None` from an older host.
     #[schemars(with = "u64")]
     pub latest_version: Option<u64>,
-    /// The version that is tried beside the current one; null where there is none.
+    /// The canary beside the current version; null if there is none.
     pub canary: Option<Canary>,
-    /// The group that it is in; null where it is in none.
+    /// The group of the service; null if it is in none.
     pub group: Option<String>,
-    /// The share of the group's requests, relative to those of the other members.
+    /// The weight in the group: the share of the group's requests, relative to the weights of the other members.
     #[serde(default)]
     pub weight: u16,
-    /// Whether it shares them at all.
+    /// `grouping` if the service gets its share of the group's requests, `standalone` if it gets none of them.
     #[serde(default)]
     pub traffic_state: Word<TrafficState>,
-    /// Where copies of its requests go; null where none are made.
+    /// The mirror that gets copies of the requests; null if there is none.
     pub mirror: Option<Mirror>,
-    /// Where callers send their requests.
+    /// The URL to which callers send their requests.
     pub url: String,
-    /// What callers show in `Authorization`; null where anybody may call.
+    /// The token that callers send in `Authorization`; null if they need none.
     pub token: Option<String>,
-    /// The token before, while it is still accepted.
+    /// The previous token, while it is still accepted.
     pub previous_token: Option<String>,
-    /// RFC 3339, UTC.
+    /// The time of creation, RFC 3339, UTC.
     pub created_at: String,
-    /// RFC 3339, UTC.
+    /// The time of the latest change, RFC 3339, UTC.
     pub updated_at: String,
     /// The service file in its canonical form.
     #[schemars(schema_with = "service_file")]
     pub spec: Value,
-    /// Its keys that mean something to EAS and nothing here.
+    /// The keys of the service file that have a meaning for EAS and none here.
     #[serde(default)]
     pub ignored: Vec<String>,
-    /// Its keys that are kept and have no effect yet.
+    /// The keys of the service file that are kept and have no effect yet.
     #[serde(default)]
     pub not_yet: Vec<String>,
     pub processor: StoredArtifact,
     #[serde(default)]
     pub model: Vec<ModelFile>,
-    /// Null where no instance is running.
+    /// The snapshot of the current version; null if no instance is running.
     pub snapshot: Option<Snapshot>,
     /// Guests replaced between two requests, by reason.
     #[serde(default)]
     pub recycled: BTreeMap<String, u64>,
-    /// Those of the current version, then the canary's.
+    /// The instances of the current version, then those of the canary.
     #[serde(default)]
     pub instances: Vec<Instance>,
 }
 
-/// Whether guests start from one that was initialised.
+/// The snapshot of a version, from which its guests start.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
     pub taken: bool,
-    /// Why not.
+    /// The reason why no snapshot was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// What has become of a service.
+/// The outcome of a change of a service.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
     pub name: String,
-    /// What it is doing now, or `deleted`.
+    /// The state of the service now, or `deleted`.
     pub state: String,
 }
 

@@ -1,4 +1,4 @@
-//! The tokens that callers of a service show.
+//! The tokens that callers of a service send.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 pub struct Tokens {
     #[serde(default)]
     pub name: String,
-    /// What callers show in `Authorization`; null where anybody may call.
+    /// The token that callers send in `Authorization`; null if they need none.
     pub token: Option<String>,
-    /// The token before, while it is still accepted.
+    /// The previous token, while it is still accepted.
     pub previous_token: Option<String>,
 }
 
-/// What is to become of a service's tokens.
+/// A change of a service's tokens.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
 pub enum TokenBody {
-    /// This token becomes the current one, or a new one where none is given; the one before is accepted as well.
+    /// Makes this token the current one, or a generated one if none is given. The previous token is still accepted.
     Rotate {
         #[serde(skip_serializing_if = "Option::is_none")]
         token: Option<String>,
     },
-    /// The one before is accepted no longer.
-    // Not a unit: one of those takes keys that nobody knows.
+    /// Retires the previous token, which is then no longer accepted.
+    // Not a unit variant, because serde would accept unknown keys for it.
     Retire {},
 }

@@ -1,4 +1,4 @@
-//! A word of a short list, which a newer host may have made longer.
+//! A word of an enumeration that newer hosts may extend.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// One of the words of `T`, or another one as it was read. A host writes only those of `T`.
+/// A word of the enumeration `T`, or another word as it was read. A host writes only words of `T`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Word<T> {
@@ -35,7 +35,7 @@ impl<T> From<T> for Word<T> {
     }
 }
 
-/// Nothing has been said.
+/// The value of a missing member: an empty word.
 impl<T> Default for Word<T> {
     fn default() -> Self {
         Self::Other(String::new())
@@ -48,7 +48,7 @@ impl<T: PartialEq> PartialEq<T> for Word<T> {
     }
 }
 
-/// The schema of `T`: the document describes this host.
+/// The schema is that of `T`, because the document describes this host.
 impl<T: JsonSchema> JsonSchema for Word<T> {
     fn inline_schema() -> bool {
         T::inline_schema()

@@ -200,7 +200,7 @@ fn a_list_comes_a_page_at_a_time_and_can_be_narrowed() {
     for (query, accepted) in [
         ("limit=0", "a whole number from 1 to 1000"),
         ("limit=many", "a whole number from 1 to 1000"),
-        ("cursor=../x", "the `next` of the page before"),
+        ("cursor=../x", "the `next` of the previous page"),
         ("state=asleep", "starting, running, stopped, failed"),
         ("limt=1", "limit, cursor, prefix, state"),
     ] {

@@ -176,7 +176,7 @@ fn the_log_says_who_changed_what_when_and_no_secret() {
     let host = host.kill_and_restart();
     assert_eq!(pages(&host), [7, 6, 5, 4, 3, 2, 1]);
     for (query, accepted) in [
-        ("cursor=x", "the `next` of the page before"),
+        ("cursor=x", "the `next` of the previous page"),
         ("service=A", "1 to 63 of a-z"),
         ("limit=1001", "from 1 to 1000"),
     ] {

@@ -1,4 +1,4 @@
-//! Uploads: files named by what they hold, which services are made of.
+//! Uploads: the files of services, named by their SHA-256.
 
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
@@ -15,28 +15,28 @@ use crate::api::Artifact;
 use crate::incoming::Incoming;
 use crate::storage::{Digest, StorageError};
 
-/// Bytes of an uploaded file: honest guests with a model or an interpreter inside have up to 20 MB.
+/// Most bytes of an uploaded file. Ordinary guests with a model or an interpreter inside have up to 20 MB.
 pub(in crate::admin) const MAX_ARTIFACT: u64 = 64 << 20;
 
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/artifacts/{sha256}", "getArtifact", |asked| Box::pin(find(asked)))
         .says(
-            "Whether a file is there",
-            "One that is, is kept for an hour more, as if it had just been uploaded, so that it can be deployed. One whose \
-             bytes have changed on the host's disk counts as missing.",
+            "Check whether a file is stored",
+            "A stored file is kept for another hour, as if it had just been uploaded, so that it can be deployed. A \
+             file whose bytes have changed on the host's disk counts as missing.",
         )
-        .answers(&[Answer::ok("It is there.", &[Content::json::<Artifact>()])])
+        .answers(&[Answer::ok("The file is stored.", &[Content::json::<Artifact>()])])
         .refuses(&[&NOT_FOUND]),
     Operation::put("/api/v1/artifacts/{sha256}", "putArtifact", |asked| Box::pin(put(asked)))
         .says(
             "Upload a file",
-            "At most 64 MiB. A file that no service names is removed an hour after somebody last asked for it. One whose \
-             bytes have changed on the host's disk is replaced.",
+            "At most 64 MiB. A file that no service names is removed an hour after its last upload or check. A file \
+             whose bytes have changed on the host's disk is replaced.",
         )
         .takes(&[Content::Bytes])
         .answers(&[
-            Answer::new(StatusCode::CREATED, "It is there now.", &[Content::json::<Artifact>()]),
-            Answer::ok("It was there already.", &[Content::json::<Artifact>()]),
+            Answer::new(StatusCode::CREATED, "The file has been stored.", &[Content::json::<Artifact>()]),
+            Answer::ok("The file was stored already.", &[Content::json::<Artifact>()]),
         ])
         .refuses(&[&ARTIFACT_MISMATCH, &DEADLINE_EXCEEDED, &LENGTH_REQUIRED, &BODY_TOO_LARGE, &STORAGE_FULL]),
 ];
@@ -54,7 +54,7 @@ async fn put(asked: Asked) -> Result<Reply, Problem> {
     if asked.admin.storage.artifacts().renew(&sha256).await? {
         return json_reply(StatusCode::OK, &Artifact { sha256: sha256.into() });
     }
-    // Neither a length nor chunks: the body was forgotten.
+    // A request with neither a length nor chunks has no body.
     if asked.body.is_end_stream() && !asked.headers.contains_key(CONTENT_LENGTH) {
         return Err(Problem::length_required());
     }

@@ -1,4 +1,4 @@
-//! Who changed what, and when.
+//! The audit log.
 
 use http::StatusCode;
 
@@ -12,19 +12,19 @@ use crate::config::ServiceName;
 
 pub(super) static ROWS: &[Operation] = &[Operation::get("/api/v1/audit", "audit", |asked| Box::pin(audit(asked)))
     .says(
-        "List who asked for which change",
-        "The newest first, a page at a time; the last 10,000 are kept. A change that was refused is there with the code \
-         of the refusal, unless its token or its query was. What was made is written down together with its entry. \
-         Uploads change no service and are not there.",
+        "List the requested changes and their authors",
+        "Newest first, a page at a time; the last 10,000 are kept. A refused change is listed with the code of the \
+         refusal, unless its admin token or its query was refused. A change is stored together with its entry. Uploads \
+         change no service and are not listed.",
     )
-    .query(&[LIMIT, CURSOR, Parameter::text("service", "Only changes of this service, which may be gone.")])
+    .query(&[LIMIT, CURSOR, Parameter::text("service", "Only changes of this service, which may have been deleted.")])
     .answers(&[Answer::ok("The entries.", &[Content::json::<AuditPage>()])])];
 
 async fn audit(asked: Asked) -> Result<Reply, Problem> {
     let service = asked.query.parsed::<ServiceName>("service", ServiceName::ACCEPTED)?;
-    let before = asked.query.parsed::<u64>("cursor", "the `next` of the page before")?;
+    let before = asked.query.parsed::<u64>("cursor", "the `next` of the previous page")?;
     let limit = asked.query.limit();
-    // One more than is shown tells whether there is another page.
+    // One entry more than is shown, to know whether there is another page.
     let service = service.as_ref().map(ServiceName::as_str);
     let mut entries = asked.admin.storage.catalog().entries(service, before, limit + 1).await?;
     let is_more = entries.len() > limit;

@@ -1,4 +1,4 @@
-//! Health, metrics, and what the control API is.
+//! Health, metrics, and the OpenAPI document.
 
 use std::sync::LazyLock;
 
@@ -16,31 +16,35 @@ pub(in crate::admin) const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/healthz", "health", |_| Box::pin(async { Ok(text(StatusCode::OK, "ok\n")) }))
         .open()
-        .says("Whether the process lives", "Answers as long as it does.")
-        .answers(&[Answer::ok("It lives.", &[Content::Text(TEXT)])]),
+        .says("Check whether the process is alive", "It answers as long as the process runs.")
+        .answers(&[Answer::ok("The process is alive.", &[Content::Text(TEXT)])]),
     Operation::get("/readyz", "ready", |asked| Box::pin(async move { Ok(ready(&asked)) }))
         .open()
-        .says("Whether the host may be sent requests", "True once every service has been brought up or has failed.")
+        .says(
+            "Check whether the host is ready for requests",
+            "It is ready once every service has started or has failed to start, and every upstream of its gateway has \
+             been checked.",
+        )
         .answers(&[
-            Answer::ok("It may.", &[Content::Text(TEXT)]),
+            Answer::ok("The host is ready.", &[Content::Text(TEXT)]),
             Answer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "It may not: `not_ready` yet, and how many services are done, or `draining`.",
+                "The host is not ready: `not_ready` with its progress, or `draining`.",
                 &[Content::Text(TEXT)],
             ),
         ]),
     Operation::get("/metrics", "metrics", |asked| Box::pin(async move { exposition(asked).await }))
         .open()
         .says(
-            "All counters and gauges",
-            "Every name begins with `bulkhead_`. In the text format of Prometheus; in OpenMetrics if `Accept` gives \
-             `application/openmetrics-text` a higher weight.",
+            "Get all metrics",
+            "Every name begins with `bulkhead_`. The format is the text format of Prometheus, or OpenMetrics if \
+             `Accept` gives `application/openmetrics-text` a higher weight.",
         )
         .answers(&[Answer::ok("The metrics.", &[Content::Text(metrics::TEXT), Content::Text(metrics::OPENMETRICS)])])
         .refuses(&[&INTERNAL]),
     Operation::get("/openapi.json", "openapi", |_| Box::pin(async { Ok(document()) }))
         .open()
-        .says("This document", "It holds no secret and is the same for every host of a release.")
+        .says("Get this document", "It contains no secrets and is the same for every host of a release.")
         .answers(&[Answer::ok("An OpenAPI 3.1 document.", &[Content::Text("application/json")])]),
 ];
 

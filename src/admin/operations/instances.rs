@@ -1,4 +1,4 @@
-//! The instances of a service: what each is doing, and new ones for old.
+//! The instances of a service: their state, and their replacement.
 
 use http::StatusCode;
 
@@ -13,22 +13,23 @@ use crate::admin::{Reply, view};
 use crate::api::{Changed, InstanceList};
 use crate::quoted::Quoted;
 
-const WITHOUT_A_GAP: &str = "Requests go to the old one until the new one is ready, and the old one ends with what it has \
-    begun. It is no change of the service: the tag stays.";
+const WITHOUT_A_GAP: &str = "Requests go to the old instance until the new one is ready. The old one then finishes its \
+    running requests. The service itself does not change, so its tag stays the same.";
 
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/services/{name}/instances", "listInstances", |asked| Box::pin(async move { list(&asked) }))
         .says(
             "List the instances of a service",
-            "Those of the current version, then those of a canary. What they are doing is as of this moment.",
+            "The instances of the current version come first, then those of a canary. The answer shows their present \
+             state.",
         )
         .answers(&[Answer::ok("The instances.", &[Content::json::<InstanceList>()])])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::post("/api/v1/services/{name}/restart", "restartService", |asked| Box::pin(restart(asked)))
         .changes("restart")
         .tagged()
-        .says("Make every instance of a service anew", WITHOUT_A_GAP)
-        .answers(&[Answer::ok("They are new.", &[Content::json::<Changed>()])])
+        .says("Replace every instance of a service", WITHOUT_A_GAP)
+        .answers(&[Answer::ok("All instances have been replaced.", &[Content::json::<Changed>()])])
         .refuses(&[
             &SERVICE_NOT_FOUND,
             &NOT_RUNNING,
@@ -44,8 +45,8 @@ pub(super) static ROWS: &[Operation] = &[
     })
     .changes("restart_instance")
     .tagged()
-    .says("Make one instance of a service anew", WITHOUT_A_GAP)
-    .answers(&[Answer::ok("It is new.", &[Content::json::<Changed>()])])
+    .says("Replace one instance of a service", WITHOUT_A_GAP)
+    .answers(&[Answer::ok("The instance has been replaced.", &[Content::json::<Changed>()])])
     .refuses(&[&SERVICE_NOT_FOUND, &INSTANCE_NOT_FOUND, &NOT_RUNNING, &PROCESSOR_REFUSED, &NO_ROOM]),
 ];
 
@@ -61,7 +62,7 @@ async fn restart(asked: Asked) -> Result<Reply, Problem> {
 async fn restart_instance(asked: Asked) -> Result<Reply, Problem> {
     let index = asked.place("index");
     let index = index.parse().map_err(|_| {
-        Problem::bad_request(format!("instances have numbers, from 0 on, and {} is none", Quoted(index)))
+        Problem::bad_request(format!("instances are numbered from 0, and {} is not a number", Quoted(index)))
     })?;
     let restarted = asked.admin.registry.restart_instance(asked.name()?.as_str(), asked.order(), index).await?;
     view::changed(&restarted)

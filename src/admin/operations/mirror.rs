@@ -1,4 +1,4 @@
-//! Copies of a service's requests for another one.
+//! Mirrors: copies of a service's requests for another service.
 
 use std::sync::Arc;
 
@@ -17,24 +17,24 @@ pub(super) static ROWS: &[Operation] = &[
         Box::pin(async move { told(&*asked.service()?) })
     })
     .tagged()
-    .says("Tell where copies of a service's requests go", "")
+    .says("Show where copies of a service's requests go", "")
     .answers(&[Answer::ok("The mirror.", &[Content::json::<MirrorOf>()])])
     .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::put("/api/v1/services/{name}/mirror", "setMirror", |asked| Box::pin(set(asked)))
         .changes("mirror")
         .tagged()
         .says(
-            "Send copies of a service's requests to another one",
-            "Their answers are dropped. No version is made, and no guest is touched.",
+            "Copy a service's requests to another service",
+            "The answers to the copies are dropped. No version is made, and no guest is replaced.",
         )
         .takes(&[Content::json::<MirrorBody>()])
-        .answers(&[Answer::ok("It is so now.", &[Content::json::<MirrorOf>()])])
+        .answers(&[Answer::ok("The mirror is set.", &[Content::json::<MirrorOf>()])])
         .refuses(&[&SERVICE_NOT_FOUND, &MIRROR_REFUSED]),
     Operation::delete("/api/v1/services/{name}/mirror", "deleteMirror", |asked| Box::pin(end(asked)))
         .changes("mirror")
         .tagged()
-        .says("Send no more copies", "What is so already is no error.")
-        .answers(&[Answer::ok("It is so now.", &[Content::json::<MirrorOf>()])])
+        .says("Stop copying requests", "It is not an error if there is no mirror.")
+        .answers(&[Answer::ok("The service has no mirror.", &[Content::json::<MirrorOf>()])])
         .refuses(&[&SERVICE_NOT_FOUND]),
 ];
 

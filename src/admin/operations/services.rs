@@ -1,4 +1,4 @@
-//! Services: what there is, and what can be done to it.
+//! The list of services, and the operations on one.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use crate::api::{Changed, CreateBody, Deployed, Description, Event, ModifyBody, 
 use crate::config::ServiceName;
 use crate::registry::Service;
 
-pub(super) const PROGRESS: &str = "Whoever accepts `application/x-ndjson` gets a line for each step as it begins, and one at the \
-    end that says how it ended; the status is then 200 whatever comes of it.";
+pub(super) const PROGRESS: &str = "If `Accept` names `application/x-ndjson`, the answer has a line for each step as it \
+    begins, and a last line with the outcome. Its status is then 200, whatever the outcome.";
 
-const MODIFY: &str = "A change that leaves everything as it was makes no version, and its answer has `unchanged`. One of \
-    the token alone, or of the paths that files were uploaded from, makes none either. Whoever accepts \
-    `application/x-ndjson` gets a line for each step as it begins, and one at the end that says how it ended; the status \
-    is then 200 whatever comes of it.";
+const MODIFY: &str = "A change that makes no difference makes no version, and its answer has `unchanged`. A change of \
+    the token alone, or of the paths that files were uploaded from, makes no version either. If `Accept` names \
+    `application/x-ndjson`, the answer has a line for each step as it begins, and a last line with the outcome. Its \
+    status is then 200, whatever the outcome.";
 
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/services", "listServices", |asked| Box::pin(async move { list(&asked) }))
-        .says("List the services", "By name, a page at a time.")
+        .says("List the services", "Sorted by name, a page at a time.")
         .query(&[
             LIMIT,
             CURSOR,
@@ -42,7 +42,7 @@ pub(super) static ROWS: &[Operation] = &[
         .says("Create a service", PROGRESS)
         .takes(&[Content::json::<CreateBody>()])
         .answers(&[
-            Answer::new(StatusCode::CREATED, "It is ready.", &[Content::json::<Deployed>()]),
+            Answer::new(StatusCode::CREATED, "The service is ready.", &[Content::json::<Deployed>()]),
             Answer::ok("The steps of the deploy, as they begin.", &[Content::lines::<Event<'_, Deployed>>()]),
         ])
         .refuses(&[
@@ -59,12 +59,12 @@ pub(super) static ROWS: &[Operation] = &[
         .tagged()
         .says(
             "Describe a service",
-            "The tag is of what operators have made of the service, and so is 304: what its instances are doing at the \
-             moment has no part in it, and can be asked of them.",
+            "The tag, and so 304, is about the changes that operators make. The present state of the instances does \
+             not affect it; the list of instances shows that state.",
         )
         .answers(&[
             Answer::ok("The service.", &[Content::json::<Description>()]),
-            Answer::new(StatusCode::NOT_MODIFIED, "It is as the client knows it.", &[]),
+            Answer::new(StatusCode::NOT_MODIFIED, "The service still has a tag that the client knows.", &[]),
         ])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::put("/api/v1/services/{name}", "modifyService", |asked| Box::pin(modify(asked)))
@@ -91,20 +91,23 @@ pub(super) static ROWS: &[Operation] = &[
         ]),
     Operation::delete("/api/v1/services/{name}", "deleteService", |asked| Box::pin(delete(asked)))
         .changes("delete")
-        .says("Delete a service", "With its versions and its token. Its files go when no other service needs them.")
-        .answers(&[Answer::ok("It is gone.", &[Content::json::<Changed>()])])
+        .says(
+            "Delete a service",
+            "Its versions and tokens are deleted with it. Its files are removed once no other service needs them.",
+        )
+        .answers(&[Answer::ok("The service is deleted.", &[Content::json::<Changed>()])])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::post("/api/v1/services/{name}/stop", "stopService", |asked| Box::pin(stop(asked)))
         .changes("stop")
         .tagged()
-        .says("Stop a service", "It stays, and answers 503. Requests under way are finished.")
-        .answers(&[Answer::ok("It is stopped.", &[Content::json::<Changed>()])])
+        .says("Stop a service", "The service is kept, and its requests get 503. Running requests are finished.")
+        .answers(&[Answer::ok("The service is stopped.", &[Content::json::<Changed>()])])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::post("/api/v1/services/{name}/start", "startService", |asked| Box::pin(start(asked)))
         .changes("start")
         .tagged()
-        .says("Start a service", "One that is stopped or has failed. One that runs keeps running.")
-        .answers(&[Answer::ok("It is running.", &[Content::json::<Changed>()])])
+        .says("Start a service", "The service may be stopped or have failed. A running service keeps running.")
+        .answers(&[Answer::ok("The service is running.", &[Content::json::<Changed>()])])
         .refuses(&[
             &SERVICE_NOT_FOUND,
             &PROCESSOR_REFUSED,
@@ -117,7 +120,7 @@ pub(super) static ROWS: &[Operation] = &[
 ];
 
 fn list(asked: &Asked) -> Result<Reply, Problem> {
-    let after = asked.query.parsed::<ServiceName>("cursor", "the `next` of the page before")?;
+    let after = asked.query.parsed::<ServiceName>("cursor", "the `next` of the previous page")?;
     let (prefix, state) = (asked.query.text("prefix").unwrap_or_default(), asked.query.text("state"));
     let is_wanted = |service: &Arc<Service>| {
         let is_after = after.as_ref().is_none_or(|after| service.name() > after.as_str());

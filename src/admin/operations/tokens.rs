@@ -1,4 +1,4 @@
-//! The tokens that callers of a service show.
+//! The tokens that callers of a service send.
 
 use http::StatusCode;
 
@@ -17,19 +17,19 @@ pub(super) static ROWS: &[Operation] = &[Operation::post("/api/v1/services/{name
 .changes("token")
 .tagged()
 .says(
-    "Rotate a service's token, or retire the one before",
-    "After a rotation both tokens are accepted until the one before is retired. No version is made, and no guest is \
-     touched. What is so already is no error.",
+    "Rotate a service's token, or retire the previous one",
+    "After a rotation both tokens are accepted until the previous one is retired. No version is made, and no guest is \
+     replaced. A change that is already in effect is not an error.",
 )
 .takes(&[Content::json::<TokenBody>()])
-.answers(&[Answer::ok("The tokens as they are now.", &[Content::json::<Tokens>()])])
+.answers(&[Answer::ok("The present tokens.", &[Content::json::<Tokens>()])])
 .refuses(&[&SERVICE_NOT_FOUND, &SERVICE_IS_PUBLIC, &TWO_TOKENS])];
 
 async fn change(asked: Asked) -> Result<Reply, Problem> {
     let (name, order) = (asked.name()?, asked.order().clone());
     let (change, what) = match parse(&json_body(&asked.headers, asked.body).await?)? {
         TokenBody::Rotate { token } => {
-            // The text is not shown back: it is nearly a secret.
+            // The error does not repeat the text, which is nearly a secret.
             let token = token.map(|text| Token::parse(&text)).transpose();
             (TokenChange::Rotate(token.map_err(|error| Problem::bad_request(error.to_string()))?), "rotated")
         }

@@ -1,4 +1,4 @@
-//! Versions of a service, and what share of its requests each gets.
+//! The versions of a service, and the share of its requests that each gets.
 
 use http::StatusCode;
 
@@ -17,7 +17,7 @@ use crate::registry::Part;
 
 pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/services/{name}/versions", "listVersions", |asked| Box::pin(versions(asked)))
-        .says("List the versions of a service", "Those that are kept, the newest first: the last ten.")
+        .says("List the versions of a service", "The last ten versions are kept. The newest comes first.")
         .answers(&[Answer::ok("The versions.", &[Content::json::<Versions>()])])
         .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::post("/api/v1/services/{name}/version", "setVersion", |asked| Box::pin(set_version(asked)))
@@ -26,7 +26,7 @@ pub(super) static ROWS: &[Operation] = &[
         .says("Make an earlier version current again", PROGRESS)
         .takes(&[Content::json::<VersionBody>()])
         .answers(&[Answer::ok(
-            "That version answers, and no other: a canary has ended.",
+            "The version answers all requests. A canary has been dropped.",
             &[Content::json::<Deployed>(), Content::lines::<Event<'_, Deployed>>()],
         )])
         .refuses(&[
@@ -43,10 +43,13 @@ pub(super) static ROWS: &[Operation] = &[
     Operation::post("/api/v1/services/{name}/release", "release", |asked| Box::pin(release(asked)))
         .changes("release")
         .tagged()
-        .says("Change the share of a canary, make it current, or drop it; or a service's part in its group", PROGRESS)
+        .says(
+            "Change a canary's share, make it current, or drop it; or change a service's weight in its group",
+            PROGRESS,
+        )
         .takes(&[Content::json::<ReleaseBody>()])
         .answers(&[Answer::ok(
-            "It is so now.",
+            "The change is in effect.",
             &[Content::json::<Deployed>(), Content::lines::<Event<'_, Deployed>>()],
         )])
         .refuses(&[

@@ -1,4 +1,4 @@
-//! The gateway within a host: where the names go that are no services here.
+//! The gateway within a host: the routes for names that are not services of this host.
 
 use http::StatusCode;
 
@@ -11,7 +11,10 @@ use crate::gateway::Gateway;
 
 pub(super) static ROWS: &[Operation] =
     &[Operation::get("/api/v1/upstreams", "listUpstreams", |asked| Box::pin(async move { list(&asked) }))
-        .says("Routes to other hosts, and the state of those", "Empty where the host was started without `--gateway`.")
+        .says(
+            "List the routes to other hosts, and the state of these hosts",
+            "Empty if the host was started without `--gateway`.",
+        )
         .answers(&[Answer::ok("Clusters with their upstreams, and routes.", &[Content::json::<GatewayView>()])])];
 
 fn list(asked: &Asked) -> Result<Reply, Problem> {

@@ -1,4 +1,4 @@
-//! What an operator is told of each thing that can go wrong elsewhere in the host.
+//! The problem for each error from elsewhere in the host.
 
 use super::Problem;
 use super::kinds::{
@@ -34,11 +34,11 @@ impl From<HeadFault> for Problem {
     fn from(fault: HeadFault) -> Self {
         let (status, code, detail) = of_a_head(fault);
         if code == BODY_TOO_LARGE.code {
-            // The front's sentence speaks of a service's limit, so it is replaced.
+            // The front's text is about a service's limit, so it is replaced.
             return Self::body_too_large(usize::try_from(MAX_ARTIFACT).unwrap_or(usize::MAX));
         }
         if let HeadFault::Slow { limit } = fault {
-            // The front's sentence names an option, which is not this listener's.
+            // The front's text names an option that does not apply to this listener.
             return Self::new(&DEADLINE_EXCEEDED, format!("the head did not arrive within {} s", limit.as_secs()));
         }
         let is_it = |kind: &&&Kind| (kind.status, kind.code) == (status, code);
@@ -58,7 +58,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Overtaken { revision, last } => {
                 let reason = ChangeError::Overtaken { revision, last: last.clone() }.reason();
                 let mut problem = Self::new(&PRECONDITION_FAILED, reason)
-                    .with_hint("look at the service as it is now, and decide anew");
+                    .with_hint("look at the service as it is now, and make the change again if it is still right");
                 problem.more.overtaken = Some((revision, last.map(|entry| *entry)));
                 problem
             }
@@ -70,21 +70,21 @@ impl From<ChangeError> for Problem {
             ChangeError::Exists { .. } => Self::new(&SERVICE_EXISTS, error.reason())
                 .with_hint("change it with `bulkhead modify`, or delete it first"),
             ChangeError::NotFound => {
-                Self::new(&SERVICE_NOT_FOUND, error.reason()).with_hint("`bulkhead list` shows the services there are")
+                Self::new(&SERVICE_NOT_FOUND, error.reason()).with_hint("`bulkhead list` shows all services")
             }
             ChangeError::Invalid(mistakes) => Self::invalid(mistakes),
             ChangeError::Public => Self::new(&SERVICE_IS_PUBLIC, error.reason())
                 .with_hint("`bulkhead modify NAME -D token=…` gives it one"),
             ChangeError::TwoTokens => Self::new(&TWO_TOKENS, error.reason())
-                .with_hint("move its callers over, then retire it: `bulkhead token NAME --retire`"),
+                .with_hint("give its callers the new token, then retire it: `bulkhead token NAME --retire`"),
             ChangeError::NotRunning(_) => {
-                Self::new(&NOT_RUNNING, error.reason()).with_hint("bring it up with `bulkhead start`")
+                Self::new(&NOT_RUNNING, error.reason()).with_hint("start it with `bulkhead start NAME`")
             }
             ChangeError::NoInstance { .. } => Self::new(&INSTANCE_NOT_FOUND, error.reason()),
             ChangeError::NoSuchVersion { .. } => Self::new(&VERSION_NOT_FOUND, error.reason())
                 .with_hint("`bulkhead version NAME` lists the versions that are kept"),
             ChangeError::VersionIncomplete { .. } => Self::new(&VERSION_INCOMPLETE, error.reason())
-                .with_hint("deploy it anew with `bulkhead modify`, which uploads its files"),
+                .with_hint("deploy it again with `bulkhead modify`, which uploads its files"),
             ChangeError::CanaryUnderWay(_) => Self::new(&CANARY_UNDER_WAY, error.reason())
                 .with_hint("end it first: `bulkhead release NAME --weight 100` makes it current, `--abort` drops it"),
             ChangeError::NoCanary => {
@@ -96,11 +96,10 @@ impl From<ChangeError> for Problem {
                 Self::new(&NAME_TAKEN, error.reason()).with_hint("give one of the two another name")
             }
             ChangeError::MirrorsItself | ChangeError::NoMirrorTarget { .. } => {
-                Self::new(&MIRROR_REFUSED, error.reason()).with_hint("`bulkhead list` shows the services there are")
+                Self::new(&MIRROR_REFUSED, error.reason()).with_hint("`bulkhead list` shows all services")
             }
-            ChangeError::CanaryToken => {
-                Self::new(&CANARY_TOKEN, error.reason()).with_hint("change the token without --canary, before or after")
-            }
+            ChangeError::CanaryToken => Self::new(&CANARY_TOKEN, error.reason())
+                .with_hint("change the token in a separate step, without --canary"),
             ChangeError::BadWeight { .. } => Self::new(&BAD_REQUEST, error.reason()),
             ChangeError::Refused { reason, stack } => {
                 let mut problem = Self::new(&PROCESSOR_REFUSED, reason);
@@ -125,14 +124,14 @@ impl From<StorageError> for Problem {
         }
         if error.is_full() {
             return Self::new(&STORAGE_FULL, "the disk of the data directory is full")
-                .with_hint("free some space and try again; what is deployed goes on serving");
+                .with_hint("free some space and try again; the deployed services keep running");
         }
         match error {
             StorageError::Missing { sha256 } => {
                 Self::new(&ARTIFACT_MISSING, told).with_hint(format!("PUT /api/v1/artifacts/{sha256}"))
             }
             StorageError::Damaged { sha256, .. } => Self::new(&ARTIFACT_DAMAGED, told).with_hint(format!(
-                "`bulkhead modify NAME -s FILE` sends it anew, and so does PUT /api/v1/artifacts/{sha256}"
+                "`bulkhead modify NAME -s FILE` uploads it again, and so does PUT /api/v1/artifacts/{sha256}"
             )),
             StorageError::BadModel { .. } => Self::new(&BAD_REQUEST, told),
             StorageError::WrongDigest { .. } => Self::new(&ARTIFACT_MISMATCH, told),

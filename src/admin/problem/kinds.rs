@@ -1,6 +1,6 @@
 //! The kinds of refusal of the control API: the one table of their statuses and codes.
 
-/// A kind of refusal: its status, its name for programs, and what it means.
+/// A kind of refusal: its status, its name for programs, and its meaning.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::admin) struct Kind {
     pub(in crate::admin) status: u16,
@@ -19,13 +19,13 @@ pub(in crate::admin) static INVALID_SERVICE_FILE: Kind =
 pub(in crate::admin) static PROCESSOR_REFUSED: Kind =
     kind(400, "processor_refused", "The processor cannot be compiled, or its `initialize` failed.");
 pub(in crate::admin) static ARTIFACT_MISMATCH: Kind =
-    kind(400, "artifact_mismatch", "The upload does not hash to the name it was given.");
+    kind(400, "artifact_mismatch", "The SHA-256 of the upload is not the one in its path.");
 pub(in crate::admin) static UNAUTHORIZED: Kind = kind(401, "unauthorized", "The admin token is missing or wrong.");
-pub(in crate::admin) static NOT_FOUND: Kind = kind(404, "not_found", "There is no such thing.");
+pub(in crate::admin) static NOT_FOUND: Kind = kind(404, "not_found", "There is no such path or file.");
 pub(in crate::admin) static SERVICE_NOT_FOUND: Kind =
     kind(404, "service_not_found", "There is no service of that name.");
 pub(in crate::admin) static METHOD_NOT_ALLOWED: Kind =
-    kind(405, "method_not_allowed", "The path does not answer this method; `Allow` names those it does.");
+    kind(405, "method_not_allowed", "The path does not accept this method; `Allow` lists those that it does.");
 pub(in crate::admin) static SERVICE_EXISTS: Kind = kind(409, "service_exists", "A service of that name exists.");
 pub(in crate::admin) static ARTIFACT_MISSING: Kind =
     kind(409, "artifact_missing", "A file that the service needs has not been uploaded.");
@@ -35,11 +35,10 @@ pub(in crate::admin) static ARTIFACT_DAMAGED: Kind = kind(
     "A file that the service needs has changed on the host's disk since it was uploaded; upload it again.",
 );
 pub(in crate::admin) static SERVICE_IS_PUBLIC: Kind =
-    kind(409, "service_is_public", "Anybody may call the service: it has no token.");
+    kind(409, "service_is_public", "The service has no token, and needs none.");
 pub(in crate::admin) static TWO_TOKENS: Kind =
-    kind(409, "two_tokens", "The token before is still accepted; a rotation would leave a third one behind.");
-pub(in crate::admin) static NOT_RUNNING: Kind =
-    kind(409, "not_running", "The service would have to be running for this.");
+    kind(409, "two_tokens", "The previous token is still accepted; retire it before the next rotation.");
+pub(in crate::admin) static NOT_RUNNING: Kind = kind(409, "not_running", "Only a running service can do this.");
 pub(in crate::admin) static INSTANCE_NOT_FOUND: Kind =
     kind(404, "instance_not_found", "The service has no such instance.");
 pub(in crate::admin) static VERSION_NOT_FOUND: Kind =
@@ -47,11 +46,10 @@ pub(in crate::admin) static VERSION_NOT_FOUND: Kind =
 pub(in crate::admin) static VERSION_INCOMPLETE: Kind =
     kind(409, "version_incomplete", "A file of that version is gone or damaged.");
 pub(in crate::admin) static CANARY_UNDER_WAY: Kind =
-    kind(409, "canary_under_way", "A version is being tried on a share of the requests; end that first.");
+    kind(409, "canary_under_way", "The service has a canary; make it current or drop it first.");
 pub(in crate::admin) static NO_ROOM: Kind =
-    kind(409, "no_room", "The host has no room for as many guests as the service needs.");
-pub(in crate::admin) static NO_CANARY: Kind =
-    kind(409, "no_canary", "No version is being tried on a share of the requests.");
+    kind(409, "no_room", "The host has fewer free places for workers than the service needs.");
+pub(in crate::admin) static NO_CANARY: Kind = kind(409, "no_canary", "The service has no canary.");
 pub(in crate::admin) static NO_SHARE: Kind =
     kind(409, "no_share", "The service has no canary and is in no group: there is no share to set.");
 pub(in crate::admin) static NAME_TAKEN: Kind =
@@ -59,21 +57,18 @@ pub(in crate::admin) static NAME_TAKEN: Kind =
 pub(in crate::admin) static MIRROR_REFUSED: Kind =
     kind(409, "mirror_refused", "There is no other service of that name to copy requests to.");
 pub(in crate::admin) static CANARY_TOKEN: Kind =
-    kind(409, "canary_token", "The new version would have another token than the one that it is tried beside.");
-pub(in crate::admin) static CHANGE_CONFLICT: Kind = kind(
-    409,
-    "change_conflict",
-    "Somebody else changed the service at the same moment, such as another host; nothing was changed.",
-);
+    kind(409, "canary_token", "The canary would have another token than the current version.");
+pub(in crate::admin) static CHANGE_CONFLICT: Kind =
+    kind(409, "change_conflict", "Another host changed the service at the same moment; nothing was changed.");
 pub(in crate::admin) static LENGTH_REQUIRED: Kind =
     kind(411, "length_required", "The upload has neither a `Content-Length` nor a `Transfer-Encoding`.");
 pub(in crate::admin) static PRECONDITION_FAILED: Kind = kind(
     412,
     "precondition_failed",
     "The service is not at a revision that `If-Match` names, or is at one that `If-None-Match` names; `etag` is its present \
-     tag, `last_change` who changed it.",
+     tag, `last_change` its latest change.",
 );
-pub(in crate::admin) static BODY_TOO_LARGE: Kind = kind(413, "body_too_large", "The body is larger than it may be.");
+pub(in crate::admin) static BODY_TOO_LARGE: Kind = kind(413, "body_too_large", "The body is larger than the limit.");
 pub(in crate::admin) static UNSUPPORTED_MEDIA_TYPE: Kind = kind(
     415,
     "unsupported_media_type",
@@ -84,20 +79,23 @@ pub(in crate::admin) static RATE_LIMITED: Kind = kind(
     "rate_limited",
     "Too many wrong tokens came from this address; `Retry-After` says when it may try again.",
 );
-pub(in crate::admin) static INTERNAL: Kind = kind(500, "internal", "A fault of the host's own; its log knows more.");
-pub(in crate::admin) static OUTCOME_UNKNOWN: Kind =
-    kind(500, "outcome_unknown", "The disk failed at the end of a change, and whether it was made is not known.");
+pub(in crate::admin) static INTERNAL: Kind = kind(500, "internal", "A fault of the host; its log has the details.");
+pub(in crate::admin) static OUTCOME_UNKNOWN: Kind = kind(
+    500,
+    "outcome_unknown",
+    "The disk failed at the end of a change; it is not known whether the change was made.",
+);
 pub(in crate::admin) static DEADLINE_EXCEEDED: Kind =
     kind(408, "deadline_exceeded", "The head or the body did not arrive in time.");
 pub(in crate::admin) static TARGET_TOO_LONG: Kind = kind(414, "target_too_long", "The request target is too long.");
 pub(in crate::admin) static EXPECTATION_FAILED: Kind =
-    kind(417, "expectation_failed", "`Expect` asks for something unknown.");
+    kind(417, "expectation_failed", "`Expect` has an unknown value.");
 pub(in crate::admin) static HEADERS_TOO_LARGE: Kind =
     kind(431, "headers_too_large", "The headers are too many or too large.");
 pub(in crate::admin) static NOT_IMPLEMENTED: Kind =
     kind(501, "not_implemented", "The method or the transfer coding is unknown.");
 pub(in crate::admin) static VERSION_NOT_SUPPORTED: Kind =
-    kind(505, "http_version_not_supported", "The request is in a version of HTTP that is not spoken here.");
+    kind(505, "http_version_not_supported", "The HTTP version of the request is not supported.");
 pub(in crate::admin) static STORAGE_FULL: Kind = kind(507, "storage_full", "The disk of the data directory is full.");
 
 /// Refusals that every operation with a token can answer.
@@ -113,8 +111,8 @@ pub(super) static OF_A_HEAD: &[&Kind] = &[
     &NOT_IMPLEMENTED,
     &VERSION_NOT_SUPPORTED,
 ];
-/// What a JSON body can be refused for.
+/// The refusals of operations with a JSON body.
 pub(in crate::admin) static OF_A_BODY: &[&Kind] = &[&DEADLINE_EXCEEDED, &BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
-/// What can keep a change from being kept.
+/// The refusals of operations that change a service.
 pub(in crate::admin) static OF_A_CHANGE: &[&Kind] =
     &[&PRECONDITION_FAILED, &CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &STORAGE_FULL];

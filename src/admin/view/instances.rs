@@ -6,20 +6,20 @@ use std::time::Instant;
 use crate::api::{self, Degraded, Instance, InstanceList, InstanceState, PhaseName};
 use crate::registry::{Crash, InstanceStatus, LastFault, Service, Serving, State, Trouble, Version};
 
-/// `data_url` is where the host takes requests.
+/// The instances of `service`. `data_url` is the base URL of the data listener.
 pub(in crate::admin) fn of(service: &Service, data_url: &str) -> InstanceList {
     let state = service.state();
     let instances = rows(seen(&state), service.metrics().restarts(), data_url);
     InstanceList { name: service.name().to_owned(), state: PhaseName::from(&state.phase).into(), instances }
 }
 
-/// An instance as it is at this moment.
+/// The state of an instance at one moment.
 pub(super) struct InstanceSeen {
     version: u64,
     status: InstanceStatus,
 }
 
-/// Those of the current version, then the canary's.
+/// The instances of the current version, then those of the canary.
 pub(super) fn seen(state: &State) -> Vec<InstanceSeen> {
     let versions = state.phase.serving().into_iter().flat_map(Serving::versions);
     let of = |version: &Arc<Version>| {
@@ -58,7 +58,7 @@ pub(super) fn rows(seen: Vec<InstanceSeen>, restarts: u64, data_url: &str) -> Ve
     seen.into_iter().enumerate().map(row).collect()
 }
 
-/// What an operator should know of them first; empty where all are whole.
+/// The most important fact about the instances for an operator; empty if all are intact.
 pub(super) fn trouble(seen: &[InstanceSeen]) -> String {
     let all = || seen.iter().map(|seen| &seen.status);
     let mut crashes = all().flat_map(|status| &status.crashes);

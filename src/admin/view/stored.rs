@@ -1,9 +1,9 @@
-//! What is kept of services, as it is shown: the records on disk and the documents may change apart.
+//! Converts stored records to documents. The two have separate types, so that each can change without the other.
 
 use crate::api::{AuditEntry, Canary, Mirror, ModelFile, Sha256, StoredArtifact, Version};
 use crate::storage::{self, CanaryRecord, Digest, Entry, MirrorRecord, Record, VersionRecord};
 
-/// A version of the service that `record` is of.
+/// Converts a version of the service that `record` describes.
 pub(in crate::admin) fn version(version: &VersionRecord, record: &Record) -> Version {
     let canary = record.canary.filter(|canary| canary.version == version.number);
     Version {

@@ -155,7 +155,7 @@ fn a_canary_that_cannot_be_brought_up_leaves_the_current_version_alone() {
     let host = host.kill_and_restart();
     assert_eq!(shares(&host, 10, [1, 2]), [10, 0], "at the start of the host, too");
     let now = described(&host);
-    assert!(now["message"].as_str().unwrap().contains("version 2, could not be brought up"), "{now}");
+    assert!(now["message"].as_str().unwrap().contains("version 2, could not be started"), "{now}");
     assert_refused(&release(&host, json!(100)), 409, "version_incomplete", &["version 2", "its processor"]);
     assert_eq!(post(&host, "release", json!({"abort": true})).status, 200);
     assert_eq!(described(&host)["message"], "");
