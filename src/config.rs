@@ -1,11 +1,11 @@
 //! The service file: EAS's create-service JSON, one per service, parsed once.
 //!
-//! This module owns the keys (`keys` and their `table`), their spellings, defaults and ranges. It turns a text into a
-//! [`ServiceSpec`] that no other module checks again. It opens no file and no connection: the reader of `model_path`
-//! finds out if that path exists.
+//! This module has the keys (`keys` and their `table`), their spellings, defaults and ranges. It turns a text into a
+//! [`ServiceSpec`], which needs no further checks. It opens no file and uses no network, so it does not check whether
+//! `model_path` exists.
 //!
-//! The stages are text → `json` → `reader` → `limits` → `service`. Every stage records the mistakes that it finds and
-//! continues, so that a person sees all mistakes of a file at once. A spec exists only if there are none.
+//! The stages are text → `json` → `reader` → `limits` → `service`. Every stage notes the mistakes that it finds and
+//! goes on, so that all mistakes of a file are shown at once. A file with mistakes makes no spec.
 
 use std::fmt;
 
@@ -54,9 +54,9 @@ pub use token::{BadToken, Strength, Token, TokenPolicy};
 use keys::{KeyMatch, Use};
 use reader::{Given, Null};
 
-/// A valid service file: its keys as given, and the spec that they mean.
+/// A service file without mistakes: the keys as they were given, and the spec.
 ///
-/// `Debug` shows only the name, because the given keys may include a token.
+/// Its `Debug` shows only the name, because the keys may contain a token.
 #[derive(Clone)]
 pub struct ServiceFile {
     given: Given,
@@ -69,12 +69,12 @@ impl ServiceFile {
         Self::settle(&value, mistakes)
     }
 
-    /// Parses a file that came inside another JSON document. Keys repeated in one object are no longer visible there.
+    /// Parses a file that is part of another JSON document, in which repeated keys can no longer be detected.
     pub fn from_value(value: &Value) -> Result<Self, Mistakes> {
         Self::settle(value, Mistakes::default())
     }
 
-    /// Collects the mistakes of all stages. Returns a file only if there are none.
+    /// Runs the remaining stages. The error has the mistakes of all stages.
     fn settle(value: &Value, mut mistakes: Mistakes) -> Result<Self, Mistakes> {
         let given = Given::read(value, Null::Absent, &mut mistakes);
         let spec = ServiceSpec::settle(&given, mistakes)?;
@@ -85,31 +85,31 @@ impl ServiceFile {
         &self.spec
     }
 
-    /// Returns only the given keys, nested, with numbers as numbers. The value includes the token if one was given:
-    /// store it, do not log it.
+    /// The given keys in canonical form: nested, with numbers as numbers. If a token was given, it is included, so this
+    /// is for storing and not for logs.
     pub fn normalised(&self) -> Value {
         self.given.to_value()
     }
 
-    /// Returns the given keys that have a meaning in EAS and none here.
+    /// The given keys that have a meaning for EAS and none here.
     pub fn ignored(&self) -> Vec<String> {
         self.given.keys(Use::Ignored)
     }
 
-    /// Returns the given keys that are checked and stored, but have no effect yet.
+    /// The given keys that are checked and kept, but have no effect yet.
     pub fn not_yet(&self) -> Vec<String> {
         self.given.keys(Use::Later)
     }
 
-    /// Returns the file with keys from a command line. `patch` is as for [`Self::merge`], but may change the name.
+    /// The file with keys that a command line sets. The patch is as for [`Self::merge`], but may change the name.
     pub fn overridden(&self, patch: &Value) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let patch = Given::read(patch, Null::Removes, &mut mistakes);
         Self::settle(&self.given.merged(&patch), mistakes)
     }
 
-    /// Returns the file with a patch applied (RFC 7396: null removes). The patch may use any spelling, but may not
-    /// change the service's name.
+    /// The file with a patch applied (RFC 7396: null removes). The patch may use any spelling. It cannot change the
+    /// name.
     pub fn merge(&self, patch: &Value) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let patch = Given::read(patch, Null::Removes, &mut mistakes);
@@ -129,16 +129,16 @@ impl fmt::Debug for ServiceFile {
     }
 }
 
-/// Returns the patch of one `KEY=VALUE` of a command line, for example `metadata.instance=10`.
+/// Makes a patch from one `KEY=VALUE` of a command line, such as `metadata.instance=10`.
 pub fn parse_override(text: &str) -> Result<Value, Mistakes> {
     parse_overrides([text])
 }
 
-/// Returns the patch of several `KEY=VALUE`. Of a key given twice the last value counts, as is usual for command lines.
+/// Makes a patch from several `KEY=VALUE`. If a key is given twice, the last value counts, as usual on command lines.
 ///
-/// A value that parses as JSON is JSON; any other value is text. For a key that takes text, a value is text unless it
-/// is a JSON string or `null`, so that a token may look like a number. Keys and values are checked here, before any
-/// upload.
+/// A value that parses as JSON is JSON, and any other is text. For a key that takes text, a value is text unless it is
+/// a JSON string or `null`, so that a token may look like a number. Keys and values are checked here, before anything
+/// is uploaded.
 pub fn parse_overrides<I>(texts: I) -> Result<Value, Mistakes>
 where
     I: IntoIterator,
@@ -147,9 +147,9 @@ where
     let mut mistakes = Mistakes::default();
     let mut patch = Map::new();
     for (position, text) in texts.into_iter().enumerate() {
-        // The message does not repeat the text, which may be a token.
+        // The error does not repeat the text: it may be a token.
         let Some((path, value)) = text.as_ref().split_once('=') else {
-            // A known key is not a token, so the message may name it.
+            // A known key is not a token, so it is shown.
             let expected = "expected KEY=VALUE, for example metadata.instance=10";
             match keys::find(text.as_ref().trim()) {
                 KeyMatch::Key(key) => mistakes.add(key.path, format!("no value is given; {expected}")),

@@ -22,7 +22,7 @@ const LONGEST: usize = 256;
 pub struct Cors {
     pub origins: Origins,
     pub methods: HeaderValue,
-    /// Headers that pages may send; `None` for whichever they ask for.
+    /// Headers that pages may send; `None` for all headers that they ask for.
     pub headers: Option<HeaderValue>,
     /// True if pages may send credentials, such as cookies.
     pub credentials: bool,
@@ -107,7 +107,7 @@ pub(super) fn origin(path: &str, item: &Value, mistakes: &mut Mistakes) -> Optio
         return Some(item.clone());
     }
     let found = Kind::Origins.shown(item);
-    let expected = "\"*\", \"null\", or a scheme, a host in small letters and a port unless it is the scheme's own, \
+    let expected = "\"*\", \"null\", or a scheme, a host in lower case and a port unless it is the scheme's default, \
                     such as https://app.example.com or http://localhost:3000";
     mistakes.add(path, format!("found {found}, expected {expected}"));
     None

@@ -1,13 +1,13 @@
-//! The line of a service file that a syntax error is about, fit to be shown: short, and without its secrets.
+//! The line of a service file with a syntax error, for display: short, and without secrets.
 
-/// Enough to recognise the place; a file may well be one very long line.
+/// Most characters that are shown, which suffice to find the place. A file may be one very long line.
 const WIDTH: usize = 100;
 
-/// Keys whose values are secrets. A text that does not parse has no structure to go by, so whatever follows these words
+/// Words in keys whose values are secrets. A text that does not parse has no structure, so whatever follows these words
 /// is covered.
 const SECRET: [&str; 2] = ["token", "value"];
 
-/// The line (from 1), around the column (in bytes, from 1).
+/// The part of a line around a column. The line counts from 1; the column counts bytes from 1.
 pub(super) fn line(text: &str, line: usize, column: usize) -> String {
     let covered = cover(text);
     let line = covered.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim_end();
@@ -18,12 +18,12 @@ pub(super) fn line(text: &str, line: usize, column: usize) -> String {
     format!("{}{shown}{}", if before { "…" } else { "" }, if after { "…" } else { "" })
 }
 
-/// The text with secrets starred out byte by byte, so that lines and columns stay where they are.
+/// Replaces the bytes of secrets with stars, so that lines and columns do not move.
 fn cover(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut bytes = text.as_bytes().to_vec();
     for word in SECRET {
-        // What was starred is not looked at again, so the work is in proportion to the text.
+        // Covered text is skipped, so the work is linear in the length of the text.
         let mut covered = 0;
         for (at, _) in lower.match_indices(word) {
             if at >= covered {
@@ -31,12 +31,12 @@ fn cover(text: &str) -> String {
             }
         }
     }
-    // Whole characters are starred or none of them, because a secret ends at an ASCII character.
+    // No character is covered in part, because a secret ends at an ASCII character.
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Stars out the value that follows a key ending at `from`, whichever of its quotes and colon are missing. Says where
-/// the value ends.
+/// Covers the value after a key that ends at `from`, even if quotes or the colon are missing. Returns the end of the
+/// value.
 fn star_value(bytes: &mut [u8], from: usize) -> usize {
     let name_ends = from + count(&bytes[from..], |byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let after_quote = name_ends + usize::from(bytes.get(name_ends) == Some(&b'"'));

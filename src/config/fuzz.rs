@@ -1,8 +1,8 @@
-//! What holds of every text that is given as a service file. See [`crate::fuzz`].
+//! Checks that every text must pass when it is given as a service file. See [`crate::fuzz`].
 
 use super::ServiceFile;
 
-/// Either the file is wrong and it is said where, or what it means survives being stored and read again.
+/// Checks that the file is either refused with a reason, or stays the same when it is stored and read again.
 pub fn service_file(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match ServiceFile::parse(&text) {

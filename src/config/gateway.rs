@@ -1,7 +1,7 @@
-//! The gateway's file: which hosts there are, and which of them answer for a service.
+//! The gateway's file: the clusters of hosts, and the routes from services to clusters.
 //!
-//! Read like a service file, by tables of keys, so that mistakes look the same: all of them at once, each with its place,
-//! the value seen and what would be accepted. A [`GatewaySpec`] comes out only where there is none.
+//! It is read like a service file, with tables of keys, so that mistakes look the same: all of them at once, each with
+//! its place, the value that was found and the values that are accepted. A file with mistakes makes no [`GatewaySpec`].
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -28,12 +28,12 @@ mod table;
 pub use schema::gateway_schema;
 use table::{CLUSTER, ROUTE, TOP, UPSTREAM};
 
-/// The name of the route for every service that has none of its own.
+/// The name of the route for all services without a route of their own.
 pub const ANY_SERVICE: &str = "*";
-/// The least of two is looked for among them at each request.
+/// Most upstreams of a cluster. Every request looks through all of them to choose one.
 const MOST_UPSTREAMS: usize = 64;
 const MOST_NAMES: usize = 10_000;
-/// Paths that a host answers at its admin listener and not where its services are.
+/// Paths that a host answers at its admin listener and not at its data listener.
 const OF_ADMIN_LISTENERS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// A gateway's file without mistakes.
@@ -43,23 +43,23 @@ pub struct GatewaySpec {
     routes: Vec<RouteSpec>,
 }
 
-/// Hosts that answer for the same services, and how they are dealt with.
+/// A cluster: hosts that serve the same services, and the settings for requests to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSpec {
     pub name: String,
-    /// At least one, each with an address of its own.
+    /// At least one; no two have the same address.
     pub upstreams: Vec<UpstreamSpec>,
-    /// Until a new connection is there.
+    /// The longest time to establish a connection.
     pub connect_timeout: Duration,
-    /// From the moment a request has been sent whole to the head of its answer.
+    /// The longest time from the end of a request to the head of its answer.
     pub request_timeout: Duration,
-    /// Without a byte in the middle of a request or an answer.
+    /// The longest time without a byte in the middle of a request or an answer.
     pub idle_timeout: Duration,
-    /// How long a connection may rest between two requests.
+    /// The longest idle time of a connection.
     pub keep_alive: Duration,
-    /// Of each upstream; a connection has one request at a time.
+    /// Most connections to each upstream. A connection carries one request at a time.
     pub max_connections: usize,
-    /// Requests that may wait for a connection of one upstream.
+    /// Most requests that wait for a connection to one upstream.
     pub max_pending: usize,
     pub health_check: Option<HealthCheck>,
     pub ejection: Option<Ejection>,
@@ -68,40 +68,41 @@ pub struct ClusterSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSpec {
     pub address: Authority,
-    /// Where its health is asked for, if not where its services are.
+    /// The address for health checks, if it differs from `address`.
     pub health_address: Option<Authority>,
 }
 
-/// How it is found out, apart from requests, whether an upstream can be used.
+/// The settings of the health checks, which find out without requests whether an upstream can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// Asked with GET, and 2xx is well; without a path it is enough that it accepts a connection.
+    /// The path that is requested with GET; 2xx means healthy. Without a path, an upstream is healthy if it accepts a
+    /// connection.
     pub path: Option<PathAndQuery>,
     pub interval: Duration,
     pub timeout: Duration,
-    /// Failed checks in a row that make it unhealthy.
+    /// Failed checks in a row that make an upstream unhealthy.
     pub unhealthy_threshold: u32,
-    /// Good checks in a row that make it healthy again.
+    /// Successful checks in a row that make an upstream healthy again.
     pub healthy_threshold: u32,
 }
 
-/// When an upstream is left out for a while because of how requests to it end.
+/// The settings of ejection: an upstream whose requests fail gets no requests for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejection {
     pub consecutive_failures: NonZeroU32,
-    /// The first time; it is doubled each further time.
+    /// The length of the first ejection. Each further one is twice as long.
     pub time: Duration,
     pub max_time: Duration,
-    /// Of the upstreams of a cluster, in percent.
+    /// The percentage of a cluster's upstreams that may be ejected at once.
     pub max_share: u32,
 }
 
-/// Where the requests for one service go.
+/// A route: the cluster for the requests of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
     /// The service's name, or [`ANY_SERVICE`].
     pub service: String,
-    /// The name of a cluster that there is.
+    /// The name of an existing cluster.
     pub cluster: String,
     pub policy: GatewayPolicy,
     /// The meaning of a client's closing its sending side after its request.
@@ -155,12 +156,12 @@ impl GatewaySpec {
         &self.clusters
     }
 
-    /// Each leads to one of the clusters.
+    /// The routes. Each names one of the clusters.
     pub fn routes(&self) -> &[RouteSpec] {
         &self.routes
     }
 
-    /// What is no mistake and most likely not meant.
+    /// Remarks on settings that are valid, but most likely not intended.
     pub fn remarks(&self) -> Vec<String> {
         let of_a_host = |cluster: &&ClusterSpec| {
             let path = cluster.health_check.as_ref().and_then(|check| check.path.as_ref());
@@ -172,8 +173,8 @@ impl GatewaySpec {
         });
         let remark = |(cluster, upstream): (&ClusterSpec, &UpstreamSpec)| {
             format!(
-                "clusters.{}: the upstream {} has no health_address, so health_check.path is asked for at its data \
-                 listener; a Bulkhead host has that path at its admin listener alone, and would count as unhealthy",
+                "clusters.{}: the upstream {} has no health_address, so health_check.path is requested at its data \
+                 listener; a Bulkhead host has that path only at its admin listener, and would count as unhealthy",
                 cluster.name, upstream.address
             )
         };
@@ -203,23 +204,23 @@ impl GatewaySpec {
     }
 }
 
-/// The parts of a section, by name. There must be one at least.
+/// The parts of a section, by name. At least one is required.
 fn named(section: &str, value: Option<&Value>, mistakes: &mut Mistakes) -> Map<String, Value> {
     match value {
         Some(Value::Object(parts)) if parts.len() > MOST_NAMES => {
             mistakes.add(section, format!("found {} names, expected at most {MOST_NAMES}", parts.len()));
         }
         Some(Value::Object(parts)) if !parts.is_empty() => return parts.clone(),
-        None | Some(Value::Null) => mistakes.add(section, "missing, expected an object of one name or more"),
+        None | Some(Value::Null) => mistakes.add(section, "missing, expected an object with at least one name"),
         Some(other) => {
             let found = if other.is_object() { "no name in it".to_owned() } else { Kind::Any.shown(other) };
-            mistakes.add(section, format!("found {found}, expected an object of one name or more"));
+            mistakes.add(section, format!("found {found}, expected an object with at least one name"));
         }
     }
     Map::new()
 }
 
-/// Notes a key that the table has not. Names are free to hold dots here, so no key can be reached into with them.
+/// Notes a key that is not in the table. Names may contain dots here, so a key cannot be flattened.
 fn unknown(table: Table, key: &str, path: &str, mistakes: &mut Mistakes) {
     if matches!(keys::find_in(table, key), KeyMatch::Key(_)) || mistakes.is_full() {
         return;
@@ -280,7 +281,7 @@ fn upstreams(settings: &Settings<'_>, mistakes: &mut Mistakes) -> Vec<UpstreamSp
 }
 
 impl UpstreamSpec {
-    /// An address alone, or an object with one for its health as well.
+    /// Reads an upstream: an address, or an object that may also have an address for health checks.
     fn read(path: &str, item: &Value, mistakes: &mut Mistakes) -> Option<Self> {
         let mut authority = |path: &str, value: Option<&Value>| {
             let read = value.and_then(|value| Authority::parse(value.as_str()?));
@@ -336,7 +337,7 @@ fn ejection(settings: &Settings<'_>, mistakes: &mut Mistakes) -> Option<Ejection
 }
 
 impl RouteSpec {
-    /// The name of a cluster alone, or an object with limits as well.
+    /// Reads a route: the name of a cluster, or an object that may also have limits.
     fn read(service: &str, value: &Value, clusters: &[ClusterSpec], mistakes: &mut Mistakes) -> Option<Self> {
         let path = join("routes", service);
         // A service of a group is called `group.service`.
@@ -377,7 +378,7 @@ impl RouteSpec {
     }
 }
 
-/// The README's table: every limit of a gateway.
+/// The README's table of all limits of a gateway.
 #[cfg(test)]
 fn gateway_limits_markdown() -> String {
     let rows = limits::markdown(ROUTE);

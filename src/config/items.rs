@@ -1,4 +1,4 @@
-//! The items of the lists that have a shape of their own.
+//! Reads the items of lists whose items have a form of their own.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{kind::Kind, mistakes::Mistakes};
 
-/// One of `processor_envs`. Values are never repeated in a message: secrets are handed over this way.
+/// Reads one of `processor_envs`. No message shows a value, because values may be secrets.
 pub(super) fn variable(path: &str, item: &Value, mistakes: &mut Mistakes) -> Option<Value> {
     let Some(object) = item.as_object() else {
         mistakes.add(path, "expected {\"name\": …, \"value\": …}");
@@ -31,7 +31,7 @@ pub(super) fn variable(path: &str, item: &Value, mistakes: &mut Mistakes) -> Opt
     Some(json!({"name": name?, "value": value?}))
 }
 
-/// Which of two variables of one name would win is nowhere written, so there must not be two.
+/// Notes variables with the same name, because it is not defined which one would count.
 pub(super) fn unique(path: &str, list: Value, mistakes: &mut Mistakes) -> Value {
     let mut seen = HashSet::new();
     for name in list.as_array().into_iter().flatten().filter_map(|item| item["name"].as_str()) {
@@ -42,7 +42,7 @@ pub(super) fn unique(path: &str, list: Value, mistakes: &mut Mistakes) -> Value 
     list
 }
 
-/// One of `allow_hosts`: a name with or without a port, not a URL.
+/// Reads one of `allow_hosts`: a name with or without a port, not a URL.
 pub(super) fn host(path: &str, item: &Value, mistakes: &mut Mistakes) -> Option<Value> {
     let plain = |text: &&str| {
         let (name, port) = text.rsplit_once(':').unwrap_or((text, "443"));

@@ -1,5 +1,5 @@
-//! From text to a JSON value, with the two things serde_json keeps to itself: keys that are repeated, and the line that
-//! does not parse.
+//! Parses text to a JSON value. Unlike serde_json alone, it reports repeated keys, and shows the line that does not
+//! parse.
 
 use std::{cell::RefCell, fmt};
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{excerpt, mistakes::Mistakes, reader::join};
 
-/// Repeated keys are noted and reading goes on, with the last of them; a text that is no JSON ends it.
+/// Parses a text. Repeated keys are noted as mistakes, and the last value is kept. A text that is not JSON is an error.
 pub(super) fn parse(text: &str) -> Result<(Value, Mistakes), Mistakes> {
     // Some editors put a byte order mark before JSON.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Result<(Value, Mistakes), Mistakes> {
     }
 }
 
-/// The parser's words for a text that ends too early say little to those who do not write parsers.
+/// Replaces the parser's messages for a text that ends too early with clearer ones.
 fn in_words(what: &str) -> &str {
     match what {
         "EOF while parsing an object" => "the text ends inside an object; a `}` is missing",
@@ -44,7 +44,7 @@ fn in_words(what: &str) -> &str {
     }
 }
 
-/// A value being read. It carries its path, so that a repeated key can be named; serde_json bounds the depth.
+/// A value that is being read. It has its path, so that a repeated key can be named. serde_json limits the depth.
 struct Node<'a> {
     path: String,
     mistakes: &'a RefCell<Mistakes>,
@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             let path = join(&self.path, &key);
             let value = entries.next_value_seed(Node { path: path.clone(), mistakes: self.mistakes })?;
             if object.insert(key, value).is_some() {
-                self.mistakes.borrow_mut().add(&path, "this key stands twice in the same object");
+                self.mistakes.borrow_mut().add(&path, "this key appears twice in the same object");
             }
         }
         Ok(Value::Object(object))
@@ -133,7 +133,7 @@ mod tests {
     fn every_repeated_key_is_named_with_its_path() {
         assert_eq!(
             mistakes_of(r#"{"a": 1, "a": 1, "list": [{"x": 1, "x": 2}]}"#),
-            "a: this key stands twice in the same object\nlist[0].x: this key stands twice in the same object"
+            "a: this key appears twice in the same object\nlist[0].x: this key appears twice in the same object"
         );
     }
 

@@ -1,50 +1,49 @@
-//! What is known about a key, and how a path finds its key.
+//! The description of a key, and the lookup of a key by its path.
 //!
-//! The keys themselves stand in `KEYS`; everything that speaks about them (reading, defaults, schema, README) reads
-//! that table.
+//! The keys are in the table `KEYS`. Reading, defaults, the schema and the README's tables are made from it.
 
 use serde_json::Value;
 
 use super::kind::Kind;
 pub(super) use super::table::KEYS;
 
-/// One key of a service file. Made only by the constructors below, in the table.
+/// A key of a service file. It is made only by the constructors below, in the table.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) path: &'static str,
     pub(super) kind: Kind,
     pub(super) usage: Use,
     pub(super) required: bool,
-    /// JSON text. None where absence is a meaning of its own.
+    /// The default as JSON text; `None` if a missing key has a meaning of its own.
     pub(super) default: Option<&'static str>,
-    /// Why that default.
+    /// The reason for the default.
     pub(super) because: &'static str,
     pub(super) meaning: &'static str,
-    /// For a limit: what happens to whoever reaches it.
+    /// For a limit: the effect of reaching it.
     pub(super) at_limit: &'static str,
-    /// Another spelling of this key; values are kept there.
+    /// The key that this one is another spelling of. Values are kept there.
     pub(super) same_as: Option<&'static str>,
 }
 
 /// The keys of one kind of object: a service file, or a part of a gateway's.
 pub(super) type Table = &'static [Key];
 
-/// What a key does here.
+/// The use of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     Used,
     /// Checked and kept, without effect yet.
     Later,
-    /// It means something to EAS and nothing here.
+    /// It has a meaning for EAS and none here.
     Ignored,
 }
 
-/// What a path leads to.
+/// The result of looking up a path.
 pub(super) enum KeyMatch<'p> {
     Key(&'static Key),
-    /// Keys begin with it, such as `metadata.rpc`.
+    /// The beginning of other keys, such as `metadata.rpc`.
     Section,
-    /// A path of the user's own inside a key that takes any value.
+    /// A path inside a key that takes any value.
     Inside(&'static Key, &'p str),
     Unknown,
 }
@@ -92,7 +91,7 @@ impl Key {
         Self { same_as: Some(path), ..self }
     }
 
-    /// Where its value is kept.
+    /// The path at which its value is kept.
     pub(super) fn kept_at(&self) -> &'static str {
         self.same_as.unwrap_or(self.path)
     }
@@ -102,7 +101,7 @@ impl Key {
     }
 }
 
-/// Looks a path of the service file up.
+/// Looks up a path of the service file.
 pub(super) fn find(path: &str) -> KeyMatch<'_> {
     find_in(KEYS, path)
 }
@@ -121,18 +120,17 @@ pub(super) fn find_in<'p>(table: Table, path: &'p str) -> KeyMatch<'p> {
     inside.map_or(KeyMatch::Unknown, |(key, rest)| KeyMatch::Inside(key, rest))
 }
 
-/// The key that the code asks for by name. Every name in the code is walked through by the tests of `service` and
-/// `gateway`.
+/// The key at a path that the code names. The tests of `service` and `gateway` use every such path.
 pub(super) fn key(table: Table, path: &str) -> &'static Key {
     table.iter().find(|key| key.path == path).unwrap_or_else(|| panic!("no key {path} in the table"))
 }
 
-/// What `path` has after `prefix` and a dot.
+/// The part of `path` after `prefix` and a dot.
 fn rest_after<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
     path.strip_prefix(prefix)?.strip_prefix('.')
 }
 
-/// What is said of a key that the table has not.
+/// The message for a key that is not in the table.
 pub(super) fn unknown(table: Table, path: &str) -> String {
     match nearest(table, path) {
         Some(nearest) => format!("unknown key; did you mean {nearest}?"),
@@ -141,9 +139,9 @@ pub(super) fn unknown(table: Table, path: &str) -> String {
     }
 }
 
-/// The known path, key or section, that a person most likely meant; `None` if none is near enough to be suggested.
+/// The known key or section that was most likely meant; `None` if none is similar enough.
 fn nearest(table: Table, path: &str) -> Option<&'static str> {
-    // `sandbox.fuel.limit`: the key is known, but nothing goes inside it.
+    // In `sandbox.fuel.limit`, the key is known, but it has no keys inside.
     if let Some(key) = table.iter().find(|key| rest_after(path, key.path).is_some()) {
         return Some(key.path);
     }
@@ -155,19 +153,19 @@ fn nearest(table: Table, path: &str) -> Option<&'static str> {
     (distance <= 5 + last(&asked).chars().count() / 2).then_some(nearest)
 }
 
-/// Between two loose paths. The right word in the wrong section is a common slip, but a slip of the pen in the right
-/// section is commoner, so it weighs less.
+/// The distance between two paths from [`loose`]. The right word in the wrong section is a common mistake, but a typing
+/// mistake in the right section is more common, so it counts less.
 fn distance(asked: &str, known: &str) -> usize {
     let whole = 2 * strsim::damerau_levenshtein(asked, known);
     let (asked, known) = (last(asked), last(known));
     let word = 2 * strsim::damerau_levenshtein(asked, known) + 5;
-    // `timeout_ms` for `initialize_timeout_ms`.
+    // As in `timeout_ms` for `initialize_timeout_ms`.
     let part = if asked.len() >= 4 && known.contains(asked) { 6 } else { usize::MAX };
     whole.min(word).min(part)
 }
 
-/// `maxQueueSize`, `max-queue-size` and `max_queue_size` are one word to a person. Cut, because the work grows with the
-/// length.
+/// The path in a form in which `maxQueueSize`, `max-queue-size` and `max_queue_size` are equal. It is cut, because the
+/// work of a comparison grows with the length.
 fn loose(path: &str) -> String {
     path.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).take(80).collect()
 }
@@ -176,7 +174,7 @@ fn last(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(_, last)| last)
 }
 
-/// The value of a `KEY=VALUE`: JSON where it parses, text otherwise and for keys that take text.
+/// The value of a `KEY=VALUE`: JSON if it parses and the key does not take text; otherwise text.
 pub(super) fn override_value(path: &str, text: &str) -> Value {
     let is_text = matches!(find(path), KeyMatch::Key(key) if key.kind.is_text());
     match serde_json::from_str(text) {

@@ -1,11 +1,11 @@
-//! What may stand at a key: one value is read, brought into its canonical spelling, or refused with what would be
-//! accepted.
+//! The kinds of values. A value is read and brought into its canonical spelling, or refused with a description of the
+//! accepted values.
 
 use serde_json::{Value, json};
 
 use super::{cors, items, mistakes::Mistakes, name::ServiceName, token::Token};
 
-/// The kinds of values. Numbers and booleans may come as strings, because they do in EAS files.
+/// The kind of a value. Numbers and booleans may come as strings, because they do in EAS files.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Flag,
@@ -24,9 +24,9 @@ pub(super) enum Kind {
     },
     Name,
     Token,
-    /// A path or URL that somebody else opens.
+    /// A path or URL, which is not opened here.
     Location,
-    /// A path inside a directory, which must stay inside.
+    /// A path that stays inside a directory.
     Entry,
     /// The `processor_envs`.
     Variables,
@@ -35,18 +35,18 @@ pub(super) enum Kind {
     Origins,
     /// Names of headers, or `*`.
     HeaderNames,
-    /// Whatever is valid JSON; keys inside are the user's own.
+    /// Any valid JSON. Keys inside are the user's own.
     Any,
 }
 
 /// The word that switches metering off.
 pub(super) const UNLIMITED: &str = "unlimited";
 
-/// How much of a wrong value is repeated.
+/// Most characters of a wrong value that are repeated.
 const SHOWN: usize = 40;
 
 impl Kind {
-    /// The value in its canonical spelling, or nothing after the mistake was noted.
+    /// Reads a value into its canonical spelling. If it is wrong, the mistake is noted and the result is `None`.
     pub(super) fn read(self, path: &str, value: &Value, mistakes: &mut Mistakes) -> Option<Value> {
         let read = match self {
             Self::Flag => flag(value),
@@ -87,7 +87,7 @@ impl Kind {
         read
     }
 
-    /// What would be accepted, as the end of "expected …".
+    /// The accepted values, as the end of "expected …".
     pub(super) fn accepted(self) -> String {
         match self {
             Self::Flag => "true or false".to_owned(),
@@ -109,12 +109,12 @@ impl Kind {
         }
     }
 
-    /// Whether an override on the command line is text for this kind even if it happens to parse as JSON.
+    /// True if an override on the command line is text for this kind, even if it parses as JSON.
     pub(super) fn is_text(self) -> bool {
         matches!(self, Self::Word(_) | Self::Name | Self::Token | Self::Location | Self::Entry)
     }
 
-    /// A wrong value, short enough for one line. Of secrets only the sort of value is said.
+    /// A wrong value, short enough for one line. Of a secret, only the type of the value is shown.
     pub(super) fn shown(self, value: &Value) -> String {
         match (self, value) {
             (_, Value::String(text)) if text.is_empty() => "an empty string".to_owned(),
@@ -141,7 +141,7 @@ impl Kind {
             mistakes.add(path, format!("found {}, expected {}", self.shown(value), self.accepted()));
             return None;
         };
-        // An item that is wrong leaves the others, so that all of them are looked at.
+        // A wrong item is left out, and the others are read as well, so that all mistakes are found.
         let mut list: Vec<Value> = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             list.extend(read_item(&format!("{path}[{at}]"), item, mistakes));
@@ -177,7 +177,7 @@ fn integer(value: &Value) -> Option<u64> {
     }
 }
 
-/// From 2^53 on a float no longer says which integer was meant.
+/// The integer that a float is. From 2^53 on, a float no longer tells which integer was meant.
 fn whole(number: f64) -> Option<u64> {
     let exact = number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number);
     exact.then_some(number as u64)

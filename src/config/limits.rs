@@ -1,4 +1,4 @@
-//! What must hold between keys, and the README's table of limits.
+//! Checks between keys, and the README's table of limits.
 
 use super::{
     cors,
@@ -9,14 +9,14 @@ use super::{
     table::FRESH,
 };
 
-/// Every worker has a guest with a memory of its own and a place in the pool, so their number has an end per service.
+/// Most workers of a service. Each has a guest with a memory of its own and a place in the pool.
 const MOST_WORKERS: u64 = 4096;
 
-/// The checks that need more than one key. A key that is wrong by itself is not mentioned a second time.
+/// Makes the checks that need more than one key. A key that is wrong by itself gets no second mistake.
 pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     required(settings, mistakes);
     if settings.given("model_entry").is_some() && settings.given("model_path").is_none() && !mistakes.at("model_path") {
-        mistakes.add("model_entry", "there is no model_path that it could be inside of");
+        mistakes.add("model_entry", "there is no model_path, and this is a path inside it");
     }
     let (instances, workers) = (settings.integer("metadata.instance"), settings.integer("metadata.rpc.worker_threads"));
     if instances * workers > MOST_WORKERS {
@@ -67,7 +67,7 @@ fn batching(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-/// Every key that must be there is.
+/// Notes the required keys that are missing.
 pub(super) fn required(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     let table = settings.0.table();
     for key in table.iter().filter(|key| key.required && settings.given(key.path).is_none()) {
@@ -78,7 +78,7 @@ pub(super) fn required(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-/// The README's table: every limit of a service with its default, its range, and what happens to whoever reaches it.
+/// The README's table: every limit of a service with its default, its range, and the effect of reaching it.
 pub fn limits_markdown() -> String {
     markdown(KEYS)
 }
@@ -114,7 +114,7 @@ mod tests {
         );
     }
 
-    /// Who sets one key on the command line has not written the other.
+    /// A user who sets one key on the command line has not written the other one.
     #[test]
     fn a_value_that_nobody_wrote_is_told_as_a_default() {
         let rpc = |rpc: &str| {

@@ -1,9 +1,9 @@
-//! Which HTTP methods a service answers. Names only: this module has never heard of an HTTP library.
+//! The HTTP methods that a service answers. This module knows only their names and uses no HTTP library.
 
 /// The methods that can be switched on, in the order in which an `Allow` header lists them.
 pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
-/// A set of methods, never empty. One byte, because it is looked at for every request.
+/// A set of methods, never empty. It is one byte, because it is read for every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Methods(u8);
 
@@ -28,7 +28,7 @@ impl Methods {
         METHODS.iter().copied().filter(move |name| self.accepts(name))
     }
 
-    /// From names that were checked against `METHODS`.
+    /// Makes a set from names that were checked against `METHODS`.
     pub(super) fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let bits =
             names.filter_map(|name| METHODS.iter().position(|known| *known == name)).fold(0, |bits, at| bits | 1 << at);

@@ -1,16 +1,16 @@
-//! What is wrong with a service file: every mistake with its place, in one value.
+//! The mistakes of a service file, each with its place, in one value.
 
 use std::{error, fmt};
 
 use serde::Serialize;
 
-/// More than this nobody reads, and a hostile file must not make the answer as long as it likes.
+/// Most mistakes that are kept. A hostile file must not determine the length of the answer.
 const MOST: usize = 100;
-/// Keys come from the file, so a path is cut before it is repeated.
+/// Most characters of a path that are kept. Keys come from the file, so a path may be long.
 const LONGEST_PATH: usize = 160;
 
-/// One mistake. The path is dotted (`metadata.rpc.keepalive`, `processor_envs[0].name`) and empty where the whole file
-/// is meant.
+/// One mistake. The path is dotted (`metadata.rpc.keepalive`, `processor_envs[0].name`), and empty for the file as a
+/// whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mistake {
     path: String,
@@ -57,7 +57,7 @@ impl Mistakes {
         }
     }
 
-    /// Takes over those of a part of the file, which lies at `place`.
+    /// Adds the mistakes of a part of the file, which is at `place`.
     pub(super) fn absorb(&mut self, place: &str, part: Self) {
         for mistake in part.0 {
             let path = if mistake.path.is_empty() { place.to_owned() } else { format!("{place}.{}", mistake.path) };
@@ -65,13 +65,12 @@ impl Mistakes {
         }
     }
 
-    /// Whether further mistakes would be left out, so that nobody need work out what they say.
+    /// True if further mistakes are dropped, so that their messages need not be made.
     pub(super) fn is_full(&self) -> bool {
         self.0.len() > MOST
     }
 
-    /// Whether there is a mistake at this path or inside it; what follows from a key that is wrong already is not worth
-    /// a line.
+    /// True if there is a mistake at this path or inside it. What follows from such a mistake needs no message.
     pub(super) fn at(&self, path: &str) -> bool {
         self.0.iter().any(|mistake| {
             mistake.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -101,7 +100,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// One line each.
+/// Displays one mistake per line.
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, mistake) in self.0.iter().enumerate() {
@@ -113,7 +112,8 @@ impl fmt::Display for Mistakes {
 
 impl error::Error for Mistakes {}
 
-/// Text from the file goes to terminals and logs: line breaks, control and direction characters must not forge lines there.
+/// Cuts a text, and escapes line breaks, control characters and direction characters. Text from the file goes to
+/// terminals and logs, where it must not forge lines.
 fn one_line(text: &str, most: usize) -> String {
     let mut line: String =
         text.chars().take(most).flat_map(|c| if forges(c) { c.escape_default().collect() } else { vec![c] }).collect();

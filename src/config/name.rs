@@ -1,20 +1,19 @@
-//! The name of a service: part of its URL, of metric labels and of folder names, so it is the same short plain word
-//! everywhere.
+//! The name of a service. It is part of URLs, metric labels and directory names, so it is a short plain word.
 
 use std::{borrow::Borrow, error, fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-/// Cheap to clone, because every call carries one.
+/// The name of a service. It is cheap to clone, because every call carries one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ServiceName(Arc<str>);
 
-/// The text is no service name.
+/// The error for a text that is not a service name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadName;
 
 impl ServiceName {
-    /// What a name looks like, for schemas; [`ServiceName::parse`] is the same rule in code.
+    /// The pattern of a name, for schemas. [`ServiceName::parse`] has the same rule in code.
     pub(crate) const PATTERN: &str = "^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$";
     pub const ACCEPTED: &'static str = "1 to 63 of a-z, 0-9, `-` and `_`, with a letter or a digit at both ends";
 
@@ -41,7 +40,7 @@ impl FromStr for ServiceName {
     }
 }
 
-/// So that a map from names can be asked with the text of a URL.
+/// Makes it possible to look up a name in a map with the text of a URL.
 impl Borrow<str> for ServiceName {
     fn borrow(&self) -> &str {
         &self.0

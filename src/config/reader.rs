@@ -1,8 +1,8 @@
-//! From any spelling to one: nested values at the path of their key, each in the spelling of its kind.
+//! Brings all spellings of a file into one form: nested values, each in the canonical spelling of its kind.
 //!
-//! `{"metadata": {"rpc.keepalive": "5000"}}` and `{"metadata.rpc": {"keepalive": 5000.0}}` come out the same. Because a
-//! path is joined with dots before it is looked up, no spelling needs a rule of its own, and a key in two spellings
-//! meets itself at one place.
+//! `{"metadata": {"rpc.keepalive": "5000"}}` and `{"metadata.rpc": {"keepalive": 5000.0}}` have the same form. A path
+//! is joined with dots before it is looked up. So no spelling needs a rule of its own, and two spellings of a key are
+//! kept at the same place.
 
 use serde_json::{Map, Value};
 
@@ -12,21 +12,22 @@ use super::{
     mistakes::Mistakes,
 };
 
-/// How deep values may be nested. Reading JSON back stops at 128, and the file is stored inside other documents.
+/// The deepest nesting of a value. Reading JSON back stops at 128, and the file is stored inside other documents.
 const DEEPEST: usize = 64;
-/// How many dots of a flattened key may lead into a value of the user's own.
+/// Most parts of a flattened key inside a key that takes any value.
 const MOST_PARTS: usize = 16;
 
-/// What a `null` says.
+/// The meaning of a `null`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Null {
     /// In a file: the key is not given.
     Absent,
-    /// In a patch: the key goes.
+    /// In a patch: the key is removed.
     Removes,
 }
 
-/// What was given, nested and canonical, without what was wrong. In a patch, also which keys go.
+/// The given values, nested and in canonical form, without wrong ones. In a patch, null stands for a key that is
+/// removed.
 #[derive(Clone)]
 pub(super) struct Given {
     table: Table,
@@ -34,12 +35,12 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// A service file, or a patch of one.
+    /// Reads a service file, or a patch of one.
     pub(super) fn read(value: &Value, null: Null, mistakes: &mut Mistakes) -> Self {
         Self::of(KEYS, value, null, "{\"name\": …, \"processor_path\": …}", mistakes)
     }
 
-    /// An object with the keys of `table`, which looks like this.
+    /// Reads an object with the keys of `table`. `such_as` is an example for the error.
     pub(super) fn of(table: Table, value: &Value, null: Null, such_as: &str, mistakes: &mut Mistakes) -> Self {
         let mut reader = Reader { table, null, tree: Map::new(), mistakes };
         match value {
@@ -66,7 +67,7 @@ impl Given {
         parts.try_fold(first, |value, part| value.get(part))
     }
 
-    /// The paths given that the table marks so, in the table's order.
+    /// The given paths whose keys have this use, in the order of the table.
     pub(super) fn keys(&self, usage: Use) -> Vec<String> {
         self.table
             .iter()
@@ -86,7 +87,7 @@ impl Given {
     }
 }
 
-/// The path of a key inside an object; an empty key stays visible.
+/// The path of a key inside an object. An empty key is shown as `""`.
 pub(super) fn join(prefix: &str, key: &str) -> String {
     match (prefix, key) {
         ("", "") => "\"\"".to_owned(),
@@ -129,14 +130,15 @@ impl Reader<'_> {
             Value::Null => {
                 let parts: Vec<&str> = path.split('.').collect();
                 if place(&mut self.tree, &parts, Value::Null).is_err() {
-                    self.mistakes.add(path, "removed, and keys in it given");
+                    self.mistakes.add(path, "removed, although keys in it are given");
                 }
             }
             other => self.mistakes.add(path, format!("found {}, expected an object", Kind::Any.shown(other))),
         }
     }
 
-    /// `model_config.threshold` is a key of the user's own: it is nested, and nothing in it is checked.
+    /// Keeps a key inside a key that takes any value, such as `model_config.threshold`. It is nested, and its value is
+    /// not checked.
     fn inside(&mut self, key: &'static Key, rest: &str, path: &str, value: &Value) {
         let parts = rest.split('.').count();
         if parts > MOST_PARTS || rest.split('.').any(str::is_empty) {
@@ -149,7 +151,7 @@ impl Reader<'_> {
         let parts: Vec<&str> = kept_at.split('.').collect();
         let Err(conflict) = place(&mut self.tree, &parts, value) else { return };
         let both = match key.kind {
-            // These may be secrets, or too long to be compared by eye.
+            // These values may be secrets, or too long to compare.
             Kind::Token | Kind::Variables | Kind::Any => String::new(),
             kind => format!(": {} and {}", kind.shown(&conflict.0), kind.shown(&conflict.1)),
         };
@@ -166,8 +168,8 @@ impl Reader<'_> {
     }
 }
 
-/// Puts a value at a path. Where there is one already they must be equal, or objects, which are joined; two that are
-/// neither come back.
+/// Puts a value at a path. If there is one already, two objects are joined, and two equal values are accepted. Two
+/// other values are returned as the error.
 fn place(tree: &mut Map<String, Value>, parts: &[&str], value: Value) -> Result<(), Box<(Value, Value)>> {
     let (part, rest) = parts.split_first().expect("a path has a part");
     let value = if rest.is_empty() {
@@ -190,7 +192,7 @@ fn place(tree: &mut Map<String, Value>, parts: &[&str], value: Value) -> Result<
     }
 }
 
-/// JSON merge patch, RFC 7396.
+/// Applies a JSON merge patch (RFC 7396).
 fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (name, value) in patch {
         match value {

@@ -1,8 +1,8 @@
-//! The JSON Schema of a service file, for editors and for the console, made from the table; and what it has in common with
-//! that of a gateway's file.
+//! The JSON Schema of a service file, made from the table, for editors and for the console; and the parts that the
+//! schema of a gateway's file shares.
 //!
-//! It describes the nested spelling in full. Flattened keys are let through where they may stand, because EAS files
-//! have them.
+//! It describes the nested spelling in full. Flattened keys are accepted without a check of their values, because EAS
+//! files have them.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ const SPELLINGS: &str = "One service. Sections may be nested (`{\"metadata\": {\
     flattened with dots at any level (`{\"metadata.rpc.keepalive\": 5000}`, `{\"metadata\": {\"rpc.keepalive\": 5000}}`). \
     Numbers and booleans may be given as strings; null is the same as leaving a key out.";
 
-/// Draft 2020-12.
+/// The schema of a service file, in draft 2020-12.
 pub fn json_schema() -> Value {
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -36,7 +36,7 @@ pub fn json_schema() -> Value {
     schema
 }
 
-/// The keys of a table below a prefix, which is empty or ends with a dot.
+/// The schema of the keys of a table below a prefix, which is empty or ends with a dot.
 pub(super) fn section(keys: Table, prefix: &str) -> Value {
     let mut properties = Map::new();
     let mut sections = Vec::new();
@@ -87,7 +87,7 @@ fn leaf(key: &Key) -> Value {
     schema
 }
 
-/// The value itself. Null is left in everywhere, because it is the same as leaving the key out.
+/// The schema of a value. Null is accepted everywhere, because it is the same as leaving the key out.
 fn shape(kind: Kind) -> Value {
     let (number, text, list) = (["integer", "string", "null"], ["string", "null"], ["array", "null"]);
     match kind {

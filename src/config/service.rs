@@ -1,4 +1,4 @@
-//! What a service is, settled: types that say what a key means, and the one constructor that makes them.
+//! The checked settings of a service: types for the meaning of the keys, and the one constructor that makes them.
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -19,8 +19,7 @@ use super::{
     token::{Token, TokenPolicy},
 };
 
-/// A whole, checked service. Its parts can be looked at and not changed, so holding one means that everything in it
-/// goes together.
+/// The complete, checked settings of a service. They can be read but not changed, so they are always consistent.
 #[derive(Clone, Debug)]
 pub struct ServiceSpec {
     name: ServiceName,
@@ -40,31 +39,31 @@ pub struct ServiceSpec {
     gateway_policy: GatewayPolicy,
 }
 
-/// Its `Debug` shows the names alone: secrets are handed over this way.
+/// The environment variables. `Debug` shows only the names, because values may be secrets.
 #[derive(Clone)]
 struct Envs(Vec<(String, String)>);
 
-/// What `initialize` is given.
+/// The model, as it is passed to `initialize`.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub path: Option<String>,
-    /// Relative, and inside `path`.
+    /// A relative path inside `path`.
     pub entry: Option<String>,
-    /// Text as it was, other JSON serialised; empty where nothing was given.
+    /// A string unchanged, other JSON serialised; empty if nothing was given.
     pub config: String,
 }
 
-/// `metadata.rpc`: how one instance takes requests.
+/// `metadata.rpc`: the settings for the requests of an instance.
 #[derive(Clone, Debug)]
 pub struct Rpc {
-    /// From the first byte of a request to its answer.
+    /// The deadline of a request, from its first byte to its answer.
     pub keepalive: Duration,
     pub worker_threads: usize,
     pub max_queue_size: usize,
-    /// Requests a second.
+    /// Most requests a second.
     pub rate_limit: Option<NonZeroU32>,
     pub batching: Option<Batching>,
-    /// Where copies of requests go.
+    /// The service that gets copies of the requests.
     pub mirror: Option<MirrorRule>,
     pub decompressor: Option<Decompressor>,
 }
@@ -75,11 +74,11 @@ pub struct Batching {
     pub max_wait: Duration,
 }
 
-/// A share of the requests that is sent to another service as well.
+/// A mirror: a share of the requests is copied to another service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorRule {
     pub target: ServiceName,
-    /// Of a hundred requests.
+    /// The percentage of the requests that are copied.
     pub ratio: u8,
 }
 
@@ -92,13 +91,13 @@ pub enum Decompressor {
     Lz4,
 }
 
-/// How a service takes part in its group's traffic.
+/// The state of a service in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TrafficState {
-    /// It shares the group's requests.
+    /// The service gets a share of the group's requests.
     Grouping,
-    /// It is called by its own name alone.
+    /// The service is called by its own name alone.
     Standalone,
 }
 
@@ -111,25 +110,25 @@ impl AsRef<str> for TrafficState {
     }
 }
 
-/// `sandbox`: what a guest may use and how its faults look from outside.
+/// `sandbox`: the limits of a guest, and the answers for its faults.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     pub fuel: Fuel,
-    /// Of one guest.
+    /// The memory of one guest.
     pub memory_bytes: u64,
     pub isolation: Isolation,
-    /// Whether guests may start from the memory of one that was initialised.
+    /// True if guests may start from a snapshot of an initialised guest.
     pub snapshot: bool,
-    /// None: a guest is not replaced for its age.
+    /// `None` if guests are not replaced after a number of requests.
     pub max_requests_per_instance: Option<NonZeroU32>,
     pub trap_status: u16,
     pub fuel_status: u16,
     pub initialize_timeout: Duration,
     pub max_request_bytes: usize,
     pub max_response_bytes: usize,
-    /// For clients that ask for it.
+    /// True if answers are compressed for clients that ask for it.
     pub compress_responses: bool,
-    /// The meaning of a client's closing its sending side after its request.
+    /// The meaning of a client that closes its sending side after its request.
     pub half_close: HalfClose,
     pub methods: Methods,
     pub allow_hosts: Vec<String>,
@@ -141,7 +140,7 @@ pub struct Sandbox {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fuel {
-    /// What one request may burn; never 0.
+    /// The fuel of one request; never 0.
     Metered(u64),
     Unlimited,
 }
@@ -156,14 +155,14 @@ pub enum Isolation {
 /// as one that has closed its connection (RFC 9112 §9.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HalfClose {
-    /// The client has left: its work is stopped.
+    /// The client has disconnected: its request is stopped.
     #[default]
     Leave,
-    /// The client waits for its answer: only a reset or a failed write shows that it has left.
+    /// The client waits for its answer: only a reset or a failed write shows that it has disconnected.
     Answer,
 }
 
-/// What answers may show to callers.
+/// The facts that answers may show to callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expose {
     pub timing: bool,
@@ -171,17 +170,17 @@ pub struct Expose {
     pub stack: bool,
 }
 
-/// `networking.gateway_policy`: over all instances together; none where it is not enabled.
+/// `networking.gateway_policy`: the limits of all instances together. A limit that is not enabled is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GatewayPolicy {
-    /// Requests a second.
+    /// Most requests a second.
     pub rate_limit: Option<NonZeroU32>,
-    /// Requests under way.
+    /// Most requests at once, waiting ones included.
     pub concurrency_limit: Option<NonZeroU32>,
 }
 
 impl ServiceSpec {
-    /// The only way to a spec: no mistake so far, and none between the keys.
+    /// Makes a spec if there is no mistake so far and none between the keys. There is no other way to make one.
     pub(super) fn settle(given: &Given, mut mistakes: Mistakes) -> Result<Self, Mistakes> {
         let settings = Settings(given);
         limits::check(&settings, &mut mistakes);
@@ -209,7 +208,7 @@ impl ServiceSpec {
         &self.token
     }
 
-    /// Names are unique and hold neither `=` nor NUL.
+    /// The environment variables. Their names are unique and contain neither `=` nor NUL.
     pub fn envs(&self) -> &[(String, String)] {
         &self.envs.0
     }
@@ -222,17 +221,17 @@ impl ServiceSpec {
         self.group.as_ref()
     }
 
-    /// What it is until somebody says otherwise.
+    /// The traffic state of a new service. It can be changed later.
     pub fn traffic_state(&self) -> TrafficState {
         self.traffic_state
     }
 
-    /// At least 1.
+    /// The number of instances, at least 1.
     pub fn instances(&self) -> usize {
         self.instances
     }
 
-    /// How long an old version may go on with what it has begun.
+    /// The longest time that an old version gets to finish its requests.
     pub fn termination_grace(&self) -> Duration {
         self.termination_grace
     }
@@ -253,7 +252,7 @@ impl ServiceSpec {
         self.gateway_policy
     }
 
-    /// From settings without mistakes.
+    /// Makes a spec from settings without mistakes.
     fn of(settings: &Settings<'_>) -> Self {
         Self {
             name: ServiceName::parse(&settings.text("name").expect("name is required")).expect("the name was checked"),
@@ -373,8 +372,8 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
     }
 }
 
-/// EAS's `memory` stands in for Bulkhead's own key. Machines have more of it than a guest can address, so it is cut to
-/// that.
+/// The memory of a guest: Bulkhead's own key, or else EAS's `memory`. Machines have more memory than a guest can
+/// address, so the latter is cut.
 fn memory_mib(settings: &Settings<'_>) -> u64 {
     const ADDRESSABLE: u64 = 4096;
     match (settings.given("sandbox.memory_mb"), settings.small_given::<u64>("metadata.memory")) {
@@ -383,7 +382,7 @@ fn memory_mib(settings: &Settings<'_>) -> u64 {
     }
 }
 
-/// EAS writes the words in either case.
+/// The traffic state. EAS writes it with a capital or a small first letter.
 fn traffic_state(settings: &Settings<'_>) -> TrafficState {
     let word = settings.text("networking.traffic_state").map(|word| word.to_ascii_lowercase());
     match word.as_deref() {

@@ -1,7 +1,7 @@
-//! A look at what was given, with the table's defaults behind it: typed answers to "what is at this key".
+//! Typed access to the given values, with the table's defaults for keys that are not given.
 //!
-//! Values were checked when they were read, so the answers are plain. A key that was wrong answers with its default:
-//! the mistake is noted, and the other checks can go on. No spec is made of such settings.
+//! Values were checked when they were read. A key with a wrong value has its default here: the mistake is noted, and
+//! the other checks can go on. Such settings make no spec.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Settings<'_> {
         self.0.at(self.key(path).kept_at()).cloned()
     }
 
-    /// What counts: the value given, or the default, or nothing where the table has no default.
+    /// The value given, or else the default; `None` if the table has no default.
     pub(super) fn value(&self, path: &str) -> Option<Value> {
         self.given(path).or_else(|| self.key(path).default_value())
     }
@@ -38,13 +38,13 @@ impl Settings<'_> {
             .unwrap_or_else(|| panic!("{path} is an integer with a default"))
     }
 
-    /// An integer as mistakes show it: who has not written it must know where it comes from.
+    /// An integer for messages. A default is marked as one, since the user has not written it.
     pub(super) fn shown(&self, path: &str) -> String {
         let from = if self.given(path).is_none() { " (its default)" } else { "" };
         format!("{}{from}", self.integer(path))
     }
 
-    /// An integer that the table's range keeps small enough for its type.
+    /// An integer whose range in the table fits its type.
     pub(super) fn small<N: TryFrom<u64>>(&self, path: &str) -> N {
         self.fit(path, self.integer(path))
     }

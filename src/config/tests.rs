@@ -1,4 +1,4 @@
-//! What a service file says, read from outside.
+//! Tests of service files through the public functions.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn parse(file: &Value) -> ServiceFile {
     ServiceFile::from_value(file).unwrap_or_else(|mistakes| panic!("{file}: {mistakes}"))
 }
 
-/// The smallest file there is, with further keys.
+/// The smallest valid file, with further keys.
 fn with(more: Value) -> Value {
     let mut file = json!({"name": "digits", "processor_path": "digits.wasm"});
     let Value::Object(more) = more else { panic!("{more} is no object") };
@@ -309,7 +309,8 @@ fn a_patch_is_checked_like_a_file_and_together_with_it() {
     assert!(mistakes(json!([])).contains("found a list of 0, expected an object"));
     assert!(mistakes(json!({"metadata": null, "metadata.instance": 3})).contains("given twice"));
     assert!(
-        mistakes(json!({"metadata.instance": 3, "metadata": null})).contains("metadata: removed, and keys in it given")
+        mistakes(json!({"metadata.instance": 3, "metadata": null}))
+            .contains("metadata: removed, although keys in it are given")
     );
 }
 
@@ -366,7 +367,7 @@ fn nothing_that_is_printed_for_debugging_holds_a_secret() {
     assert!(file.normalised().to_string().contains("s3cret"), "what is stored does");
 }
 
-/// Every key with values of every sort: the answer is a file that is read back as it is, or mistakes about that key.
+/// Every key with values of every type: the result is a file that is read back unchanged, or mistakes about that key.
 #[test]
 fn whatever_stands_at_a_key_there_is_an_answer() {
     let odd = [

@@ -1,25 +1,25 @@
-//! The secret that callers of a service show.
+//! The secret token that callers of a service send.
 
 use std::{error, fmt, sync::Arc};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// A secret of 1 to 512 visible ASCII characters, which is what fits into a header as it is.
+/// A secret of 1 to 512 visible ASCII characters, which fits into a header unchanged.
 ///
-/// Deliberately without `PartialEq`, `Display` and `Serialize`: comparing takes constant time and is the business of
-/// `auth`, and a token must not get into a log or an answer by accident.
+/// It has no `PartialEq`, `Display` or `Serialize`: `auth` compares tokens in constant time, and a token must not get
+/// into a log or an answer by accident.
 #[derive(Clone)]
 pub struct Token(Arc<str>);
 
-/// Where the token of a service comes from.
+/// The source of a service's token.
 #[derive(Clone, Debug)]
 pub enum TokenPolicy {
-    /// The file holds it.
+    /// The file has it.
     Given(Token),
     /// The host makes one when the service is created.
     Generate,
-    /// `generate_token` is false and no token is given: anybody may call.
+    /// `generate_token` is false and no token is given: callers need none.
     Public,
 }
 
@@ -31,7 +31,7 @@ pub enum Strength {
     Unguessable,
 }
 
-/// The text is no token. It does not say which text.
+/// The error for a text that is not a token. It does not contain the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadToken;
 
@@ -40,13 +40,13 @@ impl Token {
     /// with a letter or a digit, so that no program takes it for an option and a double click selects all of it.
     ///
     /// # Errors
-    /// The operating system has no randomness to give.
+    /// If the operating system provides no randomness.
     pub fn generate() -> Result<Self, getrandom::Error> {
         loop {
             let mut bits = [0; 30];
             getrandom::fill(&mut bits)?;
             let text = URL_SAFE_NO_PAD.encode(bits);
-            // One text in sixteen does not; then another is drawn.
+            // One text in sixteen does not; it is drawn again.
             if text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric) {
                 return Ok(Self(text.into()));
             }
@@ -70,7 +70,7 @@ impl Token {
         if is_strong { Strength::Unguessable } else { Strength::Guessable }
     }
 
-    /// The secret itself; whoever calls this answers for where it goes.
+    /// The secret itself. The caller is responsible for where it goes.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(a.strength(), Strength::Unguessable);
     }
 
-    /// One in 64 random texts begins with a hyphen: `--admin-token -CZQw…` was taken for an option `-C`.
+    /// One in 64 random texts begins with a hyphen; clap took `--admin-token -CZQw…` for an option `-C`.
     #[test]
     fn a_generated_token_is_never_taken_for_an_option() {
         for _ in 0..2000 {

@@ -6,7 +6,7 @@ use super::table::{CLUSTER, ROUTE, TOP, UPSTREAM};
 use super::{ANY_SERVICE, Authority, MOST_NAMES, MOST_UPSTREAMS};
 use crate::config::{keys::Table, name::ServiceName, schema::section};
 
-/// Draft 2020-12.
+/// The schema of a gateway's file, in draft 2020-12.
 pub fn gateway_schema() -> Value {
     let name = ServiceName::PATTERN.trim_start_matches('^').trim_end_matches('$');
     let mut schema = plain(TOP);
@@ -20,7 +20,7 @@ pub fn gateway_schema() -> Value {
     schema
 }
 
-/// An object whose keys have one spelling.
+/// The schema of an object without flattened keys.
 fn plain(keys: Table) -> Value {
     let mut schema = section(keys, "");
     if let Some(schema) = schema.as_object_mut() {
@@ -29,7 +29,7 @@ fn plain(keys: Table) -> Value {
     schema
 }
 
-/// An object of parts with names of the user's own.
+/// Completes the schema of an object whose names the user chooses.
 fn named(schema: &mut Value, name: &str, part: &Value) {
     schema["type"] = "object".into();
     schema["minProperties"] = 1.into();

@@ -117,10 +117,10 @@ fn a_file_that_is_no_file_says_so() {
     let said = mistakes_of(r#"{"clusters": {}, "routes": 7}"#);
     assert_eq!(
         said,
-        "clusters: found no name in it, expected an object of one name or more\n\
-         routes: found 7, expected an object of one name or more"
+        "clusters: found no name in it, expected an object with at least one name\n\
+         routes: found 7, expected an object with at least one name"
     );
-    assert!(mistakes_of(r#"{"clusters": {"a": {}, "a": {}}}"#).contains("clusters.a: this key stands twice"));
+    assert!(mistakes_of(r#"{"clusters": {"a": {}, "a": {}}}"#).contains("clusters.a: this key appears twice"));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn the_readmes_example_is_read_without_mistakes() {
     let example: String = section.lines().filter(|line| line.starts_with("    ")).collect();
     let spec = GatewaySpec::parse(&example).unwrap();
     assert_eq!((spec.clusters().len(), spec.routes().len()), (2, 3));
-    // It shows every default, so the cluster without keys is the same but for its hosts.
+    // The example shows every default, so the cluster without keys differs only in its hosts.
     let [ml, edge] = spec.clusters() else { panic!("{spec:?}") };
     let alike = ClusterSpec { name: edge.name.clone(), upstreams: edge.upstreams.clone(), ..ml.clone() };
     assert_eq!(ClusterSpec { health_check: None, ..alike }, ClusterSpec { health_check: None, ..edge.clone() });

@@ -1,4 +1,4 @@
-//! Files that are wrong, each with the path and the words that its author is shown.
+//! Tests of wrong files: each mistake with its path and its message.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn mistakes_of(file: &Value) -> Mistakes {
     }
 }
 
-/// Each key by itself, in a file that is otherwise right: exactly one mistake, at that path, with these words.
+/// One wrong key in a file that is otherwise right: exactly one mistake, at that path, with this text.
 #[test]
 fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
     let long = "x".repeat(2000);
@@ -41,7 +41,7 @@ fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
         (json!({"metadata..rpc": {}}), "metadata..rpc", "did you mean metadata.rpc?"),
         (json!({"sandbox.fuel.limit": 3}), "sandbox.fuel.limit", "did you mean sandbox.fuel?"),
         (json!({"labels..a": 3}), "labels..a", "unknown key"),
-        // Sections that are none.
+        // Sections that are not objects.
         (json!({"metadata": 7}), "metadata", "found 7, expected an object"),
         (json!({"metadata": {"rpc": [1]}}), "metadata.rpc", "found a list of 1, expected an object"),
         (json!({"sandbox": "fresh"}), "sandbox", "found \"fresh\", expected an object"),
@@ -200,7 +200,7 @@ fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
         (
             json!({"sandbox.cors": {"origins": ["https://a.example/"]}}),
             "sandbox.cors.origins[0]",
-            "found \"https://a.example/\", expected \"*\", \"null\", or a scheme, a host in small letters",
+            "found \"https://a.example/\", expected \"*\", \"null\", or a scheme, a host in lower case",
         ),
         (
             json!({"sandbox.cors": {"origins": "https://a.example"}}),
@@ -323,7 +323,7 @@ fn a_key_that_stands_twice_is_a_mistake_even_with_one_value() {
     let said =
         ServiceFile::parse(r#"{"name": "a", "processor_path": "p", "metadata": {"instance": 2, "instance": 2}}"#)
             .unwrap_err();
-    assert_eq!(said.to_string(), "metadata.instance: this key stands twice in the same object");
+    assert_eq!(said.to_string(), "metadata.instance: this key appears twice in the same object");
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn no_mistake_shows_a_secret() {
     }
 }
 
-/// A file may come from anybody who may create services; it must not cost more than its length.
+/// A file may come from any client that may create services, so its cost must be in proportion to its length.
 #[test]
 fn hostile_files_are_refused_in_bounded_work() {
     let dots = format!("model_config{}", ".a".repeat(100_000));
