@@ -1,26 +1,27 @@
 //! All state of a host.
 //!
-//! Two traits hold the state that several hosts could share: [`Catalog`] the records of services, and [`Artifacts`]
-//! their files. `local` implements both in the data directory; another implementation is another module beside it. The
-//! rest belongs to one machine: model directories, compiled code, the admin token.
+//! Two traits cover the state that several hosts could share: [`Catalog`] for the records of services, and
+//! [`Artifacts`] for their files. `local` implements both in the data directory; another implementation would be
+//! another module beside it. The rest belongs to one machine: model directories, compiled code, the admin token.
 //!
 //! ```text
-//! bulkhead.redb            the services, one record each, and the last versions of each; a change is one transaction
+//! bulkhead.redb            the records of services, their last versions, and the audit log; a change is one
+//! transaction
 //! admin.token              the admin API's bearer token
-//! bulkhead.pid             the process that uses the directory, for the error message of a second one
-//! artifacts/<sha256>       uploaded files, named by their hash
-//! models/<sha256>/…        model directories of hard links to artifacts, named by the hash of their list of files
+//! bulkhead.pid             the id of the process that uses the directory, for the error message of a second process
+//! artifacts/<sha256>       uploaded files, named by their SHA-256
+//! models/<sha256>/…        model directories, made of links to artifacts and named by the hash of their list of files
 //! compiled/<engine>/…      machine code and images of initialised guests, made again when missing or wrong: see
 //!                          `sandbox/compile/kept.rs`
 //! ```
 //!
-//! A crash at any moment leaves the old record or the new one: a record is written only after every file that it names
-//! is on disk. A file named by a hash gets its name once it is complete, is read-only from then on, and is never opened
-//! for writing. If its bytes have changed nevertheless, the file is damaged and is not used (see [`verified`]). A crash
-//! may also leave files that no version names; the next start removes them. A directory with files of services but
-//! without a database is not used, so that a lost database does not cost these files too. The directory is closed to
-//! other users (mode 0700, see [`private`]): it has tokens in the clear, because verifying the signatures of EAS
-//! clients needs the secret itself.
+//! A crash at any moment leaves the old record or the new one: a record is written only after every file it names is on
+//! disk. A file that is named by a hash gets its name once it is complete, is read-only from then on, and is never
+//! opened for writing. If its bytes have changed nevertheless, it is damaged and is not used (see [`verified`]). A
+//! crash may also leave files that no version names; the next start removes them. A directory that has files of
+//! services but no database is not used, so that these files are not removed after the database was lost. Only the
+//! host's user may access the directory (mode 0700, see [`private`]): it has tokens in plain text, because verifying
+//! the signatures of EAS clients needs the secret itself.
 
 mod artifacts;
 mod catalog;
@@ -70,12 +71,12 @@ use self::verified::Verified;
 use crate::config::Token;
 use crate::failpoint;
 
-/// Time for which files without a record are kept: their upload may be complete and the record still to come.
+/// The time for which files are kept that no version names. They may belong to a deploy that is still uploading.
 const UPLOAD_GRACE: Duration = Duration::from_secs(3600);
 /// The mode of every artifact's file, and of the files in model directories.
 const READ_ONLY: u32 = 0o444;
 
-/// A future of storage, boxed so that the traits can be used as `dyn`.
+/// A future of storage: boxed, so that the traits can be used as `dyn`.
 pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
 
 /// The state of one host: its catalog, its artifacts, and the machine's own data directory.
@@ -87,10 +88,10 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens the data directory and creates it if it is missing. The database's lock refuses a second process. Blocks.
+    /// Opens the data directory, and makes it if it is missing. The database's lock refuses a second process. Blocks.
     ///
     /// # Errors
-    /// A database that is damaged, or that is gone and has left files behind.
+    /// A database that is damaged, or that is missing although there are files of services.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         Self::open_local(dir, Opening::Usual)
     }
@@ -110,7 +111,7 @@ impl Storage {
         Self::of_parts(dir, Arc::new(catalog), Arc::new(artifacts), verified)
     }
 
-    /// Creates storage with this catalog and these artifacts. The data directory, created if missing, has only the
+    /// Storage with this catalog and these artifacts. The data directory, which is made if it is missing, has only the
     /// state that belongs to this machine.
     ///
     /// # Errors
@@ -143,11 +144,11 @@ impl Storage {
         self.dir.join("compiled")
     }
 
-    /// Returns the admin API's token, generated at the first start. Blocks.
+    /// The admin API's token, made at the first start. Blocks.
     pub fn admin_token(&self) -> Result<Token, StorageError> {
         let path = self.dir.join("admin.token");
         match fs::read_to_string(&path) {
-            // A crash in the middle of the first start leaves an empty file.
+            // A crash during the first start leaves an empty file.
             Ok(text) if text.trim().is_empty() => {}
             Ok(text) => return own_admin_token(&text).doing(|| format!("use {}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -163,8 +164,8 @@ impl Storage {
         Ok(token)
     }
 
-    /// Removes the leftovers of a crash at the start of a host, before any upload runs. Complete artifacts are kept for
-    /// a while even so, because their owner may still deploy them.
+    /// Removes the files that a crash has left behind. This is for the start of a host, before there can be uploads.
+    /// Complete artifacts are kept for a while, because a client may still come back to deploy them.
     ///
     /// # Errors
     /// As [`Storage::sweep`].
@@ -173,8 +174,8 @@ impl Storage {
         self.sweep_models().await
     }
 
-    /// Removes files that no kept version names and no upload may still need. A running version needs none of them: its
-    /// code is in memory, and its model directory has its own links to the files.
+    /// Removes files that no kept version names and that are too old to belong to a deploy that is still uploading. A
+    /// running version does not need them: its code is in memory, and its model has links of its own to the same files.
     ///
     /// # Errors
     /// A file that cannot be removed; a catalog that cannot be read.
@@ -190,8 +191,8 @@ impl Storage {
         .await
     }
 
-    /// Removes model directories that no version names. This is not done at every change, because a replaced version
-    /// that is finishing its requests may need its directory for a new guest.
+    /// Removes model directories that no version names. A version that is still finishing its requests may need its
+    /// directory for a new guest, so this is not done at every change.
     ///
     /// # Errors
     /// As [`Storage::sweep`].
@@ -200,8 +201,7 @@ impl Storage {
         blocking(move || models.sweep(&versions)).await
     }
 
-    /// Returns the directory with a service's model, its files checked against the list; `None` for a service without a
-    /// model.
+    /// The directory with a service's model, its files checked against the list; `None` for a service without a model.
     ///
     /// # Errors
     /// A model file that is missing or damaged, or that cannot lie in one directory with the others.
@@ -209,7 +209,7 @@ impl Storage {
         self.models.assemble(self.artifacts(), files).await
     }
 
-    /// Reads all bytes of an artifact.
+    /// All bytes of an artifact.
     ///
     /// # Errors
     /// As [`Artifacts::read`].
@@ -223,18 +223,19 @@ impl Storage {
     }
 }
 
-/// Parses the token that an operator put into the file. A token that can be guessed is refused.
+/// Parses a token that an operator has put into the file. A short token is refused, because it could be guessed.
 fn own_admin_token(text: &str) -> io::Result<Token> {
     const LEAST: usize = 16;
     let refuse = || {
-        let expected = format!("expected {LEAST} to 512 visible ASCII characters; without the file a token is made");
+        let expected =
+            format!("expected {LEAST} to 512 visible ASCII characters; if the file is missing, a token is made");
         io::Error::new(io::ErrorKind::InvalidData, expected)
     };
     let token = Token::parse(text.trim()).map_err(|_| refuse())?;
     if token.reveal().len() < LEAST { Err(refuse()) } else { Ok(token) }
 }
 
-/// Creates the data directory if it is missing, and closes it to other users.
+/// Makes the data directory if it is missing, and closes it to other users.
 fn prepare(dir: &Path) -> Result<(), StorageError> {
     make_dir(dir)?;
     private::close(dir)?;
@@ -244,13 +245,13 @@ fn prepare(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Returns the absolute path of the directory. Guests' model directories are opened by path, which must not depend on
-/// the working directory.
+/// The absolute path of the directory. Guests' model directories are opened by path, which must not depend on the
+/// working directory.
 fn canonical(dir: &Path) -> Result<PathBuf, StorageError> {
     dir.canonicalize().doing(|| format!("find {}", dir.display()))
 }
 
-/// Runs `work` on a thread that may block.
+/// Does `work` on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
@@ -259,7 +260,7 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-/// Lists the names and paths of a directory's entries.
+/// The names and paths of all entries of a directory.
 fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {
     let what = || format!("list {}", dir.display());
     let mut entries = Vec::new();
@@ -270,13 +271,13 @@ fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, StorageError> {
     Ok(entries)
 }
 
-/// Creates a directory that is closed to other users, unless it exists.
+/// Makes a directory that only the host's user may access, unless it exists.
 fn make_dir(dir: &Path) -> Result<(), StorageError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.doing(|| format!("make directory {}", dir.display()))
 }
 
-/// Syncs `dir`, so that a rename in it survives a power failure.
+/// Makes a rename in `dir` survive a power failure.
 fn sync_dir(dir: &Path) -> Result<(), StorageError> {
     fs::File::open(dir).and_then(|dir| dir.sync_all()).doing(|| format!("sync directory {}", dir.display()))
 }

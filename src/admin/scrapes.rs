@@ -28,6 +28,9 @@ struct Rendered {
 impl Scrapes {
     /// Returns a text whose rendering began after this call: by `render`, or by another caller that waited at the same
     /// time.
+    ///
+    /// # Errors
+    /// Those of `render`.
     pub(super) async fn share(
         &self,
         format: MetricsFormat,

@@ -1,7 +1,7 @@
-//! The seam for files that services are made of, each named by the SHA-256 of its bytes.
+//! The trait for the files of services, each named by the SHA-256 of its bytes.
 //!
 //! [`super::local`] keeps them in the data directory, and [`super::memory`] in memory. Callers await every answer; an
-//! implementation that blocks does so on threads of its own. `suite::artifacts` holds each rule below against every
+//! implementation that blocks does so on threads of its own. `suite::artifacts` tests each rule below with every
 //! implementation.
 
 use std::collections::HashSet;
@@ -12,18 +12,18 @@ use bytes::Bytes;
 
 use super::{Digest, StorageError, StorageFuture};
 
-/// Uploaded files. An artifact never changes: it is there whole, it is missing, or the store has damaged it.
+/// Uploaded files. An artifact never changes: it is complete, or it is missing, or the store has damaged it.
 ///
-/// In errors, `part` names the role that the file has in a service: `the processor`.
+/// In errors, `part` is the role of the file in a service, such as `the processor`.
 pub trait Artifacts: Send + Sync {
-    /// True if an artifact is there and intact; its age then starts anew, so that no sweep removes it before its finder
-    /// can commit a record that names it. A damaged one counts as missing, so that it is uploaded again.
+    /// True if an artifact exists and is intact. Its age then starts again, so that no sweep removes it before the
+    /// caller can commit a record that names it. A damaged artifact counts as missing, so that it is uploaded again.
     ///
     /// # Errors
     /// The store's own faults.
     fn renew<'a>(&'a self, digest: &'a Digest) -> StorageFuture<'a, bool>;
 
-    /// Begins to receive an artifact of at most `limit` bytes. Nobody sees anything of it before [`Upload::finish`].
+    /// Begins to receive an artifact of at most `limit` bytes. It is not visible before [`Upload::finish`].
     ///
     /// # Errors
     /// The store's own faults.
@@ -38,19 +38,20 @@ pub trait Artifacts: Send + Sync {
     /// Begins to read a range of an artifact that is intact.
     ///
     /// # Errors
-    /// As [`Artifacts::size`]; [`StorageError::BadRange`] for a range that ends beyond the artifact or before it begins.
-    /// A range of no bytes is read as nothing, also at the very end.
+    /// As [`Artifacts::size`]; [`StorageError::BadRange`] for a range that ends after the end of the artifact or before
+    /// its own start. An empty range is valid, also at the very end.
     fn read<'a>(&'a self, digest: &'a Digest, part: &'a str, range: ByteRange) -> StorageFuture<'a, Box<dyn Reader>>;
 
-    /// The path of a file on this machine that has the artifact's bytes, all of them verified. It is read-only, and may be
-    /// linked but not written to. It is there as long as the artifact is named or young, and this process runs.
+    /// The path of a file on this machine that has the artifact's bytes, all of them verified. It is read-only, and may
+    /// be linked but not written to. It exists while this process runs, as long as a version names the artifact or the
+    /// artifact is young.
     ///
     /// # Errors
     /// As [`Artifacts::size`].
     fn file<'a>(&'a self, digest: &'a Digest, part: &'a str) -> StorageFuture<'a, PathBuf>;
 
-    /// As [`Artifacts::file`], for a caller that compares the bytes with the digest itself, or may not need them: they
-    /// may be damaged.
+    /// As [`Artifacts::file`], but the bytes are not verified and may be damaged. It is for a caller that compares them
+    /// with the digest itself, or may not need them.
     ///
     /// # Errors
     /// [`StorageError::Missing`]; the store's own faults.
@@ -64,18 +65,19 @@ pub trait Artifacts: Send + Sync {
     fn sweep(&self, named: HashSet<Digest>, grace: Duration) -> StorageFuture<'_, ()>;
 }
 
-/// An artifact on its way in. If it is dropped, nothing of it is left. One of whose methods has failed, or was not awaited
-/// to its end, can only be dropped.
+/// An upload of an artifact. If it is dropped, nothing of it is left. Once a method has failed, or its future was
+/// dropped, the upload can only be dropped.
 pub trait Upload: Send {
     /// Adds bytes.
     ///
     /// # Errors
-    /// [`StorageError::TooLarge`] once there are more than the limit; the store's own faults. The upload has ended then.
+    /// [`StorageError::TooLarge`] once there are more bytes than the limit; the store's own faults. The upload has then
+    /// ended.
     fn write(&mut self, piece: Bytes) -> StorageFuture<'_, ()>;
 
-    /// Makes the bytes the artifact of that name. One that was there before is replaced, and so is one that was damaged.
-    /// The artifact survives the loss of power once this has answered. If the future is dropped, it is there whole or not
-    /// at all.
+    /// Stores the bytes as the artifact with the name `expected`. An existing one is replaced, also if it is damaged.
+    /// Once this returns, the artifact survives a power failure. If the future is dropped, the artifact is stored
+    /// completely or not at all.
     ///
     /// # Errors
     /// [`StorageError::WrongDigest`] if the bytes do not hash to `expected`; the store's own faults.
@@ -87,9 +89,9 @@ pub trait Reader: Send {
     /// The next bytes of the range, at least one; `None` after the last. The bytes of a range come in order.
     ///
     /// # Errors
-    /// [`StorageError::Missing`] if the artifact was removed meanwhile and cannot be read to the end,
-    /// [`StorageError::Damaged`] if it has become shorter; the store's own faults. A range that cannot be read to its end
-    /// never ends as if it was. The reader has ended then.
+    /// [`StorageError::Missing`] if the artifact was removed in the meantime and cannot be read to the end,
+    /// [`StorageError::Damaged`] if it has become shorter; the store's own faults. A range that cannot be read
+    /// completely ends with an error, never with `None`. The reader has then ended.
     fn next(&mut self) -> StorageFuture<'_, Option<Bytes>>;
 }
 
@@ -98,14 +100,14 @@ pub trait Reader: Send {
 pub struct ByteRange {
     /// The first byte.
     pub start: u64,
-    /// The byte after the last one; `None`: the range goes to the end.
+    /// The byte after the last one; `None` if the range goes to the end.
     pub end: Option<u64>,
 }
 
 impl ByteRange {
     pub const WHOLE: Self = Self { start: 0, end: None };
 
-    /// The range within an artifact of that size.
+    /// The range within an artifact of this size.
     pub(super) fn within(self, size: u64, digest: &Digest) -> Result<std::ops::Range<u64>, StorageError> {
         let end = self.end.unwrap_or(size);
         if self.start <= end && end <= size {

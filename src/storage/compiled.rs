@@ -1,4 +1,4 @@
-//! The directories with compiled code, as far as storage removes what no version needs.
+//! Removes compiled code that no version needs.
 
 use std::collections::HashSet;
 use std::fs;

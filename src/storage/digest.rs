@@ -1,4 +1,4 @@
-//! The name of a file by what it holds.
+//! The name of a file: the SHA-256 of its bytes.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

@@ -1,34 +1,34 @@
-//! An entry of the audit log: who asked for which change, when, and what came of it.
+//! An entry of the audit log: a requested change with its author, time and outcome.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// One change that somebody asked for.
+/// A requested change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Counts up over all services.
+    /// The number of the entry. It counts up over all services.
     pub number: u64,
-    /// RFC 3339, UTC.
+    /// The time of the change, RFC 3339, UTC.
     pub at: String,
-    /// Who the client said it was (`X-Bulkhead-Actor`); null where it said nothing.
+    /// The name that the client gave (`X-Bulkhead-Actor`); null if it gave none.
     pub actor: Option<String>,
-    /// The name of the admin token that was shown.
+    /// The name of the admin token.
     pub token: String,
-    /// Where the request came from.
+    /// The IP address of the client.
     pub peer: IpAddr,
-    /// What was asked for: `create`, `modify`, `stop`, …
+    /// The kind of change: `create`, `modify`, `stop`, …
     pub action: String,
     pub service: String,
-    /// The current version before the change; null where there was none.
+    /// The current version before the change; null if there was none.
     pub version_before: Option<u64>,
-    /// And after it.
+    /// The current version after the change; null if there was none.
     pub version_after: Option<u64>,
-    /// What has changed: keys of the service file, and parts of the service. Never their values.
+    /// The changed keys of the service file, and changed parts of the service. Their values are never stored here.
     pub changed: Vec<String>,
-    /// `done`, `unchanged` where everything was so already, or the `code` of the refusal.
+    /// `done`, `unchanged` if the change made no difference, or the `code` of the refusal.
     pub outcome: String,
-    /// The reason for a refusal, in words; null where the change was not refused.
+    /// The reason for a refusal, in words; null if the change was not refused.
     #[serde(default)]
     pub reason: Option<String>,
 }
@@ -36,6 +36,6 @@ pub struct Entry {
 impl Entry {
     /// The outcome of a change that was made.
     pub const DONE: &'static str = "done";
-    /// The outcome of a change that asked for what was so already.
+    /// The outcome of a change that made no difference.
     pub const UNCHANGED: &'static str = "unchanged";
 }

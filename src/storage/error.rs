@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::ByteRange;
 
-/// Why the data directory cannot be used.
+/// The reason why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     #[error("cannot {what}")]
@@ -45,14 +45,15 @@ pub enum StorageError {
     },
     /// A new database was asked for, but there is one.
     #[error(
-        "--new-database begins where there is no database, and {} is one; start without the option, or move the file away",
+        "--new-database makes a database where there is none, but {} exists; start without the option, or move the file \
+         away",
         path.display()
     )]
     DatabaseThere { path: PathBuf },
-    /// The disk failed while a change was made to last, and could not be asked since whether it was.
+    /// The disk failed while a change was being stored, and it could not be found out whether the change was stored.
     #[error(
-        "the disk failed while the change of service {service:?} was being kept; whether it was is seen when the host is \
-         started again"
+        "the disk failed while the change of service {service:?} was being stored; the next start of the host shows \
+         whether it was stored"
     )]
     Unknown {
         service: String,
@@ -62,13 +63,13 @@ pub enum StorageError {
     },
     /// A service is not at the revision that a change of it was made from. Nothing was changed.
     #[error(
-        "service {service:?} was changed by somebody else meanwhile: it was {}, and is {}",
+        "service {service:?} was changed by another client in the meantime: it was {}, and is {}",
         told(*expected),
         told(*found)
     )]
     Conflict {
         service: String,
-        /// The revision that the change was made from; `None` if there was to be no such service.
+        /// The revision that the change was made from; `None` if it expected no such service.
         expected: Option<u64>,
         /// The present revision; `None` if there is no such service.
         found: Option<u64>,
@@ -90,7 +91,7 @@ pub enum StorageError {
     /// Model files that cannot be placed in one directory.
     #[error("{reason}")]
     BadModel { reason: String },
-    /// An upload that does not hold what its name says.
+    /// An upload whose SHA-256 is not the one in its name.
     #[error("the upload's SHA-256 is {found}, its name says {expected}")]
     WrongDigest { expected: String, found: String },
     #[error("the upload is larger than {} MiB", limit >> 20)]
@@ -110,7 +111,7 @@ fn told(revision: Option<u64>) -> String {
 }
 
 impl StorageError {
-    /// What was being done and what came in between, for a log that shows one line.
+    /// The error and its cause in one line, for the log.
     pub fn with_source(&self) -> String {
         match std::error::Error::source(self) {
             Some(source) => format!("{self}: {source}"),
@@ -123,7 +124,7 @@ impl StorageError {
         matches!(self, Self::Database(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen))
     }
 
-    /// True if the disk has failed the database.
+    /// True if the database failed because of the disk.
     pub(super) fn is_of_the_disk(&self) -> bool {
         match self {
             Self::Database(error) => matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo),
@@ -132,13 +133,13 @@ impl StorageError {
         }
     }
 
-    /// Whether there is no room left on the disk, or none for us.
+    /// True if there is no room left on the disk, or none for this process.
     pub fn is_full(&self) -> bool {
         let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
         self.io_kind().is_some_and(|kind| full.contains(&kind))
     }
 
-    /// Whether a file would have been larger than this process may make one (`ulimit -f`).
+    /// True if a file would have been larger than this process may make one (`ulimit -f`).
     pub fn is_over_file_limit(&self) -> bool {
         self.io_kind() == Some(io::ErrorKind::FileTooLarge)
     }
@@ -168,7 +169,7 @@ impl StorageError {
     }
 }
 
-/// Says what was being done when an operation of the file system failed.
+/// Adds the operation that was tried to an error of the file system.
 pub(super) trait Doing<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, StorageError>;
 }

@@ -25,16 +25,16 @@ use super::{
 /// The way to open a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// Where there is no database, one is made; but not beside files of services, whose database was lost.
+    /// Makes a database if there is none; but not beside files of services, because then the database was lost.
     Usual,
-    /// A database is made, and one that is there is an error.
+    /// Makes a database; an existing one is an error.
     Anew,
 }
 
-/// The database.
+/// The catalog in the database.
 pub(super) struct LocalCatalog(Arc<Records>);
 
-/// Opens what the data directory holds.
+/// Opens the catalog and the artifacts in the data directory.
 pub(super) fn open(
     dir: &Path,
     opening: Opening,

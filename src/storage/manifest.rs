@@ -10,7 +10,7 @@ const TOLD: usize = 8;
 /// Most characters of a path that an error shows.
 const SHOWN: usize = 120;
 
-/// A list of files that can lie in one directory: each path is that of one file, and no file is a directory of others.
+/// A list of files that fit into one directory: each path is that of one file, and no file is a directory of others.
 #[derive(Clone, Debug)]
 pub struct Manifest(Vec<ModelFile>);
 

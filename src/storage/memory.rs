@@ -1,4 +1,4 @@
-//! A catalog and artifacts in memory, which behave as those in the data directory do: for tests, and to prove that
+//! A catalog and artifacts in memory, which behave like those in the data directory. They are for tests, and prove that
 //! nothing outside of storage depends on the data directory.
 
 mod artifacts;

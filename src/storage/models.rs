@@ -61,7 +61,7 @@ impl Models {
             Found::Missing => false,
             Found::Damaged(damage) => {
                 let dir = self.dir.join(name(files));
-                tracing::warn!(dir = %dir.display(), damage, "a model directory is damaged; making it anew");
+                tracing::warn!(dir = %dir.display(), damage, "a model directory is damaged; making it again");
                 true
             }
         };

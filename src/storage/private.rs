@@ -1,10 +1,10 @@
 //! Protects the data directory from other users of the machine.
 //!
-//! The directory and its parts must belong to the user that the host runs as, and be closed to all others: they hold
-//! tokens in the clear, and machine code. A part that others could access is closed to them, with a line in the log. A
-//! part of another owner is refused, because its owner could open it again at any moment. Refused as well are a directory
-//! that others use and that holds no data of a host, such as `/tmp`, and a link from the data directory to what others may
-//! use: closing or emptying those would take them from others.
+//! The directory and its parts must belong to the user that the host runs as, and be closed to all others: they have
+//! tokens in plain text, and machine code. A part that others could access is closed to them, with a line in the log. A
+//! part of another owner is refused, because its owner could open it again at any moment. A directory that others may
+//! use and that has no data of a host, such as `/tmp`, is refused as well; so is a link from the data directory to a
+//! place that others may use. Closing or emptying these would take them from others.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -13,11 +13,11 @@ use std::path::Path;
 
 use super::{Doing, StorageError};
 
-/// The mode bits for the group and for everybody.
+/// The mode bits for the group and for all other users.
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
-/// Names in a directory that is to become a data directory: the host's own, of which an operator may have put the token
-/// there, and the one that a new file system has.
+/// Names that may be in a directory before it becomes a data directory: the host's own, since an operator may have put
+/// a token there, and `lost+found` of a new file system.
 const EXPECTED: [&str; 6] = ["admin.token", "artifacts", "bulkhead.pid", "compiled", "lost+found", "models"];
 
 /// Closes the data directory and its parts to other users. Missing parts are skipped.
@@ -29,8 +29,11 @@ pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
     }
     let compiled = dir.join("compiled");
     if close_part(&compiled)? == Before::Writable {
-        // It holds machine code, and its hashes beside it. It is made again.
-        tracing::warn!(path = %compiled.display(), "others could change the compiled code; it is thrown away");
+        // It has machine code with the hashes beside it, so a change could go unnoticed. It is made again.
+        tracing::warn!(
+            path = %compiled.display(),
+            "other users could change the compiled code; it is removed, and made again"
+        );
         empty(&compiled).doing(|| format!("empty {}", compiled.display()))?;
     }
     Ok(())
@@ -44,7 +47,7 @@ enum Before {
     Writable,
 }
 
-/// Refuses a directory that others use, and that is no data directory: it holds something, and no database.
+/// Refuses a directory that others may use and that is no data directory: it has files, but no database.
 fn refuse_foreign(dir: &Path) -> io::Result<()> {
     let metadata = fs::metadata(dir)?;
     let is_open = metadata.mode() & OTHERS != 0;
@@ -54,18 +57,19 @@ fn refuse_foreign(dir: &Path) -> io::Result<()> {
     let mut names = fs::read_dir(dir)?.flatten().map(|entry| entry.file_name());
     let Some(found) = names.find(|name| !EXPECTED.iter().any(|expected| name == expected)) else { return Ok(()) };
     let why = format!(
-        "it holds {found:?} and no database of bulkhead, and other users may use it; name a directory with --data that is \
-         bulkhead's alone: one that does not exist yet is made"
+        "it has {found:?} and no database of bulkhead, and other users may use it; name another directory with --data, \
+         for bulkhead alone: one that does not exist yet is made"
     );
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
-/// As [`close_one`], for a part of the data directory. What a link leads to is somebody else's, and stays as it is.
+/// As [`close_one`], for a part of the data directory. The target of a link is not the host's own and is not changed.
 fn close_part(path: &Path) -> Result<Before, StorageError> {
     let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
     match fs::metadata(path) {
         Ok(target) if is_link && target.mode() & OTHERS != 0 => {
-            let why = "it is a link to what other users may use; close that to others, or remove the link";
+            let why =
+                "it is a link to a place that other users may use; close that place to others, or remove the link";
             Err(io::Error::new(io::ErrorKind::PermissionDenied, why)).doing(|| format!("use {}", path.display()))
         }
         _ => close_one(path),
@@ -171,7 +175,7 @@ mod tests {
         assert_eq!((mode(&compiled), fs::read_dir(&compiled).unwrap().count()), (0o700, 0));
     }
 
-    /// `compiled` was a link to `/tmp`, which was emptied.
+    /// If `compiled` is a link to `/tmp`, then `/tmp` must not be emptied.
     #[test]
     fn what_others_use_is_neither_closed_nor_emptied() {
         let dir = tempfile::tempdir().unwrap();

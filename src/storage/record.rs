@@ -1,4 +1,4 @@
-//! What is kept of a service and of each of its versions.
+//! The stored records of services and of their versions.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,30 +7,30 @@ use super::models;
 use super::stored_file::StoredFile;
 use crate::config::{Token, TrafficState};
 
-/// What is kept of a service.
+/// The record of a service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub name: String,
-    /// The version that is current. What it consists of stands here and among the versions.
+    /// The current version. Its parts are stored here and among the versions.
     pub version: u64,
-    /// The highest number that a version has been given.
+    /// The highest version number so far.
     pub latest: u64,
-    /// The number of its latest change in the audit log. Written down with the change; until then it is that of the one
-    /// before.
+    /// The number of the service's latest change in the audit log. The commit of a change sets it; until then it is the
+    /// number of the previous change.
     pub revision: u64,
-    /// The version that is tried beside the current one.
+    /// The canary beside the current version.
     pub canary: Option<CanaryRecord>,
-    /// Its share of its group's requests, relative to those of the other members.
+    /// The weight in the group: the share of the group's requests, relative to the weights of the other members.
     pub weight: u16,
-    /// Whether it shares them at all.
+    /// The state in the group: whether the service gets a share of the requests.
     pub traffic_state: TrafficState,
-    /// Where copies of its requests go.
+    /// The mirror that gets copies of the requests.
     pub mirror: Option<MirrorRecord>,
     pub file: StoredFile,
     /// Absent for a public service.
     #[serde(default, with = "secret")]
     pub token: Option<Token>,
-    /// The token before, while it is still accepted.
+    /// The previous token, while it is still accepted.
     #[serde(default, with = "secret")]
     pub previous_token: Option<Token>,
     /// The last token of a service that has become public. A version that needs a token gets it back.
@@ -40,32 +40,32 @@ pub struct Record {
     #[serde(default)]
     pub model: Vec<ModelFile>,
     pub warm_up: Option<Digest>,
-    /// The name of the image that its guests start from; absent if the service file wants no snapshot.
+    /// The name of the image that guests start from; absent if the service file wants no snapshot.
     pub image: Option<String>,
     pub stopped: bool,
-    /// RFC 3339, UTC.
+    /// The time of creation, RFC 3339, UTC.
     pub created_at: String,
     pub updated_at: String,
 }
 
-/// A share of the requests for another version.
+/// A canary: a version that gets a share of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CanaryRecord {
     pub version: u64,
-    /// Percent of the requests.
+    /// The percentage of the requests.
     pub weight: u8,
 }
 
-/// Copies of requests for another service.
+/// A mirror: another service gets copies of the requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorRecord {
-    /// The service that gets them.
+    /// The service that gets the copies.
     pub target: String,
-    /// Of a hundred requests.
+    /// The percentage of the requests that are copied.
     pub ratio: u8,
 }
 
-/// What a version of a service consists of, from its deploy on.
+/// The parts of a version of a service. They do not change after its deploy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
     pub number: u64,
@@ -74,11 +74,11 @@ pub struct VersionRecord {
     #[serde(default)]
     pub model: Vec<ModelFile>,
     pub warm_up: Option<Digest>,
-    /// The name of the image that its guests start from; absent if the service file wants no snapshot.
+    /// The name of the image that guests start from; absent if the service file wants no snapshot.
     pub image: Option<String>,
-    /// RFC 3339, UTC.
+    /// The time of creation, RFC 3339, UTC.
     pub created_at: String,
-    /// How it came to be, for people.
+    /// The origin of the version, in words.
     pub note: String,
 }
 
@@ -88,13 +88,13 @@ pub struct Artifact {
     pub bytes: u64,
 }
 
-/// One file of a model directory, or a directory in it that holds nothing.
+/// A file of a model directory, or an empty directory in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ListedFile")]
 pub struct ModelFile {
-    /// Relative to the model directory, and inside it.
+    /// The path in the model directory.
     pub path: String,
-    /// Of a directory, the hash of nothing.
+    /// The SHA-256 of the file; for a directory, that of an empty file.
     pub sha256: Digest,
     pub size: u64,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -106,16 +106,16 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// One file of a model directory, or a directory in it that holds nothing.
+/// A file of a model directory, or an empty directory in it.
 #[derive(Deserialize)]
 pub struct ListedFile {
-    /// Relative to the model directory: names separated by single slashes.
+    /// The path in the model directory: names separated by single slashes.
     pub path: String,
-    /// Of a file, always there.
+    /// The SHA-256; required for a file.
     pub sha256: Option<Digest>,
-    /// Of a file, always there.
+    /// The size in bytes; required for a file.
     pub size: Option<u64>,
-    /// True for an empty directory. Directories that hold files come with their files.
+    /// True for an empty directory. Other directories are made for their files.
     #[serde(default)]
     pub directory: bool,
 }
@@ -137,9 +137,7 @@ impl ListedFile {
         let Self { path, sha256, size, directory } = self;
         if directory {
             if sha256.is_some_and(|sha256| sha256 != Digest::of(b"")) || size.is_some_and(|size| size > 0) {
-                return Err(format!(
-                    "model path {path:?} is a directory, and has a `sha256` or `size` as only a file has"
-                ));
+                return Err(format!("model path {path:?} is a directory, but has the `sha256` or `size` of a file"));
             }
             return Ok(ModelFile { path, sha256: Digest::of(b""), size: 0, directory });
         }
@@ -151,7 +149,7 @@ impl ListedFile {
 }
 
 impl Record {
-    /// The service as `version` makes it; what belongs to no version stays.
+    /// The record with the parts of `version`. All other parts stay as they are.
     #[must_use]
     pub fn with_version(&self, version: &VersionRecord) -> Self {
         Self {
@@ -165,7 +163,7 @@ impl Record {
         }
     }
 
-    /// What is current, as a version that has just been made.
+    /// The current version, as a version that has just been made.
     pub fn to_version(&self, note: String) -> VersionRecord {
         VersionRecord {
             number: self.version,
@@ -179,27 +177,27 @@ impl Record {
         }
     }
 
-    /// The group that it is in.
+    /// The group of the service.
     pub fn group(&self) -> Option<&str> {
         self.file.value().pointer("/metadata/group")?.as_str()
     }
 
-    /// Whether requests may be answered by the version of this number.
+    /// True if the version with this number may answer requests.
     pub fn is_at_work(&self, number: u64) -> bool {
         self.version == number || self.canary.is_some_and(|canary| canary.version == number)
     }
 }
 
 impl VersionRecord {
-    /// Every artifact that it needs.
+    /// All artifacts of the version.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
         let files = self.model.iter().filter(|file| !file.directory);
         [&self.processor.sha256].into_iter().chain(files.map(|file| &file.sha256)).chain(&self.warm_up)
     }
 }
 
-/// Tokens on disk: as text, and checked where they are read, because a record whose token is none must not pass for that
-/// of a public service.
+/// Stores tokens as text, and checks them when they are read: a record with an invalid token must not count as that of
+/// a public service.
 mod secret {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 

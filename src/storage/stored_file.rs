@@ -19,7 +19,7 @@ pub struct StoredFile {
 }
 
 impl StoredFile {
-    /// The JSON that is stored. It holds the token where the file gives one.
+    /// The JSON that is stored. It contains the token if the file has one.
     pub fn value(&self) -> &Value {
         &self.value
     }

@@ -1,4 +1,4 @@
-//! The rules of [`Catalog`] and [`Artifacts`], held against every implementation.
+//! Tests of the rules of [`Catalog`] and [`Artifacts`], for every implementation.
 
 mod artifacts;
 mod catalog;
@@ -16,10 +16,10 @@ use super::memory::{MemoryArtifacts, MemoryCatalog};
 use super::*;
 use crate::config::TrafficState;
 
-/// Does something to an artifact behind the back of its store.
+/// Changes an artifact without its store.
 type Trick<T> = Box<dyn Fn(&Digest, T) + Send + Sync>;
 
-/// An implementation under test, and what the suite does to it behind its back.
+/// An implementation under test, and functions that change its content directly.
 struct Stores {
     catalog: Arc<dyn Catalog>,
     artifacts: Arc<dyn Artifacts>,
@@ -95,7 +95,7 @@ fn memory() -> Stores {
     }
 }
 
-/// A record whose current version has that number.
+/// A record whose current version has this number.
 pub(super) fn record(name: &str, version: u64) -> Record {
     Record {
         name: name.into(),
@@ -143,7 +143,7 @@ pub(super) fn put(record: &Record, from: Option<u64>) -> Edit {
     Edit::Put { record: Box::new(record.clone()), version: None, from }
 }
 
-/// A put of a record with a version of that number.
+/// A put of a record with a version of this number.
 pub(super) fn put_version(record: &Record, number: u64, from: Option<u64>) -> Edit {
     let version = VersionRecord { number, ..record.to_version("new".into()) };
     Edit::Put { record: Box::new(record.clone()), version: Some(Box::new(version)), from }

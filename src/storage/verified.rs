@@ -172,7 +172,7 @@ mod tests {
         Digest::parse(ABC).unwrap()
     }
 
-    /// A file of three bytes that has been there for a while.
+    /// A file whose times are old enough for its hash to be remembered.
     fn old_file(dir: &Path, text: &str) -> std::path::PathBuf {
         let path = dir.join("file");
         fs::write(&path, text).unwrap();
@@ -195,7 +195,7 @@ mod tests {
         let path = old_file(dir.path(), "abc");
         assert_eq!(verified.check(&path, &abc()), Verdict::Whole);
         assert!(is_known(&verified, &path));
-        // The same size, and the time of before: only the change of its inode tells.
+        // The size and the modification time stay the same; only the change time of the inode differs.
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
         fs::write(&path, "abd").unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(verified.check(&path, &abc()), Verdict::Whole);
         verified.keeping(&path, || fs::hard_link(&path, dir.path().join("link"))).unwrap();
         assert!(is_known(&verified, &path) && is_known(&verified, &dir.path().join("link")));
-        // A file that was written to before is not believed afterwards.
+        // A file that was written to does not stay known.
         fs::write(&path, "abd").unwrap();
         verified.keeping(&path, || fs::hard_link(&path, dir.path().join("another"))).unwrap();
         assert!(!is_known(&verified, &path));

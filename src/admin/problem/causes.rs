@@ -142,7 +142,7 @@ impl From<StorageError> for Problem {
             StorageError::Unknown { ref source, .. } => {
                 tracing::error!(error = source.with_source(), "{told}");
                 Self::new(&OUTCOME_UNKNOWN, told).with_hint(
-                    "what was deployed before goes on serving until then; make the change again once the disk is well",
+                    "until then the versions deployed before keep serving; make the change again once the disk works",
                 )
             }
             StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),

@@ -1,4 +1,6 @@
 //! The client's settings file: the server, its admin token, and the name for the audit log.
+//!
+//! It is written by `bulkhead config`. Only its owner can read it, because it contains a secret.
 
 use std::ffi::OsString;
 use std::fs;

@@ -22,7 +22,7 @@ pub(in crate::storage) struct LocalArtifacts {
 }
 
 impl LocalArtifacts {
-    /// Opens the directory and removes what an earlier process did not finish to receive.
+    /// Opens the directory and removes the unfinished uploads of an earlier process.
     pub(super) fn open(dir: &Path, verified: Arc<Verified>) -> Result<Self, StorageError> {
         for (name, path) in entries(dir)? {
             if name.starts_with(UNFINISHED) && !path.is_dir() {

@@ -9,7 +9,7 @@ use crate::storage::{Entry, StorageError};
 /// Number → entry as JSON.
 const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
 
-/// The table is there from the first start on.
+/// Makes the table, so that it exists from the first start on.
 pub(super) fn make(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(AUDIT).map(drop).map_err(redb::Error::from)
 }
@@ -21,7 +21,7 @@ pub(super) fn next_number(transaction: &WriteTransaction) -> Result<u64, redb::E
     Ok(last.saturating_add(1))
 }
 
-/// Adds an entry, and forgets the one that is too many. The newest one is always kept, so no number comes back.
+/// Adds an entry, and removes the one that is too many. The newest one is always kept, so no number is used twice.
 pub(super) fn append(transaction: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
     let json = serde_json::to_vec(entry).expect("an entry is plain JSON");
     let mut table = transaction.open_table(AUDIT)?;
@@ -33,7 +33,7 @@ pub(super) fn append(transaction: &WriteTransaction, entry: &Entry) -> Result<()
 }
 
 impl Records {
-    /// Up to `limit` entries with numbers below `before`, the newest first; those of one service where it is named.
+    /// Up to `limit` entries with numbers below `before`, the newest first; only those of `service` if it is named.
     pub(super) fn entries(
         &self,
         service: Option<&str>,
@@ -65,7 +65,7 @@ impl Records {
         rows.into_iter().collect()
     }
 
-    /// The entry of that number, while it is kept.
+    /// The entry with this number, if it is still kept.
     pub(super) fn entry(&self, number: u64) -> Result<Option<Entry>, StorageError> {
         let below = number.checked_add(1);
         Ok(self.entries(None, below, 1)?.into_iter().find(|entry| entry.number == number))

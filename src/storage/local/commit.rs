@@ -9,23 +9,23 @@ use crate::failpoint;
 use crate::storage::catalog::{compare, surplus};
 use crate::storage::{Edit, Entry, Record, StorageError, VersionRecord};
 
-/// A commit on its way to the disk.
+/// A commit that is being made.
 struct Commit {
     edit: Edit,
-    /// Its number is known once the commit has been tried, and stays if it is tried again.
+    /// The entry. It gets its number at the first try, and keeps it if the commit is tried again.
     entry: Entry,
     /// The record with that number, as JSON.
     json: Option<Vec<u8>>,
-    /// True if what was tried before is on disk, and is written again.
+    /// True if the change is on disk already and is written again.
     is_again: bool,
 }
 
 /// The outcome of one transaction.
 enum Tried {
     Made,
-    /// The service is not at the revision that the change was made from; the one it is at.
+    /// The service is not at the revision that the change was made from, but at this one.
     Conflict(Option<u64>),
-    /// The record that is there cannot be read.
+    /// The stored record cannot be read.
     Unreadable(serde_json::Error),
 }
 
@@ -44,7 +44,7 @@ impl Commit {
         }
     }
 
-    /// The service's revision after the change; `None` where it is removed, or none is changed.
+    /// The service's revision after the change; `None` if the service is removed, or no service is changed.
     fn after(&self) -> Option<u64> {
         matches!(self.edit, Edit::Put { .. }).then_some(self.entry.number)
     }
@@ -99,7 +99,7 @@ fn present_revision(
     Ok(revision.map(|found| found.map(|found| found.revision)))
 }
 
-/// Adds the version, and forgets those that are too many.
+/// Adds the version, and removes those that are too many.
 fn put_version(
     transaction: &WriteTransaction,
     record: &Record,
@@ -122,9 +122,8 @@ fn put_version(
 }
 
 impl Records {
-    /// Makes a change. Where the disk fails at the very end of it, the change may be there all the same: what is on disk
-    /// decides, and it is written again, because a disk that has failed to make a change last has not said that it
-    /// lasts.
+    /// Makes a change. If the disk fails at the very end, the change may be on disk nevertheless. In that case it is
+    /// read back, and written again if it is there: after a failure of the disk, it is not known to be durable.
     pub(super) fn commit(&self, edit: Edit, entry: Entry) -> Result<u64, StorageError> {
         let mut commit = Commit { edit, entry: Entry { number: 0, ..entry }, json: None, is_again: false };
         let Err(error) = self.try_commit(&mut commit) else { return Ok(commit.entry.number) };
@@ -164,7 +163,7 @@ impl Records {
         }
     }
 
-    /// The record that is on disk.
+    /// The record that is on disk, as JSON.
     fn kept(&self, service: &str) -> Result<Option<Vec<u8>>, StorageError> {
         self.with(|database| {
             let table = database.begin_read()?.open_table(SERVICES)?;

@@ -16,8 +16,8 @@ use redb::{Database, DatabaseError};
 
 use crate::storage::StorageError;
 
-/// Time to wait for the file's lock. After a host was killed, its child may hold the lock for a moment, until it has
-/// become the compiler or has died.
+/// The longest wait for the file's lock. After a host was killed, its child may hold the lock for a moment, until it
+/// has executed the compiler or has died.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -94,7 +94,7 @@ fn of_opening(path: &Path, error: DatabaseError) -> StorageError {
             _ => cannot_open(path, source),
         },
         DatabaseError::UpgradeRequired(format) => {
-            damaged(path, format!("it says that it has version {format} of the file format, which no host has written"))
+            damaged(path, format!("it has version {format} of the file format, which no host writes"))
         }
         DatabaseError::RepairAborted => damaged(path, "it cannot be repaired".into()),
         other => StorageError::Database(Box::new(other.into())),
@@ -134,5 +134,5 @@ fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("its pages contradict each other").to_owned()
+    text.unwrap_or("its pages are inconsistent").to_owned()
 }

@@ -12,8 +12,8 @@ use crate::storage::{ByteRange, Digest, Reader, StorageError, StorageFuture, blo
 /// Most bytes that are read at once.
 const PIECE: usize = 256 << 10;
 
-/// A file that is being read: one that is removed meanwhile goes on to be read. `None` after the end, a failure, or a
-/// read whose future was dropped.
+/// A file that is being read, even if it is removed in the meantime. `None` after the end, a failure, or a read whose
+/// future was dropped.
 pub(super) struct FileReader(Option<Reading>);
 
 struct Reading {

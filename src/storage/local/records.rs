@@ -1,5 +1,5 @@
-//! The database: records of services, their versions and the audit log are tables of it, so that a change of all is one
-//! transaction.
+//! The database. The records of services, their versions and the audit log are its tables, so that a change of all
+//! three is one transaction.
 
 use std::fs;
 use std::io;
@@ -31,7 +31,7 @@ pub(super) struct Records {
 
 /// The database between two uses.
 struct Slot {
-    /// `None` after a failure of the disk, until it is opened anew.
+    /// `None` after a failure of the disk, until it is opened again.
     database: Option<OpenDatabase>,
     /// Bytes of the file when it was last used. It never shrinks between two uses.
     length: u64,
@@ -40,9 +40,9 @@ struct Slot {
 /// The outcome of an opening.
 pub(super) enum Opened {
     There(Records),
-    /// There was none, and now there is.
+    /// There was no database, and one was made.
     New(Records),
-    /// There is none, and a new one must not be made; completes the sentence that begins with the file's path.
+    /// There is no database, and none may be made. The text completes the sentence that begins with the file's path.
     Lost(&'static str),
 }
 
@@ -51,7 +51,7 @@ pub(super) fn of_service(service: &str) -> RangeInclusive<(&str, u64)> {
     (service, 0)..=(service, u64::MAX)
 }
 
-/// What becomes of a transaction.
+/// The outcome of a transaction.
 pub(super) enum Outcome<T> {
     Keep(T),
     Undo(T),
@@ -78,7 +78,7 @@ impl Records {
         if is_new && !may_begin {
             return Ok(Opened::Lost("has no tables"));
         }
-        // The tables are there from the first start on.
+        // Makes the tables, so that they exist from the first start on.
         records.transact(|transaction| {
             transaction.open_table(SERVICES)?;
             transaction.open_table(VERSIONS)?;
@@ -109,7 +109,7 @@ impl Records {
         read_all(rows)
     }
 
-    /// Every version that is kept of any service.
+    /// All versions that are kept, of all services.
     pub(super) fn all_versions(&self) -> Result<Vec<VersionRecord>, StorageError> {
         self.versions_in(None)
     }
@@ -136,8 +136,8 @@ impl Records {
         read_all(rows)
     }
 
-    /// One durable transaction. It is undone if `change` returns an error, or [`Outcome::Undo`]. Two phases: a crash
-    /// during recovery from an earlier crash must not undo it.
+    /// Makes a durable transaction. It is undone if `change` returns an error or [`Outcome::Undo`]. It is committed in
+    /// two phases, because a crash during the recovery from an earlier crash must not undo it.
     pub(super) fn transact<T>(
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<Outcome<T>, redb::Error>,
@@ -159,9 +159,9 @@ impl Records {
         })
     }
 
-    /// Works with the database. One that the disk has failed refuses everything from then on, and what it holds in
-    /// memory is not what is on disk: it is closed, and opened anew when it is next needed, as after a crash. One that
-    /// has vanished, or whose place another file has taken, is an error for as long as that is so.
+    /// Works with the database. After a failure of the disk, the database refuses all work, and its memory may differ
+    /// from the disk. So it is closed, and opened again at the next use, as after a crash. A file that is missing or
+    /// was replaced is an error as long as that is so.
     pub(super) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StorageError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_file(slot.length)?;
@@ -175,8 +175,8 @@ impl Records {
         outcome
     }
 
-    /// Checks that the file is still the one that was opened. Data written to a file that was deleted, replaced or cut
-    /// off would be lost.
+    /// Checks that the file is still the one that was opened. Data that is written to a file that was deleted, replaced
+    /// or truncated would be lost.
     fn check_file(&self, length: u64) -> Result<(), StorageError> {
         let changed = |how| Err(StorageError::DatabaseChanged { path: self.path.clone(), how });
         match fs::metadata(&self.path) {

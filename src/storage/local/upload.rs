@@ -1,4 +1,4 @@
-//! An artifact on its way into the data directory.
+//! Uploads of artifacts into the data directory.
 
 use std::fs;
 use std::io::Write;
@@ -20,7 +20,7 @@ pub(super) const UNFINISHED: &str = ".upload-";
 /// An upload. `None` once it has failed, or its writer was dropped in the middle of a piece.
 pub(super) struct FileUpload(Option<Receiving>);
 
-/// What has been received so far. Dropped, it removes its file.
+/// The part that has been received. If it is dropped, its file is removed.
 struct Receiving {
     file: NamedTempFile,
     hasher: Sha256,
@@ -73,7 +73,7 @@ impl Receiving {
         Ok(())
     }
 
-    /// Gives the artifact its name, if that is its digest.
+    /// Gives the file its name, if that is its digest.
     fn finish(self, expected: &Digest) -> Result<(), StorageError> {
         let found = hex(&self.hasher.finalize());
         if found != expected.as_str() {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::storage::error::Doing;
 use crate::storage::{Artifacts, ByteRange, Digest, READ_ONLY, Reader, StorageError, StorageFuture, Upload, blocking};
 
-/// Artifacts, gone when it is dropped, and a temporary directory for those that are wanted as files.
+/// Artifacts that exist as long as this value, and a temporary directory for those that are needed as files.
 pub struct MemoryArtifacts {
     all: Arc<Mutex<HashMap<Digest, Stored>>>,
     files: TempDir,
@@ -78,7 +78,7 @@ fn lock(all: &Mutex<HashMap<Digest, Stored>>) -> MutexGuard<'_, HashMap<Digest, 
     all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a read-only file; one that was there before is replaced.
+/// Writes a read-only file. An existing one is replaced.
 fn write(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(bytes)?;
@@ -165,7 +165,7 @@ impl Upload for MemoryUpload {
     }
 }
 
-/// The bytes that are left; a piece is at most half of them, so that readers see pieces.
+/// The remaining bytes. A piece is at most half of them, so that readers get several pieces.
 struct MemoryReader(Bytes);
 
 impl Reader for MemoryReader {

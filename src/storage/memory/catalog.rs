@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::storage::catalog::{compare, surplus};
 use crate::storage::{Catalog, ENTRIES_KEPT, Edit, Entry, Record, StorageError, StorageFuture, VersionRecord};
 
-/// Records, versions and the audit log, gone when it is dropped.
+/// Records, versions and the audit log, which exist as long as this value.
 #[derive(Default)]
 pub struct MemoryCatalog(Mutex<State>);
 

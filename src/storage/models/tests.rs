@@ -53,7 +53,7 @@ async fn a_directory_holds_what_its_list_says_and_is_shared() {
     assert!(!dir.exists(), "no record names it");
 }
 
-/// Two entries of one path used to copy the second one through the link of the first, into the artifact itself.
+/// If two entries have one path, the second must not be copied through the link of the first into the artifact itself.
 #[tokio::test]
 async fn no_list_writes_into_an_artifact() {
     let data = tempfile::tempdir().unwrap();

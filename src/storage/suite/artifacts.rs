@@ -1,4 +1,4 @@
-//! The rules of [`Artifacts`].
+//! Tests of the rules of [`Artifacts`].
 
 use super::*;
 
@@ -76,7 +76,7 @@ async fn an_upload_is_taken_up_to_its_limit(stores: Stores) {
     assert!(matches!(refused, Err(StorageError::TooLarge { limit: 3 })), "{refused:?}");
     drop(receiving);
     assert_eq!((stores.count)(), 0);
-    // As large as it may be.
+    // Exactly as large as the limit.
     upload(artifacts, b"abc").await;
     let mut none = artifacts.begin(0).await.unwrap();
     assert!(matches!(none.write(Bytes::from_static(b"a")).await, Err(StorageError::TooLarge { limit: 0 })));

@@ -1,4 +1,4 @@
-//! The rules of [`Catalog`].
+//! Tests of the rules of [`Catalog`].
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ async fn listed(stores: &Stores, service: Option<&str>, before: Option<u64>, lim
     stores.catalog.entries(service, before, limit).await.unwrap().iter().map(|entry| entry.number).collect()
 }
 
-/// All that a catalog holds, for comparison.
+/// The whole content of a catalog, for comparison.
 async fn everything(stores: &Stores) -> String {
     let catalog = &stores.catalog;
     let (records, versions) = (catalog.records().await.unwrap(), catalog.all_versions().await.unwrap());
@@ -169,7 +169,7 @@ async fn no_reader_sees_a_change_without_its_entry(stores: Stores) {
             let edit = put_version(&record("a", version), version, from);
             from = Some(catalog.commit(edit, entry("a")).await.unwrap());
         }
-        // One that is abandoned is made or not.
+        // An abandoned commit is made completely or not at all.
         let mut abandoned = catalog.commit(put_version(&record("a", 31), 31, from), entry("a"));
         let waker = std::task::Waker::noop();
         let _ = abandoned.as_mut().poll(&mut std::task::Context::from_waker(waker));
