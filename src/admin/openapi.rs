@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// `BULKHEAD_BLESS=1 cargo test openapi` writes the file anew.
+    /// `BULKHEAD_BLESS=1 cargo test openapi` writes the file again.
     #[test]
     fn the_document_in_the_tree_is_the_one_that_is_served() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");

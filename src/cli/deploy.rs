@@ -266,7 +266,7 @@ fn announcement(deployed: &Deployed) -> String {
     let Deployed { name, url, token, version, .. } = deployed;
     let (shown, header) = match token {
         Some(token) => (token.as_str(), format!(" -H {}", shell_quoted(&format!("Authorization: {token}")))),
-        None => ("none: anybody may call it", String::new()),
+        None => ("none: calls need no token", String::new()),
     };
     format!(
         "service `{name}` is ready as version {version}\n  url    {url}\n  token  {shown}\n\n\

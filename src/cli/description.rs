@@ -26,7 +26,7 @@ pub(super) fn show(service: Description, screen: &mut Screen) -> Result<(), Fail
         ("Region", nothing()),
         ("CreateTime", service.created_at),
         ("UpdateTime", service.updated_at),
-        ("AccessToken", service.token.unwrap_or_else(|| "none: anybody may call it".to_owned())),
+        ("AccessToken", service.token.unwrap_or_else(|| "none: calls need no token".to_owned())),
         ("PrivateToken", nothing()),
         ("TotalInstance", total.to_string()),
         ("RunningInstance", running.to_string()),

@@ -1,4 +1,4 @@
-//! Ctrl-C while a server works on a request: the command ends and says that the server goes on.
+//! Ctrl-C while a server works on a request: the command ends and says that the server continues.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -10,7 +10,7 @@ use super::screen::Screen;
 /// The text to print on an interrupt; `None` while no request is under way.
 static UNDER_WAY: Mutex<Option<String>> = Mutex::new(None);
 
-/// A guard. While it lives, an interrupt prints that the server goes on with the request.
+/// A guard. While it lives, an interrupt prints that the server continues the request.
 pub(super) struct UnderWay(());
 
 impl UnderWay {

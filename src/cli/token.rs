@@ -64,11 +64,11 @@ pub(super) fn token(args: &TokenArgs, screen: &mut Screen) -> Result<Exit, Failu
     }
     let Tokens { token, previous_token, .. } = read(answer)?;
     if args.plain {
-        let none = || Failure::Failed(anyhow::anyhow!("`{}` has no token: anybody may call it", args.name));
+        let none = || Failure::Failed(anyhow::anyhow!("`{}` has no token, and calls need none", args.name));
         screen.line(token.ok_or_else(none)?)?;
         return Ok(Exit::Ok);
     }
-    let mut rows = vec![["token".to_owned(), token.unwrap_or_else(|| "none: anybody may call it".to_owned())]];
+    let mut rows = vec![["token".to_owned(), token.unwrap_or_else(|| "none: calls need no token".to_owned())]];
     rows.extend(previous_token.map(|previous| ["previous token".to_owned(), previous]));
     screen.pairs(rows)?;
     Ok(Exit::Ok)

@@ -3,8 +3,8 @@
 /// Most characters that are shown, which suffice to find the place. A file may be one very long line.
 const WIDTH: usize = 100;
 
-/// Words in keys whose values are secrets. A text that does not parse has no structure, so whatever follows these words
-/// is covered.
+/// Words in keys whose values are secrets. A text that does not parse has no structure, so the text after these words
+/// is covered wherever they are.
 const SECRET: [&str; 2] = ["token", "value"];
 
 /// The part of a line around a column. The line counts from 1; the column counts bytes from 1.

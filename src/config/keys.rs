@@ -141,7 +141,7 @@ pub(super) fn unknown(table: Table, path: &str) -> String {
 
 /// The known key or section that was most likely meant; `None` if none is similar enough.
 fn nearest(table: Table, path: &str) -> Option<&'static str> {
-    // In `sandbox.fuel.limit`, the key is known, but it has no keys inside.
+    // For `sandbox.fuel.limit`, it is `sandbox.fuel`, which has no keys inside.
     if let Some(key) = table.iter().find(|key| rest_after(path, key.path).is_some()) {
         return Some(key.path);
     }

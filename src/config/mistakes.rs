@@ -70,7 +70,7 @@ impl Mistakes {
         self.0.len() > MOST
     }
 
-    /// True if there is a mistake at this path or inside it. What follows from such a mistake needs no message.
+    /// True if there is a mistake at this path or inside it. Mistakes that follow from it need no message.
     pub(super) fn at(&self, path: &str) -> bool {
         self.0.iter().any(|mistake| {
             mistake.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

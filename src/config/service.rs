@@ -319,7 +319,7 @@ fn rpc(settings: &Settings<'_>) -> Rpc {
         "snappy" => Decompressor::Snappy,
         "zstd" => Decompressor::Zstd,
         "lz4" => Decompressor::Lz4,
-        other => panic!("the table has a decompressor {other} that nobody knows"),
+        other => panic!("the table has a decompressor {other} that the code does not know"),
     });
     Rpc {
         keepalive: settings.millis("metadata.rpc.keepalive"),
@@ -349,7 +349,7 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
         isolation: match settings.text("sandbox.isolation").as_deref() {
             Some(REUSE) => Isolation::Reuse,
             Some(FRESH) => Isolation::Fresh,
-            other => panic!("the table has an isolation {other:?} that nobody knows"),
+            other => panic!("the table has an isolation {other:?} that the code does not know"),
         },
         snapshot: settings.flag("sandbox.snapshot"),
         max_requests_per_instance: NonZeroU32::new(settings.small("sandbox.max_requests_per_instance")),
@@ -362,7 +362,7 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
         half_close: match settings.text("sandbox.half_close").as_deref() {
             Some(LEAVE) => HalfClose::Leave,
             Some(ANSWER) => HalfClose::Answer,
-            other => panic!("the table has a half_close {other:?} that nobody knows"),
+            other => panic!("the table has a half_close {other:?} that the code does not know"),
         },
         methods: Methods::of(words("sandbox.methods").iter().map(String::as_str)),
         allow_hosts: words("sandbox.allow_hosts"),
@@ -388,7 +388,7 @@ fn traffic_state(settings: &Settings<'_>) -> TrafficState {
     match word.as_deref() {
         Some("grouping") => TrafficState::Grouping,
         Some("standalone") => TrafficState::Standalone,
-        other => panic!("the table has a traffic state {other:?} that nobody knows"),
+        other => panic!("the table has a traffic state {other:?} that the code does not know"),
     }
 }
 

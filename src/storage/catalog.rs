@@ -35,7 +35,7 @@ pub enum Edit {
 
 /// The records of all services, the versions that are kept of each, and the audit log.
 ///
-/// Every read after a commit sees the change, whoever reads.
+/// Every read after a commit sees the change.
 pub trait Catalog: Send + Sync {
     /// The records of all services, ordered by name.
     ///

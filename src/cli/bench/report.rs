@@ -27,7 +27,7 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Requests that were sent and have come to an end.
+    /// Requests that were sent and have ended.
     pub(super) fn sent(&self) -> u64 {
         self.tally.answers() + self.tally.faulty()
     }

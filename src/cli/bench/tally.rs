@@ -10,7 +10,7 @@ use super::connection::{Answer, Fault};
 
 /// Most kinds of outcome that are counted separately. A server that invents codes cannot use more memory.
 const MAX_KINDS: usize = 100;
-/// Most time slots in a report. In a longer run, each two slots are merged into one of twice the length.
+/// Most time slots in a report. In a longer run, every two slots are merged into one of twice the length.
 const MAX_SLOTS: usize = 240;
 const FIRST_SLOT: Duration = Duration::from_millis(100);
 /// A request counts as late if it is sent this long after it was due: the generator or its connections could not keep

@@ -1,6 +1,6 @@
 //! Unpacks archives that a service file names: tar, tar.gz, tar.bz2 and zip.
 //!
-//! Paths, links and sizes in an archive are not trusted: paths are parsed and built anew, links are refused, and every
+//! Paths, links and sizes in an archive are not trusted: paths are parsed and rebuilt, links are refused, and every
 //! byte counts against a [`Budget`] as it is written. The permissions, owners and times in the archive are ignored.
 
 use std::collections::HashSet;

@@ -126,7 +126,7 @@ fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         }));
     });
     let before = CONTAINED.replace(true);
-    // The caller drops whatever the work has left in an inconsistent state.
+    // The caller drops the state that `work` may have left inconsistent.
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     CONTAINED.set(before);
     outcome.map_err(|panic| said(panic.as_ref()))

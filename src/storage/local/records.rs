@@ -161,7 +161,7 @@ impl Records {
 
     /// Works with the database. After a failure of the disk, the database refuses all work, and its memory may differ
     /// from the disk. So it is closed, and opened again at the next use, as after a crash. A file that is missing or
-    /// was replaced is an error as long as that is so.
+    /// was replaced is an error until the right file is back.
     pub(super) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StorageError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_file(slot.length)?;
