@@ -86,7 +86,8 @@ Examples:
   bulkhead start digits";
 
 const RESTART: &str = "\
-The instances are replaced by new ones, one after the other. `bulkhead dw` replaces single instances.
+New instances replace all instances at once. The old ones answer until the new ones are ready, so the host needs room for
+the guests of both. `bulkhead dw` replaces single instances, one after the other.
 
 Examples:
   bulkhead restart digits";

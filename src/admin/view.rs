@@ -31,6 +31,7 @@ impl Admin {
         let state = service.state();
         Deployed {
             name: service.name().to_owned(),
+            state: PhaseName::from(&state.phase).into(),
             url: self.url(service.name()),
             token: shown(state.record.token.as_ref()),
             revision: state.record.revision,

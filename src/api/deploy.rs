@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{Canary, ListedModelFile, Problem, Sha256, Word, present, service_file};
+use super::{Canary, ListedModelFile, PhaseName, Problem, Sha256, Word, present, service_file};
 use crate::config::TrafficState;
 use crate::object::Object;
 
@@ -66,6 +66,9 @@ fn some_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deployed {
     pub name: String,
+    /// The state of the service. A stopped service stays stopped.
+    #[serde(default)]
+    pub state: Word<PhaseName>,
     /// The URL to which callers send their requests.
     pub url: String,
     /// The token that callers send in `Authorization`; null if they need none.

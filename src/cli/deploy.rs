@@ -16,7 +16,7 @@ use super::screen::{Screen, duration};
 use super::service_file::{LocalFile, OverrideArgs, anchor, read_patch, remark};
 use super::told;
 use super::upload::{self, Change, Upload};
-use crate::api::{Deployed, Event};
+use crate::api::{Deployed, Event, PhaseName};
 use crate::config::{self, ServiceFile, ServiceName};
 
 #[derive(Args, Debug)]
@@ -134,6 +134,12 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
             deployed.name,
             deployed.version,
             told::canary(canary)
+        ))?;
+    } else if deployed.state == PhaseName::Stopped {
+        screen.line(format_args!(
+            "service `{name}` has version {}; it is stopped, and `bulkhead start {name}` starts it",
+            deployed.version,
+            name = deployed.name
         ))?;
     } else if before == Some(deployed.version) {
         screen.line(format_args!("service `{}` is changed and stays version {}", deployed.name, deployed.version))?;

@@ -142,7 +142,7 @@ fn a_deploy_that_breaks_off_is_no_success() {
     });
     let ran = admin(&mock, &["create", &path(&project, "digits.json")]);
     assert_eq!(ran.exit, Exit::Unreachable);
-    assert!(ran.err.contains("may have gone through"), "{}", ran.err);
+    assert!(ran.err.contains("may have succeeded"), "{}", ran.err);
 }
 
 #[test]
@@ -292,6 +292,10 @@ fn modify_says_whether_there_is_a_new_version() {
         (json!({ "version": 4 }), "is ready as version 4"),
         (json!({ "version": 3 }), "is changed and stays version 3"),
         (json!({ "version": 3, "unchanged": true }), "stays version 3: nothing was different"),
+        (
+            json!({ "version": 4, "state": "stopped" }),
+            "has version 4; it is stopped, and `bulkhead start digits` starts it",
+        ),
     ] {
         let mut answer = deployed();
         answer.as_object_mut().unwrap().extend(result.as_object().unwrap().clone());
