@@ -8,6 +8,7 @@
 //! goes on, so that all mistakes of a file are shown at once. A file with mistakes makes no spec.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -60,7 +61,7 @@ use reader::{Given, Null};
 #[derive(Clone)]
 pub struct ServiceFile {
     given: Given,
-    spec: ServiceSpec,
+    spec: Arc<ServiceSpec>,
 }
 
 impl ServiceFile {
@@ -78,11 +79,16 @@ impl ServiceFile {
     fn settle(value: &Value, mut mistakes: Mistakes) -> Result<Self, Mistakes> {
         let given = Given::read(value, Null::Absent, &mut mistakes);
         let spec = ServiceSpec::settle(&given, mistakes)?;
-        Ok(Self { given, spec })
+        Ok(Self { given, spec: Arc::new(spec) })
     }
 
     pub fn spec(&self) -> &ServiceSpec {
         &self.spec
+    }
+
+    /// Returns a reference to the spec that outlives the file.
+    pub fn shared_spec(&self) -> Arc<ServiceSpec> {
+        Arc::clone(&self.spec)
     }
 
     /// The given keys in canonical form: nested, with numbers as numbers. If a token was given, it is included, so this

@@ -101,7 +101,7 @@ impl Admin {
             previous_token: shown(record.previous_token.as_ref()),
             created_at: record.created_at.clone(),
             updated_at: record.updated_at.clone(),
-            spec: record.file.value().clone(),
+            spec: record.file.value(),
             ignored,
             not_yet,
             processor: record.processor.clone().into(),

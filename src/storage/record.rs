@@ -179,7 +179,7 @@ impl Record {
 
     /// The group of the service.
     pub fn group(&self) -> Option<&str> {
-        self.file.value().pointer("/metadata/group")?.as_str()
+        self.file.group()
     }
 
     /// True if the version with this number may answer requests.

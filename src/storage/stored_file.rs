@@ -6,59 +6,76 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::config::{Mistakes, ServiceFile};
+use crate::config::{Mistakes, ServiceFile, ServiceName};
 
 /// A service file in its canonical form, parsed once.
 ///
 /// A file that this program cannot parse, such as one of a later release, stays as it is. Its service fails with the
 /// reason, and the other services start.
 #[derive(Clone)]
-pub struct StoredFile {
-    value: Value,
-    parsed: Result<Arc<ServiceFile>, Mistakes>,
+pub enum StoredFile {
+    Parsed(Arc<ServiceFile>),
+    /// The JSON as it is stored, and its mistakes.
+    Unknown(Arc<Value>, Mistakes),
 }
 
 impl StoredFile {
-    /// The JSON that is stored. It contains the token if the file has one.
-    pub fn value(&self) -> &Value {
-        &self.value
+    /// Returns the JSON that is stored. It holds the token if the file gives one.
+    pub fn value(&self) -> Value {
+        match self {
+            Self::Parsed(file) => file.normalised(),
+            Self::Unknown(value, _) => Value::clone(value),
+        }
     }
 
     /// # Errors
     /// The mistakes of a file that cannot be parsed.
     pub fn parsed(&self) -> Result<&ServiceFile, Mistakes> {
-        self.parsed.as_deref().map_err(Clone::clone)
+        match self {
+            Self::Parsed(file) => Ok(file),
+            Self::Unknown(_, mistakes) => Err(mistakes.clone()),
+        }
+    }
+
+    /// Returns the group of the service.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Parsed(file) => file.spec().group().map(ServiceName::as_str),
+            Self::Unknown(value, _) => value.pointer("/metadata/group")?.as_str(),
+        }
     }
 }
 
 impl From<ServiceFile> for StoredFile {
     fn from(file: ServiceFile) -> Self {
-        Self { value: file.normalised(), parsed: Ok(Arc::new(file)) }
+        Self::Parsed(Arc::new(file))
     }
 }
 
 impl From<Value> for StoredFile {
     fn from(value: Value) -> Self {
-        let parsed = ServiceFile::from_value(&value).map(Arc::new);
-        Self { value, parsed }
+        match ServiceFile::from_value(&value) {
+            Ok(file) => file.into(),
+            Err(mistakes) => Self::Unknown(Arc::new(value), mistakes),
+        }
     }
 }
 
 impl PartialEq for StoredFile {
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        self.value() == other.value()
     }
 }
 
 impl fmt::Debug for StoredFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parsed.fmt(f)
+        self.parsed().fmt(f)
     }
 }
 
 impl Serialize for StoredFile {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(serializer)
+        self.value().serialize(serializer)
     }
 }
 
@@ -87,7 +104,7 @@ mod tests {
         let file = json!({"name": "a", "processor_path": "a.wasm", "token": "a-secret"});
         let stored = StoredFile::from(file.clone());
         assert!(!format!("{stored:?}").contains("a-secret"), "{stored:?}");
-        assert_eq!(stored.value(), &file);
+        assert_eq!(stored.value(), file);
         assert_eq!(stored.parsed().unwrap().spec().name().as_str(), "a");
     }
 }

@@ -14,7 +14,7 @@ pub(in crate::admin) fn version(version: &VersionRecord, record: &Record) -> Ver
         processor: version.processor.clone().into(),
         model: version.model.iter().cloned().map(Into::into).collect(),
         warm_up: version.warm_up.clone().map(Into::into),
-        spec: version.file.value().clone(),
+        spec: version.file.value(),
         note: version.note.clone(),
     }
 }

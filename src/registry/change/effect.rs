@@ -29,7 +29,7 @@ pub enum Effect {
 impl Effect {
     /// Returns the effect of a change that turns `old` into `new`.
     pub(in crate::registry) fn of(old: &Record, new: &Record) -> Self {
-        let keys = differing(old.file.value(), new.file.value());
+        let keys = differing(&old.file.value(), &new.file.value());
         let is_of_a_version = |key: &String| !OF_NO_VERSION.contains(&key.as_str());
         let becomes_public = old.token.is_some() != new.token.is_some();
         if keys.iter().any(is_of_a_version) || !have_the_same_files(old, new) || becomes_public {
@@ -51,7 +51,7 @@ impl Registry {
 /// True if an existing service has the settings and files of a create request. A token that the host generated is not
 /// compared.
 pub(in crate::registry) fn is_as_asked(record: &Record, file: &ServiceFile, files: &Files) -> bool {
-    let keys = differing(record.file.value(), &file.normalised());
+    let keys = differing(&record.file.value(), &file.normalised());
     keys.iter().all(|key| OF_NO_VERSION.contains(&key.as_str()) && key != "token")
         && record.processor.sha256 == files.processor
         && is_the_same_model(&record.model, &files.model)

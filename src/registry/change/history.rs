@@ -79,7 +79,7 @@ pub(in crate::registry) fn note(old: &Record, new: &Record) -> String {
     if old.warm_up != new.warm_up {
         changed.push("warm-up data".to_owned());
     }
-    differing(old.file.value(), new.file.value(), "", &mut changed);
+    differing(&old.file.value(), &new.file.value(), "", &mut changed);
     let others = changed.len().saturating_sub(NOTED_KEYS);
     changed.truncate(NOTED_KEYS);
     match (changed.is_empty(), others) {

@@ -201,7 +201,7 @@ fn changes(before: &Record, after: &Record) -> Vec<String> {
         ("mirror", before.mirror != after.mirror),
     ];
     let mut keys = Vec::new();
-    differing(before.file.value(), after.file.value(), "", &mut keys);
+    differing(&before.file.value(), &after.file.value(), "", &mut keys);
     let parts = parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned());
     let names: BTreeSet<String> =
         parts.chain(keys.into_iter().map(|key| key.chars().take(LONGEST_NAME).collect())).collect();

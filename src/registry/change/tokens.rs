@@ -187,8 +187,8 @@ mod tests {
         let rotate = |text: &str| TokenChange::Rotate(Some(token(text)));
         let first = changed(&record([Some("a"), None], true), rotate("b")).unwrap().unwrap();
         assert_eq!(
-            (first.version, &first.file.value()["token"]),
-            (7, &json!("b")),
+            (first.version, first.file.value()["token"].clone()),
+            (7, json!("b")),
             "no new version, and the file follows"
         );
         assert_eq!(texts((first.token.clone(), first.previous_token.clone())), (some("b"), some("a")));
@@ -227,7 +227,7 @@ mod tests {
             VersionRecord { number: 3, file: file.into(), ..now.to_version(String::new()) }
         };
         let given = after_return(&now, &then(json!({"token": "retired"}))).unwrap();
-        assert_eq!((given.version, &given.file.value()["processor_path"]), (3, &json!("old.wasm")));
+        assert_eq!((given.version, given.file.value()["processor_path"].clone()), (3, json!("old.wasm")));
         assert_eq!(given.file.value()["token"], "new", "the next modify goes by it");
         assert_eq!(texts((given.token, given.previous_token)), (some("new"), some("newer")));
         let generated = after_return(&now, &then(json!({}))).unwrap();

@@ -39,12 +39,12 @@ impl Registry {
         service: &Service,
         progress: &Progress,
     ) -> Result<Arc<Version>, ChangeError> {
-        let spec = record.file.parsed()?.spec();
+        let spec = record.file.parsed()?.shared_spec();
         // The compiler compares the bytes with the digest. It reads none of them if the machine code is kept.
         let wasm = self.storage.artifacts().unverified_file(&record.processor.sha256).await?;
         let model_dir = self.storage.model_dir(&record.model).await?;
         progress(Report::Begun(Step::Compile));
-        let settings = Settings { image: record.image.clone(), ..guest_settings(spec, model_dir) };
+        let settings = Settings { image: record.image.clone(), ..guest_settings(&spec, model_dir) };
         let (name, metrics) = (service.name().to_owned(), Arc::clone(service.metrics()));
         let sink = Arc::new(LogSink { service: name, version: record.version, metrics });
         let sha256 = record.processor.sha256.as_str();
@@ -56,7 +56,7 @@ impl Registry {
         let state = service.state();
         let before = state.phase.serving().and_then(|serving| serving.versions().next());
         let policy = Policy::of(LimitOf::Service, spec.gateway_policy(), before.map(|version| version.policy()));
-        let version = Version::bring_up(record.version, spec.clone(), policy, ready, executor, metrics).await?;
+        let version = Version::bring_up(record.version, spec, policy, ready, executor, metrics).await?;
         failpoint::reach("deploy.initialized");
         Ok(version)
     }

@@ -42,7 +42,7 @@ impl Registry {
         if current.number != state.record.version || !differ_in_instances_alone(&state.record, record) {
             return Ok(None);
         }
-        let spec = record.file.parsed()?.spec().clone();
+        let spec = record.file.parsed()?.shared_spec();
         let there = current.instances().len();
         if spec.instances() > there {
             progress(Report::Begun(Step::Initialize));
@@ -60,7 +60,7 @@ fn differ_in_instances_alone(old: &Record, new: &Record) -> bool {
     let files = |record: &Record| (record.processor.clone(), record.model.clone(), record.warm_up.clone());
     files(old) == files(new)
         && old.file != new.file
-        && without_instances(old.file.value()) == without_instances(new.file.value())
+        && without_instances(&old.file.value()) == without_instances(&new.file.value())
 }
 
 fn without_instances(file: &Value) -> Value {

@@ -21,7 +21,7 @@ use crate::telemetry::ServiceMetrics;
 /// A running version of a service.
 pub struct Version {
     pub number: u64,
-    pub spec: ServiceSpec,
+    pub spec: Arc<ServiceSpec>,
     instances: Vec<Arc<Instance>>,
     supplies: Supplies,
     rate: Option<Arc<Rate>>,
@@ -37,7 +37,7 @@ impl Version {
     /// Brings up all instances. The first failure is the result.
     pub(in crate::registry) async fn bring_up(
         number: u64,
-        spec: ServiceSpec,
+        spec: Arc<ServiceSpec>,
         policy: Policy,
         ready: Ready,
         executor: Arc<Executor>,
@@ -77,7 +77,7 @@ impl Version {
             Instance::bring_up(&self.spec, &self.supplies, &self.slice_history, room, None, false).await?;
         Ok(Arc::new(Self {
             number: self.number,
-            spec: self.spec.clone(),
+            spec: Arc::clone(&self.spec),
             instances,
             supplies: self.supplies.clone(),
             rate: self.rate.clone(),
@@ -93,7 +93,7 @@ impl Version {
     pub(in crate::registry) async fn with_instances(
         &self,
         number: u64,
-        spec: ServiceSpec,
+        spec: Arc<ServiceSpec>,
     ) -> Result<Arc<Self>, InitializeError> {
         let workers = spec.rpc().worker_threads;
         let kept = self.instances.len().min(spec.instances());

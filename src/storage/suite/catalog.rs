@@ -69,8 +69,9 @@ async fn records_and_versions_come_in_order(stores: Stores) {
     assert!(numbers(&stores, "nobody").await.is_empty());
     let all = stores.catalog.all_versions().await.unwrap();
     let all: Vec<_> =
-        all.iter().map(|version| (version.file.value()["name"].as_str().unwrap(), version.number)).collect();
-    assert_eq!(all, [("a", 1), ("a", 10), ("ab", 1), ("ab", 10), ("b", 1), ("b", 10)]);
+        all.iter().map(|version| (version.file.value()["name"].as_str().unwrap().to_owned(), version.number)).collect();
+    let expected = [("a", 1), ("a", 10), ("ab", 1), ("ab", 10), ("b", 1), ("b", 10)];
+    assert_eq!(all, expected.map(|(name, number)| (name.to_owned(), number)));
 }
 
 async fn a_version_of_the_same_number_is_replaced(stores: Stores) {
