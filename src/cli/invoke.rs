@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -18,8 +19,8 @@ use super::time::time;
 use crate::config::ServiceName;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Most bytes of a body that are read. A host sends no more by default.
-const MAX_BODY: u64 = 64 * 1024 * 1024;
+/// Most bytes of an answer's body: the largest `sandbox.max_response_bytes`. The tests use a smaller number.
+const MAX_BODY: u64 = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -78,7 +79,7 @@ pub(super) fn locate(admin: &AdminArgs, name: &ServiceName) -> Result<(String, O
     let client = admin.client()?;
     let service = client.get(&client::path(name)).map_err(|failure| group::or_group(&client, name, failure))?;
     let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
-    let url = text("url").ok_or_else(|| anyhow::anyhow!("the server does not give the address of `{name}`"))?;
+    let url = text("url").ok_or_else(|| anyhow!("the server does not give the address of `{name}`"))?;
     Ok((url, text("token")))
 }
 
@@ -106,9 +107,13 @@ impl InvokeArgs {
             Some(body) => request.body(body).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
             None => request.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
         };
-        response
-            .and_then(|response| Answer::read(response, begin))
-            .map_err(|error| unreachable(url, self.timeout, &error))
+        let answer = response.and_then(|response| Answer::read(response, begin));
+        let answer = answer.map_err(|error| unreachable(url, self.timeout, &error))?;
+        if answer.body.len() as u64 > MAX_BODY {
+            let most = MAX_BODY >> 20;
+            return Err(Failure::Failed(anyhow!("the answer is larger than {most} MiB, the most that `invoke` reads")));
+        }
+        Ok(answer)
     }
 
     fn fill(&self, headers: &mut HeaderMap, token: Option<&str>, body: Option<&[u8]>) -> Result<(), Failure> {
@@ -150,7 +155,7 @@ impl Answer {
     fn read(response: Response<Body>, begin: Instant) -> Result<Self, ureq::Error> {
         let (head, body) = response.into_parts();
         let mut bytes = Vec::new();
-        body.into_reader().take(MAX_BODY).read_to_end(&mut bytes)?;
+        body.into_reader().take(MAX_BODY + 1).read_to_end(&mut bytes)?;
         Ok(Self { status: head.status, headers: head.headers, body: bytes, time: begin.elapsed() })
     }
 

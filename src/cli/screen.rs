@@ -161,7 +161,7 @@ impl Screen {
 
     /// A spinner for a step of unknown length; hidden unless progress is drawn.
     pub(crate) fn spinner(&self, label: impl Into<Cow<'static, str>>) -> ProgressBar {
-        let style = ProgressStyle::with_template("{msg:14} {spinner} {elapsed}")
+        let style = ProgressStyle::with_template("{msg:14} {spinner} {elapsed} {prefix}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let spinner = ProgressBar::with_draw_target(None, self.draw_target()).with_style(style).with_message(label);
         // The ticks need a thread, which is started only if there is something to draw.

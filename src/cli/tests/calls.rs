@@ -53,6 +53,18 @@ fn invoke_calls_as_a_caller_would() {
     assert_eq!(mock.seen().pop().unwrap().header("authorization"), Some("other"));
 }
 
+/// A truncated body would look like a complete one.
+#[test]
+fn invoke_refuses_an_answer_that_is_too_large() {
+    for (bytes, exit) in [(1 << 20, Exit::Ok), ((1 << 20) + 1, Exit::Failed)] {
+        let mock = with_service(move |_| Reply::new(200, "text/plain", vec![b'x'; bytes]));
+        let ran = admin(&mock, &["invoke", "echo"]);
+        assert_eq!(ran.exit, exit, "{}", ran.err);
+        assert_eq!(ran.err.contains("the answer is larger than 1 MiB"), exit == Exit::Failed, "{}", ran.err);
+        assert_eq!(ran.out.is_empty(), exit == Exit::Failed);
+    }
+}
+
 #[test]
 fn invoke_waits_as_long_as_it_is_told_and_says_so() {
     let mock = with_service(|_| {

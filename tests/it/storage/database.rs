@@ -68,7 +68,7 @@ fn a_new_database_is_begun_where_it_was_asked_for_and_only_where_there_is_none()
     assert!(host.end().success());
     let data = host.dir().join("data");
     let (code, said) = refused(&data, &["--new-database"], &[]);
-    assert!(code == 1 && said.contains("bulkhead.redb is one"), "{said}");
+    assert!(code == 1 && said.contains("bulkhead.redb exists"), "{said}");
     fs::remove_file(data.join("bulkhead.redb")).unwrap();
     let host = host.restart_with_args(&["--new-database"]);
     let services = host.call_admin("GET", "/api/v1/services", b"").json();
