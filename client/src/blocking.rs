@@ -25,7 +25,7 @@ impl Client {
     /// See [`Client::predict`](crate::Client::predict).
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Client::predict`](crate::Client::predict).
     pub fn predict(&self, body: impl Into<Bytes>) -> Result<Response, Error> {
         self.runtime.block_on(self.client.predict(body))
     }
@@ -33,7 +33,7 @@ impl Client {
     /// See [`Client::predict_string`](crate::Client::predict_string).
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Client::predict_string`](crate::Client::predict_string).
     pub fn predict_string(&self, text: impl Into<String>) -> Result<String, Error> {
         self.runtime.block_on(self.client.predict_string(text))
     }
@@ -41,7 +41,7 @@ impl Client {
     /// See [`Client::call`](crate::Client::call).
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Client::call`](crate::Client::call).
     pub fn call(&self, request: &Request) -> Result<Response, Error> {
         self.runtime.block_on(self.client.call(request))
     }
@@ -49,7 +49,7 @@ impl Client {
     /// See [`Client::send`](crate::Client::send).
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Client::send`](crate::Client::send).
     pub fn send(&self, request: &Request) -> Result<Response, Error> {
         self.runtime.block_on(self.client.send(request))
     }

@@ -118,7 +118,7 @@ impl Client {
     /// As [`predict`](Self::predict), with text in and text out.
     ///
     /// # Errors
-    /// The same, and [`Error::Response`] if the answer is not text.
+    /// Those of [`predict`](Self::predict), and [`Error::Response`] if the answer is not text.
     pub async fn predict_string(&self, text: impl Into<String>) -> Result<String, Error> {
         let response = self.predict(text.into()).await?;
         response.text().map(str::to_owned)

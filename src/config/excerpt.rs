@@ -3,8 +3,8 @@
 /// Most characters that are shown, which suffice to find the place. A file may be one very long line.
 const WIDTH: usize = 100;
 
-/// Words in keys whose values are secrets. A text that does not parse has no structure, so the text after these words
-/// is covered wherever they are.
+/// Words in keys whose values are secrets. A text that cannot be parsed has no structure, so each occurrence of such a
+/// word counts as a key, and the value after it is replaced with stars.
 const SECRET: [&str; 2] = ["token", "value"];
 
 /// The part of a line around a column. The line counts from 1; the column counts bytes from 1.

@@ -128,7 +128,8 @@ impl Entry {
     }
 }
 
-/// The time that each stage took. The last stage reached lasts until now.
+/// The time that a request spent in each stage. For a request that has not ended, `end` is the moment at which these
+/// times were computed, and its current stage lasts until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) end: Instant,

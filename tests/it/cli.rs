@@ -282,7 +282,7 @@ fn a_name_that_is_none_is_repeated_with_the_nearest() {
         assert!(said(&output).contains("no service \"scorr\""), "{command:?}: {}", said(&output));
         assert!(said(&output).contains("did you mean \"scorer\"?"), "{command:?}: {}", said(&output));
     }
-    // The same holds for clients that request the steps of a deploy.
+    // Clients that request the steps of a deploy get the suggestion too.
     let steps = [("accept", "application/x-ndjson")];
     let told = host.ask_admin("PUT", "/api/v1/services/scorr", &steps, b"{\"spec\": {}}").text();
     assert!(told.contains("did you mean \\\"scorer\\\"?"), "{told}");

@@ -137,7 +137,7 @@ fn a_refused_change_is_in_the_log_and_in_the_audit_log_with_its_reason() {
     let reason = broken.json()["detail"].as_str().expect("a reason").to_owned();
     let wrong = host.try_deploy("svc", "faults", json!({"metadata": {"instance": 0}}));
     assert_eq!(wrong.json()["code"], "invalid_service_file", "{}", wrong.text());
-    // The same for clients that request the steps.
+    // A client that requests the steps of a deploy gets status 200 before the refusal. That refusal is logged too.
     let body = json!({"spec": {"name": "svc", "processor_path": "x"}, "processor": "ab".repeat(32)}).to_string();
     let steps = [("accept", "application/x-ndjson"), ("x-bulkhead-actor", "alice")];
     assert_eq!(host.ask_admin("POST", "/api/v1/services", &steps, body.as_bytes()).status, 200);

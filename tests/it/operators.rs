@@ -243,7 +243,8 @@ fn a_chosen_admin_token_is_guarded_and_its_owner_is_not_locked_out() {
     }
 }
 
-/// The same on the data listener, where the limit is an option.
+/// On the data listener, where the limit is an option, failed attempts by others do not lock out a client that has
+/// shown the right token either.
 #[test]
 fn a_caller_is_not_locked_out_by_others_at_the_same_address() {
     let host = TestHost::start_with(&["--max-failed-logins-per-address", "3"], "");

@@ -104,7 +104,7 @@ fn what_is_on_disk_is_the_hosts_alone() {
     }
 }
 
-/// Regression test: an existing directory that was open to all used to be used unchanged.
+/// Regression test: the host did not change the permissions of an existing data directory that was open to all users.
 #[test]
 fn what_others_could_get_at_in_the_data_directory_is_closed_to_them() {
     use std::os::unix::fs::PermissionsExt;

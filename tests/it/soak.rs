@@ -137,7 +137,8 @@ fn be_good(host: &TestHost, service: &Deployed, counts: &Counts) {
 fn be_hostile(host: &TestHost, service: &Deployed, counts: &Counts) {
     for (deed, status) in HOSTILE {
         let response = host.client().post(service, deed.as_bytes());
-        // Clients that disconnected may occupy both workers until the host has noticed.
+        // Requests of clients that disconnected may occupy both workers until the host has noticed the disconnect. A
+        // request that waits for them is answered 408 or 450.
         let right = response.status == status || matches!(response.status, 408 | 450);
         if !right {
             println!("{deed} was answered {}: {}", response.status, response.text());

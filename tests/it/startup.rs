@@ -75,7 +75,8 @@ fn a_host_with_little_address_space_says_how_many_guests_it_holds() {
     }
 }
 
-/// Regression test: such a service is never started, and used to be missing from the number of finished ones.
+/// Regression test: a service that is stopped before its turn is never started. It was missing from the number of
+/// finished services.
 #[test]
 fn a_service_that_is_stopped_before_its_turn_is_done() {
     let host = TestHost::start();

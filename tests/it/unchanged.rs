@@ -72,7 +72,7 @@ fn a_change_of_the_token_alone_makes_no_version_and_counts_at_once() {
     );
     assert_eq!((calls("first").status, versions(&host)), (401, 1));
     assert_eq!(calls("second").json()["calls"], 2, "its guests go on");
-    // The same contents from another path on the operator's disk.
+    // A processor with the same contents, from another path on the operator's disk, makes no version.
     let moved =
         modify(&host, json!({"spec": {"processor_path": "elsewhere.wasm"}, "processor": host.upload("faults")}));
     assert_eq!((&moved["version"], versions(&host)), (&json!(1), 1));

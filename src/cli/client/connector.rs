@@ -20,7 +20,7 @@ pub(crate) fn agent(config: Config) -> Agent {
     watched_agent(config).0
 }
 
-/// The same agent, with a flag that is set when the server stops reading a request.
+/// An agent with the same connectors, and a flag that is set when the server stops reading a request.
 pub(crate) fn watched_agent(config: Config) -> (Agent, Taking) {
     let taking = Taking::default();
     let connector =

@@ -26,7 +26,7 @@ pub struct LastFault {
     pub request_id: RequestId,
 }
 
-/// The losses of one instance. All are counted, and the last one is kept.
+/// The guests that one instance lost. All losses are counted, and the last one is kept.
 pub(in crate::registry) struct Faults {
     service: String,
     version: u64,
@@ -188,7 +188,7 @@ mod tests {
         Faults::of("a".into(), 1, Arc::default(), grace)
     }
 
-    /// Returns the kind of the loss if the future of work with this deadline is dropped.
+    /// Drops unfinished work that has this deadline, and returns the kind of the loss that is recorded.
     fn abandoned(faults: &Faults, deadline: Instant) -> &'static str {
         drop(AtWork::begin(faults, RequestId::generate(), Instant::now(), deadline));
         faults.last().unwrap().kind

@@ -1,4 +1,5 @@
-//! Requests that are sent twice, and those that must not be; counted at the upstreams.
+//! Requests that the gateway must send a second time, and requests that it must not. The tests count the requests that
+//! reach the upstreams.
 
 use serde_json::json;
 

@@ -137,7 +137,7 @@ fn what_an_upstream_says_too_much_reaches_nobody() {
     }
 }
 
-/// The same for bytes that arrive while the connection is idle.
+/// Bytes that arrive while a connection is idle belong to no request, so the connection is not used again.
 #[test]
 fn what_an_upstream_says_unasked_reaches_nobody() {
     let fake = Fake::start(|mut peer| {

@@ -187,7 +187,8 @@ fn a_damaged_database_is_named_and_never_brings_the_host_down() {
         refusals > all / 5,
     );
 
-    // The same with the whole program: no panic is printed, and the exit code is that of a failed start.
+    // The whole program refuses a damaged database too: it prints no panic, and its exit code is that of a failed
+    // start.
     let mut shown = 0;
     for (damage, bytes) in damages(&closed).step_by(rounds(40, 40)) {
         fs::write(&database, &bytes).unwrap();
