@@ -288,7 +288,8 @@ fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> 
                     _ = ticks.tick() => progress.set_prefix(run.progress()),
                     interrupt = &mut interrupt, if !is_interrupted => {
                         is_interrupted = true;
-                        // If interrupts cannot be caught, they end the process as usual.
+                        // An error means that interrupts cannot be caught. Then the run goes on, and an interrupt ends
+                        // the process.
                         stop.send_replace(interrupt.is_ok());
                     }
                 }

@@ -123,7 +123,7 @@ pub(super) async fn forward(
     answer.map_err(|attempt| attempt.failure.after_a_retry())
 }
 
-/// Makes the request that is sent. The framing is made for its body.
+/// Makes the request for the upstream, with the framing that its body needs.
 async fn outgoing(
     method: Method,
     target: PathAndQuery,

@@ -43,7 +43,7 @@ impl Progress {
         self.awaits_answer.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the head of its answer has arrived.
+    /// Records that the head of the request's answer has arrived.
     pub(super) fn answered(&self) {
         self.awaits_answer.store(false, Ordering::Relaxed);
     }

@@ -72,7 +72,7 @@ fn is_zero(page: &[u8]) -> bool {
     page.iter().all(|byte| *byte == 0)
 }
 
-/// Reads everything that was written.
+/// Reads all values of a state, by name.
 pub(super) fn read(mut from: impl Read) -> io::Result<HashMap<String, Value>> {
     let mut values = HashMap::new();
     loop {

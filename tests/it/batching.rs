@@ -183,7 +183,7 @@ fn a_deadline_that_passes_while_the_batch_runs_is_that_requests_alone() {
     let rpc = json!({"keepalive": 4000, "max_batch_timeout": 3900});
     let service = service(&host, 2, rpc, json!({}));
     let mut early = send(&host, &service, "early", &batch());
-    // The deadlines have the same distance as the requests.
+    // The two deadlines are as far apart as the two requests.
     std::thread::sleep(Duration::from_secs(2));
     let mut late = send(&host, &service, "late", &json!({"do": "sleep", "ms": 3000}));
     let problem = early.read("POST").assert_problem(408, "deadline_exceeded");

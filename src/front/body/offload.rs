@@ -23,8 +23,8 @@ impl Offload {
         Self { executor, places: Arc::new(Semaphore::new(places)) }
     }
 
-    /// Runs `work` and returns its result; `None` if the deadline passes first. Dropping the future stops the work at
-    /// its next check of its effort.
+    /// Runs `work` and returns its result; `None` if the deadline passes first. If the future is dropped, the work
+    /// stops at the next check of its `Effort`.
     pub(in crate::front) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,

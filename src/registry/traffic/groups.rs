@@ -2,8 +2,8 @@
 //!
 //! `/api/predict/{group}` goes to a member that is running and takes part (`grouping`).
 //! `/api/predict/{group}.{service}` and `/api/predict/{service}` go to that member even if it does not take part. Each
-//! member checks callers against its own tokens, so members called by the group's name need the same token. Services
-//! without a group do not come here.
+//! member checks callers against its own tokens, so members called by the group's name need the same token. Requests
+//! for a service without a group do not use this module.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

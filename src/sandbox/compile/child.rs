@@ -31,7 +31,7 @@ pub struct CompileArgs {
     pub engine: String,
     /// The process id of the host, with which the child ends.
     pub parent: Option<i32>,
-    /// The state of a guest after `initialize`, with which the result starts.
+    /// The state of a guest after `initialize`. A guest of the compiled component starts with it.
     pub state: Option<PathBuf>,
     /// Machine code of single functions: read if there is a state, written if there is none.
     pub functions: Option<PathBuf>,

@@ -89,7 +89,8 @@ fn the_body_is_delimited_in_exactly_one_way() {
     ] {
         assert!(is_malformed(&body(bad)), "{bad:?}: {:?}", body(bad));
     }
-    // The limit is that of the service. A length may have any number of digits.
+    // A length may have any number of digits. Whether the body is too large is decided later, by the limit of its
+    // service.
     for (long, length) in [
         ("18446744073709551612", u64::MAX - 3),
         ("18446744073709551613", u64::MAX - 2),
