@@ -66,8 +66,8 @@ impl Gateway {
     /// Starts the health checks, and the check of idle connections. Must be called within the runtime.
     pub fn start(spec: &GatewaySpec) -> Arc<Self> {
         let mut id = [0; 4];
-        // Two gateways with one name would take each other's requests for their own. If there is no randomness, they
-        // do.
+        // Two gateways with one name would take each other's requests for their own. Without randomness, this cannot be
+        // prevented.
         let _ = getrandom::fill(&mut id);
         let via = format!("bulkhead-{:08x}", u32::from_ne_bytes(id));
         let gateway = Self { table: ArcSwap::default(), accounts: Mutex::default(), via };

@@ -56,9 +56,9 @@ pub use self::snapshot::{Ready, Uninitialized};
 /// The host's capacity for guests.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Most guests over all services, of metered and of unmetered ones each. A guest reserves address space, not
-    /// memory. If address space is short, there are fewer guests: see [`Sandbox::pool`]. A guest with several memories
-    /// counts as several.
+    /// Most guests of all services together. The limit holds for metered guests and for unmetered ones separately. A
+    /// guest reserves address space, not memory. If address space is short, there are fewer guests: see
+    /// [`Sandbox::pool`]. A guest with several memories counts as several.
     pub guests: u32,
     /// The largest memory limit a service may set, in bytes.
     pub memory: usize,

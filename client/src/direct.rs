@@ -51,8 +51,8 @@ impl Drop for Direct {
 }
 
 impl Direct {
-    /// Creates the state for `service`. It may have a path behind it, which discovery does not take. `pool` is only for
-    /// asking `server`: calls that wait for connections must not delay discovery.
+    /// Creates the state for `service`. A path may follow the service's name; discovery does not accept it, so it is
+    /// removed. `pool` is only for asking `server`: calls that wait for connections must not delay discovery.
     pub(crate) fn new(server: Address, service: &str, pool: Pool) -> Self {
         let service = service.split('/').next().unwrap_or_default().to_owned();
         let (why_none, _) = watch::channel(Some("no answer yet".to_owned()));
@@ -155,8 +155,8 @@ fn instances(body: &[u8]) -> Result<Vec<(Address, i64)>, String> {
     Ok(instances)
 }
 
-/// Smooth weighted round robin: of two instances, one with three times the weight has three turns of four, and the
-/// other's turns lie apart.
+/// Smooth weighted round robin: if one of two instances has three times the weight of the other, it gets three of four
+/// turns, and the turns of the other are evenly spaced.
 #[derive(Default)]
 struct Rotation(Vec<Instance>);
 

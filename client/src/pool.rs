@@ -270,7 +270,7 @@ mod tests {
         resting
     }
 
-    /// Another request on it would not be written anywhere, and would wait for an answer until its deadline.
+    /// Another request on such a connection would not be written, and would wait for an answer until its deadline.
     #[tokio::test]
     async fn a_connection_whose_writes_have_failed_does_not_rest() {
         assert_eq!(resting_after(1 << 10).await, 1);

@@ -79,7 +79,7 @@ async fn a_server_of_an_authority_that_is_trusted_is_called_and_its_connection_k
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 
-/// As over plain connections: a write fails in the middle of the body, and the answer has arrived.
+/// The same case as over plain connections: a write fails in the middle of the body, although the answer has arrived.
 #[tokio::test]
 async fn an_answer_counts_for_more_than_a_write_that_failed() {
     let socket = TcpSocket::new_v4().unwrap();

@@ -290,7 +290,8 @@ async fn an_answer_counts_for_more_than_a_write_that_failed() {
 /// A timeout for waits that an event ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Such a connection is never ready for another request. Waiting for that would delay the answer.
+/// A connection whose server reads no further is never ready for another request. Waiting for that would delay the
+/// answer.
 #[tokio::test]
 async fn a_server_that_reads_no_further_keeps_nobody_from_its_answer() {
     let server = Server::start(&[Ignore("HTTP/1.1 401 X\r\ncontent-length: 3\r\n\r\nwho"), OK]).await;

@@ -105,7 +105,7 @@ fn labels(svg: &mut String, curves: &[Curve], scale: &Scale) {
     }
 }
 
-/// Maps a share to its x coordinate. Each further nine has the same width.
+/// Maps a share to its x coordinate. The steps from 90 % to 99 % to 99.9 % have the same width.
 fn across(share: f64) -> f64 {
     const NINES: f64 = 4.0;
     LEFT + (WIDTH - LEFT - RIGHT) * (-(1.0 - share).log10() / NINES).clamp(0.0, 1.0)

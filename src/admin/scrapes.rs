@@ -37,7 +37,7 @@ impl Scrapes {
         render: impl FnOnce() -> Result<String, fmt::Error>,
     ) -> Result<Bytes, fmt::Error> {
         let asked = Instant::now();
-        // Lets the other requests on this thread come here first, so that one rendering serves all of them.
+        // Lets the other requests on this thread reach this point first, so that one rendering serves all of them.
         tokio::task::yield_now().await;
         let mut latest = match format {
             MetricsFormat::Text => self.text.lock().await,

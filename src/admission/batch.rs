@@ -64,7 +64,7 @@ struct Line<C, A> {
 }
 
 struct State<C, A> {
-    /// Taken seats: of calls that wait, and of calls that are about to.
+    /// Taken seats: those of calls that wait, and of calls that are about to wait.
     seats: usize,
     waiting: VecDeque<Waiting<C, A>>,
     next_id: u64,

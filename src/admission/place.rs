@@ -61,8 +61,8 @@ impl<W: Send + 'static> Drop for Place<W> {
     }
 }
 
-/// The place of a discarded worker. It counts as busy until it is filled, so that calls behind a fault wait in the
-/// queue instead of being rejected.
+/// The place of a discarded worker. It counts as busy until it is filled, so that calls that arrive after a fault wait
+/// in the queue instead of being rejected.
 pub struct Vacancy<W: Send + 'static> {
     admission: Arc<Admission<W>>,
     stalled: bool,

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct SliceHistory(AtomicU32);
 
 /// Points for work that outlasted its first slice. Other work takes one point away. So the prediction changes when
-/// about a third of the work is long: at that share, moving long work half-way costs more than short work gains.
+/// about a third of the work is long. From that share on, moving long work after its first slice costs more than short
+/// work gains.
 const LONG: u32 = 2;
 const MOST: u32 = 16;
 /// At this number of points work is predicted to be long, until the points fall to `TURN_SHORT`.

@@ -37,7 +37,7 @@ pub struct Attempts {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The time at which the failures of an address will have been worked off, if no more come.
+    /// The time until which the failures of an address count, if no more come. Each failure moves this time on.
     failing: HashMap<IpAddr, Instant>,
     /// The time at which an address last showed a right token, to within a minute.
     trusted: HashMap<IpAddr, Instant>,
@@ -64,7 +64,7 @@ impl Attempts {
         Self { most, known: Mutex::default() }
     }
 
-    /// Authenticates a request from `address`, within the limit. `strength` is that of the tokens it is compared with.
+    /// Authenticates a request from `address`, within the limit. `strength` is the strength of the service's tokens.
     ///
     /// # Errors
     /// The reason why the request is denied.
@@ -113,8 +113,8 @@ impl Attempts {
 }
 
 impl Known {
-    /// Checks that the address may fail once more; the error is the time to wait until it may. Each failure takes
-    /// `pause` to be worked off.
+    /// Checks that the address may fail once more; the error is the time to wait until it may. Each failure counts for
+    /// `pause`, one after the other.
     fn check(&self, address: IpAddr, pause: Duration, now: Instant) -> Result<(), Duration> {
         let Some(worked_off) = self.failing.get(&address) else { return Ok(()) };
         let window = if self.is_trusted(address, now) { TRUSTED_WINDOW } else { WINDOW };
@@ -149,7 +149,7 @@ impl Known {
     }
 }
 
-/// True if there is room for `address`. If the map is full, entries that are over are removed first.
+/// True if there is room for `address`. If the map is full, entries that have expired are removed first.
 fn make_room<T>(all: &mut HashMap<IpAddr, T>, address: IpAddr, is_over: impl Fn(&T) -> bool) -> bool {
     if all.len() >= MOST_ADDRESSES && !all.contains_key(&address) {
         all.retain(|_, entry| !is_over(entry));

@@ -307,7 +307,8 @@ impl Run {
     fn took(&self, was_stopped: bool) -> Duration {
         let elapsed = Instant::now().saturating_duration_since(self.measured_from());
         match self.plan.stop {
-            // Answers after the end are to requests from before it.
+            // Answers that come after the end belong to requests that were due before it, so they do not lengthen the
+            // run.
             Stop::After(time) if !was_stopped => time,
             _ => elapsed,
         }

@@ -177,7 +177,8 @@ fn snappy(coded: &[u8], output: &mut Output<'_>) -> Result<(), Fault> {
 /// Most bytes that one byte of an LZ4 block stands for: it can lengthen a match by 255.
 pub(super) const LZ4_MOST: usize = 255;
 
-/// True for an LZ4 frame. A block cannot begin so: as a block, the magic number would copy from before the beginning.
+/// True for an LZ4 frame. A block cannot begin with the magic number of a frame: there, these bytes would mean a copy
+/// from before the start of the output.
 fn begins_as_lz4_frame(coded: &[u8]) -> bool {
     let is_cut_off = !coded.is_empty() && form::LZ4_FRAME.starts_with(coded);
     coded.starts_with(form::LZ4_FRAME) || is_cut_off || skippable(coded).is_some()

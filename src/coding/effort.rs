@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Fault;
 
-/// The work that may be done. The work asks before each step.
+/// The amount of work that is allowed. The worker calls [`spend`](Self::spend) before each step.
 pub enum Effort<'a> {
     /// A number of output bytes: for a thread that has other connections to serve.
     Brief(Cell<usize>),
@@ -19,7 +19,7 @@ impl Effort<'_> {
         Self::Brief(Cell::new(bytes))
     }
 
-    /// Asks to make another `bytes` of output.
+    /// Checks that `bytes` more bytes of output may be produced, and counts them.
     ///
     /// # Errors
     /// [`Fault::Outgrown`] if the bytes are used up, [`Fault::Stopped`] after the deadline or if the result is not

@@ -21,7 +21,7 @@ pub(super) struct Key {
     pub(super) meaning: &'static str,
     /// For a limit: the effect of reaching it.
     pub(super) at_limit: &'static str,
-    /// The key that this one is another spelling of. Values are kept there.
+    /// If this key is only another spelling, the path of the actual key. The value is kept at that path.
     pub(super) same_as: Option<&'static str>,
 }
 
@@ -141,7 +141,7 @@ pub(super) fn unknown(table: Table, path: &str) -> String {
 
 /// The known key or section that was most likely meant; `None` if none is similar enough.
 fn nearest(table: Table, path: &str) -> Option<&'static str> {
-    // For `sandbox.fuel.limit`, it is `sandbox.fuel`, which has no keys inside.
+    // For `sandbox.fuel.limit`, the nearest key is `sandbox.fuel`, which has no keys inside.
     if let Some(key) = table.iter().find(|key| rest_after(path, key.path).is_some()) {
         return Some(key.path);
     }
@@ -153,13 +153,13 @@ fn nearest(table: Table, path: &str) -> Option<&'static str> {
     (distance <= 5 + last(&asked).chars().count() / 2).then_some(nearest)
 }
 
-/// The distance between two paths from [`loose`]. The right word in the wrong section is a common mistake, but a typing
-/// mistake in the right section is more common, so it counts less.
+/// The distance between two paths from [`loose`]. The right word in the wrong section is a common mistake. A typing
+/// mistake in the right section is more common, so it adds less to the distance.
 fn distance(asked: &str, known: &str) -> usize {
     let whole = 2 * strsim::damerau_levenshtein(asked, known);
     let (asked, known) = (last(asked), last(known));
     let word = 2 * strsim::damerau_levenshtein(asked, known) + 5;
-    // As in `timeout_ms` for `initialize_timeout_ms`.
+    // The last word may be a part of the right one: `timeout_ms` for `initialize_timeout_ms`.
     let part = if asked.len() >= 4 && known.contains(asked) { 6 } else { usize::MAX };
     whole.min(word).min(part)
 }

@@ -46,7 +46,7 @@ impl Token {
             let mut bits = [0; 30];
             getrandom::fill(&mut bits)?;
             let text = URL_SAFE_NO_PAD.encode(bits);
-            // One text in sixteen does not; it is drawn again.
+            // One text in sixteen begins or ends with another character. Then a new text is drawn.
             if text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric) {
                 return Ok(Self(text.into()));
             }

@@ -49,7 +49,8 @@ async fn run(cluster: String, upstream: Weak<Upstream>, check: HealthCheck) {
 
 async fn probe(address: &Authority, check: &HealthCheck) -> Result<(), String> {
     let Some(path) = &check.path else {
-        // A host that drains stops accepting first, and accepting depends on no service.
+        // A connection shows enough: a host that drains stops accepting connections first, and accepting does not
+        // depend on any of its services.
         return TcpStream::connect(address.as_str()).await.map(|_| ()).map_err(|error| error.to_string());
     };
     let mut link = Link::connect(address).await.map_err(|error| error.to_string())?;

@@ -120,7 +120,8 @@ pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure>
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     let is_length = |value: &HeaderValue| {
-        // A larger number is not a possible length. With HEAD, no body would show that.
+        // A number that does not fit into `u64` is no possible length. In the answer to HEAD, no body would reveal
+        // that.
         let fits = value.to_str().is_ok_and(|value| value.parse::<u64>().is_ok());
         fits && value.as_bytes().iter().all(u8::is_ascii_digit)
     };
@@ -129,7 +130,7 @@ pub(super) fn inbound(parts: &mut Parts, method: &Method) -> Result<(), Failure>
     if !is_final || !has_clear_length || (is_chunked && !is_chunked_well) {
         return Err(Failure::reset(Reset::ProtocolError));
     }
-    // For HEAD, it is the length of the answer to GET.
+    // For HEAD, `Content-Length` is the length of the answer to GET.
     let has_length =
         *method == Method::HEAD && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     strip(headers, has_length);

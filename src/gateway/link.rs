@@ -38,7 +38,7 @@ pub(super) struct Link {
     progress: Arc<Progress>,
     /// One timer for all limits. It may fire early; the limits are computed when it does.
     timer: Pin<Box<Sleep>>,
-    /// The time of its last use.
+    /// The time at which the connection became idle.
     rests_since: Instant,
     /// The thread whose runtime watches the socket. Each use on another thread wakes that thread.
     pub(super) home: usize,

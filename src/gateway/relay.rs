@@ -30,7 +30,7 @@ pub struct Relay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Coming,
-    /// The rest will not come.
+    /// The rest of the body will not come.
     Broken,
     Whole,
 }

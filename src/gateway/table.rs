@@ -19,7 +19,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Makes a table from a file. Takes over from the table before what is the same in both.
+    /// Makes a table from a file. Clusters that are the same in the table `before` are taken over from it, and so are
+    /// the counts of routes.
     pub(super) fn of(
         spec: &GatewaySpec,
         before: &Self,

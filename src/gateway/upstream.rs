@@ -207,7 +207,7 @@ impl Lease {
         let Some(mut link) = self.link.take() else { return };
         if link.is_ready(cx) {
             link.rest(Instant::now());
-            // Before the slot is free, so that the request that gets the slot finds the connection.
+            // The connection is put back before the slot is free, so that the request that gets the slot finds it.
             lock(self.upstream.idle.at(link.home)).push(link);
         }
     }
@@ -215,7 +215,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Closed first, so that an upstream never has more connections than allowed.
+        // The connection is closed before the slot is free, so that an upstream never has more connections than
+        // allowed.
         self.link = None;
         self.upstream.slots.add_permits(1);
     }

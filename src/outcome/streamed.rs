@@ -56,7 +56,7 @@ impl Streamed {
 
     fn settle_cut(&mut self, cut: &Cut) {
         if cut.code == Refusal::ClientClosed.row().code {
-            // The account knows if the client left or the host ends. It is settled when this value is dropped.
+            // The account knows whether the client left or the host ends. It is settled when this value is dropped.
             self.stream = None;
             return;
         }

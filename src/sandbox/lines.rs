@@ -14,7 +14,7 @@ use super::host::SLICE_OF_HOST_WORK;
 use crate::call::RequestId;
 
 /// Bytes that every line counts besides its text, for the time, service and request before it in the log. Without this,
-/// lines of one byte would fill a disk a hundred times faster than they use up their bytes.
+/// lines of one byte could write a hundred times as many bytes to the disk as the limit allows.
 const LINE: usize = 64;
 /// Most bytes kept of an unfinished line.
 const MAX_LINE: usize = 8 << 10;

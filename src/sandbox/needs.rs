@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Core instances for each place in the pool. The pool only counts them, so this covers most guests.
+/// Core instances for each place in the pool. The pool reserves no address space for them, so the number is large
+/// enough for most guests.
 pub(super) const CORE_INSTANCES_PER_PLACE: u32 = 16;
 /// Tables for each place in the pool, which reserves address space for every table.
 pub(super) const TABLES_PER_PLACE: u32 = 3;

@@ -39,7 +39,7 @@ pub struct Uninitialized {
 /// A program that can serve, and the way in which its guests are created.
 pub struct Ready {
     pub program: Arc<Program>,
-    /// A guest that was created in the course of this.
+    /// A guest that was created to make the program ready, and that can be used.
     pub first: Option<Guest>,
     /// The reason why guests are initialised one by one; `None` if they start from an image.
     pub no_snapshot: Option<String>,

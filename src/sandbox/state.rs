@@ -21,7 +21,7 @@ const MEMORY: u8 = 4;
 pub(super) enum Value {
     I32(i32),
     I64(i64),
-    /// Floats travel as their bits, so that nothing is rounded and no NaN is lost.
+    /// Floats are passed as their bits, so that nothing is rounded and no NaN is lost.
     F32(u32),
     F64(u64),
     Memory(Vec<u8>),

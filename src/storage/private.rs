@@ -29,7 +29,8 @@ pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
     }
     let compiled = dir.join("compiled");
     if close_part(&compiled)? == Before::Writable {
-        // It has machine code with the hashes beside it, so a change could go unnoticed. It is made again.
+        // The directory has machine code and the hashes of this code, so a change of both would go unnoticed. The code
+        // is compiled again.
         tracing::warn!(
             path = %compiled.display(),
             "other users could change the compiled code; it is removed, and made again"

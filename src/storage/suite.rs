@@ -16,7 +16,7 @@ use super::memory::{MemoryArtifacts, MemoryCatalog};
 use super::*;
 use crate::config::TrafficState;
 
-/// Changes an artifact without its store.
+/// Changes an artifact directly, not through its store.
 type Trick<T> = Box<dyn Fn(&Digest, T) + Send + Sync>;
 
 /// An implementation under test, and functions that change its content directly.

@@ -22,7 +22,7 @@ fn written(value: &dyn Debug) -> String {
     let is_word = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_graphic() && !b"\"'\\=".contains(&b));
     match is_word {
         true => bare.to_owned(),
-        // It is text, and has its quotes already.
+        // The value is text, and has its quotes already.
         false if bare.len() < debugged.len() => debugged,
         false => format!("{debugged:?}"),
     }

@@ -54,7 +54,8 @@ fn read(mut array: ArrayProto, message: &'static str) -> Result<Tensor, TensorEr
     let (field, data) = match dtype {
         Type::DtInvalid => return Err(TensorError::NoType),
         Type::DtFloat => ("float_val", Data::F32(take(&mut array.float_val))),
-        // The SDKs have no lists for these. They send the values as wider floats, and complex numbers as pairs.
+        // The messages have no lists for half-precision and complex numbers. The SDKs send half-precision numbers as
+        // wider floats, and complex numbers as pairs.
         Type::DtHalf => ("float_val", Data::F16(narrow_floats(&take(&mut array.float_val), name, f16::from_f32)?)),
         Type::DtBfloat16 => {
             ("float_val", Data::Bf16(narrow_floats(&take(&mut array.float_val), name, bf16::from_f32)?))

@@ -54,7 +54,7 @@ fn the_kind_is_found_out() {
     assert_eq!(AnyRequest::decode(&onnx), Ok(AnyRequest::Onnx(the_onnx_request())));
 }
 
-/// Detects the kind without any part that only one kind of request has.
+/// The kind is detected even without the parts that only one kind of request has.
 #[test]
 fn the_kind_is_found_out_whatever_else_is_left_out() {
     let tensorflow = tensorflow::Request::new("").with_input("", images());
@@ -69,7 +69,7 @@ fn the_kind_is_found_out_whatever_else_is_left_out() {
 
 #[test]
 fn the_reason_is_that_of_the_kind_it_is() {
-    // The shape is [1, 5].
+    // The shape becomes [1, 5], but the tensor still has four elements.
     let mut wrong = TENSORFLOW.to_vec();
     let dims = wrong.windows(2).position(|bytes| bytes == [1, 4]).unwrap();
     wrong[dims + 1] = 5;

@@ -203,7 +203,8 @@ fn a_batch_of_which_nobody_has_time_left_is_stopped() {
     assert_eq!(losses(&host, "deadline_exceeded"), 1);
 }
 
-/// Regression test: the batch has no waiting callers left then, which used to look as if all clients had disconnected.
+/// Regression test: when the grace period is over, no caller waits for the batch any more. The log said that all
+/// clients had disconnected.
 #[test]
 fn a_batch_whose_grace_is_over_is_stopped_for_that_reason() {
     let host = TestHost::start();

@@ -74,7 +74,7 @@ fn mistakes_have_exit_codes_and_reasons() {
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Keeps pipelines consistent: one that runs `test` first must end in the same way as one that runs `create` at once.
+/// A pipeline that runs `test` before `create` must end with the same exit code as one that runs only `create`.
 #[test]
 fn a_processor_that_is_refused_ends_test_as_it_ends_create() {
     let host = TestHost::start();
@@ -127,7 +127,7 @@ fn a_service_file_is_tested_without_a_server() {
     assert!(said(&output).contains("status 400 processor_exception, "), "{output:?}");
 }
 
-/// A host calls the processor with GET for HEAD where the service does not list HEAD.
+/// If a service does not list HEAD, a host calls its processor with GET for a HEAD request.
 #[test]
 fn a_test_without_a_server_calls_the_processor_as_a_host_does() {
     let dir = tempfile::tempdir().unwrap();
@@ -398,7 +398,7 @@ fn ctrl_c_says_that_the_deploy_goes_on() {
     assert_eq!(ok(Some(&host), &["invoke", "mine", "-d", "it is there"]), "it is there");
 }
 
-/// Checks the message on Ctrl-C. Without it, the user does not know if the change was made.
+/// Checks the message on Ctrl-C. Without it, the user does not know whether the change was made.
 #[test]
 fn ctrl_c_says_of_every_change_that_it_goes_on() {
     // A server that accepts requests and does not answer.

@@ -181,7 +181,7 @@ fn a_full_queue_is_waited_out_and_nothing_is_done_twice() {
     let refused = scene.ask(impatient, &json!({"do": "flag"})).unwrap_err();
     assert_eq!((refused.code(), refused.server_code()), (450, Some("queue_full")));
     assert_eq!(scene.ended("busy", 450), 1);
-    // The retries last much longer than the sleeper; every refused try counts as exactly one more 450.
+    // The retries last much longer than the sleeping call, and the host counts each refused try as one 450.
     let patient = service.retry(RetryPolicy::new(1000).pauses(Duration::from_millis(20), Duration::from_millis(20)));
     let answer = scene.ask(patient, &json!({"do": "flag"})).unwrap();
     scene.runtime.block_on(sleeper).unwrap().unwrap();

@@ -21,8 +21,8 @@ use crate::figures::{rounds, tell};
 use crate::host::{Deployed, TestHost};
 use crate::http::{Client, request};
 
-/// The sizes of refused bodies, in bytes: more than a host discards before it answers, more than sockets buffer, and a
-/// service's limit.
+/// The sizes of refused bodies, in bytes. Among them are sizes above the number that a host discards before it answers,
+/// and above the buffers of sockets.
 const REFUSED: [usize; 4] = [300 << 10, 16 << 20, 2 << 20, 12 << 20];
 /// A size above a service's default limit.
 const TOO_LARGE: usize = 20_000_000;

@@ -282,7 +282,7 @@ fn a_coding_that_nobody_knows_is_415_with_those_that_are_known() {
         assert_eq!(response.header("accept-encoding"), Some("gzip, zstd, deflate, lz4, snappy"));
         assert!(!response.closes());
     }
-    // Callers without the right to call are not told even that.
+    // A caller without the right token gets 401 and does not learn which codings are known.
     let headers = [("authorization", "wrong"), ("content-encoding", "br")];
     client.send("POST", &echo.path, &headers, b"x").assert_problem(401, "unauthorized");
 }

@@ -6,8 +6,8 @@ use crate::gateway::config;
 use crate::host::{Deployed, TestHost};
 use crate::http::Response;
 
-/// Returns the headers that describe the answer; the others differ per request. A connection is kept after a refusal if
-/// the rest of the body arrives soon enough.
+/// Returns the headers that describe the answer; the others differ per request. `Connection` is one of the others:
+/// after a refusal, the connection is kept only if the rest of the body arrives soon enough.
 fn about(response: &Response) -> Vec<String> {
     let own = ["date", "x-request-id", "server-timing", "x-bulkhead-fuel", "connection", "keep-alive"];
     let mut names: Vec<&str> = response.names().filter(|name| !own.contains(name)).collect();

@@ -69,7 +69,7 @@ impl Ward {
             }
             self.forget(guest, isolation);
             if guest.expect == Expect::Overdue {
-                // Without fuel, a guest yields by the clock, which is another engine.
+                // Without fuel, a guest runs in the other engine, in which it yields by the clock.
                 let fuel = if isolation == "fresh" { json!("unlimited") } else { json!(100_000_000_000_u64) };
                 if let Some(service) = self.deploy(guest, json!({"isolation": isolation, "fuel": fuel}), 60_000) {
                     self.abandon(guest, isolation, &service);
@@ -206,8 +206,8 @@ fn refused(answer: &Response, told: &str) -> Result<(), String> {
     if is_right { Ok(()) } else { Err(answer.text()) }
 }
 
-/// Sends a GET. With a short deadline, it may pass while the guest is being replaced. Then the GET is repeated, because
-/// the test is about the guest that answers.
+/// Sends a GET. A short deadline may pass while the guest is being replaced. Then the GET is repeated, because the test
+/// is about the guest that answers.
 fn polite_answer(host: &TestHost, service: &Deployed) -> Response {
     let end = Instant::now() + SOON;
     loop {

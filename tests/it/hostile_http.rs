@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows longer than this are not sent byte by byte, and are cut in a few places only.
 const SHORT: usize = 1500;
 
-/// The rows that a release must get right, each with its one status, and in addition 450 and 429.
+/// The ids of the rows and scenes that a release must get right.
 const CORE: [&str; 24] = [
     "V1", "V4", "V7", "V12", "V13", "V15", "V20", "A1", "A3", "A5", "A7", "A9", "S1", "S3", "S5", "S7", "S9", "C1",
     "C7", "T2", "T3", "T8", "450", "429",

@@ -22,8 +22,8 @@ type Frames<'a> = Box<dyn Fn(u32) -> Vec<u8> + 'a>;
 
 async fn connect(host: &TestHost) -> SendRequest<Bytes> {
     let stream = tokio::net::TcpStream::connect(host.data).await.unwrap();
-    // HTTP/2 clients set this too: windows are small, and waiting for an acknowledgement at each would take most of the
-    // time.
+    // HTTP/2 clients set this option too. Windows are small, and most of the time would be spent waiting for TCP
+    // acknowledgements.
     stream.set_nodelay(true).unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);

@@ -174,8 +174,8 @@ fn in_the_background() {
     scene.tell("background", left, Some(499));
 }
 
-/// hyper alone would not look for the end of the stream after any of these. After the last one, the host must detect it
-/// without reading up to it.
+/// After any of these bytes, hyper alone would not look for the end of the stream. The last ones are too many to be
+/// read, so the host must detect the end without reading up to it.
 #[test]
 fn with_more_behind_the_request() {
     let mut scene = Scene::set();

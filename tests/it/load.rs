@@ -102,7 +102,7 @@ fn five_times_too_much_costs_nothing_of_what_can_be_done() {
     tell("load.overload.goodput", "at least 0.9 of the capacity", rounded(goodput), goodput >= 0.9);
     let (refused, answered) = (outcomes.full_p(99), outcomes.served_p(99));
     tell("load.overload.450_p99_ms", "at most 5 ms", millis(refused), refused <= Duration::from_millis(5));
-    // The requests of a full queue, and the request itself.
+    // A worker needs 10 ms for each request: for those of a full queue, and for the measured one.
     let bound = Duration::from_millis(10 * (QUEUE.div_ceil(WORKERS as u64) + 1) * 2);
     let target = format!("at most {} ms, twice the queue before it", bound.as_millis());
     tell("load.overload.200_p99_ms", &target, millis(answered), answered <= bound);

@@ -158,7 +158,8 @@ fn s429_for_an_address_that_guesses() {
     let echo = host.deploy("echo", "echo", json!({"token": TOKEN}));
     let open = host.deploy("open", "echo", json!({"generate_token": false}));
     let guess = |token: &str| host.client().send("POST", &echo.path, &[("authorization", token)], b"x");
-    // Three guesses per second fail with 401. A second may begin between two of them, and then three more do.
+    // Three guesses per second fail with 401. A new second may begin between two guesses. Then three more guesses get
+    // 401.
     let refused = (0..7).map(|_| guess(GUESS)).find(|response| response.status == 429).expect("it was refused");
     refused.assert_problem(429, "rate_limited");
     assert_eq!((refused.header("retry-after"), refused.closes()), (Some("1"), false));

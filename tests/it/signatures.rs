@@ -180,7 +180,7 @@ fn the_java_sdk_is_let_in_with_what_is_odd_about_it() {
     for body in [b"hello hello hello hello hello hello".to_vec(), b"{\"row\": 1}\n".repeat(20_000)] {
         let snappy_hash = md5(&snap::raw::Encoder::new().compress_vec(&body).unwrap());
         assert_eq!(host.signed(&snappy_hash, &body).body, body);
-        // Only a signature proves that the client meant this.
+        // Without a signature, the hash of the Snappy form is not accepted for the uncompressed body.
         host.send("/api/predict/echo", "tok", &snappy_hash, &body).assert_problem(400, "bad_request");
     }
 }

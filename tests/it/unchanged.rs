@@ -78,7 +78,7 @@ fn a_change_of_the_token_alone_makes_no_version_and_counts_at_once() {
     assert_eq!((&moved["version"], versions(&host)), (&json!(1), 1));
     let described = |host: &TestHost| host.call_admin("GET", "/api/v1/services/svc", b"").json();
     assert_eq!(described(&host)["spec"]["processor_path"], "elsewhere.wasm");
-    // The version defines if callers need a token, so this change makes a version.
+    // The version defines whether callers need a token, so this change makes a version.
     let public = modify(&host, json!({"spec": {"token": null, "generate_token": false}}));
     assert_eq!((&public["version"], versions(&host)), (&json!(2), 2));
 

@@ -44,7 +44,7 @@ impl Arrivals {
         -self.gap * (1.0 - self.chance.f64()).ln()
     }
 
-    /// The next due time. It stays the next one.
+    /// The next due time, without taking it.
     pub(super) fn peek(&self) -> Instant {
         self.start + Duration::from_secs_f64(self.next)
     }

@@ -182,7 +182,7 @@ mod tests {
             tally.record(now, now, now + Duration::from_millis(3), Ok(answer));
         }
         tally.record(now, now, now, Err(Fault::Timeout));
-        // It ends after the end of the run, so it is in no slot that is shown.
+        // This request ends after the end of the run, so no slot that is shown contains it.
         tally.record(now, now, now + Duration::from_secs(2), Ok(Answer { status: 200, excerpt: Vec::new() }));
         let report = Report { plan: &plan, tally: &tally, took: Duration::from_secs(1), was_stopped: false };
         let page = page(&report, SystemTime::UNIX_EPOCH);

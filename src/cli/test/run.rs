@@ -95,7 +95,7 @@ async fn call(
         let answer = LocalAnswer { status, code, content_type: None, body, logs: Vec::new(), fuel: None, run };
         return Ok((answer, Some(guest)));
     }
-    // A host does the same before it calls a processor.
+    // A host also calls the processor with GET for HEAD, unless the service lists HEAD.
     if sandbox.methods.takes_for_get(call.method.as_str()) {
         call.method = Method::GET;
     }

@@ -131,7 +131,7 @@ fn refusals_are_told_by_status_and_code_and_a_run_without_success_fails() {
     assert!(page.contains("450 queue_full") && page.contains("</html>"));
 }
 
-/// If it were taken for an option, clap would call it an unexpected argument.
+/// If a share below zero were taken for an option, clap would call it an unexpected argument.
 #[test]
 fn a_share_below_zero_is_told_what_a_share_is() {
     let ran = bulkhead(&["bench", "http://127.0.0.1:1/", "--fail-above", "-1%"]);

@@ -86,7 +86,7 @@ fn a_server_without_tls_is_told_as_that() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let https = format!("https://{}", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
-        // Each connection gets the answer of a plain HTTP server to a TLS greeting. The first connection only checks
+        // Each connection gets the answer of a plain HTTP server to a TLS ClientHello. The first connection only checks
         // that the port listens.
         for connection in listener.incoming().take(2) {
             let mut connection = connection.unwrap();

@@ -35,7 +35,7 @@ fn every_command_and_option_is_explained() {
             assert!(argument.get_help().is_some(), "{words}: {id} is not explained");
         }
         let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        // The README promises it of every command. `bulkhead` alone has a tour.
+        // The README promises that the help of every command has examples. Only `bulkhead` itself has a tour instead.
         let heading = if words == "bulkhead" { "A first tour:\n" } else { "Examples:\n" };
         let examples = after.split_once(heading).map_or("", |(_, examples)| examples);
         assert!(examples.contains("bulkhead "), "{words} has no examples");

@@ -20,7 +20,7 @@ fn decoded(coding: Coding, coded: &[u8]) -> Result<Vec<u8>, Fault> {
     decode(coding, coded, LIMIT, &patiently())
 }
 
-/// Text, noise, repetition and nothing.
+/// Bodies of one byte, of text, of noise, and of one byte repeated.
 fn bodies() -> Vec<Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(7);
     let noise = (0..100_000).map(|_| random.u8(..)).collect();
@@ -139,7 +139,7 @@ fn work_ends_where_it_may_go_no_further() {
     let coded = encode(Coding::Gzip, &bodies()[3]).unwrap();
     assert_eq!(decode(Coding::Gzip, &coded, LIMIT, &Effort::brief(100_000)), Err(Fault::Outgrown));
     assert_eq!(decode(Coding::Gzip, &coded, LIMIT, &until(Instant::now())), Err(Fault::Stopped));
-    // Thousands of streams without content are work as well.
+    // Thousands of streams without content count as work, too.
     for coding in [Coding::Gzip, Coding::Zstd, Coding::Lz4] {
         let empty = encode(coding, b"").unwrap().repeat(3000);
         assert_eq!(decode(coding, &empty, LIMIT, &Effort::brief(256 << 10)), Err(Fault::Outgrown), "{coding:?}");

@@ -72,7 +72,8 @@ impl Claim {
         Some(Self { hash, is_hexadecimal: true })
     }
 
-    /// Checks a body as it was received. Only a signed hash can be that of a form that was not sent.
+    /// Checks a body as it was received. The hash of another form, which was not sent, is accepted only if the hash is
+    /// signed.
     pub(in crate::front) fn check(self, body: &[u8], is_signed: bool) -> Result<Hashed, Refusal> {
         let found = md5(body);
         if found == self.hash {

@@ -27,8 +27,8 @@ impl Input {
         self.with(|stream| stream.is_end_stream())
     }
 
-    /// Returns the next data; `None` at the end. It gives the window back its size, so the client may send as much
-    /// again.
+    /// Returns the next data; `None` at the end. The window grows by the bytes that were read, so the client may send
+    /// as many again.
     fn poll_data(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
         self.with(|stream| {
             let data = ready!(stream.poll_data(cx));
@@ -88,7 +88,7 @@ impl Streamed {
         // Trailers are skipped.
         let piece = match ready!(self.input.poll_data(cx)) {
             None => return Poll::Ready(None),
-            // Reset by the client, or by h2 because its length is not the declared one.
+            // The stream was reset: by the client, or by h2 because the body's length is not the declared one.
             Some(Err(_)) => return Poll::Ready(Some(Err(Broken::CutOff))),
             Some(Ok(piece)) => piece,
         };

@@ -99,7 +99,7 @@ pub(in crate::registry) fn last(old: &Record, token: Option<&Token>) -> Option<T
 }
 
 /// Returns the record after the return to `version`. The tokens stay: a token retired since then must not become valid
-/// again. The version decides only if callers need a token. If the service is public now, they need its last one.
+/// again. The version decides only whether callers need a token. If the service is public now, they need its last one.
 pub(in crate::registry) fn after_return(old: &Record, version: &VersionRecord) -> Result<Record, ChangeError> {
     let back = old.with_version(version);
     let file = back.file.parsed()?;
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(texts((generated.token, generated.previous_token)), (some("new"), some("newer")));
         let public = after_return(&now, &then(json!({"generate_token": false}))).unwrap();
         assert_eq!(texts((public.token.clone(), public.previous_token.clone())), (None, None));
-        // The token that the service had last, not the one of the version's time.
+        // Callers need the token that the service had last, not the token from the time of the version.
         for file in [json!({"token": "retired"}), json!({})] {
             let private = after_return(&public, &then(file)).unwrap();
             assert_eq!(texts((private.token, private.last_token)), (some("new"), None));

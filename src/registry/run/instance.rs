@@ -167,7 +167,7 @@ impl Instance {
         }
     }
 
-    /// Begins the grace period. No new requests come here; those under way must end within the period.
+    /// Begins the grace period. The instance gets no new requests; those under way must end within the period.
     pub(in crate::registry) fn retire(&self) {
         self.grace.begin();
     }

@@ -27,7 +27,7 @@ fn empty(path: &str) -> ModelFile {
     ModelFile { path: path.into(), sha256: Digest::of(b""), size: 0, directory: true }
 }
 
-/// Changes the bytes of a file, under all its names.
+/// Changes the bytes of a file. All hard links of the file show the change.
 fn rot(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(path, "rot").unwrap();

@@ -2,7 +2,7 @@
 //!
 //! A guest is a few lines of WebAssembly text: its misbehaviour. The rest of the processor is the same for all and
 //! stands in [`frame`]. A POST makes a guest misbehave. A GET answers the number of calls of this instance, so that a
-//! test sees if it got a fresh one. Guests that do not fit into the frame are components of their own.
+//! test sees whether it got a fresh instance. Guests that do not fit into the frame are components of their own.
 
 mod answers;
 mod bombs;

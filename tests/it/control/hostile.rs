@@ -50,7 +50,7 @@ fn every_operation_refuses_nonsense_as_documented_and_the_host_goes_on() {
     let host = TestHost::start();
     let service = host.deploy("svc", "echo", small());
     for (method, path, statuses) in operations() {
-        // Left out, because the nonsense could succeed and take the service away.
+        // These operations are left out, because a nonsense request could succeed and remove or stop the service.
         if method == "DELETE" || path.ends_with("/stop") {
             continue;
         }

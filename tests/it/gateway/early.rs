@@ -64,7 +64,7 @@ fn an_upstreams_refusal_is_passed_on_although_it_has_reset_the_connection() {
         (429, "HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n"),
         (450, "HTTP/1.1 450 X\r\ncontent-length: 4\r\n\r\nwhy?"),
     ] {
-        // If the answer ends with its connection, a reset makes it impossible to tell if the answer is complete.
+        // If the answer ends with its connection, a reset makes it impossible to tell whether the answer is complete.
         let can_be_reset = !answer.starts_with("HTTP/1.1 413");
         for read in [1, 200_000] {
             let fake = if can_be_reset {
@@ -85,8 +85,8 @@ fn an_upstreams_refusal_is_passed_on_although_it_has_reset_the_connection() {
                 let response = send(&mut gateway.client(), &whole);
                 let text = if status == 429 { "" } else { "why?" };
                 assert_eq!((response.status, response.text().as_str()), (status, text), "round {round} after {read}");
-                // The client must be told that the rest is not read. An upstream that is not reset reads on, and may
-                // have read all of it.
+                // If the upstream has closed, the client must be told that the rest of its request is not read. An
+                // upstream that does not reset the connection may have read the whole request.
                 let is_told = can_be_reset && (answer.contains("connection: close") || answer.starts_with("HTTP/1.0"));
                 assert!(!is_told || response.closes(), "{response:?}");
             }

@@ -1,4 +1,4 @@
-//! Clients that close their sending side after their request. The route defines if that means a disconnect.
+//! Clients that close their sending side after their request. The route defines whether that means a disconnect.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};

@@ -14,7 +14,8 @@ pub(super) fn rows() -> Vec<Row> {
     for length in [33 << 10, 64 << 10, 400_000, 500_000] {
         rows.push(refused("A2", 431, "headers_too_large", large(length)));
     }
-    // A line feed alone does not end a line. RFC 9112 §2.2 allows to accept it, but a proxy in front may not.
+    // A line feed alone does not end a line. RFC 9112 §2.2 allows a host to accept it, but a proxy in front might not
+    // accept it.
     for bad in [
         format!("GET {OPEN} HTTP/1.1\nHost: a\n\n"),
         format!("GET {OPEN} HTTP/1.1\r\nHost: a\nx: y\r\n\r\n"),

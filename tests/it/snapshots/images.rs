@@ -78,7 +78,7 @@ fn a_damaged_image_is_made_again() {
     let host = host.kill_and_restart();
     assert_eq!((snapshot(&host), look(&host)), (json!({"taken": true}), LEFT));
     assert_eq!(host.log().matches("does not match its hash").count(), 2);
-    // Once before, and once to make the image again.
+    // `initialize` ran once before the restart, and once more to make the image again.
     assert_initialized(&host, 2);
     let host = host.kill_and_restart();
     assert_eq!(look(&host), LEFT);

@@ -158,7 +158,7 @@ fn header_lines_are_names_and_values() {
     assert_eq!(body("Expect: 200-ok\r\n"), Err(HeadFault::ExpectationUnknown));
 }
 
-/// A gateway would forward it to an upstream, which speaks HTTP/1.1 and would answer it.
+/// A gateway would forward the `Expect` to an upstream, which speaks HTTP/1.1 and would obey it.
 #[test]
 fn an_expectation_of_http_1_0_is_none() {
     for value in ["100-continue", "200-ok"] {
@@ -171,7 +171,8 @@ fn an_expectation_of_http_1_0_is_none() {
     assert!(head.expects_leave && head.headers.contains_key(EXPECT));
 }
 
-/// Otherwise a request of the largest size would be refused behind a gateway, which adds headers of its own.
+/// A gateway adds headers of its own. With one limit for both, a request of the largest size would be refused behind a
+/// gateway.
 #[test]
 fn what_a_gateway_has_passed_on_may_be_larger_by_what_gateways_add() {
     let lines = |count: usize, via: &str| body(&format!("{}{via}", "x: y\r\n".repeat(count)));

@@ -28,8 +28,8 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// Peers with a target: Bulkhead's throughput as a multiple of theirs.
 pub(super) const GOALS: [(&str, Goal); 2] = [(known::MOSEC_NAME, goals::MOSEC), (known::WORKERD_NAME, goals::WORKERD)];
 
-/// Peers without a target: the ratio is only reported. It depends on what the program does fast in each of its two
-/// modes, which we cannot influence.
+/// Peers without a target: the ratio is only reported. wasmtime is measured in two modes, and we cannot influence how
+/// fast each of them is.
 pub(super) const STATED: [(&str, &str); 2] = [
     (known::WASMTIME_REUSE, "echo 1 KiB: to wasmtime serve, reuse and pooling"),
     (known::WASMTIME_DEFAULT, "echo 1 KiB: to wasmtime serve"),
