@@ -168,7 +168,7 @@ impl<W: Send + 'static> Admission<W> {
             drop(state);
             match waiter.send(place) {
                 Ok(()) => return,
-                // That call has just left; the worker goes to the next one.
+                // The waiting call has just left; the worker goes to the next one.
                 Err(unwanted) => place = unwanted,
             }
         }

@@ -12,9 +12,9 @@
 /// Characters of a path that a library does not encode, besides letters, digits and `-._~`.
 type Kept = &'static [u8];
 
-/// Those of Python's urllib3 and of Go's net/url.
+/// The characters of a path that Python's urllib3 and Go's net/url do not encode.
 const PATHS: [Kept; 2] = [b"/:@!$&'()*+,;=", b"/:@$&+,;="];
-/// Those of a query. Go sends a query unchanged.
+/// The characters of a query that urllib3 does not encode. Go sends a query unchanged.
 const QUERY: Kept = b"/:@!$&'()*+,;=?";
 
 /// Returns the text that `target` was encoded from; `None` if no SDK's HTTP library writes such a target, or if nothing

@@ -151,7 +151,7 @@ impl Reader<'_> {
         let parts: Vec<&str> = kept_at.split('.').collect();
         let Err(conflict) = place(&mut self.tree, &parts, value) else { return };
         let both = match key.kind {
-            // These values may be secrets, or too long to compare.
+            // Values of these kinds may be secrets, or too long to compare.
             Kind::Token | Kind::Variables | Kind::Any => String::new(),
             kind => format!(": {} and {}", kind.shown(&conflict.0), kind.shown(&conflict.1)),
         };

@@ -261,7 +261,7 @@ impl Drop for Guest {
         for (index, call) in batch.iter().enumerate() {
             call.spent.note_fuel(share(fuel, batch.len(), index));
         }
-        // Otherwise the slice would never be fitted to a processor whose calls never return.
+        // Without this, the slice would never be fitted to a processor whose calls never return.
         self.program.fit_slice(fuel, self.clock.busy);
     }
 }

@@ -42,9 +42,9 @@ pub(super) struct HostState {
     table: ResourceTable,
     pub(super) limits: Limits,
     pub(super) lines: Lines,
-    /// The call being answered, of a batch the selected one; none during `initialize`.
+    /// The call that is being answered; in a batch, the selected call. `None` during `initialize`.
     pub(super) call: Option<Arc<Call>>,
-    /// All calls of the batch being answered; empty outside of one.
+    /// All calls of the batch that is being answered; empty outside of a batch.
     pub(super) batch: Vec<Arc<Call>>,
     pub(super) panic: Option<(String, Option<String>)>,
     /// Host work since a host call last yielded.

@@ -34,7 +34,7 @@ fn a_guest_that_was_replaced_leaves_word_of_why() {
     ] {
         client.send("POST", &service.path, &[("authorization", &service.token), ("x-request-id", id)], body.as_bytes());
         if kind == "deadline_exceeded" {
-            // This answer closes its connection.
+            // The answer to a request whose deadline has passed closes its connection.
             client = host.client();
         }
         host.wait_for("the fault to be noted", || instance(&host)["last_fault"]["request_id"] == id);

@@ -10,7 +10,7 @@ fn tour() -> String {
     let readme = fs::read_to_string(bulkhead_artifacts::root().join("README.md")).expect("a README");
     let (_, rest) = readme.split_once("\n## A tour\n").expect("a tour");
     let section = rest.split("\n## ").next().expect("a section");
-    // Only the first block of commands; the next one deploys an example.
+    // Only the first block of commands is returned; the next block deploys an example.
     let lines = section.lines().skip_while(|line| !line.starts_with("    "));
     let commands = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
     commands.filter_map(|line| line.strip_prefix("    ")).collect::<Vec<_>>().join("\n") + "\n"

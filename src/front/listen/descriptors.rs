@@ -60,7 +60,7 @@ impl Descriptors {
         self.0.saturating_sub(RESERVE)
     }
 
-    /// Checks that there are enough to start.
+    /// Checks that there are enough descriptors to start.
     ///
     /// # Errors
     /// A sentence with the number that is needed.

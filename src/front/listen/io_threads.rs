@@ -85,7 +85,7 @@ impl IoThread {
         let handle = runtime.handle().clone();
         let work = move || {
             let _ = runtime.block_on(told.wait_for(|end| *end));
-            // Its connections end here, before the end of the thread becomes visible.
+            // The thread's connections end here, before the end of the thread becomes visible.
             runtime.shutdown_background();
             drop(told);
         };

@@ -19,7 +19,7 @@ use crate::sandbox::state::Value;
 /// Says why its state cannot be exposed, or would be incomplete.
 pub(super) fn instrument(wasm: &[u8]) -> Result<Vec<u8>, String> {
     if makes_resources(wasm) {
-        // Its handles are in a table of the engine, which no export exposes.
+        // The handles of these resources are in a table of the engine, which no export exposes.
         return Err("it makes resources of its own".into());
     }
     caught(|| {

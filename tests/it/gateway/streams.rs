@@ -107,7 +107,7 @@ fn a_request_arrives_piece_by_piece_as_it_is_sent() {
     }
     client.write(b"0\r\nx: a trailer\r\n\r\n");
     assert_eq!(client.read("POST").text(), "ok");
-    // Also with GET, for which hyper alone would send no body.
+    // The body of a GET is forwarded as well. hyper alone would send none.
     client.write(format!("GET {PATH} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes());
     client.write(b"3\r\nabc\r\n");
     assert_eq!(told.recv_timeout(SOON).unwrap(), b"abc");

@@ -10,7 +10,7 @@ use crate::host::TestHost;
 #[test]
 fn a_guest_that_cannot_be_replaced_at_once_is_replaced_in_the_end() {
     let host = TestHost::start();
-    // It traps at random, in three of eight cases.
+    // `initialize` traps at random, in three of eight cases.
     let component = bulkhead_hostile::processor(
         "(func $init (result i32)
             (call $random (i64.const 1) (i32.const 512))

@@ -57,7 +57,7 @@ fn mosec(directory: &Path) -> Result<Peer> {
     let script = home.join("echo.py");
     let mut command = Command::new(&python);
     command.arg(&script).args(["--address", "127.0.0.1", "--port", &port.to_string(), "--log-level", "error"]);
-    // It leaves its sockets in the directory for temporary files.
+    // mosec leaves its sockets in the directory for temporary files.
     command.env("TMPDIR", &home);
     let text = format!(
         "from mosec import Server, Worker\n\n\n\
