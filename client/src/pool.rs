@@ -33,9 +33,9 @@ const READY: Duration = Duration::from_millis(250);
 pub(crate) struct Pool {
     connect_timeout: Duration,
     connections: usize,
-    /// Permits for busy connections. Each holds one.
+    /// Permits for busy connections. Each busy connection holds one.
     permits: Semaphore,
-    /// Idle connections, the one that has been idle longest first.
+    /// Idle connections, in the order in which they became idle.
     resting: Mutex<VecDeque<Resting>>,
     #[cfg(feature = "tls")]
     tls: crate::tls::Connector,
@@ -167,12 +167,12 @@ impl Connection {
         let stream = AnswerFirst::new(stream);
         let writes = stream.writes();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // The request under way gets the error, if there is one.
+        // A request that is under way gets the error of its connection.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         Ok(Self { sender, writes, driver })
     }
 
-    /// True if another request can be sent. A connection whose writes have failed will not answer it.
+    /// True if another request can be sent. A connection whose writes have failed is not usable.
     fn is_ready(&self) -> bool {
         self.sender.is_ready() && !self.writes.have_failed()
     }
@@ -270,7 +270,8 @@ mod tests {
         resting
     }
 
-    /// Another request on such a connection would not be written, and would wait for an answer until its deadline.
+    /// Another request on a connection whose writes have failed would not be written, and would wait for an answer
+    /// until its deadline.
     #[tokio::test]
     async fn a_connection_whose_writes_have_failed_does_not_rest() {
         assert_eq!(resting_after(1 << 10).await, 1);

@@ -14,7 +14,7 @@ pub(crate) fn install() {
 }
 
 impl Log for Lines {
-    /// Returns true, because the macros of `log` compare the level before they call this.
+    /// Returns true, because the macros of `log` compare the level before they call the logger.
     fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
         true
     }

@@ -17,7 +17,7 @@ use crate::front::{Arrival, ClientGone, Content, Descriptors, Drain, Ends, Linge
 
 /// Answers the requests of operators.
 pub(super) trait Answers: Send + Sync + 'static {
-    /// Answers a request, also one with a fault. `seat` is the place of its connection.
+    /// Answers a request, also one whose head is faulty. `seat` is the place of its connection.
     fn answer(self: Arc<Self>, arrival: Arrival, seat: &Seat) -> impl Future<Output = Reply> + Send;
 }
 
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// A client, and the serving of its connection.
+    /// A client, and the future that serves its connection.
     async fn connect() -> (TcpStream, impl Future<Output = ()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -14,7 +14,7 @@ pub(super) use self::artifacts::MAX_ARTIFACT;
 pub(super) use self::host::TEXT;
 use super::operation::Operation;
 
-/// All rows, in the order in which they are documented.
+/// The rows of all operations, in the order in which they are documented.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
     let services = [services::ROWS, instances::ROWS, traffic::ROWS, mirror::ROWS, tokens::ROWS, artifacts::ROWS];
     services.into_iter().chain([upstreams::ROWS, audit::ROWS, host::ROWS]).flatten()

@@ -58,7 +58,7 @@ impl Query {
         self.text(name).map(parse).transpose()
     }
 
-    /// [`LIMIT`], for a list that has it.
+    /// The value of [`LIMIT`], for an operation that has this parameter.
     pub(super) fn limit(&self) -> usize {
         usize::try_from(self.whole(&LIMIT)).unwrap_or(usize::MAX)
     }

@@ -34,7 +34,7 @@ impl<T> Queue<T> {
         self.waiting.pop_front().map(|(_, waiter)| waiter)
     }
 
-    /// Leaves the queue. Returns false if the turn had already come. Ids only grow, so a binary search finds the
+    /// Leaves the queue. Returns false if the call already got its worker. Ids only grow, so a binary search finds the
     /// position.
     pub(super) fn leave(&mut self, id: u64) -> bool {
         match self.waiting.binary_search_by_key(&id, |(id, _)| *id) {

@@ -14,7 +14,7 @@ static UNDER_WAY: Mutex<Option<String>> = Mutex::new(None);
 pub(super) struct UnderWay(());
 
 impl UnderWay {
-    /// Sets the text of the guard. `what` is the name of the request, such as "the deploy".
+    /// Makes a guard and sets the text of the interrupt. `what` is the name of the request, such as "the deploy".
     pub(super) fn say(what: &str, service: &str, screen: &Screen) -> Self {
         let text = format!(
             "interrupted; {what} goes on: `bulkhead desc {service}` shows it, and `bulkhead audit {service}` if it is refused"

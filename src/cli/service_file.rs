@@ -51,7 +51,7 @@ pub(super) fn anchor(patch: &mut Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// True if it is a path on this machine that is relative to the current directory.
+/// True if `path` is a path on this machine that is relative to the current directory.
 fn is_relative(path: &str) -> bool {
     !path.contains("://")
         && !path.starts_with("artifact:")

@@ -33,7 +33,7 @@ pub(super) struct ListArgs {
     admin: AdminArgs,
 }
 
-/// The name of a service, and the server that has it. If a command takes nothing else, its examples are set in
+/// The name of a service, and the server that has it. The examples of commands that take nothing else are set in
 /// `Command`.
 #[derive(Args, Debug)]
 pub(super) struct ServiceArgs {

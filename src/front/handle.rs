@@ -213,7 +213,7 @@ impl Handler {
             Destination::Service(ServiceState { service, state }) => (service, state),
             Destination::Route(route) => {
                 exchange.belongs_to(Owner::Route(route.clone()));
-                // Boxed, so that the future of a request answered here does not reserve room for it.
+                // Boxed, so that the future of a request that is not forwarded reserves no memory for forwarding.
                 return Box::pin(self.forward(&route, headers, ends.peer, exchange, found)).await;
             }
         };

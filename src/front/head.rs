@@ -104,7 +104,7 @@ pub(super) fn judge_size(bytes: usize, headers: usize, gateways: usize) -> Resul
 /// Checks the size of a head that is to be forwarded: it must leave room for the headers that this gateway adds.
 pub(super) fn judge_forwarded(method: &Method, target: &str, headers: &HeaderMap) -> Result<(), HeadFault> {
     match gateways(headers) {
-        // The head met the bound for its gateways on arrival. The next host allows for one more.
+        // The head met the bound for its gateways on arrival. The next host allows for one gateway more.
         ..MOST_GATEWAYS => Ok(()),
         _ => judge_size(size(method.as_str(), target, headers), headers.len(), MOST_GATEWAYS - 1),
     }

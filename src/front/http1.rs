@@ -268,7 +268,7 @@ impl<'a, S: Service> Connection<'a, S> {
         if has_unread {
             let accepted = self.intake.rules().accepted_bytes();
             let reading = self.lingering.read_away(self.outlet.stream(), accepted, &self.drain);
-            // Boxed, so that connections which end in another way do not reserve the memory for it.
+            // Boxed, so that connections which end in another way reserve no memory for this reading.
             Box::pin(reading).await;
         }
     }

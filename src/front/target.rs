@@ -29,7 +29,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Recognises the form. Of the bytes, this checks only those of an authority.
+    /// Recognises the form. Only the bytes of an authority are checked here; `judge_bytes` checks the others.
     pub(super) fn of(method: &[u8], target: &[u8]) -> Result<Self, HeadFault> {
         match target {
             [b'/', ..] => Ok(Self::Origin),
@@ -59,7 +59,7 @@ impl Target {
             Self::Absolute { path, .. } => path,
             Self::Asterisk => return Ok(()),
         };
-        // Most targets have only such bytes, and this loop is fast.
+        // Most targets have only bytes that are allowed everywhere, and this loop is fast.
         if target[path..].iter().all(|byte| TAKEN[usize::from(*byte)] & PLAIN != 0) {
             return Ok(());
         }

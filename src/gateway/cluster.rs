@@ -64,9 +64,9 @@ impl Cluster {
             return nth(0);
         }
         let first = fastrand::usize(..count);
-        // One of the others, so that the two differ.
+        // The second one is drawn from the others, so that the two differ.
         let second = (first + 1 + fastrand::usize(..count - 1)) % count;
-        // Since the count, one of them may have become unusable.
+        // One of the two may have become unusable since they were counted.
         match (nth(first), nth(second)) {
             (Some(a), Some(b)) => Some(if b.load() < a.load() { b } else { a }),
             (a, b) => a.or(b).or_else(|| nth(0)),

@@ -138,7 +138,7 @@ pub(super) fn running(metering: Metering, places: u32, memory: usize) -> wasmtim
         // Zeroing the pages that a guest touched is cheaper than returning them and faulting them in again.
         .linear_memory_keep_resident(2 << 20)
         .table_keep_resident(64 << 10)
-        // All of this is zeroed for every new guest, and most guests use no more of their stack.
+        // All of these bytes are zeroed for every new guest, and most guests use no more of their stack.
         .async_stack_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = config(metering);

@@ -31,7 +31,7 @@ const MAX_PANIC: usize = 4 << 10;
 /// megabyte takes a few hundred microseconds at most. Host work costs no fuel, so a slice could contain any amount of
 /// it.
 pub(super) const SLICE_OF_HOST_WORK: usize = 1 << 20;
-/// Host work of a host call besides its bytes.
+/// Host work of one host call, in addition to the bytes that it moves.
 const HOST_CALL: usize = 256;
 /// Host work of a random byte: making one takes about as long as copying this many.
 const RANDOM_BYTE: usize = 16;

@@ -21,7 +21,7 @@ const MAX_LINE: usize = 8 << 10;
 /// Most bytes that a guest may print at once, and most bytes of a message that are read.
 const MAX_WRITE: usize = 64 << 10;
 const MAX_MESSAGE: usize = MAX_WRITE;
-/// Host work of a byte of output. It may be a whole line, so it costs more than a copied byte.
+/// Host work of a byte of output. One byte may be a whole line, so it costs more than a copied byte.
 const OUTPUT_BYTE: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -59,7 +59,7 @@ fn write_head(to: &mut impl Write, name: &str, kind: u8) -> io::Result<()> {
     to.write_all(&[kind])
 }
 
-/// Returns the bytes from the first one of a memory that is not zero to the last, in whole pages.
+/// Returns the number of bytes from the first byte of a memory that is not zero to the last one, in whole pages.
 pub(super) fn span(memory: &[u8]) -> usize {
     let is_used = |page: &[u8]| !is_zero(page);
     let pages = memory.chunks(PAGE);

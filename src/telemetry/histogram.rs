@@ -20,7 +20,7 @@ pub(super) struct Histogram {
 pub(super) struct Snapshot {
     pub(super) sum_seconds: f64,
     pub(super) count: u64,
-    /// Each upper bound in seconds, with the number of times between it and the bound before.
+    /// Each upper bound in seconds, with the number of measured times between the bound before and this one.
     pub(super) buckets: Vec<(f64, u64)>,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Sizes {
 pub(super) struct Snapshot {
     pub(super) sum: f64,
     pub(super) count: u64,
-    /// Each upper bound, with the number of batches between it and the bound before.
+    /// Each upper bound, with the number of batches between the bound before and this one.
     pub(super) buckets: Vec<(f64, u64)>,
 }
 

@@ -38,7 +38,8 @@ fn deepest_queue(host: &TestHost, over: &AtomicBool) -> u64 {
     deepest
 }
 
-/// Sends requests alone until twenty in a row are served. Returns the time from `end` to the first of them.
+/// Sends one request after the other until twenty in a row are served. Returns the time from `end` to the first of the
+/// twenty.
 fn recovery(host: &TestHost, service: &Deployed, end: Instant) -> Duration {
     let mut client = host.client();
     let (mut streak, mut first) = (0, Duration::ZERO);

@@ -19,7 +19,7 @@ pub(crate) enum Deed {
         #[serde(default)]
         large: bool,
     },
-    /// Writes to so many mebibytes, or to all memory.
+    /// Writes to `mib` mebibytes of memory, or to all memory.
     Alloc { mib: Option<u64> },
     /// Does integer work, which consumes fuel.
     Burn {

@@ -135,7 +135,7 @@ impl Connection {
         Ok(excerpt.bytes)
     }
 
-    /// Reads `length` bytes of a body. Only one read of them is in memory at a time.
+    /// Reads `length` bytes of a body. Only the bytes of one read are in memory at a time.
     async fn take(&mut self, mut length: usize, excerpt: &mut Excerpt) -> Result<(), Fault> {
         loop {
             let here = length.min(self.read.len());

@@ -67,7 +67,7 @@ pub(crate) fn unreachable(server: &str, patience: Duration, error: &ureq::Error)
     Failure::Unreachable { what, hint }
 }
 
-/// True if the answer did not begin as TLS does. The library has no kind of error for that, only this text.
+/// True if the error means that the server does not speak TLS. The library has no error type for this, only this text.
 fn is_no_tls(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(_) | ureq::Error::Rustls(_)) && error.to_string().contains("InvalidContentType")
 }

@@ -48,7 +48,7 @@ pub(in crate::front) async fn receive(
         Incoming::Whole(_) => return Err(Refusal::BodyTooLarge { limit }),
         arriving @ Incoming::Arriving(_) => arriving,
     };
-    // Boxed, so that the future of a request whose body is here does not reserve room for it.
+    // Boxed, so that the future of a request whose body has arrived reserves no memory for this wait.
     match Box::pin(tokio::time::timeout_at(deadline.into(), collect(arriving, limit))).await {
         Ok(received) => received,
         Err(_) => Err(Refusal::DeadlineExceeded { limit: keepalive, reached: Reached::Body }),

@@ -22,7 +22,8 @@ use crate::front::listen::unread::has_unread;
 use crate::front::rules::Rules;
 use crate::incoming::{Arriving, Broken, Incoming};
 
-/// Capacity for a read: enough for an ordinary request with its body. A read that fills it doubles it for the next one.
+/// Capacity for a read: enough for an ordinary request with its body. A read that fills the capacity doubles it for the
+/// next read.
 const LEAST_ROOM: usize = 8 << 10;
 const MOST_ROOM: usize = 128 << 10;
 /// Most bytes of later requests that are kept while one is answered. If a client fills this buffer and the socket's and
@@ -230,7 +231,8 @@ impl Intake {
         Poll::Ready(Ok(piece))
     }
 
-    /// Appends the next data; false at the end of the body. Data that is not here yet is read straight into `whole`.
+    /// Appends the next data; false at the end of the body. Data that has not arrived yet is read straight into
+    /// `whole`.
     fn poll_append(&mut self, cx: &mut Context<'_>, whole: &mut BytesMut) -> Poll<Result<bool, Broken>> {
         let left = self.framing.ahead();
         if self.ahead.is_empty() && left > 0 {

@@ -65,7 +65,7 @@ pub(super) async fn answer(
     if let Some(input) = input.filter(|input| !input.has_ended()) {
         let reading =
             listening.lingering.discard(place, rules.accepted_bytes(), drain, |left, cx| input.poll_discard(left, cx));
-        // Boxed, so that a stream which ends in another way does not reserve room for it.
+        // Boxed, so that a stream which ends in another way reserves no memory for this reading.
         Box::pin(reading).await;
     }
 }

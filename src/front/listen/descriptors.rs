@@ -19,7 +19,7 @@ pub struct Descriptors(usize);
 #[derive(Clone, Copy, Debug)]
 pub enum Each {
     Own,
-    /// A second one, because its requests may be forwarded over a connection to another host.
+    /// Two descriptors, because a request may be forwarded over a connection to another host.
     OwnAndForwarded,
 }
 

@@ -13,7 +13,7 @@ use crate::api::{Problem, SpentMs};
 use crate::outcome::Times;
 use crate::refusal::{Refusal, title};
 
-/// More than the usual problem has, so that the buffer does not grow.
+/// More bytes than the usual problem has, so that the buffer does not grow.
 const ROOM: usize = 1 << 10;
 
 pub(in crate::front) fn body(refusal: &Refusal, detail: &str, about: &About) -> Bytes {

@@ -117,7 +117,7 @@ pub(in crate::registry) fn after_return(old: &Record, version: &VersionRecord) -
     Ok(Record { file, token: Some(token), last_token: None, ..back })
 }
 
-/// True if callers send the same token to both.
+/// True if both records need the same token of callers, or none.
 pub(in crate::registry) fn are_the_same(a: &Record, b: &Record) -> bool {
     match (&a.token, &b.token) {
         (Some(a), Some(b)) => is_same(a, b),

@@ -120,7 +120,7 @@ impl Registry {
 
     /// Assigns the groups' shares by the current state of the services.
     pub(in crate::registry) fn regroup(&self) {
-        // One run after the other, so that the last one has seen every change.
+        // Only one thread at a time does this, so that the last one sees every change.
         let _alone = self.regrouping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut members: BTreeMap<Box<str>, Vec<Arc<Service>>> = BTreeMap::new();
         for service in self.list() {

@@ -25,9 +25,9 @@ const NICE: i32 = 10;
 /// Limits the resources of this process, and makes it end with `parent`. Called before anything else.
 pub(super) fn limit(parent: Option<i32>) -> io::Result<()> {
     close_inherited();
-    // Sent when the thread that started this process ends, not only when the host ends.
+    // The signal is sent when the thread that started this process ends, not only when the host ends.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // A parent that died before that line sends no signal, and this process has another parent by now.
+    // If the parent died before this call, no signal is sent, and this process has another parent by now.
     if parent.is_some() && rustix::process::getppid().map(Pid::as_raw_pid) != parent {
         return Err(io::Error::other("the host has ended"));
     }

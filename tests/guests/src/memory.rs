@@ -19,7 +19,7 @@ pub(crate) fn guests() -> Vec<Hostile> {
     let touch = format!("{GROW_AND_TOUCH} (func $act (drop (call $grow)))");
     let give_up = format!("{GROW_AND_TOUCH} (func $act (drop (call $grow)) (unreachable))");
     vec![
-        // Without a snapshot: a guest that starts from one is replaced when it has grown so far.
+        // Snapshots are off, because a guest that starts from a snapshot is replaced when it has grown this much.
         guest("B1", "grows to its limit and touches every page", Answer, &touch)
             .under(r#"{"memory_mb": 8, "snapshot": false}"#),
         guest("B2", "grows past its limit and gives up", Fault("its limit is 8 MiB"), &give_up).under(small),

@@ -123,7 +123,7 @@ fn a_change_that_nobody_was_sure_of_can_be_made_again() {
         let body = json!({"spec": {"processor_envs": marked(2)}}).to_string();
         let change = || host.call_admin("PUT", "/api/v1/services/svc", body.as_bytes());
         if commits == "3" {
-            // The change in between is an ordinary one.
+            // The change before the faulty one is an ordinary one.
             assert_eq!(host.call_admin("POST", "/api/v1/services/svc/stop", b"").status, 200);
             assert_eq!(change().status, 500);
             assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc", b"").status, 200);

@@ -68,7 +68,7 @@ async fn nothing_of_a_guest_stays_in_the_hosts_memory() {
     must("hostile.canary.residue", "fewer than 200 words of 300,000 after each", most, most < Some(200));
 }
 
-/// Counts the occurrences of the word in the writable memory of this process.
+/// Counts the occurrences of `STAIN` in the writable memory of this process.
 fn stains() -> usize {
     let memory = std::fs::File::open("/proc/self/mem").unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

@@ -52,7 +52,8 @@ fn what_a_guest_says_stays_on_its_line_in_both_formats() {
             host.client().post(&service, b"");
             host.wait_for("the guest's words", || host.log().contains("seven"));
         }
-        // Components with such names are refused with the name, or have it in their stack when they trap.
+        // These components have control characters in a name. The refusal has the name, or the stack has it after a
+        // trap.
         for id in ["D10-import", "D10-export", "D10-core", "D10-stack"] {
             let name = id.to_ascii_lowercase();
             if let Ok(service) = deploy_component(&host, &name, &named(id).component, json!({}), 5000) {

@@ -24,7 +24,7 @@ struct Load {
 #[derive(Default)]
 pub(super) struct Outcomes {
     pub(super) sent: usize,
-    /// The times of requests answered with 200, and below of those answered with 450.
+    /// The times of requests answered with 200 (`served`), and of those answered with 450 (`full`).
     pub(super) served: Vec<Duration>,
     pub(super) full: Vec<Duration>,
     pub(super) other: Vec<String>,

@@ -72,8 +72,8 @@ fn slow_clients_are_borne_for_their_time_and_leave_the_others_theirs() {
         tell("load.slow.p99_ratio", "at most 2", why, true);
         return;
     }
-    // The time for which the host keeps half a request. All of them must arrive within it, and the good client must
-    // finish.
+    // The time for which the host keeps half a request. All half requests must arrive within this time, and the good
+    // client must finish.
     let patience = rounds(8, 16);
     let (time, most) = (format!("{patience}s"), (all + 100).to_string());
     // The good client uses one connection for the whole time.

@@ -192,7 +192,8 @@ fn the_same_path_twice_is_refused() {
     let tar = tar_of(&[file("a", b"1"), file("./a", b"2")]);
     let error = unpacked(&tar, Format::Tar).unwrap_err();
     assert!(matches!(&error, ArchiveError::Twice(name) if name == "a"));
-    // The writer refuses to make such a file, so a valid one is changed. The reader would take the second entry.
+    // The writer refuses to write a name twice, so a valid file is changed. The reader alone would take the second
+    // entry.
     let zip = stored_zip_of(&[("a", b"1"), ("b", b"2"), ("d/", b"")]);
     let at = |entry: &[u8]| {
         zip.windows(47).rposition(|part| part.starts_with(b"PK\x01\x02") && part.ends_with(entry)).unwrap()

@@ -77,7 +77,7 @@ fn client(server: &Server, thread: usize, stop: &Arc<AtomicBool>, ready: &Barrie
         })?;
         Ok((runtime, streams))
     });
-    // Reached even after an error, so that the other threads do not wait forever.
+    // This thread waits here even after an error, so that the other threads do not wait forever.
     ready.wait();
     let (runtime, streams) = streams.with_context(|| format!("connecting to {}", server.address))?;
     runtime.block_on(async {
