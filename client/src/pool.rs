@@ -66,7 +66,7 @@ pub(crate) struct Lent<'a> {
     pool: &'a Pool,
     address: Address,
     connection: Connection,
-    /// True if another request was sent on it before.
+    /// True if another request was sent on the connection before.
     pub(crate) is_used: bool,
     _permit: SemaphorePermit<'a>,
 }

@@ -14,7 +14,7 @@ use crate::config::{Ejection, HealthCheck};
 pub(super) struct Health {
     start: Instant,
     is_unhealthy: AtomicBool,
-    /// The end of the ejection, in milliseconds since `start`. The upstream gets no requests before.
+    /// The end of the ejection, in milliseconds since `start`. The upstream gets no requests before that time.
     ejected_until: AtomicU64,
     /// The number of failed requests in a row.
     failures: AtomicU32,

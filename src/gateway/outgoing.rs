@@ -59,7 +59,7 @@ impl Upload {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Returns the reason why the rest of the body will not come, if it will not.
+    /// Returns the reason why the rest of the body will not come; `None` if it may still come.
     pub(super) fn broken(&self) -> Option<Broken> {
         self.broken.get().copied()
     }

@@ -23,7 +23,8 @@ pub(super) struct Tracked {
     progress: Arc<Progress>,
 }
 
-/// The bytes that have passed over a connection. Only one task uses it; the atomics make it shareable.
+/// The progress of the exchange on a connection. Only one task uses this value. It has atomics because the socket and
+/// the link share it.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     written: AtomicU64,

@@ -70,7 +70,7 @@ pub(super) struct Compiler {
 pub(super) struct Code {
     pub(super) component: Arc<Component>,
     pub(super) needs: Needs,
-    /// The reason why the component does not expose its state, if it does not.
+    /// The reason why the component does not expose its state; `None` if it does.
     pub(super) hidden: Option<String>,
     /// The functions compiled for this upload, for the compilation of its image; `None` if the code was kept.
     pub(super) functions: Option<TempPath>,

@@ -93,7 +93,7 @@ impl Guest {
         (&mut self.store, self.instance)
     }
 
-    /// Returns the reason why this guest should be replaced, if there is one, though it is intact.
+    /// Returns the reason to replace this guest although it is intact; `None` if it can stay.
     pub fn recycle_reason(&self) -> Option<RecycleReason> {
         let program = &self.program;
         if program.settings().max_requests.is_some_and(|max| self.calls >= max) {

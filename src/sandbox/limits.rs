@@ -53,7 +53,7 @@ impl Limits {
         self.memory_limit
     }
 
-    /// Removes the memory limit while a snapshot is taken. The guest no longer runs then.
+    /// Removes the memory limit while a snapshot is taken. The guest does not run any more at that time.
     pub(super) fn lift(&mut self) {
         self.memory_limit = usize::MAX;
     }

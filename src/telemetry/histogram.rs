@@ -11,7 +11,7 @@ const BOUNDS_US: [u64; 16] = [
 
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
-    /// One more than there are bounds: the last counts the times above all bounds.
+    /// One count for each bound, and a last one for the times above all bounds.
     counts: [AtomicU64; BOUNDS_US.len() + 1],
     sum_nanos: AtomicU64,
 }

@@ -41,7 +41,7 @@ impl Registry {
     /// are ready, and the old ones finish their requests. A service that failed is brought up again.
     ///
     /// # Errors
-    /// If a new instance cannot be created. The old ones keep running then.
+    /// If a new instance cannot be created. In that case, the old ones keep running.
     pub async fn restart(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
         let (lock, service) = self.lock(name, request).await?;
         let state = service.state();

@@ -116,7 +116,7 @@ fn finish(output: &mut File, code: &[u8]) -> Result<(), Failure> {
 struct Compiled {
     code: Vec<u8>,
     needs: Needs,
-    /// The reason why the component does not expose its state, if it does not.
+    /// The reason why the component does not expose its state; `None` if it does.
     hidden: Option<String>,
 }
 

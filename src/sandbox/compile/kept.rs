@@ -44,7 +44,7 @@ pub(in crate::sandbox) enum Image {
 pub(super) struct Found {
     pub(super) component: Arc<Component>,
     pub(super) needs: Needs,
-    /// The reason why it does not expose its state, if it does not.
+    /// The reason why the component does not expose its state; `None` if it does.
     pub(super) hidden: Option<String>,
 }
 
@@ -138,7 +138,7 @@ impl CacheEntry {
     }
 
     /// Puts a fresh result in its place. The hash is written last: without it the result counts as absent. `told` is
-    /// the child's output: the needs of a guest, and the reason why it does not expose its state, if it does not.
+    /// the child's output: the needs of a guest, and perhaps the reason why the component does not expose its state.
     pub(super) async fn keep(&self, engine: &Engine, fresh: TempPath, told: String) -> Result<Found, CompileError> {
         let (place, engine) = (self.clone(), engine.clone());
         let found = unblock(move || {

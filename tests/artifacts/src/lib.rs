@@ -16,8 +16,8 @@ use anyhow::{Context, Result, bail};
 
 pub const TARGET: &str = "wasm32-wasip2";
 
-/// Flags for vector instructions and for unrolling loops: the host checks the meter once per round, which costs little
-/// then.
+/// Flags for vector instructions and for unrolling loops: the host checks the meter once per round, so fewer rounds
+/// cost less.
 pub const RUSTFLAGS: &[&str] = &[
     "-Ctarget-feature=+simd128",
     "-Cllvm-args=-unroll-partial-threshold=250",

@@ -13,7 +13,7 @@ use crate::host::{Deployed, TestHost};
 
 /// The number of connections. A quarter of them may have a refused body read in full at the same time.
 const CONNECTIONS: usize = 64;
-/// The number of clients that are refused and stay: more than there are places.
+/// The number of clients that are refused and stay connected. It is larger than the number of places.
 const DROPPERS: usize = 40;
 
 /// Makes the head of a refused request with a body of this length.

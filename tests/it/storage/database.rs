@@ -205,7 +205,7 @@ fn a_damaged_database_is_named_and_never_brings_the_host_down() {
     assert!(shown > 1, "{shown} damages were told");
 }
 
-/// A change written to a deleted file would be lost, so none is accepted then.
+/// A change written to a deleted file would be lost, so the host accepts no change while the file is missing.
 #[test]
 fn a_database_that_is_moved_away_or_cut_while_the_host_runs_takes_no_change() {
     let host = TestHost::start();

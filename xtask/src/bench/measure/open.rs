@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow, bail};
 
 use super::response::Head;
 
-/// The number of connections: more than there are ever concurrent requests.
+/// The number of connections. There are never as many concurrent requests.
 const CONNECTIONS: u32 = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 
