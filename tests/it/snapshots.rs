@@ -84,7 +84,7 @@ fn look(host: &TestHost) -> u32 {
     number(&host.client().send("GET", "/api/predict/svc", &[("authorization", "t")], b""))
 }
 
-/// Checks that `initialize` has run that often since the log began. The log may lag a little behind.
+/// Checks that `initialize` has run `times` times since the log began. Its lines may reach the log a little later.
 #[track_caller]
 fn assert_initialized(host: &TestHost, times: usize) {
     let count = || host.log().matches(" processor: initialized ").count();

@@ -275,7 +275,7 @@ fn modify_lays_single_keys_over_a_file() {
         r#"{ "model_path": "model/digits.onnx", "warm_up_data_path": null, "metadata": { "instance": 2, "cpu": 1 } }"#;
     fs::write(&changes, text).unwrap();
     let args = ["modify", "digits", "-s", &changes, "-Dmetadata.instance=3", "-Dprocessor_path=Cargo.toml"];
-    // The file's paths are relative to it, those of -D to the current directory.
+    // Paths in the file are relative to the file's directory, paths of -D to the current directory.
     let ran = admin(&mock, &args);
     assert!(ran.exit == Exit::Usage && ran.err.contains("/Cargo.toml`: is not WebAssembly"), "{}", ran.err);
     let ran = admin(&mock, &args[..5]);
