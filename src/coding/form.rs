@@ -25,9 +25,9 @@ const MARKS: [(&[u8], &str, Option<Coding>); 10] = [
 /// Most bytes of a body that are checked for text.
 const GLANCE: usize = 64;
 
-/// Adds to a fault the recognised form, if it is another one, and the accepted form.
+/// Adds two facts to a fault: the form that the body actually has, if it is recognised, and the form that is accepted.
 ///
-/// The check counts against the `effort` for the broken body.
+/// Recognising the form counts against the `effort` of the decoding.
 pub(super) fn explain(fault: Fault, coding: Coding, coded: &[u8], limit: usize, effort: &Effort<'_>) -> Fault {
     let (at, why) = match fault {
         Fault::Corrupt { at, why } => (at, Some(why)),

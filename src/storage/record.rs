@@ -115,7 +115,7 @@ pub struct ListedFile {
     pub sha256: Option<Digest>,
     /// The size in bytes; required for a file.
     pub size: Option<u64>,
-    /// True for an empty directory. Other directories are made for their files.
+    /// True for an empty directory. Other directories follow from the paths of their files.
     #[serde(default)]
     pub directory: bool,
 }
