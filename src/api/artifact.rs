@@ -89,7 +89,7 @@ pub struct ListedModelFile {
     /// The size in bytes; required for a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// True for an empty directory. Other directories are made for their files.
+    /// True for an empty directory. Other directories follow from the paths of their files.
     #[serde(default, skip_serializing_if = "is_false")]
     #[schemars(!skip_serializing_if)]
     pub directory: bool,

@@ -37,10 +37,10 @@ pub struct Problem<'a> {
     /// All mistakes of a service file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<Mistake>>,
-    /// The present tag of a service that is not as the request's precondition has it.
+    /// The present tag of the service, which does not meet the request's precondition.
     #[serde(deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// The latest change of such a service; null if it is no longer known.
+    /// The latest change of that service; null if it is no longer known.
     #[serde(deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<AuditEntry>")]
     pub last_change: Option<Option<AuditEntry>>,
