@@ -74,7 +74,7 @@ pub(super) struct ModifyArgs {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
 struct ChangeArgs {
-    /// A service file with the keys that change; paths in it are relative to it
+    /// A service file with the keys that change; paths in the file are relative to its directory
     #[arg(short = 's', long = "spec", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Set one key, by its dotted path; it takes precedence over FILE; file paths are relative to the current
