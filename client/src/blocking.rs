@@ -1,4 +1,15 @@
 //! The blocking client, for programs that do not use async. It must not be used within an async runtime.
+//!
+//! ```no_run
+//! use bulkhead_client::{Client, Error, blocking};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let client = Client::builder("http://127.0.0.1:8080", "word-count").token("the service's token").build()?;
+//!     let client = blocking::Client::new(client)?;
+//!     println!("{}", client.predict_string("one two three")?);
+//!     Ok(())
+//! }
+//! ```
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
@@ -22,7 +33,7 @@ impl Client {
         Ok(Self { client, runtime })
     }
 
-    /// See [`Client::predict`](crate::Client::predict).
+    /// Calls [`Client::predict`](crate::Client::predict) and waits for the answer.
     ///
     /// # Errors
     /// Those of [`Client::predict`](crate::Client::predict).
@@ -30,7 +41,7 @@ impl Client {
         self.runtime.block_on(self.client.predict(body))
     }
 
-    /// See [`Client::predict_string`](crate::Client::predict_string).
+    /// Calls [`Client::predict_string`](crate::Client::predict_string) and waits for the answer.
     ///
     /// # Errors
     /// Those of [`Client::predict_string`](crate::Client::predict_string).
@@ -38,7 +49,7 @@ impl Client {
         self.runtime.block_on(self.client.predict_string(text))
     }
 
-    /// See [`Client::call`](crate::Client::call).
+    /// Calls [`Client::call`](crate::Client::call) and waits for the answer.
     ///
     /// # Errors
     /// Those of [`Client::call`](crate::Client::call).
@@ -46,7 +57,7 @@ impl Client {
         self.runtime.block_on(self.client.call(request))
     }
 
-    /// See [`Client::send`](crate::Client::send).
+    /// Calls [`Client::send`](crate::Client::send) and waits for the answer.
     ///
     /// # Errors
     /// Those of [`Client::send`](crate::Client::send).

@@ -115,7 +115,7 @@ impl Client {
         self.call(&Request::new(body)).await
     }
 
-    /// As [`predict`](Self::predict), with text in and text out.
+    /// POSTs a text and returns the text of the answer if its status is 200.
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict), and [`Error::Response`] if the answer is not text.
@@ -273,6 +273,7 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets the retry policy [default: up to three retries where they are safe].
     #[doc(alias = "set_retry_count")]
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {

@@ -13,14 +13,17 @@ use zstd_safe::{CLEVEL_DEFAULT, compress, compress_bound, get_error_name};
 /// `metadata.rpc.decompressor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compressor {
+    /// gzip (RFC 1952).
     Gzip,
+    /// zlib (RFC 1950).
     Zlib,
     /// One block of Snappy without framing, as the Python and Java SDKs send it.
     Snappy,
+    /// Zstandard: one frame, with its content size.
     Zstd,
-    /// The frame format.
+    /// LZ4: the frame format.
     Lz4Frame,
-    /// One block without framing.
+    /// LZ4: one block without framing.
     Lz4Block,
 }
 

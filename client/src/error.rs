@@ -31,6 +31,7 @@ pub enum Error {
 /// A failure without an answer.
 #[derive(Debug)]
 pub struct Transport {
+    /// The kind of the failure.
     pub fault: Fault,
     /// The server: host and port.
     pub address: String,
@@ -57,9 +58,11 @@ pub enum Fault {
 pub struct Unreadable {
     /// The status that the answer began with.
     pub status: u16,
+    /// The reason why the answer could not be read.
     pub why: Unread,
 }
 
+/// The reason why an answer could not be read or decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unread {
@@ -68,7 +71,10 @@ pub enum Unread {
     /// The rest of the body did not come in time.
     Timeout,
     /// The body is larger than [`ClientBuilder::max_response_bytes`](crate::ClientBuilder::max_response_bytes).
-    TooLarge { limit: usize },
+    TooLarge {
+        /// The largest allowed size in bytes.
+        limit: usize,
+    },
     /// The body should be text, and is not.
     NotText,
     /// The body should be a message of tensors, and is not.
@@ -81,6 +87,7 @@ pub enum Unread {
 /// status itself, or a gateway or another server answered, `body` may be anything.
 #[derive(Clone, Debug)]
 pub struct Refused {
+    /// The status of the answer.
     pub status: u16,
     /// The server's stable code for the failure, such as `queue_full`. Empty if the body is not the server's own.
     pub code: String,
@@ -92,7 +99,9 @@ pub struct Refused {
     pub request_id: Option<String>,
     /// The time that the server asks to wait.
     pub retry_after: Option<Duration>,
+    /// The headers of the answer.
     pub headers: HeaderMap,
+    /// The body of the answer, unchanged.
     pub body: Bytes,
 }
 

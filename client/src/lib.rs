@@ -5,26 +5,30 @@
 //!
 //! use bulkhead_client::{Client, Error, Request, RetryPolicy};
 //!
-//! # async fn example() -> Result<(), Error> {
-//! let client = Client::builder("http://127.0.0.1:8080", "word-count")
-//!     .token("the service's token")
-//!     .timeout(Duration::from_secs(2))
-//!     .retry(RetryPolicy::new(5))
-//!     .build()?;
+//! #[tokio::main]
+//! async fn main() -> Result<(), Error> {
+//!     let client = Client::builder("http://127.0.0.1:8080", "word-count")
+//!         .token("the service's token")
+//!         .timeout(Duration::from_secs(2))
+//!         .retry(RetryPolicy::new(5))
+//!         .build()?;
 //!
-//! let answer = client.predict_string("one two three").await?;
-//! println!("{answer}");
+//!     let answer = client.predict_string("one two three").await?;
+//!     println!("{answer}");
 //!
-//! // A request with a path behind the service's name, a query and a header.
-//! let request = Request::new(r#"{"text": "one two"}"#).path("/v1").query("uid=7").content_type("application/json");
-//! match client.call(&request).await {
-//!     Ok(response) => println!("{} bytes", response.body.len()),
-//!     Err(Error::Refused(refused)) => println!("{}: {} ({})", refused.status, refused.detail, refused.code),
-//!     Err(error) if error.may_have_been_processed() => println!("it may have been processed: {error}"),
-//!     Err(error) => println!("it was not processed: {error}"),
+//!     // A request with a path behind the service's name, a query and a header.
+//!     let request = Request::new(r#"{"text": "one two"}"#)
+//!         .path("/v1")
+//!         .query("uid=7")
+//!         .content_type("application/json");
+//!     match client.call(&request).await {
+//!         Ok(response) => println!("{} bytes", response.body.len()),
+//!         Err(Error::Refused(refused)) => println!("{}: {} ({})", refused.status, refused.detail, refused.code),
+//!         Err(error) if error.may_have_been_processed() => println!("it may have been processed: {error}"),
+//!         Err(error) => println!("it was not processed: {error}"),
+//!     }
+//!     Ok(())
 //! }
-//! # Ok(())
-//! # }
 //! ```
 //!
 //! # Differences from the official SDKs
@@ -45,6 +49,8 @@
 //! `predict_onnx`, over the types of [`bulkhead_tensors`]. `tls`: `https` endpoints, and
 //! [`root_certificates`](ClientBuilder::root_certificates) of your own. `blocking`: [`blocking::Client`] for programs
 //! that do not use async.
+#![doc(test(attr(deny(warnings))))]
+#![warn(missing_docs)]
 
 mod address;
 mod answer_first;
@@ -74,3 +80,8 @@ pub use error::{Error, Fault, Refused, Transport, Unread, Unreadable};
 pub use http;
 pub use request::{Request, Response};
 pub use retry::{Condition, RetryPolicy};
+
+/// The examples of the README, which are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -22,8 +22,11 @@ pub struct Request {
 /// An answer, read to its end.
 #[derive(Clone, Debug)]
 pub struct Response {
+    /// The status.
     pub status: u16,
+    /// The headers.
     pub headers: HeaderMap,
+    /// The body.
     pub body: Bytes,
 }
 
@@ -71,6 +74,7 @@ impl Request {
         self
     }
 
+    /// Sets the content type.
     #[must_use]
     pub fn content_type(self, value: &str) -> Self {
         self.header(CONTENT_TYPE.as_str(), value)

@@ -15,6 +15,7 @@ use crate::error::{Error, Fault};
 ///
 /// // For a processor that can be called twice with one request. The official Go SDK does this, without pauses.
 /// let policy = RetryPolicy::new(5).on(Condition::ALL);
+/// assert_ne!(policy, RetryPolicy::new(5));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -48,6 +49,7 @@ pub enum Condition {
 impl Condition {
     /// The conditions in which no processor can have seen the request.
     pub const SAFE: [Self; 3] = [Self::ConnectionFailed, Self::ConnectionTimeout, Self::TurnedAway];
+    /// All conditions.
     pub const ALL: [Self; 7] = [
         Self::ConnectionFailed,
         Self::ConnectionTimeout,

@@ -1,6 +1,7 @@
 //! Bindings generated from `wit/`, and conversions between the generated types and those that authors use.
 
 #![expect(clippy::too_many_arguments, reason = "generated functions take the fields of a record one by one")]
+#![expect(missing_docs, reason = "generated items are described in `wit/`")]
 
 use std::path::PathBuf;
 

@@ -18,11 +18,13 @@ impl Error {
         Self { status, message: message.to_string() }
     }
 
+    /// Returns the status for the caller: 400 to 599, or 0 if the service chooses it.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
+    /// Returns the sentence for the caller.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

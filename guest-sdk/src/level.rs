@@ -3,10 +3,15 @@ use std::fmt::Display;
 /// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// A failure that somebody must look at.
     Error,
+    /// A condition that is likely to become a failure.
     Warn,
+    /// An event of normal work.
     Info,
+    /// A detail for the author of the processor.
     Debug,
+    /// A detail of every step.
     Trace,
 }
 

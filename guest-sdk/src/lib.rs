@@ -1,9 +1,12 @@
 //! Write processors for the Bulkhead host.
 //!
-//! A processor is a type with two functions: `initialize` loads the model, before any call, and `process` answers one call.
-//! This crate turns such a type into a WebAssembly component; the host does the rest: HTTP, authentication, queueing, deadlines.
+//! A processor is a type with two functions: `initialize` loads the model, before any call, and `process` answers one
+//! call. This crate turns such a type into a WebAssembly component; the host does the rest: HTTP, authentication,
+//! queueing, deadlines.
 //!
 #![doc = include_str!("front_page.md")]
+#![doc(test(attr(deny(warnings))))]
+#![warn(missing_docs)]
 
 mod call;
 mod error;
@@ -38,3 +41,8 @@ pub use crate::{
 
 #[doc(hidden)]
 pub use crate::export::{assert_batch_processor, assert_processor};
+
+/// The examples of the README, which are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

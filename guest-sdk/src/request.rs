@@ -15,7 +15,9 @@ pub struct Request {
     pub path: String,
     /// The query string after `?`, not decoded.
     pub query: Option<String>,
+    /// The `Content-Type` header.
     pub content_type: Option<String>,
+    /// The body, decompressed.
     pub body: Vec<u8>,
     pub(crate) call: Call,
 }
@@ -79,24 +81,28 @@ impl Request {
         }
     }
 
+    /// Sets the method.
     #[must_use]
     pub fn with_method(mut self, method: impl Into<String>) -> Self {
         self.method = method.into();
         self
     }
 
+    /// Sets the path after the service's name. It begins with `/`.
     #[must_use]
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
+    /// Sets the query string, without its `?`.
     #[must_use]
     pub fn with_query(mut self, query: impl Into<String>) -> Self {
         self.query = Some(query.into());
         self
     }
 
+    /// Sets the content type, as the field and as a header.
     #[must_use]
     pub fn with_content_type(self, content_type: impl Into<String>) -> Self {
         self.with_header("content-type", content_type)
@@ -113,12 +119,14 @@ impl Request {
         self
     }
 
+    /// Sets the id of the request; `test` unless set.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
         self.call.request_id = id.into();
         self
     }
 
+    /// Sets the time that [`remaining`](Self::remaining) returns. It does not run down.
     #[must_use]
     pub fn with_remaining(mut self, time: Duration) -> Self {
         self.call.remaining = time;

@@ -3,11 +3,13 @@
 /// The host sets framing and hop-by-hop headers (`content-length`, `connection`, …) and drops those in `headers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// 200 to 599.
+    /// The status, 200 to 599.
     pub status: u16,
+    /// The `Content-Type` header. Without one, the host sends `text/html; charset=utf-8`.
     pub content_type: Option<String>,
     /// Headers other than the content type.
     pub headers: Vec<(String, String)>,
+    /// The body, uncompressed. The host compresses it for callers that accept that.
     pub body: Vec<u8>,
 }
 
@@ -27,12 +29,14 @@ impl Response {
         Self::new(body).with_content_type("application/json")
     }
 
+    /// Sets the status, 200 to 599.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
+    /// Sets the content type.
     #[must_use]
     pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
         self.content_type = Some(content_type.into());

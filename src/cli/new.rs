@@ -43,6 +43,8 @@ macro_rules! sdk {
 /// The files of the SDK, copied unchanged to `bulkhead-guest/`. A test compares this list with the directory.
 const SDK: &[(&str, &str)] = sdk![
     "Cargo.toml",
+    "LICENSE",
+    "README.md",
     "src/bindings.rs",
     "src/call.rs",
     "src/component.rs",
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn every_file_of_the_sdk_travels() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-sdk");
-        let mut present = BTreeSet::from(["Cargo.toml".to_owned()]);
+        let mut present = BTreeSet::from(["Cargo.toml", "LICENSE", "README.md"].map(str::to_owned));
         for folder in ["src", "wit"] {
             for entry in fs::read_dir(root.join(folder)).unwrap() {
                 let entry = entry.unwrap();

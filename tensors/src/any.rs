@@ -22,8 +22,11 @@ use crate::{array, onnx, tensorflow, torch};
 /// a tensor, it cannot be read as any other kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyRequest {
+    /// A request that `TFRequest` of the SDKs sends.
     TensorFlow(tensorflow::Request),
+    /// A request that `TorchRequest` of the SDKs sends.
     Torch(torch::Request),
+    /// A request that `OnnxRequest` of the SDKs sends.
     Onnx(onnx::Message),
 }
 

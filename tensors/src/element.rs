@@ -6,8 +6,10 @@ use half::{bf16, f16};
 
 /// A type that the elements of a tensor can have.
 pub trait Element: Sized + private::Sealed {
+    /// The name of this type at run time.
     const TYPE: ElementType;
 
+    /// Makes the data of a tensor of these elements.
     fn wrap(elements: Vec<Self>) -> Data;
     /// Returns the elements if they are of this type.
     fn of(data: &Data) -> Option<&[Self]>;
@@ -39,6 +41,7 @@ macro_rules! elements {
         }
 
         impl Data {
+            /// Returns the number of elements.
             #[must_use]
             pub fn len(&self) -> usize {
                 match self {
@@ -46,11 +49,13 @@ macro_rules! elements {
                 }
             }
 
+            /// True if there are no elements.
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
 
+            /// Returns the type of the elements.
             #[must_use]
             pub fn element_type(&self) -> ElementType {
                 match self {
@@ -104,15 +109,25 @@ impl fmt::Display for ElementType {
 }
 
 elements! {
+    /// Single precision.
     F32(f32) = "f32",
+    /// Double precision.
     F64(f64) = "f64",
+    /// Signed integers of 8 bits.
     I8(i8) = "i8",
+    /// Unsigned integers of 8 bits.
     U8(u8) = "u8",
+    /// Signed integers of 16 bits.
     I16(i16) = "i16",
+    /// Unsigned integers of 16 bits.
     U16(u16) = "u16",
+    /// Signed integers of 32 bits.
     I32(i32) = "i32",
+    /// Unsigned integers of 32 bits.
     U32(u32) = "u32",
+    /// Signed integers of 64 bits.
     I64(i64) = "i64",
+    /// Unsigned integers of 64 bits.
     U64(u64) = "u64",
     /// Half precision, IEEE 754's binary16.
     F16(f16) = "f16",
@@ -122,6 +137,7 @@ elements! {
     Complex64([f32; 2]) = "complex64",
     /// Complex numbers, each a real and an imaginary part.
     Complex128([f64; 2]) = "complex128",
+    /// Booleans.
     Bool(bool) = "bool",
     /// Strings, which need not be UTF-8.
     Bytes(Vec<u8>) = "bytes",

@@ -8,60 +8,85 @@ use crate::element::ElementType;
 pub enum TensorError {
     /// The number of elements differs from the product of the dimensions.
     Shape {
+        /// The dimensions.
         shape: Vec<usize>,
+        /// The product of the dimensions.
         room: usize,
+        /// The number of elements.
         elements: usize,
     },
     /// The product of the dimensions overflows.
     TooLarge {
+        /// The dimensions, as the message has them.
         dims: Vec<i64>,
     },
+    /// A dimension is below zero.
     NegativeDimension {
+        /// The position of the dimension, from 0.
         index: usize,
+        /// The dimension.
         value: i64,
     },
     /// The message does not state the element type.
     NoType,
     /// The type number is not defined.
     UnknownType {
+        /// The number in the message.
         number: i32,
     },
     /// A type that this kind of message cannot hold.
     UnsupportedType {
+        /// The name of the type.
         name: String,
+        /// The kind of message.
         message: &'static str,
     },
     /// Elements are in the field of another type.
     WrongField {
+        /// The tensor's type.
         type_name: &'static str,
+        /// The field for elements of that type.
         field: &'static str,
+        /// The field that has elements instead.
         found: &'static str,
+        /// The number of elements in that field.
         count: usize,
     },
     /// An element does not fit the tensor's type.
     OutOfRange {
+        /// The tensor's type.
         type_name: &'static str,
+        /// The position of the element, from 0.
         index: usize,
+        /// The element.
         value: f64,
     },
     /// The number of floats is odd, so a complex number lacks its imaginary part.
     HalfPair {
+        /// The tensor's type.
         type_name: &'static str,
+        /// The number of floats.
         numbers: usize,
     },
     /// Elements of this type are never quantised.
     NotQuantizable {
+        /// The type of the elements.
         found: ElementType,
     },
     /// The bytes end in the middle of an element.
     Ragged {
+        /// The tensor's type.
         type_name: &'static str,
+        /// The size of an element in bytes.
         size: usize,
+        /// The number of bytes in the message.
         bytes: usize,
     },
     /// The elements are not of the requested type.
     WrongType {
+        /// The requested type.
         wanted: &'static str,
+        /// The type of the elements.
         found: ElementType,
     },
     /// Another reason, given by the reader of the tensor.
@@ -115,13 +140,35 @@ impl TensorError {
 #[non_exhaustive]
 pub enum Error {
     /// The bytes are not a message of this kind.
-    Malformed { message: &'static str, reason: String },
+    Malformed {
+        /// The kind of message.
+        message: &'static str,
+        /// The mistake in the bytes.
+        reason: String,
+    },
     /// One tensor of the message is invalid.
-    Tensor { name: String, error: TensorError },
+    Tensor {
+        /// The tensor's place in the message, such as `inputs["x"]`.
+        name: String,
+        /// The mistake in the tensor.
+        error: TensorError,
+    },
     /// The message lacks the requested part.
-    Missing { what: String, there: Vec<String> },
+    Missing {
+        /// The requested part, such as `input "x"`.
+        what: String,
+        /// The parts of this kind that the message has.
+        there: Vec<String>,
+    },
     /// The bytes are not a request of any kind; the reason for each kind.
-    Unknown { tensorflow: String, torch: String, onnx: String },
+    Unknown {
+        /// The reason why it is not a TensorFlow request.
+        tensorflow: String,
+        /// The reason why it is not a Torch request.
+        torch: String,
+        /// The reason why it is not an ONNX request.
+        onnx: String,
+    },
 }
 
 impl fmt::Display for Error {

@@ -2,6 +2,8 @@
 //! `OnnxRequest` of the official SDKs send, and the responses that they expect.
 //!
 #![doc = include_str!("front_page.md")]
+#![doc(test(attr(deny(warnings))))]
+#![warn(missing_docs)]
 
 mod any;
 mod array;
@@ -22,3 +24,8 @@ pub use crate::{
     tensor::Tensor,
 };
 pub use half::{bf16, f16};
+
+/// The examples of the README, which are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -80,16 +80,19 @@ impl Tensor {
         self.is_quantized
     }
 
+    /// Returns the dimensions; none for a scalar.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
+    /// Returns the elements as data whose type is known only at run time.
     #[must_use]
     pub fn data(&self) -> &Data {
         &self.data
     }
 
+    /// Returns the type of the elements.
     #[must_use]
     pub fn element_type(&self) -> ElementType {
         self.data.element_type()

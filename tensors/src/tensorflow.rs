@@ -17,17 +17,20 @@ const RESPONSE: &str = "TensorFlow response";
 pub struct Request {
     /// The name of the model's signature to run.
     pub signature_name: String,
+    /// The inputs by name.
     pub inputs: BTreeMap<String, Tensor>,
     /// The requested outputs; all of them if empty.
     pub output_filter: Vec<String>,
 }
 
 impl Request {
+    /// Makes a request without inputs. Models with one signature call it `serving_default`.
     #[must_use]
     pub fn new(signature_name: impl Into<String>) -> Self {
         Self { signature_name: signature_name.into(), ..Self::default() }
     }
 
+    /// Adds an input. It replaces one of the same name.
     #[must_use]
     pub fn with_input(mut self, name: impl Into<String>, tensor: Tensor) -> Self {
         self.inputs.insert(name.into(), tensor);
@@ -49,6 +52,7 @@ impl Request {
         find(&self.inputs, "input", name)
     }
 
+    /// True if the request asks for this output.
     #[must_use]
     pub fn wants(&self, output: &str) -> bool {
         self.output_filter.is_empty() || self.output_filter.iter().any(|wanted| wanted == output)
@@ -82,10 +86,12 @@ impl Request {
 /// A message that `TFResponse` of the SDKs reads.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
+    /// The outputs by name.
     pub outputs: BTreeMap<String, Tensor>,
 }
 
 impl Response {
+    /// Adds an output. It replaces one of the same name.
     #[must_use]
     pub fn with_output(mut self, name: impl Into<String>, tensor: Tensor) -> Self {
         self.outputs.insert(name.into(), tensor);

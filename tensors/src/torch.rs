@@ -15,11 +15,13 @@ const RESPONSE: &str = "Torch response";
 /// A message that `TorchRequest` of the SDKs sends.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
+    /// The inputs in order.
     pub inputs: Vec<Tensor>,
     /// Inputs by name, for models that take a dictionary.
     pub map_inputs: BTreeMap<String, Tensor>,
     /// Indices of the requested outputs; all of them if empty.
     pub output_filter: Vec<i32>,
+    /// The field `debug_level` of the message, for EAS's own processor. Bulkhead does not read it.
     pub debug_level: i32,
 }
 
@@ -31,6 +33,7 @@ impl Request {
         self
     }
 
+    /// Adds an input by name. It replaces one of the same name.
     #[must_use]
     pub fn with_map_input(mut self, name: impl Into<String>, tensor: Tensor) -> Self {
         self.map_inputs.insert(name.into(), tensor);
@@ -52,6 +55,7 @@ impl Request {
         find(&self.inputs, "inputs", index)
     }
 
+    /// True if the request asks for the output of this number.
     #[must_use]
     pub fn wants(&self, output: usize) -> bool {
         let is_it = |wanted: &i32| usize::try_from(*wanted) == Ok(output);
@@ -87,7 +91,9 @@ impl Request {
 /// A message that `TorchResponse` of the SDKs reads.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Response {
+    /// The outputs in order.
     pub outputs: Vec<Tensor>,
+    /// Outputs by name, of models that return a dictionary.
     pub map_outputs: BTreeMap<String, Tensor>,
 }
 
@@ -99,6 +105,7 @@ impl Response {
         self
     }
 
+    /// Adds an output by name. It replaces one of the same name.
     #[must_use]
     pub fn with_map_output(mut self, name: impl Into<String>, tensor: Tensor) -> Self {
         self.map_outputs.insert(name.into(), tensor);

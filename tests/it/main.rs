@@ -14,6 +14,7 @@ mod connections;
 mod control;
 mod cors;
 mod crash_block;
+mod crates;
 mod crowd;
 mod deploys;
 mod desync;
