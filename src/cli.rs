@@ -7,13 +7,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 mod audit;
 mod bench;
 mod build;
 mod client;
+mod completion;
 mod config;
 mod deploy;
 mod description;
@@ -25,6 +26,7 @@ mod interrupt;
 mod invoke;
 mod kind;
 mod listener;
+mod man;
 mod mirror;
 mod new;
 mod payload;
@@ -99,7 +101,11 @@ Examples:
   bulkhead schema --api > openapi.json";
 
 const COMPLETIONS: &str = "\
+The script also completes the names of services. It asks the server that a command would use; without an answer within
+half a second there are none. The script calls this program: write it anew after an upgrade.
+
 Examples:
+  source <(bulkhead completions bash)
   bulkhead completions bash > ~/.local/share/bash-completion/completions/bulkhead
   bulkhead completions zsh > ~/.zfunc/_bulkhead";
 
@@ -186,6 +192,8 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page, or write the pages of all commands
+    Man(man::ManArgs),
     /// Compile an upload; the server runs this in a child process, which has limits and whose crash does no harm
     #[command(hide = true)]
     Compile {
@@ -206,6 +214,9 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    if let Some(exit) = completion::answer() {
+        return exit;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return (usage::explain(error) as u8).into(),
@@ -260,11 +271,10 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Schema { gateway: true, .. } => screen.line(format_args!("{:#}", gateway_schema()))?,
         Command::Schema { .. } => screen.line(format_args!("{:#}", json_schema()))?,
         Command::Completions { shell } => {
-            // Writes to memory first: the generator panics if a pipe is closed.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "bulkhead", &mut script);
+            let script = completion::script(shell).map_err(Failure::Output)?;
             screen.bytes(&script)?;
         }
+        Command::Man(args) => return man::man(&args, screen),
         Command::Compile { .. } => return Err(Failure::Usage("`compile` is for the server's own use".to_owned())),
     }
     Ok(Exit::Ok)

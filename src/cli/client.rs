@@ -81,6 +81,15 @@ impl AdminArgs {
     /// Finds the address, the token and the user's name: from the options, then from the settings file, then from this
     /// machine. The token is not sent yet.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let client = self.client_now()?;
+        if is_loopback(&client.server) {
+            local::wait_for(&client.server);
+        }
+        Ok(client)
+    }
+
+    /// As [`client`](Self::client), without waiting for a server on this machine that is just being started.
+    pub(crate) fn client_now(&self) -> Result<Client, Failure> {
         let settings = Settings::read(self.config.as_deref())?;
         let written = settings.admin.as_deref().map(base).transpose()?;
         let server = match &self.admin {
@@ -108,7 +117,6 @@ impl AdminArgs {
             .timeout_per_write(Some(ANSWER))
             .user_agent(concat!("bulkhead/", env!("CARGO_PKG_VERSION")));
         if local {
-            local::wait_for(&server);
             // A proxy cannot reach this machine's loopback.
             config = config.proxy(None);
         }

@@ -118,7 +118,7 @@ impl ListArgs {
 }
 
 /// Parses the beginning of a name. Its characters need no encoding in a query.
-fn prefix(text: &str) -> Result<String, String> {
+pub(super) fn prefix(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     if text.bytes().all(plain) { Ok(text.to_owned()) } else { Err("names consist of a-z, 0-9, `-` and `_`".to_owned()) }
 }

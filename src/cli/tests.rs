@@ -8,6 +8,7 @@ use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
+use clap::CommandFactory;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -17,9 +18,11 @@ use crate::serve::{AccessLog, LogFormat};
 
 mod bench;
 mod calls;
+mod completion;
 mod control;
 mod deploy;
 mod help;
+mod man;
 mod mirror;
 mod services;
 mod versions;
@@ -189,7 +192,7 @@ fn schema_and_completions_are_printed() {
     assert_eq!(document["openapi"], "3.1.0");
     for shell in ["bash", "zsh", "fish"] {
         let ran = bulkhead(&["completions", shell]);
-        assert!(ran.out.contains("modify") && !ran.out.contains("\u{1b}"), "{shell}");
+        assert!(ran.out.contains("BULKHEAD_COMPLETE=") && !ran.out.contains("\u{1b}"), "{shell}");
     }
 }
 

@@ -10,6 +10,7 @@ mod client;
 mod clients;
 mod clock;
 mod codings;
+mod completion;
 mod connections;
 mod control;
 mod cors;

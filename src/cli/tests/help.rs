@@ -13,7 +13,7 @@ fn all(command: &Command, words: &str, found: &mut Vec<(String, Command)>) {
     }
 }
 
-fn commands() -> Vec<(String, Command)> {
+pub(super) fn commands() -> Vec<(String, Command)> {
     let mut cli = Cli::command();
     cli.build();
     let mut found = Vec::new();

@@ -1,0 +1,89 @@
+//! `man`: manual pages, made from the definition of the command line.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::builder::Resettable;
+use clap::{Args, Command, CommandFactory};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
+
+use super::Cli;
+use super::failure::{Exit, Failure};
+use super::screen::Screen;
+
+const SOURCE: &str = concat!("Bulkhead ", env!("CARGO_PKG_VERSION"));
+/// Headings of help texts, and the sections that manual pages have for them.
+const SECTIONS: [(&str, &str); 3] =
+    [("Exit codes:", "EXIT STATUS"), ("A first tour:", "EXAMPLES"), ("Examples:", "EXAMPLES")];
+/// The section for a help text without a heading.
+const NOTES: &str = "NOTES";
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Every command has a page of its own: `man bulkhead-create`.
+
+Examples:
+  bulkhead man > bulkhead.1
+  bulkhead man --dir ~/.local/share/man/man1")]
+pub(super) struct ManArgs {
+    /// Write the page of bulkhead and of each command to this directory
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+pub(super) fn man(args: &ManArgs, screen: &mut Screen) -> Result<Exit, Failure> {
+    // `bulkhead help` shows the same texts as the pages.
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    match &args.dir {
+        None => screen.bytes(&page(&command).map_err(Failure::Output)?)?,
+        Some(directory) => {
+            let written = fs::create_dir_all(directory).and_then(|()| write(&command, directory));
+            written.with_context(|| format!("cannot write the pages to `{}`", directory.display()))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes the pages of a command and of those below it.
+fn write(command: &Command, directory: &Path) -> io::Result<()> {
+    fs::write(directory.join(Man::new(command.clone()).get_filename()), page(command)?)?;
+    command.get_subcommands().filter(|below| !below.is_hide_set()).try_for_each(|below| write(below, directory))
+}
+
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let mut page = Vec::new();
+    let man = Man::new(command.clone().after_help(Resettable::Reset)).source(SOURCE).manual("Bulkhead");
+    man.render(&mut page)?;
+    sections(&text).to_writer(&mut page)?;
+    Ok(page)
+}
+
+/// Renders the text at the end of a help page. Indented lines keep their line ends, others are filled.
+fn sections(text: &str) -> Roff {
+    let mut roff = Roff::new();
+    let (mut in_section, mut in_block) = (false, false);
+    for line in text.lines() {
+        let is_block = line.starts_with(' ');
+        if is_block != in_block {
+            roff.control(if is_block { "nf" } else { "fi" }, []);
+            in_block = is_block;
+        }
+        let section = SECTIONS.iter().find(|(heading, _)| *heading == line).map(|(_, section)| *section);
+        let section = section.or_else(|| (!in_section).then_some(NOTES));
+        if let Some(section) = section {
+            roff.control("SH", [section]);
+            in_section = true;
+        }
+        match line {
+            "" => _ = roff.control("PP", []),
+            _ if section.is_none_or(|section| section == NOTES) => _ = roff.text([roman(line)]),
+            _ => {}
+        }
+    }
+    roff
+}
