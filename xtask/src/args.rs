@@ -14,7 +14,8 @@ usage: cargo xtask COMMAND
                    run the long forms of the measuring tests; prints a line of JSON per figure, then a table
                    FILTER: run only tests whose name contains FILTER
                    --hours N: load a release build for N hours instead (0.1 is six minutes) and check for leaks
-  release          build the host for distribution, target/dist/bulkhead, with profile-guided optimisation
+  release          build the host for distribution, target/dist/bulkhead, with profile-guided optimisation;
+                   writes its symbols, manual pages and completions beside it
   bench [--plain] [--quick]
                    compare with bare hyper, other servers and native code; writes target/bench/report.json and .html
                    --plain: build host and bare server with `cargo build --release`, without a profile

@@ -1,30 +1,32 @@
 //! The host for distribution, and the bench built the same way, so that both sides of the comparison are built alike.
 
-use std::fs;
+mod share;
+mod symbols;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use self::symbols::Split;
 use crate::profiled::{self, Program};
-use crate::{cargo, stage};
+use crate::{cargo, setup, stage};
 
 const HOST: Program = Program { package: "bulkhead", features: &[] };
 const BENCH: Program = Program { package: "xtask", features: &["bench"] };
 
+/// Builds the host and writes what is installed with it to `target/dist`: `bulkhead`, its symbols in `bulkhead.debug`,
+/// and `share/` with manual pages and completions.
 pub(crate) fn run() -> Result<bool> {
     let built = host(&cargo::bench_tool()?)?;
     let directory = cargo::target_dir().join("dist");
-    let given = directory.join("bulkhead");
-    let copied = fs::create_dir_all(&directory).and_then(|()| {
-        // Copied next to the old file and renamed over it, because the old program may be running.
-        let fresh = directory.join(".bulkhead");
-        fs::copy(&built, &fresh)?;
-        fs::rename(fresh, &given)
-    });
-    copied.with_context(|| format!("cannot write {}", given.display()))?;
+    let Split { program, symbols } = symbols::split(&setup::objcopy()?, &built, &directory)?;
+    let share = directory.join("share");
+    share::write(&program, &share)?;
     stage::announce("done");
-    println!("{}", given.display());
+    for written in [program, symbols, share] {
+        println!("{}", written.display());
+    }
     Ok(true)
 }
 

@@ -62,8 +62,28 @@ pub(crate) fn host_target() -> Result<String> {
 /// Returns the tool that merges profiles, which must have the compiler's LLVM version. Adds it to the toolchain if it
 /// is missing.
 pub(crate) fn llvm_profdata() -> Result<PathBuf> {
+    llvm_tool("llvm-profdata")
+}
+
+/// Returns the tool that copies parts of programs. Adds it to the toolchain if it is missing.
+pub(crate) fn objcopy() -> Result<PathBuf> {
+    match objcopy_here() {
+        Some(objcopy) => Ok(objcopy),
+        None => llvm_tool("llvm-objcopy"),
+    }
+}
+
+/// Returns an `objcopy` that this machine has: the compiler's own, or that of the system.
+pub(crate) fn objcopy_here() -> Option<PathBuf> {
+    let tools = tools().ok()?;
+    let known = [tools.join("llvm-objcopy"), tools.join("rust-objcopy"), PathBuf::from("objcopy")];
+    known.into_iter().find(|objcopy| runs(objcopy))
+}
+
+/// Returns a tool of the compiler's LLVM. Adds the tools to the toolchain if they are missing.
+fn llvm_tool(name: &str) -> Result<PathBuf> {
     const COMPONENT: &str = "llvm-tools";
-    let tool = PathBuf::from(rustc_says("target-libdir")?).join("../bin/llvm-profdata");
+    let tool = tools()?.join(name);
     if runs(&tool) {
         return Ok(tool);
     }
@@ -75,6 +95,11 @@ pub(crate) fn llvm_profdata() -> Result<PathBuf> {
         bail!("`rustup component add {COMPONENT}` did not install {}; see its output above", tool.display());
     }
     Ok(tool)
+}
+
+/// Returns the directory of the compiler's own tools.
+fn tools() -> Result<PathBuf> {
+    Ok(PathBuf::from(rustc_says("target-libdir")?).join("../bin"))
 }
 
 fn rustc_says(what: &str) -> Result<String> {
