@@ -5,6 +5,7 @@
 
 mod access;
 mod exposition;
+mod families;
 mod fields;
 mod filter;
 mod histogram;

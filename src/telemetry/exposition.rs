@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
+use super::families::{self, Family};
 use super::histogram::Histogram;
 use super::metrics::{Frequent, ServiceMetrics};
 use super::plain::plain;
@@ -62,7 +62,7 @@ pub fn exposition(
     host: HostNumbers,
     format: MetricsFormat,
 ) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("bulkhead");
+    let mut registry = Registry::with_prefix(families::PREFIX);
     registry.register_collector(Box::new(View { services, upstreams, host }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
@@ -107,23 +107,13 @@ impl Collector for View {
         if !self.upstreams.is_empty() {
             upstreams::encode(&self.upstreams, &mut encoder)?;
         }
-        let gauge = encoder.encode_descriptor("connections", "open connections of callers", None, MetricType::Gauge)?;
-        encode_gauge(gauge, self.host.connections)?;
+        encode_gauge(families::CONNECTIONS.begin(&mut encoder)?, self.host.connections)?;
         let counters = [
-            (
-                "connections_turned_away",
-                "connections refused because their address had reached its limit",
-                self.host.connections_turned_away,
-            ),
-            (
-                "log_lines_lost",
-                "log lines lost because the log could not be written fast enough",
-                self.host.log_lines_lost,
-            ),
+            (&families::CONNECTIONS_TURNED_AWAY, self.host.connections_turned_away),
+            (&families::LOG_LINES_LOST, self.host.log_lines_lost),
         ];
-        for (name, help, count) in counters {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            family.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        for (family, count) in counters {
+            family.begin(&mut encoder)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         Ok(())
     }
@@ -135,47 +125,36 @@ impl View {
             move |seen: &Seen| counter(&seen.metrics).load(Ordering::Relaxed)
         };
         let accepted = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.accepted);
-        self.counter(encoder, "requests_accepted", "requests that came in", accepted)?;
+        self.counter(encoder, &families::REQUESTS_ACCEPTED, accepted)?;
         let fuel = |seen: &Seen| seen.metrics.sum(|frequent| &frequent.fuel);
-        self.counter(encoder, "fuel", "fuel used by requests", fuel)?;
-        self.counter(encoder, "initialize_failures", "guests that could not be made", of(|m| &m.initialize_failures))?;
-        self.counter(
-            encoder,
-            "log_dropped",
-            "log lines of processors beyond the limit of a request",
-            of(|m| &m.log_dropped),
-        )?;
+        self.counter(encoder, &families::FUEL, fuel)?;
+        self.counter(encoder, &families::INITIALIZE_FAILURES, of(|m| &m.initialize_failures))?;
+        self.counter(encoder, &families::LOG_DROPPED, of(|m| &m.log_dropped))?;
+        self.counter(encoder, &families::REQUESTS_MIRRORED, of(|m| &m.mirrored))?;
+        self.counter(encoder, &families::MIRROR_DROPPED, of(|m| &m.mirror_dropped))?;
+        self.counter(encoder, &families::MIRROR_SENT, of(|m| &m.mirror_sent))?;
 
-        let help = "requests that came in as copies of requests for other services";
-        self.counter(encoder, "requests_mirrored", help, of(|m| &m.mirrored))?;
-        let help = "copies of requests dropped because their target had no room, or because too many were under way";
-        self.counter(encoder, "mirror_dropped", help, of(|m| &m.mirror_dropped))?;
-        let help = "copies of this service's requests that were sent to another service";
-        self.counter(encoder, "mirror_sent", help, of(|m| &m.mirror_sent))?;
-
-        let help = "requests by the status they ended with; 499 means the client left first";
-        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        let mut samples = families::REQUESTS.begin(encoder)?;
         for seen in &self.services {
             let mut by_status: BTreeMap<u16, u64> = BTreeMap::new();
             for ((status, _), count) in seen.metrics.ended() {
                 *by_status.entry(status).or_default() += count;
             }
             for (status, count) in by_status {
-                let labels = [("service", seen.service.clone()), ("status", status.to_string())];
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                let status = status.to_string();
+                let labels = families::REQUESTS.labels([&seen.service, &status]);
+                samples.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
-        let help = "requests since a canary began, by the version that was chosen and by status";
-        let mut family = encoder.encode_descriptor("version_requests", help, None, MetricType::Counter)?;
+        let mut samples = families::VERSION_REQUESTS.begin(encoder)?;
         for seen in &self.services {
             for (version, status, count) in &seen.by_version {
-                let service = seen.service.clone();
-                let labels = [("service", service), ("version", version.to_string()), ("status", status.to_string())];
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+                let (version, status) = (version.to_string(), status.to_string());
+                let labels = families::VERSION_REQUESTS.labels([&seen.service, &version, &status]);
+                samples.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
             }
         }
-        let help = "requests without an answer from a processor or an upstream, by code";
-        self.counts(encoder, "refusals", help, "code", |m| {
+        self.counts(encoder, &families::REFUSALS, |m| {
             let mut by_code = BTreeMap::new();
             for ((_, code), count) in m.ended() {
                 *by_code.entry(code).or_default() += count;
@@ -183,23 +162,20 @@ impl View {
             by_code.retain(|code, _| !ANSWERS.contains(code));
             by_code
         })?;
-        let help = "guests given up and replaced, by fault";
-        self.counts(encoder, "instance_restarts", help, "fault", |m| m.restarts.entries().clone())?;
-        let help = "intact guests replaced between two requests, by reason";
-        self.counts(encoder, "guests_recycled", help, "reason", |m| m.recycled.entries().clone())
+        self.counts(encoder, &families::INSTANCE_RESTARTS, |m| m.restarts.entries().clone())?;
+        self.counts(encoder, &families::GUESTS_RECYCLED, |m| m.recycled.entries().clone())
     }
 
     fn counter(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
-        name: &str,
-        help: &str,
+        family: &'static Family,
         value: impl Fn(&Seen) -> u64,
     ) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut samples = family.begin(encoder)?;
         for seen in &self.services {
-            let labels = [("service", seen.service.as_str())];
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
+            let labels = family.labels([&seen.service]);
+            samples.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
         }
         Ok(())
     }
@@ -207,16 +183,14 @@ impl View {
     fn counts(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
-        name: &str,
-        help: &str,
-        label: &str,
+        family: &'static Family,
         counts: impl Fn(&ServiceMetrics) -> BTreeMap<&'static str, u64>,
     ) -> fmt::Result {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut samples = family.begin(encoder)?;
         for seen in &self.services {
             for (value, count) in counts(&seen.metrics) {
-                let labels = [("service", seen.service.as_str()), (label, value)];
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                let labels = family.labels([&seen.service, value]);
+                samples.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
         Ok(())
@@ -224,17 +198,16 @@ impl View {
 
     fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Which = fn(&Frequent) -> &Histogram;
-        let phases: [(&str, &str, Which); 3] = [
-            ("request_receive", "from the first byte of a request until its body is there and decoded", |m| &m.receive),
-            ("request_queue", "waiting for a worker, or at a gateway for a connection to an upstream", |m| &m.queue),
-            ("request_run", "in the processor, or at a gateway with the upstream", |m| &m.run),
+        let phases: [(&Family, Which); 3] = [
+            (&families::REQUEST_RECEIVE, |m| &m.receive),
+            (&families::REQUEST_QUEUE, |m| &m.queue),
+            (&families::REQUEST_RUN, |m| &m.run),
         ];
-        for (name, help, histogram) in phases {
-            let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (family, histogram) in phases {
+            let mut samples = family.begin(encoder)?;
             for seen in &self.services {
                 let snapshot = Histogram::snapshot(seen.metrics.by_thread.all().map(histogram));
-                let labels = [("service", seen.service.as_str())];
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                samples.encode_family(&family.labels([&seen.service]))?.encode_histogram::<NoLabelSet>(
                     snapshot.sum_seconds,
                     snapshot.count,
                     &snapshot.buckets,
@@ -247,13 +220,12 @@ impl View {
 
     /// Writes the sizes of batches. A service that does not batch has none.
     fn batches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "requests in a batch";
-        let mut family = encoder.encode_descriptor("batch_size", help, None, MetricType::Histogram)?;
+        let mut samples = families::BATCH_SIZE.begin(encoder)?;
         for seen in &self.services {
             let snapshot = seen.metrics.batches.snapshot();
             if snapshot.count > 0 {
-                let labels = [("service", seen.service.as_str())];
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                let labels = families::BATCH_SIZE.labels([&seen.service]);
+                samples.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
                     snapshot.sum,
                     snapshot.count,
                     &snapshot.buckets,
@@ -266,24 +238,24 @@ impl View {
 
     fn instances(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Which = fn(&InstanceNumbers) -> usize;
-        let gauges: [(&str, &str, Which); 4] = [
-            ("workers", "workers of an instance", |i| i.workers),
-            ("workers_busy", "workers at work or being replaced, the stalled ones included", |i| i.busy),
-            ("workers_stalled", "workers that cannot be replaced for now", |i| i.stalled),
-            ("queue_depth", "calls waiting for a worker", |i| i.queued),
+        let gauges: [(&Family, Which); 4] = [
+            (&families::WORKERS, |i| i.workers),
+            (&families::WORKERS_BUSY, |i| i.busy),
+            (&families::WORKERS_STALLED, |i| i.stalled),
+            (&families::QUEUE_DEPTH, |i| i.queued),
         ];
-        let help = "1 if the service has workers that answer, 0 if it is starting, stopped, could not be brought up, or all its \
-            workers are stalled";
-        let mut family = encoder.encode_descriptor("service_ready", help, None, MetricType::Gauge)?;
+        let mut samples = families::SERVICE_READY.begin(encoder)?;
         for (seen, ready) in self.services.iter().filter_map(|seen| Some((seen, seen.ready?))) {
-            encode_gauge(family.encode_family(&[("service", seen.service.clone())])?, ready.into())?;
+            let labels = families::SERVICE_READY.labels([&seen.service]);
+            encode_gauge(samples.encode_family(&labels)?, ready.into())?;
         }
-        for (name, help, value) in gauges {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (family, value) in gauges {
+            let mut samples = family.begin(encoder)?;
             for seen in &self.services {
                 for (index, instance) in seen.instances.iter().enumerate() {
-                    let labels = [("service", seen.service.clone()), ("instance", index.to_string())];
-                    encode_gauge(family.encode_family(&labels)?, value(instance))?;
+                    let index = index.to_string();
+                    let labels = family.labels([&seen.service, &index]);
+                    encode_gauge(samples.encode_family(&labels)?, value(instance))?;
                 }
             }
         }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
 
 use super::exposition::encode_gauge;
+use super::families::{self, Family};
 
 /// An upstream at the moment of a scrape.
 #[derive(Clone, Debug)]
@@ -26,46 +26,40 @@ pub struct UpstreamSeen {
     pub failures: Vec<(&'static str, u64)>,
 }
 
-impl UpstreamSeen {
-    fn labels(&self) -> [(&'static str, &str); 2] {
-        [("cluster", self.cluster.as_str()), ("upstream", self.address.as_str())]
-    }
-}
-
 pub(super) fn encode(upstreams: &[UpstreamSeen], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    type Gauge = (&'static str, &'static str, fn(&UpstreamSeen) -> usize);
-    type Counter = (&'static str, &'static str, fn(&UpstreamSeen) -> u64);
+    type Gauge = (&'static Family, fn(&UpstreamSeen) -> usize);
+    type Counter = (&'static Family, fn(&UpstreamSeen) -> u64);
     let gauges: [Gauge; 5] = [
-        ("upstream_healthy", "1 if checks find the upstream healthy", |seen| usize::from(seen.is_healthy)),
-        ("upstream_ejected", "1 if it is ejected because requests to it failed", |seen| usize::from(seen.is_ejected)),
-        ("upstream_active", "requests that have a connection to it", |seen| seen.active),
-        ("upstream_idle_connections", "idle connections to it", |seen| seen.idle),
-        ("upstream_pending", "requests that wait for a connection to it", |seen| seen.pending),
+        (&families::UPSTREAM_HEALTHY, |seen| usize::from(seen.is_healthy)),
+        (&families::UPSTREAM_EJECTED, |seen| usize::from(seen.is_ejected)),
+        (&families::UPSTREAM_ACTIVE, |seen| seen.active),
+        (&families::UPSTREAM_IDLE_CONNECTIONS, |seen| seen.idle),
+        (&families::UPSTREAM_PENDING, |seen| seen.pending),
     ];
     let counters: [Counter; 3] = [
-        ("upstream_requests", "requests sent to it", |seen| seen.requests),
-        ("upstream_retried", "requests sent to it that were retried", |seen| seen.retried),
-        ("upstream_ejections", "number of times it was ejected", |seen| seen.ejections),
+        (&families::UPSTREAM_REQUESTS, |seen| seen.requests),
+        (&families::UPSTREAM_RETRIED, |seen| seen.retried),
+        (&families::UPSTREAM_EJECTIONS, |seen| seen.ejections),
     ];
-    for (name, help, value) in gauges {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (family, value) in gauges {
+        let mut samples = family.begin(encoder)?;
         for seen in upstreams {
-            encode_gauge(family.encode_family(&seen.labels())?, value(seen))?;
+            let labels = family.labels([&seen.cluster, &seen.address]);
+            encode_gauge(samples.encode_family(&labels)?, value(seen))?;
         }
     }
-    for (name, help, value) in counters {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (family, value) in counters {
+        let mut samples = family.begin(encoder)?;
         for seen in upstreams {
-            family.encode_family(&seen.labels())?.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
+            let labels = family.labels([&seen.cluster, &seen.address]);
+            samples.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value(seen), None)?;
         }
     }
-    let help = "requests without an answer from it, by reason";
-    let mut family = encoder.encode_descriptor("upstream_failures", help, None, MetricType::Counter)?;
+    let mut samples = families::UPSTREAM_FAILURES.begin(encoder)?;
     for seen in upstreams {
         for (reason, count) in seen.failures.iter().filter(|(_, count)| *count > 0) {
-            let [cluster, upstream] = seen.labels();
-            let labels = [cluster, upstream, ("reason", *reason)];
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+            let labels = families::UPSTREAM_FAILURES.labels([&seen.cluster, &seen.address, reason]);
+            samples.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
         }
     }
     Ok(())
