@@ -17,6 +17,8 @@ mod operation;
 mod operations;
 mod problem;
 mod query;
+#[cfg(test)]
+mod reference;
 mod scrapes;
 mod seats;
 mod undertaking;

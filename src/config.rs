@@ -27,6 +27,8 @@ mod methods;
 mod mistakes;
 mod name;
 mod reader;
+#[cfg(test)]
+mod reference;
 mod schema;
 mod service;
 mod settings;
@@ -41,7 +43,6 @@ pub use gateway::{
     ANY_SERVICE, Authority, ClusterSpec, Ejection, GatewaySpec, HealthCheck, RouteSpec, UpstreamSpec, gateway_schema,
 };
 pub use leaves::leaves;
-pub use limits::limits_markdown;
 pub use methods::Methods;
 pub use mistakes::{Mistake, Mistakes};
 pub use name::{BadName, ServiceName};

@@ -13,6 +13,8 @@ mod http2;
 mod listen;
 pub(crate) mod local;
 mod mirror;
+#[cfg(test)]
+mod reference;
 mod reply;
 mod route;
 mod rules;

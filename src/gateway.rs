@@ -15,6 +15,8 @@ mod headers;
 mod health;
 mod link;
 mod outgoing;
+#[cfg(test)]
+pub(crate) mod reference;
 mod relay;
 mod table;
 mod tracked;

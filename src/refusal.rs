@@ -1,6 +1,9 @@
 //! The table of refusals: for each thing that can go wrong, the status, code and sentence for the caller, and the fate
 //! of the connection. Nothing else in the host chooses a failing status.
 
+#[cfg(test)]
+pub(crate) mod reference;
+
 use std::borrow::Cow;
 use std::time::Duration;
 

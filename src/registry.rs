@@ -5,6 +5,8 @@
 //! it was.
 
 mod change;
+#[cfg(test)]
+pub(crate) mod reference;
 mod run;
 mod service;
 mod startup;

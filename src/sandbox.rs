@@ -23,6 +23,8 @@ mod limits;
 mod lines;
 mod needs;
 mod program;
+#[cfg(test)]
+pub(crate) mod reference;
 mod room;
 mod settings;
 mod slice;

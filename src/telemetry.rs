@@ -13,12 +13,16 @@ mod library;
 mod log;
 mod metrics;
 mod plain;
+#[cfg(test)]
+pub(crate) mod reference;
 mod sampling;
 mod sizes;
 mod text;
 mod upstreams;
 
 pub use self::access::{Entry, Format};
+#[cfg(test)]
+pub(crate) use self::exposition::ANSWERS;
 pub use self::exposition::{HostNumbers, InstanceNumbers, MetricsFormat, Seen, exposition};
 pub use self::log::{LogThread, LogWriter, install as install_log};
 pub use self::metrics::ServiceMetrics;

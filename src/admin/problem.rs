@@ -2,6 +2,8 @@
 
 mod causes;
 pub(super) mod kinds;
+#[cfg(test)]
+mod reference;
 
 use std::time::Duration;
 

@@ -19,8 +19,8 @@ The smallest FILE:
     \"clusters\": {\"ml\": {\"upstreams\": [\"10.0.0.7:8080\", \"10.0.0.8:8080\"]}},
     \"routes\": {\"*\": \"ml\"}
   }
-The README has one with every key, and `bulkhead schema --gateway` describes them. SIGHUP reloads FILE; if it then has
-mistakes, the settings stay as they were.
+docs/reference/gateway-file.md has one with every key, and `bulkhead schema --gateway` describes them. SIGHUP reloads
+FILE; if it then has mistakes, the settings stay as they were.
 
 When both listeners are open, one line gives their addresses: listening data=ADDR admin=ADDR.
 The admin listener has /healthz, /readyz, /metrics and /api/v1/upstreams.

@@ -24,6 +24,7 @@ mod deploy;
 mod help;
 mod man;
 mod mirror;
+mod reference;
 mod services;
 mod versions;
 

@@ -22,6 +22,8 @@ use super::{
     table::ANSWER,
 };
 
+#[cfg(test)]
+mod reference;
 mod schema;
 mod table;
 
@@ -376,14 +378,6 @@ impl RouteSpec {
         mistakes.absorb(&path, own);
         Some(Self { service: service.to_owned(), cluster: cluster?, policy, half_close })
     }
-}
-
-/// The README's table of all limits of a gateway.
-#[cfg(test)]
-fn gateway_limits_markdown() -> String {
-    let rows = limits::markdown(ROUTE);
-    let routes = rows.lines().skip(2).map(|row| format!("{row}\n"));
-    limits::markdown(CLUSTER) + &routes.collect::<String>()
 }
 
 #[cfg(test)]

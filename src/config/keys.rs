@@ -1,6 +1,6 @@
 //! The description of a key, and the lookup of a key by its path.
 //!
-//! The keys are in the table `KEYS`. Reading, defaults, the schema and the README's tables are made from it.
+//! The keys are in the table `KEYS`. Reading, defaults, the schema and the reference pages are made from it.
 
 use serde_json::Value;
 
@@ -17,9 +17,11 @@ pub(super) struct Key {
     /// The default as JSON text; `None` if a missing key has a meaning of its own.
     pub(super) default: Option<&'static str>,
     /// The reason for the default.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference pages, which tests make"))]
     pub(super) because: &'static str,
     pub(super) meaning: &'static str,
     /// For a limit: the effect of reaching it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference pages, which tests make"))]
     pub(super) at_limit: &'static str,
     /// If this key is only another spelling, the path of the actual key. The value is kept at that path.
     pub(super) same_as: Option<&'static str>,

@@ -1,16 +1,9 @@
-//! Checks between keys, and the README's table of limits.
+//! Checks between keys.
 
-use super::{
-    cors,
-    keys::{KEYS, Table},
-    kind::Kind,
-    mistakes::Mistakes,
-    settings::Settings,
-    table::FRESH,
-};
+use super::{cors, mistakes::Mistakes, settings::Settings, table::FRESH};
 
 /// Most workers of a service. Each has a guest with a memory of its own and a place in the pool.
-const MOST_WORKERS: u64 = 4096;
+pub(super) const MOST_WORKERS: u64 = 4096;
 
 /// Makes the checks that need more than one key. A key that is wrong by itself gets no second mistake.
 pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
@@ -78,42 +71,8 @@ pub(super) fn required(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-/// The README's table: every limit of a service with its default, its range, and the effect of reaching it.
-pub fn limits_markdown() -> String {
-    markdown(KEYS)
-}
-
-pub(super) fn markdown(keys: Table) -> String {
-    let mut table =
-        String::from("| key | default | accepted | at the limit | why this default |\n|---|---|---|---|---|\n");
-    for key in keys.iter().filter(|key| !key.at_limit.is_empty()) {
-        let name = format!("`{}`", key.path);
-        let row = [name.as_str(), key.default.unwrap_or("none"), &range(key.kind), key.at_limit, key.because];
-        table.push_str(&format!("| {} |\n", row.join(" | ")));
-    }
-    table
-}
-
-fn range(kind: Kind) -> String {
-    match kind {
-        Kind::Integer { least, most, unit } => format!("{least} to {most} {unit}").trim_end().to_owned(),
-        other => other.accepted(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn the_readme_shows_the_table_as_it_is() {
-        assert!(
-            include_str!("../../README.md").contains(&limits_markdown()),
-            "put this into README.md:\n{}",
-            limits_markdown()
-        );
-    }
-
     /// A user who sets one key on the command line has not written the other one.
     #[test]
     fn a_value_that_nobody_wrote_is_told_as_a_default() {
@@ -125,31 +84,5 @@ mod tests {
         assert!(told.contains("found 100, expected at most metadata.rpc.max_queue_size, 64 (its default): "), "{told}");
         let told = rpc(r#"{"batching": true, "keepalive": 40}"#);
         assert!(told.contains("found 50 (its default), expected less than metadata.rpc.keepalive, 40, "), "{told}");
-    }
-
-    #[test]
-    fn the_table_has_a_row_for_every_limit() {
-        let table = limits_markdown();
-        assert!(
-            table
-                .contains("| `metadata.rpc.max_queue_size` | 64 | 0 to 100000 requests | per instance: 450 `queue_full`, at once | "),
-            "{table}"
-        );
-        assert!(
-            table.contains("| `sandbox.fuel` | 100000000000 | an integer of at least 1, or \"unlimited\" | "),
-            "{table}"
-        );
-        assert!(table.lines().all(|row| row.matches('|').count() == 6), "{table}");
-        for limit in [
-            "keepalive",
-            "worker_threads",
-            "rate_limit",
-            "memory_mb",
-            "max_request_bytes",
-            "max_response_bytes",
-            "log_bytes_per_request",
-        ] {
-            assert!(table.contains(limit), "{limit}");
-        }
     }
 }

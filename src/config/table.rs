@@ -1,5 +1,5 @@
-//! Every key of a service file. This table is the single source: reading, defaults, ranges, the schema and the README's
-//! limits come from it.
+//! Every key of a service file. This table is the single source: reading, defaults, ranges, the schema and the
+//! reference page come from it.
 
 use super::{
     keys::Key,

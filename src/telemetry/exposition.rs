@@ -84,7 +84,7 @@ pub struct HostNumbers {
 
 /// Codes of requests that were answered and not refused. The empty code is that of 200, and of the 204 to a preflight
 /// request; the others are those of a status that a processor or an upstream chose.
-const ANSWERS: [&str; 3] = ["", "processor_status", "upstream_status"];
+pub(crate) const ANSWERS: [&str; 3] = ["", "processor_status", "upstream_status"];
 
 struct View {
     services: Vec<Seen>,

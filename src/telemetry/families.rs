@@ -55,6 +55,9 @@ impl Family {
 macro_rules! families {
     ($($id:ident = $kind:ident $name:literal $labels:tt $help:literal;)*) => {
         $(pub(super) static $id: Family = Family::$kind($name, &$labels, $help);)*
+        /// Every family, in the order of the exposition.
+        #[cfg(test)]
+        pub(super) static ALL: &[&Family] = &[$(&$id),*];
     };
 }
 

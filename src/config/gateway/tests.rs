@@ -136,19 +136,6 @@ fn addresses_are_a_host_and_a_port() {
 }
 
 #[test]
-fn the_readmes_example_is_read_without_mistakes() {
-    let readme = include_str!("../../../README.md");
-    let section = readme.split("\n## ").find(|section| section.starts_with("The gateway\n")).unwrap();
-    let example: String = section.lines().filter(|line| line.starts_with("    ")).collect();
-    let spec = GatewaySpec::parse(&example).unwrap();
-    assert_eq!((spec.clusters().len(), spec.routes().len()), (2, 3));
-    // The example shows every default, so the cluster without keys differs only in its hosts.
-    let [ml, edge] = spec.clusters() else { panic!("{spec:?}") };
-    let alike = ClusterSpec { name: edge.name.clone(), upstreams: edge.upstreams.clone(), ..ml.clone() };
-    assert_eq!(ClusterSpec { health_check: None, ..alike }, ClusterSpec { health_check: None, ..edge.clone() });
-}
-
-#[test]
 fn a_check_that_no_host_would_pass_is_remarked_on() {
     let remarks = |path: &str, upstream: &str| {
         let text = format!(
@@ -161,10 +148,4 @@ fn a_check_that_no_host_would_pass_is_remarked_on() {
     let with_address = r#"{"address": "10.0.0.7:8080", "health_address": "10.0.0.7:8081"}"#;
     assert_eq!(remarks("/readyz", with_address), Vec::<String>::new());
     assert_eq!(remarks("/", r#""10.0.0.7:8080""#), Vec::<String>::new());
-}
-
-#[test]
-fn the_readme_shows_the_limits_as_they_are() {
-    let table = gateway_limits_markdown();
-    assert!(include_str!("../../../README.md").contains(&table), "put this into README.md:\n{table}");
 }

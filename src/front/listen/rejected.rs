@@ -19,12 +19,17 @@ pub(in crate::front) enum Why {
 }
 
 impl Why {
+    /// Returns the code and the sentence for the client.
+    pub(in crate::front) const fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::TooMany => ("too_many_connections", "this address has too many connections"),
+            Self::Draining => ("draining", "the host is ending, and all its connections are taken"),
+        }
+    }
+
     /// Returns the whole answer.
     fn words(self) -> String {
-        let (detail, code) = match self {
-            Self::TooMany => ("this address has too many connections", "too_many_connections"),
-            Self::Draining => ("the host is ending, and all its connections are taken", "draining"),
-        };
+        let (code, detail) = self.told();
         let problem = Problem::new(503, "Service Unavailable", code, detail);
         // Text and numbers can always be written as JSON.
         let body = serde_json::to_string(&problem).unwrap_or_default();

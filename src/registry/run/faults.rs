@@ -4,6 +4,9 @@
 //! left is logged with its 499. A call that the host ended is logged here. It has no stack, because the guest was
 //! dropped between two slices.
 
+#[cfg(test)]
+pub(in crate::registry) mod labels;
+
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
