@@ -21,6 +21,7 @@ mod calls;
 mod completion;
 mod control;
 mod deploy;
+mod documented;
 mod help;
 mod man;
 mod mirror;

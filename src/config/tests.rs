@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod documented;
 mod wrong_files;
 
 fn parse(file: &Value) -> ServiceFile {
