@@ -1,4 +1,4 @@
-//! The command line. Eight commands with few options need no library.
+//! The command line. Nine commands with few options need no library.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,9 @@ usage: cargo xtask COMMAND
   bench [--plain] [--quick]
                    compare with bare hyper, other servers and native code; writes target/bench/report.json and .html
                    --plain: build host and bare server with `cargo build --release`, without a profile
-                   --quick: about two minutes once everything is built; leaves out servers that are not installed";
+                   --quick: about two minutes once everything is built; leaves out servers that are not installed
+  docs [--check]   renew the pages of docs/reference, then build the book with mdBook in target/book
+                   --check: only compare the pages with the code, and check links, examples and command lines";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Task {
@@ -40,6 +42,9 @@ pub(crate) enum Task {
     Bench {
         quick: bool,
         plain: bool,
+    },
+    Docs {
+        check: bool,
     },
     /// Runs the bare server, the other side of the comparison. `bench` starts itself with this command.
     BareServer,
@@ -82,6 +87,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
         ("bench", options) if are_of_bench(options) => {
             Task::Bench { quick: options.contains(&"--quick"), plain: options.contains(&"--plain") }
         }
+        ("docs", []) => Task::Docs { check: false },
+        ("docs", ["--check"]) => Task::Docs { check: true },
         ("bare-server", []) => Task::BareServer,
         ("train", [host]) => Task::Train { host: host.into() },
         ("train-bare", []) => Task::TrainBare,
@@ -91,8 +98,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
             plain: options.contains(&"--plain"),
         },
         (
-            "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "release" | "bench" | "bare-server"
-            | "measure" | "train" | "train-bare",
+            "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "release" | "bench" | "docs"
+            | "bare-server" | "measure" | "train" | "train-bare",
             words,
         ) => {
             return Err(format!("`{command}` does not take `{}`", words.join(" ")));
@@ -118,6 +125,8 @@ mod tests {
         assert_eq!(task(""), Ok(Task::Help));
         assert_eq!(task("demo --once"), Ok(Task::Demo { once: true }));
         assert_eq!(task("release"), Ok(Task::Release));
+        assert_eq!(task("docs"), Ok(Task::Docs { check: false }));
+        assert_eq!(task("docs --check"), Ok(Task::Docs { check: true }));
         assert_eq!(task("bench"), Ok(Task::Bench { quick: false, plain: false }));
         assert_eq!(task("bench --quick"), Ok(Task::Bench { quick: true, plain: false }));
         assert_eq!(task("bench --quick --plain"), Ok(Task::Bench { quick: true, plain: true }));

@@ -1,11 +1,13 @@
-//! Set-up, demo, test, release, chaos and bench of this repository, run as `cargo xtask …`. Each command is one file
-//! that can be read alone. `cargo` builds, `host` runs the built host, `http` and `metrics` observe it from outside.
+//! Set-up, demo, test, release, chaos, bench and documentation of this repository, run as `cargo xtask …`. Each command
+//! is one file that can be read alone. `cargo` builds, `host` runs the built host, `http` and `metrics` observe it from
+//! outside.
 
 mod args;
 mod bench;
 mod cargo;
 mod chaos;
 mod demo;
+mod docs;
 mod figures;
 mod host;
 mod http;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Task::Test { args } => test::run(&args),
         Task::Chaos { hours, filter } => chaos::run(hours, filter.as_deref()),
         Task::Release => release::run(),
+        Task::Docs { check } => docs::run(check),
         Task::Bench { quick, plain } => bench::run(quick, plain),
         Task::BareServer => bench::bare_server(),
         Task::Measure { host, quick, plain } => bench::measure(&host, quick, plain),

@@ -1,12 +1,15 @@
 //! The documentation as the tests of the workspace read it.
 //!
 //! `markdown` finds headings, links and blocks in a page, `shell` the commands of a block. `generated` compares the parts
-//! of a page that are made from code, and `source` finds out if the code knows all names.
+//! of a page that are made from code, and `source` finds out if the code knows all names. The tests of `tree` check what
+//! needs no other code: links, the list of pages, and the length of the README.
 
 pub mod generated;
 pub mod markdown;
 pub mod shell;
 pub mod source;
+#[cfg(test)]
+mod tree;
 
 use std::fs;
 use std::path::Path;
