@@ -3,6 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "settings are written in place, as json!({…})")]
 
 mod admin;
+mod alone;
 mod batching;
 mod bench;
 mod cli;
@@ -21,6 +22,7 @@ mod deploys;
 mod desync;
 mod dice;
 mod discovery;
+mod docs;
 mod early_answers;
 mod endings;
 mod faults;

@@ -1,9 +1,8 @@
 //! Runs the README's tour as written.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use crate::host::binary;
+use crate::alone;
 
 /// Returns the commands of the tour's section.
 fn tour() -> String {
@@ -16,21 +15,11 @@ fn tour() -> String {
     commands.filter_map(|line| line.strip_prefix("    ")).collect::<Vec<_>>().join("\n") + "\n"
 }
 
-/// Makes a command that runs in its own network and process namespace: the default ports may be in use on this machine,
-/// and all started processes end with the namespace.
-fn alone() -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--net", "--pid", "--fork", "--kill-child"]);
-    command
-}
-
 /// Runs the tour line by line in a shell, in an empty directory. Only the line that builds the host in release mode is
 /// left out; the tested binary takes its place.
 #[test]
 fn the_tour_works_as_it_is_written() {
-    let can_be_alone = alone().args(["ip", "link", "set", "lo", "up"]).stderr(Stdio::null()).status();
-    if !can_be_alone.is_ok_and(|status| status.success()) {
-        println!("skipped: the tour needs a network namespace of its own (unshare --net), or ports 8080 and 8081");
+    if !alone::can_be_alone("the tour") {
         return;
     }
     let tour = tour();
@@ -41,30 +30,9 @@ fn the_tour_works_as_it_is_written() {
     }
 
     let directory = tempfile::tempdir().expect("a directory");
-    let bin = directory.path().join("bin");
-    fs::create_dir(&bin).expect("a directory");
-    std::os::unix::fs::symlink(binary(), bin.join("bulkhead")).expect("a link");
-    let script = format!("set -ex\nip link set lo up\n{rest}\necho; echo the tour has ended\n");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let (out, err) = (directory.path().join("out"), directory.path().join("err"));
-    // The output goes to files, because the server keeps its output open until it has ended.
-    let status = alone()
-        .args(["bash", "-c", &script])
-        .current_dir(directory.path())
-        .env("PATH", path)
-        .env("XDG_CONFIG_HOME", directory.path().join("config"))
-        .env("CARGO_NET_OFFLINE", "true")
-        .env_remove("BULKHEAD_ADMIN")
-        .env_remove("BULKHEAD_ADMIN_TOKEN")
-        .env_remove("BULKHEAD_DATA")
-        .stdin(Stdio::null())
-        .stdout(fs::File::create(&out).expect("a file"))
-        .stderr(fs::File::create(&err).expect("a file"))
-        .status()
-        .expect("it runs");
-    let read = |path| fs::read_to_string(path).expect("text");
-    let (out, err) = (read(&out), read(&err));
-    assert!(status.success(), "{status}\n{out}\n{err}");
+    let ended = alone::run(&format!("{rest}\necho; echo the tour has ended\n"), directory.path());
+    let (out, err) = (ended.out, ended.err);
+    assert!(ended.status.success(), "{}\n{out}\n{err}", ended.status);
     assert!(out.contains("listening data=127.0.0.1:8080 admin=127.0.0.1:8081"), "{out}");
     // Printed by `test`, by `invoke` and by curl.
     let answers = out.lines().filter(|line| *line == "words: 3").count();
