@@ -51,6 +51,7 @@ pub use service::{
     Batching, Decompressor, Expose, Fuel, GatewayPolicy, HalfClose, Isolation, MirrorRule, Model, Rpc, Sandbox,
     ServiceSpec, TrafficState,
 };
+pub(crate) use table::MOST_BODY;
 pub use token::{BadToken, Strength, Token, TokenPolicy};
 
 use keys::{KeyMatch, Use};

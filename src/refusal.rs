@@ -295,7 +295,7 @@ impl Refusal {
     }
 
     /// Returns the cause for the log, which the caller does not see. `detail` is [`Self::detail`].
-    pub(crate) fn cause_beside<'a>(&'a self, detail: &'a str) -> &'a str {
+    pub(crate) fn cause_or<'a>(&'a self, detail: &'a str) -> &'a str {
         match self {
             Self::Internal { cause } => cause,
             Self::ClientClosed => "",
@@ -305,7 +305,7 @@ impl Refusal {
 
     /// Returns the cause for the log. The caller does not see it.
     pub(crate) fn cause(&self) -> String {
-        self.cause_beside(&self.detail()).to_owned()
+        self.cause_or(&self.detail()).to_owned()
     }
 
     /// Returns the end of a stream that this refusal cuts.

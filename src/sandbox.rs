@@ -94,7 +94,7 @@ struct Running {
 pub enum Prepared {
     /// Guests start from the image of an initialised guest.
     FromImage(Arc<Program>),
-    /// The first guest must be initialised: see [`Sandbox::take_snapshot`].
+    /// The first guest must be initialised: see [`Sandbox::make_ready`].
     ToInitialize(Uninitialized),
 }
 

@@ -66,7 +66,7 @@ fn some_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Deployed {
     pub name: String,
-    /// The state of the service. A stopped service stays stopped.
+    /// The state of the service. A change does not start a stopped service.
     #[serde(default)]
     pub state: Word<PhaseName>,
     /// The URL to which callers send their requests.

@@ -41,9 +41,9 @@ const ACTOR: HeaderName = HeaderName::from_static("x-bulkhead-actor");
 const CONNECT: Duration = Duration::from_secs(5);
 /// The longest wait for an ordinary answer. It is long enough for a busy machine.
 const ANSWER: Duration = Duration::from_secs(60);
-/// The longest wait between two lines of a deploy. The longest steps are a compilation and an `initialize`; the host
-/// limits both.
-const STEP: Duration = Duration::from_secs(900);
+/// The longest wait between two lines of a deploy. The longest step is a compilation: the host limits it to ten minutes,
+/// and compiles one processor at a time, so that a deploy also waits for those before it.
+const STEP: Duration = Duration::from_secs(3600);
 /// Most bytes of an answer that are read. A list of services or a description is far smaller.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 const MAX_EVENT: u64 = 1024 * 1024;

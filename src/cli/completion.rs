@@ -36,6 +36,46 @@ if [ \"$funcstack[1]\" = _bulkhead ]; then
 fi
 ";
 
+/// The part of clap's script for bash that collects the words, and what replaces it. Readline also divides words at `:`
+/// and `=`, as in URLs and in `--option=value`. Parts without a space between them are one word here.
+const BASH_WORDS: [&str; 2] = [
+    r#"    local words=("${COMP_WORDS[@]}")
+    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+        words[COMP_CWORD]="$2"
+    fi
+"#,
+    r#"    local words=() rest=$COMP_LINE part
+    for part in "${COMP_WORDS[@]:0:COMP_CWORD}" "$2"; do
+        if [[ ${#words[@]} -gt 0 && -n $part && $rest == "$part"* ]]; then
+            words[${#words[@]}-1]+=$part
+        else
+            words+=("$part")
+        fi
+        rest=${rest#*"$part"}
+    done
+    _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1))
+    local before=${words[_CLAP_COMPLETE_INDEX]%"$2"}
+"#,
+];
+
+/// The end of clap's script for bash, and what replaces it: bash inserts a completion behind the part of the word that
+/// readline has divided off.
+const BASH_REPLY: [&str; 2] = [
+    r#"        unset COMPREPLY
+    elif [[ $_CLAP_COMPLETE_SPACE == false ]] && [[ "${COMPREPLY-}" =~ [=/:]$ ]]; then
+        compopt -o nospace
+    fi
+"#,
+    r#"        unset COMPREPLY
+    else
+        if [[ $_CLAP_COMPLETE_SPACE == false ]] && [[ "${COMPREPLY-}" =~ [=/:]$ ]]; then
+            compopt -o nospace
+        fi
+        COMPREPLY=("${COMPREPLY[@]#"$before"}")
+    fi
+"#,
+];
+
 /// Returns the script that a shell loads. It finds the program on the PATH.
 pub(super) fn script(shell: Shell) -> io::Result<Vec<u8>> {
     let shells = Shells::builtins();
@@ -43,10 +83,24 @@ pub(super) fn script(shell: Shell) -> io::Result<Vec<u8>> {
     let completer = completer.ok_or_else(|| io::Error::other(format!("no completions for {shell}")))?;
     let mut script = Vec::new();
     completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
-    if shell == Shell::Zsh {
-        script.extend_from_slice(ZSH_FIRST_TAB.as_bytes());
+    match shell {
+        Shell::Bash => with_whole_words(script),
+        Shell::Zsh => Ok([script.as_slice(), ZSH_FIRST_TAB.as_bytes()].concat()),
+        _ => Ok(script),
     }
-    Ok(script)
+}
+
+/// # Errors
+/// If the script of clap does not have the parts to replace.
+fn with_whole_words(script: Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut script = String::from_utf8(script).map_err(io::Error::other)?;
+    for [part, replacement] in [BASH_WORDS, BASH_REPLY] {
+        if !script.contains(part) {
+            return Err(io::Error::other("clap's completion script for bash has changed"));
+        }
+        script = script.replace(part, replacement);
+    }
+    Ok(script.into_bytes())
 }
 
 /// Answers the script of a shell. `None` if no script has called this process.

@@ -117,8 +117,9 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
     let deployed: Deployed = read(answer)?;
     // The token is left out, since the command does not ask for it; `desc` shows it.
     if screen.is_json() {
-        let Deployed { name, url, version, canary, unchanged, .. } = deployed;
-        let mut printed = json!({ "name": name, "url": url, "version": version, "unchanged": unchanged });
+        let Deployed { name, state, url, version, canary, unchanged, .. } = deployed;
+        let mut printed =
+            json!({ "name": name, "state": state, "url": url, "version": version, "unchanged": unchanged });
         if let Some(canary) = canary {
             printed["canary"] = json!(canary);
         }
@@ -136,11 +137,7 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
             told::canary(canary)
         ))?;
     } else if deployed.state == PhaseName::Stopped {
-        screen.line(format_args!(
-            "service `{name}` has version {}; it is stopped, and `bulkhead start {name}` starts it",
-            deployed.version,
-            name = deployed.name
-        ))?;
+        screen.line(told::stopped(&deployed.name, deployed.version))?;
     } else if before == Some(deployed.version) {
         screen.line(format_args!("service `{}` is changed and stays version {}", deployed.name, deployed.version))?;
     } else {

@@ -16,11 +16,11 @@ use super::group;
 use super::payload;
 use super::screen::{Screen, duration};
 use super::time::time;
-use crate::config::ServiceName;
+use crate::config::{MOST_BODY, ServiceName};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer's body: the largest `sandbox.max_response_bytes`. The tests use a smaller number.
-const MAX_BODY: u64 = if cfg!(test) { 1 << 20 } else { 1 << 30 };
+const MAX_BODY: u64 = if cfg!(test) { 1 << 20 } else { MOST_BODY };
 
 #[derive(Args, Debug)]
 #[command(after_help = "\

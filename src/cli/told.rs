@@ -25,6 +25,11 @@ pub(super) fn canary(canary: Canary) -> String {
     format!("version {} is a canary with {} % of the requests", canary.version, canary.weight)
 }
 
+/// Says that a changed service does not run.
+pub(super) fn stopped(name: &str, version: u64) -> String {
+    format!("service `{name}` has version {version}; it is stopped, and `bulkhead start {name}` starts it")
+}
+
 pub(super) fn mirror(mirror: &Mirror) -> String {
     format!("{} % of the requests are copied to `{}`", mirror.ratio, mirror.target)
 }

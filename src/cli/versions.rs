@@ -11,7 +11,7 @@ use super::failure::{Exit, Failure};
 use super::group;
 use super::screen::Screen;
 use super::told;
-use crate::api::{Deployed, ReleaseBody, Version, VersionBody, Versions};
+use crate::api::{Deployed, PhaseName, ReleaseBody, Version, VersionBody, Versions};
 use crate::config::{ServiceName, TrafficState};
 
 #[derive(Args, Debug)]
@@ -118,8 +118,9 @@ fn show(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Ex
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let Deployed { version, canary, group, weight, traffic_state, unchanged, .. } = read(answer)?;
+    let Deployed { version, state, canary, group, weight, traffic_state, unchanged, .. } = read(answer)?;
     match canary {
+        _ if state == PhaseName::Stopped => screen.line(told::stopped(name.as_str(), version))?,
         // A member of a group gets a share of the group's requests, which the line below shows.
         None if group.is_some() => {
             screen.line(format_args!("version {version} answers all requests that come to service `{name}`"))?;

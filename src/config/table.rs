@@ -19,7 +19,7 @@ pub(super) const FUEL: &str = "fuel";
 pub(super) const STACK: &str = "stack";
 
 /// Most bytes of a body: 1 GiB. A body is held in memory, and a guest has at most four times as much memory.
-const MOST_BODY: u64 = 1 << 30;
+pub(crate) const MOST_BODY: u64 = 1 << 30;
 /// The statuses that a fault may have. A status below 400 would tell a caller that a crash was a success.
 const FAULT_STATUS: Kind = whole(400, 599, "");
 

@@ -156,7 +156,7 @@ impl Handler {
                 };
                 let detail = refusal.detail();
                 let reply = render::refusal(&refusal, &detail, about, can_go_on);
-                exchange.settle(times, row.status, row.code, refusal.cause_beside(&detail), reply.content.len());
+                exchange.settle(times, row.status, row.code, refusal.cause_or(&detail), reply.content.len());
                 reply
             }
         };

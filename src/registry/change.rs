@@ -144,6 +144,8 @@ pub enum ChangeError {
     },
     /// The host has no room for the guests of the service.
     NoRoom(String),
+    /// The machine or its settings keep the host from running any processor. Holds the reason.
+    HostUnfit(String),
     Storage(StorageError),
     Internal(String),
 }
@@ -168,6 +170,7 @@ impl From<PrepareError> for ChangeError {
             PrepareError::Compile(CompileError::Io(source)) => {
                 Self::Storage(StorageError::Io { what: "keep compiled code".into(), source })
             }
+            PrepareError::Compile(unmappable @ CompileError::Unmappable(_)) => Self::HostUnfit(unmappable.to_string()),
             refused => Self::Refused { reason: refused.to_string(), stack: String::new() },
         }
     }
@@ -239,7 +242,9 @@ impl ChangeError {
             Self::Invalid(mistakes) => mistakes.to_string(),
             Self::Public => "the service is public: it has no token".into(),
             Self::TwoTokens => "the previous token is still accepted".into(),
-            Self::Refused { reason, .. } | Self::NoRoom(reason) | Self::Internal(reason) => reason.clone(),
+            Self::Refused { reason, .. } | Self::NoRoom(reason) | Self::HostUnfit(reason) | Self::Internal(reason) => {
+                reason.clone()
+            }
             Self::Storage(error) => error.to_string(),
         }
     }

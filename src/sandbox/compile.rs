@@ -53,6 +53,9 @@ pub enum CompileError {
     /// The file has changed since its upload. Holds the hash of its present bytes.
     #[error("the component has changed since it was uploaded: its bytes hash to {0}")]
     Changed(String),
+    /// The code was compiled, and the host cannot map it into its memory.
+    #[error("compiled code cannot be mapped into memory: {0}")]
+    Unmappable(String),
     #[error("compilation could not be carried out")]
     Io(#[from] io::Error),
 }

@@ -99,8 +99,16 @@ impl fmt::Display for Fault {
             Self::OutOfMemory { refused: Refused::Memory { limit } } => {
                 write!(f, "the processor ran out of memory: its limit is {} MiB (sandbox.memory_mb)", limit >> 20)
             }
+            Self::OutOfMemory { refused: Refused::OwnMemory { maximum } } => write!(
+                f,
+                "the processor ran out of memory: the maximum that its module declares is {} MiB (set when it was linked)",
+                maximum >> 20
+            ),
             Self::OutOfMemory { refused: Refused::Tables { limit } } => {
                 write!(f, "the processor ran out of table elements: all its tables together may have {limit}")
+            }
+            Self::OutOfMemory { refused: Refused::OwnTable { maximum } } => {
+                write!(f, "the processor ran out of table elements: the maximum that its module declares is {maximum}")
             }
             Self::FuelExhausted { budget } => write!(f, "the request used up its fuel of {budget}"),
             Self::BadAnswer { reason } => write!(f, "the processor's answer cannot be sent: {reason}"),

@@ -35,8 +35,12 @@ pub(super) struct Limits {
 pub enum Refused {
     /// Bytes of all memories together: `sandbox.memory_mb`.
     Memory { limit: usize },
+    /// Bytes of one memory: the maximum that its module declares.
+    OwnMemory { maximum: usize },
     /// Elements of all tables together.
     Tables { limit: usize },
+    /// Elements of one table: the maximum that its module declares.
+    OwnTable { maximum: usize },
 }
 
 impl Limits {
@@ -71,7 +75,9 @@ impl Limits {
         if allowed {
             self.memory = total;
         } else {
-            self.refused = Some(Refused::Memory { limit: self.memory_limit });
+            let limit = self.memory_limit;
+            let own = maximum.filter(|_| total <= limit);
+            self.refused = Some(own.map_or(Refused::Memory { limit }, |maximum| Refused::OwnMemory { maximum }));
         }
         allowed
     }
@@ -83,7 +89,10 @@ impl Limits {
         if allowed {
             self.table_elements = total;
         } else {
-            self.refused = Some(Refused::Tables { limit: MAX_TABLE_ELEMENTS });
+            let limit = MAX_TABLE_ELEMENTS;
+            // A table without a maximum of its own has the pool's, which is the same limit.
+            let own = maximum.filter(|maximum| total <= limit && *maximum < limit);
+            self.refused = Some(own.map_or(Refused::Tables { limit }, |maximum| Refused::OwnTable { maximum }));
         }
         allowed
     }
@@ -109,7 +118,11 @@ mod tests {
     fn a_memory_that_may_not_grow_by_its_own_maximum_is_not_counted() {
         let mut limits = Limits::new(1000);
         assert!(!limits.memory_growing(10, 200, Some(100)));
-        assert_eq!(limits.memory(), 0);
+        assert_eq!((limits.memory(), limits.take_refused()), (0, Some(Refused::OwnMemory { maximum: 100 })));
+        assert!(!limits.memory_growing(10, 2000, Some(100)));
+        assert_eq!(limits.take_refused(), Some(Refused::Memory { limit: 1000 }));
+        assert!(!limits.table_growing(1, 20, Some(10)));
+        assert_eq!(limits.take_refused(), Some(Refused::OwnTable { maximum: 10 }));
     }
 
     #[test]

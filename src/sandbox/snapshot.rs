@@ -61,7 +61,7 @@ impl Uninitialized {
     }
 
     /// True if a snapshot of the first guest is to be taken.
-    pub fn is_to_be_taken(&self) -> bool {
+    pub fn wants_snapshot(&self) -> bool {
         self.draft.is_ok()
     }
 }
@@ -69,7 +69,7 @@ impl Uninitialized {
 impl Sandbox {
     /// Takes a snapshot of `first`, in which only `initialize` has run, if that is possible. Otherwise the program
     /// serves without one.
-    pub async fn take_snapshot(&self, of: Uninitialized, mut first: Guest) -> Ready {
+    pub async fn make_ready(&self, of: Uninitialized, mut first: Guest) -> Ready {
         let Uninitialized { program, draft } = of;
         let without = |reason, program, first| Ready { program, first, no_snapshot: Some(reason) };
         let draft = match draft {

@@ -16,7 +16,7 @@ use crate::config::{Mistakes, ServiceFile, ServiceName};
 pub enum StoredFile {
     Parsed(Arc<ServiceFile>),
     /// The JSON as it is stored, and its mistakes.
-    Unknown(Arc<Value>, Mistakes),
+    Unreadable(Arc<Value>, Mistakes),
 }
 
 impl StoredFile {
@@ -24,7 +24,7 @@ impl StoredFile {
     pub fn value(&self) -> Value {
         match self {
             Self::Parsed(file) => file.normalised(),
-            Self::Unknown(value, _) => Value::clone(value),
+            Self::Unreadable(value, _) => Value::clone(value),
         }
     }
 
@@ -33,7 +33,7 @@ impl StoredFile {
     pub fn parsed(&self) -> Result<&ServiceFile, Mistakes> {
         match self {
             Self::Parsed(file) => Ok(file),
-            Self::Unknown(_, mistakes) => Err(mistakes.clone()),
+            Self::Unreadable(_, mistakes) => Err(mistakes.clone()),
         }
     }
 
@@ -41,7 +41,7 @@ impl StoredFile {
     pub fn group(&self) -> Option<&str> {
         match self {
             Self::Parsed(file) => file.spec().group().map(ServiceName::as_str),
-            Self::Unknown(value, _) => value.pointer("/metadata/group")?.as_str(),
+            Self::Unreadable(value, _) => value.pointer("/metadata/group")?.as_str(),
         }
     }
 }
@@ -56,7 +56,7 @@ impl From<Value> for StoredFile {
     fn from(value: Value) -> Self {
         match ServiceFile::from_value(&value) {
             Ok(file) => file.into(),
-            Err(mistakes) => Self::Unknown(Arc::new(value), mistakes),
+            Err(mistakes) => Self::Unreadable(Arc::new(value), mistakes),
         }
     }
 }

@@ -19,9 +19,13 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
+/// Seconds after which a script is ended: a host that does not end would make the test wait for ever.
+const PATIENCE: &str = "300";
+
 fn unshare() -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--net", "--pid", "--fork", "--kill-child"]);
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", PATIENCE]);
+    command.args(["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]);
     command
 }
 

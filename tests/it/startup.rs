@@ -149,10 +149,25 @@ fn a_process_without_descriptors_says_so_and_ends() {
 fn a_host_compiles_after_its_program_file_was_replaced_or_removed() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("bulkhead");
-    fs::copy(binary(), &program).unwrap();
+    // By a child, because a file that is open for writing anywhere in this process cannot be run.
+    assert!(Command::new("cp").arg(binary()).arg(&program).status().unwrap().success());
     let host = TestHost::start_program(&program);
     fs::remove_file(&program).unwrap();
     host.deploy("removed", "echo", json!({}));
     fs::copy("/bin/false", &program).unwrap();
     host.deploy("replaced", "faults", json!({}));
+}
+
+/// Without address space for a single guest, no processor can run, and none is at fault.
+#[test]
+fn a_host_without_address_space_for_guests_refuses_a_deploy_as_its_own_fault() {
+    let host = TestHost::start_within("-v", 3_000_000);
+    let sha256 = host.upload("echo");
+    let body = json!({"spec": {"name": "echo", "processor_path": "x.wasm"}, "processor": sha256});
+    let refused = host.call_admin("POST", "/api/v1/services", body.to_string().as_bytes());
+    let problem = refused.json();
+    assert_eq!((refused.status, problem["code"].as_str()), (503, Some("host_unfit")), "{problem}");
+    let told = |member: &str, text: &str| problem[member].as_str().is_some_and(|found| found.contains(text));
+    assert!(told("detail", "compiled code cannot be mapped into memory: "), "{problem}");
+    assert!(told("hint", "the processor is not at fault"), "{problem}");
 }

@@ -3,8 +3,8 @@
 use super::Problem;
 use super::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISMATCH, ARTIFACT_MISSING, BAD_REQUEST, BODY_TOO_LARGE, CANARY_TOKEN, CANARY_UNDER_WAY,
-    CHANGE_CONFLICT, DEADLINE_EXCEEDED, INSTANCE_NOT_FOUND, Kind, MIRROR_REFUSED, NAME_TAKEN, NO_CANARY, NO_ROOM,
-    NO_SHARE, NOT_RUNNING, OF_A_HEAD, OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, RATE_LIMITED,
+    CHANGE_CONFLICT, DEADLINE_EXCEEDED, HOST_UNFIT, INSTANCE_NOT_FOUND, Kind, MIRROR_REFUSED, NAME_TAKEN, NO_CANARY,
+    NO_ROOM, NO_SHARE, NOT_RUNNING, OF_A_HEAD, OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, RATE_LIMITED,
     SERVICE_EXISTS, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE,
     VERSION_NOT_FOUND,
 };
@@ -108,6 +108,9 @@ impl From<ChangeError> for Problem {
             }
             ChangeError::NoRoom(reason) => Self::new(&NO_ROOM, reason).with_hint(
                 "lower metadata.instance or metadata.rpc.worker_threads, or stop another service".to_owned(),
+            ),
+            ChangeError::HostUnfit(reason) => Self::new(&HOST_UNFIT, reason).with_hint(
+                "the processor is not at fault; see if the data directory is mounted with noexec, or `ulimit -v` is set",
             ),
             ChangeError::Storage(error) => error.into(),
             ChangeError::Internal(cause) => Self::internal(&cause),

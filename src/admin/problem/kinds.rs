@@ -49,6 +49,11 @@ pub(in crate::admin) static CANARY_UNDER_WAY: Kind =
     kind(409, "canary_under_way", "The service has a canary; make it current or drop it first.");
 pub(in crate::admin) static NO_ROOM: Kind =
     kind(409, "no_room", "The host has fewer free places for workers than the service needs.");
+pub(in crate::admin) static HOST_UNFIT: Kind = kind(
+    503,
+    "host_unfit",
+    "The machine or its settings keep the host from running processors; `detail` has the reason.",
+);
 pub(in crate::admin) static NO_CANARY: Kind = kind(409, "no_canary", "The service has no canary.");
 pub(in crate::admin) static NO_SHARE: Kind =
     kind(409, "no_share", "The service has no canary and is in no group: there is no share to set.");

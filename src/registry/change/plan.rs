@@ -220,6 +220,19 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_becomes_public_keeps_its_last_token_for_the_way_back() {
+        let old = created(&json!({}));
+        let version = old.to_version(String::new());
+        let public = |old: &Record, byte: &str| {
+            modify(old, &json!({"token": null, "generate_token": false}), byte, None).unwrap().0.record
+        };
+        let still_public = public(&public(&old, "ab"), "cd");
+        assert!(still_public.token.is_none() && still_public.last_token.is_some());
+        let back = Plan::return_to(&still_public, &version, "now".into()).unwrap().record;
+        assert_eq!((back.token.unwrap().reveal(), back.last_token.is_none()), ("t", true));
+    }
+
+    #[test]
     fn what_was_set_without_the_file_stays_unless_the_file_changes_in_it() {
         let state = |state: &str| json!({"metadata": {"group": "g"}, "networking": {"traffic_state": state}});
         let set = MirrorRecord { target: "b".into(), ratio: 50 };

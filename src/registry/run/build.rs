@@ -70,10 +70,10 @@ impl Registry {
         };
         progress(Report::Begun(Step::Initialize));
         let first = make(&self.executor, uninitialized.program()).await?;
-        if uninitialized.is_to_be_taken() {
+        if uninitialized.wants_snapshot() {
             progress(Report::Begun(Step::Snapshot));
         }
-        let ready = self.sandbox.take_snapshot(uninitialized, first).await;
+        let ready = self.sandbox.make_ready(uninitialized, first).await;
         if let Some(reason) = &ready.no_snapshot {
             progress(Report::Notice(format!("no snapshot: {reason}; `initialize` runs for each worker")));
         }

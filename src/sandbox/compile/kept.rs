@@ -152,10 +152,8 @@ impl CacheEntry {
         match found.await? {
             Kept::There(found) => Ok(found),
             Kept::Absent => Err(CompileError::Stopped("its result is missing on the disk".into())),
-            // The child has compiled it, so the processor is not at fault: the directory may forbid executable mappings.
-            Kept::Unusable(reason) => {
-                Err(CompileError::Io(io::Error::other(format!("compiled code cannot be mapped: {reason}"))))
-            }
+            // The child has compiled and checked it, so the processor is not at fault.
+            Kept::Unusable(reason) => Err(CompileError::Unmappable(reason)),
         }
     }
 

@@ -23,6 +23,8 @@ const MAX_COMPLAINT: u64 = 16 << 10;
 /// Runs `program compile` with `args`, and returns its standard output. Dropping the future ends the child.
 pub(super) async fn run(program: &Path, metering: Metering, args: &[&OsStr]) -> Result<String, CompileError> {
     let mut command = Command::new(program);
+    // The name in lists of processes; the program may be a link of another name.
+    command.arg0("bulkhead");
     command
         .args(["compile", "--engine", metering.name(), "--parent", &std::process::id().to_string()])
         .args(args)

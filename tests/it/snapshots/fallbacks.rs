@@ -138,7 +138,7 @@ async fn a_pool_without_room_makes_no_guest_at_once() {
     let Prepared::ToInitialize(uninitialized) = prepared else { panic!("there is an image already") };
     assert!(uninitialized.program().instantiate_at_once().is_none(), "it must be initialised first");
     let first = uninitialized.program().instantiate().await.expect("there is room");
-    let ready = sandbox.take_snapshot(uninitialized, first).await;
+    let ready = sandbox.make_ready(uninitialized, first).await;
     assert_eq!(ready.no_snapshot, None);
     drop(ready.first);
     let image = ready.program;

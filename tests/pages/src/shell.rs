@@ -139,9 +139,13 @@ impl Reader<'_> {
         while let Some(next) = self.rest.next_if(|next| matches!(next, '<' | '>' | '&' | '-')) {
             operator.push(next);
         }
+        // `>&-` closes a descriptor and has no target.
+        if operator.ends_with("&-") {
+            return;
+        }
         while self.rest.next_if(|next| matches!(next, ' ' | '\t')).is_some() {}
         let target = self.word();
-        if operator.starts_with("<<") {
+        if operator == "<<" || operator == "<<-" {
             self.documents.push(target);
         }
     }
