@@ -161,7 +161,7 @@ fn a_host_compiles_after_its_program_file_was_replaced_or_removed() {
 /// Without address space for a single guest, no processor can run, and none is at fault.
 #[test]
 fn a_host_without_address_space_for_guests_refuses_a_deploy_as_its_own_fault() {
-    let host = TestHost::start_within("-v", 3_000_000);
+    let host = TestHost::start_within("-v", 8 << 20);
     let sha256 = host.upload("echo");
     let body = json!({"spec": {"name": "echo", "processor_path": "x.wasm"}, "processor": sha256});
     let refused = host.call_admin("POST", "/api/v1/services", body.to_string().as_bytes());
