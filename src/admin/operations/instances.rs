@@ -6,7 +6,7 @@ use crate::admin::api::json_reply;
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::Problem;
 use crate::admin::problem::kinds::{
-    ARTIFACT_DAMAGED, ARTIFACT_MISSING, INSTANCE_NOT_FOUND, INVALID_SERVICE_FILE, NO_ROOM, NOT_RUNNING,
+    ARTIFACT_DAMAGED, ARTIFACT_MISSING, HOST_UNFIT, INSTANCE_NOT_FOUND, INVALID_SERVICE_FILE, NO_ROOM, NOT_RUNNING,
     PROCESSOR_REFUSED, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::{Reply, view};
@@ -35,6 +35,7 @@ pub(super) static ROWS: &[Operation] = &[
             &NOT_RUNNING,
             &PROCESSOR_REFUSED,
             &NO_ROOM,
+            &HOST_UNFIT,
             &INVALID_SERVICE_FILE,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
@@ -47,7 +48,7 @@ pub(super) static ROWS: &[Operation] = &[
     .tagged()
     .says("Replace one instance of a service", WITHOUT_A_GAP)
     .answers(&[Answer::ok("The instance has been replaced.", &[Content::json::<Changed>()])])
-    .refuses(&[&SERVICE_NOT_FOUND, &INSTANCE_NOT_FOUND, &NOT_RUNNING, &PROCESSOR_REFUSED, &NO_ROOM]),
+    .refuses(&[&SERVICE_NOT_FOUND, &INSTANCE_NOT_FOUND, &NOT_RUNNING, &PROCESSOR_REFUSED, &NO_ROOM, &HOST_UNFIT]),
 ];
 
 fn list(asked: &Asked) -> Result<Reply, Problem> {

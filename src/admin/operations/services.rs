@@ -9,8 +9,9 @@ use crate::admin::deploy::Deploy;
 use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::Problem;
 use crate::admin::problem::kinds::{
-    ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, MIRROR_REFUSED,
-    NAME_TAKEN, NO_ROOM, NOT_RUNNING, PROCESSOR_REFUSED, SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, HOST_UNFIT, INVALID_SERVICE_FILE,
+    MIRROR_REFUSED, NAME_TAKEN, NO_ROOM, NOT_RUNNING, PROCESSOR_REFUSED, SERVICE_EXISTS, SERVICE_NOT_FOUND,
+    VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::{Reply, conditions, view};
@@ -49,6 +50,7 @@ pub(super) static ROWS: &[Operation] = &[
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
             &NO_ROOM,
+            &HOST_UNFIT,
             &SERVICE_EXISTS,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
@@ -80,6 +82,7 @@ pub(super) static ROWS: &[Operation] = &[
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
             &NO_ROOM,
+            &HOST_UNFIT,
             &SERVICE_NOT_FOUND,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
@@ -112,6 +115,7 @@ pub(super) static ROWS: &[Operation] = &[
             &SERVICE_NOT_FOUND,
             &PROCESSOR_REFUSED,
             &NO_ROOM,
+            &HOST_UNFIT,
             &INVALID_SERVICE_FILE,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,

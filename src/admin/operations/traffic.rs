@@ -8,8 +8,8 @@ use crate::admin::deploy::{Deploy, Release};
 use crate::admin::operation::{Answer, Asked, Content, Operation};
 use crate::admin::problem::Problem;
 use crate::admin::problem::kinds::{
-    ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_UNDER_WAY, INVALID_SERVICE_FILE, NAME_TAKEN, NO_CANARY, NO_ROOM,
-    NO_SHARE, PROCESSOR_REFUSED, SERVICE_NOT_FOUND, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
+    ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_UNDER_WAY, HOST_UNFIT, INVALID_SERVICE_FILE, NAME_TAKEN, NO_CANARY,
+    NO_ROOM, NO_SHARE, PROCESSOR_REFUSED, SERVICE_NOT_FOUND, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
 };
 use crate::admin::{Reply, view};
 use crate::api::{Deployed, Event, ReleaseBody, VersionBody, Versions};
@@ -37,6 +37,7 @@ pub(super) static ROWS: &[Operation] = &[
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
             &NO_ROOM,
+            &HOST_UNFIT,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
         ]),
@@ -63,6 +64,7 @@ pub(super) static ROWS: &[Operation] = &[
             &INVALID_SERVICE_FILE,
             &PROCESSOR_REFUSED,
             &NO_ROOM,
+            &HOST_UNFIT,
             &ARTIFACT_DAMAGED,
             &ARTIFACT_MISSING,
         ]),
