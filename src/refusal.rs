@@ -246,7 +246,7 @@ impl Refusal {
             }
             .into(),
             Self::TooManyFailures { most, .. } => format!(
-                "more than {most} wrong tokens a second came from this address (--max-failed-logins-per-address)"
+                "wrong tokens came at more than {most} a second from this address (--max-failed-logins-per-address)"
             )
             .into(),
             Self::QueueFull { max_queue } => {

@@ -19,7 +19,7 @@ use crate::config::{ServiceName, TrafficState};
 Without a number, lists the versions that are kept: the last ten. With a number, makes that version current again. It
 is compiled (quickly, because the compiled code is kept), initialised and warmed up while the present version serves,
 and then takes over without a gap. A canary is dropped, so that this version then answers all requests. The next modify
-still counts from the latest version.
+changes this version; its number is the highest so far plus one.
 
 Tokens do not change: a retired token does not become valid again with its version.
 

@@ -254,10 +254,9 @@ impl Handler {
             None => body,
             Some(packing) => {
                 let bounds = Bounds { bytes: sandbox.max_request_bytes, deadline, keepalive: rpc.keepalive };
-                let body =
-                    Box::pin(packing.undo(body, caller.has_signed(), bounds, &mut headers, &self.offload)).await?;
+                let body = Box::pin(packing.undo(body, caller.has_signed(), bounds, &mut headers, &self.offload)).await;
                 exchange.unpacked();
-                body
+                body?
             }
         };
 

@@ -37,7 +37,7 @@ impl Refusal {
             NotAdmitted::QueueFull => Self::QueueFull { max_queue: rpc.max_queue_size },
             NotAdmitted::NoWorker => Self::no_worker(),
             NotAdmitted::Blocked => Self::NoHealthyUpstream {
-                detail: "no healthy upstream: every guest of the service has crashed and is kept for inspection \
+                detail: "no healthy upstream: every guest of the service has crashed and is not replaced \
                          (runtime.enable_crash_block); the service's owner must restart it"
                     .into(),
             },

@@ -81,7 +81,7 @@ fn when(refusal: &Refusal) -> &'static str {
         Refusal::ExpectationUnknown => "`Expect` is not `100-continue`.",
         Refusal::RateLimited(_) => {
             "A rate or a number of requests under way is at its limit: of the service, of one of its instances, or of a \
-             gateway's route. A rate sets `Retry-After`."
+             gateway's route. `Retry-After` is set."
         }
         Refusal::TooManyFailures { .. } => {
             "Too many wrong tokens came from this address (`--max-failed-logins-per-address`). `Retry-After` is set."

@@ -77,6 +77,10 @@ impl Scanner {
     }
 
     fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadFault> {
+        // Looked at before the lines: a TLS handshake has line feeds among its bytes.
+        if !self.has_begun && matches!(bytes, [0x16, 0x03, ..]) {
+            return Err(HeadFault::Malformed("this port speaks plain HTTP, and this is a TLS handshake"));
+        }
         while let Some(at) = memchr::memchr(b'\n', &bytes[self.line..]) {
             let line = &bytes[self.line..self.line + at];
             self.line += at + 1;
@@ -100,9 +104,6 @@ impl Scanner {
     /// Refuses an unfinished head that cannot become valid any more.
     fn check_unfinished(&self, bytes: &[u8]) -> Result<(), HeadFault> {
         if !self.has_begun {
-            if let [0x16, 0x03, ..] = bytes {
-                return Err(HeadFault::Malformed("this port speaks plain HTTP, and this is a TLS handshake"));
-            }
             if bytes.len() - self.line > MAX_TARGET + REQUEST_LINE_SLACK {
                 return Err(HeadFault::TargetTooLong);
             }

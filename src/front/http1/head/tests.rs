@@ -38,6 +38,16 @@ fn a_head_is_complete_at_its_empty_line_however_it_is_cut() {
     assert_eq!(head.headers["content-length"], "3");
 }
 
+/// A handshake has line feeds among its bytes: 0x000a is the number of an extension that all clients send.
+#[test]
+fn a_tls_handshake_is_named_wherever_its_line_feeds_are() {
+    let begin = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    for rest in [&b""[..], b"\x00\x0a\x00\x16\x00\x14", b"\x0d\x0a\x0d\x0a", &[b'a'; 500]] {
+        let Scan::Refused(fault) = Scanner::default().scan(&[begin, rest].concat()) else { panic!("{rest:?}") };
+        assert!(matches!(fault, HeadFault::Malformed(text) if text.contains("TLS handshake")), "{fault:?}");
+    }
+}
+
 #[test]
 fn headers_are_kept_as_they_came_and_in_their_order() {
     let head = read("GET / HTTP/1.1\r\nHost: a\r\nX-A:  1 2\t\r\nX-a: \u{e9}\r\nAccept:\r\n\r\n").unwrap();
