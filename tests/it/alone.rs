@@ -11,6 +11,9 @@ use crate::host::binary;
 /// Makes curl write the status of each answer to standard error, unless a command asks for something else.
 const CURLRC: &str = "silent\nshow-error\nwrite-out = \"%{stderr}\\ncurl: status %{http_code}\\n\"\n";
 
+/// Pauses of the pages are long enough for a quiet machine; other tests run here at the same time.
+const SLEEP: &str = "sleep() { command sleep $((5 * $1)); }\n";
+
 /// The result of a script.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -62,12 +65,13 @@ pub(crate) fn run(script: &str, directory: &Path) -> Ended {
     let (out, err) = (bin.join("out"), bin.join("err"));
     // The output goes to files, because a server in the background keeps its output open until it has ended.
     let status = command
-        .args(["bash", "-c", &format!("set -ex\nip link set lo up\n{script}")])
+        .args(["bash", "-c", &format!("set -ex\nip link set lo up\n{SLEEP}{script}")])
         .current_dir(directory)
         .env("PATH", path)
         .env("XDG_CONFIG_HOME", bin.join("config"))
         .env("CURL_HOME", &bin)
         .env("CARGO_NET_OFFLINE", "true")
+        .env("BULKHEAD_START_S", "60")
         .stdin(Stdio::null())
         .stdout(File::create(&out).expect("a file"))
         .stderr(File::create(&err).expect("a file"))

@@ -12,6 +12,8 @@ use ureq::http::Uri;
 const DATA: &str = "bulkhead-data";
 /// The longest wait for a server that has just been started to listen.
 const START: Duration = Duration::from_secs(1);
+/// In a debug build, the environment variable with another wait, in seconds: beside other tests a start takes longer.
+const START_VARIABLE: &str = "BULKHEAD_START_S";
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The data directory of a server that was started here or in a directory above: a project is often a subdirectory of
@@ -32,12 +34,17 @@ pub(super) fn wait_for(url: &str) {
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     let Ok(addresses) = (host, port).to_socket_addrs() else { return };
     let addresses: Vec<_> = addresses.collect();
-    let end = Instant::now() + START;
+    let end = Instant::now() + patience();
     while TcpStream::connect(&*addresses).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         && Instant::now() < end
     {
         thread::sleep(PAUSE);
     }
+}
+
+fn patience() -> Duration {
+    let set = std::env::var(START_VARIABLE).ok().filter(|_| cfg!(debug_assertions));
+    set.and_then(|seconds| seconds.parse().ok()).map_or(START, Duration::from_secs)
 }
 
 #[cfg(test)]
