@@ -18,7 +18,7 @@ const SLEEP: &str = "sleep() { command sleep $((5 * $1)); }\n";
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) out: String,
-    /// What the commands wrote, and each command before it ran.
+    /// The errors of the commands, and each command before it ran.
     pub(crate) err: String,
 }
 

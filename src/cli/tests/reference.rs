@@ -99,7 +99,7 @@ fn name(arg: &Arg) -> String {
     forms.collect::<Vec<_>>().join(", ")
 }
 
-/// What an argument means, and its default, which clap knows or the end of the help text tells.
+/// The meaning of an argument, and its default, which clap knows or the end of the help text tells.
 fn help(arg: &Arg) -> (String, String) {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let (help, told) = match help.rsplit_once(" [default: ") {
