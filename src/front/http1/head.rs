@@ -103,10 +103,8 @@ impl Scanner {
 
     /// Refuses an unfinished head that cannot become valid any more.
     fn check_unfinished(&self, bytes: &[u8]) -> Result<(), HeadFault> {
-        if !self.has_begun {
-            if bytes.len() - self.line > MAX_TARGET + REQUEST_LINE_SLACK {
-                return Err(HeadFault::TargetTooLong);
-            }
+        if !self.has_begun && bytes.len() - self.line > MAX_TARGET + REQUEST_LINE_SLACK {
+            return Err(HeadFault::TargetTooLong);
         }
         if bytes.len() > MOST_BYTES {
             return Err(HeadFault::HeadTooLarge);
