@@ -153,8 +153,8 @@ mod tests {
             }
             match (decoded(&coded), reference(&coded)) {
                 (Ok(ours), Some(theirs)) if ours == theirs => whole += 1,
-                // When it decodes all at once, the library checks neither the window's size nor that of a block's
-                // output.
+                // The library checks neither the window's size nor that of a block's output, if it decodes all at
+                // once.
                 (Err(Fault::Corrupt { .. } | Fault::TooLarge), _) => refused += 1,
                 (ours, theirs) => panic!("{coded:?} is {ours:?}, and {theirs:?} for the reference"),
             }
