@@ -82,3 +82,9 @@ fn what_went_wrong_inside_is_for_the_log_alone() {
     assert!(!refusal.detail().contains("secret"));
     assert_eq!(refusal.cause(), "secret detail");
 }
+
+#[test]
+fn one_request_is_told_in_the_singular() {
+    let told = |max_queue| Refusal::QueueFull { max_queue }.detail().into_owned();
+    assert!(told(1).contains("1 request is waiting") && told(2).contains("2 requests are waiting"), "{}", told(1));
+}
