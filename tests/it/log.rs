@@ -65,6 +65,44 @@ fn fields_are_written_in_one_way() {
 }
 
 #[test]
+fn a_change_that_is_made_has_a_line() {
+    let host = TestHost::start_logging("info", &[]);
+    host.deploy("svc", "echo", json!({}));
+    host.deploy("shadow", "echo", json!({}));
+    let mirror = json!({"target": "shadow", "ratio": 5}).to_string();
+    for (method, path, body) in [
+        ("POST", "restart", ""),
+        ("POST", "instances/0/restart", ""),
+        ("PUT", "mirror", mirror.as_str()),
+        ("DELETE", "mirror", ""),
+        ("POST", "start", ""),
+        ("POST", "stop", ""),
+        ("POST", "start", ""),
+    ] {
+        let answer = host.call_admin(method, &format!("/api/v1/services/svc/{path}"), body.as_bytes());
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    let text = log_of(host);
+    // Lines begin with their time. Those of several threads may have changed places in the log.
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    let changes = lines.iter().filter_map(|line| line.split(" INFO bulkhead::registry::").nth(1)?.split_once(": "));
+    let changes: Vec<&str> = changes.map(|(_, said)| said).filter(|said| said.contains("service=svc")).collect();
+    assert_eq!(
+        changes,
+        [
+            "service restarted service=svc",
+            "instance restarted service=svc instance=0",
+            "mirror set service=svc target=shadow ratio=5",
+            "mirror removed service=svc",
+            // The first start found the service running and changed nothing.
+            "service stopped service=svc",
+            "service started service=svc",
+        ]
+    );
+}
+
+#[test]
 fn json_lines_have_the_same_facts_and_no_paths_of_the_build() {
     let host = TestHost::start_logging("trace", &["--log-format", "json"]);
     traffic(&host);

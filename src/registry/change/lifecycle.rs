@@ -17,6 +17,7 @@ impl Registry {
         let (lock, service) = self.lock(name, request).await?;
         let plan = Plan::stop(&service.state().record, now());
         self.apply(&service, &lock, plan, &|_| {}).await?;
+        tracing::info!(service = name, "service stopped");
         Ok(service)
     }
 
@@ -30,10 +31,12 @@ impl Registry {
                 self.renew(&service, &lock).await?;
             } else {
                 self.note_unchanged(&service, &lock).await;
+                return Ok(service);
             }
-            return Ok(service);
+        } else {
+            self.apply(&service, &lock, Plan::start(&state.record, now()), &|_| {}).await?;
         }
-        self.apply(&service, &lock, Plan::start(&state.record, now()), &|_| {}).await?;
+        tracing::info!(service = name, "service started");
         Ok(service)
     }
 
@@ -49,6 +52,7 @@ impl Registry {
             return Err(ChangeError::NotRunning(state.phase.name()));
         }
         self.renew(&service, &lock).await?;
+        tracing::info!(service = name, "service restarted");
         Ok(service)
     }
 
@@ -82,6 +86,7 @@ impl Registry {
                 self.warm_up(&record, &renewed, inside..inside + 1, &|_| {}).await?;
                 service.set_phase(&Phase::Running(serving.with_renewed(renewed)));
                 self.note(lock.entry(name, Some(&state.record))).await;
+                tracing::info!(service = name, instance = index, "instance restarted");
                 return Ok(service);
             }
             inside -= version.instances().len();

@@ -59,8 +59,12 @@ impl Registry {
             Some((target, ratio)) => Some(MirrorRecord { target, ratio: percent("ratio", ratio)? }),
         };
         self.check_mirror(name, mirror.as_ref())?;
-        let record = Record { mirror, updated_at: now(), ..Record::clone(&service.state().record) };
+        let record = Record { mirror: mirror.clone(), updated_at: now(), ..Record::clone(&service.state().record) };
         self.apply(&service, &lock, Plan::of_record(record), &|_| {}).await?;
+        match mirror {
+            Some(MirrorRecord { target, ratio }) => tracing::info!(service = name, target, ratio, "mirror set"),
+            None => tracing::info!(service = name, "mirror removed"),
+        }
         Ok(service)
     }
 
