@@ -1,12 +1,12 @@
 //! The client of the admin API.
 //!
 //! It handles addresses, tokens and refusals. Commands choose the paths and interpret the answers. The admin token is
-//! sent only to the server that was named: redirects are not followed, and a token from the default data directory is
-//! not sent to another machine.
+//! sent only to the server that was named: redirects are not followed, and a token from a data directory is not sent to
+//! another machine.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -65,8 +65,8 @@ pub(crate) struct AdminArgs {
         allow_hyphen_values = true
     )]
     admin_token: Option<String>,
-    /// A local data directory whose `admin.token` is used [default, for a server on this machine: bulkhead-data in the
-    /// current directory or in the nearest directory above that has one]
+    /// The data directory of a server on this machine, whose `admin.token` is used [default: bulkhead-data in the current
+    /// directory or in the nearest directory above that has one]
     #[arg(long, value_name = "DIR", help_heading = "Server", env = "BULKHEAD_DATA")]
     data: Option<PathBuf>,
     /// A settings file of `bulkhead config` [default: the user's own, if there is one]
@@ -136,12 +136,12 @@ impl AdminArgs {
             return checked(token, "--admin-token or BULKHEAD_ADMIN_TOKEN");
         }
         let directory = match (&self.data, of_the_file) {
-            (Some(directory), _) => directory.clone(),
-            (None, Some(token)) => return checked(&token, "the client's settings"),
+            (Some(directory), _) if local => directory.clone(),
+            (_, Some(token)) => return checked(&token, "the client's settings"),
             (None, None) if local => local::data_directory().ok_or_else(|| {
                 no_token("no admin token: there is no bulkhead-data/admin.token here or in a directory above")
             })?,
-            (None, None) => return Err(no_token("no admin token for a server on another machine")),
+            (directory, None) => return Err(no_token_elsewhere(directory.as_deref())),
         };
         let file = directory.join("admin.token");
         match fs::read_to_string(&file) {
@@ -167,6 +167,18 @@ fn no_token(what: &str) -> Failure {
     Failure::Usage(format!(
         "{what}\nhint: set BULKHEAD_ADMIN_TOKEN, pass --admin-token TOKEN, \
          store the token with `bulkhead config`, or name the server's data directory with --data DIR"
+    ))
+}
+
+/// The failure for a server on another machine. The token of a directory on this one would open another server.
+fn no_token_elsewhere(directory: Option<&Path>) -> Failure {
+    let kept = match directory {
+        Some(directory) => format!("; the one in `{}` is sent only to a server on this machine", directory.display()),
+        None => String::new(),
+    };
+    Failure::Usage(format!(
+        "no admin token for a server on another machine{kept}\n\
+         hint: set BULKHEAD_ADMIN_TOKEN, pass --admin-token TOKEN, or store the token with `bulkhead config`"
     ))
 }
 

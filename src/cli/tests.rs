@@ -182,6 +182,13 @@ fn a_token_found_here_is_not_sent_elsewhere() {
     let ran = bulkhead(&["list", "--admin", "http://192.0.2.1:8081"]);
     assert_eq!(ran.exit, Exit::Usage);
     assert!(ran.err.contains("a server on another machine"), "{}", ran.err);
+
+    // Nor is one of a directory that was named, perhaps long ago in the environment.
+    let data = tempfile::tempdir().unwrap();
+    fs::write(data.path().join("admin.token"), SECRET).unwrap();
+    let ran = bulkhead(&["list", "--admin", "http://192.0.2.1:8081", "--data", data.path().to_str().unwrap()]);
+    assert_eq!(ran.exit, Exit::Usage, "{}", ran.err);
+    assert!(ran.err.contains("only to a server on this machine") && ran.err.contains("--admin-token"), "{}", ran.err);
 }
 
 #[test]
