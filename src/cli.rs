@@ -4,10 +4,12 @@
 //! [`Exit`]. Commands talk to a server only through [`client`]. [`upload`] finds and hashes the files to upload. Apart
 //! from [`test`], no command knows how a service is run.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod audit;
@@ -212,12 +214,33 @@ enum Command {
     },
 }
 
+impl Cli {
+    /// Parses the words of a command line, of which the first is the program's name.
+    fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut definition = Self::definition();
+        let mut matches = definition.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut definition))
+    }
+
+    /// The definition of the command line for this process. An environment variable that is set but empty counts as not
+    /// set: in many files of variables, an empty value is the only way to unset one.
+    fn definition() -> clap::Command {
+        without_empty_variables(Self::command())
+    }
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &clap::Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
+    command.mut_subcommands(without_empty_variables)
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     if let Some(exit) = completion::answer() {
         return exit;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return (usage::explain(error) as u8).into(),
     };

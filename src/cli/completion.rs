@@ -166,7 +166,7 @@ fn names_beginning(typed: &str, mut words: Vec<OsString>) -> Option<Vec<String>>
         words.remove(place);
     }
     let typed = prefix(typed).ok()?;
-    let matches = Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
+    let matches = Cli::definition().ignore_errors(true).try_get_matches_from(words).ok()?;
     let (_, options) = matches.subcommand()?;
     let client = AdminArgs::from_arg_matches(options).ok()?.client_now().ok()?;
     let services = client.services(&format!("&prefix={typed}")).ok()?;

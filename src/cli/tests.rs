@@ -60,7 +60,7 @@ impl Pipe {
 }
 
 fn bulkhead(args: &[&str]) -> Ran {
-    let cli = match Cli::try_parse_from(std::iter::once("bulkhead").chain(args.iter().copied())) {
+    let cli = match Cli::read(std::iter::once("bulkhead").chain(args.iter().copied())) {
         Ok(cli) => cli,
         Err(error) => return Ran { exit: Exit::Usage, out: String::new(), err: error.to_string() },
     };

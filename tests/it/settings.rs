@@ -64,6 +64,25 @@ fn wrong_settings_are_refused_with_their_name_and_reason() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_not_set() {
+    let host = TestHost::start();
+    let mut list = Command::new(binary());
+    list.args(["list", "--admin", &format!("http://{}", host.admin), "--admin-token", &host.admin_token]);
+    let list = list.env("BULKHEAD_ACTOR", "").env("BULKHEAD_CONFIG", "").env("BULKHEAD_DATA", "").output().unwrap();
+    assert!(list.status.success(), "{list:?}");
+
+    // The host gets as far as the taken port.
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let names = ["IO_THREADS", "MAX_CONNECTIONS", "GRACE", "HTTP2", "LOG_FORMAT", "GATEWAY", "ADVERTISE", "LOG"];
+    let names = names.map(|name| format!("BULKHEAD_{name}"));
+    let empty: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let (code, said) = refused(&dir.path().join("data"), &["--listen", &taken], &empty);
+    assert!(code == 1 && said.contains("in use"), "{code}: {said}");
+}
+
+#[test]
 fn a_data_directory_that_cannot_be_used_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (file, garbage, dangling) = (dir.path().join("file"), dir.path().join("garbage"), dir.path().join("dangling"));
