@@ -148,6 +148,14 @@ fn stop_and_start_are_posts_without_a_body() {
 }
 
 #[test]
+fn a_public_service_has_no_token_and_that_is_no_failure() {
+    let mock = Mock::start(|_| Reply::json(200, &json!({ "name": "open", "token": null, "previous_token": null })));
+    let ran = admin(&mock, &["token", "open", "--plain"]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Ok, ""));
+    assert_eq!(ran.err, "service `open` is public: it has no token, and calls need none\n");
+}
+
+#[test]
 fn tokens_are_shown_rotated_and_retired() {
     let mock = Mock::start(|_| {
         Reply::json(200, &json!({ "name": "digits", "token": "new", "previous_token": "0ld", "state": "running" }))
