@@ -98,6 +98,9 @@ pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Fai
         screen.json(&json!({ "name": name, "url": url, "token": token, "version": version }))?;
     } else {
         screen.line(announcement(&deployed))?;
+        if !screen.is_quiet() {
+            screen.line(format_args!("\ntry it:\n  {}", call(&deployed)))?;
+        }
     }
     Ok(Exit::Ok)
 }
@@ -267,15 +270,15 @@ impl Steps<'_> {
 
 fn announcement(deployed: &Deployed) -> String {
     let Deployed { name, url, token, version, .. } = deployed;
-    let (shown, header) = match token {
-        Some(token) => (token.as_str(), format!(" -H {}", shell_quoted(&format!("Authorization: {token}")))),
-        None => ("none: calls need no token", String::new()),
-    };
-    format!(
-        "service `{name}` is ready as version {version}\n  url    {url}\n  token  {shown}\n\n\
-         try it:\n  curl{header} --data hello {}",
-        shell_quoted(url)
-    )
+    let token = token.as_deref().unwrap_or("none: calls need no token");
+    format!("service `{name}` is ready as version {version}\n  url    {url}\n  token  {token}")
+}
+
+/// A command line that calls the service.
+fn call(deployed: &Deployed) -> String {
+    let authorization = |token: &String| format!(" -H {}", shell_quoted(&format!("Authorization: {token}")));
+    let header = deployed.token.as_ref().map(authorization).unwrap_or_default();
+    format!("curl{header} --data hello {}", shell_quoted(&deployed.url))
 }
 
 /// Quotes a word for a shell if it needs quotes.
@@ -301,10 +304,9 @@ mod tests {
     fn an_open_service_has_no_token_to_show() {
         let answer = json!({ "name": "echo", "url": "http://h/api/predict/echo", "token": "t0k", "version": 1 });
         let mut deployed: Deployed = read(answer).unwrap();
-        assert!(
-            announcement(&deployed).contains("curl -H 'Authorization: t0k' --data hello http://h/api/predict/echo")
-        );
+        assert_eq!(call(&deployed), "curl -H 'Authorization: t0k' --data hello http://h/api/predict/echo");
         deployed.token = None;
-        assert!(announcement(&deployed).ends_with("curl --data hello http://h/api/predict/echo"));
+        assert_eq!(call(&deployed), "curl --data hello http://h/api/predict/echo");
+        assert!(announcement(&deployed).ends_with("token  none: calls need no token"));
     }
 }

@@ -65,6 +65,11 @@ impl Screen {
         self.json
     }
 
+    /// True if only results are to be printed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.live
     }

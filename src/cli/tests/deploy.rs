@@ -38,6 +38,16 @@ fn willing() -> Mock {
 }
 
 #[test]
+fn a_quiet_create_says_only_what_was_made() {
+    let (project, mock) = (project(), willing());
+    let of = |options: &[&str]| admin(&mock, &[&["create", &path(&project, "digits.json")], options].concat()).out;
+    let made = "service `digits` is ready as version 3\n  url    http://127.0.0.1:8080/api/predict/digits\n  \
+        token  t0k'en\n";
+    assert_eq!(of(&["-q"]), made);
+    assert!(of(&[]).starts_with(&format!("{made}\ntry it:\n  curl ")), "{}", of(&[]));
+}
+
+#[test]
 fn create_uploads_what_is_missing_and_deploys() {
     let project = project();
     let mock = Mock::start(move |request| match request.method.as_str() {
