@@ -34,6 +34,9 @@ pub(crate) struct Screen {
     live: bool,
     /// True if standard output is a terminal.
     shown: bool,
+    /// True if the last line on standard output has not been ended. Both outputs may go to one place, as with `2>&1`, so
+    /// that text on standard error must begin a line of its own.
+    mid_line: bool,
     /// True if a user can be asked: standard input and standard error are terminals.
     answers: bool,
 }
@@ -57,6 +60,7 @@ impl Screen {
             quiet: args.quiet,
             live: false,
             shown: false,
+            mid_line: false,
             answers: false,
         }
     }
@@ -76,11 +80,13 @@ impl Screen {
 
     pub(crate) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         let text = text.to_string();
+        self.mid_line = false;
         writeln!(self.out, "{}", printable(&text)).map_err(Failure::Output)
     }
 
     /// Writes bytes unchanged.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.mid_line = bytes.last().map_or(self.mid_line, |last| *last != b'\n');
         self.out.write_all(bytes).and_then(|()| self.out.flush()).map_err(Failure::Output)
     }
 
@@ -104,14 +110,19 @@ impl Screen {
     /// Writes a remark to standard error. A failed write is ignored.
     pub(crate) fn note(&mut self, text: impl Display) {
         if !self.quiet {
-            let text = text.to_string();
-            let _ = writeln!(self.err, "{}", printable(&text));
+            self.remark(&text.to_string());
         }
     }
 
     pub(super) fn failure(&mut self, failure: &Failure) {
         let text = if self.json { failure.to_json().to_string() } else { format!("error: {failure}") };
-        let _ = writeln!(self.err, "{}", printable(&text));
+        self.remark(&text);
+    }
+
+    /// Writes a line to standard error. A failed write is ignored.
+    fn remark(&mut self, text: &str) {
+        let end = if std::mem::take(&mut self.mid_line) { "\n" } else { "" };
+        let _ = writeln!(self.err, "{end}{}", printable(text));
     }
 
     /// Asks for confirmation; `None` if there is no terminal to ask at.

@@ -35,7 +35,7 @@ fn invoke_calls_as_a_caller_would() {
         "{}",
         ran.out
     );
-    assert!(ran.err.starts_with("200 OK, 3 bytes, "), "{}", ran.err);
+    assert!(ran.err.starts_with("\n200 OK, 3 bytes, "), "the body has not ended its line: {}", ran.err);
     let call = mock.seen().pop().unwrap();
     assert_eq!(call.line(), "POST /api/predict/echo/v1?a=b");
     assert_eq!(call.header("authorization"), Some("t0k"));
@@ -51,6 +51,18 @@ fn invoke_calls_as_a_caller_would() {
         assert_eq!(mock.seen().pop().unwrap().line(), line);
     }
     assert_eq!(mock.seen().pop().unwrap().header("authorization"), Some("other"));
+}
+
+/// The body and the status may go to one file, as with `2>&1`.
+#[test]
+fn the_status_of_a_call_begins_a_line_and_the_body_is_unchanged() {
+    for (body, begin) in [("[1]", "\n200 OK"), ("[1]\n", "200 OK"), ("", "200 OK")] {
+        let mock = with_service(|request| Reply::new(200, "text/plain", request.body.clone().unwrap_or_default()));
+        let ran = admin(&mock, &["invoke", "echo", "-d", body]);
+        assert_eq!(ran.out, body);
+        assert!(ran.err.starts_with(begin), "{body:?}: {:?}", ran.err);
+        assert_eq!(admin(&mock, &["invoke", "echo", "-d", body, "-q"]).err, "");
+    }
 }
 
 /// A truncated body would look like a complete one.
@@ -141,7 +153,12 @@ fn invoke_tells_a_refusal_that_came_before_its_body_was_sent() {
         let mock = with_early_refusals(refuse, |_| unreachable!("every call is refused early"));
         let ran = admin(&mock, &["invoke", "echo", "-d", &body]);
         assert_eq!(ran.exit, Exit::Refused, "{}", ran.err);
-        assert!(ran.err.starts_with("413 ") && ran.out.contains("body_too_large"), "{} {}", ran.out, ran.err);
+        assert!(
+            ran.err.trim_start().starts_with("413 ") && ran.out.contains("body_too_large"),
+            "{} {}",
+            ran.out,
+            ran.err
+        );
     }
 }
 
@@ -153,7 +170,7 @@ fn invoke_ends_as_the_call_does() {
         let mock = with_service(move |_| Reply::new(status, "text/plain", if status == 204 { "" } else { "why" }));
         let ran = admin(&mock, &["invoke", "echo", "-d", "x"]);
         assert_eq!(ran.exit, exit, "{status}: {}", ran.err);
-        assert!(ran.err.starts_with(&status.to_string()), "{}", ran.err);
+        assert!(ran.err.trim_start().starts_with(&status.to_string()), "{}", ran.err);
     }
     let mock = with_service(|_| Reply::new(450, "application/octet-stream", [0xff, 0]));
     let ran = admin(&mock, &["invoke", "echo", "--json"]);
