@@ -68,6 +68,7 @@ impl Admin {
             weight: state.record.weight,
             traffic_state: state.record.traffic_state.into(),
             instances,
+            degraded: instances::seen(&state).iter().filter(|instance| !instance.is_whole()).count(),
             workers,
             url: self.url(service.name()),
             created_at: state.record.created_at.clone(),

@@ -36,6 +36,9 @@ pub struct ServiceRow {
     pub traffic_state: Word<TrafficState>,
     /// The number of instances of the current version; 0 if the service is not running.
     pub instances: usize,
+    /// The number of instances that are degraded, those of a canary included: workers of them have no guest.
+    #[serde(default)]
+    pub degraded: usize,
     /// The number of workers of each instance; 0 if the service is not running.
     pub workers: usize,
     /// The URL to which callers send their requests.

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::screen::Screen;
 use super::told::{self, NOTHING, capitalised, part};
-use crate::api::{Description, Instance, PhaseName, Snapshot};
+use crate::api::{Description, Instance, InstanceState, PhaseName, Snapshot};
 use crate::config::ServiceFile;
 
 /// Prints the fields of EAS's `desc` first, under its names, then Bulkhead's own.
@@ -17,11 +17,12 @@ pub(super) fn show(service: Description, screen: &mut Screen) -> Result<(), Fail
         service.instances.iter().filter(|instance| instance.version.is_some_and(|of| of != service.version));
     let total = spec.map_or(service.instances.len(), |spec| spec.instances() + of_canary.count());
     let running = service.instances.iter().filter(|instance| instance.ready() > 0).count();
-    let is_blocked = service.state == PhaseName::Running && running == 0 && !service.instances.is_empty();
+    let degraded = |instance: &Instance| instance.state == InstanceState::Degraded;
+    let is_degraded = service.state == PhaseName::Running && service.instances.iter().any(degraded);
     let memory = spec.map(|spec| format!("{} MiB a worker", spec.sandbox().memory_bytes >> 20));
     let digest = service.processor.sha256.short();
     let mut rows = vec![
-        ("Status", if is_blocked { "Degraded".to_owned() } else { capitalised(service.state.as_str()) }),
+        ("Status", if is_degraded { told::DEGRADED.to_owned() } else { capitalised(service.state.as_str()) }),
         ("ServiceName", service.name),
         ("Region", nothing()),
         ("CreateTime", service.created_at),

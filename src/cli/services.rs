@@ -9,14 +9,15 @@ use super::failure::{Exit, Failure};
 use super::group;
 use super::interrupt::UnderWay;
 use super::screen::Screen;
-use super::told::{NOTHING, capitalised, part};
-use crate::api::ServiceRow;
+use super::told::{self, NOTHING, capitalised, part};
+use crate::api::{PhaseName, ServiceRow};
 use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-INSTANCE is the number of instances. WEIGHT is the service's weight in its GROUP, if it is in one. REGION has no
-meaning here.
+INSTANCE is the number of instances. STATUS is Degraded if workers of the service have no guest; `bulkhead w` says why.
+WEIGHT is the service's weight in its GROUP, if it is in one. CANARY is the version beside the current VERSION, and its
+share of the requests. REGION has no meaning here.
 
 Examples:
   bulkhead ls
@@ -90,6 +91,7 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
         "SERVICEPATH",
         "GROUP",
         "VERSION",
+        "CANARY",
         "WORKERS",
         "URL",
     ];
@@ -123,7 +125,9 @@ pub(super) fn prefix(text: &str) -> Result<String, String> {
     if text.bytes().all(plain) { Ok(text.to_owned()) } else { Err("names consist of a-z, 0-9, `-` and `_`".to_owned()) }
 }
 
-fn cells(row: ServiceRow) -> [String; 12] {
+fn cells(row: ServiceRow) -> [String; 13] {
+    let is_degraded = row.state == PhaseName::Running && row.degraded > 0;
+    let canary = row.canary.map(|canary| format!("{}:{}%", canary.version, canary.weight));
     let (group, weight) = part(row.group, row.weight, &row.traffic_state);
     let path = format!("/api/predict/{}", row.name);
     [
@@ -132,11 +136,12 @@ fn cells(row: ServiceRow) -> [String; 12] {
         row.instances.to_string(),
         row.created_at,
         row.updated_at,
-        capitalised(row.state.as_str()),
+        if is_degraded { told::DEGRADED.to_owned() } else { capitalised(row.state.as_str()) },
         weight,
         path,
         group,
         row.version.to_string(),
+        canary.unwrap_or_else(|| NOTHING.to_owned()),
         row.workers.to_string(),
         row.url,
     ]

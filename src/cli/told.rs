@@ -6,6 +6,9 @@ use crate::config::TrafficState;
 /// The value of a column of EAS's tables that has no meaning here.
 pub(super) const NOTHING: &str = "-";
 
+/// The state of a running service of which workers have no guest.
+pub(super) const DEGRADED: &str = "Degraded";
+
 /// The state with a capital first letter, as EAS writes it.
 pub(super) fn capitalised(state: &str) -> String {
     let mut chars = state.chars();

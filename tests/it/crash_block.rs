@@ -38,6 +38,8 @@ fn a_crashed_guest_leaves_its_place_empty_until_the_service_is_started_again() {
     let now = described(&host);
     let instance = &now["instances"][0];
     assert_eq!((&instance["blocked"], &instance["state"]), (&json!(1), &json!("degraded")), "{now}");
+    let listed = host.call_admin("GET", "/api/v1/services", b"").json();
+    assert_eq!(listed["services"][0]["degraded"], 1, "{listed}");
     let crash = &instance["crashes"][0];
     assert_eq!(crash["request_id"], "the-first");
     assert!(crash["error"].as_str().is_some_and(|error| error.contains("out of cheese")), "{crash}");

@@ -19,6 +19,12 @@ pub(super) struct InstanceSeen {
     status: InstanceStatus,
 }
 
+impl InstanceSeen {
+    pub(super) fn is_whole(&self) -> bool {
+        self.status.trouble.is_none() && self.status.crashes.is_empty()
+    }
+}
+
 /// The instances of the current version, then those of the canary.
 pub(super) fn seen(state: &State) -> Vec<InstanceSeen> {
     let versions = state.phase.serving().into_iter().flat_map(Serving::versions);
@@ -31,9 +37,10 @@ pub(super) fn seen(state: &State) -> Vec<InstanceSeen> {
 
 pub(super) fn rows(seen: Vec<InstanceSeen>, restarts: u64, data_url: &str) -> Vec<Instance> {
     let address = data_url.trim_start_matches("http://");
-    let row = |(index, InstanceSeen { version, status })| {
+    let row = |(index, seen): (usize, InstanceSeen)| {
+        let is_whole = seen.is_whole();
+        let InstanceSeen { version, status } = seen;
         let InstanceStatus { started, occupancy, trouble, crashes, last_fault } = status;
-        let is_whole = trouble.is_none() && crashes.is_empty();
         Instance {
             index,
             version: Some(version),

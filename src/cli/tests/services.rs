@@ -30,7 +30,10 @@ fn lists_are_columns() {
                 "url": format!("http://h/api/predict/{name}"), "created_at": "2026-01-01T00:00:00Z",
                 "updated_at": "2026-01-02T00:00:00Z" })
         };
-        Reply::json(200, &json!({ "services": [row("a", "running"), row("digits", "stopped")] }))
+        let mut scorer = row("scorer", "running");
+        scorer["canary"] = json!({ "version": 13, "weight": 10 });
+        scorer["degraded"] = json!(1);
+        Reply::json(200, &json!({ "services": [row("a", "running"), row("digits", "stopped"), scorer] }))
     });
     let ran = admin(&mock, &["ls"]);
     let lines: Vec<_> = ran.out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
@@ -47,6 +50,7 @@ fn lists_are_columns() {
             "SERVICEPATH",
             "GROUP",
             "VERSION",
+            "CANARY",
             "WORKERS",
             "URL"
         ],
@@ -54,7 +58,8 @@ fn lists_are_columns() {
         ran.err
     );
     assert_eq!(lines[2][..3], ["digits", "-", "2"]);
-    assert_eq!(lines[2][5..10], ["Stopped", "-", "/api/predict/digits", "-", "12"]);
+    assert_eq!(lines[2][5..11], ["Stopped", "-", "/api/predict/digits", "-", "12", "-"]);
+    assert_eq!((lines[3][5], lines[3][9], lines[3][10]), ("Degraded", "12", "13:10%"));
     assert!(ran.out.lines().all(|line| line == line.trim()), "{:?}", ran.out);
 }
 
@@ -99,13 +104,14 @@ fn a_description_shows_state_token_and_instances() {
 fn the_counts_of_a_description_agree() {
     for (canary, blocked, expected) in [
         (1, [0, 0], "Running 2 2 0"),
-        (1, [5, 0], "Running 2 1 1"),
+        (1, [5, 0], "Degraded 2 1 1"),
         (1, [5, 5], "Degraded 2 0 2"),
-        (0, [1, 0], "Running 1 1 0"),
+        (0, [1, 0], "Degraded 1 1 0"),
     ] {
         let mock = Mock::start(move |_| {
             let row = |index: usize| {
-                json!({ "index": index, "version": 2 + index, "state": "degraded", "workers": 5, "busy": 0, "queued": 0,
+                let state = if blocked[index] > 0 { "degraded" } else { "running" };
+                json!({ "index": index, "version": 2 + index, "state": state, "workers": 5, "busy": 0, "queued": 0,
                     "max_queue_size": 64, "restarts": 0, "blocked": blocked[index] })
             };
             let rows: Vec<_> = (0..=canary).map(row).collect();
