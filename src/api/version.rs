@@ -40,7 +40,7 @@ pub struct Version {
     #[serde(default)]
     #[schemars(schema_with = "service_file")]
     pub spec: Value,
-    /// The origin of the version, in words.
+    /// The origin of the version, in words, and whether it was a canary that was aborted.
     pub note: String,
 }
 

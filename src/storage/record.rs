@@ -65,7 +65,7 @@ pub struct MirrorRecord {
     pub ratio: u8,
 }
 
-/// The parts of a version of a service. They do not change after its deploy.
+/// The parts of a version of a service. Apart from the note, they do not change after its deploy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
     pub number: u64,
@@ -78,7 +78,7 @@ pub struct VersionRecord {
     pub image: Option<String>,
     /// The time of creation, RFC 3339, UTC.
     pub created_at: String,
-    /// The origin of the version, in words.
+    /// The origin of the version, in words, and whether it was a canary that was aborted.
     pub note: String,
 }
 

@@ -89,6 +89,11 @@ pub(in crate::registry) fn note(old: &Record, new: &Record) -> String {
     }
 }
 
+/// Adds to the note of a version that its canary was aborted.
+pub(in crate::registry) fn aborted(version: VersionRecord) -> VersionRecord {
+    VersionRecord { note: format!("{}; canary aborted", version.note), ..version }
+}
+
 /// Finds the keys whose values differ between two service files, as dotted paths. A section that only one of the files
 /// has is listed by its keys.
 pub(in crate::registry) fn differing(old: &Value, new: &Value, path: &str, found: &mut Vec<String>) {

@@ -6,7 +6,7 @@ use super::apply::OnFailure;
 use super::deploy::percent;
 use super::plan::Plan;
 use super::request::{ChangeLock, ChangeRequest};
-use super::{ChangeError, Progress};
+use super::{ChangeError, Progress, history};
 use crate::failpoint;
 use crate::registry::service::{Phase, Service};
 use crate::registry::{Registry, now};
@@ -117,8 +117,13 @@ impl Registry {
     /// Ends the canary: the current version answers all requests again.
     pub async fn abort_canary(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
         let (lock, service) = self.lock(name, request).await?;
-        let plan = Plan::weigh_canary(&service.state().record, None, now())?;
-        self.apply(&service, &lock, plan, &|_| {}).await?;
+        let record = Arc::clone(&service.state().record);
+        let plan = Plan::weigh_canary(&record, None, now())?;
+        let version = match record.canary {
+            Some(canary) => self.history(name).await?.version(canary.version).ok().map(history::aborted),
+            None => None,
+        };
+        self.apply(&service, &lock, Plan { version, ..plan }, &|_| {}).await?;
         Ok(service)
     }
 

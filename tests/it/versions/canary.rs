@@ -72,6 +72,9 @@ fn a_canary_that_is_dropped_leaves_the_current_version_and_stays_among_the_versi
     assert_eq!(post(&host, "release", json!({"abort": true})).status, 200);
     assert_eq!(shares(&host, 10, [1, 2]), [10, 0]);
     assert_eq!((&described(&host)["version"], numbers(&versions(&host))), (&json!(1), vec![2, 1]));
+    let listed = versions(&host);
+    let notes = ["0", "1"].map(|at| listed.pointer(&format!("/versions/{at}/note")));
+    assert_eq!(notes, [Some(&json!("changed processor_envs; canary aborted")), Some(&json!("created"))]);
     assert_eq!(canary(&host, 3, json!(5)).json()["canary"], json!({"version": 3, "weight": 5}));
     assert_eq!(go_back(&host, 2).status, 200, "to the one that was dropped");
     assert_eq!(shares(&host, 10, [2, 3]), [10, 0]);
