@@ -184,7 +184,8 @@ fn an_upload_that_is_too_large_is_refused_before_it_is_sent() {
     });
     let ran = admin(&mock, &["create", &path(&project, "digits.json")]);
     assert_eq!(ran.exit, Exit::Refused);
-    assert!(ran.err.contains("body_too_large"), "{}", ran.err);
+    let told = format!("`{}` has 2000008 bytes: it is so (status 413, body_too_large)", path(&project, "digits.wasm"));
+    assert!(ran.err.contains(&told) && ran.err.contains("hint: no setting raises this limit"), "{}", ran.err);
     let put = mock.seen().into_iter().find(|request| request.method == "PUT").unwrap();
     assert!(put.body.is_none());
 }
