@@ -197,6 +197,12 @@ fn schema_and_completions_are_printed() {
     assert!(schema["properties"]["processor_path"].is_object());
     let schema: Value = serde_json::from_str(&bulkhead(&["schema", "--gateway"]).out).unwrap();
     assert!(schema["properties"]["clusters"].is_object());
+    for file in [&["schema"][..], &["schema", "--gateway"]] {
+        let printed = bulkhead(file).out;
+        let keys: Vec<&str> =
+            printed.lines().filter_map(|line| line.trim().split(':').next()).skip(1).take(2).collect();
+        assert_eq!(keys, ["\"$schema\"", "\"title\""], "{file:?}");
+    }
     let document: Value = serde_json::from_str(&bulkhead(&["schema", "--api"]).out).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     for shell in ["bash", "zsh", "fish"] {

@@ -9,10 +9,15 @@ use crate::config::{keys::Table, name::ServiceName, schema::section};
 /// The schema of a gateway's file, in draft 2020-12.
 pub fn gateway_schema() -> Value {
     let name = ServiceName::PATTERN.trim_start_matches('^').trim_end_matches('$');
-    let mut schema = plain(TOP);
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
-    schema["title"] = "Bulkhead gateway file".into();
-    schema["type"] = "object".into();
+    // They come first, as in the schema of the service file: a reader sees at once what the document is.
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Bulkhead gateway file",
+        "type": "object",
+    });
+    if let (Value::Object(schema), Value::Object(top)) = (&mut schema, plain(TOP)) {
+        schema.extend(top);
+    }
     named(&mut schema["properties"]["clusters"], &format!("^{name}$"), &cluster());
     let service = format!("^(\\{ANY_SERVICE}|{name}(\\.{name})?)$");
     let route = json!({ "anyOf": [{ "type": "string", "description": "The cluster's name." }, section(ROUTE, "")] });
