@@ -24,12 +24,21 @@ pub(super) fn parse(text: &str) -> Result<(Value, Mistakes), Mistakes> {
             Err(mistakes)
         }
         Err(error) => {
-            let said = error.to_string();
-            let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| in_words(what));
-            let (line, column) = (error.line(), error.column());
-            mistakes.add("", format!("line {line}, column {column}: {what}: {}", excerpt::line(text, line, column)));
+            mistakes.add("", syntax(text, &error));
             Err(mistakes)
         }
+    }
+}
+
+/// Describes a syntax error with its place, and with the line if it has a text.
+fn syntax(text: &str, error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| in_words(what));
+    // The parser's column is 0 if the text ends with a line.
+    let (line, column) = (error.line(), error.column().max(1));
+    match excerpt::line(text, line, column).as_str() {
+        "" => format!("line {line}, column {column}: {what}"),
+        shown => format!("line {line}, column {column}: {what}: {shown}"),
     }
 }
 
@@ -143,6 +152,8 @@ mod tests {
             mistakes_of("{\n  \"name\": \"a\"\n  \"model_path\": \"m\"\n}"),
             "line 3, column 3: expected `,` or `}`:   \"model_path\": \"m\""
         );
+        let ends = "the text ends where a value is expected";
+        assert_eq!(mistakes_of("{\"a\": 1,\n"), format!("line 2, column 1: {ends}"), "the last line has no text");
         assert!(mistakes_of("{} x").starts_with("line 1, column 4: trailing characters: {} x"));
         assert!(mistakes_of("{\"a\": ").starts_with("line 1, column 6: the text ends where a value is expected"));
         assert!(mistakes_of(&"[".repeat(10_000)).contains("recursion limit exceeded"));
