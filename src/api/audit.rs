@@ -26,7 +26,7 @@ pub struct AuditEntry {
     pub token: String,
     /// The IP address of the client.
     pub peer: String,
-    /// The kind of change: `create`, `modify`, `stop`, …
+    /// The kind of change: `create`, `modify`, `stop`, `start`, `mirror_on`, `mirror_off`, …
     pub action: String,
     pub service: String,
     /// The current version before the change; null if there was none.

@@ -77,6 +77,9 @@ fn copies_count_as_the_targets_requests_and_are_marked() {
     host.wait_for("ten in a hundred", || copies(&host, "shadow") + dropped(&host, "source") == 10);
     let off = host.call_admin("DELETE", "/api/v1/services/source/mirror", b"");
     assert_eq!((off.status, &off.json()["mirror"]), (200, &Value::Null));
+    let audit = host.call_admin("GET", "/api/v1/audit?limit=2&service=source", b"").json();
+    let actions = ["0", "1"].map(|at| audit.pointer(&format!("/entries/{at}/action")).and_then(Value::as_str));
+    assert_eq!(actions, [Some("mirror_off"), Some("mirror_on")], "the newest comes first: {audit}");
     send(&host, &source, 100, FLAG, 200);
     assert_eq!(copies(&host, "shadow") + dropped(&host, "source"), 10);
 }

@@ -21,7 +21,7 @@ pub(super) static ROWS: &[Operation] = &[
     .answers(&[Answer::ok("The mirror.", &[Content::json::<MirrorOf>()])])
     .refuses(&[&SERVICE_NOT_FOUND]),
     Operation::put("/api/v1/services/{name}/mirror", "setMirror", |asked| Box::pin(set(asked)))
-        .changes("mirror")
+        .changes("mirror_on")
         .tagged()
         .says(
             "Copy a service's requests to another service",
@@ -31,7 +31,7 @@ pub(super) static ROWS: &[Operation] = &[
         .answers(&[Answer::ok("The mirror is set.", &[Content::json::<MirrorOf>()])])
         .refuses(&[&SERVICE_NOT_FOUND, &MIRROR_REFUSED]),
     Operation::delete("/api/v1/services/{name}/mirror", "deleteMirror", |asked| Box::pin(end(asked)))
-        .changes("mirror")
+        .changes("mirror_off")
         .tagged()
         .says("Stop copying requests", "It is not an error if there is no mirror.")
         .answers(&[Answer::ok("The service has no mirror.", &[Content::json::<MirrorOf>()])])
