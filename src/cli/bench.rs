@@ -130,7 +130,10 @@ pub(super) fn bench(args: &BenchArgs, screen: &mut Screen) -> Result<Exit, Failu
     if let Some(file) = &args.html {
         write(file, "")?;
     }
-    screen.note(format_args!("{}: {}", plan.url, plan.sentence()));
+    // The heading of the report. It comes before the run, so that a user sees what is being measured.
+    if !screen.is_json() {
+        screen.line(format_args!("{}\n{}\n", plan.url, plan.sentence()))?;
+    }
     let lanes = lanes(plan.connections);
     let run = Arc::new(Run::new(plan, lanes));
     let (tally, was_stopped) = carry_out(&run, screen)?;

@@ -119,25 +119,20 @@ impl Report<'_> {
         if screen.is_json() {
             return screen.json(&self.json());
         }
-        screen.line(self.text().trim_end())?;
+        screen.line(self.results().trim_end())?;
         for warning in self.warnings() {
             screen.note(format_args!("note: {warning}"));
         }
         Ok(())
     }
 
-    fn text(&self) -> String {
-        let Self { plan, tally, took, .. } = self;
-        // Writing to a string cannot fail, here and below.
-        let mut text = format!("{}\n{}\n\n", plan.url, plan.sentence());
-        let _ = writeln!(
-            text,
-            "{} requests in {}, {:.1} successes a second",
-            self.sent(),
-            duration(*took),
-            self.per_second()
-        );
+    /// The results as text, without the heading, which says what was measured.
+    fn results(&self) -> String {
+        let Self { tally, took, .. } = self;
+        let mut text =
+            format!("{} requests in {}, {:.1} successes a second\n", self.sent(), duration(*took), self.per_second());
         for (kind, count) in self.kinds() {
+            // Writing to a string cannot fail, here and below.
             let _ = writeln!(text, "  {kind:32} {count:>10}  {:>6.2} %", 100.0 * count as f64 / self.sent() as f64);
         }
         if self.is_open() {
@@ -359,9 +354,12 @@ mod tests {
         let mut tally = tally(&[200, 200, 422]);
         let now = Instant::now();
         tally.record(now, now, now, Err(Fault::Closed));
-        let text = report(&plan, &tally).text();
+        assert_eq!(
+            plan.sentence(),
+            "open loop, 100 requests a second, over up to 4 connections, for 10s, after a warm-up of 1s"
+        );
+        let text = report(&plan, &tally).results();
         for line in [
-            "open loop, 100 requests a second, over up to 4 connections, for 10s, after a warm-up of 1s",
             "4 requests in 2.0 s, 1.0 successes a second",
             "  422                                       1   25.00 %",
             "  closed before an answer                   1   25.00 %",

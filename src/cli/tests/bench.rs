@@ -59,6 +59,15 @@ fn a_service_is_called_as_often_as_asked_with_its_token() {
 }
 
 #[test]
+fn the_heading_comes_once() {
+    let mock = Mock::start(echo);
+    let url = format!("{}/x", mock.url);
+    let ran = bulkhead(&["bench", &url, "-n", "2", "-c", "1", "--warm-up", "0s"]);
+    assert!(ran.out.starts_with(&format!("{url}\n")) && ran.out.contains("\n\n2 requests in "), "{}", ran.out);
+    assert_eq!((ran.out.matches(&url).count(), ran.err.matches(&url).count()), (1, 0), "{}{}", ran.out, ran.err);
+}
+
+#[test]
 fn a_rate_sends_what_is_due_and_the_warm_up_does_not_count() {
     let mock = Mock::start(echo);
     let url = format!("{}/x", mock.url);
