@@ -187,7 +187,8 @@ async fn serve(
 /// over, or a second signal.
 async fn until_told(mut signals: Signals, drain: &watch::Sender<bool>, serving: JoinHandle<()>, grace: Duration) {
     let signal = signals.next().await;
-    tracing::info!(signal, ?grace, "draining: no new connections, running requests are finished");
+    let grace_ms = grace.as_millis() as u64;
+    tracing::info!(signal, grace_ms, "draining: no new connections, running requests are finished");
     let _ = drain.send(true);
     tokio::select! {
         _ = serving => tracing::info!("every request is finished"),

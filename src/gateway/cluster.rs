@@ -108,9 +108,9 @@ impl Cluster {
         let out = self.upstreams.iter().filter(|upstream| upstream.health.ejected_for(now).is_some()).count();
         let most = self.upstreams.len() * ejection.max_share as usize / 100;
         if out < most {
-            let time = upstream.health.eject(ejection, now);
+            let time_ms = upstream.health.eject(ejection, now).as_millis() as u64;
             let (cluster, upstream) = (&self.spec.name, upstream.address());
-            tracing::warn!(cluster, upstream, ?time, "upstream ejected: too many of its requests failed in a row");
+            tracing::warn!(cluster, upstream, time_ms, "upstream ejected: too many of its requests failed in a row");
         }
     }
 }

@@ -96,7 +96,11 @@ impl Watch<'_> {
     pub(super) fn end(self) {
         let total = self.startup.state().total;
         if total > 0 {
-            tracing::info!(services = total, took = ?self.began.elapsed(), "the services have been brought up");
+            tracing::info!(
+                services = total,
+                took_ms = self.began.elapsed().as_millis() as u64,
+                "the services have been brought up"
+            );
         }
     }
 }

@@ -129,7 +129,7 @@ impl Compiler {
         }
         let started = Instant::now();
         let told = process::run(&self.program, metering, &args).await?;
-        tracing::info!(processor = sha256, took = ?started.elapsed(), "processor compiled");
+        tracing::info!(processor = sha256, took_ms = started.elapsed().as_millis() as u64, "processor compiled");
         let found = place.keep(engine, fresh, told).await?;
         Ok(code(found, functions))
     }
@@ -167,7 +167,7 @@ impl Compiler {
         let started = Instant::now();
         match process::run(&self.program, metering, &args).await {
             Ok(told) => {
-                tracing::info!(image = draft.name, took = ?started.elapsed(), "image compiled");
+                tracing::info!(image = draft.name, took_ms = started.elapsed().as_millis() as u64, "image compiled");
                 failpoint::reach("snapshot.compiled");
                 let kept = place.keep(engine, fresh, told).await;
                 kept.map(|found| (found.component, found.needs)).map_err(|error| error.to_string())

@@ -112,6 +112,8 @@ fn json_lines_have_the_same_facts_and_no_paths_of_the_build() {
     let fault = lines.iter().find(|line| line["fault"] == "panic").expect("a warning");
     assert_eq!((&fault["level"], &fault["target"]), (&json!("WARN"), &json!("processor")));
     assert_eq!((&fault["service"], &fault["request_id"]), (&json!("svc"), &json!("r-panic")));
+    let number = |field: &str| lines.iter().find_map(|line| line.get(field)).is_some_and(Value::is_u64);
+    assert!(number("took_ms") && number("grace_ms"), "a time is a number with its unit in its name: {text}");
     for wrong in ["ignoring section", "log.file", "/registry/src/"] {
         assert!(!text.contains(wrong), "{wrong}");
     }

@@ -74,7 +74,7 @@ impl IoThreads {
     pub async fn end(&self, patience: Duration) {
         self.end.send_replace(true);
         if tokio::time::timeout(patience, self.end.closed()).await.is_err() {
-            tracing::warn!(?patience, "a network thread does not end");
+            tracing::warn!(patience_ms = patience.as_millis() as u64, "a network thread does not end");
         }
     }
 }

@@ -65,7 +65,8 @@ impl Replace<Worker> for Replacements {
                     Ok(guest) => return vacancy.fill(guest.into()),
                     Err(error) => {
                         metrics.initialize_failed();
-                        tracing::error!(service, %error, retry_in = ?pause, "a guest cannot be replaced");
+                        let retry_in_ms = pause.as_millis() as u64;
+                        tracing::error!(service, %error, retry_in_ms, "a guest cannot be replaced");
                         trouble.note(Trouble { error: error.to_string(), next_attempt: Instant::now() + pause });
                         vacancy.stall();
                         tokio::time::sleep(pause).await;
