@@ -32,6 +32,19 @@ fn every_command_has_a_page_with_its_options_and_examples() {
     }
     assert!(!pages.join("bulkhead-compile.1").exists());
 
+    let synopsis = |name: &str| {
+        let page = fs::read_to_string(pages.join(name)).unwrap();
+        let line = page.lines().skip_while(|line| *line != ".SH SYNOPSIS").nth(1).unwrap_or_default().to_owned();
+        line.replace("\\fB", "").replace("\\fI", "").replace("\\fR", "").replace("\\-", "-")
+    };
+    let invoke = synopsis("bulkhead-invoke.1");
+    for part in ["bulkhead invoke [", " [--path PATH]", " [-H|--header NAME: VALUE]...", " [-q|--quiet]", " <NAME>"] {
+        assert!(invoke.contains(part), "no {part} in {invoke}");
+    }
+    let release = synopsis("bulkhead-release.1");
+    assert!(release.ends_with(" <NAME> <--weight WEIGHT|--traffic-state STATE|--abort>"), "{release}");
+    assert!(synopsis("bulkhead.1").ends_with(" <command>"), "{}", synopsis("bulkhead.1"));
+
     let taken = directory.path().join("file");
     fs::write(&taken, "").unwrap();
     let ran = bulkhead(&["man", "--dir", taken.to_str().unwrap()]);
