@@ -159,10 +159,15 @@ fn nearest(table: Table, path: &str) -> Option<&'static str> {
 /// mistake in the right section is more common, so it adds less to the distance.
 fn distance(asked: &str, known: &str) -> usize {
     let whole = 2 * strsim::damerau_levenshtein(asked, known);
+    let same_section = section(asked) == section(known);
     let (asked, known) = (last(asked), last(known));
     let word = 2 * strsim::damerau_levenshtein(asked, known) + 5;
     // The last word may be a part of the right one: `timeout_ms` for `initialize_timeout_ms`.
-    let part = if asked.len() >= 4 && known.contains(asked) { 6 } else { usize::MAX };
+    let part = match same_section {
+        _ if asked.len() < 4 || !known.contains(asked) => usize::MAX,
+        true => 4,
+        false => 6,
+    };
     whole.min(word).min(part)
 }
 
@@ -170,6 +175,10 @@ fn distance(asked: &str, known: &str) -> usize {
 /// work of a comparison grows with the length.
 fn loose(path: &str) -> String {
     path.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).take(80).collect()
+}
+
+fn section(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(section, _)| section)
 }
 
 fn last(path: &str) -> &str {
