@@ -26,6 +26,7 @@ mod limits;
 mod methods;
 mod mistakes;
 mod name;
+mod queue;
 mod reader;
 #[cfg(test)]
 mod reference;
@@ -46,6 +47,7 @@ pub use leaves::leaves;
 pub use methods::Methods;
 pub use mistakes::{Mistake, Mistakes};
 pub use name::{BadName, ServiceName};
+pub use queue::Queue;
 pub use schema::json_schema;
 pub use service::{
     Batching, Decompressor, Expose, Fuel, GatewayPolicy, HalfClose, Isolation, MirrorRule, Model, Rpc, Sandbox,

@@ -17,6 +17,8 @@ pub(super) enum Kind {
     /// An amount of fuel, or the word `unlimited`.
     Fuel,
     Word(&'static [&'static str]),
+    /// One of these words in upper or lower case. It is kept as it is spelt here.
+    AnyCase(&'static [&'static str]),
     /// A list of words; `least` is the fewest.
     Words {
         of: &'static [&'static str],
@@ -54,6 +56,10 @@ impl Kind {
             Self::Fuel if value.as_str() == Some(UNLIMITED) => Some(value.clone()),
             Self::Fuel => integer(value).filter(|n| *n > 0).map(Value::from),
             Self::Word(words) => value.as_str().filter(|text| words.contains(text)).map(Value::from),
+            Self::AnyCase(words) => value
+                .as_str()
+                .and_then(|text| words.iter().find(|word| word.eq_ignore_ascii_case(text)))
+                .map(|word| json!(word)),
             Self::Words { of, least } => {
                 return self.list(path, value, least, mistakes, |path, item, mistakes| {
                     Self::Word(of).read(path, item, mistakes)
@@ -95,6 +101,7 @@ impl Kind {
             Self::Integer { least, most, unit } => format!("an integer from {least} to {most} ({unit})"),
             Self::Fuel => format!("an integer of at least 1, or \"{UNLIMITED}\""),
             Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::AnyCase(words) => format!("one of {}, in upper or lower case", words.join(", ")),
             Self::Words { of, least: 0 } => format!("a list of {}", of.join(", ")),
             Self::Words { of, least } => format!("a list of at least {least} of {}", of.join(", ")),
             Self::Name => ServiceName::ACCEPTED.to_owned(),
@@ -111,7 +118,7 @@ impl Kind {
 
     /// True if an override on the command line is text for this kind, even if it parses as JSON.
     pub(super) fn is_text(self) -> bool {
-        matches!(self, Self::Word(_) | Self::Name | Self::Token | Self::Location | Self::Entry)
+        matches!(self, Self::Word(_) | Self::AnyCase(_) | Self::Name | Self::Token | Self::Location | Self::Entry)
     }
 
     /// A wrong value, short enough for one line. Of a secret, only the type of the value is shown.
@@ -241,6 +248,19 @@ mod tests {
         }
         for wrong in [json!("yes"), json!(2), json!([]), json!("")] {
             assert!(read(Kind::Flag, wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn a_word_in_any_case_gets_the_case_of_the_table() {
+        let kind = Kind::AnyCase(&["Standard", "Async"]);
+        for spelling in ["Async", "async", "ASYNC", "aSyNc"] {
+            assert_eq!(read(kind, json!(spelling)), Ok(json!("Async")), "{spelling}");
+        }
+        for wrong in [json!("Asyn"), json!(" async"), json!(""), json!(1), json!(["Async"])] {
+            assert!(
+                read(kind, wrong).unwrap_err().ends_with("expected one of Standard, Async, in upper or lower case")
+            );
         }
     }
 

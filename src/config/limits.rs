@@ -1,6 +1,6 @@
 //! Checks between keys.
 
-use super::{cors, mistakes::Mistakes, settings::Settings, table::FRESH};
+use super::{cors, mistakes::Mistakes, queue, settings::Settings, table::FRESH};
 
 /// Most workers of a service. Each has a guest with a memory of its own and a place in the pool.
 pub(super) const MOST_WORKERS: u64 = 4096;
@@ -24,6 +24,7 @@ pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     if settings.flag("metadata.rpc.batching") {
         batching(settings, mistakes);
     }
+    queue::check(settings, mistakes);
     cors::check(settings, mistakes);
     for policy in ["rate_limit", "concurrency_limit"].map(|name| format!("networking.gateway_policy.{name}")) {
         let limit = format!("{policy}.limit");

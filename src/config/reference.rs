@@ -5,7 +5,7 @@ use bulkhead_pages::generated::{check, code, prose, table};
 use super::keys::{KEYS, Key, Use};
 use super::kind::{Kind, UNLIMITED};
 use super::limits::MOST_WORKERS;
-use super::table::{FRESH, REUSE};
+use super::table::{ASYNC, FRESH, REUSE};
 
 #[test]
 fn the_page_is_what_the_code_says() {
@@ -19,6 +19,7 @@ fn the_page_is_what_the_code_says() {
     let parts = [
         ("service", used(|path| !path.contains('.'))),
         ("metadata", used(|path| path.starts_with("metadata."))),
+        ("queue", used(|path| path.starts_with("queue."))),
         ("sandbox", used(|path| path.starts_with("sandbox."))),
         (
             "runtime and networking",
@@ -35,7 +36,7 @@ fn the_page_is_what_the_code_says() {
     check("docs/reference/service-file.md", &parts);
 }
 
-/// The checks of `limits` and `cors`.
+/// The checks of `limits`, `queue` and `cors`.
 fn between_keys() -> String {
     [
         format!("- `metadata.instance` × `metadata.rpc.worker_threads` is at most {} workers.", thousands(MOST_WORKERS)),
@@ -47,6 +48,10 @@ fn between_keys() -> String {
         ),
         "- `networking.gateway_policy.rate_limit.enable` and `concurrency_limit.enable` need the `limit` beside them."
             .to_owned(),
+        format!(
+            "- The keys of `queue` need `\"metadata.type\": \"{ASYNC}\"`. A service with this type has no `metadata.group`, \
+             no `metadata.rpc.mirror` and no `metadata.rpc.batching`: it is called by a put into its queue."
+        ),
         "- The other keys of `sandbox.cors` need `sandbox.cors.origins`. `sandbox.cors.methods` are among \
          `sandbox.methods`. With `sandbox.cors.credentials`, the origins are listed, and `\"null\"` is not among them."
             .to_owned(),
@@ -92,6 +97,7 @@ pub(super) fn value(kind: Kind) -> String {
         }
         Kind::Fuel => format!("integer, at least 1, or `\"{UNLIMITED}\"`"),
         Kind::Word(of) => format!("one of {}", words(of)),
+        Kind::AnyCase(of) => format!("one of {}, in upper or lower case", words(of)),
         Kind::Words { of, least: 0 } => format!("list of {}", words(of)),
         Kind::Words { of, least } => format!("list of at least {least} of {}", words(of)),
         Kind::Name => format!("text: {}", kind.accepted()),

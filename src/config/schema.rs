@@ -99,6 +99,11 @@ fn shape(kind: Kind) -> Value {
         Kind::Word(words) => {
             json!({ "enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>() })
         }
+        // The words for completion in editors; the pattern for their other spellings.
+        Kind::AnyCase(words) => json!({ "anyOf": [
+            { "enum": words.iter().map(|word| json!(word)).chain([Value::Null]).collect::<Vec<_>>() },
+            { "type": "string", "pattern": any_case(words) },
+        ] }),
         Kind::Words { of, least } => json!({ "type": list, "items": { "enum": of }, "minItems": least }),
         Kind::Name => json!({ "type": text, "pattern": ServiceName::PATTERN }),
         Kind::Token => json!({ "type": text, "pattern": "^[!-~]{1,512}$" }),
@@ -121,6 +126,13 @@ fn shape(kind: Kind) -> Value {
             },
         }),
     }
+}
+
+/// A pattern for words in upper or lower case. The regular expressions of JSON Schema have no flag for that.
+fn any_case(words: &[&str]) -> String {
+    let letter = |c: char| format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase());
+    let words: Vec<String> = words.iter().map(|word| word.chars().map(letter).collect()).collect();
+    format!("^({})$", words.join("|"))
 }
 
 #[cfg(test)]
@@ -153,6 +165,13 @@ mod tests {
         );
         assert_eq!(at(&schema, "sandbox.isolation")["enum"], json!(["reuse", "fresh", null]));
         assert_eq!(
+            at(&schema, "metadata.type")["anyOf"],
+            json!([
+                { "enum": ["Standard", "Async", null] },
+                { "type": "string", "pattern": "^([Ss][Tt][Aa][Nn][Dd][Aa][Rr][Dd]|[Aa][Ss][Yy][Nn][Cc])$" },
+            ])
+        );
+        assert_eq!(
             at(&schema, "sandbox.methods")["items"]["enum"],
             json!(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
         );
@@ -164,7 +183,7 @@ mod tests {
                 .as_object()
                 .unwrap()
                 .keys()
-                .any(|pattern| pattern.starts_with("^(metadata|sandbox|")),
+                .any(|pattern| pattern.starts_with("^(metadata|queue|sandbox|")),
             "{}",
             schema["patternProperties"]
         );

@@ -13,6 +13,7 @@ use super::{
     methods::Methods,
     mistakes::Mistakes,
     name::ServiceName,
+    queue::Queue,
     reader::Given,
     settings::Settings,
     table::{ANSWER, FRESH, FUEL, LEAVE, REUSE, STACK, TIMING},
@@ -34,6 +35,7 @@ pub struct ServiceSpec {
     instances: usize,
     termination_grace: Duration,
     rpc: Rpc,
+    queue: Option<Queue>,
     sandbox: Sandbox,
     enable_crash_block: bool,
     gateway_policy: GatewayPolicy,
@@ -240,6 +242,11 @@ impl ServiceSpec {
         &self.rpc
     }
 
+    /// The queues of an asynchronous service; `None` for a service of type `Standard`.
+    pub fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
+    }
+
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox
     }
@@ -271,6 +278,7 @@ impl ServiceSpec {
             instances: settings.small("metadata.instance"),
             termination_grace: Duration::from_secs(settings.integer("metadata.eas.termination_grace_period")),
             rpc: rpc(settings),
+            queue: Queue::of(settings),
             sandbox: sandbox(settings),
             enable_crash_block: settings.flag("runtime.enable_crash_block"),
             gateway_policy: GatewayPolicy {

@@ -4,12 +4,13 @@
 use super::{
     keys::Key,
     kind::Kind::{
-        self, Any, Entry, Flag, Fuel, HeaderNames, Hosts, Integer, Location, Name, Origins, Token, Variables, Word,
-        Words,
+        self, Any, AnyCase, Entry, Flag, Fuel, HeaderNames, Hosts, Integer, Location, Name, Origins, Token, Variables,
+        Word, Words,
     },
     methods::METHODS,
 };
 
+pub(super) const ASYNC: &str = "Async";
 pub(super) const REUSE: &str = "reuse";
 pub(super) const FRESH: &str = "fresh";
 pub(super) const LEAVE: &str = "leave";
@@ -52,6 +53,9 @@ pub(super) static KEYS: &[Key] = &[
     Key::used("warm_up_data_path", Location)
         .means("Requests that a new version answers five times before it goes live. A `.bin` file has one request, a `.txt` file one per line."),
     // metadata: keys that EAS has as well.
+    Key::used("metadata.type", AnyCase(&["Standard", ASYNC]))
+        .default("\"Standard\"", "a service without a type answers its callers directly, as in EAS")
+        .means("`Standard`: a caller waits for the answer. `Async`: a caller puts an item into the input queue of the service, and later takes the result from its output queue."),
     Key::used("metadata.group", Name)
         .means("The group of the service. Requests to `/api/predict/{group}` are shared among its members by weight."),
     Key::used("metadata.instance", whole(1, 64, ""))
@@ -95,6 +99,34 @@ pub(super) static KEYS: &[Key] = &[
         .default("30", "as in EAS; six times the default deadline of a request")
         .means("The longest time in seconds that an old version gets to finish its requests after the new one has taken over.")
         .at_limit("requests that still run are stopped"),
+    // queue: the keys of asynchronous services. EAS has the first one and the ignored ones below.
+    Key::used("queue.max_delivery", whole(1, 1000, "deliveries"))
+        .default("5", "a fault that passes, such as a restart, leaves further attempts; an item that always fails soon ends")
+        .means("Most deliveries of an item. With 1, a failed item is not tried again.")
+        .at_limit("an item whose last delivery failed is a dead letter"),
+    Key::used("queue.length", whole(1, 100_000_000, "items"))
+        .default("100000", "more than a day of one item a second")
+        .means("Most items of the input queue, and most of the output queue. Dead letters count.")
+        .at_limit("input queue: a put gets 450; output queue: the processor takes no items until there is room"),
+    Key::used("queue.max_payload_bytes", whole(1, 64 << 20, "bytes"))
+        .default("8388608", "8 MiB: a picture or a document; of larger data, an item can have the address")
+        .means("The largest item in bytes.")
+        .at_limit("a put gets 413"),
+    Key::used("queue.retention_s", whole(0, 31_536_000, "s"))
+        .default("604800", "7 days: a caller that was away for a weekend still finds its results")
+        .means("The age in seconds at which an item, a result or a dead letter is removed; 0 means never.")
+        .at_limit("it is removed, also if it was never delivered"),
+    Key::used("queue.timeout_ms", whole(1000, 86_400_000, "ms"))
+        .default("600000", "10 minutes: work that callers do not wait for is often long")
+        .means("The longest time in milliseconds that a consumer, usually the processor, may work on one item.")
+        .at_limit("408 `deadline_exceeded`: the delivery failed, and the item is delivered again"),
+    Key::used("queue.lease_ms", whole(5000, 3_600_000, "ms"))
+        .default("30000", "longer than a short fault of the network, shorter than a caller's patience")
+        .means("The longest time in milliseconds without a sign of life from an external consumer.")
+        .at_limit("the items that it has are delivered again"),
+    Key::used("queue.weight", whole(1, 1000, ""))
+        .default("100", "all services alike")
+        .means("The weight of the queued work of this service beside other work, while all background threads are busy. With twice the weight, it gets twice the share of them."),
     // sandbox: Bulkhead's own keys.
     Key::used("sandbox.fuel", Fuel)
         .default("100000000000", "more than 5 s of integer code: the deadline comes first unless this is lowered")
@@ -205,12 +237,10 @@ pub(super) static KEYS: &[Key] = &[
     Key::ignored("features", "Switches of the platform."),
     Key::ignored("queue.cpu", "Cores of the queue service."),
     Key::ignored("queue.memory", "Memory of the queue service in MB."),
-    Key::ignored("queue.max_delivery", "The number of times that a queued item is delivered."),
     Key::ignored("queue.resource", "Resource group of the queue service."),
     Key::ignored("queue.source", "Settings of the input queue."),
     Key::ignored("queue.sink", "Settings of the output queue."),
     Key::ignored("networking.gateway", "The gateway in front of the service."),
-    Key::ignored("metadata.type", "The type of the service, such as Async."),
     Key::ignored("metadata.cpu", "Cores of an instance; here workers share the machine."),
     Key::ignored("metadata.gpu", "GPUs of an instance."),
     Key::ignored("metadata.gpu_memory", "GPU memory of an instance."),

@@ -34,6 +34,7 @@ fn two_keys_are_enough_and_every_other_has_a_default() {
     assert!(matches!(spec.token(), TokenPolicy::Generate));
     assert_eq!(spec.envs(), []);
     assert_eq!(spec.warm_up_data_path(), None);
+    assert_eq!(spec.queue(), None);
     assert_eq!(spec.instances(), 1);
     assert_eq!(spec.termination_grace(), Duration::from_secs(30));
     assert!(!spec.enable_crash_block());
@@ -235,9 +236,9 @@ fn what_was_normalised_is_read_back_as_it_is() {
 fn eas_keys_without_meaning_are_listed_and_so_are_those_without_effect_yet() {
     let file = parse(&with(json!({
         "labels": {"team": "a"}, "autoscaler": {"min": 1}, "containers": [{"image": "x"}],
-        "queue": {"cpu": 1, "max_delivery": 1},
+        "queue": {"cpu": 1, "resource": "r"},
         "metadata": {
-            "cpu": 4, "gpu": 0, "type": null, "rpc.io_threads": 4, "rolling_strategy.max_surge": "2%",
+            "cpu": 4, "gpu": 0, "qos": null, "type": "Standard", "rpc.io_threads": 4, "rolling_strategy.max_surge": "2%",
             "scheduling.spread": {"policy": "host"}
         },
         "warm_up_data_path": "w.bin", "metadata.rpc.batching": false, "sandbox.allow_hosts": [],
@@ -250,7 +251,7 @@ fn eas_keys_without_meaning_are_listed_and_so_are_those_without_effect_yet() {
         "autoscaler",
         "containers",
         "queue.cpu",
-        "queue.max_delivery",
+        "queue.resource",
         "networking.gateway",
         "metadata.cpu",
         "metadata.gpu",

@@ -153,6 +153,21 @@ fn a_wrong_key_is_named_with_what_was_seen_and_what_would_be_accepted() {
             "networking.gateway_policy.rate_limit.limit",
             "missing, while",
         ),
+        // Asynchronous services.
+        (
+            json!({"metadata": {"type": "LLMGatewayService"}}),
+            "metadata.type",
+            "found \"LLMGatewayService\", expected one of Standard, Async, in upper or lower case",
+        ),
+        (json!({"metadata.type": "OfflineTask", "queue.length": 5}), "metadata.type", "found \"OfflineTask\""),
+        (json!({"queue": {"max_delivery": 1}}), "queue.max_delivery", "given without metadata.type \"Async\""),
+        (json!({"queue": {"max_delivery": 0}}), "queue.max_delivery", "found 0, expected an integer from 1 to 1000"),
+        (json!({"queue": {"max_deliveries": 1}}), "queue.max_deliveries", "did you mean queue.max_delivery?"),
+        (
+            json!({"metadata": {"type": "Async", "group": "g"}}),
+            "metadata.group",
+            "such a service is called by a put into its queue",
+        ),
         // The sandbox.
         (
             json!({"sandbox": {"fuel": 0}}),
