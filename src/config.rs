@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 mod cors;
 mod excerpt;
+mod fuel;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod gateway;
@@ -40,6 +41,7 @@ mod token;
 mod tests;
 
 pub use cors::{Cors, Origins};
+pub use fuel::Fuel;
 pub use gateway::{
     ANY_SERVICE, Authority, ClusterSpec, Ejection, GatewaySpec, HealthCheck, RouteSpec, UpstreamSpec, gateway_schema,
 };
@@ -50,8 +52,8 @@ pub use name::{BadName, ServiceName};
 pub use queue::Queue;
 pub use schema::json_schema;
 pub use service::{
-    Batching, Decompressor, Expose, Fuel, GatewayPolicy, HalfClose, Isolation, MirrorRule, Model, Rpc, Sandbox,
-    ServiceSpec, TrafficState,
+    Batching, Decompressor, Expose, GatewayPolicy, HalfClose, Isolation, MirrorRule, Model, Rpc, Sandbox, ServiceSpec,
+    TrafficState,
 };
 pub(crate) use table::MOST_BODY;
 pub use token::{BadToken, Strength, Token, TokenPolicy};

@@ -41,7 +41,7 @@ impl Queue {
     }
 }
 
-fn is_async(settings: &Settings<'_>) -> bool {
+pub(super) fn is_async(settings: &Settings<'_>) -> bool {
     settings.text(TYPE).as_deref() == Some(ASYNC)
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     cors::Cors,
-    kind::UNLIMITED,
+    fuel::Fuel,
     limits,
     methods::Methods,
     mistakes::Mistakes,
@@ -138,13 +138,6 @@ pub struct Sandbox {
     pub expose: Expose,
     /// Shared with the answers that carry the headers.
     pub cors: Option<Arc<Cors>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fuel {
-    /// The fuel of one request; never 0.
-    Metered(u64),
-    Unlimited,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -349,10 +342,7 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
     let expose = words("sandbox.expose");
     let exposes = |what: &str| expose.iter().any(|word| word == what);
     Sandbox {
-        fuel: match settings.text("sandbox.fuel").as_deref() {
-            Some(UNLIMITED) => Fuel::Unlimited,
-            _ => Fuel::Metered(settings.integer("sandbox.fuel")),
-        },
+        fuel: Fuel::of(settings),
         memory_bytes: memory_mib(settings) << 20,
         isolation: match settings.text("sandbox.isolation").as_deref() {
             Some(REUSE) => Isolation::Reuse,

@@ -129,8 +129,7 @@ pub(super) static KEYS: &[Key] = &[
         .means("The weight of the queued work of this service beside other work, while all background threads are busy. With twice the weight, it gets twice the share of them."),
     // sandbox: Bulkhead's own keys.
     Key::used("sandbox.fuel", Fuel)
-        .default("100000000000", "more than 5 s of integer code: the deadline comes first unless this is lowered")
-        .means("The fuel of one request, about one unit per instruction; \"unlimited\" compiles without metering.")
+        .means("The fuel of one request, about one unit per instruction; \"unlimited\" compiles without metering. If not given, 20,000,000,000 for each second, rounded up, of the longest time of a request: `metadata.rpc.keepalive`, or `queue.timeout_ms` of an `Async` service. Most code uses less in that time, so that the deadline comes first.")
         .at_limit("`sandbox.fuel_status` (400) `fuel_exhausted`"),
     Key::used("sandbox.memory_mb", whole(1, 4096, "MiB"))
         .default("256", "room for a model of ordinary size; 5 workers stay near 1 GiB")
