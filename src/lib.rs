@@ -24,6 +24,7 @@
 //! auth      → config
 //! policy    → config
 //! storage   → config, failpoint, hex
+//! queue     →
 //! telemetry → call, threads
 //! api       → config, object
 //! call, coding, config, discovery, incoming, threads, failpoint, header, hex, limit, object, quoted, shutdown →
@@ -50,6 +51,7 @@ pub mod sandbox;
 
 pub mod auth;
 pub mod policy;
+pub mod queue;
 pub mod registry;
 pub mod storage;
 
