@@ -1,0 +1,4 @@
+//! The wire protocol of queues, as clients of EAS use it: requests to operations, items to bytes. Pure functions, without
+//! connections and storage.
+
+pub(crate) mod duration;
