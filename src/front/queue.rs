@@ -2,3 +2,9 @@
 //! connections and storage.
 
 pub(crate) mod duration;
+pub(crate) mod headers;
+pub(crate) mod negative;
+pub(crate) mod operation;
+mod parameters;
+mod query;
+pub(crate) mod refused;
