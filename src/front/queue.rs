@@ -2,6 +2,7 @@
 //! connections and storage.
 
 pub(crate) mod duration;
+pub(crate) mod frame;
 pub(crate) mod headers;
 pub(crate) mod negative;
 pub(crate) mod operation;
