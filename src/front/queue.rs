@@ -1,6 +1,7 @@
 //! The wire protocol of queues, as clients of EAS use it: requests to operations, items to bytes. Pure functions, without
 //! connections and storage.
 
+pub(crate) mod attributes;
 pub(crate) mod duration;
 pub(crate) mod frame;
 pub(crate) mod headers;
