@@ -1,5 +1,5 @@
-//! The wire protocol of queues, as clients of EAS use it: requests to operations, items to bytes. Pure functions, without
-//! connections and storage.
+//! The wire protocol of queues, as clients of EAS use it: requests to operations, items to bytes. Pure functions,
+//! without connections and storage.
 
 pub(crate) mod attributes;
 pub(crate) mod duration;

@@ -175,7 +175,8 @@ mod tests {
                 ),
                 (
                     "consumers.list.[1]",
-                    "Id: g1.u1, Index: 0, Pending: 0, Status: Complete, Idle: 1m30s, Window: 1, Slots: 1, AutoCommit: true"
+                    "Id: g1.u1, Index: 0, Pending: 0, Status: Complete, Idle: 1m30s, Window: 1, Slots: 1, \
+                     AutoCommit: true"
                 ),
                 ("consumers.stats.total", "2"),
                 ("consumers.status.total", "2"),

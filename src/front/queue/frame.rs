@@ -79,8 +79,8 @@ pub(crate) fn attributes(media: Media, attributes: BTreeMap<String, String>) -> 
     }
 }
 
-/// Encodes one item for a watch without WebSocket: the length in four bytes, the highest first, and the item in Protocol
-/// Buffers. The bounds of queues keep items far below 4 GiB.
+/// Encodes one item for a watch without WebSocket: the length in four bytes, the highest first, and the item in
+/// Protocol Buffers. The bounds of queues keep items far below 4 GiB.
 pub(crate) fn prefixed(item: &Item, parts: Parts) -> Bytes {
     let frame = proto(item, parts);
     let length = frame.encoded_len();

@@ -6,8 +6,8 @@ use super::refused::Refused;
 use crate::queue::Consumer;
 use crate::quoted::Quoted;
 
-/// The name of the consumer within its group. Go clients read the names of this header, of [`GROUP`] and of [`PRIORITY`]
-/// from the attributes of the queue.
+/// The name of the consumer within its group. Go clients read the names of this header, of [`GROUP`] and of
+/// [`PRIORITY`] from the attributes of the queue.
 pub(crate) const USER: &str = "X-EAS-QueueService-Redis-Uid";
 /// The group of the consumer.
 pub(crate) const GROUP: &str = "X-EAS-QueueService-Redis-Gid";
@@ -28,8 +28,8 @@ const LONGEST_ID: usize = 128;
 /// Reads the name of the consumer, `group.user`.
 ///
 /// # Errors
-/// Refuses a user or group that is given twice, is empty, is longer than 128 characters, or has others than visible ASCII
-/// characters.
+/// Refuses a user or group that is given twice, is empty, is longer than 128 characters, or has others than visible
+/// ASCII characters.
 pub(crate) fn consumer(headers: &HeaderMap) -> Result<Consumer, Refused> {
     let group = id(headers, GROUP)?.unwrap_or(DEFAULT_GROUP);
     let user = id(headers, USER)?.unwrap_or(DEFAULT_USER);

@@ -17,8 +17,8 @@ const LONGEST_REASON: usize = 1024;
 const FORM: &str = "application/x-www-form-urlencoded";
 const NEGATIVE: Kind = Kind { name: "a negative commit", parameters: &["_code_", "_reason_"], tags: Tagged::No };
 
-/// Reads the code and the reason of a negative commit. An empty body is accepted, since Java clients leave out what they
-/// were not given. The code is [`DEFAULT_CODE`] then, and the reason is empty.
+/// Reads the code and the reason of a negative commit. An empty body is accepted, since Java clients leave out an empty
+/// code or reason. The code is [`DEFAULT_CODE`] then, and the reason is empty.
 ///
 /// # Errors
 /// Says which content type, parameter or code is accepted.
@@ -34,8 +34,8 @@ pub(crate) fn parse(content_type: Option<&[u8]>, body: &[u8]) -> Result<Reason, 
     let code = form.text("_code_").filter(|code| !code.is_empty()).unwrap_or(DEFAULT_CODE);
     if !is_code(code) {
         return Err(bad(format!(
-            "_code_ is {}; accepted are at most {LONGEST_CODE} characters, either digits or words such as Shutdown or \
-             Disk.Full",
+            "_code_ is {}; accepted are at most {LONGEST_CODE} characters, either digits or words such as Shutdown \
+             or Disk.Full",
             Quoted(code)
         )));
     }
@@ -48,8 +48,8 @@ fn is_form(content_type: &[u8]) -> bool {
     essence.trim_ascii().eq_ignore_ascii_case(FORM.as_bytes())
 }
 
-/// True for `^([A-Z][a-z]*)+(.[A-Z][a-z]*)?$|^[0-9]+$`, the rule of the Go client, in printable ASCII. In that rule, `.`
-/// stands for any character.
+/// True for `^([A-Z][a-z]*)+(.[A-Z][a-z]*)?$|^[0-9]+$`, the rule of the Go client, in printable ASCII. In that rule,
+/// `.` stands for any character.
 fn is_code(code: &str) -> bool {
     let is_letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphabetic());
     let is_words = |text: &str| text.starts_with(|c: char| c.is_ascii_uppercase()) && is_letters(text);
@@ -165,8 +165,8 @@ mod tests {
         );
         assert_eq!(
             refusal(GIVEN, b"_code_=out+of+memory"),
-            "_code_ is \"out of memory\"; accepted are at most 20 characters, either digits or words such as Shutdown or \
-             Disk.Full"
+            "_code_ is \"out of memory\"; accepted are at most 20 characters, either digits or words such as Shutdown \
+             or Disk.Full"
         );
         assert_eq!(
             refusal(GIVEN, b"_reasno_=x"),

@@ -23,7 +23,7 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(600);
 pub(crate) const LONGEST_LIST: u64 = 1000;
 /// The largest window of a watch.
 pub(crate) const LARGEST_WINDOW: u64 = 1000;
-/// The window of a watch without `_window_`. Clients of EAS always send one; 5 is the value in their examples.
+/// The window of a watch without `_window_`. Clients of EAS always send one, 5 in their tests.
 pub(crate) const DEFAULT_WINDOW: u64 = 5;
 
 /// The methods that a queue accepts, for `Allow`.
@@ -101,7 +101,8 @@ impl Operation {
     /// Reads the operation of a request. A GET that names no operation is a get.
     ///
     /// # Errors
-    /// Refuses names that the operation does not have, since an operation that ignored them could remove the wrong items.
+    /// Refuses names that the operation does not have, since an operation that ignored them could remove the wrong
+    /// items.
     pub(crate) fn of(method: &Method, query: Option<&str>, headers: &HeaderMap, at: Path<'_>) -> Result<Self, Refused> {
         let has_subpath = matches!(at, Path::Input(path) if !path.trim_matches('/').is_empty());
         let allow = if has_subpath { "POST" } else { METHODS };
@@ -169,7 +170,8 @@ fn items(given: &Parameters) -> Result<Operation, Refused> {
     let raw = given.flag("_raw_")?.unwrap_or(true);
     if raw && length > 1 {
         return Err(bad(format!(
-            "_length_ is {length}, and raw data are those of one item; accepted is _length_=1, or _raw_=false for a list"
+            "_length_ is {length}, and raw data are those of one item; accepted is _length_=1, or _raw_=false \
+             for a list"
         )));
     }
     Ok(Operation::Get {

@@ -1,4 +1,5 @@
-//! The parameters of a request to a queue, read by type. A name that begins with `_` is a parameter, any other is a tag.
+//! The parameters of a request to a queue, read by type. A name that begins with `_` is a parameter, any other is a
+//! tag.
 
 mod nearest;
 

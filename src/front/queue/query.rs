@@ -77,8 +77,8 @@ mod tests {
         }
         assert_eq!(
             pairs("a=%zz").unwrap_err().to_string(),
-            "\"a=%zz\" is not percent-encoded UTF-8; accepted are + for a space, and % with two hexadecimal digits for a \
-             byte"
+            "\"a=%zz\" is not percent-encoded UTF-8; accepted are + for a space, and % with two hexadecimal digits for \
+             a byte"
         );
     }
 }

@@ -16,8 +16,8 @@ pub(crate) enum Media {
 }
 
 impl Media {
-    /// Chooses Protocol Buffers if a client names it in `Accept`, with any weight but 0, and JSON otherwise. A client that
-    /// accepts neither gets JSON as well, since EAS answers every client.
+    /// Chooses Protocol Buffers if a client names it in `Accept`, with any weight but 0, and JSON otherwise. A client
+    /// that accepts neither gets JSON as well.
     pub(crate) fn accepted(headers: &HeaderMap) -> Self {
         let mut ranges = headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         if ranges.any(is_protobuf) { Self::Protobuf } else { Self::Json }

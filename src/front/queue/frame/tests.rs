@@ -85,7 +85,8 @@ fn a_frame_of_a_stream_begins_with_its_length() {
     let given = an_item(300, TAGS, b"\0\xffdata");
     let frame = frame_300(b"\0\xffdata");
     assert_eq!(prefixed(&given, Parts::All), [&[0, 0, 0, frame.len() as u8], &frame[..]].concat());
-    // 70 000 is 0x11170. The item has six bytes before its data: index, number of the field, and a length of three bytes.
+    // 70 000 is 0x11170. The item has six bytes before its data: the index takes two, the number of the field one, and
+    // the length three.
     let large = Item { data: vec![9; 70_000 - 6].into(), ..an_item(1, &[], b"") };
     let bytes = prefixed(&large, Parts::All);
     assert_eq!(bytes[..4], [0x00, 0x01, 0x11, 0x70]);

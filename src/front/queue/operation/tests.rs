@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod names;
 mod recorded;
 mod refused;
 
@@ -28,6 +29,14 @@ fn read(request: &str, header: Option<(&str, &str)>) -> Result<Operation, Refuse
 /// Reads a query of a request to the input queue.
 fn query(method: &str, query: &str) -> Result<Operation, Refused> {
     read(&format!("{method} /api/predict/qin?{query}"), None)
+}
+
+/// The sentence with which a request to the input queue is refused.
+fn sentence(method: &str, text: &str) -> String {
+    match query(method, text) {
+        Err(Refused::BadRequest(sentence)) => sentence,
+        other => panic!("{method} {text}: {other:?}"),
+    }
 }
 
 fn tags(pairs: &[(&str, &str)]) -> Tags {

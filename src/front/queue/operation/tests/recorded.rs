@@ -1,4 +1,5 @@
-//! Requests that official clients of EAS have sent, as they were recorded, and those that the Java client's source builds.
+//! Requests that official clients of EAS have sent, as they were recorded, and those that the Java client's source
+//! builds.
 
 use super::*;
 
@@ -29,7 +30,8 @@ fn requests_of_the_python_client_are_read() {
             list(17, 1, 5000, true, &[]),
         ),
         (
-            "GET /api/predict/qin?_index_=0&_length_=2&_timeout_=3s&_raw_=false&_auto_delete_=false&requestId=2f0f4c7e-rid&t=1",
+            "GET /api/predict/qin?_index_=0&_length_=2&_timeout_=3s&_raw_=false&_auto_delete_=false\
+             &requestId=2f0f4c7e-rid&t=1",
             list(0, 2, 3000, false, &[("requestId", "2f0f4c7e-rid"), ("t", "1")]),
         ),
         ("PUT /api/predict/qin?_indexes_=3", Operation::Commit { indexes: vec![3] }),
