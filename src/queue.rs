@@ -22,11 +22,17 @@
 //! **Fencing.** Each delivery of an item has a number of its own, its [`Lease`]. A consumer whose lease has ended
 //! cannot settle the item any more, even if it holds the same item again under a later lease.
 
+mod clock;
 mod error;
 mod item;
 mod lease;
+mod local;
+#[cfg(any(test, debug_assertions))]
+pub mod memory;
 mod name;
 mod status;
+#[cfg(test)]
+mod suite;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -34,9 +40,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+pub use self::clock::Clock;
 pub use self::error::QueueError;
 pub use self::item::{Item, NewItem, Tags};
 pub use self::lease::{Consumer, Delivery, Holder, Lease, Outcome, Reason, Settled, Want};
+pub use self::local::{LocalQueues, RESERVE};
 pub use self::name::QueueName;
 pub use self::status::{DeadItem, Status, Whereabouts};
 
@@ -48,6 +56,12 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The highest priority. The lowest, and the default, is 0.
 pub const HIGHEST_PRIORITY: u8 = 100;
+
+/// The pause after this many failed deliveries of an item.
+pub(crate) fn pause_after(deliveries: u32) -> Duration {
+    let doublings = deliveries.saturating_sub(1).min(16);
+    (FIRST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE)
+}
 
 /// A future of a queue: boxed, so that the trait can be used as `dyn`.
 pub type QueueFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, QueueError>> + Send + 'a>>;
@@ -108,7 +122,7 @@ pub trait QueueStore: Send + Sync {
     /// Makes a queue with these bounds, or sets the bounds of an existing one. Items beyond new bounds stay.
     fn open<'a>(&'a self, queue: &'a QueueName, bounds: Bounds) -> QueueFuture<'a, ()>;
 
-    /// Removes a queue with everything in it. Indexes are not used again if a queue of the same name is made later.
+    /// Removes a queue with everything in it. If the future is dropped, a part of the items may be removed.
     ///
     /// # Errors
     /// [`QueueError::NotEmpty`] if there are items, unless `with_items` is true.
@@ -170,7 +184,8 @@ pub trait QueueStore: Send + Sync {
     /// Removes items with these indexes in any state but dead, and ends their leases. Returns those that were there.
     fn delete<'a>(&'a self, queue: &'a QueueName, indexes: Vec<u64>) -> QueueFuture<'a, Vec<u64>>;
 
-    /// Removes all live items with indexes below `before`, and ends their leases. Returns their number.
+    /// Removes all live items with indexes below `before`, and ends their leases. Returns their number. If the future is
+    /// dropped, a part may be removed; this holds for [`QueueStore::requeue`] and [`QueueStore::purge`] too.
     fn truncate<'a>(&'a self, queue: &'a QueueName, before: u64) -> QueueFuture<'a, u64>;
 
     /// Ends a queue: it takes no more puts. Consumers get what is left; with `at_once` they get no more.

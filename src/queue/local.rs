@@ -1,0 +1,359 @@
+//! Queues in a database of the data directory.
+//!
+//! **Survival.** An operation is answered after its transaction is on disk (`fsync`). So an acknowledged put, delivery,
+//! settlement or removal survives the end of the process, of the kernel, and of the power, as far as the disk keeps what
+//! it has confirmed. An operation that was not answered was made completely or not at all. Leases and the pauses of
+//! delayed items are kept in memory: after a start, each delivery that was under way has failed, and each pause begins
+//! anew.
+//!
+//! **One writer.** One thread writes: see `writer`. Reads of items run beside it, on the state of the last commit.
+//!
+//! **Failures.** If the database cannot be written or read, nothing is acknowledged until it is open again: `writer`
+//! closes it, opens it again, which repairs it, and reads its state anew. Each item has a checksum; a damaged item is
+//! never delivered and becomes dead. Puts are refused while the disk has less than [`RESERVE`] free, so that what is in
+//! the queues can still be taken out.
+
+mod batch;
+mod book;
+mod due;
+mod load;
+mod reading;
+mod record;
+mod removal;
+mod select;
+mod tables;
+mod waiters;
+mod writer;
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use redb::Database;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use self::batch::{Batch, Stop};
+use self::waiters::{Answer, Wish};
+use self::writer::{Opener, Queued, Shared, Space, Writer};
+use super::{
+    Bounds, Clock, DeadItem, Delivery, Holder, Item, Key, NewItem, Outcome, QueueError, QueueFuture, QueueName,
+    QueueStore, Receipt, Selection, Settled, Status, Tags, Want, Whereabouts,
+};
+
+/// The free space that puts leave on the disk.
+pub const RESERVE: u64 = 64 << 20;
+/// The memory for pages of the database.
+const CACHE: usize = 16 << 20;
+/// Most operations that wait for the writer.
+const WAITING: usize = 4096;
+
+/// Queues in a database.
+pub struct LocalQueues {
+    /// `None` only while it is dropped.
+    jobs: Option<mpsc::Sender<Queued>>,
+    places: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LocalQueues {
+    /// Opens the database of the queues, and makes it if it is missing. Blocks.
+    ///
+    /// # Errors
+    /// A database that cannot be opened.
+    pub fn open(path: &Path, clock: Clock) -> Result<Self, redb::Error> {
+        let (file, dir) = (path.to_owned(), path.parent().unwrap_or(path).to_owned());
+        let open = move || Ok(Database::builder().set_cache_size(CACHE).create(&file)?);
+        Self::with(Box::new(open), space_in(dir), clock)
+    }
+
+    pub(super) fn with(open: Opener, space: Space, clock: Clock) -> Result<Self, redb::Error> {
+        let (jobs, queued) = mpsc::channel();
+        let shared = Arc::<Shared>::default();
+        let books = batch::Books::new();
+        let mut writer =
+            Writer { open, jobs: queued, clock, space, shared: Arc::clone(&shared), books, looked_for_keys: None };
+        writer.start()?;
+        let thread = std::thread::Builder::new().name("queues".into()).spawn(move || writer.run());
+        let thread = thread.map_err(redb::Error::Io)?;
+        Ok(Self { jobs: Some(jobs), places: Arc::new(Semaphore::new(WAITING)), shared, thread: Some(thread) })
+    }
+
+    /// Runs `work` in the next batch, and answers once the batch is on disk.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Batch<'_, '_>) -> Result<T, Stop> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let (to, answer) = oneshot::channel::<Result<T, QueueError>>();
+        let job = Box::new(move |batch: &mut Batch<'_, '_>| {
+            let result = match work(batch) {
+                Ok(value) => Ok(value),
+                Err(Stop::Refused(why)) => Err(why),
+                Err(Stop::Failed(error)) => return Err(error),
+            };
+            batch.replies.push(Box::new(move |committed| {
+                // A caller that has left needs no answer.
+                drop(to.send(committed.map_err(Clone::clone).and(result)));
+                None
+            }));
+            Ok(())
+        });
+        self.send(job).await?;
+        answer.await.unwrap_or_else(|_| Err(unavailable()))
+    }
+
+    /// Grants a wish now, or when it can be granted.
+    async fn wish(&self, queue: &QueueName, wish: Wish) -> Result<(), QueueError> {
+        let queue = queue.clone();
+        self.send(Box::new(move |batch| batch.wish(&queue, wish))).await
+    }
+
+    async fn send(&self, job: writer::Job) -> Result<(), QueueError> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| unavailable())?;
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Queued { job, _place: place }));
+        sent.and_then(Result::ok).ok_or_else(unavailable)
+    }
+
+    /// Reads with a transaction of its own, on a thread that may block.
+    async fn read_with<T: Send + 'static>(
+        &self,
+        queue: &QueueName,
+        read: impl FnOnce(&Database, u32) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let number = self.shared.number(queue).ok_or_else(|| QueueError::NoQueue(queue.to_string()))?;
+        let database = self.shared.database().ok_or_else(unavailable)?;
+        let read = tokio::task::spawn_blocking(move || read(&database, number)).await;
+        let read = read.map_err(|error| QueueError::Unavailable(error.to_string()))?;
+        read.map_err(|error| QueueError::Unavailable(error.to_string()))
+    }
+
+    /// Does `work` on one part after the other, until there is nothing left to do. Returns the sum.
+    async fn in_parts(
+        &self,
+        queue: &QueueName,
+        work: impl Fn(&mut Batch<'_, '_>, &QueueName) -> Result<u64, Stop> + Clone + Send + 'static,
+    ) -> Result<u64, QueueError> {
+        let mut sum = 0;
+        loop {
+            let (work, queue) = (work.clone(), queue.clone());
+            match self.run(move |batch| work(batch, &queue)).await? {
+                0 => return Ok(sum),
+                done => sum += done,
+            }
+        }
+    }
+}
+
+impl Drop for LocalQueues {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // The thread closes the database; a panic of it was logged.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl std::fmt::Debug for LocalQueues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalQueues").finish_non_exhaustive()
+    }
+}
+
+/// Looks at the free space of a directory's disk, at most ten times a second.
+fn space_in(dir: std::path::PathBuf) -> Space {
+    const VALID: Duration = Duration::from_millis(100);
+    let mut last: Option<(Instant, bool)> = None;
+    Box::new(move || {
+        if let Some((_, is_there)) = last.filter(|(at, _)| at.elapsed() < VALID) {
+            return is_there;
+        }
+        // Whoever cannot be asked is taken to have room: a write will tell.
+        let is_there = rustix::fs::statvfs(&dir).map_or(true, |disk| disk.f_bavail * disk.f_frsize >= RESERVE);
+        last = Some((Instant::now(), is_there));
+        is_there
+    })
+}
+
+fn unavailable() -> QueueError {
+    QueueError::Unavailable("it is being opened again".into())
+}
+
+impl QueueStore for LocalQueues {
+    fn open<'a>(&'a self, queue: &'a QueueName, bounds: Bounds) -> QueueFuture<'a, ()> {
+        Box::pin(async move {
+            let name = queue.clone();
+            let number = self.run(move |batch| {
+                batch.open(&name, bounds)?;
+                Ok(batch.book(&name)?.number())
+            });
+            let number = number.await?;
+            let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            queues.entry(queue.clone()).or_insert_with(|| (number, watch::Sender::new(0))).0 = number;
+            Ok(())
+        })
+    }
+
+    fn close<'a>(&'a self, queue: &'a QueueName, with_items: bool) -> QueueFuture<'a, ()> {
+        Box::pin(async move {
+            let name = queue.clone();
+            self.run(move |batch| batch.may_close(&name, with_items)).await?;
+            self.in_parts(queue, |batch, queue| batch.remove_part(queue)).await?;
+            let name = queue.clone();
+            self.run(move |batch| batch.remove_queue(&name)).await?;
+            self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).remove(queue);
+            Ok(())
+        })
+    }
+
+    fn put<'a>(&'a self, queue: &'a QueueName, item: NewItem, key: Option<Key>) -> QueueFuture<'a, Receipt> {
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| batch.put(&queue, &item, key)))
+    }
+
+    fn take<'a>(&'a self, queue: &'a QueueName, want: Want) -> QueueFuture<'a, Vec<Delivery>> {
+        Box::pin(async move {
+            let Want { consumer, most, from, tags, hold, room_in, wait } = want;
+            let (to, answer) = oneshot::channel();
+            let answer_to = Answer::Lease { consumer, hold, room_in, to };
+            self.wish(queue, Wish { most, from, tags, newest_first: false, wait, answer: answer_to }).await?;
+            answer.await.unwrap_or_else(|_| Err(unavailable()))
+        })
+    }
+
+    fn renew<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        leases: Vec<(u64, Holder)>,
+        hold: Duration,
+    ) -> QueueFuture<'a, Vec<u64>> {
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| {
+            let until = batch.now + hold;
+            let book = batch.book(&queue)?;
+            let mut lost = Vec::new();
+            for (index, holder) in leases {
+                if book.held_by(index, &holder).is_none() {
+                    lost.push(index);
+                } else if let Some(held) = book.release(index) {
+                    book.lease(index, book::Held { until, ..held });
+                }
+            }
+            Ok(lost)
+        }))
+    }
+
+    fn settle<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        index: u64,
+        holder: Holder,
+        outcome: Outcome,
+    ) -> QueueFuture<'a, Settled> {
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| batch.settle(&queue, index, &holder, outcome)))
+    }
+
+    fn keep_partial<'a>(
+        &'a self,
+        queue: &'a QueueName,
+        index: u64,
+        holder: Holder,
+        partial: Bytes,
+    ) -> QueueFuture<'a, ()> {
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| batch.keep_partial(&queue, index, &holder, &partial)))
+    }
+
+    fn read<'a>(&'a self, queue: &'a QueueName, selection: Selection) -> QueueFuture<'a, Vec<Item>> {
+        Box::pin(self.read_with(queue, move |database, number| reading::read(database, number, &selection)))
+    }
+
+    fn pop<'a>(&'a self, queue: &'a QueueName, selection: Selection) -> QueueFuture<'a, Vec<Item>> {
+        Box::pin(async move {
+            let Selection { from, most, tags, newest_first, wait } = selection;
+            let (to, answer) = oneshot::channel();
+            let answer_to = Answer::Remove { to };
+            self.wish(queue, Wish { most, from, tags, newest_first, wait, answer: answer_to }).await?;
+            answer.await.unwrap_or_else(|_| Err(unavailable()))
+        })
+    }
+
+    fn delete<'a>(&'a self, queue: &'a QueueName, indexes: Vec<u64>) -> QueueFuture<'a, Vec<u64>> {
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| {
+            batch.book(&queue)?;
+            let mut deleted = Vec::new();
+            for index in indexes {
+                if batch.delete(&queue, index)? {
+                    deleted.push(index);
+                }
+            }
+            Ok(deleted)
+        }))
+    }
+
+    fn truncate<'a>(&'a self, queue: &'a QueueName, before: u64) -> QueueFuture<'a, u64> {
+        Box::pin(self.in_parts(queue, move |batch, queue| batch.truncate_part(queue, before)))
+    }
+
+    fn end<'a>(&'a self, queue: &'a QueueName, at_once: bool) -> QueueFuture<'a, ()> {
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| {
+            let book = batch.book(&queue)?;
+            book.row.ended = true;
+            book.row.ended_at_once |= at_once;
+            batch.stirred.push(queue.clone());
+            batch.write_row(&queue)
+        }))
+    }
+
+    fn find<'a>(&'a self, queue: &'a QueueName, index: u64) -> QueueFuture<'a, Option<Whereabouts>> {
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| batch.find(&queue, index)))
+    }
+
+    fn count<'a>(&'a self, queue: &'a QueueName, priority: Option<u8>, tags: Tags) -> QueueFuture<'a, u64> {
+        if !tags.is_empty() {
+            let count = move |database: &Database, number| reading::count_tagged(database, number, priority, &tags);
+            return Box::pin(self.read_with(queue, count));
+        }
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| batch.count(&queue, priority)))
+    }
+
+    fn status<'a>(&'a self, queue: &'a QueueName) -> QueueFuture<'a, Status> {
+        let queue = queue.clone();
+        Box::pin(self.run(move |batch| batch.status(&queue)))
+    }
+
+    fn dead<'a>(&'a self, queue: &'a QueueName, from: u64, most: usize) -> QueueFuture<'a, Vec<DeadItem>> {
+        Box::pin(self.read_with(queue, move |database, number| reading::dead(database, number, from, most)))
+    }
+
+    fn requeue<'a>(&'a self, queue: &'a QueueName, indexes: Option<Vec<u64>>) -> QueueFuture<'a, u64> {
+        match indexes {
+            None => Box::pin(self.in_parts(queue, |batch, queue| batch.requeue(queue, None))),
+            some => {
+                let queue = queue.clone();
+                Box::pin(self.run(move |batch| batch.requeue(&queue, some.as_deref())))
+            }
+        }
+    }
+
+    fn purge<'a>(&'a self, queue: &'a QueueName, indexes: Option<Vec<u64>>) -> QueueFuture<'a, u64> {
+        match indexes {
+            None => Box::pin(self.in_parts(queue, |batch, queue| batch.purge(queue, None))),
+            some => {
+                let queue = queue.clone();
+                Box::pin(self.run(move |batch| batch.purge(&queue, some.as_deref())))
+            }
+        }
+    }
+
+    fn arrivals(&self, queue: &QueueName) -> Option<watch::Receiver<u64>> {
+        let queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.get(queue).map(|(_, arrivals)| arrivals.subscribe())
+    }
+}

@@ -1,0 +1,147 @@
+//! Operations on many items: each does a part, so that no transaction grows with the length of a queue.
+
+use bytes::Bytes;
+use redb::ReadableTable;
+
+use super::super::{Holder, QueueError, QueueName};
+use super::batch::{Batch, Step};
+use super::tables::{StateKind, StateRow};
+
+/// Most items in one part.
+const PART: usize = 500;
+
+impl Batch<'_, '_> {
+    /// Refuses to close a queue with items.
+    pub(super) fn may_close(&mut self, queue: &QueueName, with_items: bool) -> Step<()> {
+        let book = self.book(queue)?;
+        let items = book.live() + book.dead;
+        if items > 0 && !with_items {
+            return Err(QueueError::NotEmpty { items }.into());
+        }
+        // No consumer and no producer gets anything from here on.
+        (book.row.ended, book.row.ended_at_once) = (true, true);
+        self.stirred.push(queue.clone());
+        self.write_row(queue)
+    }
+
+    /// Removes some items of a queue, whatever their state. Returns their number.
+    pub(super) fn remove_part(&mut self, queue: &QueueName) -> Step<u64> {
+        let purged = self.purge(queue, None)?;
+        Ok(purged + self.truncate_part(queue, u64::MAX)?)
+    }
+
+    /// Removes the rows of a queue without items, and the queue.
+    pub(super) fn remove_queue(&mut self, queue: &QueueName) -> Step<()> {
+        let number = self.book(queue)?.number();
+        self.tables.keys.retain_in((number, "")..(number + 1, ""), |_, _| false)?;
+        self.tables.key_times.retain_in((number, 0, "")..(number + 1, 0, ""), |_, ()| false)?;
+        self.tables.queues.remove(queue.as_str())?;
+        self.changed = true;
+        if let Some(mut book) = self.books.remove(queue) {
+            book.waiters.refuse_all(&QueueError::NoQueue(queue.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Removes some live items with indexes below `before`. Returns their number.
+    pub(super) fn truncate_part(&mut self, queue: &QueueName, before: u64) -> Step<u64> {
+        let number = self.book(queue)?.number();
+        let mut part = Vec::new();
+        {
+            let rows = self.tables.items.range((number, 0)..(number, before))?;
+            for row in rows {
+                let index = row?.0.value().1;
+                if self.tables.dead.get((number, index))?.is_none() {
+                    part.push(index);
+                }
+                if part.len() == PART {
+                    break;
+                }
+            }
+        }
+        let mut removed = 0;
+        for index in part {
+            removed += u64::from(self.delete(queue, index)?);
+        }
+        Ok(removed)
+    }
+
+    /// The indexes of some dead items: of those named, or of all.
+    fn dead_among(&mut self, queue: &QueueName, indexes: Option<&[u64]>) -> Step<Vec<u64>> {
+        let number = self.book(queue)?.number();
+        let mut dead = Vec::new();
+        match indexes {
+            None => {
+                for row in self.tables.dead.range((number, 0)..=(number, u64::MAX))?.take(PART) {
+                    dead.push(row?.0.value().1);
+                }
+            }
+            Some(indexes) => {
+                for index in indexes {
+                    if self.tables.dead.get((number, *index))?.is_some() && !dead.contains(index) {
+                        dead.push(*index);
+                    }
+                }
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Makes dead items ready again. A damaged one stays dead.
+    pub(super) fn requeue(&mut self, queue: &QueueName, indexes: Option<&[u64]>) -> Step<u64> {
+        let number = self.book(queue)?.number();
+        let mut requeued = 0;
+        for index in self.dead_among(queue, indexes)? {
+            let Some(item) = self.load(queue, index)? else { continue };
+            let state = self.state(number, index)?;
+            self.tables.dead.remove((number, index))?;
+            self.set_state(number, index, StateRow { count: 0, kind: StateKind::Ready, ..state })?;
+            let book = self.book(queue)?;
+            book.dead -= 1;
+            *book.live.entry(std::cmp::Reverse(item.priority)).or_default() += 1;
+            for (name, value) in item.tags.iter() {
+                let key = super::tables::tag(name, value);
+                self.tables.tags.insert((number, &*key, super::tables::rank(item.priority), index), ())?;
+            }
+            self.make_ready(queue, index, item.priority)?;
+            requeued += 1;
+        }
+        Ok(requeued)
+    }
+
+    /// Removes dead items.
+    pub(super) fn purge(&mut self, queue: &QueueName, indexes: Option<&[u64]>) -> Step<u64> {
+        let number = self.book(queue)?.number();
+        let dead = self.dead_among(queue, indexes)?;
+        for index in &dead {
+            self.tables.dead.remove((number, *index))?;
+            self.book(queue)?.dead -= 1;
+            self.erase(queue, *index)?;
+        }
+        if !dead.is_empty() {
+            self.stirred.push(queue.clone());
+        }
+        Ok(dead.len() as u64)
+    }
+
+    pub(super) fn keep_partial(
+        &mut self,
+        queue: &QueueName,
+        index: u64,
+        holder: &Holder,
+        partial: &Bytes,
+    ) -> Step<()> {
+        let book = self.book(queue)?;
+        let limit = book.bounds.map_or(0, |bounds| bounds.payload);
+        if partial.len() > limit {
+            return Err(QueueError::TooLarge { limit }.into());
+        }
+        if book.held_by(index, holder).is_none() {
+            return Err(QueueError::LeaseLost { index }.into());
+        }
+        let number = book.number();
+        self.tables.partials.insert((number, index), &**partial)?;
+        self.changed = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,368 @@
+//! Power failures and damage: a disk that loses or tears what was not synced, and flipped bits.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use redb::{Database, StorageBackend};
+
+use super::super::memory::MemoryQueues;
+use super::super::{
+    Holder, Lease, LocalQueues, NewItem, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Want,
+};
+use super::{TestClock, all, bounds, run, want};
+
+/// A disk in memory.
+#[derive(Clone, Debug)]
+struct Disk(Arc<Mutex<Content>>);
+
+#[derive(Debug)]
+struct Content {
+    /// The bytes as the program sees them.
+    live: Vec<u8>,
+    /// The bytes that survive a power failure.
+    durable: Arc<Vec<u8>>,
+    unsynced: Vec<Change>,
+    /// False for a disk that confirms a sync without doing it.
+    syncs: bool,
+    /// Collects images of the disk after a power failure.
+    photographer: Option<Photographer>,
+    images: Vec<Image>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Length(usize),
+    Write(usize, Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Photographer {
+    rng: Rng,
+    images_per_sync: usize,
+}
+
+/// A disk after a power failure: what was durable, and some of the rest.
+#[derive(Debug)]
+struct Image {
+    durable: Arc<Vec<u8>>,
+    kept: Vec<Change>,
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Length(length) => bytes.resize(*length, 0),
+            Self::Write(offset, data) => {
+                let end = offset + data.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*offset..end].copy_from_slice(data);
+            }
+        }
+    }
+}
+
+impl Image {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.durable.to_vec();
+        self.kept.iter().for_each(|change| change.apply(&mut bytes));
+        bytes
+    }
+}
+
+impl Photographer {
+    /// Keeps some of the changes, whole or up to a sector.
+    fn image(&mut self, content: (&Arc<Vec<u8>>, &[Change])) -> Image {
+        const SECTOR: usize = 512;
+        let (durable, unsynced) = content;
+        let mut kept = Vec::new();
+        for change in unsynced {
+            match (self.rng.u8(..4), change) {
+                (0, _) => {}
+                (1, Change::Write(offset, data)) => {
+                    let sectors = self.rng.usize(..=data.len() / SECTOR);
+                    kept.push(Change::Write(*offset, data[..sectors * SECTOR].to_vec()));
+                }
+                _ => kept.push(change.clone()),
+            }
+        }
+        Image { durable: Arc::clone(durable), kept }
+    }
+}
+
+impl Disk {
+    fn new(bytes: Vec<u8>, syncs: bool) -> Self {
+        let durable = Arc::new(bytes.clone());
+        let (unsynced, images) = (Vec::new(), Vec::new());
+        Self(Arc::new(Mutex::new(Content { live: bytes, durable, unsynced, syncs, photographer: None, images })))
+    }
+
+    fn photograph(&self, rng: Rng, images_per_sync: usize) {
+        self.0.lock().unwrap().photographer = Some(Photographer { rng, images_per_sync });
+    }
+
+    fn take_images(&self) -> Vec<Image> {
+        std::mem::take(&mut self.0.lock().unwrap().images)
+    }
+
+    fn queues(&self, time: &TestClock) -> Result<LocalQueues, redb::Error> {
+        let disk = self.clone();
+        let open = move || Ok(Database::builder().set_cache_size(1 << 20).create_with_backend(disk.clone())?);
+        LocalQueues::with(Box::new(open), Box::new(|| true), time.clock())
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> Result<u64, std::io::Error> {
+        Ok(self.0.lock().unwrap().live.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+        let content = self.0.lock().unwrap();
+        let offset = usize::try_from(offset).unwrap();
+        out.copy_from_slice(&content.live[offset..offset + out.len()]);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> Result<(), std::io::Error> {
+        let mut content = self.0.lock().unwrap();
+        let change = Change::Length(usize::try_from(length).unwrap());
+        change.apply(&mut content.live);
+        content.unsynced.push(change);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> Result<(), std::io::Error> {
+        let mut content = self.0.lock().unwrap();
+        let Content { durable, unsynced, photographer, images, .. } = &mut *content;
+        if let Some(photographer) = photographer {
+            for _ in 0..photographer.images_per_sync {
+                images.push(photographer.image((durable, unsynced)));
+            }
+        }
+        if content.syncs {
+            content.durable = Arc::new(content.live.clone());
+            content.unsynced.clear();
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+        let mut content = self.0.lock().unwrap();
+        let change = Change::Write(usize::try_from(offset).unwrap(), data.to_vec());
+        change.apply(&mut content.live);
+        content.unsynced.push(change);
+        Ok(())
+    }
+}
+
+/// The items of both queues with the count of the next delivery, and the dead ones.
+async fn contents(store: &dyn QueueStore, time: &TestClock) -> String {
+    time.pass(Duration::from_secs(61));
+    let mut text = String::new();
+    for queue in [QueueName::input("s"), QueueName::sink("s")] {
+        let taken = store.take(&queue, want(usize::MAX)).await;
+        let dead = store.dead(&queue, 0, usize::MAX).await;
+        text += &format!("{queue}: {taken:?} {dead:?}\n");
+    }
+    text
+}
+
+fn payload(rng: &mut Rng) -> NewItem {
+    let data: Vec<u8> = (0..rng.usize(..900)).map(|_| rng.u8(..)).collect();
+    NewItem { data: data.into(), tags: [("requestId", rng.u32(..).to_string())].into_iter().collect(), ..NewItem::default() }
+}
+
+/// One random change of the two queues.
+async fn change(store: &dyn QueueStore, rng: &mut Rng) -> String {
+    let (input, sink) = (QueueName::input("s"), QueueName::sink("s"));
+    let index = rng.u64(1..40);
+    let holder = Holder::Lease(Lease(rng.u32(1..3)));
+    match rng.u8(..10) {
+        0..5 => format!("{:?}", store.put(&input, payload(rng), None).await),
+        5..7 => {
+            let most = rng.usize(1..4);
+            format!("{:?}", store.take(&input, Want { room_in: Some(sink), ..want(most) }).await)
+        }
+        7 => {
+            let result = Some(Box::new((sink, payload(rng))));
+            format!("{:?}", store.settle(&input, index, holder, Outcome::Done { result }).await)
+        }
+        8 => {
+            let reason = Reason::new("408", "too late");
+            format!("{:?}", store.settle(&input, index, holder, Outcome::Failed(reason)).await)
+        }
+        _ => {
+            let selection = Selection { most: 1, ..all() };
+            format!("{:?}", store.pop(&sink, selection).await)
+        }
+    }
+}
+
+/// Figures of one run.
+#[derive(Debug, Default)]
+struct Figures {
+    operations: usize,
+    images: usize,
+    double: usize,
+}
+
+/// Runs random operations, and checks images of the disk at every sync. Each image must have everything that was
+/// acknowledged, and the operation that was under way completely or not at all.
+fn survive(seed: u64, operations: usize, images_per_sync: usize, syncs: bool) -> Result<Figures, String> {
+    let time = TestClock::new();
+    let disk = Disk::new(Vec::new(), true);
+    let (local, model) = (disk.queues(&time).unwrap(), MemoryQueues::new(time.clock()));
+    let mut rng = Rng::with_seed(seed);
+    let mut figures = Figures::default();
+    run(async {
+        for queue in [QueueName::input("s"), QueueName::sink("s")] {
+            local.open(&queue, bounds()).await.unwrap();
+            model.open(&queue, bounds()).await.unwrap();
+        }
+        disk.photograph(Rng::with_seed(seed + 1), images_per_sync);
+        disk.0.lock().unwrap().syncs = syncs;
+        for number in 0..operations {
+            figures.operations += 1;
+            let before = model.copy();
+            let same = rng.clone();
+            let expected = change(&model, &mut rng).await;
+            let found = change(&local, &mut same.clone()).await;
+            assert_eq!(found, expected, "seed {seed}, operation {number}");
+            let after = model.copy();
+            for (image, bytes) in disk.take_images().iter().map(Image::bytes).enumerate() {
+                let told = |what: String| format!("seed {seed}, operation {number}, image {image}: {what}");
+                figures.images += 1;
+                let rng = Rng::with_seed(seed + figures.images as u64);
+                let again = check(bytes, [&before, &after], &time, Some(rng)).await.map_err(told)?;
+                // The power fails again while the database is repaired.
+                for bytes in again {
+                    figures.double += 1;
+                    check(bytes, [&before, &after], &time, None).await.map_err(|what| told(format!("again: {what}")))?;
+                }
+            }
+        }
+        Ok(figures)
+    })
+}
+
+/// Checks that an image has one of two states. Returns images of the disk that were made while it was opened.
+async fn check(
+    bytes: Vec<u8>,
+    allowed: [&MemoryQueues; 2],
+    time: &TestClock,
+    photograph: Option<Rng>,
+) -> Result<Vec<Vec<u8>>, String> {
+    let disk = Disk::new(bytes, true);
+    if let Some(rng) = photograph {
+        disk.photograph(rng, 1);
+    }
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| disk.queues(time)));
+    let local = opened.map_err(|_| "opening it panics")?.map_err(|error| format!("it cannot be opened: {error}"))?;
+    let images = disk.take_images().iter().map(Image::bytes).collect();
+    for queue in [QueueName::input("s"), QueueName::sink("s")] {
+        local.open(&queue, bounds()).await.map_err(|error| error.to_string())?;
+    }
+    // The clock passes while the contents are listed, so each side lists at the same time of its own.
+    let start = time.clone_at();
+    let mut expected = Vec::new();
+    for model in allowed {
+        let copy = model.copy();
+        copy.crash();
+        time.set(&start);
+        expected.push(contents(&copy, time).await);
+    }
+    time.set(&start);
+    let found = contents(&local, time).await;
+    time.set(&start);
+    match expected.contains(&found) {
+        true => Ok(images),
+        false => Err(format!("it has\n{found}and not\n{}", expected.join("or\n"))),
+    }
+}
+
+#[test]
+fn no_power_failure_loses_what_was_acknowledged() {
+    let runs = std::env::var("BULKHEAD_POWER_FAILURES").ok().and_then(|count| count.parse().ok()).unwrap_or(3);
+    let mut sum = Figures::default();
+    for seed in 0..runs {
+        let figures = survive(seed * 1000, 60, 4, true).unwrap();
+        sum.operations += figures.operations;
+        sum.images += figures.images;
+        sum.double += figures.double;
+    }
+    println!(
+        "power failures, seeds 0 to {}: {} operations, {} images of the disk, {} of a second failure, 0 items lost",
+        (runs - 1) * 1000,
+        sum.operations,
+        sum.images,
+        sum.double
+    );
+    assert!(sum.images >= 200 && sum.double >= 50, "{sum:?}");
+}
+
+#[test]
+fn a_disk_that_does_not_sync_fails_the_test_above() {
+    assert!(survive(7, 60, 4, false).is_err());
+}
+
+#[test]
+fn a_flipped_bit_never_changes_what_is_delivered() {
+    let (time, input) = (TestClock::new(), QueueName::input("s"));
+    let disk = Disk::new(Vec::new(), true);
+    let mut rng = Rng::with_seed(1);
+    let items: Vec<NewItem> = (0..60).map(|_| payload(&mut rng)).collect();
+    let local = disk.queues(&time).unwrap();
+    run(async {
+        local.open(&input, bounds()).await.unwrap();
+        for item in &items {
+            local.put(&input, item.clone(), None).await.unwrap();
+        }
+    });
+    drop(local);
+    let whole = disk.0.lock().unwrap().live.clone();
+    // Most of the file is empty, so bits are drawn where there is something.
+    let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+    let (mut unopened, mut dead, mut failed, mut delivered) = (0, 0, 0, 0);
+    for _ in 0..300 {
+        let mut bytes = whole.clone();
+        bytes[*rng.choice(&used).unwrap()] ^= 1 << rng.u8(..8);
+        let disk = Disk::new(bytes, true);
+        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| disk.queues(&time)));
+        let Ok(Ok(local)) = opened else {
+            unopened += 1;
+            continue;
+        };
+        run(async {
+            if local.open(&input, bounds()).await.is_err() {
+                failed += 1;
+                return;
+            }
+            for _ in 0..items.len() {
+                match local.take(&input, want(5)).await {
+                    Ok(deliveries) if deliveries.is_empty() => break,
+                    Ok(deliveries) => {
+                        for delivery in deliveries {
+                            let sent = &items[usize::try_from(delivery.item.index).unwrap() - 1];
+                            assert_eq!((&delivery.item.data, &delivery.item.tags), (&sent.data, &sent.tags));
+                            delivered += 1;
+                        }
+                    }
+                    Err(QueueError::Unavailable(_) | QueueError::Ended | QueueError::NoQueue(_)) => {
+                        failed += 1;
+                        break;
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            dead += local.dead(&input, 0, 100).await.map_or(0, |dead| dead.len());
+        });
+    }
+    println!(
+        "300 flipped bits: {delivered} items delivered, all as they were put; {dead} damaged ones dead; the database \
+         failed {failed} times and was not opened {unopened} times"
+    );
+    assert!(delivered > 10_000 && dead > 50, "{delivered} delivered, {dead} dead");
+}

@@ -1,0 +1,188 @@
+//! Consumers that wait, in both implementations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::memory::MemoryQueues;
+use super::super::{
+    Bounds, Clock, Holder, LocalQueues, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Settled, Tags, Want,
+    Whereabouts,
+};
+use super::{bounds, item, run, tagged, want};
+
+/// Runs a test with each implementation, on the clocks of the machine.
+fn each<F: Future<Output = ()>>(test: impl Fn(Arc<dyn QueueStore>) -> F) {
+    let dir = tempfile::tempdir().unwrap();
+    let local = LocalQueues::open(&dir.path().join("queues.redb"), Clock::system()).unwrap();
+    let stores: [Arc<dyn QueueStore>; 2] = [Arc::new(MemoryQueues::new(Clock::system())), Arc::new(local)];
+    for store in stores {
+        run(async {
+            store.open(&QueueName::input("s"), bounds()).await.unwrap();
+            store.open(&QueueName::sink("s"), bounds()).await.unwrap();
+            test(store).await;
+        });
+    }
+}
+
+fn waiting(most: usize) -> Want {
+    Want { wait: true, ..want(most) }
+}
+
+#[test]
+fn a_waiting_consumer_gets_the_next_item() {
+    each(|store| async move {
+        let queue = QueueName::input("s");
+        let taking = tokio::spawn({
+            let (store, queue) = (Arc::clone(&store), queue.clone());
+            async move { store.take(&queue, waiting(5)).await }
+        });
+        tokio::task::yield_now().await;
+        store.put(&queue, item("a"), None).await.unwrap();
+        let taken = taking.await.unwrap().unwrap();
+        assert_eq!((taken.len(), taken[0].count, &*taken[0].item.data), (1, 1, &b"a"[..]));
+        let found = store.find(&queue, 1).await.unwrap();
+        assert_eq!(found, Some(Whereabouts::Leased { consumer: "eas.test".into(), count: 1 }));
+    });
+}
+
+#[test]
+fn an_item_that_nobody_waits_for_any_more_stays() {
+    each(|store| async move {
+        let queue = QueueName::input("s");
+        for wish in 0..2 {
+            let given_up = {
+                let store = Arc::clone(&store);
+                let queue = queue.clone();
+                async move {
+                    match wish {
+                        0 => drop(store.take(&queue, waiting(5)).await),
+                        _ => drop(store.pop(&queue, Selection { most: 5, wait: true, ..Selection::default() }).await),
+                    }
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_millis(30), given_up).await.is_err(), "it waits");
+        }
+        store.put(&queue, item("a"), None).await.unwrap();
+        let taken = store.take(&queue, waiting(1)).await.unwrap();
+        assert_eq!((taken[0].item.index, taken[0].count), (1, 1), "it was not delivered before");
+    });
+}
+
+#[test]
+fn results_go_to_those_who_wait_for_their_requests() {
+    each(|store| async move {
+        let queue = QueueName::sink("s");
+        let asking: Vec<_> = (0..50)
+            .map(|id| {
+                let (store, queue) = (Arc::clone(&store), queue.clone());
+                let tags: Tags = [(Tags::REQUEST_ID, format!("r{id}"))].into_iter().collect();
+                tokio::spawn(async move {
+                    store.pop(&queue, Selection { most: 1, tags, wait: true, ..Selection::default() }).await
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        for id in (0..50).rev() {
+            store.put(&queue, tagged(&id.to_string(), &[("requestId", &format!("r{id}"))]), None).await.unwrap();
+        }
+        for (id, asking) in asking.into_iter().enumerate() {
+            let popped = asking.await.unwrap().unwrap();
+            assert_eq!(popped[0].data, id.to_string());
+        }
+        assert_eq!(store.status(&queue).await.unwrap().live(), 0);
+    });
+}
+
+#[test]
+fn room_in_the_sink_lets_a_waiting_consumer_go_on() {
+    each(|store| async move {
+        let (queue, sink) = (QueueName::input("s"), QueueName::sink("s"));
+        store.open(&sink, Bounds { length: 1, ..bounds() }).await.unwrap();
+        for data in ["a", "b"] {
+            store.put(&queue, item(data), None).await.unwrap();
+        }
+        let with_room = |wait| Want { room_in: Some(sink.clone()), wait, ..want(5) };
+        let taken = store.take(&queue, with_room(true)).await.unwrap();
+        assert_eq!(taken.len(), 1, "there is room for one result");
+        assert_eq!(store.take(&queue, with_room(false)).await.unwrap(), []);
+        let result = Some(Box::new((sink.clone(), item("A"))));
+        let holder = Holder::Lease(taken[0].lease);
+        store.settle(&queue, 1, holder, Outcome::Done { result }).await.unwrap();
+        let taking = tokio::spawn({
+            let (store, queue, want) = (Arc::clone(&store), queue.clone(), with_room(true));
+            async move { store.take(&queue, want).await }
+        });
+        tokio::task::yield_now().await;
+        let popped = store.pop(&sink, Selection { most: 1, ..Selection::default() }).await.unwrap();
+        assert_eq!(popped[0].data, "A");
+        let second = taking.await.unwrap().unwrap();
+        assert_eq!(second[0].item.index, 2, "the other queue was asked again when there was room");
+    });
+}
+
+#[test]
+fn an_end_is_told_to_those_who_wait() {
+    each(|store| async move {
+        let queue = QueueName::input("s");
+        store.put(&queue, item("a"), None).await.unwrap();
+        store.end(&queue, false).await.unwrap();
+        assert_eq!(store.put(&queue, item("b"), None).await, Err(QueueError::Ended));
+        let taken = store.take(&queue, waiting(1)).await.unwrap();
+        let taking = tokio::spawn({
+            let (store, queue) = (Arc::clone(&store), queue.clone());
+            async move { store.take(&queue, waiting(1)).await }
+        });
+        tokio::task::yield_now().await;
+        let holder = Holder::Lease(taken[0].lease);
+        let settled = store.settle(&queue, 1, holder, Outcome::Done { result: None }).await;
+        assert_eq!(settled, Ok(Settled::Removed));
+        assert_eq!(taking.await.unwrap(), Err(QueueError::Ended));
+    });
+}
+
+#[test]
+fn of_two_consumers_one_holds_an_item_and_a_late_one_is_refused() {
+    each(|store| async move {
+        let queue = QueueName::input("s");
+        for round in 1..=100 {
+            store.put(&queue, item("a"), None).await.unwrap();
+            let take = || store.take(&queue, want(1));
+            let (first, second) = tokio::join!(take(), take());
+            let mut held = first.unwrap();
+            held.extend(second.unwrap());
+            assert_eq!(held.len(), 1, "round {round}");
+            let (index, lease) = (held[0].item.index, held[0].lease);
+            let returned = store.settle(&queue, index, Holder::Lease(lease), Outcome::Returned).await;
+            assert_eq!(returned, Ok(Settled::Ready));
+            let again = take().await.unwrap();
+            for outcome in [Outcome::Done { result: None }, Outcome::Failed(Reason::new("X", "")), Outcome::Returned] {
+                let late = store.settle(&queue, index, Holder::Lease(lease), outcome).await;
+                assert_eq!(late, Err(QueueError::LeaseLost { index }), "the lease has ended");
+            }
+            let done = Outcome::Done { result: None };
+            assert_eq!(store.settle(&queue, index, Holder::Lease(again[0].lease), done).await, Ok(Settled::Removed));
+        }
+    });
+}
+
+#[test]
+fn a_lease_that_is_not_renewed_ends_by_itself() {
+    each(|store| async move {
+        let queue = QueueName::input("s");
+        store.open(&queue, Bounds { deliveries: 1, ..bounds() }).await.unwrap();
+        store.put(&queue, item("a"), None).await.unwrap();
+        let short = Want { hold: Duration::from_millis(20), ..waiting(1) };
+        store.take(&queue, short).await.unwrap();
+        let mut arrivals = store.arrivals(&queue).unwrap();
+        loop {
+            let dead = store.dead(&queue, 0, 10).await.unwrap();
+            if let Some(dead) = dead.first() {
+                assert_eq!((dead.reason.code.as_str(), dead.deliveries), (Reason::LEASE_EXPIRED, 1));
+                break;
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(5), arrivals.changed()).await;
+        }
+        assert_eq!(store.requeue(&queue, None).await, Ok(1));
+        assert_eq!(store.take(&queue, waiting(1)).await.unwrap()[0].count, 1, "the count begins anew");
+    });
+}
