@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use self::shelf::Shelf;
 use super::{
     Bounds, Clock, DeadItem, Delivery, Holder, Item, Key, NewItem, Outcome, QueueError, QueueFuture, QueueName,
-    QueueStore, Receipt, Reason, Selection, Settled, Status, Tags, Want, Whereabouts,
+    QueueStore, Reason, Receipt, Selection, Settled, Status, Tags, Want, Whereabouts,
 };
 
 /// Queues that are lost when the process ends.

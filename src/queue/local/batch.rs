@@ -213,13 +213,7 @@ impl Batch<'_, '_> {
     }
 
     /// Ends a delivery.
-    pub(super) fn settle(
-        &mut self,
-        queue: &QueueName,
-        index: u64,
-        holder: &Holder,
-        outcome: Outcome,
-    ) -> Step<Settled> {
+    pub(super) fn settle(&mut self, queue: &QueueName, index: u64, holder: &Holder, outcome: Outcome) -> Step<Settled> {
         let held = self.book(queue)?.held_by(index, holder).cloned();
         let Some(held) = held else { return Err(QueueError::LeaseLost { index }.into()) };
         if let Outcome::Done { result: Some(result) } = &outcome {
@@ -307,9 +301,9 @@ impl Batch<'_, '_> {
             return Ok(());
         }
         // The tags of a damaged item cannot be read, so all rows are searched.
-        self.tables.tags.retain_in((number, "", 0, 0)..=(number, "\u{10ffff}", u8::MAX, u64::MAX), |key, ()| {
-            key.3 != index
-        })?;
+        self.tables
+            .tags
+            .retain_in((number, "", 0, 0)..=(number, "\u{10ffff}", u8::MAX, u64::MAX), |key, ()| key.3 != index)?;
         Ok(())
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Book {
     /// Results that consumers of other queues will put here.
     pub(super) kept_room: u64,
     pub(super) waiters: Waiters,
+    /// Queues whose consumers wait for room here.
+    pub(super) wait_for_room: BTreeSet<QueueName>,
     /// The item with the lowest index, and the time of its put; `None` if it is not known.
     pub(super) head: Option<(u64, u64)>,
 }
@@ -129,6 +131,7 @@ impl Book {
             dead: 0,
             kept_room: 0,
             waiters: Waiters::default(),
+            wait_for_room: BTreeSet::new(),
             head: None,
         }
     }

@@ -74,7 +74,8 @@ pub(super) fn read(database: &Database, number: u32, selection: &Selection) -> R
     let transaction = database.begin_read()?;
     let (items, dead) = (transaction.open_table(ITEMS)?, transaction.open_table(DEAD)?);
     let mut found = Vec::new();
-    if let Some((name, value)) = selection.tags.request_id().map(|id| (Tags::REQUEST_ID, id)).or_else(|| selection.tags.iter().next())
+    if let Some((name, value)) =
+        selection.tags.request_id().map(|id| (Tags::REQUEST_ID, id)).or_else(|| selection.tags.iter().next())
     {
         let tag = tag(name, value);
         let rows = transaction.open_table(TAGS)?;
@@ -133,9 +134,7 @@ pub(super) fn count_tagged(
     let mut count = 0;
     for row in rows.range((number, &*tag, first, 0)..=(number, &*tag, last, u64::MAX))? {
         let index = row?.0.value().3;
-        let has_all = |record: &[u8]| {
-            record::decode(number, index, record).is_ok_and(|item| item.tags.contain(tags))
-        };
+        let has_all = |record: &[u8]| record::decode(number, index, record).is_ok_and(|item| item.tags.contain(tags));
         if is_only_tag || items.get((number, index))?.is_some_and(|record| has_all(record.value())) {
             count += 1;
         }

@@ -124,13 +124,7 @@ impl Batch<'_, '_> {
         Ok(dead.len() as u64)
     }
 
-    pub(super) fn keep_partial(
-        &mut self,
-        queue: &QueueName,
-        index: u64,
-        holder: &Holder,
-        partial: &Bytes,
-    ) -> Step<()> {
+    pub(super) fn keep_partial(&mut self, queue: &QueueName, index: u64, holder: &Holder, partial: &Bytes) -> Step<()> {
         let book = self.book(queue)?;
         let limit = book.bounds.map_or(0, |bounds| bounds.payload);
         if partial.len() > limit {

@@ -3,7 +3,7 @@
 use redb::ReadableTable;
 
 use super::super::{Delivery, Item, Lease, QueueError, QueueName, Reason, Tags};
-use super::batch::{Batch, Stop, Step};
+use super::batch::{Batch, Step, Stop};
 use super::book::Held;
 use super::tables::{StateKind, StateRow, rank, tag};
 use super::waiters::{Answer, Wish};
@@ -13,13 +13,22 @@ impl Batch<'_, '_> {
     pub(super) fn wish(&mut self, queue: &QueueName, wish: Wish) -> Result<(), redb::Error> {
         match self.grant(queue, wish) {
             Ok(None) => {}
-            Ok(Some(waits)) => match self.book(queue) {
-                Ok(book) => book.waiters.add(waits),
-                Err(why) => waits.refuse(why),
-            },
+            Ok(Some(waits)) => self.wait(queue, waits),
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    fn wait(&mut self, queue: &QueueName, wish: Wish) {
+        if let Answer::Lease { room_in: Some(sink), .. } = &wish.answer
+            && let Ok(sink) = self.book(sink)
+        {
+            sink.wait_for_room.insert(queue.clone());
+        }
+        match self.book(queue) {
+            Ok(book) => book.waiters.add(wish),
+            Err(why) => wish.refuse(why),
+        }
     }
 
     /// Answers a wish; returns it if it has to wait.
@@ -39,9 +48,11 @@ impl Batch<'_, '_> {
         let delivered = match wish.answer {
             Answer::Remove { to } => self.remove_all(queue, &indexes).map(|items| {
                 let queue = queue.clone();
-                self.replies.push(Box::new(move |committed| match to.send(committed.map(|()| items).map_err(Clone::clone)) {
-                    Err(Ok(items)) if !items.is_empty() => Some(super::writer::restore(queue, items)),
-                    _ => None,
+                self.replies.push(Box::new(move |committed| {
+                    match to.send(committed.map(|()| items).map_err(Clone::clone)) {
+                        Err(Ok(items)) if !items.is_empty() => Some(super::writer::restore(queue, items)),
+                        _ => None,
+                    }
                 }));
             }),
             Answer::Lease { consumer, hold, room_in, to } => {
@@ -203,6 +214,11 @@ impl Batch<'_, '_> {
         let fresh = std::mem::take(&mut self.fresh);
         let mut queues: Vec<QueueName> = std::mem::take(&mut self.stirred);
         queues.extend(fresh.iter().map(|(queue, _)| queue.clone()));
+        for at in 0..queues.len() {
+            if let Some(book) = self.books.get_mut(&queues[at]) {
+                queues.extend(std::mem::take(&mut book.wait_for_room));
+            }
+        }
         queues.sort_unstable();
         queues.dedup();
         for (queue, index) in fresh {
@@ -250,8 +266,8 @@ impl Batch<'_, '_> {
             left.extend(self.grant(queue, wish)?);
         }
         left.append(&mut waiting);
-        if let Some(book) = self.books.get_mut(queue) {
-            book.waiters.put_back_plain(left);
+        for wish in left {
+            self.wait(queue, wish);
         }
         Ok(())
     }
@@ -276,4 +292,3 @@ fn take_into(
     }
     Ok(())
 }
-

@@ -92,12 +92,6 @@ impl Waiters {
         std::mem::take(&mut self.plain)
     }
 
-    /// Puts back wishes without tags that were not granted.
-    pub(super) fn put_back_plain(&mut self, mut wishes: VecDeque<Wish>) {
-        wishes.append(&mut self.plain);
-        self.plain = wishes;
-    }
-
     /// Removes the oldest wish that an item with these tags grants.
     pub(super) fn take_match(&mut self, tags: &Tags) -> Option<Wish> {
         let matches = |wish: &Wish| !wish.is_given_up() && tags.contain(&wish.tags);

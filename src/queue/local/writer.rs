@@ -132,7 +132,8 @@ impl Writer {
         let now = self.clock.read().0;
         let timers = self.books.values().filter_map(|book| book.timers.first()).map(|(at, _)| *at).min();
         let timer = timers.map(|at| at.saturating_duration_since(now));
-        let has_retention = self.books.values().any(|book| book.bounds.is_some_and(|bounds| bounds.retention.is_some()));
+        let has_retention =
+            self.books.values().any(|book| book.bounds.is_some_and(|bounds| bounds.retention.is_some()));
         let old = has_retention.then_some(LOOK_FOR_OLD);
         let reopen = self.shared.database().is_none().then_some(REOPEN_PAUSE);
         match [timer, old, reopen].into_iter().flatten().min() {

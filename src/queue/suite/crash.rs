@@ -8,7 +8,7 @@ use redb::{Database, StorageBackend};
 
 use super::super::memory::MemoryQueues;
 use super::super::{
-    Holder, Lease, LocalQueues, NewItem, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Want,
+    Delivery, Holder, Lease, LocalQueues, NewItem, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Want,
 };
 use super::{TestClock, all, bounds, run, want};
 
@@ -163,16 +163,25 @@ async fn contents(store: &dyn QueueStore, time: &TestClock) -> String {
     time.pass(Duration::from_secs(61));
     let mut text = String::new();
     for queue in [QueueName::input("s"), QueueName::sink("s")] {
-        let taken = store.take(&queue, want(usize::MAX)).await;
-        let dead = store.dead(&queue, 0, usize::MAX).await;
-        text += &format!("{queue}: {taken:?} {dead:?}\n");
+        let sum = |data: &[u8]| crc32fast::hash(data);
+        let taken = store.take(&queue, want(usize::MAX)).await.unwrap_or_default();
+        for Delivery { item, lease, count, .. } in taken {
+            text += &format!("{queue} {}: {lease:?} {count} {:?} {:x}\n", item.index, item.tags, sum(&item.data));
+        }
+        for dead in store.dead(&queue, 0, usize::MAX).await.unwrap_or_default() {
+            text += &format!("{queue} {}: {:?} {} dead\n", dead.item.index, dead.reason, dead.deliveries);
+        }
     }
     text
 }
 
 fn payload(rng: &mut Rng) -> NewItem {
     let data: Vec<u8> = (0..rng.usize(..900)).map(|_| rng.u8(..)).collect();
-    NewItem { data: data.into(), tags: [("requestId", rng.u32(..).to_string())].into_iter().collect(), ..NewItem::default() }
+    NewItem {
+        data: data.into(),
+        tags: [("requestId", rng.u32(..).to_string())].into_iter().collect(),
+        ..NewItem::default()
+    }
 }
 
 /// One random change of the two queues.
@@ -240,7 +249,9 @@ fn survive(seed: u64, operations: usize, images_per_sync: usize, syncs: bool) ->
                 // The power fails again while the database is repaired.
                 for bytes in again {
                     figures.double += 1;
-                    check(bytes, [&before, &after], &time, None).await.map_err(|what| told(format!("again: {what}")))?;
+                    check(bytes, [&before, &after], &time, None)
+                        .await
+                        .map_err(|what| told(format!("again: {what}")))?;
                 }
             }
         }
@@ -269,9 +280,9 @@ async fn check(
     let start = time.clone_at();
     let mut expected = Vec::new();
     for model in allowed {
+        time.set(&start);
         let copy = model.copy();
         copy.crash();
-        time.set(&start);
         expected.push(contents(&copy, time).await);
     }
     time.set(&start);

@@ -7,8 +7,8 @@ use fastrand::Rng;
 
 use super::super::memory::MemoryQueues;
 use super::super::{
-    Bounds, Consumer, Holder, Key, Lease, LocalQueues, NewItem, Outcome, QueueName, QueueStore, Reason, Selection, Tags,
-    Want,
+    Bounds, Consumer, Holder, Key, Lease, LocalQueues, NewItem, Outcome, QueueName, QueueStore, Reason, Selection,
+    Tags, Want,
 };
 use super::{TestClock, all, run};
 

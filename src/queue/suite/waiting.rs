@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::memory::MemoryQueues;
 use super::super::{
-    Bounds, Clock, Holder, LocalQueues, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Settled, Tags, Want,
-    Whereabouts,
+    Bounds, Clock, Holder, LocalQueues, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Settled, Tags,
+    Want, Whereabouts,
 };
 use super::{bounds, item, run, tagged, want};
 
