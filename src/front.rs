@@ -13,6 +13,7 @@ mod http2;
 mod listen;
 pub(crate) mod local;
 mod mirror;
+mod queue;
 #[cfg(test)]
 mod reference;
 mod reply;
@@ -82,6 +83,11 @@ impl Front {
     /// Marks the host as ending with requests under way. A request dropped after that counts as 503, not 499.
     pub fn cut_off(&self) {
         self.0.handler.ledger.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the log and the metrics of requests.
+    pub(crate) fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.0.handler.ledger)
     }
 
     /// Returns the number of connections open now.

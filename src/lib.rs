@@ -11,20 +11,21 @@
 //! ```text
 //! fuzz      → front, sandbox, config
 //! cli       → serve, admin, front, registry, admission, sandbox, storage, api, call, config
-//! serve     → admin, front, registry, gateway, admission, sandbox, auth, storage, telemetry, config, shutdown
-//! admin     → front, registry, gateway, auth, storage, telemetry, api, config, incoming, header, object, quoted
-//! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, telemetry, api, call, coding,
+//! serve     → admin, pump, front, registry, gateway, admission, sandbox, auth, queue, storage, telemetry, config, shutdown
+//! pump      → outcome, registry, refusal, queue, call, config
+//! admin     → front, registry, gateway, auth, queue, storage, telemetry, api, config, incoming, header, object, quoted
+//! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, queue, telemetry, api, call, coding,
 //!             config, discovery, incoming, threads, failpoint, header, hex, limit, quoted
 //! outcome   → registry, gateway, refusal, sandbox, policy, telemetry, call, config, threads
-//! registry  → refusal, admission, sandbox, auth, policy, storage, telemetry, call, config, threads, failpoint, hex
+//! registry  → refusal, admission, sandbox, auth, policy, queue, storage, telemetry, call, config, threads, failpoint, hex
 //! gateway   → policy, telemetry, api, call, config, incoming, threads, header, limit
-//! refusal   → sandbox, auth, policy, call, config, incoming, quoted
+//! refusal   → sandbox, auth, policy, queue, call, config, incoming, quoted
 //! admission → threads
 //! sandbox   → call, failpoint, hex
 //! auth      → config
 //! policy    → config
 //! storage   → config, failpoint, hex
-//! queue     →
+//! queue     → config
 //! telemetry → call, threads
 //! api       → config, object
 //! call, coding, config, discovery, incoming, threads, failpoint, header, hex, limit, object, quoted, shutdown →
@@ -51,6 +52,7 @@ pub mod sandbox;
 
 pub mod auth;
 pub mod policy;
+mod pump;
 pub mod queue;
 pub mod registry;
 pub mod storage;

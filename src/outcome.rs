@@ -7,7 +7,7 @@ mod owner;
 mod reasons;
 mod streamed;
 
-pub(crate) use self::account::{Exchange, Ledger, Times};
+pub(crate) use self::account::{Detached, Exchange, Ledger, Times};
 pub(crate) use self::dispatch::{Admitted, Input, dispatch};
 pub(crate) use self::owner::Owner;
 pub(crate) use self::streamed::{Streamed, stream};

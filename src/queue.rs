@@ -23,6 +23,7 @@
 //! cannot settle the item any more, even if it holds the same item again under a later lease.
 
 mod clock;
+mod consumers;
 mod error;
 mod item;
 mod lease;
@@ -30,22 +31,26 @@ mod local;
 #[cfg(any(test, debug_assertions))]
 pub mod memory;
 mod name;
+mod runs;
 mod status;
 #[cfg(test)]
 mod suite;
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use self::clock::Clock;
+pub use self::consumers::{Attendance, ConsumerStatus, Consumers, Held, Seat};
 pub use self::error::QueueError;
 pub use self::item::{Item, NewItem, Tags};
 pub use self::lease::{Consumer, Delivery, Holder, Lease, Outcome, Reason, Settled, Want};
 pub use self::local::{LocalQueues, RESERVE};
 pub use self::name::QueueName;
+pub use self::runs::{Running, Runs};
 pub use self::status::{DeadItem, Status, Whereabouts};
 
 /// The pause after the first failed delivery of an item. It doubles with each further one.
@@ -93,6 +98,37 @@ pub struct Receipt {
     pub index: u64,
     /// True if an earlier put with the same key has put the item.
     pub repeated: bool,
+}
+
+/// The queues of a host, and their consumers.
+#[derive(Clone)]
+pub struct Queues {
+    pub store: Arc<dyn QueueStore>,
+    pub consumers: Arc<Consumers>,
+    pub runs: Arc<Runs>,
+}
+
+impl Queues {
+    pub fn new(store: Arc<dyn QueueStore>) -> Self {
+        Self { store, consumers: Arc::default(), runs: Arc::default() }
+    }
+}
+
+impl From<&crate::config::Queue> for Bounds {
+    fn from(settings: &crate::config::Queue) -> Self {
+        Self {
+            length: settings.length,
+            payload: settings.max_payload_bytes,
+            deliveries: settings.max_delivery,
+            retention: settings.retention,
+        }
+    }
+}
+
+/// The time in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A choice of items to read or to count.
@@ -209,6 +245,9 @@ pub trait QueueStore: Send + Sync {
 
     /// Removes dead items: those with these indexes, or all. Returns their number.
     fn purge<'a>(&'a self, queue: &'a QueueName, indexes: Option<Vec<u64>>) -> QueueFuture<'a, u64>;
+
+    /// True if a put would most likely be refused for want of room. Answers at once, from the last commit.
+    fn is_full(&self, queue: &QueueName) -> bool;
 
     /// A value that changes whenever items become ready in the queue, for callers that read again then; `None` if the
     /// queue is not open.

@@ -14,6 +14,7 @@ use crate::call::Cut;
 use crate::config;
 use crate::incoming::Broken;
 use crate::policy::{Limit, LimitOf, Limited};
+use crate::queue::QueueError;
 use crate::quoted::Quoted;
 use crate::sandbox::{Failed, Fault};
 
@@ -85,6 +86,30 @@ pub(crate) enum Refusal {
     },
     QueueFull {
         max_queue: usize,
+    },
+    /// A durable queue has as many items as it may have.
+    QueueLengthReached {
+        length: u64,
+    },
+    PayloadTooLarge {
+        limit: usize,
+    },
+    ItemNotFound {
+        index: u64,
+    },
+    /// The consumer does not hold the item, or not any more.
+    LeaseLost {
+        index: u64,
+    },
+    /// An idempotency key came again with another request.
+    KeyReused {
+        index: u64,
+    },
+    QueueEnded,
+    /// The disk of the queues has no room for more items.
+    StorageFull,
+    QueueUnavailable {
+        cause: String,
     },
     ClientClosed,
     Internal {
@@ -169,6 +194,14 @@ impl Refusal {
             Self::RateLimited(_) | Self::TooManyFailures { .. } => (429, "rate_limited", Keep),
             Self::HeadersTooLarge => (431, "headers_too_large", Close),
             Self::QueueFull { .. } => (450, "queue_full", Keep),
+            Self::QueueLengthReached { .. } => (450, "queue_full", Keep),
+            Self::PayloadTooLarge { .. } => (413, "body_too_large", Close),
+            Self::ItemNotFound { .. } => (404, "item_not_found", Keep),
+            Self::LeaseLost { .. } => (409, "lease_lost", Keep),
+            Self::KeyReused { .. } => (409, "key_reused", Keep),
+            Self::QueueEnded => (409, "queue_ended", Keep),
+            Self::StorageFull => (507, "storage_full", Keep),
+            Self::QueueUnavailable { .. } => (503, "queue_unavailable", Keep),
             Self::ClientClosed => (499, "client_closed", Close),
             Self::Internal { .. } => (500, "internal", Keep),
             Self::NotImplemented(_) => (501, "not_implemented", Close),
@@ -254,6 +287,29 @@ impl Refusal {
                 let waiting = requests(*max_queue as u64);
                 format!("all workers are busy and {waiting} {are} waiting (metadata.rpc.max_queue_size)").into()
             }
+            Self::QueueLengthReached { length } => {
+                format!("the queue has {length} items, dead letters included, which is its limit (queue.length)").into()
+            }
+            Self::PayloadTooLarge { limit } => {
+                format!("the item is larger than {limit} bytes (queue.max_payload_bytes)").into()
+            }
+            Self::ItemNotFound { index } => {
+                format!("item {index} is not in the queue: it was never put, or it was finished or removed").into()
+            }
+            Self::LeaseLost { index } => format!(
+                "item {index} is not held by this consumer: it was finished, removed, or delivered again to another one"
+            )
+            .into(),
+            Self::KeyReused { index } => {
+                format!("the idempotency key of this put was used for item {index}, with another request").into()
+            }
+            Self::QueueEnded => "the queue was ended and takes no more items".into(),
+            Self::StorageFull => "the disk of the queues is full; nothing was put".into(),
+            Self::QueueUnavailable { .. } => {
+                "the storage of the queues has failed and is being opened again; it is not known whether the change was \
+                 made"
+                    .into()
+            }
             Self::ClientClosed => "the client closed the connection".into(),
             Self::Internal { .. } => "the host failed; its log has the cause under this request id".into(),
             Self::NotImplemented(what) => (*what).into(),
@@ -290,6 +346,10 @@ impl Refusal {
                 Reached::Run => "the request's work is stopped; raise metadata.rpc.keepalive if it needs longer",
             }),
             Self::FuelExhausted { .. } => Some("raise sandbox.fuel if the request needs more work"),
+            Self::QueueLengthReached { .. } => {
+                Some("put again later; `bulkhead queue stats` shows what is in the queue")
+            }
+            Self::QueueUnavailable { .. } => Some("put again with the same idempotency key"),
             _ => None,
         }
     }
@@ -297,7 +357,7 @@ impl Refusal {
     /// Returns the cause for the log, which the caller does not see. `detail` is [`Self::detail`].
     pub(crate) fn cause_or<'a>(&'a self, detail: &'a str) -> &'a str {
         match self {
-            Self::Internal { cause } => cause,
+            Self::Internal { cause } | Self::QueueUnavailable { cause } => cause,
             Self::ClientClosed => "",
             _ => detail,
         }
@@ -334,6 +394,22 @@ impl Refusal {
             | Fault::StackOverflow { .. }
             | Fault::OutOfMemory { .. }
             | Fault::BadAnswer { .. }) => exception(fault.to_string()),
+        }
+    }
+}
+
+impl From<QueueError> for Refusal {
+    fn from(why: QueueError) -> Self {
+        match why {
+            QueueError::NoQueue(name) => Self::ServiceNotFound { name, looked: Looked::Services },
+            QueueError::Full { length } => Self::QueueLengthReached { length },
+            QueueError::TooLarge { limit } => Self::PayloadTooLarge { limit },
+            QueueError::Ended => Self::QueueEnded,
+            QueueError::LeaseLost { index } => Self::LeaseLost { index },
+            QueueError::KeyReused { index } => Self::KeyReused { index },
+            QueueError::StorageFull => Self::StorageFull,
+            QueueError::Unavailable(cause) => Self::QueueUnavailable { cause },
+            why @ QueueError::NotEmpty { .. } => Self::Internal { cause: why.to_string() },
         }
     }
 }

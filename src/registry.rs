@@ -5,6 +5,7 @@
 //! it was.
 
 mod change;
+mod queues;
 #[cfg(test)]
 pub(crate) mod reference;
 mod run;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::change::apply::OnFailure;
@@ -41,6 +43,7 @@ pub use self::traffic::mirror::Mirror;
 pub use self::traffic::serving::{Account, Canary, Chosen, Serving};
 use crate::admission::Executor;
 use crate::failpoint;
+use crate::queue::Queues;
 use crate::sandbox::Sandbox;
 use crate::storage::{Storage, StorageError};
 use crate::threads::ShardedArc;
@@ -56,6 +59,9 @@ pub struct Registry {
     storage: Arc<Storage>,
     sandbox: Sandbox,
     executor: Arc<Executor>,
+    queues: Queues,
+    /// Changes after a service has come, gone, or changed its phase.
+    changes: watch::Sender<u64>,
     /// Held for reading while a deploy uses files that no record names yet, so that no sweep removes them.
     unnamed_files: tokio::sync::RwLock<()>,
     /// Held while the groups' shares are assigned.
@@ -73,7 +79,12 @@ impl Registry {
     ///
     /// # Errors
     /// If the storage cannot be read or cleaned.
-    pub async fn open(storage: Arc<Storage>, sandbox: Sandbox, executor: Arc<Executor>) -> Result<Self, StorageError> {
+    pub async fn open(
+        storage: Arc<Storage>,
+        sandbox: Sandbox,
+        executor: Arc<Executor>,
+        queues: Queues,
+    ) -> Result<Self, StorageError> {
         storage.clean().await?;
         let records = storage.catalog().records().await?;
         let startup = Arc::new(Startup::of(records.iter().filter(|record| !record.stopped).count()));
@@ -90,6 +101,8 @@ impl Registry {
             storage,
             sandbox,
             executor,
+            queues,
+            changes: watch::Sender::new(0),
             regrouping: Mutex::default(),
             naming: tokio::sync::Mutex::default(),
             unnamed_files: tokio::sync::RwLock::default(),
@@ -98,6 +111,7 @@ impl Registry {
             unsettled: Unsettled::default(),
         };
         registry.regroup();
+        registry.open_queues().await?;
         Ok(registry)
     }
 

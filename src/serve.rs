@@ -14,13 +14,14 @@ use anyhow::{Context, Result, anyhow};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, MAX_FAILED_LOGINS, Scrapes, reachable};
 use crate::admission::Executor;
 use crate::auth::Attempts;
 use crate::front::{ConnectionLimits, Descriptors, Each, Front, IoThreads, Services};
 use crate::gateway::Gateway;
+use crate::pump::Pumps;
+use crate::queue::{Clock, LocalQueues, Queues};
 use crate::registry::Registry;
 use crate::sandbox::{Capacity, Sandbox, own_program};
 use crate::shutdown::Signals;
@@ -73,7 +74,10 @@ pub fn run(options: ServeOptions) -> Result<()> {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }
     let storage = Arc::new(storage);
-    let registry = runtime.block_on(Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor)));
+    let queues = LocalQueues::open(&options.data.join("queues.redb"), Clock::system())
+        .with_context(|| format!("cannot open the queues in {} (--data)", options.data.display()))?;
+    let queues = Queues::new(Arc::new(queues));
+    let registry = runtime.block_on(Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor), queues));
     let registry = Arc::new(registry.context("cannot read the services")?);
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), executor, log));
     runtime.shutdown_timeout(CUT_OFF);
@@ -172,26 +176,29 @@ async fn serve(
         let (front, threads) = (front.clone(), Arc::clone(&threads));
         async move { front.serve(data, threads, draining).await }
     });
+    let mut pumps = Pumps::start(Arc::clone(&registry), front.ledger());
     announce(data_addr, admin_addr);
     // The start of services goes on during a drain, and ends with the runtime.
     drop(tokio::spawn(async move { registry.start_all().await }));
 
-    until_told(signals, &drain, serving, options.grace).await;
+    let finished = async { tokio::join!(serving, pumps.drain()) };
+    until_told(signals, &drain, finished, options.grace).await;
+    pumps.end().await;
     front.cut_off();
     threads.end(CUT_OFF).await;
     let _ = end.send(true);
     Ok(gateway)
 }
 
-/// Waits until the process is told to end. Then waits for the first of: all requests have ended, the grace period is
-/// over, or a second signal.
-async fn until_told(mut signals: Signals, drain: &watch::Sender<bool>, serving: JoinHandle<()>, grace: Duration) {
+/// Waits until the process is told to end. Then waits for the first of: `finished`, which ends with the last request; the
+/// end of the grace period; or a second signal.
+async fn until_told(mut signals: Signals, drain: &watch::Sender<bool>, finished: impl Future, grace: Duration) {
     let signal = signals.next().await;
     let grace_ms = grace.as_millis() as u64;
     tracing::info!(signal, grace_ms, "draining: no new connections, running requests are finished");
     let _ = drain.send(true);
     tokio::select! {
-        _ = serving => tracing::info!("every request is finished"),
+        _ = finished => tracing::info!("every request is finished"),
         () = tokio::time::sleep(grace) => tracing::warn!("the grace period is over; what still runs is cut off"),
         again = signals.next() => tracing::warn!(signal = again, "ending at once"),
     }

@@ -24,6 +24,7 @@ use super::body::receive;
 use super::head::{HeadFault, expects_continue, judge_forwarded};
 use super::http1;
 use super::mirror::Copied;
+use super::queue::{Conversation, Entering};
 use super::reply::compress::{Wanted, compress};
 use super::reply::content::Content;
 use super::reply::cors::CrossOrigin;
@@ -61,13 +62,13 @@ pub(super) struct Handler {
 pub(crate) struct ClientGone;
 
 /// Facts that `handle` needs even when `answer` fails.
-struct Found<'a> {
+pub(super) struct Found<'a> {
     /// The rules of the connection. They are set once the service is known.
-    rules: &'a Rules,
-    expose: Option<Expose>,
-    cors: Option<Box<CrossOrigin>>,
+    pub(super) rules: &'a Rules,
+    pub(super) expose: Option<Expose>,
+    pub(super) cors: Option<Box<CrossOrigin>>,
     /// The body, until a step takes it.
-    unread: Option<Incoming>,
+    pub(super) unread: Option<Incoming>,
     expects_continue: bool,
 }
 
@@ -80,11 +81,15 @@ struct Ending {
 }
 
 /// An answer, by its source.
-enum Outcome {
+pub(super) enum Outcome {
     /// From a processor, or from the host itself.
     Answered(Box<Answer>, Option<InFlight>),
     /// The host's own answer to a preflight request.
     Preflight(Box<HeaderMap>),
+    /// From a queue.
+    Queue(Box<Answer>, Option<InFlight>),
+    /// A conversation about a queue, which begins after the reply.
+    Conversation(Box<Conversation>),
     /// From an upstream. The head has arrived.
     Forwarded(Box<gateway::Outbound>, InFlight),
 }
@@ -138,6 +143,16 @@ impl Handler {
                 let ending = Ending { status, code: "processor_status" };
                 let content = self.content(body, is_head, ending, times, exchange, entered);
                 render::answer(status, content_type, headers, content, about)
+            }
+            Ok(Outcome::Queue(answer, entered)) => {
+                let Answer { status, content_type, headers, body } = *answer;
+                let content =
+                    self.content(body, is_head, Ending { status, code: "queue_empty" }, times, exchange, entered);
+                render::answer(status, content_type, headers, content, about)
+            }
+            Ok(Outcome::Conversation(conversation)) => {
+                let account = exchange.detach(Arc::clone(&self.ledger));
+                render::conversation(conversation.headers(), conversation.begin(account), about)
             }
             Ok(Outcome::Preflight(headers)) => {
                 let reply = render::preflight(*headers, about, found.discard().await);
@@ -218,6 +233,12 @@ impl Handler {
             }
         };
         exchange.belongs_to(Owner::Service(service.clone()));
+        if let (Some(spec), Some(registry)) = (state.asynchronous().cloned(), &self.services.local) {
+            let (service, state, peer) = (&*service, &**state, ends.peer);
+            let entering = Entering { registry, service, state, spec, path_start, headers, peer };
+            // Boxed, so that the future of a call reserves no memory for the work on a queue.
+            return Box::pin(self.queue(entering, exchange, found)).await;
+        }
         let chosen = state.choose();
         let cors = chosen.as_ref().map_or_else(|_| state.cors(), |chosen| chosen.version.spec.sandbox().cors.as_ref());
         found.cors = cors.map(|rules| CrossOrigin::of(rules, &headers));
@@ -347,7 +368,13 @@ impl Handler {
         }))
     }
 
-    fn authenticate(&self, state: &State, headers: &HeaderMap, uri: &Uri, peer: IpAddr) -> Result<Caller, Refusal> {
+    pub(super) fn authenticate(
+        &self,
+        state: &State,
+        headers: &HeaderMap,
+        uri: &Uri,
+        peer: IpAddr,
+    ) -> Result<Caller, Refusal> {
         let authenticated =
             self.attempts.bound(peer, state.token_strength(), || state.authenticate(headers, target(uri)));
         authenticated.map_err(Refusal::from)

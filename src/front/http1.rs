@@ -34,7 +34,7 @@ use tokio::time::Sleep;
 use self::head::{Head, Scan, Scanner};
 use self::intake::Shared;
 use self::outlet::{Outlet, Terms, Unsent};
-pub(crate) use self::service::{Outgoing, Service};
+pub(crate) use self::service::{Outgoing, Service, Upgrade, Upgraded};
 use super::arrival::{Arrival, Ends};
 use super::head::HeadFault;
 use super::listen::drain::{Drain, FIRST_REQUEST};
@@ -111,6 +111,8 @@ enum End {
     Done,
     /// An answer was truncated, and closing would mark its end. The connection is reset.
     Reset,
+    /// Another protocol takes over.
+    Upgraded(Upgrade),
 }
 
 impl<'a, S: Service> Connection<'a, S> {
@@ -148,6 +150,14 @@ impl<'a, S: Service> Connection<'a, S> {
             End::Gone => {}
             End::Done => self.farewell().await,
             End::Reset => self.outlet.reset(),
+            End::Upgraded(upgrade) => {
+                let Self { intake, outlet, drain, .. } = self;
+                if let Some((reading, early)) = intake.into_parts()
+                    && let Ok(stream) = outlet.into_stream(reading)
+                {
+                    upgrade(Upgraded { stream, early, drain }).await;
+                }
+            }
         }
     }
 
@@ -157,7 +167,8 @@ impl<'a, S: Service> Connection<'a, S> {
             let (arrival, mut terms) = self.arrival(at, head);
             let service = self.service;
             let answering = pin!(service.answer(arrival, self.intake.rules()));
-            let Some(Ok(reply)) = unless_left(answering, &self.intake).await else { return End::Gone };
+            let Some(Ok(mut reply)) = unless_left(answering, &self.intake).await else { return End::Gone };
+            let upgrade = reply.take_upgrade();
             terms.keep_alive &= !self.is_last();
             if !S::REPLIES_EARLY {
                 terms.keep_alive &= self.intake.lock().is_between_requests();
@@ -167,6 +178,9 @@ impl<'a, S: Service> Connection<'a, S> {
                 Err(Unsent::Cut { reset: true }) => return End::Reset,
                 Err(Unsent::Gone | Unsent::Cut { reset: false }) => return End::Gone,
             };
+            if let Some(upgrade) = upgrade {
+                return End::Upgraded(upgrade);
+            }
             let mut intake = self.intake.lock();
             intake.answered();
             if !keep_alive || !intake.is_between_requests() {

@@ -1,12 +1,17 @@
-//! The wire protocol of queues, as clients of EAS use it: requests to operations, items to bytes. Pure functions,
-//! without connections and storage.
+//! The queue service: requests to the queues of asynchronous services.
+//!
+//! `protocol` reads requests and writes items as clients of EAS do. `answer` carries the operations out. A watch is a
+//! `session`, over a WebSocket or over a streamed answer.
 
-pub(crate) mod attributes;
-pub(crate) mod duration;
-pub(crate) mod frame;
-pub(crate) mod headers;
-pub(crate) mod negative;
-pub(crate) mod operation;
-mod parameters;
-mod query;
-pub(crate) mod refused;
+mod answer;
+mod enter;
+mod operations;
+mod protocol;
+mod put;
+mod session;
+mod stream;
+mod websocket;
+
+use self::answer::{Asked, QueueAnswer};
+pub(in crate::front) use self::enter::Entering;
+pub(in crate::front) use self::websocket::Conversation;

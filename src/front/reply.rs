@@ -16,7 +16,7 @@ use hyper::ext::ReasonPhrase;
 
 use self::content::Content;
 use self::cors::CrossOrigin;
-use super::http1::Outgoing;
+use super::http1::{Outgoing, Upgrade};
 use crate::call::RequestId;
 use crate::config::Expose;
 use crate::outcome::{Streamed, Times};
@@ -40,6 +40,8 @@ pub(super) struct Reply {
     pub(super) written: Option<Written>,
     pub(super) about: About,
     pub(super) content: Content,
+    /// The conversation that follows a reply with the status 101.
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 /// The description of a body that was written on this host.
@@ -130,6 +132,10 @@ impl Outgoing for Box<Reply> {
 
     fn into_content(self) -> Content {
         self.content
+    }
+
+    fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take()
     }
 }
 

@@ -187,6 +187,11 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         self.belongs_to(Owner::Service(service.into()));
     }
 
+    /// Assigns an item of a queue to the service that processes it.
+    pub(crate) fn processes(&mut self, service: Arc<crate::registry::Service>) {
+        self.belongs_to(Owner::Service(service.into()));
+    }
+
     /// Marks the request as forwarded, and returns its progress for recording.
     pub(crate) fn forwards(&mut self) -> &mut ForwardProgress {
         self.entry.progress.get_or_insert_default()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// The time of a store. Leases and pauses follow the monotonic clock; only the ages of items and of idempotency keys
 /// follow the wall clock, so a jump of the wall clock delivers nothing early.
@@ -12,10 +12,7 @@ pub struct Clock(Arc<dyn Fn() -> (Instant, u64) + Send + Sync>);
 impl Clock {
     /// The clocks of the machine.
     pub fn system() -> Self {
-        Self(Arc::new(|| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-            (Instant::now(), u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-        }))
+        Self(Arc::new(|| (Instant::now(), super::unix_ms())))
     }
 
     /// The clock that `read` reads: the monotonic time, and the milliseconds since 1970.

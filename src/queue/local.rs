@@ -190,7 +190,7 @@ impl QueueStore for LocalQueues {
             });
             let number = number.await?;
             let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
-            queues.entry(queue.clone()).or_insert_with(|| (number, watch::Sender::new(0))).0 = number;
+            queues.entry(queue.clone()).or_default().number = number;
             Ok(())
         })
     }
@@ -352,8 +352,13 @@ impl QueueStore for LocalQueues {
         }
     }
 
+    fn is_full(&self, queue: &QueueName) -> bool {
+        let queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.get(queue).is_some_and(|published| published.is_full)
+    }
+
     fn arrivals(&self, queue: &QueueName) -> Option<watch::Receiver<u64>> {
         let queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.get(queue).map(|(_, arrivals)| arrivals.subscribe())
+        queues.get(queue).map(|published| published.arrivals.subscribe())
     }
 }

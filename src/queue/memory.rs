@@ -284,6 +284,10 @@ impl QueueStore for MemoryQueues {
         self.with(queue, |moment| Ok(moment.shelf(queue)?.purge(indexes.as_deref())))
     }
 
+    fn is_full(&self, queue: &QueueName) -> bool {
+        self.moment().shelf(queue).is_ok_and(|shelf| shelf.room() == 0)
+    }
+
     fn arrivals(&self, _queue: &QueueName) -> Option<watch::Receiver<u64>> {
         Some(self.changes.subscribe())
     }

@@ -87,6 +87,19 @@ fn when(refusal: &Refusal) -> &'static str {
             "Too many wrong tokens came from this address (`--max-failed-logins-per-address`). `Retry-After` is set."
         }
         Refusal::QueueFull { .. } => "All workers are busy, and the queue has `metadata.rpc.max_queue_size` requests.",
+        Refusal::QueueLengthReached { .. } => {
+            "A put into a queue that has `queue.length` items, dead letters included."
+        }
+        Refusal::PayloadTooLarge { .. } => "An item of a queue is larger than `queue.max_payload_bytes`.",
+        Refusal::ItemNotFound { .. } => "The item is not in the queue: it was finished or removed, or never put.",
+        Refusal::LeaseLost { .. } => "The consumer does not hold the item that it finishes, or not any more.",
+        Refusal::KeyReused { .. } => "The idempotency key of a put was used for another request.",
+        Refusal::QueueEnded => "A put into a queue that was ended.",
+        Refusal::StorageFull => "The disk has no room for more items. What is in the queues can still be taken out.",
+        Refusal::QueueUnavailable { .. } => {
+            "The storage of the queues failed. It is not known whether the change was made; a put with the same \
+             idempotency key is safe."
+        }
         Refusal::ClientClosed => "The client left before its answer. The code is in log and metrics only.",
         Refusal::Internal { .. } => "The host failed. Its log has the cause under the id of the request.",
         Refusal::NotImplemented(_) => "The method or the transfer coding is unknown, or the method is `CONNECT`.",
@@ -140,6 +153,14 @@ fn examples() -> Vec<Refusal> {
         Refusal::RateLimited(Limited { limit: Limit::Instances, most: 1, retry_after: limit }),
         Refusal::TooManyFailures { most: 1, retry_after: limit },
         Refusal::QueueFull { max_queue: 1 },
+        Refusal::QueueLengthReached { length: 1 },
+        Refusal::PayloadTooLarge { limit: 1 },
+        Refusal::ItemNotFound { index: 1 },
+        Refusal::LeaseLost { index: 1 },
+        Refusal::KeyReused { index: 1 },
+        Refusal::QueueEnded,
+        Refusal::StorageFull,
+        Refusal::QueueUnavailable { cause: detail() },
         Refusal::ClientClosed,
         Refusal::Internal { cause: detail() },
         Refusal::NotImplemented(""),

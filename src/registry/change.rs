@@ -14,6 +14,7 @@ pub(in crate::registry) mod tokens;
 use serde_json::Value;
 
 use crate::config::Mistakes;
+use crate::queue::QueueError;
 use crate::sandbox::{CompileError, InitializeError, PrepareError};
 use crate::storage::{CanaryRecord, Digest, Entry, ModelFile, StorageError};
 
@@ -147,6 +148,15 @@ pub enum ChangeError {
     /// The machine or its settings keep the host from running any processor. Holds the reason.
     HostUnfit(String),
     Storage(StorageError),
+    /// The queues of the service still have items.
+    QueueNotEmpty {
+        input: u64,
+        dead: u64,
+        sink: u64,
+    },
+    /// A change from a service that is called to an asynchronous one, or back.
+    OtherType,
+    Queue(QueueError),
     Internal(String),
 }
 
@@ -246,6 +256,14 @@ impl ChangeError {
                 reason.clone()
             }
             Self::Storage(error) => error.to_string(),
+            Self::QueueNotEmpty { input, dead, sink } => format!(
+                "its queues still have items: {input} in the input queue, {dead} dead letters, {sink} results in the sink"
+            ),
+            Self::OtherType => {
+                "an asynchronous service cannot become one that is called, or the other way round (metadata.type)"
+                    .into()
+            }
+            Self::Queue(why) => why.to_string(),
         }
     }
 }

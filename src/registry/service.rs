@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::traffic::mirror::{COPIES_UNDER_WAY, Mirror};
 use super::traffic::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
-use crate::config::{Cors, Strength};
+use crate::config::{Cors, ServiceFile, ServiceSpec, Strength};
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
 use crate::threads::{ShardRef, ShardedArc};
@@ -33,6 +33,8 @@ pub struct State {
     tokens: Option<Arc<Tokens>>,
     /// The CORS settings of the record, for answers while no version runs.
     cors: Option<Arc<Cors>>,
+    /// The settings of the record if the service is asynchronous: its queues work in every phase.
+    asynchronous: Option<Arc<ServiceSpec>>,
 }
 
 /// A service and its state at one moment.
@@ -80,14 +82,22 @@ impl State {
     fn new(record: Record, phase: Phase, copies: &Arc<Semaphore>) -> Self {
         let mirror = record.mirror.as_ref().map(|mirror| Arc::new(Mirror::new(mirror, Arc::clone(copies))));
         let tokens = record.token.clone().map(|token| Arc::new(Tokens::new(token, record.previous_token.clone())));
-        let cors = record.file.parsed().ok().and_then(|file| file.spec().sandbox().cors.clone());
-        Self { record: Arc::new(record), phase, mirror, tokens, cors }
+        let spec = record.file.parsed().ok().map(ServiceFile::shared_spec);
+        let cors = spec.as_ref().and_then(|spec| spec.sandbox().cors.clone());
+        let asynchronous = spec.filter(|spec| spec.queue().is_some());
+        Self { record: Arc::new(record), phase, mirror, tokens, cors, asynchronous }
     }
 
     /// Returns the same state in another phase.
     fn in_phase(&self, phase: Phase) -> Self {
         let (record, tokens, mirror) = (Arc::clone(&self.record), self.tokens.clone(), self.mirror.clone());
-        Self { record, phase, mirror, tokens, cors: self.cors.clone() }
+        let (cors, asynchronous) = (self.cors.clone(), self.asynchronous.clone());
+        Self { record, phase, mirror, tokens, cors, asynchronous }
+    }
+
+    /// Returns the settings of an asynchronous service; `None` for one that is called.
+    pub fn asynchronous(&self) -> Option<&Arc<ServiceSpec>> {
+        self.asynchronous.as_ref()
     }
 
     /// Returns the CORS settings to use while no version runs.

@@ -10,8 +10,8 @@ use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::Problem;
 use crate::admin::problem::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, HOST_UNFIT, INVALID_SERVICE_FILE,
-    MIRROR_REFUSED, NAME_TAKEN, NO_ROOM, NOT_RUNNING, PROCESSOR_REFUSED, SERVICE_EXISTS, SERVICE_NOT_FOUND,
-    VERSION_NOT_FOUND,
+    MIRROR_REFUSED, NAME_TAKEN, NO_ROOM, NOT_RUNNING, OTHER_TYPE, PROCESSOR_REFUSED, QUEUE_NOT_EMPTY, SERVICE_EXISTS,
+    SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::{Reply, conditions, view};
@@ -91,6 +91,7 @@ pub(super) static ROWS: &[Operation] = &[
             &NAME_TAKEN,
             &MIRROR_REFUSED,
             &NOT_RUNNING,
+            &OTHER_TYPE,
         ]),
     Operation::delete("/api/v1/services/{name}", "deleteService", |asked| Box::pin(delete(asked)))
         .changes("delete")
@@ -98,8 +99,12 @@ pub(super) static ROWS: &[Operation] = &[
             "Delete a service",
             "Its versions and tokens are deleted with it. Its files are removed once no other service needs them.",
         )
+        .query(&[Parameter::text(
+            "drop_items",
+            "`true` deletes an asynchronous service with the items of its queues. Otherwise it must have none.",
+        )])
         .answers(&[Answer::ok("The service is deleted.", &[Content::json::<Changed>()])])
-        .refuses(&[&SERVICE_NOT_FOUND]),
+        .refuses(&[&SERVICE_NOT_FOUND, &QUEUE_NOT_EMPTY]),
     Operation::post("/api/v1/services/{name}/stop", "stopService", |asked| Box::pin(stop(asked)))
         .changes("stop")
         .tagged()
@@ -162,7 +167,8 @@ async fn modify(asked: Asked) -> Result<Reply, Problem> {
 
 async fn delete(asked: Asked) -> Result<Reply, Problem> {
     let name = asked.name()?;
-    asked.admin.registry.delete(name.as_str(), asked.order()).await?;
+    let drops_items = asked.query.parsed::<bool>("drop_items", "true or false")?.unwrap_or(false);
+    asked.admin.registry.delete(name.as_str(), asked.order(), drops_items).await?;
     tracing::info!(service = name.as_str(), "service deleted");
     json_reply(StatusCode::OK, &Changed { name: name.to_string(), state: "deleted".to_owned() })
 }

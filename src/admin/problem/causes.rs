@@ -4,14 +4,15 @@ use super::Problem;
 use super::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISMATCH, ARTIFACT_MISSING, BAD_REQUEST, BODY_TOO_LARGE, CANARY_TOKEN, CANARY_UNDER_WAY,
     CHANGE_CONFLICT, DEADLINE_EXCEEDED, HOST_UNFIT, INSTANCE_NOT_FOUND, Kind, MIRROR_REFUSED, NAME_TAKEN, NO_CANARY,
-    NO_ROOM, NO_SHARE, NOT_RUNNING, OF_A_HEAD, OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, RATE_LIMITED,
-    SERVICE_EXISTS, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE,
-    VERSION_NOT_FOUND,
+    NO_ROOM, NO_SHARE, NOT_RUNNING, OF_A_HEAD, OTHER_TYPE, OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED,
+    QUEUE_NOT_EMPTY, RATE_LIMITED, SERVICE_EXISTS, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS,
+    VERSION_INCOMPLETE, VERSION_NOT_FOUND,
 };
 use crate::admin::operations::MAX_ARTIFACT;
 use crate::auth::Denied;
 use crate::front::{HeadFault, of_a_head};
 use crate::incoming::Broken;
+use crate::queue::QueueError;
 use crate::registry::ChangeError;
 use crate::storage::StorageError;
 
@@ -113,6 +114,12 @@ impl From<ChangeError> for Problem {
                 "the processor is not at fault; see if the data directory is mounted with noexec, or `ulimit -v` is set",
             ),
             ChangeError::Storage(error) => error.into(),
+            ChangeError::QueueNotEmpty { .. } => Self::new(&QUEUE_NOT_EMPTY, error.reason())
+                .with_hint("take the items out, or delete the service with them: `bulkhead delete NAME --drop-items`"),
+            ChangeError::OtherType => Self::new(&OTHER_TYPE, error.reason())
+                .with_hint("delete the service and create it again, or create another one"),
+            ChangeError::Queue(QueueError::StorageFull) => Self::new(&STORAGE_FULL, error.reason()),
+            ChangeError::Queue(why) => Self::internal(&why.to_string()),
             ChangeError::Internal(cause) => Self::internal(&cause),
         }
     }

@@ -61,6 +61,10 @@ pub(in crate::admin) static NAME_TAKEN: Kind =
     kind(409, "name_taken", "A service and a group would have the same name, and so the same URL.");
 pub(in crate::admin) static MIRROR_REFUSED: Kind =
     kind(409, "mirror_refused", "There is no other service of that name to copy requests to.");
+pub(in crate::admin) static QUEUE_NOT_EMPTY: Kind =
+    kind(409, "queue_not_empty", "The queues of the service still have items.");
+pub(in crate::admin) static OTHER_TYPE: Kind =
+    kind(409, "other_type", "An asynchronous service and one that is called cannot become each other.");
 pub(in crate::admin) static CANARY_TOKEN: Kind =
     kind(409, "canary_token", "The canary would have another token than the current version.");
 pub(in crate::admin) static CHANGE_CONFLICT: Kind =

@@ -83,6 +83,12 @@ impl Shared {
         self.0.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the reading half of the socket, and the bytes read and not yet used; `None` while a body is in use.
+    pub(super) fn into_parts(self) -> Option<(OwnedReadHalf, Vec<u8>)> {
+        let intake = Arc::into_inner(self.0)?.intake.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Some((intake.stream, intake.ahead.to_vec()))
+    }
+
     /// Begins a request whose body has this length.
     pub(super) fn begin(&self, length: BodyLength, expects_leave: bool) -> Incoming {
         let mut intake = self.lock();

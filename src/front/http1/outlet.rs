@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use hyper::body::Body;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::intake::Shared;
 use super::service::Outgoing;
@@ -191,6 +191,11 @@ impl Outlet {
         self.stream.as_ref()
     }
 
+    /// Returns the whole socket.
+    pub(super) fn into_stream(self, reading: OwnedReadHalf) -> io::Result<TcpStream> {
+        reading.reunite(self.stream).map_err(io::Error::other)
+    }
+
     /// Closes the sending side, which tells the client that nothing more comes.
     pub(super) async fn close(&mut self) -> io::Result<()> {
         self.unsent = Vec::new();
@@ -218,7 +223,7 @@ fn closes(headers: &HeaderMap) -> bool {
 
 /// True for a status whose answer has no body and no length (RFC 9110 §8.6).
 fn is_bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 fn delimited(reply: &impl Outgoing, terms: Terms) -> Delimited {
@@ -263,6 +268,7 @@ fn write_head(
         Delimited::Nothing | Delimited::Closing => {}
     }
     match promised {
+        _ if reply.status() == StatusCode::SWITCHING_PROTOCOLS => header(out, &CONNECTION, b"upgrade"),
         _ if !terms.keep_alive => header(out, &CONNECTION, CLOSE),
         Some(seconds) => {
             // `Keep-Alive` is a hop-by-hop header and must be announced in `Connection` (RFC 9110 §7.6.1). Java's

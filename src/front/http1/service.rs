@@ -1,12 +1,16 @@
 //! The two parts of an HTTP/1 connection that differ from listener to listener: the service that answers its requests,
 //! and the replies to send.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use hyper::body::Body;
+use tokio::net::TcpStream;
 
 use crate::front::arrival::Arrival;
 use crate::front::handle::ClientGone;
+use crate::front::listen::drain::Drain;
 use crate::front::reply::content::Content;
 use crate::front::rules::Rules;
 
@@ -41,4 +45,20 @@ pub(crate) trait Outgoing: Send {
     fn content(&self) -> &Content<Self::Stream>;
 
     fn into_content(self) -> Content<Self::Stream>;
+
+    /// Removes the conversation that takes over the connection after this reply, if there is one.
+    fn take_upgrade(&mut self) -> Option<Upgrade> {
+        None
+    }
+}
+
+/// A conversation in another protocol, which a reply with the status 101 begins (RFC 9110 §7.8).
+pub(crate) type Upgrade = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// A connection that does not speak HTTP any more.
+pub(crate) struct Upgraded {
+    pub(crate) stream: TcpStream,
+    /// Bytes that the client has sent after its request.
+    pub(crate) early: Vec<u8>,
+    pub(crate) drain: Drain,
 }

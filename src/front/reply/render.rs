@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::content::Content;
 use super::problem;
 use super::{About, REQUEST_ID, Reply, Written};
+use crate::front::http1::Upgrade;
 use crate::header;
 use crate::policy::Limited;
 use crate::refusal::{Connection, Refusal};
@@ -27,7 +28,7 @@ pub(in crate::front) fn answer(
     about: About,
 ) -> Box<Reply> {
     let written = Written { content_type: content_type.unwrap_or(DEFAULT_TYPE), is_foreign: true };
-    Box::new(Reply { status, reason: None, headers, written: Some(written), about, content })
+    Box::new(Reply { status, reason: None, headers, written: Some(written), about, content, upgrade: None })
 }
 
 /// Makes the reply to a preflight request, which has no body.
@@ -36,14 +37,36 @@ pub(in crate::front) fn preflight(mut headers: HeaderMap, about: About, can_go_o
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let content = Content::Whole(Bytes::new());
-    Box::new(Reply { status: StatusCode::NO_CONTENT, reason: None, headers, written: None, about, content })
+    Box::new(Reply {
+        status: StatusCode::NO_CONTENT,
+        reason: None,
+        headers,
+        written: None,
+        about,
+        content,
+        upgrade: None,
+    })
+}
+
+/// Makes the reply that begins a conversation in another protocol.
+pub(in crate::front) fn conversation(headers: HeaderMap, upgrade: Upgrade, about: About) -> Box<Reply> {
+    let (status, content) = (StatusCode::SWITCHING_PROTOCOLS, Content::Whole(Bytes::new()));
+    Box::new(Reply { status, reason: None, headers, written: None, about, content, upgrade: Some(upgrade) })
 }
 
 /// Makes the reply from an upstream's answer, unchanged.
 pub(in crate::front) fn forwarded(mut parts: Parts, content: Content, about: About) -> Box<Reply> {
     let reason = parts.extensions.remove();
     header::remove(&mut parts.headers, |name| *name == REQUEST_ID);
-    Box::new(Reply { status: parts.status, reason, headers: parts.headers, written: None, about, content })
+    Box::new(Reply {
+        status: parts.status,
+        reason,
+        headers: parts.headers,
+        written: None,
+        about,
+        content,
+        upgrade: None,
+    })
 }
 
 pub(in crate::front) fn refusal(refusal: &Refusal, detail: &str, about: About, can_go_on: bool) -> Box<Reply> {
@@ -80,7 +103,7 @@ pub(in crate::front) fn refusal(refusal: &Refusal, detail: &str, about: About, c
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let written = Some(Written { content_type, is_foreign });
-    Box::new(Reply { status, reason: None, headers, written, about, content: Content::Whole(body) })
+    Box::new(Reply { status, reason: None, headers, written, about, content: Content::Whole(body), upgrade: None })
 }
 
 #[cfg(test)]

@@ -46,8 +46,16 @@ pub(super) struct Queued {
 pub(super) struct Shared {
     /// The database, for reading; `None` while it is being opened again.
     pub(super) database: Mutex<Option<Arc<Database>>>,
-    /// The numbers of open queues, and the channels that tell of ready items.
-    pub(super) queues: Mutex<HashMap<QueueName, (u32, watch::Sender<u64>)>>,
+    pub(super) queues: Mutex<HashMap<QueueName, Published>>,
+}
+
+/// The state of an open queue after the last commit.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    pub(super) number: u32,
+    pub(super) is_full: bool,
+    /// Tells of ready items.
+    pub(super) arrivals: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -62,7 +70,7 @@ impl Shared {
 
     /// The number of an open queue.
     pub(super) fn number(&self, queue: &QueueName) -> Option<u32> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner).get(queue).map(|(number, _)| *number)
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).get(queue).map(|published| published.number)
     }
 }
 
@@ -172,9 +180,12 @@ impl Writer {
         } else {
             transaction.abort().map_err(|error| failed(error.into()))?;
         }
-        let queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, arrivals) in fresh.iter().filter_map(|queue| queues.get(queue)) {
-            arrivals.send_modify(|count| *count += 1);
+        let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        for (queue, published) in queues.iter_mut() {
+            published.is_full = self.books.get(queue).is_some_and(|book| book.room() == 0);
+            if fresh.contains(queue) {
+                published.arrivals.send_modify(|count| *count += 1);
+            }
         }
         Ok(())
     }

@@ -48,6 +48,8 @@ impl Registry {
             let _files = self.unnamed_files.read().await;
             let phase = self.in_line(service, &plan, OnFailure::Refuse, progress).await?;
             progress(Report::Begun(Step::Swap));
+            // The queues are there before the service is.
+            self.open_queues_of(plan.record.file.parsed()?.spec()).await?;
             let _names = self.naming.lock().await;
             self.check_names(&plan.record)?;
             let record = self.keep(plan.record, plan.version, lock).await?;

@@ -85,6 +85,9 @@ impl Registry {
             Some(patch) => before.merge(patch)?,
             None => before.clone(),
         };
+        if before.spec().queue().is_some() != file.spec().queue().is_some() {
+            return Err(ChangeError::OtherType);
+        }
         let uploaded = self.uploaded(Files {
             processor: change.processor.unwrap_or_else(|| old.processor.sha256.clone()),
             model: change.model.unwrap_or_else(|| old.model.clone()),

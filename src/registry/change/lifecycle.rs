@@ -128,8 +128,15 @@ impl Registry {
     }
 
     /// Deletes a service with its versions. Its files are removed once no other service needs them.
-    pub async fn delete(&self, name: &str, request: &ChangeRequest) -> Result<(), ChangeError> {
+    ///
+    /// # Errors
+    /// If the queues of the service have items, unless `drops_items` is true.
+    pub async fn delete(&self, name: &str, request: &ChangeRequest, drops_items: bool) -> Result<(), ChangeError> {
         let (lock, service) = self.lock(name, request).await?;
+        let asynchronous = service.state().asynchronous().cloned();
+        if let (Some(spec), false) = (&asynchronous, drops_items) {
+            self.check_queues_are_empty(spec).await?;
+        }
         self.forget(name, &lock).await?;
         failpoint::reach("delete.removed");
         self.change_services(|services| {
@@ -137,6 +144,9 @@ impl Registry {
         });
         service.set_phase(&Phase::Stopped);
         self.regroup();
+        if asynchronous.is_some() {
+            self.close_queues_of(name).await;
+        }
         failpoint::reach("delete.forgotten");
         self.tidy_with(self.storage.sweep_models()).await;
         self.tidy().await;

@@ -120,6 +120,8 @@ impl Registry {
 
     /// Assigns the groups' shares by the current state of the services.
     pub(in crate::registry) fn regroup(&self) {
+        // Every change of a service ends here.
+        self.changes.send_modify(|changes| *changes += 1);
         // Only one thread at a time does this, so that the last one sees every change.
         let _alone = self.regrouping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut members: BTreeMap<Box<str>, Vec<Arc<Service>>> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! The parameters of each operation. Those that choose an operation are accepted by its neighbours too, with false.
 
-use crate::front::queue::parameters::{Kind, Tagged};
+use crate::front::queue::protocol::parameters::{Kind, Tagged};
 
 pub(super) const PUT: Kind = Kind { name: "a put", parameters: &["_priority_", "_eos_"], tags: Tagged::Yes };
 pub(super) const END: Kind = Kind { name: "an end", parameters: &["_eos_", "_force_"], tags: Tagged::No };

@@ -53,7 +53,7 @@ fn id<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refused
 ///
 /// # Errors
 /// Says how often the header is given.
-pub(super) fn only_value<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h [u8]>, Refused> {
+pub(crate) fn only_value<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h [u8]>, Refused> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.count()) {
         (value, 0) => Ok(value.map(http::HeaderValue::as_bytes)),

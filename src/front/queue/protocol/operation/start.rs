@@ -1,7 +1,7 @@
 //! The place in a queue at which a get or a watch begins.
 
-use crate::front::queue::parameters::{Parameters, whole};
-use crate::front::queue::refused::Refused;
+use crate::front::queue::protocol::parameters::{Parameters, whole};
+use crate::front::queue::protocol::refused::Refused;
 
 /// The item at which a get or a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

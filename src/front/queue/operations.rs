@@ -1,0 +1,188 @@
+//! The operations on a queue whose requests have no body.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::answer::{BYTES, JSON, answer, text};
+use super::protocol::attributes::{self, ConsumerLine, ConsumerStatus, Facts};
+use super::protocol::duration::as_go;
+use super::protocol::frame::{self, Media, Parts};
+use super::protocol::operation::{Operation, Start};
+use crate::call::Answer;
+use crate::config::ServiceSpec;
+use crate::queue::{
+    Bounds, Consumer, Holder, Item, Outcome, QueueError, QueueName, Queues, Selection, Tags, Whereabouts,
+};
+use crate::refusal::Refusal;
+
+/// A queue, and the consumer that asks for something.
+pub(super) struct Desk {
+    pub(super) spec: Arc<ServiceSpec>,
+    pub(super) queues: Queues,
+    pub(super) queue: QueueName,
+    pub(super) consumer: Consumer,
+}
+
+impl Desk {
+    /// Carries out an operation whose request has no body.
+    pub(super) async fn simple(&self, media: Media, operation: Operation) -> Result<Answer, Refusal> {
+        let Self { queue, consumer, .. } = self;
+        let store = &self.queues.store;
+        Ok(match operation {
+            Operation::Get { index, length, timeout, auto_delete, raw, tags } => {
+                let (from, newest_first) = match index {
+                    Start::From(index) => (index, false),
+                    Start::Newest => (0, true),
+                };
+                let selection = Selection { from, most: length, tags, newest_first, wait: false };
+                let items = self.get(selection, timeout, auto_delete).await?;
+                got(&items, media, raw)
+            }
+            Operation::Attributes => {
+                let attributes = self.attributes().await?;
+                answer(StatusCode::OK, media.content_type(), frame::attributes(media, attributes).into())
+            }
+            Operation::Count { priority, tags } => text(store.count(queue, priority, tags).await?.to_string()),
+            Operation::Search { index } => match store.find(queue, index).await? {
+                None => return Err(Refusal::ItemNotFound { index }),
+                Some(whereabouts) => answer(StatusCode::OK, JSON, Bytes::from(found(&whereabouts).to_string()).into()),
+            },
+            Operation::Commit { indexes } => {
+                self.settle(indexes, &Outcome::Done { result: None }).await?;
+                text("OK")
+            }
+            Operation::Extend { indexes } => {
+                let held = |index: &u64| self.queues.consumers.extend(queue, consumer, *index);
+                match indexes.iter().find(|index| !held(index)) {
+                    Some(index) => return Err(QueueError::LeaseLost { index: *index }.into()),
+                    None => text("OK"),
+                }
+            }
+            Operation::Delete { indexes } => {
+                store.delete(queue, indexes).await?;
+                text("OK")
+            }
+            Operation::Truncate { before } => {
+                store.truncate(queue, before).await?;
+                text("OK")
+            }
+            Operation::End { force } => {
+                store.end(queue, force).await?;
+                text("OK")
+            }
+            Operation::Put { .. } | Operation::Watch { .. } | Operation::NegativeCommit { .. } => {
+                return Err(Refusal::Internal { cause: "the operation has a body or a stream".into() });
+            }
+        })
+    }
+
+    /// Gets items, and waits for the first one until the time is over.
+    async fn get(&self, selection: Selection, timeout: Duration, auto_delete: bool) -> Result<Vec<Item>, Refusal> {
+        let (store, queue) = (&self.queues.store, &self.queue);
+        let until = Instant::now() + timeout;
+        if auto_delete {
+            let selection = Selection { wait: !timeout.is_zero(), ..selection };
+            if timeout.is_zero() {
+                return Ok(store.pop(queue, selection).await?);
+            }
+            return match tokio::time::timeout_at(until.into(), store.pop(queue, selection)).await {
+                Ok(items) => Ok(items.or_else(|why| if why == QueueError::Ended { Ok(Vec::new()) } else { Err(why) })?),
+                Err(_) => Ok(Vec::new()),
+            };
+        }
+        let mut arrivals = store.arrivals(queue).ok_or_else(|| QueueError::NoQueue(queue.to_string()))?;
+        loop {
+            arrivals.mark_unchanged();
+            let items = store.read(queue, selection.clone()).await?;
+            let is_over = !items.is_empty() || timeout.is_zero();
+            if is_over || tokio::time::timeout_at(until.into(), arrivals.changed()).await.is_err() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Ends deliveries to a consumer. All that can be ended are, even if another one cannot.
+    pub(super) async fn settle(&self, indexes: Vec<u64>, outcome: &Outcome) -> Result<(), Refusal> {
+        let Self { queues: Queues { store, consumers, .. }, queue, consumer, .. } = self;
+        let settled = indexes.iter().map(|index| async {
+            // The consumer may have another connection meanwhile, so the delivery is named by its number if it is known.
+            let lease = consumers.lease_of(queue, consumer, *index);
+            let holder = lease.map_or_else(|| Holder::Consumer(consumer.clone()), Holder::Lease);
+            let settled = store.settle(queue, *index, holder, outcome.clone()).await;
+            consumers.finished(queue, consumer, *index);
+            settled
+        });
+        let refused = join_all(settled).await.into_iter().find_map(Result::err);
+        refused.map_or(Ok(()), |why| Err(why.into()))
+    }
+
+    async fn attributes(&self) -> Result<BTreeMap<String, String>, Refusal> {
+        let queue = &self.queue;
+        let status = self.queues.store.status(queue).await?;
+        let consumers: Vec<ConsumerLine> = self.queues.consumers.list(queue).into_iter().map(line).collect();
+        let settings = self.spec.queue().ok_or_else(|| QueueError::NoQueue(queue.to_string()))?;
+        let bounds = Bounds::from(settings);
+        let now_ms = crate::queue::unix_ms();
+        let (name, status, bounds) = (queue, &status, &bounds);
+        Ok(attributes::of(Facts { name, status, bounds, backend: "local", consumers: &consumers, now_ms }))
+    }
+}
+
+/// The time after which a consumer that has left counts as gone for good.
+const LEAVING: Duration = Duration::from_secs(10);
+
+fn line(consumer: crate::queue::ConsumerStatus) -> ConsumerLine {
+    let crate::queue::ConsumerStatus { id, index, pending, window, auto_commit, idle, left } = consumer;
+    let status = match (left, pending) {
+        (None, _) => ConsumerStatus::Running,
+        (Some(ago), _) if ago < LEAVING => ConsumerStatus::Leaving,
+        (Some(_), 0) => ConsumerStatus::Complete,
+        (Some(_), _) => ConsumerStatus::Exit,
+    };
+    let (slots, pending) = (window.saturating_sub(pending), pending as u64);
+    ConsumerLine { id, index, pending, status, idle, window, slots, auto_commit }
+}
+
+/// The answer to a search. The first two members are those of EAS.
+fn found(whereabouts: &Whereabouts) -> serde_json::Value {
+    match whereabouts {
+        Whereabouts::Ready { ahead } => json!({"IsPending": false, "WaitCount": ahead, "State": "ready"}),
+        Whereabouts::Leased { consumer, count } => json!({
+            "IsPending": true, "WaitCount": 0, "State": "leased", "Consumer": consumer, "Delivery": count,
+        }),
+        Whereabouts::Delayed { remaining } => json!({
+            "IsPending": false, "WaitCount": 0, "State": "delayed", "RetryIn": as_go(*remaining),
+        }),
+        Whereabouts::Dead => json!({"IsPending": false, "WaitCount": 0, "State": "dead"}),
+    }
+}
+
+/// The answer to a get. A client that asks for JSON learns from 204 that there is nothing; in Protobuf an empty list
+/// says so, because clients of EAS in Java repeat a request that is answered with 204.
+fn got(items: &[Item], media: Media, raw: bool) -> Answer {
+    match (items, media) {
+        ([item], _) if raw => {
+            let name = http::header::CONTENT_TYPE;
+            let named = item.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name.as_str()));
+            let content_type = named.and_then(|(_, value)| HeaderValue::from_bytes(value).ok());
+            let mut answer = answer(StatusCode::OK, content_type.unwrap_or(BYTES), item.data.clone().into());
+            for (name, value) in item.tags.iter().filter(|(name, _)| [Tags::REQUEST_ID, Tags::LAST_CODE].contains(name))
+            {
+                let name = HeaderName::from_bytes(format!("X-Eas-Queueservice-Tag-{name}").as_bytes());
+                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                    answer.headers.insert(name, value);
+                }
+            }
+            answer
+        }
+        ([], Media::Json) => answer(StatusCode::NO_CONTENT, JSON, Bytes::new().into()),
+        ([], _) if raw => answer(StatusCode::NO_CONTENT, BYTES, Bytes::new().into()),
+        _ => answer(StatusCode::OK, media.content_type(), frame::list(media, items, Parts::All).into()),
+    }
+}

@@ -1,0 +1,179 @@
+//! A watch: a consumer that gets items as they come, over a connection of its own.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, pending};
+
+use super::answer::left;
+use super::protocol::frame::Parts;
+use crate::front::listen::drain::Drain;
+use crate::queue::{
+    Consumer, Delivery, Holder, Item, Outcome, QueueError, QueueFuture, QueueName, Queues, Seat, Tags, Want,
+};
+
+/// The time for a client to accept an item.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The wish of a consumer for a stream of items.
+pub(super) struct Watch {
+    pub(super) queues: Queues,
+    pub(super) queue: QueueName,
+    pub(super) consumer: Consumer,
+    /// Most items that it holds.
+    pub(super) window: usize,
+    /// The lowest index.
+    pub(super) from: u64,
+    pub(super) tags: Tags,
+    pub(super) auto_commit: bool,
+    /// The time without a sign of life after which the consumer counts as gone.
+    pub(super) lease: Duration,
+    /// The time that it may hold one item.
+    pub(super) timeout: Duration,
+    pub(super) parts: Parts,
+}
+
+/// The connection of a watch.
+pub(super) trait Port: Send {
+    /// Sends an item; an error if the client is gone.
+    fn send(&mut self, item: &Item, parts: Parts) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Waits until the client gives a sign of life, or is gone. Dropping the future loses nothing.
+    fn listen(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Asks for a sign of life. Returns false if the connection has none, so that only its end tells.
+    fn ask(&mut self) -> impl Future<Output = Result<bool, Gone>> + Send;
+}
+
+/// The client has left, or is sent away for the reason that its connection names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// The end of a watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Left,
+    /// The client gave no sign of life.
+    Silent,
+    /// The queue refuses further items.
+    Queue(QueueError),
+    /// The host ends.
+    Drain,
+}
+
+impl Watch {
+    /// Passes items on until one side ends.
+    pub(super) async fn run(self, port: &mut impl Port, drain: Option<&Drain>) -> End {
+        let attendance = self.queues.consumers.enter(&self.queue, self.consumer.clone(), self.window, self.auto_commit);
+        let seat = attendance.seat();
+        let end = self.pass_on(port, seat, drain).await;
+        // A host that ends takes nothing from the number of deliveries that an item may have.
+        let outcome = if end == End::Drain { Outcome::Returned } else { left() };
+        let held = seat.holds();
+        let given_back = held.iter().map(|(index, held)| {
+            self.queues.store.settle(&self.queue, *index, Holder::Lease(held.lease), outcome.clone())
+        });
+        // An item that is not held any more needs no giving back.
+        drop(join_all(given_back).await);
+        end
+    }
+
+    async fn pass_on(&self, port: &mut impl Port, seat: &Seat, drain: Option<&Drain>) -> End {
+        let store = Arc::clone(&self.queues.store);
+        let mut taking: Option<QueueFuture<'_, Vec<Delivery>>> = None;
+        let mut renewal = tokio::time::interval(self.lease / 3);
+        renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            if taking.is_none() && seat.free() > 0 {
+                taking = Some(store.take(&self.queue, self.want(seat.free())));
+            }
+            tokio::select! {
+                sign = port.listen() => match sign {
+                    Ok(()) => heard = Instant::now(),
+                    Err(Gone) => return End::Left,
+                },
+                taken = some(&mut taking) => {
+                    taking = None;
+                    let deliveries = match taken {
+                        Ok(deliveries) => deliveries,
+                        Err(why) => return End::Queue(why),
+                    };
+                    if self.send_all(port, seat, deliveries).await.is_err() {
+                        return End::Left;
+                    }
+                }
+                () = seat.changed() => {}
+                _ = renewal.tick() => {
+                    match port.ask().await {
+                        Ok(true) if heard.elapsed() > self.lease => return End::Silent,
+                        Ok(_) => {}
+                        Err(Gone) => return End::Left,
+                    }
+                    if let Err(why) = self.renew(seat).await {
+                        return End::Queue(why);
+                    }
+                }
+                () = begun(drain) => return End::Drain,
+            }
+        }
+    }
+
+    fn want(&self, most: usize) -> Want {
+        let (consumer, from, tags) = (self.consumer.clone(), self.from, self.tags.clone());
+        Want { consumer, most, from, tags, hold: self.lease, room_in: None, wait: true }
+    }
+
+    async fn send_all(&self, port: &mut impl Port, seat: &Seat, deliveries: Vec<Delivery>) -> Result<(), Gone> {
+        for delivery in &deliveries {
+            seat.got(delivery.item.index, delivery.lease);
+        }
+        for Delivery { item, lease, .. } in deliveries {
+            tokio::time::timeout(WRITE_PATIENCE, port.send(&item, self.parts)).await.map_err(|_| Gone)??;
+            if self.auto_commit {
+                let done = Outcome::Done { result: None };
+                // The item may have been deleted meanwhile.
+                let _ = self.queues.store.settle(&self.queue, item.index, Holder::Lease(lease), done).await;
+                seat.finished(item.index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Renews the leases of the items that the consumer may still hold.
+    async fn renew(&self, seat: &Seat) -> Result<(), QueueError> {
+        let may_hold = |since: Instant| since.elapsed() < self.timeout;
+        let held = seat.holds().into_iter().filter(|(_, held)| may_hold(held.since));
+        let leases: Vec<_> = held.map(|(index, held)| (index, Holder::Lease(held.lease))).collect();
+        let overdue = seat.holds().into_iter().filter(|(_, held)| !may_hold(held.since));
+        for (index, held) in overdue {
+            let late =
+                crate::queue::Reason::new("408", "the consumer did not finish the item in time (queue.timeout_ms)");
+            let _ =
+                self.queues.store.settle(&self.queue, index, Holder::Lease(held.lease), Outcome::Failed(late)).await;
+            seat.finished(index);
+        }
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let lost = self.queues.store.renew(&self.queue, leases, self.lease).await?;
+        lost.into_iter().for_each(|index| seat.finished(index));
+        Ok(())
+    }
+}
+
+/// Waits for items, if the consumer takes any.
+async fn some<T>(taking: &mut Option<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> T {
+    match taking {
+        Some(taking) => taking.as_mut().await,
+        None => pending().await,
+    }
+}
+
+async fn begun(drain: Option<&Drain>) {
+    match drain {
+        Some(drain) => drain.begun().await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,61 @@
+//! A watch over a streamed answer: each item with its length before it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame};
+use tokio::sync::mpsc;
+
+use super::protocol::frame::{Parts, prefixed};
+use super::session::{End, Gone, Port, Watch};
+use crate::call::{Cut, Stream};
+use crate::queue::Item;
+use crate::refusal::Refusal;
+
+/// The items on their way to the client.
+struct Frames(mpsc::Receiver<Result<Bytes, Cut>>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.0.poll_recv(cx).map(|next| next.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+/// The sending side.
+struct ToStream(mpsc::Sender<Result<Bytes, Cut>>);
+
+impl Port for ToStream {
+    async fn send(&mut self, item: &Item, parts: Parts) -> Result<(), Gone> {
+        self.0.send(Ok(prefixed(item, parts))).await.map_err(|_| Gone)
+    }
+
+    async fn listen(&mut self) -> Result<(), Gone> {
+        self.0.closed().await;
+        Err(Gone)
+    }
+
+    async fn ask(&mut self) -> Result<bool, Gone> {
+        Ok(false)
+    }
+}
+
+/// Begins a watch whose items are the pieces of the stream.
+pub(super) fn begin(watch: Watch) -> Stream {
+    let (pieces, received) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut port = ToStream(pieces);
+        if let End::Queue(why) = watch.run(&mut port, None).await {
+            let is_over = why == crate::queue::QueueError::Ended;
+            if !is_over {
+                // A client that is gone needs no reason.
+                let _ = port.0.send(Err(Refusal::from(why).cut())).await;
+            }
+        }
+    });
+    Frames(received).boxed_unsync()
+}

@@ -1,0 +1,105 @@
+//! The task of one service: it holds as many items as the service has workers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::pending;
+use tokio::task::JoinSet;
+
+use super::{Shared, can_pump, item};
+use crate::config::Queue;
+use crate::queue::{Consumer, Delivery, QueueError, QueueFuture, QueueName, Tags, Want};
+use crate::registry::Service;
+
+/// The time for which items are leased to this host. The host renews the leases while it lives, so the time matters only
+/// if this task hangs.
+pub(super) const HOLD: Duration = Duration::from_secs(30);
+/// The pause after the queues' storage has failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Takes items and has them processed, until the service does not run any more or the host ends.
+pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
+    let (input, sink) = (QueueName::input(service.name()), QueueName::sink(service.name()));
+    let consumer = Consumer::new("bulkhead.processor");
+    let mut changes = shared.registry.changes();
+    let queues = shared.registry.queues().clone();
+    let mut running = JoinSet::new();
+    let mut window = 0;
+    let mut attendance = None;
+    let mut taking: Option<QueueFuture<'_, Vec<Delivery>>> = None;
+    loop {
+        changes.mark_unchanged();
+        let settings = settings(&service);
+        if settings.is_none() || shared.is_ending() {
+            break;
+        }
+        let workers = workers(&service);
+        if workers != window {
+            window = workers;
+            let entered = queues.consumers.enter(&input, consumer.clone(), window, false);
+            attendance = Some(Arc::new(entered));
+        }
+        let free = window.saturating_sub(running.len());
+        if taking.is_none() && free > 0 {
+            let want = Want {
+                consumer: consumer.clone(),
+                most: free,
+                from: 0,
+                tags: Tags::default(),
+                hold: HOLD,
+                room_in: Some(sink.clone()),
+                wait: true,
+            };
+            taking = Some(queues.store.take(&input, want));
+        }
+        tokio::select! {
+            taken = some(&mut taking) => {
+                taking = None;
+                match (taken, &attendance, settings) {
+                    (Ok(deliveries), Some(attendance), Some(settings)) => for delivery in deliveries {
+                        attendance.seat().got(delivery.item.index, delivery.lease);
+                        let task = item::Task {
+                            shared: shared.clone(),
+                            service: Arc::clone(&service),
+                            attendance: Arc::clone(attendance),
+                            settings: settings.clone(),
+                        };
+                        running.spawn(task.work(input.clone(), sink.clone(), delivery));
+                    },
+                    (Ok(_), ..) => {}
+                    (Err(QueueError::Ended | QueueError::NoQueue(_)), ..) => break,
+                    (Err(why), ..) => {
+                        tracing::warn!(service = service.name(), error = why.to_string(), "no items can be taken");
+                        tokio::time::sleep(AFTER_FAILURE).await;
+                    }
+                }
+            }
+            Some(_) = running.join_next() => {}
+            changed = changes.changed() => if changed.is_err() { break },
+            () = shared.draining() => break,
+        }
+    }
+    drop(taking);
+    while running.join_next().await.is_some() {}
+}
+
+/// The settings of the service's queues, if it runs.
+fn settings(service: &Service) -> Option<Queue> {
+    can_pump(service).then(|| service.look().asynchronous().and_then(|spec| spec.queue().cloned())).flatten()
+}
+
+/// The number of workers of the running versions.
+fn workers(service: &Service) -> usize {
+    let state = service.look();
+    let versions = state.phase.serving().into_iter().flat_map(|serving| serving.versions());
+    versions.map(|version| version.spec.instances() * version.spec.rpc().worker_threads).sum()
+}
+
+/// Waits for items, if some were asked for.
+async fn some<T>(taking: &mut Option<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> T {
+    match taking {
+        Some(taking) => taking.as_mut().await,
+        None => pending().await,
+    }
+}
