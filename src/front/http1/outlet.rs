@@ -328,6 +328,7 @@ mod tests {
                 cors: None,
             },
             content: Content::Whole(Bytes::from_static(body.as_bytes())),
+            upgrade: None,
         }
     }
 
