@@ -25,7 +25,7 @@
 //! auth      → config
 //! policy    → config
 //! storage   → config, failpoint, hex
-//! queue     → config
+//! queue     → telemetry, config
 //! telemetry → call, threads
 //! api       → config, object
 //! call, coding, config, discovery, incoming, threads, failpoint, header, hex, limit, object, quoted, shutdown →

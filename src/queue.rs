@@ -43,6 +43,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::telemetry::Times;
+
 pub use self::clock::Clock;
 pub use self::consumers::{Attendance, ConsumerStatus, Consumers, Held, Seat};
 pub use self::error::QueueError;
@@ -51,7 +53,7 @@ pub use self::lease::{Consumer, Delivery, Holder, Lease, Outcome, Reason, Settle
 pub use self::local::{LocalQueues, RESERVE};
 pub use self::name::QueueName;
 pub use self::runs::{Running, Runs};
-pub use self::status::{DeadItem, Status, Whereabouts};
+pub use self::status::{Counts, DeadItem, Status, Whereabouts};
 
 /// The pause after the first failed delivery of an item. It doubles with each further one.
 pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -106,11 +108,13 @@ pub struct Queues {
     pub store: Arc<dyn QueueStore>,
     pub consumers: Arc<Consumers>,
     pub runs: Arc<Runs>,
+    /// The times for writing changes to the disk.
+    pub commits: Arc<Times>,
 }
 
 impl Queues {
-    pub fn new(store: Arc<dyn QueueStore>) -> Self {
-        Self { store, consumers: Arc::default(), runs: Arc::default() }
+    pub fn new(store: Arc<dyn QueueStore>, commits: Arc<Times>) -> Self {
+        Self { store, consumers: Arc::default(), runs: Arc::default(), commits }
     }
 }
 
@@ -245,6 +249,9 @@ pub trait QueueStore: Send + Sync {
 
     /// Removes dead items: those with these indexes, or all. Returns their number.
     fn purge<'a>(&'a self, queue: &'a QueueName, indexes: Option<Vec<u64>>) -> QueueFuture<'a, u64>;
+
+    /// The state of a queue after the last commit, at once; `None` if the queue is not open. `first` may be 0.
+    fn glance(&self, queue: &QueueName) -> Option<Status>;
 
     /// True if a put would most likely be refused for want of room. Answers at once, from the last commit.
     fn is_full(&self, queue: &QueueName) -> bool;

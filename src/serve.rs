@@ -76,7 +76,8 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let storage = Arc::new(storage);
     let queues = LocalQueues::open(&options.data.join("queues.redb"), Clock::system())
         .with_context(|| format!("cannot open the queues in {} (--data)", options.data.display()))?;
-    let queues = Queues::new(Arc::new(queues));
+    let commits = Arc::clone(queues.commits());
+    let queues = Queues::new(Arc::new(queues), commits);
     let registry = runtime.block_on(Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor), queues));
     let registry = Arc::new(registry.context("cannot read the services")?);
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), executor, log));

@@ -13,6 +13,7 @@ mod library;
 mod log;
 mod metrics;
 mod plain;
+mod queues;
 #[cfg(test)]
 pub(crate) mod reference;
 mod sampling;
@@ -26,6 +27,7 @@ pub(crate) use self::exposition::ANSWERS;
 pub use self::exposition::{HostNumbers, InstanceNumbers, MetricsFormat, Seen, exposition};
 pub use self::log::{LogThread, LogWriter, install as install_log};
 pub use self::metrics::ServiceMetrics;
+pub use self::queues::{QueueSeen, Times};
 pub use self::sampling::AccessLog;
 pub(crate) use self::text::push_ms;
 pub use self::upstreams::UpstreamSeen;

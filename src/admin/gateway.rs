@@ -76,6 +76,7 @@ impl GatewayAdmin {
             connections: self.front.connections(),
             connections_turned_away: self.front.connections_turned_away(),
             log_lines_lost: self.log.lost(),
+            ..HostNumbers::default()
         };
         (seen, self.gateway.upstreams_seen(), numbers)
     }

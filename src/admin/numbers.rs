@@ -1,10 +1,12 @@
 //! The numbers of the host for its metrics, and its readiness.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Admin;
-use crate::registry::{Phase, Serving};
-use crate::telemetry::{HostNumbers, InstanceNumbers, Seen, UpstreamSeen};
+use crate::queue::{Counts, QueueName, Status, unix_ms};
+use crate::registry::{Phase, Service, Serving};
+use crate::telemetry::{HostNumbers, InstanceNumbers, QueueSeen, Seen, UpstreamSeen};
 
 impl Admin {
     /// The numbers of every service, and those of requests that named no service.
@@ -19,12 +21,24 @@ impl Admin {
                 instances: numbers(&service.state().phase),
                 ready: Some(is_ready(&service.state().phase)),
                 by_version: outcomes(&service.state().phase),
+                queues: self.queues_of(service),
             })
             .collect();
         seen.extend(self.gateway.iter().flat_map(|gateway| gateway.seen()));
         let nobody = Arc::clone(self.front.nobody());
         seen.push(Seen::without_instances(String::new(), nobody));
         seen
+    }
+
+    /// The queues of an asynchronous service.
+    fn queues_of(&self, service: &Service) -> Vec<QueueSeen> {
+        if service.look().asynchronous().is_none() {
+            return Vec::new();
+        }
+        let name = service.name();
+        let queues = [("input", QueueName::input(name)), ("sink", QueueName::sink(name))];
+        let store = &self.registry.queues().store;
+        queues.into_iter().filter_map(|(queue, name)| Some(queue_seen(queue, store.glance(&name)?))).collect()
     }
 
     pub(super) fn upstreams_seen(&self) -> Vec<UpstreamSeen> {
@@ -49,8 +63,19 @@ impl Admin {
             connections: self.front.connections(),
             connections_turned_away: self.front.connections_turned_away(),
             log_lines_lost: self.log.lost(),
+            queue_commits: Arc::clone(&self.registry.queues().commits),
         }
     }
+}
+
+fn queue_seen(queue: &'static str, status: Status) -> QueueSeen {
+    let Status { ready, leased, delayed, dead, oldest_put_ms, counts, .. } = status;
+    let Counts { put, delivered, redelivered, finished, died, expired } = counts;
+    let oldest_age = match oldest_put_ms {
+        0 => Duration::ZERO,
+        put_at => Duration::from_millis(unix_ms().saturating_sub(put_at)),
+    };
+    QueueSeen { queue, ready, leased, delayed, dead, oldest_age, put, delivered, redelivered, finished, died, expired }
 }
 
 /// The numbers of each instance of the serving versions.

@@ -25,6 +25,7 @@ mod tables;
 mod waiters;
 mod writer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, PoisonError};
@@ -42,6 +43,7 @@ use super::{
     Bounds, Clock, DeadItem, Delivery, Holder, Item, Key, NewItem, Outcome, QueueError, QueueFuture, QueueName,
     QueueStore, Receipt, Selection, Settled, Status, Tags, Want, Whereabouts,
 };
+use crate::telemetry::Times;
 
 /// The free space that puts leave on the disk.
 pub const RESERVE: u64 = 64 << 20;
@@ -57,6 +59,7 @@ pub struct LocalQueues {
     places: Arc<Semaphore>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    commits: Arc<Times>,
 }
 
 impl LocalQueues {
@@ -74,12 +77,28 @@ impl LocalQueues {
         let (jobs, queued) = mpsc::channel();
         let shared = Arc::<Shared>::default();
         let books = batch::Books::new();
-        let mut writer =
-            Writer { open, jobs: queued, clock, space, shared: Arc::clone(&shared), books, looked_for_keys: None };
-        writer.start()?;
+        let commits = Arc::<Times>::default();
+        let mut writer = Writer {
+            open,
+            jobs: queued,
+            clock,
+            space,
+            shared: Arc::clone(&shared),
+            books,
+            looked_for_keys: None,
+            commits: Arc::clone(&commits),
+        };
+        // Reading a damaged file may fail an assertion of the database.
+        catch_unwind(AssertUnwindSafe(|| writer.start()))
+            .unwrap_or_else(|_| Err(redb::Error::Corrupted("reading it has failed an assertion".into())))?;
         let thread = std::thread::Builder::new().name("queues".into()).spawn(move || writer.run());
         let thread = thread.map_err(redb::Error::Io)?;
-        Ok(Self { jobs: Some(jobs), places: Arc::new(Semaphore::new(WAITING)), shared, thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), places: Arc::new(Semaphore::new(WAITING)), shared, thread: Some(thread), commits })
+    }
+
+    /// The times for writing a batch of changes to the disk.
+    pub fn commits(&self) -> &Arc<Times> {
+        &self.commits
     }
 
     /// Runs `work` in the next batch, and answers once the batch is on disk.
@@ -350,6 +369,11 @@ impl QueueStore for LocalQueues {
                 Box::pin(self.run(move |batch| batch.purge(&queue, some.as_deref())))
             }
         }
+    }
+
+    fn glance(&self, queue: &QueueName) -> Option<Status> {
+        let queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.get(queue).map(|published| published.status.clone())
     }
 
     fn is_full(&self, queue: &QueueName) -> bool {

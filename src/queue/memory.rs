@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use self::shelf::Shelf;
 use super::{
-    Bounds, Clock, DeadItem, Delivery, Holder, Item, Key, NewItem, Outcome, QueueError, QueueFuture, QueueName,
+    Bounds, Clock, Counts, DeadItem, Delivery, Holder, Item, Key, NewItem, Outcome, QueueError, QueueFuture, QueueName,
     QueueStore, Reason, Receipt, Selection, Settled, Status, Tags, Want, Whereabouts,
 };
 
@@ -199,7 +199,7 @@ impl QueueStore for MemoryQueues {
             moment.free(room_in.into_iter().collect());
             match outcome {
                 Outcome::Done { result } => {
-                    moment.shelf(queue)?.items.remove(&index);
+                    moment.shelf(queue)?.finish(index);
                     if let Some(result) = result {
                         let (into, item) = *result;
                         moment.shelf(&into)?.add(item, wall_ms);
@@ -282,6 +282,10 @@ impl QueueStore for MemoryQueues {
 
     fn purge<'a>(&'a self, queue: &'a QueueName, indexes: Option<Vec<u64>>) -> QueueFuture<'a, u64> {
         self.with(queue, |moment| Ok(moment.shelf(queue)?.purge(indexes.as_deref())))
+    }
+
+    fn glance(&self, queue: &QueueName) -> Option<Status> {
+        self.moment().shelf(queue).ok().map(|shelf| shelf.status())
     }
 
     fn is_full(&self, queue: &QueueName) -> bool {

@@ -20,6 +20,22 @@ pub struct Status {
     pub oldest_put_ms: u64,
     /// True if the queue takes no more puts.
     pub ended: bool,
+    pub counts: Counts,
+}
+
+/// Numbers of events since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Items that were put; a repetition does not count.
+    pub put: u64,
+    pub delivered: u64,
+    /// Deliveries of items that had been delivered before.
+    pub redelivered: u64,
+    /// Items that a consumer finished, or took out without a lease.
+    pub finished: u64,
+    pub died: u64,
+    /// Items that were removed because of their age.
+    pub expired: u64,
 }
 
 /// The state of one item.

@@ -14,6 +14,7 @@ use super::families::{self, Family};
 use super::histogram::Histogram;
 use super::metrics::{Frequent, ServiceMetrics};
 use super::plain::plain;
+use super::queues::{self, QueueSeen, Times};
 use super::upstreams::{self, UpstreamSeen};
 
 /// A service at the moment of a scrape.
@@ -26,6 +27,8 @@ pub struct Seen {
     pub ready: Option<bool>,
     /// While a canary runs: version, status, and requests that ended with it.
     pub by_version: Vec<(u64, u16, u64)>,
+    /// The queues of an asynchronous service.
+    pub queues: Vec<QueueSeen>,
 }
 
 /// One instance of a service at one moment.
@@ -43,7 +46,7 @@ pub struct InstanceNumbers {
 impl Seen {
     /// Makes the entry of something without instances here: a gateway's route, or the requests that named no service.
     pub fn without_instances(service: String, metrics: Arc<ServiceMetrics>) -> Self {
-        Self { service, metrics, instances: Vec::new(), ready: None, by_version: Vec::new() }
+        Self { service, metrics, instances: Vec::new(), ready: None, by_version: Vec::new(), queues: Vec::new() }
     }
 }
 
@@ -73,13 +76,15 @@ pub fn exposition(
 }
 
 /// The numbers that belong to no service.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HostNumbers {
     /// Open connections of callers.
     pub connections: usize,
     /// Connections refused because their address had reached its limit.
     pub connections_turned_away: u64,
     pub log_lines_lost: u64,
+    /// The times for writing changes of queues to the disk.
+    pub queue_commits: Arc<Times>,
 }
 
 /// Codes of requests that were answered and not refused. The empty code is that of 200, and of the 204 to a preflight
@@ -104,6 +109,9 @@ impl Collector for View {
         self.times(&mut encoder)?;
         self.batches(&mut encoder)?;
         self.instances(&mut encoder)?;
+        if self.services.iter().any(|seen| !seen.queues.is_empty()) {
+            queues::encode(&self.services, &mut encoder)?;
+        }
         if !self.upstreams.is_empty() {
             upstreams::encode(&self.upstreams, &mut encoder)?;
         }
@@ -112,6 +120,13 @@ impl Collector for View {
             (&families::CONNECTIONS_TURNED_AWAY, self.host.connections_turned_away),
             (&families::LOG_LINES_LOST, self.host.log_lines_lost),
         ];
+        let commits = Histogram::snapshot([self.host.queue_commits.histogram()].into_iter());
+        families::QUEUE_COMMIT.begin(&mut encoder)?.encode_histogram::<NoLabelSet>(
+            commits.sum_seconds,
+            commits.count,
+            &commits.buckets,
+            None,
+        )?;
         for (family, count) in counters {
             family.begin(&mut encoder)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
@@ -298,6 +313,7 @@ mod tests {
             instances: vec![InstanceNumbers { workers: 5, busy: 2, stalled: 1, queued: 1 }],
             ready: Some(true),
             by_version: vec![(2, 200, 3)],
+            queues: vec![QueueSeen { queue: "input", ready: vec![(1, 4)], dead: 2, put: 9, ..QueueSeen::default() }],
         };
         let text = |format| {
             let numbers = HostNumbers { connections: 3, ..HostNumbers::default() };
@@ -334,6 +350,9 @@ mod tests {
             "bulkhead_workers_busy{service=\"echo\",instance=\"0\"} 2",
             "bulkhead_service_ready{service=\"echo\"} 1",
             "bulkhead_version_requests_total{service=\"echo\",version=\"2\",status=\"200\"} 3",
+            "bulkhead_queued_items{service=\"echo\",queue=\"input\",state=\"dead\"} 2",
+            "bulkhead_queued_items_ready{service=\"echo\",queue=\"input\",priority=\"1\"} 4",
+            "bulkhead_queued_items_put_total{service=\"echo\",queue=\"input\"} 9",
             "bulkhead_connections 3",
         ] {
             assert!(text.iter().any(|found| found == line), "no line {line} in\n{plain}");

@@ -28,6 +28,11 @@ impl Family {
         Self { name, kind: MetricType::Gauge, unit: None, labels, help }
     }
 
+    /// A gauge of a time.
+    const fn age(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
+        Self { name, kind: MetricType::Gauge, unit: Some(Unit::Seconds), labels, help }
+    }
+
     /// A histogram of times.
     const fn seconds(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
         Self { name, kind: MetricType::Histogram, unit: Some(Unit::Seconds), labels, help }
@@ -94,6 +99,20 @@ families! {
         "workers at work or being replaced, the stalled ones included";
     WORKERS_STALLED = gauge "workers_stalled" ["service", "instance"] "workers that cannot be replaced for now";
     QUEUE_DEPTH = gauge "queue_depth" ["service", "instance"] "calls waiting for a worker";
+    QUEUED_ITEMS = gauge "queued_items" ["service", "queue", "state"]
+        "items of an asynchronous service's queues: ready, leased, delayed (to be delivered again), or dead";
+    QUEUED_ITEMS_READY = gauge "queued_items_ready" ["service", "queue", "priority"] "ready items by priority";
+    QUEUED_ITEMS_OLDEST = age "queued_items_oldest_age" ["service", "queue"]
+        "age of the oldest item that is not dead";
+    QUEUED_ITEMS_PUT = counter "queued_items_put" ["service", "queue"] "items that were put";
+    QUEUED_ITEMS_DELIVERED = counter "queued_items_delivered" ["service", "queue"] "deliveries to consumers";
+    QUEUED_ITEMS_REDELIVERED = counter "queued_items_redelivered" ["service", "queue"]
+        "deliveries of items that had been delivered before";
+    QUEUED_ITEMS_FINISHED = counter "queued_items_finished" ["service", "queue"]
+        "items that a consumer finished or took out";
+    QUEUED_ITEMS_DIED = counter "queued_items_died" ["service", "queue"] "items that became dead letters";
+    QUEUED_ITEMS_EXPIRED = counter "queued_items_expired" ["service", "queue"]
+        "items removed because they were older than queue.retention_s";
     UPSTREAM_HEALTHY = gauge "upstream_healthy" ["cluster", "upstream"] "1 if checks find the upstream healthy";
     UPSTREAM_EJECTED = gauge "upstream_ejected" ["cluster", "upstream"]
         "1 if it is ejected because requests to it failed";
@@ -108,5 +127,6 @@ families! {
     CONNECTIONS = gauge "connections" [] "open connections of callers";
     CONNECTIONS_TURNED_AWAY = counter "connections_turned_away" []
         "connections refused because their address had reached its limit";
+    QUEUE_COMMIT = seconds "queue_commit" [] "writing a batch of changes of the queues to the disk";
     LOG_LINES_LOST = counter "log_lines_lost" [] "log lines lost because the log could not be written fast enough";
 }

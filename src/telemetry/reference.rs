@@ -8,7 +8,7 @@ use bulkhead_pages::generated::{code, prose, table};
 use prometheus_client::metrics::MetricType;
 
 use super::families::{ALL, Family, PREFIX};
-use super::{HostNumbers, InstanceNumbers, MetricsFormat, Seen, ServiceMetrics, UpstreamSeen, exposition};
+use super::{HostNumbers, InstanceNumbers, MetricsFormat, QueueSeen, Seen, ServiceMetrics, UpstreamSeen, exposition};
 
 impl Family {
     /// The name as a scraper in the text format sees it.
@@ -84,7 +84,8 @@ fn service() -> Seen {
     metrics.restarted("panic");
     metrics.recycled("memory");
     let instances = vec![InstanceNumbers { workers: 1, busy: 0, stalled: 0, queued: 0 }];
-    Seen { service: "echo".into(), metrics, instances, ready: Some(true), by_version: vec![(2, 200, 3)] }
+    let queues = vec![QueueSeen { queue: "input", ready: vec![(0, 1)], ..QueueSeen::default() }];
+    Seen { service: "echo".into(), metrics, instances, ready: Some(true), by_version: vec![(2, 200, 3)], queues }
 }
 
 fn upstream() -> UpstreamSeen {

@@ -194,6 +194,15 @@ impl TestHost {
     }
 
     /// Ends the process and returns its data.
+    /// Ends the host with SIGTERM while it works, and starts another one on its data.
+    pub(crate) fn terminate_and_restart(mut self) -> Self {
+        let mut process = self.process.take().expect("it runs");
+        terminate(process.id());
+        let status = process.wait().expect("it ends");
+        assert!(status.success(), "the host ended with {status}; log:\n{}", self.log());
+        Self::start_in_dir(self.end_and_keep())
+    }
+
     pub(crate) fn end_and_keep(mut self) -> tempfile::TempDir {
         self.finish();
         std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"))

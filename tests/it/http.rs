@@ -94,7 +94,7 @@ impl Client {
             .collect();
         let mut response = Response { status, reason, headers, body: Vec::new() };
         assert!(response.header("transfer-encoding") != Some("gzip"));
-        let has_body = method != "HEAD" && !matches!(status, 100 | 204 | 304);
+        let has_body = method != "HEAD" && !matches!(status, 100 | 101 | 204 | 304);
         if has_body && response.header("transfer-encoding") == Some("chunked") {
             response.body = self.chunks();
         } else if has_body {
@@ -113,6 +113,16 @@ impl Client {
         let waiting = self.stream.peek(&mut [0]);
         self.hurry(SOON);
         waiting.is_ok().then(|| self.read("POST"))
+    }
+
+    /// Reads this many bytes; `None` if the connection ends before.
+    pub(crate) fn read_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < count {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.unread.drain(..count).collect())
     }
 
     /// Waits until bytes have arrived, without reading them.

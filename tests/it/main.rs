@@ -44,6 +44,7 @@ mod log;
 mod mirror;
 mod operators;
 mod outcomes;
+mod queue;
 mod replacements;
 mod restart;
 mod secrets;

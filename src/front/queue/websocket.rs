@@ -157,10 +157,9 @@ impl ToSocket {
         }
         let frame = CloseFrame { code, reason: reason[..length].into() };
         let ending = async {
-            // A client that is gone hears nothing.
-            if self.socket.close(Some(frame)).await.is_ok() {
-                while let Some(Ok(_)) = self.socket.next().await {}
-            }
+            // A client that is gone hears nothing. The answer to a client's own close frame is sent by the reading.
+            let _ = self.socket.close(Some(frame)).await;
+            while let Some(Ok(_)) = self.socket.next().await {}
         };
         let _ = tokio::time::timeout(PATIENCE, ending).await;
     }

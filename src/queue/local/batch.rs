@@ -149,6 +149,7 @@ impl Batch<'_, '_> {
         let wall_ms = self.wall_ms;
         let book = self.book(queue)?;
         book.row.last += 1;
+        book.counts.put += 1;
         let index = book.row.last;
         self.insert(queue, index, item, wall_ms)?;
         Ok(index)
@@ -226,6 +227,7 @@ impl Batch<'_, '_> {
         self.release(queue, index)?;
         match outcome {
             Outcome::Done { result } => {
+                self.book(queue)?.counts.finished += 1;
                 self.forget(queue, index, held.priority)?;
                 if let Some(result) = result {
                     self.add(&result.0, &result.1)?;
@@ -285,6 +287,7 @@ impl Batch<'_, '_> {
         let book = self.book(queue)?;
         let number = book.number();
         book.dead += 1;
+        book.counts.died += 1;
         take_one(&mut book.live, Reverse(priority));
         self.remove_tags(number, index, priority, tags)?;
         self.tables.dead.insert((number, index), &*row(&DeadRow { reason, at_ms }))?;

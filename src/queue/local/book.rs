@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
-use super::super::{Bounds, Consumer, Holder, Lease, QueueName};
+use super::super::{Bounds, Consumer, Counts, Holder, Lease, QueueName, Status};
 use super::tables::{ByPriority, QueueRow};
 use super::waiters::Waiters;
 
@@ -28,6 +28,9 @@ pub(super) struct Book {
     pub(super) waiters: Waiters,
     /// Queues whose consumers wait for room here.
     pub(super) wait_for_room: BTreeSet<QueueName>,
+    pub(super) counts: Counts,
+    /// The time of the put of the oldest live item, in milliseconds since 1970; 0 if there is none.
+    pub(super) oldest_put_ms: u64,
     /// The item with the lowest index, and the time of its put; `None` if it is not known.
     pub(super) head: Option<(u64, u64)>,
 }
@@ -132,6 +135,8 @@ impl Book {
             kept_room: 0,
             waiters: Waiters::default(),
             wait_for_room: BTreeSet::new(),
+            counts: Counts::default(),
+            oldest_put_ms: 0,
             head: None,
         }
     }
@@ -149,6 +154,21 @@ impl Book {
     pub(super) fn room(&self) -> u64 {
         let length = self.bounds.map_or(0, |bounds| bounds.length);
         length.saturating_sub(self.live() + self.dead + self.kept_room)
+    }
+
+    /// The state, but for the index of the first item.
+    pub(super) fn status(&self) -> Status {
+        Status {
+            ready: self.ready.counts.iter().map(|(Reverse(priority), count)| (*priority, *count)).collect(),
+            leased: self.leases.len() as u64,
+            delayed: self.delayed.len() as u64,
+            dead: self.dead,
+            first: 0,
+            last: self.row.last,
+            oldest_put_ms: self.oldest_put_ms,
+            ended: self.row.ended,
+            counts: self.counts,
+        }
     }
 
     /// True if consumers get nothing more.

@@ -94,6 +94,7 @@ impl Batch<'_, '_> {
             self.forget(queue, index, priority)?;
         }
         if dropped > 0 {
+            self.book(queue)?.counts.expired += dropped;
             tracing::info!(queue = queue.as_str(), dropped, "items older than queue.retention_s were removed");
         }
         Ok(())

@@ -1,19 +1,20 @@
 //! The state in memory, made from the tables.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::super::QueueName;
 use super::batch::Books;
 use super::book::Book;
-use super::tables::{DEAD, QUEUES, QueueRow, READY, Tables, priority, read_row};
+use super::record;
+use super::tables::{DEAD, QUEUES, QueueRow, READY, StateKind, StateRow, Tables, priority, rank, read_row};
 
 /// Makes the tables that are missing, and reads the queues. None of them is open yet.
 pub(super) fn load(database: &Database) -> Result<Books, redb::Error> {
     let transaction = database.begin_write()?;
-    drop(Tables::open(&transaction)?);
+    mend(&mut Tables::open(&transaction)?)?;
     transaction.commit()?;
 
     let transaction = database.begin_read()?;
@@ -36,4 +37,40 @@ pub(super) fn load(database: &Database) -> Result<Books, redb::Error> {
         }
     }
     Ok(by_number.into_values().collect())
+}
+
+/// Makes items ready that are in no state. Only damage of the file can lose the row with an item's state; without this,
+/// the item would never be delivered.
+fn mend(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
+    let mut under_way = 0;
+    for row in tables.states.iter()? {
+        let state: StateRow = read_row(row?.1.value())?;
+        under_way += u64::from(matches!(state.kind, StateKind::Leased | StateKind::Delayed));
+    }
+    if tables.items.len()? == tables.ready.len()? + tables.dead.len()? + under_way {
+        return Ok(());
+    }
+    let mut ready = HashSet::new();
+    for row in tables.ready.iter()? {
+        let (number, _, index) = row?.0.value();
+        ready.insert((number, index));
+    }
+    let mut lost = Vec::new();
+    for row in tables.items.iter()? {
+        let (key, record) = row?;
+        let (number, index) = key.value();
+        let state = tables.states.get((number, index))?.map(|row| read_row::<StateRow>(row.value())).transpose()?;
+        let is_under_way = state.is_some_and(|row| matches!(row.kind, StateKind::Leased | StateKind::Delayed));
+        if !is_under_way && !ready.contains(&(number, index)) && tables.dead.get((number, index))?.is_none() {
+            let priority = record::decode(number, index, record.value()).map_or(0, |item| item.priority);
+            lost.push((number, rank(priority), index));
+        }
+    }
+    if !lost.is_empty() {
+        tracing::error!(items = lost.len(), "the queues' database is damaged: items without a state are ready again");
+    }
+    for row in lost {
+        tables.ready.insert(row, ())?;
+    }
+    Ok(())
 }

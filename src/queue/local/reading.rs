@@ -36,16 +36,7 @@ impl Batch<'_, '_> {
     pub(super) fn status(&mut self, queue: &QueueName) -> Step<Status> {
         let book = self.book(queue)?;
         let number = book.number();
-        let mut status = Status {
-            ready: book.ready.counts.iter().map(|(Reverse(priority), count)| (*priority, *count)).collect(),
-            leased: book.leases.len() as u64,
-            delayed: book.delayed.len() as u64,
-            dead: book.dead,
-            first: 0,
-            last: book.row.last,
-            oldest_put_ms: 0,
-            ended: book.row.ended,
-        };
+        let mut status = Status { oldest_put_ms: 0, ..book.status() };
         let mut first = book.leases.keys().chain(book.delayed.keys()).copied().min();
         for (priority, _) in &status.ready {
             let row = (number, rank(*priority), 0)..=(number, rank(*priority), u64::MAX);
@@ -57,6 +48,13 @@ impl Batch<'_, '_> {
             status.oldest_put_ms = self.load(queue, first)?.map_or(0, |item| item.put_at_ms);
         }
         Ok(status)
+    }
+
+    /// Notes the time of the oldest live item.
+    pub(super) fn note_oldest(&mut self, queue: &QueueName) -> Step<()> {
+        let oldest = self.status(queue)?.oldest_put_ms;
+        self.book(queue)?.oldest_put_ms = oldest;
+        Ok(())
     }
 
     /// The number of live items; `None` if the tags must be read.

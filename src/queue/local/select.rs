@@ -177,7 +177,10 @@ impl Batch<'_, '_> {
             if let Some(sink) = &held.room_in {
                 self.book(sink)?.kept_room += 1;
             }
-            self.book(queue)?.lease(*index, held);
+            let book = self.book(queue)?;
+            book.lease(*index, held);
+            book.counts.delivered += 1;
+            book.counts.redelivered += u64::from(turn > 1);
             deliveries.push(Delivery { item, lease: Lease(turn), count, partial });
         }
         Ok(deliveries)
@@ -195,6 +198,7 @@ impl Batch<'_, '_> {
             };
             self.make_unready(queue, *index, item.priority)?;
             self.forget(queue, *index, item.priority)?;
+            self.book(queue)?.counts.finished += 1;
             items.push(item);
         }
         Ok(items)

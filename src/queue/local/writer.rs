@@ -3,7 +3,7 @@
 //! While one batch is being written to the disk, the next gathers. So the number of operations for each write to the
 //! disk grows with the load, and no operation waits for a timer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use redb::{Database, WriteTransaction};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::super::{Bounds, Clock, Delivery, Holder, Item, NewItem, Outcome, QueueError, QueueName};
+use super::super::{Bounds, Clock, Delivery, Holder, Item, NewItem, Outcome, QueueError, QueueName, Status};
 use super::batch::{Batch, Books, Reply, Stop};
 use super::load::load;
 use super::tables::Tables;
+use crate::telemetry::Times;
 
 /// Most operations in one transaction.
 const MOST_JOBS: usize = 512;
@@ -54,6 +55,7 @@ pub(super) struct Shared {
 pub(super) struct Published {
     pub(super) number: u32,
     pub(super) is_full: bool,
+    pub(super) status: Status,
     /// Tells of ready items.
     pub(super) arrivals: watch::Sender<u64>,
 }
@@ -83,6 +85,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) books: Books,
     pub(super) looked_for_keys: Option<Instant>,
+    pub(super) commits: Arc<Times>,
 }
 
 /// A failed batch.
@@ -174,29 +177,34 @@ impl Writer {
 
     fn transact(&mut self, database: &Database, jobs: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), Failed> {
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        let (changed, fresh) = self.fill(&transaction, jobs, replies).map_err(failed)?;
+        let (changed, touched) = self.fill(&transaction, jobs, replies).map_err(failed)?;
         if changed {
+            let began = Instant::now();
             transaction.commit().map_err(|error| failed(error.into()))?;
+            self.commits.record(began.elapsed());
         } else {
             transaction.abort().map_err(|error| failed(error.into()))?;
         }
         let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        for (queue, published) in queues.iter_mut() {
-            published.is_full = self.books.get(queue).is_some_and(|book| book.room() == 0);
-            if fresh.contains(queue) {
+        for (queue, is_fresh) in touched {
+            let (Some(published), Some(book)) = (queues.get_mut(&queue), self.books.get(&queue)) else { continue };
+            published.is_full = book.room() == 0;
+            published.status = book.status();
+            if is_fresh {
                 published.arrivals.send_modify(|count| *count += 1);
             }
         }
         Ok(())
     }
 
-    /// Runs the operations. Returns true if there is something to commit, and the queues with new ready items.
+    /// Runs the operations. Returns true if there is something to commit, and the queues that have changed, each with
+    /// whether it has new ready items.
     fn fill(
         &mut self,
         transaction: &WriteTransaction,
         jobs: Vec<Job>,
         replies: &mut Vec<Reply>,
-    ) -> Result<(bool, Vec<QueueName>), redb::Error> {
+    ) -> Result<(bool, BTreeMap<QueueName, bool>), redb::Error> {
         let (now, wall_ms) = self.clock.read();
         let mut batch = Batch {
             tables: Tables::open(transaction)?,
@@ -209,7 +217,7 @@ impl Writer {
             stirred: Vec::new(),
             replies: Vec::new(),
         };
-        let result = (|| -> Result<Vec<QueueName>, redb::Error> {
+        let result = (|| -> Result<BTreeMap<QueueName, bool>, redb::Error> {
             settled(batch.due())?;
             if self.looked_for_keys.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_FOR_OLD_KEYS) {
                 self.looked_for_keys = Some(now);
@@ -218,18 +226,22 @@ impl Writer {
             for job in jobs {
                 job(&mut batch)?;
             }
-            let mut fresh: Vec<QueueName> = Vec::new();
+            let mut touched: BTreeMap<QueueName, bool> = BTreeMap::new();
             while !batch.fresh.is_empty() || !batch.stirred.is_empty() {
-                fresh.extend(batch.fresh.iter().map(|(queue, _)| queue.clone()));
+                for queue in &batch.stirred {
+                    touched.entry(queue.clone()).or_default();
+                }
+                touched.extend(batch.fresh.iter().map(|(queue, _)| (queue.clone(), true)));
                 batch.serve()?;
             }
-            fresh.sort_unstable();
-            fresh.dedup();
-            // The highest index of a queue is written once for all its puts.
-            for queue in &fresh {
-                settled(batch.write_row(queue))?;
+            for (queue, is_fresh) in &touched {
+                // The highest index of a queue is written once for all its puts.
+                if *is_fresh {
+                    settled(batch.write_row(queue))?;
+                }
+                settled(batch.note_oldest(queue))?;
             }
-            Ok(fresh)
+            Ok(touched)
         })();
         replies.append(&mut batch.replies);
         Ok((batch.changed, result?))

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::super::{KEY_KEPT, Lease, pause_after};
 use super::{
-    Bounds, DeadItem, Delivery, Holder, Item, Key, NewItem, QueueError, QueueName, Reason, Receipt, Selection, Settled,
-    Status, Tags, Want, Whereabouts,
+    Bounds, Counts, DeadItem, Delivery, Holder, Item, Key, NewItem, QueueError, QueueName, Reason, Receipt, Selection,
+    Settled, Status, Tags, Want, Whereabouts,
 };
 use crate::queue::Consumer;
 
@@ -23,6 +23,7 @@ pub(super) struct Shelf {
     pub(super) ended: bool,
     pub(super) ended_at_once: bool,
     last: u64,
+    counts: Counts,
     keys: HashMap<String, KnownKey>,
 }
 
@@ -91,6 +92,7 @@ impl Shelf {
             ended: false,
             ended_at_once: false,
             last: 0,
+            counts: Counts::default(),
             keys: HashMap::new(),
         }
     }
@@ -133,12 +135,14 @@ impl Shelf {
             let removed = old.filter(|kept| !matches!(kept.state, State::Leased { .. }));
             let removed: Vec<u64> = removed.map(|kept| kept.item.index).collect();
             removed.iter().for_each(|index| drop(self.items.remove(index)));
+            self.counts.expired += removed.len() as u64;
         }
         freed
     }
 
     /// Fails all deliveries and begins all pauses anew.
     pub(super) fn crash(&mut self, now: Instant, wall_ms: u64) {
+        self.counts = Counts::default();
         let indexes: Vec<u64> = self.items.keys().copied().collect();
         for index in indexes {
             let count = self.items[&index].count;
@@ -185,6 +189,7 @@ impl Shelf {
 
     pub(super) fn add(&mut self, item: NewItem, wall_ms: u64) -> u64 {
         self.last += 1;
+        self.counts.put += 1;
         let NewItem { priority, tags, target, headers, data } = item;
         let item = Item { index: self.last, priority, tags, target, headers, data, put_at_ms: wall_ms };
         self.items.insert(self.last, Kept { item, state: State::Ready, turn: 0, count: 0, partial: None });
@@ -209,6 +214,8 @@ impl Shelf {
         }
         let taken = self.ready(want.from, &want.tags).into_iter().take(most).map(|index| {
             let kept = self.items.get_mut(&index).expect("the item is there");
+            self.counts.delivered += 1;
+            self.counts.redelivered += u64::from(kept.turn > 0);
             kept.turn += 1;
             kept.count += 1;
             let (consumer, room_in) = (want.consumer.clone(), want.room_in.clone());
@@ -244,11 +251,18 @@ impl Shelf {
         let kept = self.at(index);
         if kept.count >= most {
             kept.state = State::Dead { reason, at_ms: wall_ms };
+            self.counts.died += 1;
             return Settled::Dead;
         }
         let pause = pause_after(kept.count);
         kept.state = State::Delayed { until: now + pause };
         Settled::Delayed(pause)
+    }
+
+    /// Removes an item that its consumer has finished.
+    pub(super) fn finish(&mut self, index: u64) {
+        self.items.remove(&index);
+        self.counts.finished += 1;
     }
 
     pub(super) fn give_back(&mut self, index: u64) -> Settled {
@@ -284,6 +298,7 @@ impl Shelf {
             ready.sort_by_key(|index| Reverse(*index));
         }
         ready.truncate(selection.most);
+        self.counts.finished += ready.len() as u64;
         ready.iter().filter_map(|index| self.items.remove(index)).map(|kept| kept.item).collect()
     }
 
@@ -340,6 +355,7 @@ impl Shelf {
             last: self.last,
             oldest_put_ms: oldest.map_or(0, |kept| kept.item.put_at_ms),
             ended: self.ended,
+            counts: self.counts,
         }
     }
 

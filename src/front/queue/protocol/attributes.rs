@@ -138,6 +138,7 @@ mod tests {
             last: 345,
             oldest_put_ms: 1_700_000_000_000,
             ended: false,
+            ..Status::default()
         };
         let running = ConsumerLine {
             id: Consumer::new("eas.uid-1"),

@@ -50,7 +50,7 @@ pub(crate) enum Operation {
         length: usize,
         /// The wait for the first item, at most [`LONGEST_WAIT`].
         timeout: Duration,
-        /// True if the items are removed from the queue.
+        /// True if the items are removed from the queue: the default, but for a GET without any parameter.
         auto_delete: bool,
         /// True if the answer is the data of the item alone. `length` is 1 then.
         raw: bool,
@@ -178,7 +178,8 @@ fn items(given: &Parameters) -> Result<Operation, Refused> {
         index: Start::of(given)?,
         length,
         timeout: given.duration("_timeout_")?.unwrap_or(Duration::ZERO).min(LONGEST_WAIT),
-        auto_delete: given.flag("_auto_delete_")?.unwrap_or(true),
+        // A browser and a probe send no parameters, and must not take an item out.
+        auto_delete: given.flag("_auto_delete_")?.unwrap_or(!given.is_empty()),
         raw,
         tags: given.tags()?,
     })

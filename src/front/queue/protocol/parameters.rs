@@ -45,6 +45,11 @@ pub(super) enum Tagged {
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
+    /// True if the request has no parameters.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Decodes a query or a form.
     ///
     /// # Errors
