@@ -3,9 +3,14 @@
 //!
 //! Short work costs as much as a plain call. Long work does not hold a network thread: when it first yields, it moves
 //! to a second runtime, whose threads have lower priority, so that short work overtakes it.
+//!
+//! Queued work, for which no caller waits, begins in the background. There it passes its turn several times for each
+//! slice while other work is there, so that the other work gets most of the time and queued work still gets some.
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -20,9 +25,16 @@ const BACKGROUND_NICE: i32 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overdue;
 
+/// The turns that queued work of this weight passes for each slice while other work is there. So beside one other piece
+/// of work it gets a fifth of the time.
+const PASSED_TURNS: u32 = 4;
+const OF_WEIGHT: u32 = 100;
+
 /// Runs work, with a background runtime for long work.
 pub struct Executor {
     background: Option<Runtime>,
+    /// The pieces of work that are in the background now.
+    pieces: Arc<AtomicUsize>,
 }
 
 impl Executor {
@@ -37,7 +49,7 @@ impl Executor {
                 let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND_NICE);
             })
             .build()?;
-        Ok(Self { background: Some(background) })
+        Ok(Self { background: Some(background), pieces: Arc::default() })
     }
 
     /// Returns the background runtime, for work without a caller that waits for a first slice, such as creating
@@ -77,21 +89,66 @@ impl Executor {
                 return Ok(output);
             }
         }
-        let mut rest = Rest(self.background().spawn(Punctual { work, deadline, slices: 0 }));
+        let (output, slices) = self.in_background(deadline, work, 0).await?;
+        if !begins_here {
+            slice_history.note(slices > 1);
+        }
+        output
+    }
+
+    /// Runs queued work in the background until `deadline`. `weight` is its share of the time beside other queued work:
+    /// with twice the weight it gets twice the share.
+    pub async fn run_queued<F>(&self, weight: u32, deadline: Instant, work: Pin<Box<F>>) -> Result<F::Output, Overdue>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let passes = (PASSED_TURNS * OF_WEIGHT).div_ceil(weight.max(1));
+        self.in_background(deadline, work, passes).await?.0
+    }
+
+    /// Runs work in the background. Returns its output and the number of its slices.
+    async fn in_background<F>(
+        &self,
+        deadline: Instant,
+        work: Pin<Box<F>>,
+        passes: u32,
+    ) -> Result<(Result<F::Output, Overdue>, u64), Overdue>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let piece = Piece::count(&self.pieces);
+        let mut rest = Rest(self.background().spawn(Punctual { work, deadline, slices: 0, passes, passed: 0, piece }));
         // This timer answers the caller on time even if every background thread is in the middle of a slice.
         match tokio::time::timeout_at(deadline.into(), &mut rest.0).await {
-            Ok(Ok((output, slices))) => {
-                if !begins_here {
-                    slice_history.note(slices > 1);
-                }
-                output
-            }
+            Ok(Ok(ended)) => Ok(ended),
             Ok(Err(stopped)) => match stopped.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(Overdue), // the background is shutting down
             },
             Err(_) => Err(Overdue),
         }
+    }
+}
+
+/// Counts a piece of work in the background for as long as it lives.
+struct Piece(Arc<AtomicUsize>);
+
+impl Piece {
+    fn count(pieces: &Arc<AtomicUsize>) -> Self {
+        pieces.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(pieces))
+    }
+
+    fn is_alone(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -117,6 +174,10 @@ struct Punctual<F> {
     work: Pin<Box<F>>,
     deadline: Instant,
     slices: u64,
+    /// The turns to pass before each slice while other work is there, and those that were passed.
+    passes: u32,
+    passed: u32,
+    piece: Piece,
 }
 
 impl<F: Future> Future for Punctual<F> {
@@ -127,6 +188,12 @@ impl<F: Future> Future for Punctual<F> {
         if Instant::now() >= self.deadline {
             return Poll::Ready((Err(Overdue), self.slices));
         }
+        if self.passed < self.passes && !self.piece.is_alone() {
+            self.passed += 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.passed = 0;
         self.slices += 1;
         let slices = self.slices;
         self.work.as_mut().poll(cx).map(|output| (Ok(output), slices))
@@ -144,8 +211,6 @@ impl<T> Drop for Rest<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -245,6 +310,48 @@ mod tests {
         assert_eq!(endless.await, Err::<(), _>(Overdue));
         dropped.await.expect("the work is dropped");
         assert!(polls.load(Ordering::Relaxed) > 1);
+    }
+
+    /// Work that counts its slices until it is stopped. It wakes itself at the end of a slice, as guests do.
+    fn endless(counter: &Arc<AtomicUsize>) -> Pin<Box<impl Future<Output = ()> + Send + use<>>> {
+        let counter = Arc::clone(counter);
+        Box::pin(poll_fn(move |cx| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }))
+    }
+
+    /// Turns are counted and no times, so a busy machine changes nothing.
+    #[tokio::test]
+    async fn queued_work_gets_less_than_other_work_and_is_never_starved() {
+        let executor = Executor::new(1).unwrap();
+        let counters: [Arc<AtomicUsize>; 4] = Default::default();
+        let count = |at: usize| counters[at].load(Ordering::Relaxed);
+        let (history, now) = (SliceHistory::default(), Instant::now());
+        let mut other = Box::pin(executor.run(&history, now, in_a_while(), endless(&counters[0])));
+        let mut queued = Box::pin(executor.run_queued(100, in_a_while(), endless(&counters[1])));
+        let mut heavy = Box::pin(executor.run_queued(200, in_a_while(), endless(&counters[2])));
+        assert!(first_slice(other.as_mut()).await.is_none());
+        assert!(first_slice(queued.as_mut()).await.is_none());
+        assert!(first_slice(heavy.as_mut()).await.is_none());
+        while count(1) < 1000 {
+            tokio::task::yield_now().await;
+        }
+        let (other_slices, queued_slices, heavy_slices) = (count(0), count(1), count(2));
+        assert!(other_slices > 3 * queued_slices, "{other_slices} and {queued_slices}");
+        assert!(
+            (3 * queued_slices..6 * queued_slices).contains(&(2 * heavy_slices)),
+            "{queued_slices}, {heavy_slices}"
+        );
+        drop((other, queued, heavy));
+        // Alone, queued work passes no turns: it is done after two polls.
+        let counter = Arc::clone(&counters[3]);
+        while executor.pieces.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+        let polls = Box::pin(async move { counter.fetch_add(1, Ordering::Relaxed) });
+        assert_eq!(executor.run_queued(1, in_a_while(), polls).await, Ok(0));
     }
 
     #[tokio::test]

@@ -243,7 +243,14 @@ impl Version {
             Ok((run, worn))
         });
         let executor = &self.supplies.executor;
-        match instance.grace.within(pin!(executor.run(&self.slice_history, began, deadline, work))).await {
+        let running = async {
+            match self.spec.queue() {
+                // Nobody waits for a first slice on this thread.
+                Some(queue) => executor.run_queued(queue.weight, deadline, work).await,
+                None => executor.run(&self.slice_history, began, deadline, work).await,
+            }
+        };
+        match instance.grace.within(pin!(running)).await {
             None => Err(Stopped::Retired),
             Some(Err(Overdue)) => Err(Stopped::Overdue),
             Some(Ok(outcome)) => outcome,
