@@ -22,6 +22,7 @@ import urllib.request
 import numpy
 from eas_prediction import OnnxDataHelper, OnnxRequest, PredictException, StringRequest, TFRequest, TorchRequest
 
+import queues
 from table import DIRECT, EVERY, PACKED, PATIENCE, RAW, ROWS, SNAPPY, STRING, TF, TORCH, Call, print_table, row
 
 CASES = []
@@ -440,7 +441,7 @@ def main():
     endpoint, admin, log, *services = sys.argv[1:]
     host = Host(endpoint, admin, log, dict(service.split("=", 1) for service in services))
     failed = 0
-    for name, run in CASES + ROWS:
+    for name, run in CASES + queues.CASES + ROWS:
         try:
             run(host)
         except Exception as error:  # whatever it is, the other cases are worth running

@@ -30,19 +30,25 @@ const SERVICES: &[&str] = &[
     "tests/python/spent.json",
     "tests/python/snappy.json",
     "tests/python/stopped.json",
+    "tests/python/queue.json",
+    "tests/python/queue-idle.json",
 ];
-/// The service that is stopped after its deployment, so that callers get the answer of a stopped service.
-const STOPPED: &str = "sdk-stopped";
+/// The services that are stopped after their deployment. Callers get the answer of a stopped service; the items of a
+/// stopped asynchronous service stay where they are put.
+const STOPPED: &[&str] = &["sdk-stopped", "sdk-queue-idle"];
 
 /// Returns the names of the cases without running Python.
 pub(crate) fn cases() -> Result<Vec<String>> {
-    let script = script();
-    let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
     let name = |line: &str| {
         let named = line.strip_prefix("@case(\"").or_else(|| line.strip_prefix("@row(\""))?;
         Some(named.split_once('"')?.0.to_owned())
     };
-    Ok(text.lines().filter_map(name).collect())
+    let mut cases = Vec::new();
+    for script in [script(), script().with_file_name("queues.py")] {
+        let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
+        cases.extend(text.lines().filter_map(name));
+    }
+    Ok(cases)
 }
 
 pub(crate) fn run(python: &Python) -> Result<Tally> {
@@ -66,8 +72,10 @@ pub(crate) fn run(python: &Python) -> Result<Tally> {
     let host = Host::start(&binary, &directory.join("data"), &Log::File(&log))?;
     let root = root();
     let deployed = SERVICES.iter().map(|file| services::create(&host, &root.join(file))).collect::<Result<Vec<_>>>()?;
-    let stopped = deployed.iter().find(|service| service.name == STOPPED).context("no service to stop")?;
-    services::stop(&host, stopped)?;
+    for name in STOPPED {
+        let stopped = deployed.iter().find(|service| service.name == *name).context("no service to stop")?;
+        services::stop(&host, stopped)?;
+    }
 
     let mut child = Command::new(python)
         .arg(script())
