@@ -11,13 +11,16 @@
 //! ```text
 //! fuzz      → front, sandbox, config
 //! cli       → serve, admin, front, registry, admission, sandbox, storage, api, call, config
-//! serve     → admin, pump, front, registry, gateway, admission, sandbox, auth, queue, storage, telemetry, config, shutdown
+//! serve     → admin, pump, front, registry, gateway, admission, sandbox, auth, queue, storage, telemetry, config,
+//!             shutdown
 //! pump      → outcome, registry, refusal, queue, call, config
 //! admin     → front, registry, gateway, auth, queue, storage, telemetry, api, config, incoming, header, object, quoted
-//! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, queue, telemetry, api, call, coding,
+//! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, queue, telemetry, api, call,
+//!             coding,
 //!             config, discovery, incoming, threads, failpoint, header, hex, limit, quoted
 //! outcome   → registry, gateway, refusal, sandbox, policy, telemetry, call, config, threads
-//! registry  → refusal, admission, sandbox, auth, policy, queue, storage, telemetry, call, config, threads, failpoint, hex
+//! registry  → refusal, admission, sandbox, auth, policy, queue, storage, telemetry, call, config, threads,
+//!             failpoint, hex
 //! gateway   → policy, telemetry, api, call, config, incoming, threads, header, limit
 //! refusal   → sandbox, auth, policy, queue, call, config, incoming, quoted
 //! admission → threads
@@ -25,7 +28,7 @@
 //! auth      → config
 //! policy    → config
 //! storage   → config, failpoint, hex
-//! queue     → telemetry, config
+//! queue     → telemetry, config, failpoint
 //! telemetry → call, threads
 //! api       → config, object
 //! call, coding, config, discovery, incoming, threads, failpoint, header, hex, limit, object, quoted, shutdown →

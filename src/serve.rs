@@ -74,8 +74,7 @@ pub fn run(options: ServeOptions) -> Result<()> {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }
     let storage = Arc::new(storage);
-    let queues = LocalQueues::open(&options.data.join("queues.redb"), Clock::system())
-        .with_context(|| format!("cannot open the queues in {} (--data)", options.data.display()))?;
+    let queues = open_queues(&options.data.join("queues.redb"))?;
     let commits = Arc::clone(queues.commits());
     let queues = Queues::new(Arc::new(queues), commits);
     let registry = runtime.block_on(Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor), queues));
@@ -119,6 +118,17 @@ fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
     }
     storage::note_holder(data);
     Ok(storage)
+}
+
+/// Opens the queues of asynchronous services.
+fn open_queues(path: &Path) -> Result<LocalQueues> {
+    LocalQueues::open(path, Clock::system()).map_err(|error| {
+        anyhow!(
+            "cannot open the queues {}: {error}\nhint: restore the file from a backup; or move it away, and the host \
+             starts with empty queues",
+            path.display()
+        )
+    })
 }
 
 /// Starts the runtime for everything but callers' connections. Work that may block runs on a few threads of its own.

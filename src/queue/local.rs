@@ -25,6 +25,8 @@ mod tables;
 mod waiters;
 mod writer;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
@@ -43,6 +45,7 @@ use super::{
     Bounds, Clock, DeadItem, Delivery, Holder, Item, Key, NewItem, Outcome, QueueError, QueueFuture, QueueName,
     QueueStore, Receipt, Selection, Settled, Status, Tags, Want, Whereabouts,
 };
+use crate::failpoint;
 use crate::telemetry::Times;
 
 /// The free space that puts leave on the disk.
@@ -69,7 +72,12 @@ impl LocalQueues {
     /// A database that cannot be opened.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, redb::Error> {
         let (file, dir) = (path.to_owned(), path.parent().unwrap_or(path).to_owned());
-        let open = move || Ok(Database::builder().set_cache_size(CACHE).create(&file)?);
+        let open = move || {
+            let database = Database::builder().set_cache_size(CACHE).create(&file)?;
+            // Items and their headers are secrets of their callers.
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(redb::Error::Io)?;
+            Ok(database)
+        };
         Self::with(Box::new(open), space_in(dir), clock)
     }
 
@@ -189,7 +197,8 @@ fn space_in(dir: std::path::PathBuf) -> Space {
             return is_there;
         }
         // Whoever cannot be asked is taken to have room: a write will tell.
-        let is_there = rustix::fs::statvfs(&dir).map_or(true, |disk| disk.f_bavail * disk.f_frsize >= RESERVE);
+        let has_room = rustix::fs::statvfs(&dir).map_or(true, |disk| disk.f_bavail * disk.f_frsize >= RESERVE);
+        let is_there = has_room && failpoint::is_full("queues.space").is_ok();
         last = Some((Instant::now(), is_there));
         is_there
     })

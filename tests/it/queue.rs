@@ -1,6 +1,7 @@
 //! The queue service: operations on the wire, the ends of items, watches, and crashes.
 
 mod crash;
+mod damage;
 mod ends;
 mod items;
 mod watch;

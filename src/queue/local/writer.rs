@@ -16,6 +16,7 @@ use super::super::{Bounds, Clock, Delivery, Holder, Item, NewItem, Outcome, Queu
 use super::batch::{Batch, Books, Reply, Stop};
 use super::load::load;
 use super::tables::Tables;
+use crate::failpoint;
 use crate::telemetry::Times;
 
 /// Most operations in one transaction.
@@ -179,6 +180,7 @@ impl Writer {
         let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
         let (changed, touched) = self.fill(&transaction, jobs, replies).map_err(failed)?;
         if changed {
+            failpoint::is_full("queues.commit").map_err(|error| failed(redb::Error::Io(error)))?;
             let began = Instant::now();
             transaction.commit().map_err(|error| failed(error.into()))?;
             self.commits.record(began.elapsed());

@@ -1,0 +1,68 @@
+//! A file of the queues that cannot be read.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::{Queue, deploy_stopped};
+use crate::host::{TestHost, binary};
+
+#[test]
+fn a_damaged_file_is_named_with_what_to_do_and_an_intact_one_is_private() {
+    let host = TestHost::start();
+    let service = deploy_stopped(&host, "damage", json!({}));
+    Queue::input(&host, &service).put("", b"x");
+    let dir = host.end_and_keep();
+    let file = dir.path().join("data/queues.redb");
+    assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
+    let whole = fs::read(&file).expect("bytes");
+    fs::write(&file, b"this is no database").expect("a file");
+    let ended = Command::new(binary())
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+        .arg(dir.path().join("data"))
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("queues.redb") && said.contains("move it away"), "{said}");
+    // The file as it was.
+    fs::write(&file, whole).expect("a file");
+    let host = TestHost::start_in_dir(dir);
+    assert_eq!(Queue::input(&host, &service).get("")[0].data, b"x");
+}
+
+/// A queue that is full of what nobody takes must not keep the disk from anybody else.
+#[test]
+fn a_full_disk_refuses_puts_and_gives_out_what_is_there() {
+    let host = TestHost::start_with(&[], "queues.space=full");
+    let service = deploy_stopped(&host, "disk", json!({}));
+    let mut queue = Queue::sink(&host, &service);
+    let refused = queue.ask("POST", "", &[], b"x");
+    assert_eq!((refused.status, &refused.json()["code"]), (507, &json!("storage_full")), "{}", refused.text());
+    assert_eq!(queue.get(""), []);
+    assert_eq!(queue.attribute("stream.lastEntry"), "0", "nothing was put");
+}
+
+/// A write that fails leaves it open whether it was made. Nothing is acknowledged, and the queues go on.
+#[test]
+fn a_failed_write_acknowledges_nothing_and_the_queues_go_on() {
+    // Some commits open the queues and put the first item.
+    let host = TestHost::start_with(&[], "queues.commit=full@5");
+    let service = deploy_stopped(&host, "write", json!({}));
+    let mut queue = Queue::input(&host, &service);
+    let mut acknowledged = Vec::new();
+    let mut refused = 0;
+    for number in 0..10 {
+        let answer = queue.ask("POST", "", &[], format!("{number}").as_bytes());
+        match answer.status {
+            200 => acknowledged.push(format!("{number}").into_bytes()),
+            507 | 503 => refused += 1,
+            _ => panic!("{}", answer.text()),
+        }
+    }
+    assert!(refused >= 1 && acknowledged.len() >= 8, "{refused} refused");
+    let there: Vec<Vec<u8>> = queue.get("_length_=99").into_iter().map(|item| item.data).collect();
+    assert_eq!(there, acknowledged);
+    host.wait_for("the line of the failure", || host.log().contains("the queues' database is open again"));
+}
