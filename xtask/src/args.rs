@@ -16,10 +16,11 @@ usage: cargo xtask COMMAND
                    --hours N: load a release build for N hours instead (0.1 is six minutes) and check for leaks
   release          build the host for distribution, target/dist/bulkhead, with profile-guided optimisation;
                    writes its symbols, manual pages and completions beside it
-  bench [--plain] [--quick]
+  bench [--plain] [--quick] [--queues]
                    compare with bare hyper, other servers and native code; writes target/bench/report.json and .html
                    --plain: build host and bare server with `cargo build --release`, without a profile
                    --quick: about two minutes once everything is built; leaves out servers that are not installed
+                   --queues: only the measurements of queues
   docs [--check]   renew the pages of docs/reference, then build the book with mdBook in target/book
                    --check: only compare the pages with the code, and check links, examples and command lines";
 
@@ -42,6 +43,7 @@ pub(crate) enum Task {
     Bench {
         quick: bool,
         plain: bool,
+        queues: bool,
     },
     Docs {
         check: bool,
@@ -53,6 +55,7 @@ pub(crate) enum Task {
         host: PathBuf,
         quick: bool,
         plain: bool,
+        queues: bool,
     },
     /// Sends the training load to a host that counts its branches. `release` starts this command.
     Train {
@@ -85,7 +88,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
         }
         ("release", []) => Task::Release,
         ("bench", options) if are_of_bench(options) => {
-            Task::Bench { quick: options.contains(&"--quick"), plain: options.contains(&"--plain") }
+            let has = |option| options.contains(&option);
+            Task::Bench { quick: has("--quick"), plain: has("--plain"), queues: has("--queues") }
         }
         ("docs", []) => Task::Docs { check: false },
         ("docs", ["--check"]) => Task::Docs { check: true },
@@ -96,6 +100,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
             host: host.into(),
             quick: options.contains(&"--quick"),
             plain: options.contains(&"--plain"),
+            queues: options.contains(&"--queues"),
         },
         (
             "help" | "-h" | "--help" | "setup" | "guests" | "demo" | "chaos" | "release" | "bench" | "docs"
@@ -109,7 +114,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, String> 
 }
 
 fn are_of_bench(options: &[&str]) -> bool {
-    options.iter().all(|option| ["--plain", "--quick"].contains(option))
+    options.iter().all(|option| ["--plain", "--quick", "--queues"].contains(option))
 }
 
 #[cfg(test)]
@@ -127,10 +132,11 @@ mod tests {
         assert_eq!(task("release"), Ok(Task::Release));
         assert_eq!(task("docs"), Ok(Task::Docs { check: false }));
         assert_eq!(task("docs --check"), Ok(Task::Docs { check: true }));
-        assert_eq!(task("bench"), Ok(Task::Bench { quick: false, plain: false }));
-        assert_eq!(task("bench --quick"), Ok(Task::Bench { quick: true, plain: false }));
-        assert_eq!(task("bench --quick --plain"), Ok(Task::Bench { quick: true, plain: true }));
-        let measure = |quick, plain| Ok(Task::Measure { host: "a".into(), quick, plain });
+        assert_eq!(task("bench"), Ok(Task::Bench { quick: false, plain: false, queues: false }));
+        assert_eq!(task("bench --quick"), Ok(Task::Bench { quick: true, plain: false, queues: false }));
+        assert_eq!(task("bench --quick --plain"), Ok(Task::Bench { quick: true, plain: true, queues: false }));
+        assert_eq!(task("bench --queues"), Ok(Task::Bench { quick: false, plain: false, queues: true }));
+        let measure = |quick, plain| Ok(Task::Measure { host: "a".into(), quick, plain, queues: false });
         assert_eq!(task("measure a"), measure(false, false));
         assert_eq!(task("measure a --plain --quick"), measure(true, true));
         let chaos = |hours, filter: Option<&str>| Ok(Task::Chaos { hours, filter: filter.map(str::to_owned) });

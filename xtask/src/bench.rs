@@ -25,7 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Builds everything and runs the measurements. `quick` leaves out peers that are not installed, because installing
 /// takes long.
-pub(crate) fn run(quick: bool, plain: bool) -> Result<bool> {
+/// `queues` measures only the queues.
+pub(crate) fn run(quick: bool, plain: bool, queues: bool) -> Result<bool> {
     let tool = if plain { cargo::bench_tool()? } else { release::bench_tool()? };
     let host = if plain { cargo::host()? } else { release::host(&tool)? };
     cargo::guests()?;
@@ -33,6 +34,7 @@ pub(crate) fn run(quick: bool, plain: bool) -> Result<bool> {
     stage::announce("measuring");
     let mut command = Command::new(&tool);
     command.arg("measure").arg(host).args(quick.then_some("--quick")).args(plain.then_some("--plain"));
+    command.args(queues.then_some("--queues"));
     // The process is replaced, so that Ctrl-C reaches the bench, which then ends the processes it has started.
     Err(anyhow!(command.exec()).context(format!("cannot run {}", tool.display())))
 }
@@ -43,7 +45,7 @@ pub(crate) fn bare_server() -> Result<bool> {
 }
 
 #[cfg(not(feature = "bench"))]
-pub(crate) fn measure(_host: &std::path::Path, _quick: bool, _plain: bool) -> Result<bool> {
+pub(crate) fn measure(_host: &std::path::Path, _quick: bool, _plain: bool, _queues: bool) -> Result<bool> {
     bare_server()
 }
 

@@ -44,9 +44,9 @@ fn main() -> ExitCode {
         Task::Chaos { hours, filter } => chaos::run(hours, filter.as_deref()),
         Task::Release => release::run(),
         Task::Docs { check } => docs::run(check),
-        Task::Bench { quick, plain } => bench::run(quick, plain),
+        Task::Bench { quick, plain, queues } => bench::run(quick, plain, queues),
         Task::BareServer => bench::bare_server(),
-        Task::Measure { host, quick, plain } => bench::measure(&host, quick, plain),
+        Task::Measure { host, quick, plain, queues } => bench::measure(&host, quick, plain, queues),
         Task::Train { host } => bench::train(&host),
         Task::TrainBare => bench::train_bare(),
     };

@@ -166,6 +166,47 @@ pub(crate) fn envoy(python: &Path) -> Result<PathBuf, String> {
     }
 }
 
+/// The Redis server, which queues are compared with.
+#[cfg(feature = "bench")]
+pub(crate) struct Redis {
+    pub(crate) program: PathBuf,
+    /// Directories with libraries that it needs.
+    pub(crate) libraries: String,
+}
+
+/// Finds the Redis server, or unpacks Debian's into the target directory. Installing the package would start a service.
+/// The error is the reason why there is none.
+#[cfg(feature = "bench")]
+pub(crate) fn redis() -> Result<Redis, String> {
+    const PACKAGES: [&str; 4] = ["redis-server", "redis-tools", "liblzf1", "libjemalloc2"];
+    if runs(Path::new("redis-server")) {
+        return Ok(Redis { program: "redis-server".into(), libraries: String::new() });
+    }
+    let directory = cargo::target_dir().join("redis");
+    let program = directory.join("usr/bin/redis-server");
+    if !program.is_file() {
+        stage::announce("unpacking Debian's redis-server into the target directory");
+        fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+        let run = |program: &str, arguments: &[&str]| {
+            let status = Command::new(program).args(arguments).current_dir(&directory).stderr(Stdio::null()).status();
+            status.is_ok_and(|status| status.success())
+        };
+        if !run("apt-get", &[&["download", "--quiet"], &PACKAGES[..]].concat()) {
+            return Err("there is no redis-server, and apt-get cannot download it".to_owned());
+        }
+        for package in fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let is_package = package.extension().is_some_and(|extension| extension == "deb");
+            if is_package && !run("dpkg", &["-x", &package.to_string_lossy(), "."]) {
+                return Err("dpkg cannot unpack redis-server".to_owned());
+            }
+        }
+    }
+    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let libraries = [directory.join("usr/lib").join(&triple), directory.join("lib").join(&triple)];
+    let libraries = libraries.map(|path| path.to_string_lossy().into_owned()).join(":");
+    Ok(Redis { program, libraries })
+}
+
 fn runs(program: &Path) -> bool {
     let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())

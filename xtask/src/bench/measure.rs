@@ -17,6 +17,7 @@ mod late;
 mod open;
 mod page;
 mod peers;
+mod queue;
 mod report;
 mod response;
 mod server;
@@ -91,7 +92,8 @@ struct Bench {
 }
 
 /// Measures the host `binary`. `plain` is true if host and bare server were built without a profile.
-pub(crate) fn run(binary: &Path, quick: bool, plain: bool) -> Result<bool> {
+/// `queues` measures only the queues.
+pub(crate) fn run(binary: &Path, quick: bool, plain: bool, queues: bool) -> Result<bool> {
     children::end_with_us()?;
     let busy = usage::busy_cores()?;
     if busy > QUIET {
@@ -108,8 +110,11 @@ pub(crate) fn run(binary: &Path, quick: bool, plain: bool) -> Result<bool> {
     };
     let build = if plain { "cargo build --release" } else { "cargo xtask release: each with a profile" };
     bench.report.machine.add("host and bare server", build);
-    bench.one_host()?;
-    bench.many_services();
+    if !queues {
+        bench.one_host()?;
+        bench.many_services();
+    }
+    bench.stage("durable queues, beside Redis Streams", &goals::QUEUES, |bench| bench.queues());
     bench.report.print();
     bench.write()
 }

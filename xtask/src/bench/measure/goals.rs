@@ -57,3 +57,15 @@ pub(super) const START: Goal = most("start with 100 services, until ready", 1.0,
 pub(super) const IDLE_OF_MANY: Goal = most("the same where there are many more", 128.0, "KiB");
 pub(super) const SPREAD: Goal = least("throughput spread over all of them: to one", 0.75);
 pub(super) const CROWD: [Goal; 4] = [IDLE_SERVICE, START, IDLE_OF_MANY, SPREAD];
+
+pub(super) const PUTS: Goal = least("durable puts of 1 KiB, 32 producers: to Redis Streams, fsync always", 1.0);
+pub(super) const PUT_LATE: Goal = most("durable puts of 1 KiB, 32 producers: p99 to the disk's sync p99", 3.0, "×");
+pub(super) const TO_RESULT: Goal = most("put to result through a guest: p50 to two syncs and 1 ms", 1.0, "×");
+pub(super) const BESIDE_QUEUE: Goal = most("echo 1 KiB beside a busy queue: p99 to alone", 1.3, "×");
+pub(super) const DEPTH_MEMORY: Goal = most("a long queue: memory beyond a short one's", 64.0, "MiB");
+pub(super) const DEPTH_SEARCH: Goal = most("a long queue: search to a short one's", 1.5, "×");
+pub(super) const DEPTH_GET: Goal = most("a long queue: get by index to a short one's", 1.5, "×");
+pub(super) const DEPTH_BY_REQUEST: Goal = most("a long queue: get by request id to a short one's", 1.5, "×");
+pub(super) const DEPTH_START: Goal = most("a long queue: start of the host, until ready", 2.0, "s");
+pub(super) const QUEUES: [Goal; 9] =
+    [PUTS, PUT_LATE, TO_RESULT, BESIDE_QUEUE, DEPTH_MEMORY, DEPTH_SEARCH, DEPTH_GET, DEPTH_BY_REQUEST, DEPTH_START];
