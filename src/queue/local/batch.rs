@@ -10,7 +10,7 @@ use super::super::{
     Bounds, Holder, Item, KEY_KEPT, Key, NewItem, Outcome, QueueError, QueueName, Reason, Receipt, Settled, pause_after,
 };
 use super::book::{Book, Held, Pause, take_one};
-use super::record;
+use super::record::{self, Facts};
 use super::tables::{DeadRow, KeyRow, StateKind, StateRow, Tables, rank, read_row, row, tag};
 use super::writer::Job;
 
@@ -204,13 +204,20 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Reads an item; `None` if there is none, or if it is damaged: a damaged item becomes dead.
+    /// Reads an item; `None` if there is none, or if it is damaged.
     pub(super) fn load(&mut self, queue: &QueueName, index: u64) -> Step<Option<Item>> {
         let number = self.book(queue)?.number();
         let Some(found) = self.tables.items.get((number, index))? else { return Ok(None) };
         let decoded = record::decode(number, index, found.value());
         drop(found);
         Ok(decoded.ok())
+    }
+
+    /// Reads the facts of an item; `None` if there is none, or if it is damaged.
+    pub(super) fn facts(&mut self, queue: &QueueName, index: u64) -> Step<Option<Facts>> {
+        let number = self.book(queue)?.number();
+        let found = self.tables.items.get((number, index))?;
+        Ok(found.and_then(|found| record::facts(number, index, found.value()).ok()))
     }
 
     /// Ends a delivery.
@@ -283,7 +290,7 @@ impl Batch<'_, '_> {
         reason: Reason,
     ) -> Step<()> {
         let at_ms = self.wall_ms;
-        let tags = self.load(queue, index)?.map(|item| item.tags);
+        let tags = self.facts(queue, index)?.map(|facts| facts.tags);
         let book = self.book(queue)?;
         let number = book.number();
         book.dead += 1;
@@ -312,7 +319,7 @@ impl Batch<'_, '_> {
 
     /// Removes a live item that is in no other state.
     pub(super) fn forget(&mut self, queue: &QueueName, index: u64, priority: u8) -> Step<()> {
-        let tags = self.load(queue, index)?.map(|item| item.tags);
+        let tags = self.facts(queue, index)?.map(|facts| facts.tags);
         let book = self.book(queue)?;
         let number = book.number();
         take_one(&mut book.live, Reverse(priority));
@@ -361,8 +368,8 @@ impl Batch<'_, '_> {
 
     /// The priority of an item; `None` if there is none.
     pub(super) fn priority_of(&mut self, queue: &QueueName, index: u64) -> Step<Option<u8>> {
-        if let Some(item) = self.load(queue, index)? {
-            return Ok(Some(item.priority));
+        if let Some(facts) = self.facts(queue, index)? {
+            return Ok(Some(facts.priority));
         }
         let book = self.book(queue)?;
         let (number, priorities) = (book.number(), book.ready.counts.keys().map(|key| key.0).collect::<Vec<_>>());

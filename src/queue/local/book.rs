@@ -2,7 +2,7 @@
 //! opened.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::super::{Bounds, Consumer, Counts, Holder, Lease, QueueName, Status};
@@ -18,8 +18,8 @@ pub(super) struct Book {
     pub(super) ready: Ready,
     /// Live items by priority.
     pub(super) live: ByPriority,
-    pub(super) leases: HashMap<u64, Held>,
-    pub(super) delayed: HashMap<u64, Pause>,
+    pub(super) leases: BTreeMap<u64, Held>,
+    pub(super) delayed: BTreeMap<u64, Pause>,
     /// The ends of leases and pauses.
     pub(super) timers: BTreeSet<(Instant, u64)>,
     pub(super) dead: u64,
@@ -29,8 +29,8 @@ pub(super) struct Book {
     /// Queues whose consumers wait for room here.
     pub(super) wait_for_room: BTreeSet<QueueName>,
     pub(super) counts: Counts,
-    /// The time of the put of the oldest live item, in milliseconds since 1970; 0 if there is none.
-    pub(super) oldest_put_ms: u64,
+    /// The live item with the lowest index as it was last seen, and the time of its put in milliseconds since 1970.
+    pub(super) oldest: Option<(u64, u64)>,
     /// The item with the lowest index, and the time of its put; `None` if it is not known.
     pub(super) head: Option<(u64, u64)>,
 }
@@ -128,15 +128,15 @@ impl Book {
             bounds: None,
             ready: Ready::default(),
             live: ByPriority::new(),
-            leases: HashMap::new(),
-            delayed: HashMap::new(),
+            leases: BTreeMap::new(),
+            delayed: BTreeMap::new(),
             timers: BTreeSet::new(),
             dead: 0,
             kept_room: 0,
             waiters: Waiters::default(),
             wait_for_room: BTreeSet::new(),
             counts: Counts::default(),
-            oldest_put_ms: 0,
+            oldest: None,
             head: None,
         }
     }
@@ -165,7 +165,7 @@ impl Book {
             dead: self.dead,
             first: 0,
             last: self.row.last,
-            oldest_put_ms: self.oldest_put_ms,
+            oldest_put_ms: self.oldest.map_or(0, |(_, put_at_ms)| put_at_ms),
             ended: self.row.ended,
             counts: self.counts,
         }

@@ -68,7 +68,7 @@ impl Batch<'_, '_> {
             let (key, value) = row?;
             let index = key.value().1;
             // A damaged item has no readable time. It stays until a consumer comes to it.
-            let Ok(item) = record::decode(number, index, value.value()) else { break };
+            let Ok(item) = record::facts(number, index, value.value()) else { break };
             head = head.or(Some((index, item.put_at_ms)));
             if !is_old(wall_ms, item.put_at_ms) || old.len() == MOST_OLD {
                 break;
@@ -138,7 +138,7 @@ impl Batch<'_, '_> {
             }
         }
         for (index, state) in found {
-            let priority = self.load(queue, index)?.map_or(0, |item| item.priority);
+            let priority = self.facts(queue, index)?.map_or(0, |facts| facts.priority);
             let book = self.book(queue)?;
             *book.live.entry(Reverse(priority)).or_default() += 1;
             let StateRow { turn, count, kind } = state;

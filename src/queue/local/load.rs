@@ -62,7 +62,7 @@ fn mend(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
         let state = tables.states.get((number, index))?.map(|row| read_row::<StateRow>(row.value())).transpose()?;
         let is_under_way = state.is_some_and(|row| matches!(row.kind, StateKind::Leased | StateKind::Delayed));
         if !is_under_way && !ready.contains(&(number, index)) && tables.dead.get((number, index))?.is_none() {
-            let priority = record::decode(number, index, record.value()).map_or(0, |item| item.priority);
+            let priority = record::facts(number, index, record.value()).map_or(0, |facts| facts.priority);
             lost.push((number, rank(priority), index));
         }
     }

@@ -34,27 +34,38 @@ impl Batch<'_, '_> {
     }
 
     pub(super) fn status(&mut self, queue: &QueueName) -> Step<Status> {
-        let book = self.book(queue)?;
-        let number = book.number();
-        let mut status = Status { oldest_put_ms: 0, ..book.status() };
-        let mut first = book.leases.keys().chain(book.delayed.keys()).copied().min();
-        for (priority, _) in &status.ready {
-            let row = (number, rank(*priority), 0)..=(number, rank(*priority), u64::MAX);
-            let next = self.tables.ready.range(row)?.next().transpose()?.map(|(key, _)| key.value().2);
-            first = first.into_iter().chain(next).min();
-        }
-        if let Some(first) = first {
-            status.first = first;
-            status.oldest_put_ms = self.load(queue, first)?.map_or(0, |item| item.put_at_ms);
+        let mut status = Status { oldest_put_ms: 0, ..self.book(queue)?.status() };
+        if let Some((first, put_at_ms)) = self.oldest(queue)? {
+            (status.first, status.oldest_put_ms) = (first, put_at_ms);
         }
         Ok(status)
     }
 
+    /// The live item with the lowest index, and the time of its put.
+    fn oldest(&mut self, queue: &QueueName) -> Step<Option<(u64, u64)>> {
+        let book = self.book(queue)?;
+        let (number, known) = (book.number(), book.oldest);
+        let (leased, delayed) = (book.leases.first_key_value(), book.delayed.first_key_value());
+        let mut first = leased.map(|(index, _)| *index).into_iter().chain(delayed.map(|(index, _)| *index)).min();
+        let priorities: Vec<u8> = book.ready.counts.keys().map(|priority| priority.0).collect();
+        for priority in priorities {
+            let row = (number, rank(priority), 0)..=(number, rank(priority), u64::MAX);
+            let next = self.tables.ready.range(row)?.next().transpose()?.map(|(key, _)| key.value().2);
+            first = first.into_iter().chain(next).min();
+        }
+        // The time is read once for each item, because its record may be large.
+        let oldest = match (first, known) {
+            (Some(first), Some((index, put_at_ms))) if first == index => Some((first, put_at_ms)),
+            (Some(first), _) => Some((first, self.facts(queue, first)?.map_or(0, |facts| facts.put_at_ms))),
+            (None, _) => None,
+        };
+        self.book(queue)?.oldest = oldest;
+        Ok(oldest)
+    }
+
     /// Notes the time of the oldest live item.
     pub(super) fn note_oldest(&mut self, queue: &QueueName) -> Step<()> {
-        let oldest = self.status(queue)?.oldest_put_ms;
-        self.book(queue)?.oldest_put_ms = oldest;
-        Ok(())
+        self.oldest(queue).map(drop)
     }
 
     /// The number of live items; `None` if the tags must be read.
@@ -132,7 +143,7 @@ pub(super) fn count_tagged(
     let mut count = 0;
     for row in rows.range((number, &*tag, first, 0)..=(number, &*tag, last, u64::MAX))? {
         let index = row?.0.value().3;
-        let has_all = |record: &[u8]| record::decode(number, index, record).is_ok_and(|item| item.tags.contain(tags));
+        let has_all = |record: &[u8]| record::facts(number, index, record).is_ok_and(|facts| facts.tags.contain(tags));
         if is_only_tag || items.get((number, index))?.is_some_and(|record| has_all(record.value())) {
             count += 1;
         }

@@ -2,6 +2,8 @@
 //!
 //! The checksum covers the place of the item as well, so an item at another place than its own is damaged.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +19,9 @@ pub(super) struct Damaged;
 struct Head<'a> {
     priority: u8,
     put_at_ms: u64,
-    tags: std::borrow::Cow<'a, Tags>,
-    target: std::borrow::Cow<'a, str>,
-    headers: Vec<(std::borrow::Cow<'a, str>, std::borrow::Cow<'a, [u8]>)>,
+    tags: Cow<'a, Tags>,
+    target: Cow<'a, str>,
+    headers: Vec<(Cow<'a, str>, Cow<'a, [u8]>)>,
 }
 
 const CHECKSUM: usize = 4;
@@ -39,7 +41,7 @@ pub(super) fn encode(queue: u32, index: u64, item: &NewItem, put_at_ms: u64) -> 
     let head = Head {
         priority: item.priority,
         put_at_ms,
-        tags: std::borrow::Cow::Borrowed(&item.tags),
+        tags: Cow::Borrowed(&item.tags),
         target: item.target.as_str().into(),
         headers,
     };
@@ -54,8 +56,15 @@ pub(super) fn encode(queue: u32, index: u64, item: &NewItem, put_at_ms: u64) -> 
     record
 }
 
-/// Reads a record.
-pub(super) fn decode(queue: u32, index: u64, record: &[u8]) -> Result<Item, Damaged> {
+/// The facts of an item without its data.
+pub(super) struct Facts {
+    pub(super) priority: u8,
+    pub(super) put_at_ms: u64,
+    pub(super) tags: Tags,
+}
+
+/// Compares the checksum of a record, and splits it into head and data.
+fn checked(queue: u32, index: u64, record: &[u8]) -> Result<(Head<'_>, &[u8]), Damaged> {
     let (sum, rest) = record.split_at_checked(CHECKSUM).ok_or(Damaged)?;
     if sum != checksum(queue, index, rest) {
         return Err(Damaged);
@@ -63,17 +72,25 @@ pub(super) fn decode(queue: u32, index: u64, record: &[u8]) -> Result<Item, Dama
     let (length, rest) = rest.split_first_chunk::<LENGTH>().ok_or(Damaged)?;
     let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| Damaged)?;
     let (head, data) = rest.split_at_checked(length).ok_or(Damaged)?;
-    let head: Head<'_> = postcard::from_bytes(head).map_err(|_| Damaged)?;
+    Ok((postcard::from_bytes(head).map_err(|_| Damaged)?, data))
+}
+
+/// Reads the facts of an item. Its data is compared with the checksum and not copied.
+pub(super) fn facts(queue: u32, index: u64, record: &[u8]) -> Result<Facts, Damaged> {
+    let (head, _) = checked(queue, index, record)?;
+    Ok(Facts { priority: head.priority, put_at_ms: head.put_at_ms, tags: head.tags.into_owned() })
+}
+
+/// Reads a record.
+pub(super) fn decode(queue: u32, index: u64, record: &[u8]) -> Result<Item, Damaged> {
+    let (head, data) = checked(queue, index, record)?;
+    let header = |(name, value): (Cow<'_, str>, Cow<'_, [u8]>)| (name.into_owned(), Bytes::copy_from_slice(&value));
     Ok(Item {
         index,
         priority: head.priority,
         tags: head.tags.into_owned(),
         target: head.target.into_owned(),
-        headers: head
-            .headers
-            .into_iter()
-            .map(|(name, value)| (name.into_owned(), Bytes::copy_from_slice(&value)))
-            .collect(),
+        headers: head.headers.into_iter().map(header).collect(),
         data: Bytes::copy_from_slice(data),
         put_at_ms: head.put_at_ms,
     })

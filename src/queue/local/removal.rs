@@ -92,7 +92,7 @@ impl Batch<'_, '_> {
         let number = self.book(queue)?.number();
         let mut requeued = 0;
         for index in self.dead_among(queue, indexes)? {
-            let Some(item) = self.load(queue, index)? else { continue };
+            let Some(item) = self.facts(queue, index)? else { continue };
             let state = self.state(number, index)?;
             self.tables.dead.remove((number, index))?;
             self.set_state(number, index, StateRow { count: 0, kind: StateKind::Ready, ..state })?;

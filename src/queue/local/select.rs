@@ -141,7 +141,7 @@ impl Batch<'_, '_> {
         if !is_only_tag {
             let mut meant = Vec::new();
             for index in candidates {
-                if self.load(queue, index)?.is_some_and(|item| item.tags.contain(&wish.tags)) {
+                if self.facts(queue, index)?.is_some_and(|facts| facts.tags.contain(&wish.tags)) {
                     meant.push(index);
                 }
                 if meant.len() == most {
@@ -239,8 +239,8 @@ impl Batch<'_, '_> {
         if !self.books.get(queue).is_some_and(chooses) {
             return Ok(());
         }
-        let tags: Tags = match self.load(queue, index) {
-            Ok(Some(item)) => item.tags,
+        let tags: Tags = match self.facts(queue, index) {
+            Ok(Some(facts)) => facts.tags,
             Ok(None) | Err(Stop::Refused(_)) => return Ok(()),
             Err(Stop::Failed(error)) => return Err(error),
         };
