@@ -48,11 +48,11 @@ impl MemoryQueues {
         }
     }
 
-    /// Queues in the same state, which go their own way.
+    /// Queues in the same state, which go their own way with a clock of their own.
     #[cfg(test)]
-    pub(super) fn copy(&self) -> Self {
+    pub(super) fn copy(&self, clock: Clock) -> Self {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Self { queues: Mutex::new(queues), ..Self::new(self.clock.clone()) }
+        Self { queues: Mutex::new(queues), ..Self::new(clock) }
     }
 
     /// The state, after everything that is due at this moment.

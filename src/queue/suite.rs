@@ -41,15 +41,10 @@ impl TestClock {
         self.wall.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// The present time, for [`TestClock::set`].
-    fn clone_at(&self) -> (u64, u64) {
-        (self.elapsed.load(Ordering::Relaxed), self.wall.load(Ordering::Relaxed))
-    }
-
-    /// Goes back to a time.
-    fn set(&self, (elapsed, wall): &(u64, u64)) {
-        self.elapsed.store(*elapsed, Ordering::Relaxed);
-        self.wall.store(*wall, Ordering::Relaxed);
+    /// A clock with the same time, which goes its own way.
+    fn fork(&self) -> Self {
+        let copy = |value: &AtomicU64| Arc::new(AtomicU64::new(value.load(Ordering::Relaxed)));
+        Self { base: self.base, elapsed: copy(&self.elapsed), wall: copy(&self.wall) }
     }
 
     /// Sets the wall clock forward or back, as an administrator does.

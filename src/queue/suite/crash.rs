@@ -235,12 +235,12 @@ fn survive(seed: u64, operations: usize, images_per_sync: usize, syncs: bool) ->
         disk.0.lock().unwrap().syncs = syncs;
         for number in 0..operations {
             figures.operations += 1;
-            let before = model.copy();
+            let before = model.copy(time.clock());
             let same = rng.clone();
             let expected = change(&model, &mut rng).await;
             let found = change(&local, &mut same.clone()).await;
             assert_eq!(found, expected, "seed {seed}, operation {number}");
-            let after = model.copy();
+            let after = model.copy(time.clock());
             for (image, bytes) in disk.take_images().iter().map(Image::bytes).enumerate() {
                 let told = |what: String| format!("seed {seed}, operation {number}, image {image}: {what}");
                 figures.images += 1;
@@ -270,24 +270,22 @@ async fn check(
     if let Some(rng) = photograph {
         disk.photograph(rng, 1);
     }
-    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| disk.queues(time)));
+    // The store that is tested goes on with its own time.
+    let own = time.fork();
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| disk.queues(&own)));
     let local = opened.map_err(|_| "opening it panics")?.map_err(|error| format!("it cannot be opened: {error}"))?;
     let images = disk.take_images().iter().map(Image::bytes).collect();
     for queue in [QueueName::input("s"), QueueName::sink("s")] {
         local.open(&queue, bounds()).await.map_err(|error| error.to_string())?;
     }
-    // The clock passes while the contents are listed, so each side lists at the same time of its own.
-    let start = time.clone_at();
     let mut expected = Vec::new();
     for model in allowed {
-        time.set(&start);
-        let copy = model.copy();
+        let own = time.fork();
+        let copy = model.copy(own.clock());
         copy.crash();
-        expected.push(contents(&copy, time).await);
+        expected.push(contents(&copy, &own).await);
     }
-    time.set(&start);
-    let found = contents(&local, time).await;
-    time.set(&start);
+    let found = contents(&local, &own).await;
     match expected.contains(&found) {
         true => Ok(images),
         false => Err(format!("it has\n{found}and not\n{}", expected.join("or\n"))),
