@@ -89,3 +89,20 @@ fn all() -> Selection {
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
+
+/// The number of repetitions: `short` in every test run, `long` in a chaos run.
+fn rounds(short: u64, long: u64) -> u64 {
+    if std::env::var("BULKHEAD_CHAOS").is_ok_and(|value| value == "long") { long } else { short }
+}
+
+/// Records a figure as the integration tests do, and asserts it.
+#[track_caller]
+fn must(figure: &str, target: &str, measured: usize, met: bool) {
+    let line = serde_json::json!({"figure": figure, "target": target, "measured": measured, "met": met});
+    println!("{line}");
+    if let Some(path) = std::env::var_os("BULKHEAD_FIGURES") {
+        let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).unwrap();
+    }
+    assert!(met, "{figure}: {measured}, and the target is {target}");
+}

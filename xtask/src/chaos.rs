@@ -16,7 +16,7 @@ pub(crate) fn run(hours: Option<f64>, filter: Option<&str>) -> Result<bool> {
     cargo::guests()?;
     stage::announce("chaos: figures as they are measured, then a table of all of them");
     let mut cargo = cargo::cargo();
-    cargo.args(["test", "--locked", "--package", "bulkhead", "--test", "it"]);
+    cargo.args(["test", "--locked", "--package", "bulkhead", "--lib", "--test", "it"]);
     if let (Some(hours), Some(host)) = (hours, &host) {
         let seconds = (hours * 3600.0).ceil();
         cargo.env("BULKHEAD_SOAK_SECONDS", seconds.to_string()).env("BULKHEAD_TEST_BINARY", host);

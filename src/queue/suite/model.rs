@@ -10,7 +10,7 @@ use super::super::{
     Bounds, Consumer, Holder, Key, Lease, LocalQueues, NewItem, Outcome, QueueName, QueueStore, Reason, Selection,
     Tags, Want,
 };
-use super::{TestClock, all, run};
+use super::{TestClock, all, rounds, run};
 
 /// An operation on one queue.
 #[derive(Clone, Debug)]
@@ -242,8 +242,7 @@ fn compare(seed: u64, operations: usize) {
 
 #[test]
 fn the_database_answers_as_the_reference_does() {
-    let seeds = std::env::var("BULKHEAD_QUEUE_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(30);
-    for seed in 0..seeds {
+    for seed in 0..rounds(30, 1000) {
         compare(seed, 400);
     }
 }

@@ -8,7 +8,7 @@ use super::super::{
     Bounds, Clock, Holder, LocalQueues, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Settled, Tags,
     Want, Whereabouts,
 };
-use super::{bounds, item, run, tagged, want};
+use super::{TestClock, bounds, item, run, tagged, want};
 
 /// Runs a test with each implementation, on the clocks of the machine.
 fn each<F: Future<Output = ()>>(test: impl Fn(Arc<dyn QueueStore>) -> F) {
@@ -185,4 +185,33 @@ fn a_lease_that_is_not_renewed_ends_by_itself() {
         assert_eq!(store.requeue(&queue, None).await, Ok(1));
         assert_eq!(store.take(&queue, waiting(1)).await.unwrap()[0].count, 1, "the count begins anew");
     });
+}
+
+/// The wall clock says nothing about leases and pauses.
+#[test]
+fn a_jump_of_the_wall_clock_delivers_nothing_early() {
+    let dir = tempfile::tempdir().unwrap();
+    let time = TestClock::new();
+    let local = LocalQueues::open(&dir.path().join("queues.redb"), time.clock()).unwrap();
+    let stores: [Arc<dyn QueueStore>; 2] = [Arc::new(MemoryQueues::new(time.clock())), Arc::new(local)];
+    for store in stores {
+        run(async {
+            let queue = QueueName::input("s");
+            store.open(&queue, bounds()).await.unwrap();
+            for data in ["leased", "delayed"] {
+                store.put(&queue, item(data), None).await.unwrap();
+            }
+            let taken = store.take(&queue, want(2)).await.unwrap();
+            let failed = Outcome::Failed(Reason::new("408", ""));
+            store.settle(&queue, 2, Holder::Lease(taken[1].lease), failed).await.unwrap();
+            for seconds in [3600, -7200, 3600] {
+                time.jump(seconds);
+                assert_eq!(store.take(&queue, want(2)).await.unwrap(), [], "after a jump of {seconds} s");
+            }
+            time.pass(Duration::from_secs(1));
+            assert_eq!(store.take(&queue, want(2)).await.unwrap()[0].item.index, 2, "after its pause");
+            time.pass(Duration::from_secs(30));
+            assert_eq!(store.status(&queue).await.unwrap().delayed, 2, "after their leases");
+        });
+    }
 }

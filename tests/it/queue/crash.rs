@@ -99,7 +99,7 @@ fn kills_lose_nothing_and_give_each_item_one_result() {
                 scope.spawn(move || consume(data, service, ledger, &format!("c{consumer}"), None));
             }
             // A kill comes after a time, not after an event: any event could be the one that is safe.
-            let moment = Duration::from_millis(100 + dice.roll(400) as u64);
+            let moment = Duration::from_millis(100 + dice.roll(rounds(400, 3000)) as u64);
             let end = Instant::now() + moment;
             while Instant::now() < end {
                 std::thread::sleep(end.saturating_duration_since(Instant::now()));

@@ -304,6 +304,23 @@ fn a_client_without_a_sign_of_life_loses_its_items() {
 }
 
 #[test]
+fn a_client_that_never_reads_loses_its_items() {
+    let host = TestHost::start();
+    let service = deploy_stopped(&host, "deaf", json!({}));
+    let mut queue = Queue::input(&host, &service);
+    for _ in 0..12 {
+        queue.put("", &vec![b'x'; 4 << 20]);
+    }
+    let deaf = Socket::open(&host, &service, "", "_window_=100", "deaf");
+    queue.wait_for(&host, "bulkhead.leased", "12");
+    queue.wait_for(&host, "bulkhead.leased", "0");
+    let lines = [0, 1].map(|number| queue.attribute(&format!("consumers.list.[{number}]")));
+    assert!(!lines.iter().any(|line| line.contains("eas.deaf") && line.contains("Running")), "{lines:?}");
+    drop(deaf);
+    queue.wait_for(&host, "bulkhead.ready", "12");
+}
+
+#[test]
 fn watchers_that_vanish_leave_nothing() {
     let host = TestHost::start();
     let service = deploy_stopped(&host, "vanish", json!({"queue": {"max_delivery": 1000}}));
