@@ -95,6 +95,8 @@ impl LocalQueues {
             books,
             looked_for_keys: None,
             commits: Arc::clone(&commits),
+            last_batch: 0,
+            last_commit: Duration::ZERO,
         };
         // Reading a damaged file may fail an assertion of the database.
         catch_unwind(AssertUnwindSafe(|| writer.start()))

@@ -7,6 +7,8 @@ mod items;
 mod watch;
 mod wire;
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use crate::host::{Deployed, TestHost};
@@ -15,6 +17,7 @@ use crate::http::{Client, Response};
 /// A queue of a host, with a connection of its own.
 pub(crate) struct Queue {
     client: Client,
+    address: SocketAddr,
     path: String,
     token: String,
     uid: String,
@@ -50,7 +53,7 @@ pub(crate) fn deploy_stopped(host: &TestHost, name: &str, keys: Value) -> Deploy
 impl Queue {
     pub(crate) fn input(host: &TestHost, service: &Deployed) -> Self {
         let (path, token) = (service.path.clone(), service.token.clone());
-        Self { client: host.client(), path, token, uid: "test".into() }
+        Self { client: host.client(), address: host.data, path, token, uid: "test".into() }
     }
 
     pub(crate) fn sink(host: &TestHost, service: &Deployed) -> Self {
@@ -66,7 +69,12 @@ impl Queue {
     pub(crate) fn ask(&mut self, method: &str, query: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let own = [("authorization", self.token.as_str()), ("X-EAS-QueueService-Redis-Uid", self.uid.as_str())];
         let target = format!("{}{query}", self.path);
-        self.client.send(method, &target, &[&own, headers].concat(), body)
+        let answer = self.client.send(method, &target, &[&own, headers].concat(), body);
+        // A connection has a limited number of requests.
+        if answer.closes() {
+            self.client = Client::connect(self.address);
+        }
+        answer
     }
 
     /// Puts an item, and returns its index and its request id.

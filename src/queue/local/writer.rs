@@ -21,6 +21,8 @@ use crate::telemetry::Times;
 
 /// Most operations in one transaction.
 const MOST_JOBS: usize = 512;
+/// The longest wait for further operations.
+const LONGEST_GATHER: Duration = Duration::from_millis(2);
 /// The pause between two attempts to open a database that has failed.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 /// The time between two looks for old items.
@@ -87,6 +89,9 @@ pub(super) struct Writer {
     pub(super) books: Books,
     pub(super) looked_for_keys: Option<Instant>,
     pub(super) commits: Arc<Times>,
+    /// The number of operations of the last batches, and the time of the last commit.
+    pub(super) last_batch: usize,
+    pub(super) last_commit: Duration,
 }
 
 /// A failed batch.
@@ -113,11 +118,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            while gathered.len() < MOST_JOBS
-                && let Ok(queued) = self.jobs.try_recv()
-            {
-                gathered.push(queued);
-            }
+            self.gather(&mut gathered);
             let Some(database) = self.shared.database() else {
                 // The jobs are dropped, which tells their callers.
                 drop(gathered);
@@ -137,6 +138,29 @@ impl Writer {
             }
             drop(places);
         }
+    }
+
+    /// Gathers the operations that have arrived. If the last batch had several, waits a little for as many again: callers
+    /// that put one item after the other send their next one when the last is answered, and would otherwise come in two
+    /// groups that wait for each other's sync.
+    fn gather(&mut self, gathered: &mut Vec<Queued>) {
+        let expected = self.last_batch.min(MOST_JOBS);
+        let until = Instant::now() + (self.last_commit / 4).min(LONGEST_GATHER);
+        while gathered.len() < MOST_JOBS {
+            let next = match self.jobs.try_recv() {
+                Ok(queued) => Some(queued),
+                Err(_) if (2..expected).contains(&gathered.len()) => {
+                    self.jobs.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+                }
+                Err(_) => None,
+            };
+            match next {
+                Some(queued) => gathered.push(queued),
+                None => break,
+            }
+        }
+        // Falls slowly, so that one small batch between large ones changes little.
+        self.last_batch = gathered.len().max(self.last_batch - self.last_batch.div_ceil(8));
     }
 
     /// Waits for an operation, or until something is due.
@@ -177,15 +201,16 @@ impl Writer {
     }
 
     fn transact(&mut self, database: &Database, jobs: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), Failed> {
-        let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-        let (changed, touched) = self.fill(&transaction, jobs, replies).map_err(failed)?;
+        let transaction = database.begin_write().map_err(|error| failed(&error.into()))?;
+        let (changed, touched) = self.fill(&transaction, jobs, replies).map_err(|error| failed(&error))?;
         if changed {
-            failpoint::is_full("queues.commit").map_err(|error| failed(redb::Error::Io(error)))?;
+            failpoint::is_full("queues.commit").map_err(|error| failed(&redb::Error::Io(error)))?;
             let began = Instant::now();
-            transaction.commit().map_err(|error| failed(error.into()))?;
-            self.commits.record(began.elapsed());
+            transaction.commit().map_err(|error| failed(&error.into()))?;
+            self.last_commit = began.elapsed();
+            self.commits.record(self.last_commit);
         } else {
-            transaction.abort().map_err(|error| failed(error.into()))?;
+            transaction.abort().map_err(|error| failed(&error.into()))?;
         }
         let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
         for (queue, is_fresh) in touched {
@@ -284,8 +309,8 @@ fn settled(step: Result<(), Stop>) -> Result<(), redb::Error> {
     }
 }
 
-fn failed(error: redb::Error) -> Failed {
-    match &error {
+fn failed(error: &redb::Error) -> Failed {
+    match error {
         redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Failed(QueueError::StorageFull),
         _ => Failed(QueueError::Unavailable(error.to_string())),
     }
