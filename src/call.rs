@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,9 +14,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 mod body;
 mod headers;
+mod job;
 
 pub use self::body::{Beginning, Body, Cut, Stream};
 pub use self::headers::Headers;
+pub use self::job::{Job, Keeping};
 
 /// One complete request to a processor.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Call {
     /// The time at which the caller gets 408, whatever the state of the call.
     pub deadline: Instant,
     pub spent: Spent,
+    /// The item of a queue that the call works on; `None` for a call whose caller waits.
+    pub job: Option<Arc<dyn Job>>,
 }
 
 impl Call {
@@ -220,6 +224,7 @@ mod tests {
             request_id: RequestId::generate(),
             deadline: Instant::now(),
             spent: Spent::default(),
+            job: None,
         };
         assert_eq!(call("/api/predict/echo/v1/x?q=1", 17).path(), "/v1/x");
         assert_eq!(call("/api/predict/echo", 17).path(), "");

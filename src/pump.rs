@@ -12,6 +12,7 @@
 //! | it was cancelled | finished; the sink gets a result with `lastCode` 499 |
 
 mod item;
+mod job;
 mod service;
 
 use std::collections::HashMap;

@@ -52,7 +52,7 @@ pub use self::item::{Item, NewItem, Tags};
 pub use self::lease::{Consumer, Delivery, Holder, Lease, Outcome, Reason, Settled, Want};
 pub use self::local::{LocalQueues, RESERVE};
 pub use self::name::QueueName;
-pub use self::runs::{Running, Runs};
+pub use self::runs::{Progress, Reported, Run, Running, Runs};
 pub use self::status::{Counts, DeadItem, Status, Whereabouts};
 
 /// The pause after the first failed delivery of an item. It doubles with each further one.
@@ -205,7 +205,8 @@ pub trait QueueStore: Send + Sync {
     /// Keeps a partial result with an item until the item is settled as done. The next delivery of the item has it.
     ///
     /// # Errors
-    /// As [`QueueStore::settle`]; [`QueueError::TooLarge`] beyond the bound of a payload.
+    /// As [`QueueStore::settle`]; [`QueueError::TooLarge`] beyond the bound of a payload, and
+    /// [`QueueError::StorageFull`] if the disk has no room.
     fn keep_partial<'a>(
         &'a self,
         queue: &'a QueueName,

@@ -31,6 +31,19 @@ pub mod batch {
     });
 }
 
+/// Bindings of processors that report progress and keep partial results; the types are the same.
+pub mod job {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "job-processor",
+        default_bindings_module: "bulkhead_guest::component::job",
+        with: {
+            "bulkhead:processor/types@0.1.0": crate::bindings::bulkhead::processor::types,
+            "bulkhead:processor/call@0.1.0": crate::bindings::bulkhead::processor::call,
+        },
+    });
+}
+
 impl From<Model> for crate::Model {
     fn from(model: Model) -> Self {
         Self { dir: model.dir.map(PathBuf::from), entry: model.entry, config: model.config }

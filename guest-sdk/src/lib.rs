@@ -11,11 +11,14 @@
 mod call;
 mod error;
 mod export;
+pub mod job;
 mod level;
 mod model;
 mod processor;
 mod request;
 mod response;
+#[cfg(not(target_family = "wasm"))]
+mod simulated;
 
 #[cfg(all(feature = "log", any(target_family = "wasm", test)))]
 mod log_lines;

@@ -51,6 +51,7 @@ const SDK: &[(&str, &str)] = sdk![
     "src/error.rs",
     "src/export.rs",
     "src/front_page.md",
+    "src/job.rs",
     "src/level.rs",
     "src/lib.rs",
     "src/log_lines.rs",
@@ -59,8 +60,10 @@ const SDK: &[(&str, &str)] = sdk![
     "src/processor.rs",
     "src/request.rs",
     "src/response.rs",
+    "src/simulated.rs",
     "src/tracing_events.rs",
     "wit/batch-processor.wit",
+    "wit/job-processor.wit",
     "wit/processor.wit",
 ];
 

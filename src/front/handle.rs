@@ -286,7 +286,7 @@ impl Handler {
             headers.withhold_authorization();
         }
         let wanted = Wanted::of(headers.received(), sandbox.compress_responses);
-        let input = Input { path_start, headers, body };
+        let input = Input { path_start, headers, body, job: None };
         if let Some(mirror) = mirror {
             self.copy(&mirror, service.metrics(), &input, exchange);
         }

@@ -227,14 +227,14 @@ impl<L: Deref<Target = Ledger>> Account<L> {
 
     /// Makes the call of this request, and marks it as running.
     pub(crate) fn runs(&mut self, input: Input, deadline: Instant) -> Arc<Call> {
-        let Input { path_start, headers, body } = input;
+        let Input { path_start, headers, body, job } = input;
         let (method, uri) = match &mut self.entry.subject {
             Subject::Request { method, uri } => (mem::take(method), mem::take(uri)),
             Subject::Call(before) => (before.method.clone(), before.uri.clone()),
         };
         let method = if self.entry.calls_with_get { Method::GET } else { method };
         let (request_id, spent) = (self.entry.request_id, Spent::default());
-        let call = Arc::new(Call { method, uri, path_start, headers, body, request_id, deadline, spent });
+        let call = Arc::new(Call { method, uri, path_start, headers, body, request_id, deadline, spent, job });
         self.entry.subject = Subject::Call(Arc::clone(&call));
         self.entry.running = true;
         call

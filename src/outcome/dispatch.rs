@@ -1,12 +1,13 @@
 //! The steps of a call from admission to its outcome, the same for a request and for a mirrored copy.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::account::{Account, Ledger};
-use crate::call::{Answer, Headers};
+use crate::call::{Answer, Headers, Job};
 use crate::refusal::Refusal;
 use crate::registry::{Ticket, Version};
 
@@ -17,6 +18,8 @@ pub(crate) struct Input {
     pub(crate) path_start: usize,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
+    /// The item of a queue that the call works on.
+    pub(crate) job: Option<Arc<dyn Job>>,
 }
 
 /// A call that has a worker and has not begun.

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::Shared;
+use super::job::Delivered;
 use super::service::HOLD;
-use crate::call::{Answer, Headers, RequestId};
+use crate::call::{Answer, Headers, Job, RequestId};
 use crate::config::Queue;
 use crate::outcome::{Exchange, Input, dispatch};
 use crate::queue::{
-    Attendance, Delivery, Holder, Item, Lease, NewItem, Outcome, QueueError, QueueName, Reason, Running, Tags,
+    Attendance, Delivery, Holder, Item, NewItem, Outcome, QueueError, QueueName, Reason, Running, Tags,
 };
 use crate::refusal::Refusal;
 use crate::registry::{Chosen, Service};
@@ -49,8 +50,8 @@ impl Task {
         let (index, lease) = (delivery.item.index, delivery.lease);
         let queues = self.shared.registry.queues().clone();
         let request_id = delivery.item.tags.request_id().unwrap_or_default().to_owned();
-        let running = queues.runs.begin(&input, index, &request_id);
-        let end = self.end(&input, lease, delivery.item, &running).await;
+        let running = queues.runs.begin(&input, index, &delivery.item.tags);
+        let end = self.end(&input, delivery, &running).await;
         let outcome = match end {
             End::Finished(result) => Outcome::Done { result: result.map(|result| Box::new((sink, result))) },
             End::Failed(reason) => Outcome::Failed(reason),
@@ -71,11 +72,14 @@ impl Task {
     }
 
     /// Runs the call until it ends, is cancelled, loses its item, or the host ends.
-    async fn end(&mut self, input: &QueueName, lease: Lease, item: Item, running: &Running) -> End {
+    async fn end(&mut self, input: &QueueName, delivery: Delivery, running: &Running) -> End {
+        let Delivery { item, lease, count, partial } = delivery;
         let (index, tags) = (item.index, item.tags.clone());
         let store = Arc::clone(&self.shared.registry.queues().store);
         let mut ending = self.shared.clone();
-        let call = self.call(item);
+        let run = Arc::clone(running.run());
+        let job = Delivered { store: Arc::clone(&store), queue: input.clone(), index, lease, count, partial, run };
+        let call = self.call(item, Arc::new(job));
         let kept = async {
             let mut renewal = tokio::time::interval(HOLD / 3);
             renewal.tick().await;
@@ -99,7 +103,7 @@ impl Task {
         }
     }
 
-    async fn call(&self, item: Item) -> End {
+    async fn call(&self, item: Item, job: Arc<dyn Job>) -> End {
         let Item { index: _, priority: _, tags, target, headers, data, put_at_ms: _ } = item;
         let state = self.service.state();
         let Ok(Chosen { version, account, .. }) = state.choose() else { return End::GivenBack };
@@ -114,7 +118,7 @@ impl Task {
         exchange.processes(Arc::clone(&self.service));
         exchange.answered_by(version.number, account);
         exchange.received(data.len());
-        let input = Input { path_start, headers: restored(headers), body: data };
+        let input = Input { path_start, headers: restored(headers), body: data, job: Some(job) };
         let deadline = arrived + self.settings.timeout;
         let answered = dispatch(&version, deadline, input, &mut exchange).await;
         match answered {

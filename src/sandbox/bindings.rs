@@ -10,6 +10,21 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: false },
 });
 
+/// The bindings of processors that report progress and keep partial results. The types are the same.
+pub(super) mod job {
+    wasmtime::component::bindgen!({
+        path: "guest-sdk/wit",
+        world: "job-processor",
+        imports: { default: async },
+        exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: false },
+        with: {
+            "bulkhead:processor/types": super::bulkhead::processor::types,
+            "bulkhead:processor/call": super::bulkhead::processor::call,
+        },
+    });
+}
+
 /// The bindings of processors that also take batches. The types are the same.
 pub(super) mod batch {
     wasmtime::component::bindgen!({

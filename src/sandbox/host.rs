@@ -1,9 +1,10 @@
-//! Everything that a guest can reach: the `call` and `batch` interfaces, and WASI as far as [`super::wasi`] grants it.
+//! Everything that a guest can reach: the `call`, `batch` and `job` interfaces, and WASI as far as [`super::wasi`] grants it.
 //! No other file grants access.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use wasmtime::ResourceLimiter;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, Lower, ResourceTable};
@@ -15,11 +16,12 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use super::bindings::Processor;
 use super::bindings::batch::bulkhead::processor::batch;
 use super::bindings::bulkhead::processor::{call, types};
+use super::bindings::job::bulkhead::processor::job;
 use super::limits::{Limits, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use super::lines::{Level, LineSink, Lines};
 use super::settings::Settings;
 use super::wasi::Wasi;
-use crate::call::Call;
+use crate::call::{Call, Job};
 use crate::failpoint;
 
 /// The version of WASI that the linker offers. Guests built for earlier versions of 0.2 find it too.
@@ -114,6 +116,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     link_dear(linker)?;
     batch::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    job::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     Processor::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
@@ -236,6 +239,41 @@ impl batch::Host for HostState {
             self.call = Some(Arc::clone(call));
         }
         self.work(0).await;
+    }
+}
+
+impl HostState {
+    /// The item that the guest works on; `None` in a call that is no item.
+    fn job(&self) -> Option<&dyn Job> {
+        self.call.as_ref()?.job.as_deref()
+    }
+}
+
+impl job::Host for HostState {
+    async fn report(&mut self, fraction: f64, note: String) {
+        self.work(note.len()).await;
+        if let Some(job) = self.job() {
+            job.report(fraction, note);
+        }
+    }
+
+    async fn keep_partial(&mut self, data: Vec<u8>) -> Result<(), String> {
+        self.work(data.len()).await;
+        match self.job() {
+            Some(job) => job.keep_partial(data.into()).await,
+            None => Err("there is no item: a partial result is kept for an item of a queue".into()),
+        }
+    }
+
+    async fn partial(&mut self) -> Option<Vec<u8>> {
+        let partial = self.job().and_then(Job::partial);
+        self.work(partial.as_ref().map_or(0, Bytes::len)).await;
+        partial.map(Vec::from)
+    }
+
+    async fn delivery(&mut self) -> u32 {
+        self.work(0).await;
+        self.job().map_or(0, Job::delivery)
     }
 }
 

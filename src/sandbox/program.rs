@@ -166,11 +166,11 @@ impl Program {
         Ok((instance, entry, answer))
     }
 
-    /// Returns the bytes that a guest may copy to the host at once, with the answers to `requests` requests. This is
-    /// more than the answers may have, so that a fault can state the size of an answer that is slightly too long.
+    /// Returns the bytes that a guest may copy to the host at once, with the answers to `requests` requests or a partial
+    /// result. This is more than these may have, so that a refusal can state the size of what is slightly too long.
     pub(super) fn copies(&self, requests: usize) -> usize {
         let answers = self.settings.max_response_bytes.saturating_mul(2).saturating_mul(requests);
-        answers.saturating_add(COPY_SLACK)
+        answers.max(self.settings.max_partial_bytes.saturating_mul(2)).saturating_add(COPY_SLACK)
     }
 
     /// Gives a guest its fuel, or its next tick, before a call.

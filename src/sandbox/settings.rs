@@ -16,6 +16,8 @@ pub struct Settings {
     pub model_config: String,
     pub initialize_timeout: Duration,
     pub max_response_bytes: usize,
+    /// Most bytes of a partial result; 0 if calls are no items of a queue.
+    pub max_partial_bytes: usize,
     /// Most bytes of log lines of a request.
     pub log_bytes: usize,
     /// Requests after which a guest is replaced; `None` for never.

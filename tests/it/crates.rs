@@ -9,7 +9,11 @@ use serde_json::Value;
 
 /// A crate, its directory, and files that its package must have besides those of every package.
 const CRATES: [(&str, &str, &[&str]); 3] = [
-    ("bulkhead-guest", "guest-sdk", &["src/front_page.md", "wit/batch-processor.wit", "wit/processor.wit"]),
+    (
+        "bulkhead-guest",
+        "guest-sdk",
+        &["src/front_page.md", "wit/batch-processor.wit", "wit/job-processor.wit", "wit/processor.wit"],
+    ),
     ("bulkhead-client", "client", &["examples/predict.rs"]),
     ("bulkhead-tensors", "tensors", &["proto/onnx.proto", "proto/tensorflow.proto", "proto/torch.proto"]),
 ];

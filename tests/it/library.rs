@@ -25,6 +25,7 @@ pub(crate) fn settings(memory_limit: usize) -> Settings {
         model_config: String::new(),
         initialize_timeout: Duration::from_secs(60),
         max_response_bytes: 1 << 20,
+        max_partial_bytes: 0,
         log_bytes: 0,
         max_requests: None,
         batching: false,

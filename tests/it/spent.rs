@@ -42,6 +42,7 @@ async fn stopped_after_a_slice(program: &Arc<Program>) -> Spent {
         request_id: RequestId::generate(),
         deadline: Instant::now() + Duration::from_secs(20),
         spent: Spent::default(),
+        job: None,
     });
     let stopped = tokio::select! {
         biased;

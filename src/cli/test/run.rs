@@ -162,6 +162,7 @@ fn to_call(file: &ServiceFile, request: LocalRequest, deadline: Instant) -> Resu
         request_id: RequestId::generate(),
         deadline,
         spent: Spent::default(),
+        job: None,
     })
 }
 

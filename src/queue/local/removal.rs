@@ -134,6 +134,9 @@ impl Batch<'_, '_> {
             return Err(QueueError::LeaseLost { index }.into());
         }
         let number = book.number();
+        if !self.has_space {
+            return Err(QueueError::StorageFull.into());
+        }
         self.tables.partials.insert((number, index), &**partial)?;
         self.changed = true;
         Ok(())

@@ -33,6 +33,7 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> 
         model_config: spec.model().config.clone(),
         initialize_timeout: sandbox.initialize_timeout,
         max_response_bytes: sandbox.max_response_bytes,
+        max_partial_bytes: spec.queue().map_or(0, |queue| queue.max_payload_bytes),
         log_bytes: sandbox.log_bytes_per_request,
         max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),
         batching: spec.rpc().batching.is_some(),

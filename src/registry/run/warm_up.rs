@@ -165,6 +165,7 @@ impl Request {
             request_id: RequestId::generate(),
             deadline: end.min(Instant::now() + spec.rpc().keepalive * PATIENCE),
             spent: Spent::default(),
+            job: None,
         })
     }
 }

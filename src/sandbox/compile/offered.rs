@@ -1,8 +1,12 @@
 //! The interfaces that a component may import, by name. `sandbox::host` implements them.
 
 /// The interfaces of the processor contract, at its only version.
-const OURS: [&str; 3] =
-    ["bulkhead:processor/types@0.1.0", "bulkhead:processor/call@0.1.0", "bulkhead:processor/batch@0.1.0"];
+const OURS: [&str; 4] = [
+    "bulkhead:processor/types@0.1.0",
+    "bulkhead:processor/call@0.1.0",
+    "bulkhead:processor/batch@0.1.0",
+    "bulkhead:processor/job@0.1.0",
+];
 
 /// The interfaces of WASI 0.2, at any patch version. Sockets are offered only because the runtimes of some languages
 /// always import them: every use of a socket is denied.

@@ -20,7 +20,7 @@ const WASI: &str = "
 package bulkhead:hostile;
 
 world hostile {
-    include bulkhead:processor/processor@0.1.0;
+    include bulkhead:processor/job-processor@0.1.0;
     import wasi:random/random@0.2.0;
     import wasi:clocks/monotonic-clock@0.2.0;
     import wasi:cli/stdout@0.2.0;
@@ -66,6 +66,8 @@ const IMPORTS: &[(&str, &str)] = &[
         "$report_panic",
         r#""bulkhead:processor/call@0.1.0" "report-panic" (func $report_panic (param i32 i32 i32 i32 i32))"#,
     ),
+    ("$report", r#""bulkhead:processor/job@0.1.0" "report" (func $report (param f64 i32 i32))"#),
+    ("$keep_partial", r#""bulkhead:processor/job@0.1.0" "keep-partial" (func $keep_partial (param i32 i32 i32))"#),
     ("$random", r#""wasi:random/random@0.2.0" "get-random-bytes" (func $random (param i64 i32))"#),
     ("$now", r#""wasi:clocks/monotonic-clock@0.2.0" "now" (func $now (result i64))"#),
     (
@@ -174,8 +176,12 @@ pub fn processor(text: &str) -> Vec<u8> {
 /// Converts a core module to a component of the world.
 pub(crate) fn componentize(mut module: Vec<u8>) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    let own = include_str!("../../../guest-sdk/wit/processor.wit");
-    resolve.push_str("processor.wit", own).expect("the contract is WIT");
+    let (own, job) = (
+        include_str!("../../../guest-sdk/wit/processor.wit"),
+        include_str!("../../../guest-sdk/wit/job-processor.wit"),
+    );
+    let (_, job) = job.split_once('\n').expect("its first line names the package, which is the same");
+    resolve.push_str("processor.wit", &format!("{own}{job}")).expect("the contract is WIT");
     let package = resolve.push_str("hostile.wit", WASI).expect("this is WIT");
     let world = resolve.select_world(&[package], None).expect("it has one world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("the world can be embedded");

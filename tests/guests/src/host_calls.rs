@@ -53,6 +53,22 @@ pub(crate) fn guests() -> Vec<Hostile> {
                 (call $report_panic (i32.const 4096) (i32.const 1048576) (i32.const 0) (i32.const 0) (i32.const 0)) (br $again)))"#,
         ),
         guest(
+            "E1-report",
+            "reports progress with a note of a megabyte, for ever",
+            Overdue,
+            r#"(memory (export "memory") 64)
+             (func $act (loop $again (call $report (f64.const nan) (i32.const 4096) (i32.const 1048576)) (br $again)))"#,
+        ),
+        guest(
+            "E1-keep",
+            "keeps partial results of a megabyte, for ever",
+            Overdue,
+            r#"(memory (export "memory") 64)
+             (func $act (loop $again
+                (call $keep_partial (i32.const 4096) (i32.const 1048576) (i32.const 512))
+                (global.set $next (i32.const 65536)) (br $again)))"#,
+        ),
+        guest(
             "E1-random",
             "asks for randomness, for ever",
             Overdue,

@@ -109,6 +109,7 @@ fn call(method: http::Method) -> Arc<Call> {
         request_id: RequestId::generate(),
         deadline: Instant::now() + Duration::from_secs(60),
         spent: Spent::default(),
+        job: None,
     })
 }
 
