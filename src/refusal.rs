@@ -95,7 +95,8 @@ pub(crate) enum Refusal {
         limit: usize,
     },
     ItemNotFound {
-        index: u64,
+        /// `None` if the item was sought by its tags.
+        index: Option<u64>,
     },
     /// The consumer does not hold the item, or not any more.
     LeaseLost {
@@ -294,7 +295,8 @@ impl Refusal {
                 format!("the item is larger than {limit} bytes (queue.max_payload_bytes)").into()
             }
             Self::ItemNotFound { index } => {
-                format!("item {index} is not in the queue: it was never put, or it was finished or removed").into()
+                let item = index.map_or("an item with these tags".to_owned(), |index| format!("item {index}"));
+                format!("{item} is not in the queue: it was never put, or it was finished or removed").into()
             }
             Self::LeaseLost { index } => format!(
                 "item {index} is not held by this consumer: it was finished, removed, or delivered again to another one"

@@ -1,11 +1,12 @@
 //! The queue service: requests to the queues of asynchronous services.
 //!
 //! `protocol` reads requests and writes items as clients of EAS do. `answer` carries the operations out. A watch is a
-//! `session`, over a WebSocket or over a streamed answer.
+//! `session`, over a WebSocket or over a streamed answer; `progress` has the reports that it may carry.
 
 mod answer;
 mod enter;
 mod operations;
+mod progress;
 mod protocol;
 mod put;
 mod session;

@@ -155,7 +155,7 @@ fn examples() -> Vec<Refusal> {
         Refusal::QueueFull { max_queue: 1 },
         Refusal::QueueLengthReached { length: 1 },
         Refusal::PayloadTooLarge { limit: 1 },
-        Refusal::ItemNotFound { index: 1 },
+        Refusal::ItemNotFound { index: Some(1) },
         Refusal::LeaseLost { index: 1 },
         Refusal::KeyReused { index: 1 },
         Refusal::QueueEnded,

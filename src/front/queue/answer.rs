@@ -67,7 +67,7 @@ impl Asked<'_> {
                 let target = put::target(if is_sink { "" } else { &path }, exchange.uri().query());
                 return Ok(put::put(self, exchange, &queue, tags, priority, target).await?.into());
             }
-            Operation::Watch { index, window, index_only, auto_commit, tags } => {
+            Operation::Watch { index, window, index_only, auto_commit, progress, tags } => {
                 let from = match index {
                     Start::From(index) => index,
                     Start::Newest => store.status(&queue).await?.last + 1,
@@ -76,7 +76,8 @@ impl Asked<'_> {
                 let parts = if index_only { Parts::IndexOnly } else { Parts::All };
                 let (lease, timeout) = (settings.lease, settings.timeout);
                 let queues = self.queues.clone();
-                let watch = Watch { queues, queue, consumer, window, from, tags, auto_commit, lease, timeout, parts };
+                let watch =
+                    Watch { queues, queue, consumer, window, from, tags, auto_commit, progress, lease, timeout, parts };
                 if let Some(handshake) = Handshake::of(&self.headers)? {
                     exchange.received(0);
                     return Ok(QueueAnswer::Conversation(Box::new(handshake.accept(watch, media))));

@@ -13,11 +13,11 @@ use super::answer::{BYTES, JSON, answer, text};
 use super::protocol::attributes::{self, ConsumerLine, ConsumerStatus, Facts};
 use super::protocol::duration::as_go;
 use super::protocol::frame::{self, Media, Parts};
-use super::protocol::operation::{Operation, Start};
+use super::protocol::operation::{Operation, Sought, Start};
 use crate::call::Answer;
 use crate::config::ServiceSpec;
 use crate::queue::{
-    Bounds, Consumer, Holder, Item, Outcome, QueueError, QueueName, Queues, Selection, Tags, Whereabouts,
+    Bounds, Consumer, Holder, Item, Outcome, Progress, QueueError, QueueName, Queues, Selection, Tags, Whereabouts,
 };
 use crate::refusal::Refusal;
 
@@ -49,10 +49,10 @@ impl Desk {
                 answer(StatusCode::OK, media.content_type(), frame::attributes(media, attributes).into())
             }
             Operation::Count { priority, tags } => text(store.count(queue, priority, tags).await?.to_string()),
-            Operation::Search { index } => match store.find(queue, index).await? {
-                None => return Err(Refusal::ItemNotFound { index }),
-                Some(whereabouts) => answer(StatusCode::OK, JSON, Bytes::from(found(&whereabouts).to_string()).into()),
-            },
+            Operation::Search { item } => {
+                let found = self.search(item).await?;
+                answer(StatusCode::OK, JSON, Bytes::from(found.to_string()).into())
+            }
             Operation::Commit { indexes } => {
                 self.settle(indexes, &Outcome::Done { result: None }).await?;
                 text("OK")
@@ -80,6 +80,26 @@ impl Desk {
                 return Err(Refusal::Internal { cause: "the operation has a body or a stream".into() });
             }
         })
+    }
+
+    /// Finds an item, and describes its state.
+    async fn search(&self, item: Sought) -> Result<serde_json::Value, Refusal> {
+        let (store, queue) = (&self.queues.store, &self.queue);
+        let tagged = matches!(item, Sought::Tagged(_));
+        let index = match item {
+            Sought::Index(index) => index,
+            Sought::Tagged(tags) => {
+                let first = Selection { most: 1, tags, ..Selection::default() };
+                let first = store.read(queue, first).await?;
+                first.first().ok_or(Refusal::ItemNotFound { index: None })?.index
+            }
+        };
+        let whereabouts = store.find(queue, index).await?.ok_or(Refusal::ItemNotFound { index: Some(index) })?;
+        let mut found = found(&whereabouts, self.queues.runs.progress(queue, index).as_ref());
+        if tagged {
+            found["Index"] = index.into();
+        }
+        Ok(found)
     }
 
     /// Gets items, and waits for the first one until the time is over.
@@ -150,12 +170,19 @@ fn line(consumer: crate::queue::ConsumerStatus) -> ConsumerLine {
 }
 
 /// The answer to a search. The first two members are those of EAS.
-fn found(whereabouts: &Whereabouts) -> serde_json::Value {
+fn found(whereabouts: &Whereabouts, progress: Option<&Progress>) -> serde_json::Value {
     match whereabouts {
         Whereabouts::Ready { ahead } => json!({"IsPending": false, "WaitCount": ahead, "State": "ready"}),
-        Whereabouts::Leased { consumer, count } => json!({
-            "IsPending": true, "WaitCount": 0, "State": "leased", "Consumer": consumer, "Delivery": count,
-        }),
+        Whereabouts::Leased { consumer, count } => {
+            let mut found = json!({
+                "IsPending": true, "WaitCount": 0, "State": "leased", "Consumer": consumer, "Delivery": count,
+            });
+            if let Some(Progress { fraction, note, at }) = progress {
+                let age_ms = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                found["Progress"] = json!({"Fraction": fraction, "Note": &**note, "AgeMs": age_ms});
+            }
+            found
+        }
         Whereabouts::Delayed { remaining } => json!({
             "IsPending": false, "WaitCount": 0, "State": "delayed", "RetryIn": as_go(*remaining),
         }),

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join_all, pending};
 
 use super::answer::left;
+use super::progress::Bulletin;
 use super::protocol::frame::Parts;
 use crate::front::listen::drain::Drain;
 use crate::queue::{
-    Consumer, Delivery, Holder, Item, Outcome, QueueError, QueueFuture, QueueName, Queues, Seat, Tags, Want,
+    Consumer, Delivery, Holder, Item, Outcome, QueueError, QueueFuture, QueueName, Queues, Runs, Seat, Tags, Want,
 };
 
 /// The time for a client to accept an item.
@@ -27,6 +28,8 @@ pub(super) struct Watch {
     pub(super) from: u64,
     pub(super) tags: Tags,
     pub(super) auto_commit: bool,
+    /// True if the progress of items that are being worked on is sent as well.
+    pub(super) progress: bool,
     /// The time without a sign of life after which the consumer counts as gone.
     pub(super) lease: Duration,
     /// The time that it may hold one item.
@@ -85,6 +88,7 @@ impl Watch {
         let mut renewal = tokio::time::interval(self.lease / 3);
         renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut heard = Instant::now();
+        let mut bulletin = self.progress.then(|| Bulletin::new(&self.queue, self.tags.clone()));
         loop {
             if taking.is_none() && seat.free() > 0 {
                 taking = Some(store.take(&self.queue, self.want(seat.free())));
@@ -115,6 +119,13 @@ impl Watch {
                         return End::Queue(why);
                     }
                 }
+                news = due(&mut bulletin, &self.queues.runs) => {
+                    for item in news {
+                        if send(port, &item, Parts::All).await.is_err() {
+                            return End::Left;
+                        }
+                    }
+                }
                 () = begun(drain) => return End::Drain,
             }
         }
@@ -130,7 +141,7 @@ impl Watch {
             seat.got(delivery.item.index, delivery.lease);
         }
         for Delivery { item, lease, .. } in deliveries {
-            tokio::time::timeout(WRITE_PATIENCE, port.send(&item, self.parts)).await.map_err(|_| Gone)??;
+            send(port, &item, self.parts).await?;
             if self.auto_commit {
                 let done = Outcome::Done { result: None };
                 // The item may have been deleted meanwhile.
@@ -169,6 +180,18 @@ async fn some<T>(taking: &mut Option<Pin<Box<dyn Future<Output = T> + Send + '_>
         Some(taking) => taking.as_mut().await,
         None => pending().await,
     }
+}
+
+/// Waits for news of the progress of items, if the consumer wants them.
+async fn due(bulletin: &mut Option<Bulletin>, runs: &Runs) -> Vec<Item> {
+    match bulletin {
+        Some(bulletin) => bulletin.next(runs).await,
+        None => pending().await,
+    }
+}
+
+async fn send(port: &mut impl Port, item: &Item, parts: Parts) -> Result<(), Gone> {
+    tokio::time::timeout(WRITE_PATIENCE, port.send(item, parts)).await.map_err(|_| Gone)?
 }
 
 async fn begun(drain: Option<&Drain>) {

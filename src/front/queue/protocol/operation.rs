@@ -62,7 +62,7 @@ pub(crate) enum Operation {
         tags: Tags,
     },
     Search {
-        index: u64,
+        item: Sought,
     },
     Commit {
         indexes: Vec<u64>,
@@ -93,8 +93,18 @@ pub(crate) enum Operation {
         index_only: bool,
         /// True if an item is committed when it has been sent. `window` has no meaning then.
         auto_commit: bool,
+        /// True if the progress of items that are being worked on is sent as well. EAS has no such parameter.
+        progress: bool,
         tags: Tags,
     },
+}
+
+/// The item that a search is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sought {
+    Index(u64),
+    /// The first item with these tags, such as its request id. EAS searches by index only.
+    Tagged(Tags),
 }
 
 impl Operation {
@@ -110,7 +120,7 @@ impl Operation {
         match *method {
             Method::POST => post(&given?, headers, has_subpath),
             _ if has_subpath => Err(Refused::MethodNotAllowed { allow }),
-            Method::GET => get(&given?),
+            Method::GET => get(&given?, at),
             Method::PUT => put(&given?),
             Method::DELETE => delete(&given?),
             _ => Err(Refused::MethodNotAllowed { allow }),
@@ -147,19 +157,15 @@ fn priority(given: &Parameters) -> Result<Option<u8>, Refused> {
     Ok(given.whole("_priority_", 0..=HIGHEST_PRIORITY.into())?.map(|priority| priority as u8))
 }
 
-fn get(given: &Parameters) -> Result<Operation, Refused> {
+fn get(given: &Parameters, at: Path<'_>) -> Result<Operation, Refused> {
     match only_true(given, &["_watch_", "_attrs_", "_count_", "_search_"])? {
-        Some("_watch_") => watch(given),
+        Some("_watch_") => watch(given, at),
         Some("_attrs_") => given.check(&ATTRIBUTES).map(|()| Operation::Attributes),
         Some("_count_") => {
             given.check(&COUNT)?;
             Ok(Operation::Count { priority: priority(given)?, tags: given.tags()? })
         }
-        Some("_search_") => {
-            given.check(&SEARCH)?;
-            let index = given.whole("_index_", 1..=u64::MAX)?;
-            Ok(Operation::Search { index: index.ok_or_else(|| bad("a search needs _index_".into()))? })
-        }
+        Some("_search_") => search(given),
         _ => items(given),
     }
 }
@@ -185,8 +191,23 @@ fn items(given: &Parameters) -> Result<Operation, Refused> {
     })
 }
 
-fn watch(given: &Parameters) -> Result<Operation, Refused> {
+fn search(given: &Parameters) -> Result<Operation, Refused> {
+    given.check(&SEARCH)?;
+    let item = match (given.whole("_index_", 1..=u64::MAX)?, given.tags()?) {
+        (Some(index), tags) if tags.is_empty() => Sought::Index(index),
+        (None, tags) if !tags.is_empty() => Sought::Tagged(tags),
+        (None, _) => return Err(bad("a search needs _index_, or a tag such as requestId".into())),
+        (Some(_), _) => return Err(bad("a search has _index_ and tags; accepted is one of them".into())),
+    };
+    Ok(Operation::Search { item })
+}
+
+fn watch(given: &Parameters, at: Path<'_>) -> Result<Operation, Refused> {
     given.check(&WATCH)?;
+    let progress = given.flag("_progress_")?.unwrap_or(false);
+    if progress && at != Path::Sink {
+        return Err(bad("_progress_ is true, and this is no sink; progress is sent to those who watch a sink".into()));
+    }
     let auto_commit = given.flag("_auto_commit_")?.unwrap_or(false);
     // Clients may send any window with automatic commits, because EAS ignores it then.
     let windows = if auto_commit { 0..=u64::MAX } else { 1..=LARGEST_WINDOW };
@@ -196,6 +217,7 @@ fn watch(given: &Parameters) -> Result<Operation, Refused> {
         window: window as usize,
         index_only: given.flag("_index_only_")?.unwrap_or(false),
         auto_commit,
+        progress,
         tags: given.tags()?,
     })
 }

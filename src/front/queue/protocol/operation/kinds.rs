@@ -30,10 +30,20 @@ pub(super) const COUNT: Kind = Kind {
     tags: Tagged::Yes,
 };
 pub(super) const SEARCH: Kind =
-    Kind { name: "a search", parameters: &["_search_", "_index_", "_attrs_", "_count_", "_watch_"], tags: Tagged::No };
+    Kind { name: "a search", parameters: &["_search_", "_index_", "_attrs_", "_count_", "_watch_"], tags: Tagged::Yes };
 pub(super) const WATCH: Kind = Kind {
     name: "a watch",
-    parameters: &["_watch_", "_index_", "_window_", "_index_only_", "_auto_commit_", "_attrs_", "_count_", "_search_"],
+    parameters: &[
+        "_watch_",
+        "_index_",
+        "_window_",
+        "_index_only_",
+        "_auto_commit_",
+        "_progress_",
+        "_attrs_",
+        "_count_",
+        "_search_",
+    ],
     tags: Tagged::Yes,
 };
 pub(super) const COMMIT: Kind =

@@ -105,7 +105,7 @@ fn every_parameter_of_a_get_counts() {
 #[test]
 fn every_parameter_of_a_watch_counts() {
     let watch = |text: &str| match query("GET", &format!("_watch_=true&{text}")) {
-        Ok(Operation::Watch { index, window, index_only, auto_commit, tags }) => {
+        Ok(Operation::Watch { index, window, index_only, auto_commit, progress: false, tags }) => {
             (index, window, index_only, auto_commit, tags)
         }
         other => panic!("{text}: {other:?}"),
@@ -119,6 +119,37 @@ fn every_parameter_of_a_watch_counts() {
     // The window has no meaning with automatic commits, so any is accepted.
     assert_eq!(watch("_auto_commit_=true&_window_=0").1, 1);
     assert_eq!(watch("_auto_commit_=true&_window_=18446744073709551615").1, 1000);
+}
+
+#[test]
+fn progress_is_for_those_who_watch_a_sink() {
+    let progress = |text: &str| match read(&format!("GET /api/predict/qin/sink?_watch_=true{text}"), None) {
+        Ok(Operation::Watch { progress, .. }) => progress,
+        other => panic!("{text}: {other:?}"),
+    };
+    assert!(
+        !progress("") && !progress("&_progress_=false") && progress("&_progress_=true") && progress("&_progress_=1")
+    );
+    assert_eq!(
+        sentence("GET", "_watch_=true&_progress_=true"),
+        "_progress_ is true, and this is no sink; progress is sent to those who watch a sink"
+    );
+    assert!(query("GET", "_watch_=true&_progress_=false").is_ok());
+}
+
+#[test]
+fn a_search_is_for_an_index_or_for_tags() {
+    let item = |text: &str| match query("GET", &format!("_search_=true&{text}")) {
+        Ok(Operation::Search { item }) => item,
+        other => panic!("{text}: {other:?}"),
+    };
+    assert_eq!(item("_index_=7"), Sought::Index(7));
+    assert_eq!(item("requestId=r-7"), Sought::Tagged(tags(&[("requestId", "r-7")])));
+    assert_eq!(item("user=ada&requestId=r-7"), Sought::Tagged(tags(&[("user", "ada"), ("requestId", "r-7")])));
+    assert_eq!(
+        sentence("GET", "_search_=true&_index_=7&requestId=r-7"),
+        "a search has _index_ and tags; accepted is one of them"
+    );
 }
 
 #[test]
@@ -174,8 +205,8 @@ fn the_other_operations_have_their_numbers() {
         ("_count_=true", Operation::Count { priority: None, tags: Tags::default() }),
         ("_count_=1&_priority_=0", Operation::Count { priority: Some(0), tags: Tags::default() }),
         ("_count_=true&_priority_=100&t=v", Operation::Count { priority: Some(100), tags: tags(&[("t", "v")]) }),
-        ("_search_=true&_index_=1", Operation::Search { index: 1 }),
-        ("_search_=1&_index_=18446744073709551615", Operation::Search { index: u64::MAX }),
+        ("_search_=true&_index_=1", Operation::Search { item: Sought::Index(1) }),
+        ("_search_=1&_index_=18446744073709551615", Operation::Search { item: Sought::Index(u64::MAX) }),
     ] {
         assert_eq!(query("GET", text), Ok(expected), "{text}");
     }

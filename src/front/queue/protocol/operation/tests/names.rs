@@ -64,7 +64,6 @@ fn a_parameter_of_another_operation_is_refused() {
 fn operations_without_tags_refuse_them() {
     for (method, text, request, accepted) in [
         ("GET", "_attrs_=true", "a request for attributes", "_attrs_, _count_, _search_, _watch_"),
-        ("GET", "_search_=true&_index_=1", "a search", "_search_, _index_, _attrs_, _count_, _watch_"),
         ("POST", "_eos_=true", "an end", "_eos_, _force_"),
         ("PUT", "_indexes_=1", "a commit", "_indexes_, _negative_, _extend_"),
         ("DELETE", "_indexes_=1", "a delete", "_indexes_, _trunc_"),
@@ -84,7 +83,7 @@ fn a_parameter_that_is_needed_is_named() {
         ("DELETE", "", "a delete needs _indexes_, or _trunc_=true and _index_"),
         ("DELETE", "_trunc_=false", "a delete needs _indexes_, or _trunc_=true and _index_"),
         ("DELETE", "_trunc_=true", "a truncation needs _index_"),
-        ("GET", "_search_=true", "a search needs _index_"),
+        ("GET", "_search_=true", "a search needs _index_, or a tag such as requestId"),
     ] {
         assert_eq!(sentence(method, text), expected, "{text}");
     }

@@ -13,7 +13,7 @@ fn list(index: u64, length: usize, timeout_ms: u64, auto_delete: bool, pairs: &[
 }
 
 fn watch(index_only: bool, auto_commit: bool, pairs: &[(&str, &str)]) -> Operation {
-    Operation::Watch { index: Start::From(0), window: 5, index_only, auto_commit, tags: tags(pairs) }
+    Operation::Watch { index: Start::From(0), window: 5, index_only, auto_commit, progress: false, tags: tags(pairs) }
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn requests_of_the_python_client_are_read() {
         ("POST /api/predict/qin?k=v&_priority_=1", put(&[("k", "v")], 1)),
         ("GET /api/predict/qin?_attrs_=true", Operation::Attributes),
         ("GET /api/predict/qin/sink?_attrs_=true", Operation::Attributes),
-        ("GET /api/predict/qin?_search_=true&_index_=17", Operation::Search { index: 17 }),
+        ("GET /api/predict/qin?_search_=true&_index_=17", Operation::Search { item: Sought::Index(17) }),
         (
             "GET /api/predict/qin?_index_=17&_length_=1&_timeout_=5s&_raw_=false&_auto_delete_=true",
             list(17, 1, 5000, true, &[]),

@@ -25,6 +25,7 @@ fn a_value_of_the_wrong_kind_is_refused_with_the_right_ones() {
         ("GET", "", "_auto_delete_", &["yes", ""], flag),
         ("GET", "_watch_=true&", "_index_only_", &["yes", ""], flag),
         ("GET", "_watch_=true&", "_auto_commit_", &["yes", ""], flag),
+        ("GET", "_watch_=true&", "_progress_", &["yes", ""], flag),
         ("GET", "", "_watch_", &["yes", ""], flag),
         ("GET", "", "_attrs_", &["yes", ""], flag),
         ("GET", "", "_count_", &["yes", ""], flag),
