@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod ends;
 mod items;
+mod progress;
 mod watch;
 mod wire;
 

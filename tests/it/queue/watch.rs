@@ -10,7 +10,7 @@ use crate::host::{Deployed, TestHost};
 use crate::http::{Client, request};
 
 /// A WebSocket client that sees every frame, and can send wrong ones.
-struct Socket {
+pub(super) struct Socket {
     client: Client,
 }
 
@@ -25,6 +25,18 @@ const PONG: u8 = 10;
 impl Socket {
     /// Opens a watch with this query, as the Python SDK does.
     fn open(host: &TestHost, service: &Deployed, sink: &str, query: &str, uid: &str) -> Self {
+        Self::accepting("application/vnd.google.protobuf", host, service, sink, query, uid)
+    }
+
+    /// Opens a watch that gets items in this encoding.
+    pub(super) fn accepting(
+        accept: &str,
+        host: &TestHost,
+        service: &Deployed,
+        sink: &str,
+        query: &str,
+        uid: &str,
+    ) -> Self {
         let mut client = host.client();
         let answer = client.send(
             "GET",
@@ -37,7 +49,7 @@ impl Socket {
                 ("Connection", "Upgrade"),
                 ("Authorization", &service.token),
                 ("X-EAS-QueueService-Redis-Uid", uid),
-                ("Accept", "application/vnd.google.protobuf"),
+                ("Accept", accept),
             ],
             b"",
         );
@@ -76,13 +88,18 @@ impl Socket {
         Some((head[0] & 0x0f, self.client.read_bytes(length)?))
     }
 
-    /// Reads the next item: its index and its data. Answers pings.
+    /// Reads the next item: its index and its data.
     fn item(&mut self) -> (u64, Vec<u8>) {
+        parse(&self.message())
+    }
+
+    /// Reads the next message, and answers pings before it.
+    pub(super) fn message(&mut self) -> Vec<u8> {
         loop {
             match self.read() {
                 Some((PING, payload)) => self.send(0x80 | PONG, &payload),
                 Some((PONG, _)) => {}
-                Some((BINARY, payload)) => return parse(&payload),
+                Some((BINARY, payload)) => return payload,
                 other => panic!("no item: {other:?}"),
             }
         }
