@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_partial_result_is_kept_for_the_next_delivery_while_the_lease_lasts() {
-        let queues = Queues::new(Arc::new(MemoryQueues::new(Clock::system())));
+        let queues = Queues::new(Arc::new(MemoryQueues::new(Clock::system())), Arc::default());
         let queue = QueueName::input("s");
         let bounds = Bounds { length: 10, payload: 8, deliveries: 3, retention: None };
         queues.store.open(&queue, bounds).await.unwrap();
