@@ -191,4 +191,19 @@ mod tests {
         assert_eq!(runs.progress(&queue, 1).unwrap().fraction, 0.5);
         assert_eq!(runs.cancel(&queue, "r"), [1]);
     }
+
+    #[tokio::test]
+    async fn a_cancellation_reaches_the_items_of_the_request_and_no_others() {
+        let runs = Arc::<Runs>::default();
+        let queue = QueueName::input("s");
+        let (one, two) = (runs.begin(&queue, 1, &tags("r-1")), runs.begin(&queue, 2, &tags("r-2")));
+        let _other = runs.begin(&QueueName::input("t"), 1, &tags("r-1"));
+        one.run().report(0.5, "half");
+        assert_eq!(runs.cancel(&queue, "r-1"), [1]);
+        // Also if nobody waited for it yet.
+        one.cancelled().await;
+        assert!(futures_util::FutureExt::now_or_never(two.cancelled()).is_none());
+        drop(one);
+        assert!(runs.cancel(&queue, "r-1").is_empty(), "it has ended");
+    }
 }
