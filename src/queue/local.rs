@@ -142,7 +142,7 @@ impl LocalQueues {
 
     async fn send(&self, job: writer::Job) -> Result<(), QueueError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| unavailable())?;
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Queued { job, _place: place }));
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Queued { job, place: Some(place) }));
         sent.and_then(Result::ok).ok_or_else(unavailable)
     }
 
@@ -172,6 +172,34 @@ impl LocalQueues {
                 0 => return Ok(sum),
                 done => sum += done,
             }
+        }
+    }
+}
+
+/// Items on their way to a caller. If the caller leaves before it has read them, they go back.
+struct Unread<'a, T> {
+    answer: oneshot::Receiver<Result<Vec<T>, QueueError>>,
+    queue: &'a QueueName,
+    store: &'a LocalQueues,
+    back: fn(QueueName, Vec<T>) -> writer::Job,
+}
+
+impl<T> Unread<'_, T> {
+    async fn read(mut self) -> Result<Vec<T>, QueueError> {
+        (&mut self.answer).await.unwrap_or_else(|_| Err(unavailable()))
+    }
+}
+
+impl<T> Drop for Unread<'_, T> {
+    fn drop(&mut self) {
+        // Whatever the writer sends from here on, it keeps.
+        self.answer.close();
+        if let Ok(Ok(items)) = self.answer.try_recv()
+            && !items.is_empty()
+        {
+            // If the writer is gone, the store is too.
+            let back = (self.back)(self.queue.clone(), items);
+            let _ = self.store.jobs.as_ref().map(|jobs| jobs.send(Queued { job: back, place: None }));
         }
     }
 }
@@ -248,7 +276,7 @@ impl QueueStore for LocalQueues {
             let (to, answer) = oneshot::channel();
             let answer_to = Answer::Lease { consumer, hold, room_in, to };
             self.wish(queue, Wish { most, from, tags, newest_first: false, wait, answer: answer_to }).await?;
-            answer.await.unwrap_or_else(|_| Err(unavailable()))
+            Unread { answer, queue, store: self, back: writer::give_back }.read().await
         })
     }
 
@@ -306,7 +334,7 @@ impl QueueStore for LocalQueues {
             let (to, answer) = oneshot::channel();
             let answer_to = Answer::Remove { to };
             self.wish(queue, Wish { most, from, tags, newest_first, wait, answer: answer_to }).await?;
-            answer.await.unwrap_or_else(|_| Err(unavailable()))
+            Unread { answer, queue, store: self, back: writer::restore }.read().await
         })
     }
 

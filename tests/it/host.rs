@@ -193,7 +193,6 @@ impl TestHost {
         Self::start_in(dir, &[], failpoints, "info")
     }
 
-    /// Ends the process and returns its data.
     /// Ends the host with SIGTERM while it works, and starts another one on its data.
     pub(crate) fn terminate_and_restart(mut self) -> Self {
         let mut process = self.process.take().expect("it runs");
@@ -203,6 +202,7 @@ impl TestHost {
         Self::start_in_dir(self.end_and_keep())
     }
 
+    /// Ends the process and returns its data.
     pub(crate) fn end_and_keep(mut self) -> tempfile::TempDir {
         self.finish();
         std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"))

@@ -42,7 +42,8 @@ pub(super) type Space = Box<dyn FnMut() -> bool + Send>;
 /// An operation, with its place among those that wait.
 pub(super) struct Queued {
     pub(super) job: Job,
-    pub(super) _place: OwnedSemaphorePermit,
+    /// `None` for the items of a caller that has left.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// The parts of the store that callers read without the writer.
@@ -126,7 +127,7 @@ impl Writer {
                 continue;
             };
             let (jobs, places): (Vec<Job>, Vec<_>) =
-                gathered.into_iter().map(|queued| (queued.job, queued._place)).unzip();
+                gathered.into_iter().map(|queued| (queued.job, queued.place)).unzip();
             let mut left = self.batch(&database, jobs);
             // Work that a batch leaves behind is done at once.
             while let Some(work) = left.take_if(|work| !work.is_empty()) {

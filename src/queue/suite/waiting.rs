@@ -68,6 +68,42 @@ fn an_item_that_nobody_waits_for_any_more_stays() {
     });
 }
 
+/// The answer of the database may be there already when its caller leaves.
+#[test]
+fn an_item_whose_caller_leaves_before_it_has_read_it_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalQueues::open(&dir.path().join("queues.redb"), Clock::system()).unwrap();
+    run(async {
+        let queue = QueueName::input("s");
+        store.open(&queue, bounds()).await.unwrap();
+        store.put(&queue, item("a"), None).await.unwrap();
+        for round in 0..40 {
+            let mut taking = store.take(&queue, want(1));
+            let mut popping = store.pop(&queue, Selection { most: 1, ..Selection::default() });
+            let asked: &mut (dyn Future<Output = ()> + Unpin + Send) = match round % 2 {
+                0 => &mut Box::pin(async { drop((&mut taking).await) }),
+                _ => &mut Box::pin(async { drop((&mut popping).await) }),
+            };
+            let answered = std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::pin!(&mut *asked).poll(cx)));
+            assert!(answered.await.is_pending(), "the writer is another thread");
+            // The answer arrives during these, and is not read.
+            for _ in 0..round / 8 {
+                store.status(&queue).await.unwrap();
+            }
+            drop((taking, popping));
+            let is_back = async || {
+                let status = store.status(&queue).await.unwrap();
+                (status.leased, status.live()) == (0, 1)
+            };
+            let mut looks = 0;
+            while !is_back().await {
+                looks += 1;
+                assert!(looks < 1000, "round {round}: it does not come back");
+            }
+        }
+    });
+}
+
 #[test]
 fn results_go_to_those_who_wait_for_their_requests() {
     each(|store| async move {
