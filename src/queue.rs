@@ -46,7 +46,7 @@ use tokio::sync::watch;
 use crate::telemetry::Times;
 
 pub use self::clock::Clock;
-pub use self::consumers::{Attendance, ConsumerStatus, Consumers, Held, Seat};
+pub use self::consumers::{Attendance, ConsumerState, ConsumerStatus, Consumers, Held, Seat};
 pub use self::error::QueueError;
 pub use self::item::{Item, NewItem, Tags};
 pub use self::lease::{Consumer, Delivery, Holder, Lease, Outcome, Reason, Settled, Want};

@@ -1,6 +1,7 @@
 //! The consumers of queues, as their operators see them, and the places that each has for further items.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use super::{Consumer, Lease, QueueName};
 
 /// The time for which a consumer that has left is listed.
 const LISTED_AFTER: Duration = Duration::from_secs(60);
+/// The time after which a consumer that has left counts as gone for good.
+const LEAVING: Duration = Duration::from_secs(10);
 /// Most consumers of a queue that are listed after they have left.
 const MOST_LEFT: usize = 16;
 
@@ -55,6 +58,18 @@ pub struct Held {
     pub since: Instant,
 }
 
+/// The state of a consumer, in the words of EAS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerState {
+    Running,
+    /// It disconnected a short time ago.
+    Leaving,
+    /// It disconnected with items that it had not committed.
+    Exit,
+    /// It disconnected and had committed everything.
+    Complete,
+}
+
 /// A line in the list of consumers.
 #[derive(Clone, Debug)]
 pub struct ConsumerStatus {
@@ -68,6 +83,28 @@ pub struct ConsumerStatus {
     pub idle: Duration,
     /// The time since it left; `None` for one that is present.
     pub left: Option<Duration>,
+}
+
+impl fmt::Display for ConsumerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "Running",
+            Self::Leaving => "Leaving",
+            Self::Exit => "Exit",
+            Self::Complete => "Complete",
+        })
+    }
+}
+
+impl ConsumerStatus {
+    pub fn state(&self) -> ConsumerState {
+        match (self.left, self.pending) {
+            (None, _) => ConsumerState::Running,
+            (Some(ago), _) if ago < LEAVING => ConsumerState::Leaving,
+            (Some(_), 0) => ConsumerState::Complete,
+            (Some(_), _) => ConsumerState::Exit,
+        }
+    }
 }
 
 impl Consumers {
@@ -220,6 +257,19 @@ mod tests {
         assert_eq!(attendance.seat().free(), 1, "another consumer's word does not count");
         let line = consumers.list(&queue).remove(0);
         assert_eq!((line.index, line.pending, line.left.is_some()), (9, 1, false));
+    }
+
+    #[test]
+    fn a_consumer_that_left_is_leaving_and_then_exit_or_complete() {
+        let consumers = Arc::<Consumers>::default();
+        let queue = QueueName::input("s");
+        let attendance = consumers.enter(&queue, Consumer::new("eas.a"), 2, false);
+        let running = consumers.list(&queue).remove(0);
+        drop(attendance);
+        let leaving = consumers.list(&queue).remove(0);
+        let gone = |pending| ConsumerStatus { left: Some(LEAVING), pending, ..leaving.clone() };
+        let states = [running, leaving.clone(), gone(1), gone(0)].map(|line| line.state().to_string());
+        assert_eq!(states, ["Running", "Leaving", "Exit", "Complete"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::answer::{BYTES, JSON, answer, text};
-use super::protocol::attributes::{self, ConsumerLine, ConsumerStatus, Facts};
+use super::protocol::attributes::{self, ConsumerLine, Facts};
 use super::protocol::duration::as_go;
 use super::protocol::frame::{self, Media, Parts};
 use super::protocol::operation::{Operation, Sought, Start};
@@ -154,17 +154,9 @@ impl Desk {
     }
 }
 
-/// The time after which a consumer that has left counts as gone for good.
-const LEAVING: Duration = Duration::from_secs(10);
-
 fn line(consumer: crate::queue::ConsumerStatus) -> ConsumerLine {
-    let crate::queue::ConsumerStatus { id, index, pending, window, auto_commit, idle, left } = consumer;
-    let status = match (left, pending) {
-        (None, _) => ConsumerStatus::Running,
-        (Some(ago), _) if ago < LEAVING => ConsumerStatus::Leaving,
-        (Some(_), 0) => ConsumerStatus::Complete,
-        (Some(_), _) => ConsumerStatus::Exit,
-    };
+    let status = consumer.state();
+    let crate::queue::ConsumerStatus { id, index, pending, window, auto_commit, idle, left: _ } = consumer;
     let (slots, pending) = (window.saturating_sub(pending), pending as u64);
     ConsumerLine { id, index, pending, status, idle, window, slots, auto_commit }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::duration::as_go;
 use super::headers::{GROUP, PRIORITY, USER};
-use crate::queue::{Bounds, Consumer, QueueName, Status};
+use crate::queue::{Bounds, Consumer, ConsumerState, QueueName, Status};
 
 /// The facts about a queue that its attributes tell.
 #[derive(Clone, Copy, Debug)]
@@ -29,25 +29,13 @@ pub(crate) struct ConsumerLine {
     pub(crate) index: u64,
     /// The number of items that it has not committed yet.
     pub(crate) pending: u64,
-    pub(crate) status: ConsumerStatus,
+    pub(crate) status: ConsumerState,
     /// The time since it last received or committed an item.
     pub(crate) idle: Duration,
     pub(crate) window: usize,
     /// The number of places of the window that are free.
     pub(crate) slots: usize,
     pub(crate) auto_commit: bool,
-}
-
-/// The state of a consumer, in the words of EAS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConsumerStatus {
-    Running,
-    /// It disconnected a short time ago.
-    Leaving,
-    /// It disconnected with items that it had not committed.
-    Exit,
-    /// It disconnected and had committed everything.
-    Complete,
 }
 
 /// Builds the attributes. The names that begin with `bulkhead.` are not in EAS.
@@ -102,17 +90,6 @@ impl fmt::Display for ConsumerLine {
     }
 }
 
-impl fmt::Display for ConsumerStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "Running",
-            Self::Leaving => "Leaving",
-            Self::Exit => "Exit",
-            Self::Complete => "Complete",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +121,7 @@ mod tests {
             id: Consumer::new("eas.uid-1"),
             index: 17,
             pending: 2,
-            status: ConsumerStatus::Running,
+            status: ConsumerState::Running,
             idle: Duration::from_micros(2_091_999),
             window: 5,
             slots: 3,
@@ -154,7 +131,7 @@ mod tests {
             id: Consumer::new("g1.u1"),
             index: 0,
             pending: 0,
-            status: ConsumerStatus::Complete,
+            status: ConsumerState::Complete,
             idle: Duration::from_secs(90),
             window: 1,
             slots: 1,
@@ -221,14 +198,5 @@ mod tests {
         let status = Status { oldest_put_ms: 1_700_000_000_000, ..Status::default() };
         let attributes = of_a_queue(&QueueName::input("qin"), &status, &[], 1_699_999_999_000);
         assert!(texts(&attributes).contains(&("bulkhead.oldestAgeSeconds", "0")));
-    }
-
-    #[test]
-    fn consumers_have_the_states_of_eas() {
-        use ConsumerStatus::{Complete, Exit, Leaving, Running};
-        assert_eq!(
-            [Running, Leaving, Exit, Complete].map(|status| status.to_string()),
-            ["Running", "Leaving", "Exit", "Complete"]
-        );
     }
 }
