@@ -15,6 +15,7 @@ mod gateway;
 mod instance;
 mod mirror;
 mod problem;
+mod queue;
 mod service;
 mod token;
 mod version;
@@ -30,7 +31,11 @@ pub use self::gateway::{ClusterView, GatewayView, RouteView, UpstreamState, Upst
 pub use self::instance::{Crash, Degraded, Instance, InstanceList, InstanceState, LastFault};
 pub use self::mirror::{Mirror, MirrorBody, MirrorOf};
 pub use self::problem::{ErrorMember, Mistake, Problem, SpentMs};
-pub use self::service::{Changed, Description, PhaseName, ServiceList, ServiceRow, Snapshot};
+pub use self::queue::{
+    CancelBody, CancelledIn, CancelledItem, ConsumerState, DeadChoice, DeadLetter, DeadLetters, DeadReason, Purged,
+    QueueConsumer, QueueLimits, QueueState, QueueStatus, ReadyItems, Requeued,
+};
+pub use self::service::{Changed, Description, PhaseName, ServiceList, ServiceRow, ServiceType, Snapshot};
 pub use self::token::{TokenBody, Tokens};
 pub use self::version::{Canary, ReleaseBody, Version, VersionBody, Versions};
 pub use self::word::Word;

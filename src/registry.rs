@@ -28,6 +28,7 @@ use self::change::plan::Plan;
 pub use self::change::request::{ChangeRequest, Condition, Operator};
 pub use self::change::tokens::TokenChange;
 pub use self::change::{Change, ChangeError, Files, Progress, Report, Step};
+pub use self::queues::Cancelled;
 pub use self::run::crashes::Crash;
 pub use self::run::faults::LastFault;
 pub(crate) use self::run::guest::guest_settings;

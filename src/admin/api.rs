@@ -193,12 +193,13 @@ pub(super) async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Problem>
 }
 
 /// Members that a body must have, each with the value that is expected.
-const MISSING: [(&str, &str); 2] = [
+const MISSING: [(&str, &str); 3] = [
     (
         "processor",
         "it is the SHA-256 of the component, as 64 lower-case hexadecimal digits; upload the component first",
     ),
     ("action", "it is \"rotate\" or \"retire\""),
+    ("request_id", "it is the header X-Eas-Queueservice-Request-Id of the answer to the put"),
 ];
 
 pub(super) fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {

@@ -112,6 +112,7 @@ pub(super) struct Answer {
 pub(super) const PLACES: &[Parameter] = &[
     Parameter::pattern("name", "The name of the service.", ServiceName::PATTERN),
     Parameter::whole("index", "The number of the instance, as in the list of instances.", 0, 1_000_000, 0),
+    Parameter::whole("item", "The index of the item in its queue.", 1, u64::MAX, 1),
     Parameter::pattern("sha256", "The SHA-256 of the file, in lower-case hexadecimal.", Sha256::PATTERN),
 ];
 

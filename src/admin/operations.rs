@@ -5,6 +5,7 @@ mod audit;
 mod host;
 mod instances;
 mod mirror;
+mod queues;
 mod services;
 mod tokens;
 mod traffic;
@@ -16,8 +17,8 @@ use super::operation::Operation;
 
 /// The rows of all operations, in the order in which they are documented.
 pub(super) fn all() -> impl Iterator<Item = &'static Operation> {
-    let services = [services::ROWS, instances::ROWS, traffic::ROWS, mirror::ROWS, tokens::ROWS, artifacts::ROWS];
-    services.into_iter().chain([upstreams::ROWS, audit::ROWS, host::ROWS]).flatten()
+    let services = [services::ROWS, instances::ROWS, traffic::ROWS, mirror::ROWS, tokens::ROWS, queues::ROWS];
+    services.into_iter().chain([artifacts::ROWS, upstreams::ROWS, audit::ROWS, host::ROWS]).flatten()
 }
 
 #[cfg(test)]

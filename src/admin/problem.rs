@@ -11,8 +11,8 @@ use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use self::kinds::{
-    BAD_REQUEST, BODY_TOO_LARGE, DEADLINE_EXCEEDED, INTERNAL, INVALID_SERVICE_FILE, Kind, LENGTH_REQUIRED,
-    METHOD_NOT_ALLOWED, NOT_FOUND, SERVICE_NOT_FOUND, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
+    BAD_REQUEST, BODY_TOO_LARGE, DEADLINE_EXCEEDED, INTERNAL, INVALID_SERVICE_FILE, ITEM_NOT_FOUND, Kind,
+    LENGTH_REQUIRED, METHOD_NOT_ALLOWED, NOT_FOUND, SERVICE_NOT_FOUND, UNAUTHORIZED, UNSUPPORTED_MEDIA_TYPE,
 };
 use super::{Reply, conditions, view};
 use crate::api;
@@ -123,6 +123,11 @@ impl Problem {
 
     pub(super) fn artifact_not_found() -> Self {
         Self::new(&NOT_FOUND, "there is no such artifact")
+    }
+
+    pub(super) fn no_dead_letter(index: u64) -> Self {
+        Self::new(&ITEM_NOT_FOUND, format!("the input queue has no dead letter with index {index}"))
+            .with_hint("`bulkhead queue dead NAME` lists the dead letters")
     }
 
     /// The refusal of a method. `allow` lists the methods that the path answers.

@@ -1,18 +1,21 @@
 //! Makes the documents of the control API from the running services and the stored records.
 
 mod instances;
+mod queues;
 mod stored;
 
 use http::StatusCode;
 
 use self::instances::InstanceSeen;
 pub(super) use self::instances::of as instances;
+pub(super) use self::queues::{dead_letter, queue};
 pub(super) use self::stored::{audit_entry, version};
 use super::api::json_reply;
 use super::problem::Problem;
 use super::{Admin, Reply, conditions};
-use crate::api::{Changed, Deployed, Description, PhaseName, ServiceRow, Snapshot, Tokens};
+use crate::api::{Changed, Deployed, Description, PhaseName, ServiceRow, ServiceType, Snapshot, Tokens};
 use crate::config::Token;
+use crate::queue::QueueName;
 use crate::registry::{Phase, Service, Serving, State};
 
 impl From<&Phase> for PhaseName {
@@ -33,6 +36,7 @@ impl Admin {
             name: service.name().to_owned(),
             state: PhaseName::from(&state.phase).into(),
             url: self.url(service.name()),
+            sink_url: self.sink_url(&state),
             token: shown(state.record.token.as_ref()),
             revision: state.record.revision,
             version: state.record.version,
@@ -61,6 +65,7 @@ impl Admin {
         };
         ServiceRow {
             name: service.name().to_owned(),
+            service_type: service_type(&state).into(),
             state: PhaseName::from(&state.phase).into(),
             version: state.record.version,
             canary: state.record.canary.map(Into::into),
@@ -71,6 +76,7 @@ impl Admin {
             degraded: instances::seen(&state).iter().filter(|instance| !instance.is_whole()).count(),
             workers,
             url: self.url(service.name()),
+            sink_url: self.sink_url(&state),
             created_at: state.record.created_at.clone(),
             updated_at: state.record.updated_at.clone(),
         }
@@ -87,6 +93,7 @@ impl Admin {
         let recycled = service.metrics().recycled_by_reason();
         Description {
             name: service.name().to_owned(),
+            service_type: service_type(&state).into(),
             state: PhaseName::from(&state.phase).into(),
             message: self.message(&state, &seen),
             revision: record.revision,
@@ -98,6 +105,7 @@ impl Admin {
             traffic_state: record.traffic_state.into(),
             mirror: record.mirror.clone().map(Into::into),
             url: self.url(service.name()),
+            sink_url: self.sink_url(&state),
             token: shown(record.token.as_ref()),
             previous_token: shown(record.previous_token.as_ref()),
             created_at: record.created_at.clone(),
@@ -115,6 +123,11 @@ impl Admin {
 }
 
 impl Admin {
+    /// The URL of the queue with the results of an asynchronous service.
+    fn sink_url(&self, state: &State) -> Option<String> {
+        state.asynchronous().map(|spec| format!("{}/{}", self.url(spec.name().as_str()), QueueName::SINK))
+    }
+
     /// The most important fact about a service for an operator; empty if there is none.
     fn message(&self, state: &State, seen: &[InstanceSeen]) -> String {
         let serving = match &state.phase {
@@ -128,6 +141,13 @@ impl Admin {
             return format!("the canary, version {number}, could not be started; the log has the reason");
         }
         instances::trouble(seen)
+    }
+}
+
+fn service_type(state: &State) -> ServiceType {
+    match state.asynchronous() {
+        Some(_) => ServiceType::Async,
+        None => ServiceType::Standard,
     }
 }
 

@@ -69,8 +69,10 @@ pub struct Deployed {
     /// The state of the service. A change does not start a stopped service.
     #[serde(default)]
     pub state: Word<PhaseName>,
-    /// The URL to which callers send their requests.
+    /// The URL to which callers send their requests; for an asynchronous service, that of the input queue.
     pub url: String,
+    /// The URL of the queue with the results; null for a service without queues.
+    pub sink_url: Option<String>,
     /// The token that callers send in `Authorization`; null if they need none.
     pub token: Option<String>,
     /// The revision of the service: the number of its latest change on this host. Its `ETag` is this number in quotes.

@@ -21,6 +21,9 @@ pub struct ServiceList {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceRow {
     pub name: String,
+    /// `Async` if the service is called by a put into its queue, otherwise `Standard` (`metadata.type`).
+    #[serde(default, rename = "type")]
+    pub service_type: Word<ServiceType>,
     pub state: Word<PhaseName>,
     /// The current version.
     pub version: u64,
@@ -41,8 +44,10 @@ pub struct ServiceRow {
     pub degraded: usize,
     /// The number of workers of each instance; 0 if the service is not running.
     pub workers: usize,
-    /// The URL to which callers send their requests.
+    /// The URL to which callers send their requests; for an asynchronous service, that of the input queue.
     pub url: String,
+    /// The URL of the queue with the results; null for a service without queues.
+    pub sink_url: Option<String>,
     /// The time of creation, RFC 3339, UTC.
     pub created_at: String,
     /// The time of the latest change, RFC 3339, UTC.
@@ -61,11 +66,23 @@ pub enum PhaseName {
     Failed,
 }
 
+/// The way in which a service is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServiceType {
+    /// A request is answered by the processor.
+    Standard,
+    /// A request is put into a queue, and the answer of the processor into another one.
+    Async,
+}
+
 /// Everything about one service.
 // Not `Debug`, so that no log line shows its tokens.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
     pub name: String,
+    /// `Async` if the service is called by a put into its queue, otherwise `Standard` (`metadata.type`).
+    #[serde(default, rename = "type")]
+    pub service_type: Word<ServiceType>,
     pub state: Word<PhaseName>,
     /// The most important fact for an operator; empty if there is none.
     #[serde(default)]
@@ -91,8 +108,10 @@ pub struct Description {
     pub traffic_state: Word<TrafficState>,
     /// The mirror that gets copies of the requests; null if there is none.
     pub mirror: Option<Mirror>,
-    /// The URL to which callers send their requests.
+    /// The URL to which callers send their requests; for an asynchronous service, that of the input queue.
     pub url: String,
+    /// The URL of the queue with the results; null for a service without queues.
+    pub sink_url: Option<String>,
     /// The token that callers send in `Authorization`; null if they need none.
     pub token: Option<String>,
     /// The previous token, while it is still accepted.
@@ -138,6 +157,15 @@ pub struct Changed {
     pub name: String,
     /// The state of the service now, or `deleted`.
     pub state: String,
+}
+
+impl AsRef<str> for ServiceType {
+    fn as_ref(&self) -> &str {
+        match self {
+            Self::Standard => "Standard",
+            Self::Async => "Async",
+        }
+    }
 }
 
 impl AsRef<str> for PhaseName {

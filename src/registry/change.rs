@@ -130,6 +130,10 @@ pub enum ChangeError {
     NoMirrorTarget {
         target: String,
     },
+    /// The source or the target of a mirror is an asynchronous service.
+    MirrorOfQueue {
+        service: String,
+    },
     /// A canary must have the token of the current version, because callers cannot know which of the two answers.
     CanaryToken,
     BadWeight {
@@ -157,6 +161,12 @@ pub enum ChangeError {
     /// A change from a service that is called to an asynchronous one, or back.
     OtherType,
     Queue(QueueError),
+    /// The service has no queues.
+    NotAsynchronous,
+    /// The input queue has no live item of this request.
+    NoItem {
+        request_id: String,
+    },
     Internal(String),
 }
 
@@ -245,6 +255,9 @@ impl ChangeError {
             Self::NoMirrorTarget { target } => {
                 format!("there is no service {target:?} to mirror requests to (metadata.rpc.mirror)")
             }
+            Self::MirrorOfQueue { service } => format!(
+                "service {service:?} is asynchronous: puts into a queue are not copied, and copies are not put into one"
+            ),
             Self::CanaryToken => {
                 "a canary must have the token of its service, because callers cannot know which version answers".into()
             }
@@ -264,6 +277,11 @@ impl ChangeError {
                     .into()
             }
             Self::Queue(why) => why.to_string(),
+            Self::NotAsynchronous => "the service has no queues: its metadata.type is not Async".into(),
+            Self::NoItem { request_id } => format!(
+                "no item of the request {request_id:?} waits in the input queue or is being processed; it may be finished, \
+                 or dead"
+            ),
         }
     }
 }

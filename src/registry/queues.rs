@@ -1,14 +1,31 @@
 //! The queues of asynchronous services: they exist as long as their service.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::Registry;
 use super::change::ChangeError;
+use super::change::request::ChangeRequest;
+use super::{Registry, Service};
 use crate::config::ServiceSpec;
-use crate::queue::{Bounds, QueueError, QueueName, Queues};
-use crate::storage::StorageError;
+use crate::queue::{Bounds, QueueError, QueueName, Queues, Selection, Tags};
+use crate::storage::{Entry, StorageError};
+
+/// Most items of one request that are cancelled at once. A request has one item, unless its caller names the requests.
+const MOST_OF_A_REQUEST: usize = 1000;
+
+/// The name in the audit log of what a change of dead items affects.
+const DEAD_LETTERS: &str = "dead_letters";
+
+/// An item that was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// A processor of this host worked on it and is stopped. The item ends with a result in the sink.
+    Running { index: u64 },
+    /// It was waiting, or an external consumer had it. It is removed, without a result.
+    Waiting { index: u64 },
+}
 
 impl Registry {
     pub fn queues(&self) -> &Queues {
@@ -18,6 +35,83 @@ impl Registry {
     /// A value that changes after a service has come, gone, or changed its phase.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Makes dead items of the input queue ready again: those with these indexes, or all. Returns their number.
+    pub async fn requeue(
+        &self,
+        name: &str,
+        request: &ChangeRequest,
+        indexes: Option<Vec<u64>>,
+    ) -> Result<u64, ChangeError> {
+        let service = self.with_queues(name, request).await?;
+        let count = self.queues.store.requeue(&QueueName::input(name), indexes).await?;
+        self.note_items(&service, request, DEAD_LETTERS, count).await;
+        Ok(count)
+    }
+
+    /// Removes dead items of the input queue: those with these indexes, or all. Returns their number.
+    pub async fn purge(
+        &self,
+        name: &str,
+        request: &ChangeRequest,
+        indexes: Option<Vec<u64>>,
+    ) -> Result<u64, ChangeError> {
+        let service = self.with_queues(name, request).await?;
+        let count = self.queues.store.purge(&QueueName::input(name), indexes).await?;
+        self.note_items(&service, request, DEAD_LETTERS, count).await;
+        Ok(count)
+    }
+
+    /// Cancels the item of a request: stops the processor that works on it, or else removes the item.
+    ///
+    /// # Errors
+    /// [`ChangeError::NoItem`] if no live item of the request is in the input queue.
+    pub async fn cancel(
+        &self,
+        name: &str,
+        request: &ChangeRequest,
+        request_id: &str,
+    ) -> Result<Cancelled, ChangeError> {
+        let service = self.with_queues(name, request).await?;
+        let queue = QueueName::input(name);
+        let cancelled = match self.queues.runs.cancel(&queue, request_id).into_iter().min() {
+            Some(index) => Cancelled::Running { index },
+            None => {
+                let no_item = || ChangeError::NoItem { request_id: request_id.to_owned() };
+                let tags: Tags = [(Tags::REQUEST_ID, request_id)].into_iter().collect();
+                let selection = Selection { most: MOST_OF_A_REQUEST, tags, ..Selection::default() };
+                let items = self.queues.store.read(&queue, selection).await?;
+                let indexes = items.into_iter().map(|item| item.index).collect();
+                let deleted = self.queues.store.delete(&queue, indexes).await?;
+                Cancelled::Waiting { index: deleted.into_iter().min().ok_or_else(no_item)? }
+            }
+        };
+        tracing::info!(service = name, request_id, ?cancelled, "an item was cancelled");
+        self.note_items(&service, request, "item", 1).await;
+        Ok(cancelled)
+    }
+
+    /// Finds an asynchronous service that meets the conditions of a change of its items. Such a change needs no lock: it
+    /// does not change the service, and must not wait for a deploy.
+    async fn with_queues(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
+        let service = self.find(name).ok_or(ChangeError::NotFound)?;
+        let state = service.state();
+        self.check_conditions(&state.record, request).await?;
+        match state.asynchronous() {
+            Some(_) => Ok(service),
+            None => Err(ChangeError::NotAsynchronous),
+        }
+    }
+
+    /// Adds an audit entry for a change of items. Most changes affect items that can also end by themselves, so the entry
+    /// follows the change and is not part of its transaction.
+    async fn note_items(&self, service: &Service, request: &ChangeRequest, what: &str, count: u64) {
+        let version = Some(service.state().record.version);
+        let outcome = if count == 0 { Entry::UNCHANGED } else { Entry::DONE };
+        let changed = (count > 0).then(|| what.to_owned()).into_iter().collect();
+        let entry = request.entry(service.name(), outcome);
+        self.note(Entry { version_before: version, version_after: version, changed, ..entry }).await;
     }
 
     /// Opens the queues of all asynchronous services, so that they work before the services run.

@@ -45,6 +45,7 @@ mod mirror;
 mod operators;
 mod outcomes;
 mod queue;
+mod queue_admin;
 mod replacements;
 mod restart;
 mod secrets;

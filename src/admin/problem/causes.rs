@@ -3,10 +3,10 @@
 use super::Problem;
 use super::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISMATCH, ARTIFACT_MISSING, BAD_REQUEST, BODY_TOO_LARGE, CANARY_TOKEN, CANARY_UNDER_WAY,
-    CHANGE_CONFLICT, DEADLINE_EXCEEDED, HOST_UNFIT, INSTANCE_NOT_FOUND, Kind, MIRROR_REFUSED, NAME_TAKEN, NO_CANARY,
-    NO_ROOM, NO_SHARE, NOT_RUNNING, OF_A_HEAD, OTHER_TYPE, OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED,
-    QUEUE_NOT_EMPTY, RATE_LIMITED, SERVICE_EXISTS, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS,
-    VERSION_INCOMPLETE, VERSION_NOT_FOUND,
+    CHANGE_CONFLICT, DEADLINE_EXCEEDED, HOST_UNFIT, INSTANCE_NOT_FOUND, ITEM_NOT_FOUND, Kind, MIRROR_REFUSED,
+    NAME_TAKEN, NO_CANARY, NO_ROOM, NO_SHARE, NOT_ASYNCHRONOUS, NOT_RUNNING, OF_A_HEAD, OTHER_TYPE, OUTCOME_UNKNOWN,
+    PRECONDITION_FAILED, PROCESSOR_REFUSED, QUEUE_NOT_EMPTY, RATE_LIMITED, SERVICE_EXISTS, SERVICE_IS_PUBLIC,
+    SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
 };
 use crate::admin::operations::MAX_ARTIFACT;
 use crate::auth::Denied;
@@ -99,6 +99,8 @@ impl From<ChangeError> for Problem {
             ChangeError::MirrorsItself | ChangeError::NoMirrorTarget { .. } => {
                 Self::new(&MIRROR_REFUSED, error.reason()).with_hint("`bulkhead list` shows all services")
             }
+            ChangeError::MirrorOfQueue { .. } => Self::new(&MIRROR_REFUSED, error.reason())
+                .with_hint("mirror between two services without `metadata.type` `Async`"),
             ChangeError::CanaryToken => Self::new(&CANARY_TOKEN, error.reason())
                 .with_hint("change the token in a separate step, without --canary"),
             ChangeError::BadWeight { .. } => Self::new(&BAD_REQUEST, error.reason()),
@@ -118,6 +120,11 @@ impl From<ChangeError> for Problem {
                 .with_hint("take the items out, or delete the service with them: `bulkhead delete NAME --drop-items`"),
             ChangeError::OtherType => Self::new(&OTHER_TYPE, error.reason())
                 .with_hint("delete the service and create it again, or create another one"),
+            ChangeError::NotAsynchronous => Self::new(&NOT_ASYNCHRONOUS, error.reason())
+                .with_hint("`bulkhead list` shows the type of each service"),
+            ChangeError::NoItem { .. } => Self::new(&ITEM_NOT_FOUND, error.reason()),
+            // The service was deleted at the same moment.
+            ChangeError::Queue(QueueError::NoQueue(_)) => ChangeError::NotFound.into(),
             ChangeError::Queue(QueueError::StorageFull) => Self::new(&STORAGE_FULL, error.reason()),
             ChangeError::Queue(why) => Self::internal(&why.to_string()),
             ChangeError::Internal(cause) => Self::internal(&cause),

@@ -59,12 +59,19 @@ pub(in crate::admin) static NO_SHARE: Kind =
     kind(409, "no_share", "The service has no canary and is in no group: there is no share to set.");
 pub(in crate::admin) static NAME_TAKEN: Kind =
     kind(409, "name_taken", "A service and a group would have the same name, and so the same URL.");
-pub(in crate::admin) static MIRROR_REFUSED: Kind =
-    kind(409, "mirror_refused", "There is no other service of that name to copy requests to.");
+pub(in crate::admin) static MIRROR_REFUSED: Kind = kind(
+    409,
+    "mirror_refused",
+    "There is no other service of that name to copy requests to, or one of the two is asynchronous.",
+);
 pub(in crate::admin) static QUEUE_NOT_EMPTY: Kind =
     kind(409, "queue_not_empty", "The queues of the service still have items.");
 pub(in crate::admin) static OTHER_TYPE: Kind =
     kind(409, "other_type", "An asynchronous service and one that is called cannot become each other.");
+pub(in crate::admin) static NOT_ASYNCHRONOUS: Kind =
+    kind(409, "not_asynchronous", "The service has no queues; only one with `metadata.type` `Async` has.");
+pub(in crate::admin) static ITEM_NOT_FOUND: Kind =
+    kind(404, "item_not_found", "The queue has no such item, or not in the state that the operation is for.");
 pub(in crate::admin) static CANARY_TOKEN: Kind =
     kind(409, "canary_token", "The canary would have another token than the current version.");
 pub(in crate::admin) static CHANGE_CONFLICT: Kind =

@@ -139,6 +139,16 @@ impl Registry {
         let alone = self.alone(name).await;
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         let record = Arc::clone(&service.state().record);
+        self.check_conditions(&record, request).await?;
+        Ok((ChangeLock { _alone: alone, request, before: Some(record) }, service))
+    }
+
+    /// Checks the request's conditions on a service with this record.
+    pub(in crate::registry) async fn check_conditions(
+        &self,
+        record: &Record,
+        request: &ChangeRequest,
+    ) -> Result<(), ChangeError> {
         let revision = record.revision;
         if request.condition != Condition::None && !request.condition.is_met_at(revision) {
             let last = self.storage.catalog().entry(revision).await?;
@@ -147,7 +157,7 @@ impl Registry {
         if request.unless.is_met_at(revision) {
             return Err(self.excluded(revision).await?);
         }
-        Ok((ChangeLock { _alone: alone, request, before: Some(record) }, service))
+        Ok(())
     }
 
     /// Waits for the lock of a service that is to be created.

@@ -78,7 +78,14 @@ impl Registry {
             Some(MirrorRecord { target, .. }) if self.find(target).is_none() => {
                 Err(ChangeError::NoMirrorTarget { target: target.clone() })
             }
-            _ => Ok(()),
+            Some(MirrorRecord { target, .. }) => {
+                let is_asynchronous = |name: &str| self.find(name).is_some_and(|it| it.look().asynchronous().is_some());
+                match [name, target.as_str()].into_iter().find(|name| is_asynchronous(name)) {
+                    Some(service) => Err(ChangeError::MirrorOfQueue { service: service.to_owned() }),
+                    None => Ok(()),
+                }
+            }
+            None => Ok(()),
         }
     }
 }
