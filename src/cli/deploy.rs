@@ -94,8 +94,12 @@ pub(super) fn create(args: &CreateArgs, screen: &mut Screen) -> Result<Exit, Fai
     let answer = deploy(&client, name, Method::POST, "/api/v1/services", &upload.body(spec), screen)?;
     let deployed: Deployed = read(answer)?;
     if screen.is_json() {
-        let Deployed { name, url, token, version, .. } = deployed;
-        screen.json(&json!({ "name": name, "url": url, "token": token, "version": version }))?;
+        let Deployed { name, url, sink_url, token, version, .. } = deployed;
+        let mut printed = json!({ "name": name, "url": url, "token": token, "version": version });
+        if let Some(sink_url) = sink_url {
+            printed["sink_url"] = json!(sink_url);
+        }
+        screen.json(&printed)?;
     } else {
         screen.line(announcement(&deployed))?;
         if !screen.is_quiet() {
@@ -269,16 +273,22 @@ impl Steps<'_> {
 }
 
 fn announcement(deployed: &Deployed) -> String {
-    let Deployed { name, url, token, version, .. } = deployed;
+    let Deployed { name, url, sink_url, token, version, .. } = deployed;
     let token = token.as_deref().unwrap_or("none: calls need no token");
-    format!("service `{name}` is ready as version {version}\n  url    {url}\n  token  {token}")
+    let sink = sink_url.as_ref().map(|sink| format!("\n  sink   {sink}")).unwrap_or_default();
+    let what = if sink_url.is_some() { "asynchronous service" } else { "service" };
+    format!("{what} `{name}` is ready as version {version}\n  url    {url}{sink}\n  token  {token}")
 }
 
-/// A command line that calls the service.
+/// The command lines that call the service: for an asynchronous one, a put, and a get of the result.
 fn call(deployed: &Deployed) -> String {
     let authorization = |token: &String| format!(" -H {}", shell_quoted(&format!("Authorization: {token}")));
     let header = deployed.token.as_ref().map(authorization).unwrap_or_default();
-    format!("curl{header} --data hello {}", shell_quoted(&deployed.url))
+    let call = format!("curl{header} --data hello {}", shell_quoted(&deployed.url));
+    match &deployed.sink_url {
+        None => call,
+        Some(sink) => format!("{call}\n  curl{header} {}", shell_quoted(&format!("{sink}?_timeout_=30s"))),
+    }
 }
 
 /// Quotes a word for a shell if it needs quotes.
@@ -308,5 +318,21 @@ mod tests {
         deployed.token = None;
         assert_eq!(call(&deployed), "curl --data hello http://h/api/predict/echo");
         assert!(announcement(&deployed).ends_with("token  none: calls need no token"));
+    }
+
+    #[test]
+    fn an_asynchronous_service_is_put_into_and_its_result_is_got_from_the_sink() {
+        let url = "http://h/api/predict/resize";
+        let sink = format!("{url}/sink");
+        let answer = json!({ "name": "resize", "url": url, "sink_url": sink, "token": "t0k", "version": 1 });
+        let deployed: Deployed = read(answer).unwrap();
+        assert_eq!(
+            call(&deployed),
+            format!(
+                "curl -H 'Authorization: t0k' --data hello {url}\n  \
+                 curl -H 'Authorization: t0k' '{sink}?_timeout_=30s'"
+            )
+        );
+        assert!(announcement(&deployed).contains(&format!("url    {url}\n  sink   {sink}\n  token  t0k")));
     }
 }

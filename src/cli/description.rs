@@ -42,6 +42,10 @@ pub(super) fn show(service: Description, screen: &mut Screen) -> Result<(), Fail
         ("Message", Some(service.message).filter(|message| !message.is_empty()).unwrap_or_else(nothing)),
         ("IntranetEndpoint", service.url),
     ];
+    if let Some(sink) = service.sink_url {
+        // The endpoint above is the input queue.
+        rows.extend([("ServiceType", service.service_type.to_string()), ("SinkEndpoint", sink)]);
+    }
     if let Some(previous) = service.previous_token {
         rows.push(("PreviousToken", previous));
     }

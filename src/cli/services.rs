@@ -17,7 +17,7 @@ use crate::config::ServiceName;
 #[command(after_help = "\
 INSTANCE is the number of instances. STATUS is Degraded if workers of the service have no guest; `bulkhead w` says why.
 WEIGHT is the service's weight in its GROUP, if it is in one. CANARY is the version beside the current VERSION, and its
-share of the requests. REGION has no meaning here.
+share of the requests. TYPE is Async for a service that is called by a put into its queue. REGION has no meaning here.
 
 Examples:
   bulkhead ls
@@ -47,16 +47,22 @@ pub(super) struct ServiceArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The service is deleted with its versions and its tokens. Requests for its name then get 404. The name can be used again.
+An asynchronous service whose queues have items is deleted only with --drop-items. Its dead letters and the results in
+its sink count as well; `bulkhead queue stats` shows all of them.
 
 Examples:
   bulkhead delete digits
-  bulkhead delete digits -y")]
+  bulkhead delete digits -y
+  bulkhead delete resize --drop-items")]
 pub(super) struct DeleteArgs {
     #[command(flatten)]
     service: ServiceArgs,
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
+    /// Delete an asynchronous service with the items of its queues
+    #[arg(long)]
+    drop_items: bool,
 }
 
 impl ServiceArgs {
@@ -93,6 +99,7 @@ pub(super) fn list(args: &ListArgs, screen: &mut Screen) -> Result<Exit, Failure
         "VERSION",
         "CANARY",
         "WORKERS",
+        "TYPE",
         "URL",
     ];
     screen.table(header, rows.into_iter().map(cells))?;
@@ -125,11 +132,12 @@ pub(super) fn prefix(text: &str) -> Result<String, String> {
     if text.bytes().all(plain) { Ok(text.to_owned()) } else { Err("names consist of a-z, 0-9, `-` and `_`".to_owned()) }
 }
 
-fn cells(row: ServiceRow) -> [String; 13] {
+fn cells(row: ServiceRow) -> [String; 14] {
     let is_degraded = row.state == PhaseName::Running && row.degraded > 0;
     let canary = row.canary.map(|canary| format!("{}:{}%", canary.version, canary.weight));
     let (group, weight) = part(row.group, row.weight, &row.traffic_state);
     let path = format!("/api/predict/{}", row.name);
+    let of_type = row.service_type.to_string();
     [
         row.name,
         NOTHING.to_owned(),
@@ -143,6 +151,7 @@ fn cells(row: ServiceRow) -> [String; 13] {
         row.version.to_string(),
         canary.unwrap_or_else(|| NOTHING.to_owned()),
         row.workers.to_string(),
+        if of_type.is_empty() { NOTHING.to_owned() } else { of_type },
         row.url,
     ]
 }
@@ -177,7 +186,8 @@ pub(super) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Result<Exit, Fai
     let name = &args.service.name;
     let client = args.service.admin.client()?;
     if !args.yes {
-        let question = format!("delete service `{name}`, with its versions and its token?");
+        let items = if args.drop_items { ", and all items of its queues" } else { "" };
+        let question = format!("delete service `{name}`, with its versions and its token{items}?");
         match screen.confirm(&question)? {
             None => {
                 return Err(Failure::Usage(format!(
@@ -192,7 +202,8 @@ pub(super) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Result<Exit, Fai
         }
     }
     let _under_way = UnderWay::say("the deletion", name.as_str(), screen);
-    let answer = client.delete(&path(name))?;
+    let query = if args.drop_items { "?drop_items=true" } else { "" };
+    let answer = client.delete(&format!("{}{query}", path(name)))?;
     settled(name, &answer, screen)
 }
 

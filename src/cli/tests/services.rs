@@ -33,6 +33,7 @@ fn lists_are_columns() {
         let mut scorer = row("scorer", "running");
         scorer["canary"] = json!({ "version": 13, "weight": 10 });
         scorer["degraded"] = json!(1);
+        scorer["type"] = json!("Async");
         Reply::json(200, &json!({ "services": [row("a", "running"), row("digits", "stopped"), scorer] }))
     });
     let ran = admin(&mock, &["ls"]);
@@ -52,6 +53,7 @@ fn lists_are_columns() {
             "VERSION",
             "CANARY",
             "WORKERS",
+            "TYPE",
             "URL"
         ],
         "{}",
@@ -60,6 +62,7 @@ fn lists_are_columns() {
     assert_eq!(lines[2][..3], ["digits", "-", "2"]);
     assert_eq!(lines[2][5..11], ["Stopped", "-", "/api/predict/digits", "-", "12", "-"]);
     assert_eq!((lines[3][5], lines[3][9], lines[3][10]), ("Degraded", "12", "13:10%"));
+    assert_eq!((lines[2][12], lines[3][12]), ("-", "Async"), "an older host does not tell the type");
     assert!(ran.out.lines().all(|line| line == line.trim()), "{:?}", ran.out);
 }
 
