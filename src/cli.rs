@@ -34,6 +34,7 @@ mod new;
 mod payload;
 mod problem;
 mod put;
+mod queue;
 mod screen;
 mod serve;
 mod service_file;
@@ -145,6 +146,8 @@ enum Command {
     Release(versions::ReleaseArgs),
     /// Copy a service's requests to another service, or stop copying
     Mirror(mirror::MirrorArgs),
+    /// Use and manage the queues of an asynchronous service
+    Queue(queue::QueueArgs),
     /// Stop a service; it is kept, and its requests get 503
     #[command(after_help = STOP)]
     Stop(services::ServiceArgs),
@@ -276,6 +279,7 @@ fn dispatch(command: Command, screen: &mut Screen) -> Result<Exit, Failure> {
         Command::Version(args) => return versions::version(&args, screen),
         Command::Release(args) => return versions::release(&args, screen),
         Command::Mirror(args) => return mirror::mirror(&args, screen),
+        Command::Queue(args) => return queue::queue(&args, screen),
         Command::Stop(args) => return services::stop(&args, screen),
         Command::Start(args) => return services::start(&args, screen),
         Command::Restart(args) => return instances::restart(&args, screen),

@@ -218,6 +218,13 @@ impl Client {
         self.json(Method::GET, path)
     }
 
+    /// The body of an answer that is not JSON.
+    pub(crate) fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let response = self.send(self.request(Method::GET, path), SendBody::none(), ANSWER)?;
+        let response = self.accepted(response)?;
+        self.read(response)
+    }
+
     /// As [`Self::get`], with the answer's `ETag` if it has one.
     pub(crate) fn get_tagged(&self, path: &str) -> Result<(Value, Option<String>), Failure> {
         let response = self.send(self.request(Method::GET, path), SendBody::none(), ANSWER)?;

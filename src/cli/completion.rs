@@ -167,7 +167,11 @@ fn names_beginning(typed: &str, mut words: Vec<OsString>) -> Option<Vec<String>>
     }
     let typed = prefix(typed).ok()?;
     let matches = Cli::definition().ignore_errors(true).try_get_matches_from(words).ok()?;
-    let (_, options) = matches.subcommand()?;
+    // The options of `bulkhead queue get` are those of `get`.
+    let (_, mut options) = matches.subcommand()?;
+    while let Some((_, below)) = options.subcommand() {
+        options = below;
+    }
     let client = AdminArgs::from_arg_matches(options).ok()?.client_now().ok()?;
     let services = client.services(&format!("&prefix={typed}")).ok()?;
     Some(services.iter().filter_map(|service| service["name"].as_str().map(str::to_owned)).collect())

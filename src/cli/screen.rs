@@ -102,6 +102,11 @@ impl Screen {
         }
     }
 
+    /// Ends the last line on standard output, if that has not been done.
+    pub(crate) fn end_line(&mut self) -> Result<(), Failure> {
+        if self.mid_line { self.bytes(b"\n") } else { Ok(()) }
+    }
+
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value).map_err(|error| Failure::Output(error.into()))?;
         writeln!(self.out, "{text}").map_err(Failure::Output)
@@ -173,6 +178,14 @@ impl Screen {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ");
         ProgressBar::with_draw_target(Some(bytes), self.draw_target()).with_style(style).with_message(label)
+    }
+
+    /// A progress bar over a number of things; hidden unless progress is drawn.
+    pub(crate) fn count(&self, label: impl Into<Cow<'static, str>>, total: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template("{msg:14} [{bar:30}] {pos}/{len} {per_sec}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+        ProgressBar::with_draw_target(Some(total), self.draw_target()).with_style(style).with_message(label)
     }
 
     /// A spinner for a step of unknown length; hidden unless progress is drawn.

@@ -25,6 +25,7 @@ mod documented;
 mod help;
 mod man;
 mod mirror;
+mod queue;
 mod reference;
 mod services;
 mod versions;

@@ -85,6 +85,7 @@ fn bash_offers_the_services_of_the_host() {
         (format!("bulkhead invoke --admin http://{admin} d"), &["digits"][..]),
         (format!("bulkhead invoke --admin=http://{admin} ec"), &["echo-1", "echo-2"]),
         (format!("bulkhead mirror echo-1 --admin http://{admin} --target=d"), &["digits"]),
+        (format!("bulkhead queue get --admin http://{admin} d"), &["digits"]),
     ] {
         assert_eq!(offered_to(nobody, &host, &line).unwrap(), names, "{line}");
     }

@@ -46,6 +46,7 @@ mod operators;
 mod outcomes;
 mod queue;
 mod queue_admin;
+mod queue_cli;
 mod replacements;
 mod restart;
 mod secrets;

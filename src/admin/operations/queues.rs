@@ -91,7 +91,7 @@ async fn status(asked: Asked) -> Result<Reply, Problem> {
     let queues = asked.admin.registry.queues();
     let view = async |queue: QueueName| -> Result<_, Problem> {
         let status = queues.store.status(&queue).await.map_err(ChangeError::from)?;
-        Ok(view::queue(&status, &bounds, queues.consumers.list(&queue)))
+        Ok(view::queue(&status, &bounds, &queues.consumers.list(&queue)))
     };
     let (input, sink) = (view(QueueName::input(service.name())).await?, view(QueueName::sink(service.name())).await?);
     json_reply(StatusCode::OK, &QueueStatus { name: service.name().to_owned(), input, sink })

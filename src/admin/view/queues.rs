@@ -7,7 +7,7 @@ use crate::api::{DeadLetter, DeadReason, QueueConsumer, QueueLimits, QueueState,
 use crate::queue::{Bounds, ConsumerState, ConsumerStatus, DeadItem, Status};
 
 /// The state of a queue.
-pub(in crate::admin) fn queue(status: &Status, bounds: &Bounds, consumers: Vec<ConsumerStatus>) -> QueueState {
+pub(in crate::admin) fn queue(status: &Status, bounds: &Bounds, consumers: &[ConsumerStatus]) -> QueueState {
     let oldest_age = match status.oldest_put_ms {
         0 => Duration::ZERO,
         put_at_ms => SystemTime::now().duration_since(time(put_at_ms)).unwrap_or(Duration::ZERO),
@@ -23,11 +23,11 @@ pub(in crate::admin) fn queue(status: &Status, bounds: &Bounds, consumers: Vec<C
         oldest_age_s: oldest_age.as_secs(),
         ended: status.ended,
         limits: QueueLimits { length: bounds.length, payload: bounds.payload as u64 },
-        consumers: consumers.into_iter().map(consumer).collect(),
+        consumers: consumers.iter().map(consumer).collect(),
     }
 }
 
-fn consumer(consumer: ConsumerStatus) -> QueueConsumer {
+fn consumer(consumer: &ConsumerStatus) -> QueueConsumer {
     let status = match consumer.state() {
         ConsumerState::Running => api::ConsumerState::Running,
         ConsumerState::Leaving => api::ConsumerState::Leaving,
@@ -94,11 +94,11 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
         let status =
             Status { ready: vec![(7, 2), (0, 3)], leased: 1, oldest_put_ms: now - 90_500, ..Status::default() };
-        let told = queue(&status, &bounds, Vec::new());
+        let told = queue(&status, &bounds, &[]);
         assert_eq!((told.length, told.oldest_age_s), (6, 90));
         assert_eq!((told.ready[0].priority, told.ready[1].items), (7, 3));
-        assert_eq!(queue(&Status::default(), &bounds, Vec::new()).oldest_age_s, 0);
+        assert_eq!(queue(&Status::default(), &bounds, &[]).oldest_age_s, 0);
         let ahead = Status { oldest_put_ms: now + 90_500, ..Status::default() };
-        assert_eq!(queue(&ahead, &bounds, Vec::new()).oldest_age_s, 0, "a clock that was set back makes no age");
+        assert_eq!(queue(&ahead, &bounds, &[]).oldest_age_s, 0, "a clock that was set back makes no age");
     }
 }
