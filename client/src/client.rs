@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::time::{Instant, sleep};
 
 use crate::address::{self, Address};
@@ -15,8 +16,8 @@ use crate::authorization::Authorization;
 use crate::compress::Compressor;
 use crate::direct::{self, Direct};
 use crate::error::{Error, Refused};
-use crate::exchange::exchange;
-use crate::pool::Pool;
+use crate::exchange::{begin, exchange};
+use crate::pool::{Connection, Pool};
 use crate::request::{self, Request, Response};
 use crate::retry::RetryPolicy;
 #[cfg(feature = "tls")]
@@ -44,6 +45,8 @@ struct Inner {
     headers: HeaderMap,
     timeout: Duration,
     retry: RetryPolicy,
+    /// The same policy for requests that can be repeated without harm.
+    retry_of_repeatable: RetryPolicy,
     max_response: usize,
     #[cfg(feature = "compression")]
     compressor: Option<Compressor>,
@@ -52,6 +55,37 @@ struct Inner {
 enum Destination {
     One(Address),
     Direct(Direct),
+}
+
+impl Destination {
+    /// The server for the next try; `last` is that of the try before.
+    async fn address(&self, last: Option<&Address>, deadline: Instant) -> Result<Address, Error> {
+        match self {
+            Self::One(address) => Ok(address.clone()),
+            Self::Direct(direct) => direct.next(last, deadline).await,
+        }
+    }
+}
+
+/// The terms of a call.
+pub(crate) struct Terms {
+    /// The time that the request asks the server to wait. It is added to the timeout of each try.
+    pub(crate) wait: Duration,
+    /// True if the request can be repeated without harm.
+    pub(crate) repeatable: bool,
+    pub(crate) body: Body,
+}
+
+/// The way in which a body is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// Compressed, if the client compresses bodies.
+    Compressible,
+    AsItIs,
+}
+
+impl Terms {
+    pub(crate) const SIMPLE: Self = Self { wait: Duration::ZERO, repeatable: true, body: Body::AsItIs };
 }
 
 /// The settings of a [`Client`]. [`build`](Self::build) reports invalid ones.
@@ -129,19 +163,22 @@ impl Client {
     /// # Errors
     /// See [`Error`]; [`Error::Refused`] is any other status.
     pub async fn call(&self, request: &Request) -> Result<Response, Error> {
+        self.call_on(request, &Terms { repeatable: false, body: Body::Compressible, ..Terms::SIMPLE }).await
+    }
+
+    /// As [`call`](Self::call), on these terms.
+    pub(crate) async fn call_on(&self, request: &Request, terms: &Terms) -> Result<Response, Error> {
         if let Some(mistake) = &request.mistake {
             return Err(Error::Request(mistake.clone()));
         }
         let target = self.0.target(request)?;
-        let body = self.0.body(&request.body)?;
+        let body = self.0.body(&request.body, terms.body)?;
+        let retry = if terms.repeatable { &self.0.retry_of_repeatable } else { &self.0.retry };
         let (mut tries, mut last) = (0, None);
         loop {
             tries += 1;
-            let deadline = Instant::now() + self.0.timeout;
-            let address = match &self.0.to {
-                Destination::One(address) => address.clone(),
-                Destination::Direct(direct) => direct.next(last.as_ref(), deadline).await?,
-            };
+            let deadline = Instant::now() + self.0.timeout + terms.wait;
+            let address = self.0.to.address(last.as_ref(), deadline).await?;
             // Built anew for each try: a signature contains the time, and the address may be another.
             let made = self.0.request(request, &target, &address, body.clone())?;
             let error = match exchange(&self.0.pool, &address, made, deadline, self.0.max_response).await {
@@ -149,10 +186,23 @@ impl Client {
                 Ok(response) => Error::Refused(Box::new(Refused::from_response(response))),
                 Err(error) => error,
             };
-            let Some(pause) = self.0.retry.pause(&error, tries) else { return Err(error) };
+            let Some(pause) = retry.pause(&error, tries) else { return Err(error) };
             sleep(pause).await;
             last = Some(address);
         }
+    }
+
+    /// Sends a request without a body once, on a connection of its own. Returns the connection and the body of the
+    /// answer, which may have no end.
+    pub(crate) async fn stream(&self, request: &Request) -> Result<(Connection, Incoming), Error> {
+        if let Some(mistake) = &request.mistake {
+            return Err(Error::Request(mistake.clone()));
+        }
+        let target = self.0.target(request)?;
+        let deadline = Instant::now() + self.0.timeout;
+        let address = self.0.to.address(None, deadline).await?;
+        let made = self.0.request(request, &target, &address, Bytes::new())?;
+        begin(&self.0.pool, &address, made, deadline, self.0.max_response).await
     }
 
     /// Sends any request and returns the answer, whatever its status. The retry policy applies all the same.
@@ -186,9 +236,10 @@ impl Inner {
         target.parse().map_err(|error| Error::Request(format!("{target:?} is not a valid path: {error}")))
     }
 
-    fn body(&self, body: &Bytes) -> Result<Bytes, Error> {
+    #[cfg_attr(not(feature = "compression"), expect(unused_variables, reason = "nothing can be compressed"))]
+    fn body(&self, body: &Bytes, sent: Body) -> Result<Bytes, Error> {
         #[cfg(feature = "compression")]
-        if let Some(compressor) = self.compressor {
+        if let (Some(compressor), Body::Compressible) = (self.compressor, sent) {
             return compressor.compress(body).map_err(Error::Request);
         }
         Ok(body.clone())
@@ -362,6 +413,7 @@ impl ClientBuilder {
             authorization: self.authorization.map_err(wrong)?,
             headers: self.headers.map_err(wrong)?,
             timeout: self.timeout,
+            retry_of_repeatable: self.retry.clone().of_repeatable(),
             retry: self.retry,
             max_response: self.max_response,
             #[cfg(feature = "compression")]

@@ -191,7 +191,7 @@ impl Refused {
     }
 
     /// True if the request was refused before a processor saw it: by a full queue or a rate limit, because the service
-    /// does not run, or for a mistake that is found without the processor.
+    /// does not run, or for a mistake that is found without the processor; or if a queue did not do what was asked.
     ///
     /// A 450 or 429 without a `code` is taken to mean what it means in EAS. This is wrong for a processor that chooses
     /// one of these two for an answer of its own.
@@ -211,7 +211,12 @@ impl Refused {
             | "headers_too_large"
             | "expectation_failed"
             | "not_implemented"
-            | "http_version_not_supported" => true,
+            | "http_version_not_supported"
+            | "item_not_found"
+            | "lease_lost"
+            | "key_reused"
+            | "queue_ended"
+            | "storage_full" => true,
             "" => match self.status {
                 429 | 450 => true,
                 // Envoy, and so the gateway of EAS, answers this if it has no upstream.

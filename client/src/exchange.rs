@@ -7,8 +7,8 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::Address;
-use crate::error::{Error, Fault, Unread};
-use crate::pool::{Lost, Pool};
+use crate::error::{Error, Fault, Refused, Unread};
+use crate::pool::{Connection, Lost, Pool};
 use crate::request::Response;
 
 /// Sends `request` to `address` and reads the whole answer, whatever its status.
@@ -35,6 +35,30 @@ pub(crate) async fn exchange(
             Ok(Err(Lost::Sent(error))) => return Err(failed(Fault::BrokenOff, &told(&error))),
             Err(elapsed) => return Err(failed(Fault::ReadTimeout, &elapsed)),
         }
+    }
+}
+
+/// Sends `request` to `address` on a connection of its own. Returns the connection and the body of the answer if its
+/// status is 200; any other answer is read and is an error.
+pub(crate) async fn begin(
+    pool: &Pool,
+    address: &Address,
+    request: Request<Full<Bytes>>,
+    deadline: Instant,
+    max_bytes: usize,
+) -> Result<(Connection, Incoming), Error> {
+    let failed = |fault, cause: &dyn std::fmt::Display| Error::transport(fault, &address.name(), cause);
+    let mut connection = pool.dedicate(address, deadline).await?;
+    match timeout_at(deadline, connection.send(request)).await {
+        Ok(Ok(response)) if response.status() == http::StatusCode::OK => Ok((connection, response.into_body())),
+        Ok(Ok(response)) => {
+            let response = read(response, deadline, max_bytes).await?;
+            Err(Error::Refused(Box::new(Refused::from_response(response))))
+        }
+        Ok(Err(Lost::Unsent(_, error))) => Err(failed(Fault::ConnectionFailed, &told(&error))),
+        Ok(Err(Lost::Sent(error))) if error.is_parse() => Err(failed(Fault::Senseless, &told(&error))),
+        Ok(Err(Lost::Sent(error))) => Err(failed(Fault::BrokenOff, &told(&error))),
+        Err(elapsed) => Err(failed(Fault::ReadTimeout, &elapsed)),
     }
 }
 

@@ -43,6 +43,11 @@
 //!
 //! As in the SDKs, only status 200 is success, and every try has a timeout of [five seconds](ClientBuilder::timeout).
 //!
+//! # Queues
+//!
+//! An asynchronous service is called by a put into its queue, and its answers are in another one, its sink. See
+//! [`queue::Queue`].
+//!
 //! # Features
 //!
 //! `compression` (on by default): [`Compressor`]. `tensors` (on by default): `predict_tensorflow`, `predict_torch` and
@@ -64,6 +69,7 @@ mod direct;
 mod error;
 mod exchange;
 mod pool;
+pub mod queue;
 mod request;
 mod retry;
 #[cfg(feature = "tensors")]

@@ -113,9 +113,15 @@ impl Pool {
             return Ok(lent(connection, true));
         }
         self.make_room();
+        Ok(lent(self.dedicate(address, deadline).await?, false))
+    }
+
+    /// Makes a connection that does not belong to the pool.
+    pub(crate) async fn dedicate(&self, address: &Address, deadline: Instant) -> Result<Connection, Error> {
+        let failed = |fault, cause: &dyn std::fmt::Display| Error::transport(fault, &address.name(), cause);
         let by = deadline.min(Instant::now() + self.connect_timeout);
         match timeout_at(by, self.connect(address)).await {
-            Ok(Ok(connection)) => Ok(lent(connection, false)),
+            Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(failed(Fault::ConnectionTimeout, &error)),
             Ok(Err(error)) => Err(failed(Fault::ConnectionFailed, &error)),
             Err(elapsed) => Err(failed(Fault::ConnectionTimeout, &elapsed)),
@@ -172,6 +178,14 @@ impl Connection {
         Ok(Self { sender, writes, driver })
     }
 
+    /// Sends a request and returns the head of the answer.
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Lost> {
+        self.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+            Some(request) => Lost::Unsent(Box::new(request), error.into_error()),
+            None => Lost::Sent(error.into_error()),
+        })
+    }
+
     /// True if another request can be sent. A connection whose writes have failed is not usable.
     fn is_ready(&self) -> bool {
         self.sender.is_ready() && !self.writes.have_failed()
@@ -181,10 +195,7 @@ impl Connection {
 impl Lent<'_> {
     /// Sends a request and returns the head of the answer.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Lost> {
-        self.connection.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
-            Some(request) => Lost::Unsent(Box::new(request), error.into_error()),
-            None => Lost::Sent(error.into_error()),
-        })
+        self.connection.send(request).await
     }
 
     /// Gives the connection back to the pool, after an answer that was read to its end.

@@ -120,6 +120,12 @@ impl RetryPolicy {
         self
     }
 
+    /// The policy for requests that can be repeated without harm: also if a try may have been processed.
+    pub(crate) fn of_repeatable(mut self) -> Self {
+        self.conditions.extend([Condition::ReadTimeout, Condition::BrokenOff, Condition::Response5xx]);
+        self
+    }
+
     /// Returns the time to wait before the next try, after `tries` tries; `None` for no further try.
     pub(crate) fn pause(&self, error: &Error, tries: u32) -> Option<Duration> {
         let condition = Condition::of(error)?;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bulkhead_client::queue::{Get, Item};
 use bulkhead_client::{Client, ClientBuilder, Condition, Error, Fault, Request, RetryPolicy, Unread};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -469,4 +470,38 @@ mod direct {
         client.predict("x").await.unwrap();
         assert_eq!((a.asked(), b.asked()), (2, 1));
     }
+}
+
+/// The answer to the first try is lost. The second try must be known as a repetition of the first.
+#[tokio::test]
+async fn every_try_of_a_put_has_the_same_key_and_another_put_another() {
+    const PUT: Deed = Say("HTTP/1.1 200 OK\r\nx-eas-queueservice-request-id: r\r\ncontent-length: 1\r\n\r\n7");
+    let server = Server::start(&[Reset, PUT, PUT]).await;
+    let policy = RetryPolicy::new(2).pauses(Duration::from_millis(1), Duration::from_millis(1));
+    let client = Client::builder(&server.address.to_string(), "s").retry(policy).timeout(QUICK).build().unwrap();
+    for _ in 0..2 {
+        let put = client.queue().put(&Item::new("x")).await.unwrap();
+        assert_eq!((put.index, put.request_id.as_str(), put.repeated), (7, "r", false));
+    }
+    let heads = server.requests.lock().unwrap().clone();
+    let key = |head: &String| {
+        let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("x-bulkhead-idempotency-key:"));
+        line.expect("a key").to_owned()
+    };
+    let keys: Vec<String> = heads.iter().map(key).collect();
+    assert!(keys.len() >= 3 && keys[0] == keys[1] && keys[1] != keys[keys.len() - 1], "{keys:?}");
+}
+
+/// A get that removes items loses them with its answer, and a repetition would remove further ones.
+#[tokio::test]
+async fn what_removes_items_is_not_repeated_after_a_lost_answer() {
+    let server = Server::start(&[Reset]).await;
+    let policy = RetryPolicy::new(2).pauses(Duration::from_millis(1), Duration::from_millis(1));
+    let client = Client::builder(&server.address.to_string(), "s").retry(policy).timeout(QUICK).build().unwrap();
+    let asked = || server.requests.lock().unwrap().len();
+    client.sink().get(&Get::new()).await.unwrap_err();
+    client.sink().commit(&[7]).await.unwrap_err();
+    assert_eq!(asked(), 2);
+    client.sink().get(&Get::new().keep()).await.unwrap_err();
+    assert_eq!(asked(), 5);
 }

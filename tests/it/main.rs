@@ -47,6 +47,7 @@ mod outcomes;
 mod queue;
 mod queue_admin;
 mod queue_cli;
+mod queue_client;
 mod replacements;
 mod restart;
 mod secrets;

@@ -104,7 +104,7 @@ fn a_put_that_cannot_succeed_is_not_repeated_and_says_how_many_items_were_put() 
     let tries = AtomicU64::new(0);
     let mock = with_queues(move |_| match tries.fetch_add(1, Ordering::Relaxed) {
         0 => Reply::new(200, "text/plain", "5"),
-        _ => Reply::problem(413, &json!({ "code": "payload_too_large", "detail": "too large" })),
+        _ => Reply::problem(413, &json!({ "code": "body_too_large", "detail": "too large" })),
     });
     let ran = admin(&mock, &["queue", "put", "resize", "-d", "a", "-d", "b", "-d", "c"]);
     assert_eq!((ran.exit, calls(&mock).len()), (Exit::Refused, 2), "{}", ran.err);
