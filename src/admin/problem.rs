@@ -18,6 +18,7 @@ use super::{Reply, conditions, view};
 use crate::api;
 use crate::config::{Mistake, Mistakes};
 use crate::front::Content;
+use crate::queue::QueueName;
 use crate::quoted::Quoted;
 use crate::storage::Entry;
 
@@ -125,8 +126,8 @@ impl Problem {
         Self::new(&NOT_FOUND, "there is no such artifact")
     }
 
-    pub(super) fn no_dead_letter(index: u64) -> Self {
-        Self::new(&ITEM_NOT_FOUND, format!("the input queue has no dead letter with index {index}"))
+    pub(super) fn no_dead_letter(queue: &QueueName, index: u64) -> Self {
+        Self::new(&ITEM_NOT_FOUND, format!("the queue {:?} has no dead letter with index {index}", queue.as_str()))
             .with_hint("`bulkhead queue dead NAME` lists the dead letters")
     }
 

@@ -37,28 +37,28 @@ impl Registry {
         self.changes.subscribe()
     }
 
-    /// Makes dead items of the input queue ready again: those with these indexes, or all. Returns their number.
+    /// Makes dead items of a queue ready again: those with these indexes, or all. Returns their number.
     pub async fn requeue(
         &self,
-        name: &str,
+        queue: &QueueName,
         request: &ChangeRequest,
         indexes: Option<Vec<u64>>,
     ) -> Result<u64, ChangeError> {
-        let service = self.with_queues(name, request).await?;
-        let count = self.queues.store.requeue(&QueueName::input(name), indexes).await?;
+        let service = self.with_queues(queue.service(), request).await?;
+        let count = self.queues.store.requeue(queue, indexes).await?;
         self.note_items(&service, request, DEAD_LETTERS, count).await;
         Ok(count)
     }
 
-    /// Removes dead items of the input queue: those with these indexes, or all. Returns their number.
+    /// Removes dead items of a queue: those with these indexes, or all. Returns their number.
     pub async fn purge(
         &self,
-        name: &str,
+        queue: &QueueName,
         request: &ChangeRequest,
         indexes: Option<Vec<u64>>,
     ) -> Result<u64, ChangeError> {
-        let service = self.with_queues(name, request).await?;
-        let count = self.queues.store.purge(&QueueName::input(name), indexes).await?;
+        let service = self.with_queues(queue.service(), request).await?;
+        let count = self.queues.store.purge(queue, indexes).await?;
         self.note_items(&service, request, DEAD_LETTERS, count).await;
         Ok(count)
     }

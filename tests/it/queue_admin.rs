@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::host::{Deployed, TestHost};
-use crate::http::Response;
+use crate::http::{Response, request};
 
 /// Never ends by itself.
 const LOOP: &[u8] = br#"{"do":"loop"}"#;
@@ -159,6 +159,30 @@ fn dead_letters_are_listed_read_requeued_and_purged() {
     assert_eq!((&told["input"]["length"], &told["input"]["dead"]), (&json!(2), &json!(0)), "{told}");
     assert!(audited(&host).starts_with(&[pair("queue_purge", "unchanged"), pair("queue_requeue", "done")]));
     assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc", b"").json()["code"], "queue_not_empty");
+    assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc?drop_items=true", b"").status, 200);
+}
+
+/// Results that a consumer does not finish would fill the sink for good.
+#[test]
+fn the_sink_has_dead_letters_of_its_own() {
+    let host = TestHost::start();
+    let service = service(&host, json!({"max_delivery": 1}));
+    put(&host, &service, "", FLAG);
+    host.wait_for("the result", || status(&host)["sink"]["length"] == 1);
+    let headers = [("authorization", service.token.as_str())];
+    let mut watch = host.client();
+    watch.write(&request("GET", &format!("{}/sink?_watch_=true", service.path), &headers, b""));
+    host.wait_for("the delivery", || status(&host)["sink"]["leased"] == 1);
+    watch.reset();
+    host.wait_for("the dead letter", || status(&host)["sink"]["dead"] == 1);
+    let dead = ask(&host, "GET", "/dead?queue=sink", Value::Null).json();
+    assert_eq!(dead["dead"][0]["reason"]["code"], "ConsumerLeft", "{dead}");
+    assert_eq!(ask(&host, "GET", "/dead", Value::Null).json()["dead"], json!([]));
+    assert_eq!(ask(&host, "GET", "/dead/1?queue=sink", Value::Null).status, 200);
+    assert_eq!(ask(&host, "POST", "/dead/requeue", json!({"all": true})).json(), json!({"requeued": 0}));
+    assert_eq!(ask(&host, "POST", "/dead/requeue?queue=sink", json!({"all": true})).json(), json!({"requeued": 1}));
+    assert_eq!(ask(&host, "DELETE", "/dead?all=true&queue=sink", Value::Null).json(), json!({"purged": 0}));
+    assert_eq!(status(&host)["sink"]["length"], 1);
     assert_eq!(host.call_admin("DELETE", "/api/v1/services/svc?drop_items=true", b"").status, 200);
 }
 

@@ -22,6 +22,13 @@ const MOST_INDEXES: usize = 10_000;
 /// Most bytes of a request id. A tag has no longer value.
 const LONGEST_ID: usize = 256;
 
+/// The queue that has the dead letters.
+const QUEUE: Parameter = Parameter::word(
+    "queue",
+    "`sink` for the dead letters of the sink; otherwise those of the input queue.",
+    &["input", "sink"],
+);
+
 const EITHER: &str = "either `indexes`, a list of numbers from 1, or `all`: true";
 
 pub(super) static ROWS: &[Operation] = &[
@@ -36,10 +43,10 @@ pub(super) static ROWS: &[Operation] = &[
     Operation::get("/api/v1/services/{name}/queue/dead", "listDeadLetters", |asked| Box::pin(list(asked)))
         .says(
             "List the dead letters of a service",
-            "The items of the input queue that are not delivered any more, ordered by index, a page at a time. The data \
-             of an item is at its own path.",
+            "The items that are not delivered any more, ordered by index, a page at a time. The data of an item is at its \
+             own path. The sink has dead letters if external consumers did not finish results.",
         )
-        .query(&[LIMIT, CURSOR])
+        .query(&[LIMIT, CURSOR, QUEUE])
         .answers(&[Answer::ok("The dead letters.", &[Content::json::<DeadLetters>()])])
         .refuses(&[&SERVICE_NOT_FOUND, &NOT_ASYNCHRONOUS]),
     Operation::get("/api/v1/services/{name}/queue/dead/{item}", "getDeadLetter", |asked| Box::pin(data(asked)))
@@ -47,6 +54,7 @@ pub(super) static ROWS: &[Operation] = &[
             "Get the data of a dead letter",
             "The bytes of the put, with the `Content-Type` of the put if it had one.",
         )
+        .query(&[QUEUE])
         .answers(&[Answer::ok("The data.", &[Content::Bytes])])
         .refuses(&[&SERVICE_NOT_FOUND, &NOT_ASYNCHRONOUS, &ITEM_NOT_FOUND]),
     Operation::post("/api/v1/services/{name}/queue/dead/requeue", "requeueDeadLetters", |asked| {
@@ -58,6 +66,7 @@ pub(super) static ROWS: &[Operation] = &[
         "They keep their indexes, and their deliveries are counted anew. The answer has the number of those that were \
          dead.",
     )
+    .query(&[QUEUE])
     .takes(&[Content::json::<DeadChoice>()])
     .answers(&[Answer::ok("The dead letters are ready.", &[Content::json::<Requeued>()])])
     .refuses(&[&SERVICE_NOT_FOUND, &NOT_ASYNCHRONOUS]),
@@ -67,6 +76,7 @@ pub(super) static ROWS: &[Operation] = &[
         .query(&[
             Parameter::text("indexes", "The indexes of the dead letters to remove, with commas between them."),
             Parameter::word("all", "`true` removes all dead letters.", &["true"]),
+            QUEUE,
         ])
         .answers(&[Answer::ok("The dead letters are removed.", &[Content::json::<Purged>()])])
         .refuses(&[&SERVICE_NOT_FOUND, &NOT_ASYNCHRONOUS]),
@@ -98,7 +108,7 @@ async fn status(asked: Asked) -> Result<Reply, Problem> {
 }
 
 async fn list(asked: Asked) -> Result<Reply, Problem> {
-    let queue = input(&asked)?;
+    let queue = queue(&asked)?;
     let mut from = asked.query.parsed::<u64>("cursor", "the `next` of the previous page")?.unwrap_or(0);
     let limit = asked.query.limit();
     let mut dead = Vec::new();
@@ -119,13 +129,13 @@ async fn list(asked: Asked) -> Result<Reply, Problem> {
 }
 
 async fn data(asked: Asked) -> Result<Reply, Problem> {
-    let queue = input(&asked)?;
+    let queue = queue(&asked)?;
     let given = asked.place("item");
     let index = given.parse().map_err(|_| {
         Problem::bad_request(format!("items are numbered from 1, and {} is not a number", Quoted(given)))
     })?;
     let found = read(&asked.admin.registry, &queue, index, 1).await?.into_iter().find(|dead| dead.item.index == index);
-    let DeadItem { item, .. } = found.ok_or_else(|| Problem::no_dead_letter(index))?;
+    let DeadItem { item, .. } = found.ok_or_else(|| Problem::no_dead_letter(&queue, index))?;
     let named = item.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE.as_str()));
     let content_type = named.and_then(|(_, value)| HeaderValue::from_bytes(value).ok());
     let content_type = content_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
@@ -136,14 +146,14 @@ async fn data(asked: Asked) -> Result<Reply, Problem> {
 }
 
 async fn requeue(asked: Asked) -> Result<Reply, Problem> {
-    let (name, order) = (asked.name()?, asked.order().clone());
+    let (queue, order) = (queue(&asked)?, asked.order().clone());
     let choice = parse(&json_body(&asked.headers, asked.body).await?)?;
-    let requeued = asked.admin.registry.requeue(name.as_str(), &order, chosen(choice)?).await?;
+    let requeued = asked.admin.registry.requeue(&queue, &order, chosen(choice)?).await?;
     json_reply(StatusCode::OK, &Requeued { requeued })
 }
 
 async fn purge(asked: Asked) -> Result<Reply, Problem> {
-    let name = asked.name()?;
+    let queue = queue(&asked)?;
     let number = |text: &str| {
         let expected =
             || format!("indexes has {}; accepted are numbers from 1, with commas between them", Quoted(text));
@@ -151,7 +161,7 @@ async fn purge(asked: Asked) -> Result<Reply, Problem> {
     };
     let indexes = asked.query.text("indexes").map(|text| text.split(',').map(number).collect()).transpose()?;
     let choice = DeadChoice { indexes, all: asked.query.text("all").is_some() };
-    let purged = asked.admin.registry.purge(name.as_str(), asked.order(), chosen(choice)?).await?;
+    let purged = asked.admin.registry.purge(&queue, asked.order(), chosen(choice)?).await?;
     json_reply(StatusCode::OK, &Purged { purged })
 }
 
@@ -170,12 +180,13 @@ async fn cancel(asked: Asked) -> Result<Reply, Problem> {
     json_reply(StatusCode::OK, &CancelledItem { cancelled: cancelled.into(), index })
 }
 
-/// The input queue of the service in the path.
-fn input(asked: &Asked) -> Result<QueueName, Problem> {
+/// The queue that the path and the query name.
+fn queue(asked: &Asked) -> Result<QueueName, Problem> {
     let service = asked.service()?;
-    match service.state().asynchronous() {
-        Some(_) => Ok(QueueName::input(service.name())),
-        None => Err(ChangeError::NotAsynchronous.into()),
+    match (service.state().asynchronous(), asked.query.text(QUEUE.name)) {
+        (None, _) => Err(ChangeError::NotAsynchronous.into()),
+        (Some(_), Some(QueueName::SINK)) => Ok(QueueName::sink(service.name())),
+        (Some(_), _) => Ok(QueueName::input(service.name())),
     }
 }
 

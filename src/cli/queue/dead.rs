@@ -23,8 +23,8 @@ const AT_ONCE: usize = 500;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-An item is dead after its last delivery has failed (queue.max_delivery), or when it is too old (queue.retention_s). It is
-kept for an operator: `bulkhead queue requeue` makes it ready again, `bulkhead queue purge` removes it.
+An item is dead after its last delivery has failed (queue.max_delivery). It is kept for an operator until it is too old
+(queue.retention_s): `bulkhead queue requeue` makes it ready again, `bulkhead queue purge` removes it.
 
 With INDEX, prints the data of that dead letter, which is the body of the put.
 
@@ -44,6 +44,9 @@ pub(super) struct DeadArgs {
     /// Most dead letters to list
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
+    /// The dead letters of the sink, not of the input queue
+    #[arg(long)]
+    sink: bool,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -60,6 +63,9 @@ pub(super) struct RequeueArgs {
     name: ServiceName,
     #[command(flatten)]
     choice: Choice,
+    /// The dead letters of the sink, not of the input queue
+    #[arg(long)]
+    sink: bool,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -76,6 +82,9 @@ pub(super) struct PurgeArgs {
     name: ServiceName,
     #[command(flatten)]
     choice: Choice,
+    /// The dead letters of the sink, not of the input queue
+    #[arg(long)]
+    sink: bool,
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
@@ -92,6 +101,11 @@ struct Choice {
     /// All dead letters
     #[arg(long)]
     all: bool,
+}
+
+/// The parameter that names the queue, with a `?` or a `&` before it.
+fn queue(sink: bool, before: char) -> String {
+    if sink { format!("{before}queue=sink") } else { String::new() }
 }
 
 impl Choice {
@@ -116,10 +130,10 @@ pub(super) fn dead(args: &DeadArgs, screen: &mut Screen) -> Result<Exit, Failure
 impl DeadArgs {
     fn list(&self, client: &Client, screen: &mut Screen) -> Result<Exit, Failure> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let (mut dead, mut cursor) = (Vec::new(), String::new());
+        let (mut dead, mut cursor, of) = (Vec::new(), String::new(), queue(self.sink, '&'));
         let next = loop {
             let page = PAGE.min(limit - dead.len());
-            let mut page = client.get(&format!("{}/dead?limit={page}{cursor}", place(&self.name)))?;
+            let mut page = client.get(&format!("{}/dead?limit={page}{cursor}{of}", place(&self.name)))?;
             match page["dead"].take() {
                 Value::Array(rows) => dead.extend(rows),
                 _ => return Err(anyhow::anyhow!("the server's answer has no dead letters in it").into()),
@@ -150,12 +164,12 @@ impl DeadArgs {
 
     fn inspect(&self, client: &Client, index: u64, screen: &mut Screen) -> Result<Exit, Failure> {
         let place = place(&self.name);
-        let data = client.get_bytes(&format!("{place}/dead/{index}"))?;
+        let data = client.get_bytes(&format!("{place}/dead/{index}{}", queue(self.sink, '?')))?;
         if self.output.is_none() && !screen.is_json() {
             screen.body(&data)?;
             return Ok(Exit::Ok);
         }
-        let mut page = client.get(&format!("{place}/dead?limit=1&cursor={index}"))?;
+        let mut page = client.get(&format!("{place}/dead?limit=1&cursor={index}{}", queue(self.sink, '&')))?;
         let mut known = page["dead"].get_mut(0).map(Value::take).unwrap_or_default();
         if let Some(file) = &self.output {
             fs::write(file, &data).with_context(|| format!("cannot write `{}`", file.display()))?;
@@ -188,9 +202,10 @@ impl DeadArgs {
 
 pub(super) fn requeue(args: &RequeueArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let client = args.admin.client()?;
+    let target = format!("{}/dead/requeue{}", place(&args.name), queue(args.sink, '?'));
     let mut requeued = 0;
     for part in args.choice.parts() {
-        let answer: Requeued = read(client.post_json(&format!("{}/dead/requeue", place(&args.name)), &part)?)?;
+        let answer: Requeued = read(client.post_json(&target, &part)?)?;
         requeued += answer.requeued;
     }
     if screen.is_json() {
@@ -231,7 +246,7 @@ pub(super) fn purge(args: &PurgeArgs, screen: &mut Screen) -> Result<Exit, Failu
             }
             None => "all=true".to_owned(),
         };
-        let answer: Purged = read(client.delete(&format!("{}/dead?{query}", place(name)))?)?;
+        let answer: Purged = read(client.delete(&format!("{}/dead?{query}{}", place(name), queue(args.sink, '&')))?)?;
         purged += answer.purged;
     }
     if screen.is_json() {

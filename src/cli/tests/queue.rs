@@ -223,6 +223,14 @@ fn dead_letters_are_listed_over_all_pages_and_changed() {
     assert_eq!(mock.lines().pop().unwrap(), "DELETE /api/v1/services/resize/queue/dead?indexes=3,7");
     admin(&mock, &["queue", "purge", "resize", "--all", "-y"]);
     assert_eq!(mock.lines().pop().unwrap(), "DELETE /api/v1/services/resize/queue/dead?all=true");
+    for args in [
+        &["queue", "dead", "resize", "--sink"][..],
+        &["queue", "requeue", "resize", "--all", "--sink"],
+        &["queue", "purge", "resize", "7", "-y", "--sink"],
+    ] {
+        admin(&mock, args);
+        assert!(mock.lines().pop().unwrap().contains("queue=sink"), "{:?}", mock.lines());
+    }
     let asked = mock.lines().len();
     for wrong in [
         &["queue", "purge", "resize", "7"][..],
