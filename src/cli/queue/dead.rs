@@ -52,6 +52,7 @@ pub(super) struct DeadArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(override_usage = "bulkhead queue requeue [OPTIONS] <NAME> <INDEX...|--all>")]
 #[command(after_help = "\
 The deliveries of the items are counted anew. Items that are not dead are passed over.
 
@@ -71,6 +72,7 @@ pub(super) struct RequeueArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(override_usage = "bulkhead queue purge [OPTIONS] <NAME> <INDEX...|--all>")]
 #[command(after_help = "\
 Their data cannot be restored. Items that are not dead are passed over.
 

@@ -26,6 +26,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
+// The usage that clap makes names the items before the service.
+#[command(override_usage = "bulkhead queue put [OPTIONS] <NAME> <FILE|--body <DATA>|--lines <FILE>>...")]
 #[command(after_help = "\
 The command ends when the items are on the host's disk. Each put has an idempotency key of its own, so it is repeated
 after a broken connection or a full queue without putting an item twice.
@@ -81,8 +83,8 @@ struct Content {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// An item: text, @FILE, or - for standard input; may be repeated
-    #[arg(short = 'd', long = "data", value_name = "DATA")]
-    data: Vec<String>,
+    #[arg(short = 'd', long = "body", value_name = "DATA")]
+    bodies: Vec<String>,
     /// A file of which each line is an item, or - for standard input; empty lines are left out
     #[arg(short, long, value_name = "FILE")]
     lines: Option<PathBuf>,
@@ -110,7 +112,7 @@ pub(super) fn put(args: &PutArgs, screen: &mut Screen) -> Result<Exit, Failure> 
 impl Content {
     fn sources(&self) -> Result<Vec<Source>, Failure> {
         let mut sources: Vec<_> = self.files.iter().cloned().map(Source::File).collect();
-        for data in &self.data {
+        for data in &self.bodies {
             sources.push(Source::Read(payload::read(data)?));
         }
         if let Some(file) = &self.lines {
