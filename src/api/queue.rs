@@ -134,7 +134,7 @@ pub struct DeadLetter {
 /// The reason why the last delivery of an item failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadReason {
-    /// The code for programs, such as `408`, `LeaseExpired`, `HostEnded`, `Expired` or the one of a negative commit.
+    /// The code for programs, such as `408`, `LeaseExpired`, `HostEnded`, or the one of a negative commit.
     pub code: String,
     #[serde(default)]
     pub text: String,
