@@ -145,8 +145,8 @@ fn a_watch_goes_on_until_the_queue_has_ended() {
     let token = described["token"].as_str().expect("a token");
     let ended = host.client().send("POST", "/api/predict/svc/sink?_eos_=true", &[("authorization", token)], b"");
     assert_eq!(ended.status, 200, "{}", ended.text());
-    assert!(lines.next().is_none());
-    assert!(watch.wait().expect("it ends").success());
+    host.wait_for("the command to end", || watch.try_wait().expect("it can be waited for").is_some());
+    assert!(watch.wait().expect("it has ended").success() && lines.next().is_none());
 }
 
 #[test]

@@ -19,8 +19,9 @@ use crate::cli::payload;
 use crate::cli::screen::Screen;
 use crate::cli::time::time;
 use crate::config::ServiceName;
-use crate::queue::HIGHEST_PRIORITY;
 
+/// The highest priority of the queue protocol, which a host checks too.
+const HIGHEST_PRIORITY: i64 = 100;
 /// The first wait for a result before the item itself is looked for, and the later ones.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ pub(super) struct PutArgs {
     tags: Vec<(String, String)>,
     /// The priority, 0 to 100; items of a higher priority are delivered first
     #[arg(short, long, value_name = "N", default_value_t = 0)]
-    #[arg(value_parser = clap::value_parser!(u8).range(0..=i64::from(HIGHEST_PRIORITY)))]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=HIGHEST_PRIORITY))]
     priority: u8,
     /// The path after the service's name, which the processor gets
     #[arg(long, value_name = "PATH", default_value = "")]
