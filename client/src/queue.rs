@@ -173,8 +173,8 @@ impl Queue {
         self.settle(&format!("_indexes_={}", list(indexes)), String::new()).await
     }
 
-    /// Gives items of a watch back: this consumer cannot finish them. They are delivered again after a pause, or are dead
-    /// after their last delivery. `code` is a number or words such as `Shutdown` or `Disk.Full`, of at most 20
+    /// Gives items of a watch back: this consumer cannot finish them. They are delivered again after a pause, or are
+    /// dead after their last delivery. `code` is a number or words such as `Shutdown` or `Disk.Full`, of at most 20
     /// characters. With `Shutdown`, the items go to other consumers at once, and the delivery does not count.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ pub struct Receipt {
 pub struct Entry {
     /// The number of the item in its queue.
     pub index: u64,
-    /// The tags of the put, and those of the host: `requestId`, and `lastCode` for a result with a status other than 200.
+    /// The tags of the put, and those of the host: `requestId`, and `lastCode` for a result whose status is not 200.
     pub tags: BTreeMap<String, String>,
     /// The body of the put; for a result, the body of the answer.
     pub data: Bytes,
