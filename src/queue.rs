@@ -110,11 +110,24 @@ pub struct Queues {
     pub runs: Arc<Runs>,
     /// The times for writing changes to the disk.
     pub commits: Arc<Times>,
+    ending: Arc<watch::Sender<bool>>,
 }
 
 impl Queues {
     pub fn new(store: Arc<dyn QueueStore>, commits: Arc<Times>) -> Self {
-        Self { store, consumers: Arc::default(), runs: Arc::default(), commits }
+        let ending = Arc::new(watch::Sender::new(false));
+        Self { store, consumers: Arc::default(), runs: Arc::default(), commits, ending }
+    }
+
+    /// Ends the waits for items, because the host ends.
+    pub fn end_waits(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Ready once the host ends.
+    pub async fn ended(&self) {
+        // The sender is in this value, so it is not gone.
+        let _ = self.ending.subscribe().wait_for(|ending| *ending).await;
     }
 }
 

@@ -190,9 +190,13 @@ async fn serve(
     let mut pumps = Pumps::start(Arc::clone(&registry), front.ledger());
     announce(data_addr, admin_addr);
     // The start of services goes on during a drain, and ends with the runtime.
-    drop(tokio::spawn(async move { registry.start_all().await }));
+    let starting = Arc::clone(&registry);
+    drop(tokio::spawn(async move { starting.start_all().await }));
 
-    let finished = async { tokio::join!(serving, pumps.drain()) };
+    let finished = async {
+        registry.queues().end_waits();
+        tokio::join!(serving, pumps.drain())
+    };
     until_told(signals, &drain, finished, options.grace).await;
     pumps.end().await;
     front.cut_off();

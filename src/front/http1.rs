@@ -151,11 +151,11 @@ impl<'a, S: Service> Connection<'a, S> {
             End::Done => self.farewell().await,
             End::Reset => self.outlet.reset(),
             End::Upgraded(upgrade) => {
-                let Self { intake, outlet, drain, .. } = self;
+                let Self { intake, outlet, .. } = self;
                 if let Some((reading, early)) = intake.into_parts()
                     && let Ok(stream) = outlet.into_stream(reading)
                 {
-                    upgrade(Upgraded { stream, early, drain }).await;
+                    upgrade(Upgraded { stream, early }).await;
                 }
             }
         }

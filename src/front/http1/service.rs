@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 
 use crate::front::arrival::Arrival;
 use crate::front::handle::ClientGone;
-use crate::front::listen::drain::Drain;
 use crate::front::reply::content::Content;
 use crate::front::rules::Rules;
 
@@ -60,5 +59,4 @@ pub(crate) struct Upgraded {
     pub(crate) stream: TcpStream,
     /// Bytes that the client has sent after its request.
     pub(crate) early: Vec<u8>,
-    pub(crate) drain: Drain,
 }

@@ -111,9 +111,9 @@ impl Desk {
             if timeout.is_zero() {
                 return Ok(store.pop(queue, selection).await?);
             }
-            return match tokio::time::timeout_at(until.into(), store.pop(queue, selection)).await {
-                Ok(items) => Ok(items.or_else(|why| if why == QueueError::Ended { Ok(Vec::new()) } else { Err(why) })?),
-                Err(_) => Ok(Vec::new()),
+            return match self.within(until, store.pop(queue, selection)).await {
+                Some(Err(QueueError::Ended)) | None => Ok(Vec::new()),
+                Some(items) => Ok(items?),
             };
         }
         let mut arrivals = store.arrivals(queue).ok_or_else(|| QueueError::NoQueue(queue.to_string()))?;
@@ -121,9 +121,18 @@ impl Desk {
             arrivals.mark_unchanged();
             let items = store.read(queue, selection.clone()).await?;
             let is_over = !items.is_empty() || timeout.is_zero();
-            if is_over || tokio::time::timeout_at(until.into(), arrivals.changed()).await.is_err() {
+            if is_over || self.within(until, arrivals.changed()).await.is_none() {
                 return Ok(items);
             }
+        }
+    }
+
+    /// Waits until this time at most; `None` if it is over, or the host ends.
+    async fn within<T>(&self, until: Instant, wait: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = wait => Some(done),
+            () = tokio::time::sleep_until(until.into()) => None,
+            () = self.queues.ended() => None,
         }
     }
 

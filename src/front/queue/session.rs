@@ -9,7 +9,6 @@ use futures_util::future::{join_all, pending};
 use super::answer::left;
 use super::progress::Bulletin;
 use super::protocol::frame::Parts;
-use crate::front::listen::drain::Drain;
 use crate::queue::{
     Consumer, Delivery, Holder, Item, Outcome, QueueError, QueueFuture, QueueName, Queues, Runs, Seat, Tags, Want,
 };
@@ -67,10 +66,10 @@ pub(super) enum End {
 
 impl Watch {
     /// Passes items on until one side ends.
-    pub(super) async fn run(self, port: &mut impl Port, drain: Option<&Drain>) -> End {
+    pub(super) async fn run(self, port: &mut impl Port) -> End {
         let attendance = self.queues.consumers.enter(&self.queue, self.consumer.clone(), self.window, self.auto_commit);
         let seat = attendance.seat();
-        let end = self.pass_on(port, seat, drain).await;
+        let end = self.pass_on(port, seat).await;
         // A host that ends takes nothing from the number of deliveries that an item may have.
         let outcome = if end == End::Drain { Outcome::Returned } else { left() };
         let held = seat.holds();
@@ -82,7 +81,7 @@ impl Watch {
         end
     }
 
-    async fn pass_on(&self, port: &mut impl Port, seat: &Seat, drain: Option<&Drain>) -> End {
+    async fn pass_on(&self, port: &mut impl Port, seat: &Seat) -> End {
         let store = Arc::clone(&self.queues.store);
         let mut taking: Option<QueueFuture<'_, Vec<Delivery>>> = None;
         let mut renewal = tokio::time::interval(self.lease / 3);
@@ -126,7 +125,7 @@ impl Watch {
                         }
                     }
                 }
-                () = begun(drain) => return End::Drain,
+                () = self.queues.ended() => return End::Drain,
             }
         }
     }
@@ -192,11 +191,4 @@ async fn due(bulletin: &mut Option<Bulletin>, runs: &Runs) -> Vec<Item> {
 
 async fn send(port: &mut impl Port, item: &Item, parts: Parts) -> Result<(), Gone> {
     tokio::time::timeout(WRITE_PATIENCE, port.send(item, parts)).await.map_err(|_| Gone)?
-}
-
-async fn begun(drain: Option<&Drain>) {
-    match drain {
-        Some(drain) => drain.begun().await,
-        None => pending().await,
-    }
 }

@@ -49,7 +49,7 @@ pub(super) fn begin(watch: Watch) -> Stream {
     let (pieces, received) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut port = ToStream(pieces);
-        if let End::Queue(why) = watch.run(&mut port, None).await {
+        if let End::Queue(why) = watch.run(&mut port).await {
             let is_over = why == crate::queue::QueueError::Ended;
             if !is_over {
                 // A client that is gone needs no reason.

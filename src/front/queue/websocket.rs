@@ -83,12 +83,12 @@ impl Conversation {
     }
 
     async fn talk(self, upgraded: Upgraded, mut account: Detached) {
-        let Upgraded { stream, early, drain } = upgraded;
+        let Upgraded { stream, early } = upgraded;
         let settings =
             WebSocketConfig::default().max_message_size(Some(LARGEST_MESSAGE)).max_frame_size(Some(LARGEST_MESSAGE));
         let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(settings)).await;
         let mut port = ToSocket { socket, media: self.media, bytes_out: 0, misuse: None };
-        let end = self.watch.run(&mut port, Some(&drain)).await;
+        let end = self.watch.run(&mut port).await;
         port.close(&end).await;
         account.settle(account.times(), 101, "", "", port.bytes_out);
     }

@@ -1,9 +1,12 @@
 //! The ends of items that a processor works on.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::{Got, Queue, deploy};
 use crate::host::{Deployed, TestHost};
+use crate::http::request;
 
 /// Puts one item, and waits for its result.
 fn result_of(host: &TestHost, service: &Deployed, body: &Value) -> Got {
@@ -139,4 +142,26 @@ fn an_asynchronous_service_stays_one() {
     let patch = json!({"spec": {"metadata": {"type": "Standard"}}});
     let refused = host.call_admin("PUT", "/api/v1/services/kind", patch.to_string().as_bytes());
     assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("other_type")), "{}", refused.text());
+}
+
+#[test]
+fn waits_for_items_end_with_the_host() {
+    let host = TestHost::start_with(&["--grace", "60s"], "");
+    let service = deploy(&host, "waits", "echo", json!({}));
+    let ask = |query: &str| {
+        let mut client = host.client();
+        let path = format!("{}/sink?{query}", service.path);
+        client.write(&request("GET", &path, &[("authorization", &service.token)], b""));
+        client
+    };
+    let mut waiting = [ask("_timeout_=600s&_raw_=false"), ask("_timeout_=600s&_auto_delete_=false&_raw_=false")];
+    let _watching = ask("_watch_=true");
+    Queue::sink(&host, &service).wait_for(&host, "consumers.stats.total", "1");
+    let began = Instant::now();
+    let host = host.terminate_and_restart();
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?} and 60 s of grace", began.elapsed());
+    for client in &mut waiting {
+        assert_eq!(client.read("GET").status, 204, "an answer without items");
+    }
+    drop(host);
 }
