@@ -17,7 +17,7 @@
 //! **Order.** Ready items are delivered by priority, the highest first, and by index within a priority.
 //!
 //! **At least once.** A delivery is counted on disk before a consumer sees the item. So a crash of the host costs a
-//! delivery, and an item that crashes its consumer every time becomes dead and does not go round for ever.
+//! delivery, and an item that crashes its consumer every time becomes dead and is not delivered for ever.
 //!
 //! **Fencing.** Each delivery of an item has a number of its own, its [`Lease`]. A consumer whose lease has ended
 //! cannot settle the item any more, even if it holds the same item again under a later lease.
@@ -86,7 +86,7 @@ pub struct Bounds {
     pub retention: Option<Duration>,
 }
 
-/// A put with the same key within [`KEY_KEPT`] is a repetition of the first one.
+/// An idempotency key. A put with a key that was used within [`KEY_KEPT`] is a repetition of the earlier put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     pub text: String,
@@ -167,7 +167,8 @@ pub struct Selection {
 /// **Durability.** Once a method that changes something returns, the change survives a power failure. If its future is
 /// dropped, the change is made completely or not at all.
 ///
-/// **Queues.** Every method but [`QueueStore::open`] fails with [`QueueError::NoQueue`] for a queue that is not open.
+/// **Queues.** Every method that returns a future, except [`QueueStore::open`], fails with [`QueueError::NoQueue`] for
+/// a queue that is not open.
 ///
 /// **Failures.** [`QueueError::Unavailable`] says that the storage has failed and it is not known whether the change
 /// was made. All leases have ended then. The store opens its storage again by itself.
@@ -188,8 +189,8 @@ pub trait QueueStore: Send + Sync {
     /// with another digest; [`QueueError::StorageFull`] if the disk has no room. Nothing is stored then.
     fn put<'a>(&'a self, queue: &'a QueueName, item: NewItem, key: Option<Key>) -> QueueFuture<'a, Receipt>;
 
-    /// Leases up to `want.most` ready items to a consumer. Dropping the future ends a wait, and items that were leased but
-    /// not yet returned are ready again.
+    /// Leases up to `want.most` ready items to a consumer. If the future is dropped, it waits no longer, and items that
+    /// it has leased and not yet returned are ready again.
     ///
     /// # Errors
     /// [`QueueError::Ended`] if the queue has ended and nothing is left in it that could be delivered.
@@ -267,10 +268,10 @@ pub trait QueueStore: Send + Sync {
     /// The state of a queue after the last commit, at once; `None` if the queue is not open. `first` may be 0.
     fn glance(&self, queue: &QueueName) -> Option<Status>;
 
-    /// True if a put would most likely be refused for want of room. Answers at once, from the last commit.
+    /// True if the queue had no room for a further item after the last commit. Answers at once.
     fn is_full(&self, queue: &QueueName) -> bool;
 
-    /// A value that changes whenever items become ready in the queue, for callers that read again then; `None` if the
-    /// queue is not open.
+    /// A value that changes when items become ready in the queue. A caller that waits for items reads again after each
+    /// change. `None` if the queue is not open.
     fn arrivals(&self, queue: &QueueName) -> Option<watch::Receiver<u64>>;
 }

@@ -1,4 +1,4 @@
-//! The reasons why a queue refuses something.
+//! Errors of queues.
 
 /// The reason why a queue does not do what it is asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

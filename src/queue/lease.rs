@@ -17,7 +17,7 @@ pub struct Consumer(Arc<str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease(pub u32);
 
-/// The consumer of a delivery, in one of two ways.
+/// The way in which a request names the consumer of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// By the number of the delivery.
@@ -67,7 +67,7 @@ pub enum Outcome {
     Returned,
 }
 
-/// The reason for a failed delivery: a code such as `408` or `Shutdown`, and a sentence.
+/// The reason for a failed delivery: a code such as `408` or `LeaseExpired`, and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     pub code: String,

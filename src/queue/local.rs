@@ -192,7 +192,7 @@ impl<T> Unread<'_, T> {
 
 impl<T> Drop for Unread<'_, T> {
     fn drop(&mut self) {
-        // Whatever the writer sends from here on, it keeps.
+        // After this the writer cannot send any more, and puts the items back itself.
         self.answer.close();
         if let Ok(Ok(items)) = self.answer.try_recv()
             && !items.is_empty()
@@ -226,7 +226,7 @@ fn space_in(dir: std::path::PathBuf) -> Space {
         if let Some((_, is_there)) = last.filter(|(at, _)| at.elapsed() < VALID) {
             return is_there;
         }
-        // Whoever cannot be asked is taken to have room: a write will tell.
+        // If the free space cannot be read, the disk counts as having room. A write fails if it has none.
         let has_room = rustix::fs::statvfs(&dir).map_or(true, |disk| disk.f_bavail * disk.f_frsize >= RESERVE);
         let is_there = has_room && failpoint::is_full("queues.space").is_ok();
         last = Some((Instant::now(), is_there));

@@ -1,4 +1,4 @@
-//! Queues in memory: the reference for the meaning of every operation, in the plainest form.
+//! Queues in memory: the reference for the meaning of every operation, with the simplest code.
 //!
 //! Each operation looks at all items. Tests compare `local` with it.
 
@@ -38,8 +38,7 @@ impl MemoryQueues {
         Self { clock, queues: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
-    /// Does to the queues what a crash of the host does: every delivery that is under way has failed, and every pause
-    /// begins anew.
+    /// Has the effect of a crash of the host: every delivery that is under way has failed, and every pause begins anew.
     pub fn crash(&self) {
         let Moment { mut queues, now, wall_ms } = self.moment();
         for shelf in queues.values_mut() {
@@ -48,7 +47,7 @@ impl MemoryQueues {
         }
     }
 
-    /// Queues in the same state, which go their own way with a clock of their own.
+    /// A copy of the queues in their present state, with a clock of its own.
     #[cfg(test)]
     pub(super) fn copy(&self, clock: Clock) -> Self {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -29,7 +29,7 @@ pub(super) struct Batch<'t, 'b> {
     pub(super) changed: bool,
     /// Items that have become ready in this batch.
     pub(super) fresh: Vec<(QueueName, u64)>,
-    /// Queues whose consumers may have to be told that it is over, or that there is room.
+    /// Queues that may have ended, or may have room again, so that waiting consumers need an answer.
     pub(super) stirred: Vec<QueueName>,
     /// Answers, for the time after the commit.
     pub(super) replies: Vec<Reply>,
@@ -38,7 +38,7 @@ pub(super) struct Batch<'t, 'b> {
 /// Sends an answer once the batch is on disk, or the reason why it is not. Returns more work if the caller has left.
 pub(super) type Reply = Box<dyn FnOnce(Result<(), &QueueError>) -> Option<Job> + Send>;
 
-/// The end of an operation before its time.
+/// The reason why an operation stops early.
 pub(super) enum Stop {
     /// The operation is refused and has changed nothing.
     Refused(QueueError),
@@ -171,7 +171,7 @@ impl Batch<'_, '_> {
         self.make_ready(queue, index, item.priority)
     }
 
-    /// Makes an item ready that is in no other state.
+    /// Makes an item ready. The caller has ended its previous state.
     pub(super) fn make_ready(&mut self, queue: &QueueName, index: u64, priority: u8) -> Step<()> {
         let book = self.book(queue)?;
         book.ready.add(priority, index);
@@ -182,7 +182,7 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Ends the readiness of an item.
+    /// Removes an item from the ready ones.
     pub(super) fn make_unready(&mut self, queue: &QueueName, index: u64, priority: u8) -> Step<()> {
         let book = self.book(queue)?;
         book.ready.remove(priority, index);
@@ -280,7 +280,7 @@ impl Batch<'_, '_> {
         Ok(Settled::Delayed(pause))
     }
 
-    /// Makes an item dead that is in no other state.
+    /// Makes an item dead. The caller has ended its previous state.
     pub(super) fn kill(
         &mut self,
         queue: &QueueName,
@@ -317,7 +317,7 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Removes a live item that is in no other state.
+    /// Removes a live item. The caller has ended its state: ready, leased or delayed.
     pub(super) fn forget(&mut self, queue: &QueueName, index: u64, priority: u8) -> Step<()> {
         let tags = self.facts(queue, index)?.map(|facts| facts.tags);
         let book = self.book(queue)?;
@@ -329,7 +329,7 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Removes the rows of an item but for its tags.
+    /// Removes the rows of an item, except those of its tags.
     pub(super) fn erase(&mut self, queue: &QueueName, index: u64) -> Step<()> {
         let book = self.book(queue)?;
         let number = book.number();

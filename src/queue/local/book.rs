@@ -31,7 +31,7 @@ pub(super) struct Book {
     pub(super) counts: Counts,
     /// The live item with the lowest index as it was last seen, and the time of its put in milliseconds since 1970.
     pub(super) oldest: Option<(u64, u64)>,
-    /// The item with the lowest index, and the time of its put; `None` if it is not known.
+    /// The item with the lowest index, dead ones included, and the time of its put; `None` if it is not known.
     pub(super) head: Option<(u64, u64)>,
 }
 
@@ -54,15 +54,16 @@ pub(super) struct Pause {
     pub(super) until: Instant,
 }
 
-/// The numbers of ready items. Sums over ranges of indexes make it quick to count the items ahead of another.
+/// The numbers of ready items. Numbers for blocks of indexes make it quick to count the items ahead of another.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     pub(super) counts: ByPriority,
-    /// Numbers of items for each 256 indexes, and for each 65,536.
+    /// Numbers of items for each block of 256 indexes, and for each block of 65,536.
     narrow: BTreeMap<(Reverse<u8>, u64), u32>,
     wide: BTreeMap<(Reverse<u8>, u64), u32>,
 }
 
+/// The sizes of the blocks, in bits of the index.
 const NARROW: u32 = 8;
 const WIDE: u32 = 16;
 
@@ -85,8 +86,8 @@ impl Ready {
         self.counts.values().sum()
     }
 
-    /// The number of ready items that are delivered before this one, but for those with an index from the returned one
-    /// on.
+    /// Counts the ready items that are delivered before this one, except those of the same priority in its block of 256
+    /// indexes. Returns the count and the first index of that block; the caller counts the rest from there on.
     pub(super) fn ahead(&self, priority: u8, index: u64) -> (u64, u64) {
         let higher: u64 = self.counts.range(..Reverse(priority)).map(|(_, count)| count).sum();
         let priority = Reverse(priority);
@@ -156,7 +157,7 @@ impl Book {
         length.saturating_sub(self.live() + self.dead + self.kept_room)
     }
 
-    /// The state, but for the index of the first item.
+    /// The state, without the index of the first item.
     pub(super) fn status(&self) -> Status {
         Status {
             ready: self.ready.counts.iter().map(|(Reverse(priority), count)| (*priority, *count)).collect(),

@@ -1,4 +1,4 @@
-//! Work that is due at a time of its own: ends of leases and pauses, old items, old keys; and what a crash has left.
+//! Work that is due at a certain time: ends of leases and pauses, old items, old keys. Also the recovery after a crash.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -124,8 +124,8 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Ends the deliveries that were under way when the host ended, and begins pauses anew. This is for a queue that is
-    /// opened for the first time since the database was.
+    /// Ends the deliveries that were under way when the host ended, and begins pauses anew. Runs when a queue is opened
+    /// for the first time after the database was opened.
     pub(super) fn recover(&mut self, queue: &QueueName) -> Step<()> {
         let now = self.now;
         let number = self.book(queue)?.number();

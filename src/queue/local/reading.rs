@@ -68,7 +68,7 @@ impl Batch<'_, '_> {
         self.oldest(queue).map(drop)
     }
 
-    /// The number of live items; `None` if the tags must be read.
+    /// Counts the live items: of this priority if one is given.
     pub(super) fn count(&mut self, queue: &QueueName, priority: Option<u8>) -> Step<u64> {
         let live = &self.book(queue)?.live;
         Ok(match priority {

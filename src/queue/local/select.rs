@@ -133,7 +133,7 @@ impl Batch<'_, '_> {
             let is_ready = |index: &u64| self.books.get(queue).is_some_and(|book| book.is_ready(*index));
             let indexes = rows.map(|row| row.map(|(key, _)| key.value().3));
             let ready = indexes.filter(|index| index.as_ref().map_or(true, is_ready));
-            // With more tags, some of these are not meant.
+            // With several tags, some of these items do not have the others.
             let most = if is_only_tag { most } else { usize::MAX };
             take_into(ready, wish.newest_first, most, &mut all)?;
             all

@@ -15,7 +15,7 @@ pub(super) const ITEMS: TableDefinition<(u32, u64), &[u8]> = TableDefinition::ne
 pub(super) const READY: TableDefinition<(u32, u8, u64), ()> = TableDefinition::new("ready");
 /// Live items by tag, in the order of delivery.
 pub(super) const TAGS: TableDefinition<(u32, &str, u8, u64), ()> = TableDefinition::new("tags");
-/// Items that were delivered at least once: [`StateRow`].
+/// Items that were delivered at least once, and dead ones: [`StateRow`].
 pub(super) const STATES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("states");
 /// Dead items: [`DeadRow`].
 pub(super) const DEAD: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("dead");
@@ -35,7 +35,7 @@ pub(super) struct QueueRow {
     pub(super) ended_at_once: bool,
 }
 
-/// The state of an item that is not dead.
+/// The state of an item. An item without a row is ready and was not delivered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StateRow {
     /// The number of the last delivery.

@@ -87,12 +87,12 @@ impl Waiters {
         !self.by_request.is_empty() || !self.tagged.is_empty()
     }
 
-    /// Removes the wishes without tags.
+    /// Removes the wishes without tags, and returns them.
     pub(super) fn take_plain(&mut self) -> VecDeque<Wish> {
         std::mem::take(&mut self.plain)
     }
 
-    /// Removes the oldest wish that an item with these tags grants.
+    /// Removes the oldest wish that an item with these tags can grant, and returns it.
     pub(super) fn take_match(&mut self, tags: &Tags) -> Option<Wish> {
         let matches = |wish: &Wish| !wish.is_given_up() && tags.contain(&wish.tags);
         if let Some(id) = tags.request_id()

@@ -42,7 +42,7 @@ pub(super) type Space = Box<dyn FnMut() -> bool + Send>;
 /// An operation, with its place among those that wait.
 pub(super) struct Queued {
     pub(super) job: Job,
-    /// `None` for the items of a caller that has left.
+    /// `None` for a job that puts back the items of a caller that has left.
     pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
@@ -90,12 +90,13 @@ pub(super) struct Writer {
     pub(super) books: Books,
     pub(super) looked_for_keys: Option<Instant>,
     pub(super) commits: Arc<Times>,
-    /// The number of operations of the last batches, and the time of the last commit.
+    /// The number of operations of the last batches, which falls slowly.
     pub(super) last_batch: usize,
+    /// The time that the last commit took.
     pub(super) last_commit: Duration,
 }
 
-/// A failed batch.
+/// The reason why a batch has failed.
 struct Failed(QueueError);
 
 impl Writer {
@@ -129,7 +130,7 @@ impl Writer {
             let (jobs, places): (Vec<Job>, Vec<_>) =
                 gathered.into_iter().map(|queued| (queued.job, queued.place)).unzip();
             let mut left = self.batch(&database, jobs);
-            // Work that a batch leaves behind is done at once.
+            // The jobs of the callers that have left are run at once.
             while let Some(work) = left.take_if(|work| !work.is_empty()) {
                 left = self.batch(&database, work);
             }
@@ -141,9 +142,9 @@ impl Writer {
         }
     }
 
-    /// Gathers the operations that have arrived. If the last batch had several, waits a little for as many again: callers
-    /// that put one item after the other send their next one when the last is answered, and would otherwise come in two
-    /// groups that wait for each other's sync.
+    /// Gathers the operations that have arrived. If the last batch had several, waits a little for as many again.
+    /// Callers that put one item after the other send the next one when the last is answered. Without the wait, they
+    /// would split into two groups, and each group would wait for the sync of the other.
     fn gather(&mut self, gathered: &mut Vec<Queued>) {
         let expected = self.last_batch.min(MOST_JOBS);
         let until = Instant::now() + (self.last_commit / 4).min(LONGEST_GATHER);
@@ -179,8 +180,8 @@ impl Writer {
         }
     }
 
-    /// Runs operations in one transaction. Returns the work that callers who have left leave behind; `None` if the
-    /// storage has failed.
+    /// Runs operations in one transaction. Returns the jobs that put back the items of callers that have left; `None`
+    /// if the storage has failed.
     fn batch(&mut self, database: &Database, jobs: Vec<Job>) -> Option<Vec<Job>> {
         let mut replies = Vec::new();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.transact(database, jobs, &mut replies)));

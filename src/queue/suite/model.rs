@@ -186,7 +186,7 @@ impl Draw {
     }
 }
 
-/// Compares the two stores over random operations, passing time, jumping clocks and ends of the host.
+/// Compares the two stores over random operations, passing time, jumping clocks and restarts of the host.
 fn compare(seed: u64, operations: usize) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("queues.redb");
