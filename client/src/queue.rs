@@ -56,7 +56,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// The client's [`RetryPolicy`](crate::RetryPolicy) sets the number of retries and their pauses. A request that can be
 /// repeated without harm is also repeated after a timeout, a broken connection and a 5xx: a put, whose idempotency key
 /// is made once, and everything that only reads or that may be done twice. A get that removes items, and a commit, are
-/// repeated only in the conditions of the policy: if an answer is lost, so are the items in it.
+/// repeated only under the conditions of the policy: if an answer is lost, so are the items in it.
 #[derive(Clone)]
 pub struct Queue {
     client: Client,

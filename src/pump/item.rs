@@ -21,9 +21,9 @@ use crate::registry::{Chosen, Service};
 
 /// The beginning of the path of a call.
 const PREDICT: &str = "/api/predict/";
-/// The tag of a result of a refusal: its code.
+/// The tag that has the code of a refusal, in the result that reports it.
 const LAST_ERROR: &str = "lastError";
-/// The pause before an item goes back that the service had no worker for.
+/// The pause before an item is given back because no worker was there.
 const WITHOUT_WORKER: Duration = Duration::from_secs(1);
 
 /// The parts that the processing of an item needs.

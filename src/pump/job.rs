@@ -1,4 +1,4 @@
-//! An item of a queue as the call that works on it sees it.
+//! The item of a queue, for the call that works on it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Job for Delivered {
 }
 
 impl Delivered {
-    /// What the guest is told about a partial result of this length that was not kept.
+    /// The sentence for the guest about a partial result of this length that was not kept.
     fn sentence(&self, why: &QueueError, length: usize) -> String {
         match why {
             QueueError::TooLarge { limit } => {

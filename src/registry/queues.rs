@@ -12,10 +12,11 @@ use crate::config::ServiceSpec;
 use crate::queue::{Bounds, QueueError, QueueName, Queues, Selection, Tags};
 use crate::storage::{Entry, StorageError};
 
-/// Most items of one request that are cancelled at once. A request has one item, unless its caller names the requests.
+/// Most items of one request that are cancelled at once. A request has one item, unless the caller has given several
+/// puts the same request id.
 const MOST_OF_A_REQUEST: usize = 1000;
 
-/// The name in the audit log of what a change of dead items affects.
+/// The changed part of a service in the audit entry for a change of dead items.
 const DEAD_LETTERS: &str = "dead_letters";
 
 /// An item that was cancelled.
@@ -92,8 +93,8 @@ impl Registry {
         Ok(cancelled)
     }
 
-    /// Finds an asynchronous service that meets the conditions of a change of its items. Such a change needs no lock: it
-    /// does not change the service, and must not wait for a deploy.
+    /// Finds an asynchronous service, and checks the conditions of the request. A change of items needs no lock: it does
+    /// not change the service, and must not wait for a deploy.
     async fn with_queues(&self, name: &str, request: &ChangeRequest) -> Result<Arc<Service>, ChangeError> {
         let service = self.find(name).ok_or(ChangeError::NotFound)?;
         let state = service.state();
@@ -126,7 +127,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Opens the queues of a service, or sets their bounds; does nothing for a service that is called.
+    /// Opens the queues of a service, or sets their bounds; does nothing for a service without queues.
     pub(super) async fn open_queues_of(&self, spec: &ServiceSpec) -> Result<(), QueueError> {
         let Some(settings) = spec.queue() else { return Ok(()) };
         let name = spec.name().as_str();

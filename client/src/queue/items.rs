@@ -53,7 +53,7 @@ pub struct Search {
     pub is_pending: bool,
     /// The number of items that are delivered before it.
     pub wait_count: u64,
-    /// `ready`, `leased`, `delayed` or `dead`; EAS itself does not tell it.
+    /// `ready`, `leased`, `delayed` or `dead`; `None` from EAS, which does not send it.
     pub state: Option<String>,
 }
 
@@ -206,7 +206,7 @@ impl Get {
         self
     }
 
-    /// Waits up to this long for the first item, at most 10 minutes. The timeout of the client's try is longer by this.
+    /// Waits up to this long for the first item, at most 10 minutes. This time is added to the timeout of each try.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -1,4 +1,4 @@
-//! The operations on a queue.
+//! A request to a queue: reads its operation and carries it out.
 
 use std::sync::Arc;
 

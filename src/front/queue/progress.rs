@@ -1,4 +1,4 @@
-//! The progress of items that are being worked on, as frames for those who watch the results.
+//! The progress of items that are being worked on, as frames for the clients that watch the results.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

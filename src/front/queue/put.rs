@@ -1,4 +1,4 @@
-//! A put.
+//! A put: receives the body and stores the item.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};

@@ -44,11 +44,12 @@ pub(super) trait Port: Send {
     /// Waits until the client gives a sign of life, or is gone. Dropping the future loses nothing.
     fn listen(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
 
-    /// Asks for a sign of life. Returns false if the connection has none, so that only its end tells.
+    /// Asks for a sign of life. Returns false if the client cannot give one over this connection: then only the end of
+    /// the connection shows that the client has left.
     fn ask(&mut self) -> impl Future<Output = Result<bool, Gone>> + Send;
 }
 
-/// The client has left, or is sent away for the reason that its connection names.
+/// The client has left, or the connection must end because of an error. The port keeps that error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
 
@@ -56,7 +57,7 @@ pub(super) struct Gone;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Left,
-    /// The client gave no sign of life.
+    /// The client gave no sign of life over a WebSocket.
     Silent,
     /// The queue refuses further items.
     Queue(QueueError),
@@ -70,7 +71,7 @@ impl Watch {
         let attendance = self.queues.consumers.enter(&self.queue, self.consumer.clone(), self.window, self.auto_commit);
         let seat = attendance.seat();
         let end = self.pass_on(port, seat).await;
-        // A host that ends takes nothing from the number of deliveries that an item may have.
+        // If the host ends, the delivery does not count.
         let outcome = if end == End::Drain { Outcome::Returned } else { left() };
         let held = seat.holds();
         let given_back = held.iter().map(|(index, held)| {

@@ -77,7 +77,7 @@ impl Conversation {
         ])
     }
 
-    /// Makes the conversation, at whose end the account is settled.
+    /// Begins the conversation. The account is settled at its end.
     pub(in crate::front) fn begin(self, account: Detached) -> Upgrade {
         Box::new(move |upgraded| Box::pin(self.talk(upgraded, account)))
     }
@@ -99,7 +99,7 @@ struct ToSocket {
     socket: WebSocketStream<TcpStream>,
     media: Media,
     bytes_out: usize,
-    /// The reason for which the client is sent away.
+    /// The error of the client because of which the connection ends.
     misuse: Option<(CloseCode, String)>,
 }
 
@@ -138,7 +138,7 @@ impl Port for ToSocket {
 }
 
 impl ToSocket {
-    /// Tells the client why the conversation ends, as far as it still listens.
+    /// Sends the client the reason for the end, if it still listens.
     async fn close(&mut self, end: &End) {
         const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
         let (code, reason) = match (end, self.misuse.take()) {

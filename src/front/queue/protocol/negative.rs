@@ -11,7 +11,8 @@ pub(crate) const LONGEST_FORM: usize = 64 * 1024;
 pub(crate) const DEFAULT_CODE: &str = "Negative";
 /// Most bytes of a code. Clients of EAS have the same limit.
 const LONGEST_CODE: usize = 20;
-/// Most bytes of a reason that are kept. The rest is cut off, since a consumer with a long reason has failed as well.
+/// Most bytes of a reason that are kept. The rest is cut off and not refused, since the delivery
+/// has failed in any case.
 const LONGEST_REASON: usize = 1024;
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -50,7 +50,7 @@ pub(crate) enum Operation {
         length: usize,
         /// The wait for the first item, at most [`LONGEST_WAIT`].
         timeout: Duration,
-        /// True if the items are removed from the queue: the default, but for a GET without any parameter.
+        /// True if the items are removed from the queue: the default, except for a GET without parameters.
         auto_delete: bool,
         /// True if the answer is the data of the item alone. `length` is 1 then.
         raw: bool,

@@ -77,7 +77,7 @@ impl Parameters {
     /// Checks that a request of this kind has all the names that are given.
     ///
     /// # Errors
-    /// Names the first one that it has not, and the nearest parameter or all of them.
+    /// Names the first one that it does not have, and the nearest parameter or all of them.
     pub(super) fn check(&self, kind: &Kind) -> Result<(), Refused> {
         let is_accepted = |name: &str| match is_parameter(name) {
             true => kind.parameters.contains(&name),

@@ -1,4 +1,5 @@
-//! The parameters of each operation. Those that choose an operation are accepted by its neighbours too, with false.
+//! The parameters of each operation. A parameter that chooses an operation may also be given, as false, to the other
+//! operations of its method.
 
 use crate::front::queue::protocol::parameters::{Kind, Tagged};
 

@@ -1,4 +1,4 @@
-//! The message for a name that a request has no use for.
+//! The message for a name that the operation does not have.
 
 use super::{Kind, Tagged, is_parameter};
 use crate::quoted::Quoted;
