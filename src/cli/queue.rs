@@ -75,7 +75,7 @@ pub(super) fn queue(args: &QueueArgs, screen: &mut Screen) -> Result<Exit, Failu
     }
 }
 
-/// The place of the queues of a service in the admin API.
+/// The path of the queues of a service in the admin API.
 fn place(name: &ServiceName) -> String {
     format!("{}/queue", path(name))
 }
@@ -137,7 +137,7 @@ fn print(frame: &Frame, screen: &mut Screen) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says so if a result is none of status 200.
+/// Notes the status of a result if it is not 200.
 fn remark(frame: &Frame, screen: &mut Screen) {
     let status = status(frame);
     if status == 200 {

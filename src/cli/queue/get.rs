@@ -14,7 +14,7 @@ use crate::config::ServiceName;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The data goes to standard output; with several items, each begins a line. What was got is removed from the queue, unless
+The data goes to standard output; with several items, each begins a line. The items are removed from the queue, unless
 --keep is given. If there is nothing, the exit code is 5.
 
 From the input queue, items are taken in the order of their delivery, and no processor works on them.
@@ -46,7 +46,7 @@ pub(super) struct GetArgs {
     /// Wait this long for the first item, as 30s or 5m
     #[arg(short, long, value_name = "TIME", default_value = "0s", value_parser = span)]
     wait: Duration,
-    /// Leave the items in the queue. Then also items that a consumer works on are shown
+    /// Leave the items in the queue, and also print those that a consumer works on
     #[arg(short, long)]
     keep: bool,
     /// The token to send, instead of the service's own

@@ -155,7 +155,7 @@ impl PutArgs {
                     screen.note(format_args!("{} of {total} items were put before this failed", receipts.len()));
                 }
             })?;
-            // The results are what is printed with --wait.
+            // With --wait, only the results are printed.
             if !self.wait {
                 above(bar.as_ref(), || told(&receipt, screen))?;
             }

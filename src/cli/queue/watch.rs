@@ -131,7 +131,7 @@ impl WatchArgs {
         // Items that were delivered and given back have lower indexes than the last one, so each stream begins anew.
         let mut query = self.query(self.index);
         add(&mut query, "_watch_", "true");
-        // Items beyond the last one that is wanted would be delivered in vain.
+        // The window has no more places than items that are still to be printed: further ones would be given back.
         add(&mut query, "_window_", &progress.left.map_or(WINDOW, |left| left.min(WINDOW)).to_string());
         let mut stream = desk.watch(self.side(), &query)?;
         loop {
