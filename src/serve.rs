@@ -198,8 +198,9 @@ async fn serve(
         tokio::join!(serving, pumps.drain())
     };
     until_told(signals, &drain, finished, options.grace).await;
-    pumps.end().await;
     front.cut_off();
+    // After the cut-off, so that an item that is given back counts as 503 and not as left by its client.
+    pumps.end().await;
     threads.end(CUT_OFF).await;
     let _ = end.send(true);
     Ok(gateway)

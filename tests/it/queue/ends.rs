@@ -114,6 +114,9 @@ fn a_host_that_ends_gives_back_what_it_works_on() {
     input.put("", json!({"do": "sleep", "ms": 60_000}).to_string().as_bytes());
     input.wait_for(&host, "bulkhead.leased", "1");
     let host = host.terminate_and_restart();
+    let lines = host.log();
+    let mut ended = lines.lines().filter(|line| line.contains("request POST") && line.contains("service=ending"));
+    assert!(ended.any(|line| line.contains("status=503") && line.contains("code=draining")), "{lines}");
     let mut input = Queue::input(&host, &service);
     input.wait_for(&host, "bulkhead.leased", "1");
     assert_eq!(input.attribute("bulkhead.dead"), "0", "a stop of the host is no failed delivery");
