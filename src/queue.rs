@@ -73,6 +73,14 @@ pub(crate) fn pause_after(deliveries: u32) -> Duration {
 /// A future of a queue: boxed, so that the trait can be used as `dyn`.
 pub type QueueFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, QueueError>> + Send + 'a>>;
 
+/// Waits for the answer to a question, if there is one.
+pub(crate) async fn answered<T>(question: &mut Option<QueueFuture<'_, T>>) -> Result<T, QueueError> {
+    match question {
+        Some(question) => question.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The limits of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {

@@ -21,8 +21,6 @@ use crate::registry::{Chosen, Service};
 
 /// The beginning of the path of a call.
 const PREDICT: &str = "/api/predict/";
-/// The tag that has the code of a refusal, in the result that reports it.
-const LAST_ERROR: &str = "lastError";
 /// The pause before an item is given back because no worker was there.
 const WITHOUT_WORKER: Duration = Duration::from_secs(1);
 
@@ -74,6 +72,11 @@ impl Task {
     /// Runs the call until it ends, is cancelled, loses its item, or the host ends.
     async fn end(&mut self, input: &QueueName, delivery: Delivery, running: &Running) -> End {
         let Delivery { item, lease, count, partial } = delivery;
+        let mut item = item;
+        // A caller's own tags of these names would pass for the end of the call.
+        for name in [Tags::LAST_CODE, Tags::LAST_ERROR] {
+            item.tags.remove(name);
+        }
         let (index, tags) = (item.index, item.tags.clone());
         let store = Arc::clone(&self.shared.registry.queues().store);
         let mut ending = self.shared.clone();
@@ -181,7 +184,7 @@ impl Task {
 /// The result of a call that was refused: the sentence about it.
 fn refused(mut tags: Tags, status: u16, code: &str, text: &str) -> NewItem {
     tags.set(Tags::LAST_CODE, status.to_string());
-    tags.set(LAST_ERROR, code);
+    tags.set(Tags::LAST_ERROR, code);
     let headers = vec![("content-type".to_owned(), Bytes::from_static(b"text/plain; charset=utf-8"))];
     NewItem { tags, headers, data: text.to_owned().into(), ..NewItem::default() }
 }

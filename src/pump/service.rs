@@ -1,15 +1,13 @@
 //! The task of one service: it holds as many items as the service has workers.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::pending;
 use tokio::task::JoinSet;
 
 use super::{Shared, can_pump, item};
 use crate::config::Queue;
-use crate::queue::{Consumer, Delivery, QueueError, QueueFuture, QueueName, Tags, Want};
+use crate::queue::{Consumer, Delivery, QueueError, QueueFuture, QueueName, Tags, Want, answered};
 use crate::registry::Service;
 
 /// The time for which items are leased to this host. The host renews the leases while it lives, so the time matters only
@@ -54,7 +52,7 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
             taking = Some(queues.store.take(&input, want));
         }
         tokio::select! {
-            taken = some(&mut taking) => {
+            taken = answered(&mut taking) => {
                 taking = None;
                 match (taken, &attendance, settings) {
                     (Ok(deliveries), Some(attendance), Some(settings)) => for delivery in deliveries {
@@ -94,12 +92,4 @@ fn workers(service: &Service) -> usize {
     let state = service.look();
     let versions = state.phase.serving().into_iter().flat_map(|serving| serving.versions());
     versions.map(|version| version.spec.instances() * version.spec.rpc().worker_threads).sum()
-}
-
-/// Waits for items, if some were asked for.
-async fn some<T>(taking: &mut Option<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> T {
-    match taking {
-        Some(taking) => taking.as_mut().await,
-        None => pending().await,
-    }
 }

@@ -42,6 +42,8 @@ impl Tags {
     pub const REQUEST_ID: &str = "requestId";
     /// The tag of a result whose status was not 200: the status.
     pub const LAST_CODE: &str = "lastCode";
+    /// The tag of a result of a refusal: its code.
+    pub const LAST_ERROR: &str = "lastError";
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -57,6 +59,10 @@ impl Tags {
 
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.insert(name.into(), value.into());
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

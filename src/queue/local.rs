@@ -256,7 +256,11 @@ impl QueueStore for LocalQueues {
     fn close<'a>(&'a self, queue: &'a QueueName, with_items: bool) -> QueueFuture<'a, ()> {
         Box::pin(async move {
             let name = queue.clone();
-            self.run(move |batch| batch.may_close(&name, with_items)).await?;
+            self.run(move |batch| {
+                batch.open_to_close(&name)?;
+                batch.may_close(&name, with_items)
+            })
+            .await?;
             self.in_parts(queue, |batch, queue| batch.remove_part(queue)).await?;
             let name = queue.clone();
             self.run(move |batch| batch.remove_queue(&name)).await?;

@@ -293,7 +293,7 @@ impl QueueStore for MemoryQueues {
         self.moment().shelf(queue).is_ok_and(|shelf| shelf.room() == 0)
     }
 
-    fn arrivals(&self, _queue: &QueueName) -> Option<watch::Receiver<u64>> {
-        Some(self.changes.subscribe())
+    fn arrivals(&self, queue: &QueueName) -> Option<watch::Receiver<u64>> {
+        self.moment().shelf(queue).ok().map(|_| self.changes.subscribe())
     }
 }

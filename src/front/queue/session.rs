@@ -1,6 +1,5 @@
 //! A watch: a consumer that gets items as they come, over a connection of its own.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,8 @@ use super::answer::left;
 use super::progress::Bulletin;
 use super::protocol::frame::Parts;
 use crate::queue::{
-    Consumer, Delivery, Holder, Item, Outcome, QueueError, QueueFuture, QueueName, Queues, Runs, Seat, Tags, Want,
+    Consumer, Delivery, Holder, Item, Outcome, QueueError, QueueFuture, QueueName, Queues, Reason, Runs, Seat, Tags,
+    Want, answered,
 };
 
 /// The time for a client to accept an item.
@@ -98,7 +98,7 @@ impl Watch {
                     Ok(()) => heard = Instant::now(),
                     Err(Gone) => return End::Left,
                 },
-                taken = some(&mut taking) => {
+                taken = answered(&mut taking) => {
                     taking = None;
                     let deliveries = match taken {
                         Ok(deliveries) => deliveries,
@@ -107,6 +107,7 @@ impl Watch {
                     if self.send_all(port, seat, deliveries).await.is_err() {
                         return End::Left;
                     }
+                    heard = Instant::now();
                 }
                 () = seat.changed() => {}
                 _ = renewal.tick() => {
@@ -140,8 +141,15 @@ impl Watch {
         for delivery in &deliveries {
             seat.got(delivery.item.index, delivery.lease);
         }
+        let mut renewed = Instant::now();
         for Delivery { item, lease, .. } in deliveries {
             send(port, &item, self.parts).await?;
+            // A slow client that takes its items keeps them.
+            if renewed.elapsed() > self.lease / 3 {
+                renewed = Instant::now();
+                // A failure of the storage shows at the next take.
+                let _ = self.renew(seat).await;
+            }
             if self.auto_commit {
                 let done = Outcome::Done { result: None };
                 // The item may have been deleted meanwhile.
@@ -159,8 +167,7 @@ impl Watch {
         let leases: Vec<_> = held.map(|(index, held)| (index, Holder::Lease(held.lease))).collect();
         let overdue = seat.holds().into_iter().filter(|(_, held)| !may_hold(held.since));
         for (index, held) in overdue {
-            let late =
-                crate::queue::Reason::new("408", "the consumer did not finish the item in time (queue.timeout_ms)");
+            let late = Reason::new("408", "the consumer did not finish the item in time (queue.timeout_ms)");
             let _ =
                 self.queues.store.settle(&self.queue, index, Holder::Lease(held.lease), Outcome::Failed(late)).await;
             seat.finished(index);
@@ -171,14 +178,6 @@ impl Watch {
         let lost = self.queues.store.renew(&self.queue, leases, self.lease).await?;
         lost.into_iter().for_each(|index| seat.finished(index));
         Ok(())
-    }
-}
-
-/// Waits for items, if the consumer takes any.
-async fn some<T>(taking: &mut Option<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> T {
-    match taking {
-        Some(taking) => taking.as_mut().await,
-        None => pending().await,
     }
 }
 

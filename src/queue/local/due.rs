@@ -67,8 +67,8 @@ impl Batch<'_, '_> {
         for row in self.tables.items.range((number, 0)..=(number, u64::MAX))? {
             let (key, value) = row?;
             let index = key.value().1;
-            // A damaged item has no readable time. It stays until a consumer comes to it.
-            let Ok(item) = record::facts(number, index, value.value()) else { break };
+            // A damaged item has no readable time. It stays until an operator purges it.
+            let Ok(item) = record::facts(number, index, value.value()) else { continue };
             head = head.or(Some((index, item.put_at_ms)));
             if !is_old(wall_ms, item.put_at_ms) || old.len() == MOST_OLD {
                 break;

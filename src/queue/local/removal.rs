@@ -3,14 +3,21 @@
 use bytes::Bytes;
 use redb::ReadableTable;
 
-use super::super::{Holder, QueueError, QueueName};
+use super::super::{Bounds, Holder, QueueError, QueueName, Reason};
 use super::batch::{Batch, Step};
-use super::tables::{StateKind, StateRow};
+use super::tables::{DeadRow, StateKind, StateRow, read_row};
 
 /// Most items in one part.
 const PART: usize = 500;
 
 impl Batch<'_, '_> {
+    /// Opens a queue that an earlier host has left, so that it can be closed.
+    pub(super) fn open_to_close(&mut self, queue: &QueueName) -> Step<()> {
+        let is_left = self.books.get(queue).is_some_and(|book| book.bounds.is_none());
+        let bounds = Bounds { length: u64::MAX, payload: 0, deliveries: u32::MAX, retention: None };
+        if is_left { self.open(queue, bounds) } else { Ok(()) }
+    }
+
     /// Refuses to close a queue with items.
     pub(super) fn may_close(&mut self, queue: &QueueName, with_items: bool) -> Step<()> {
         let book = self.book(queue)?;
@@ -67,13 +74,19 @@ impl Batch<'_, '_> {
     }
 
     /// The indexes of some dead items: of those named, or of all.
-    fn dead_among(&mut self, queue: &QueueName, indexes: Option<&[u64]>) -> Step<Vec<u64>> {
+    fn dead_among(&mut self, queue: &QueueName, indexes: Option<&[u64]>, damaged_too: bool) -> Step<Vec<u64>> {
         let number = self.book(queue)?.number();
         let mut dead = Vec::new();
         match indexes {
             None => {
-                for row in self.tables.dead.range((number, 0)..=(number, u64::MAX))?.take(PART) {
-                    dead.push(row?.0.value().1);
+                for row in self.tables.dead.range((number, 0)..=(number, u64::MAX))? {
+                    let (key, row) = row?;
+                    if damaged_too || read_row::<DeadRow>(row.value())?.reason.code != Reason::DAMAGED {
+                        dead.push(key.value().1);
+                    }
+                    if dead.len() == PART {
+                        break;
+                    }
                 }
             }
             Some(indexes) => {
@@ -91,7 +104,7 @@ impl Batch<'_, '_> {
     pub(super) fn requeue(&mut self, queue: &QueueName, indexes: Option<&[u64]>) -> Step<u64> {
         let number = self.book(queue)?.number();
         let mut requeued = 0;
-        for index in self.dead_among(queue, indexes)? {
+        for index in self.dead_among(queue, indexes, false)? {
             let Some(item) = self.facts(queue, index)? else { continue };
             let state = self.state(number, index)?;
             self.tables.dead.remove((number, index))?;
@@ -112,7 +125,7 @@ impl Batch<'_, '_> {
     /// Removes dead items.
     pub(super) fn purge(&mut self, queue: &QueueName, indexes: Option<&[u64]>) -> Step<u64> {
         let number = self.book(queue)?.number();
-        let dead = self.dead_among(queue, indexes)?;
+        let dead = self.dead_among(queue, indexes, true)?;
         for index in &dead {
             self.tables.dead.remove((number, *index))?;
             self.book(queue)?.dead -= 1;

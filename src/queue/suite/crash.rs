@@ -8,7 +8,8 @@ use redb::{Database, StorageBackend};
 
 use super::super::memory::MemoryQueues;
 use super::super::{
-    Delivery, Holder, Lease, LocalQueues, NewItem, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Want,
+    Bounds, Delivery, Holder, Lease, LocalQueues, NewItem, Outcome, QueueError, QueueName, QueueStore, Reason,
+    Selection, Want,
 };
 use super::{TestClock, all, bounds, must, rounds, run, want};
 
@@ -372,4 +373,43 @@ fn a_flipped_bit_never_changes_what_is_delivered() {
     must("queue.flipped_bits.found", "> 50", dead, dead > 50);
     // An item with other bytes fails the comparison above.
     must("queue.flipped_bits.wrong_payloads", "0", 0, true);
+}
+
+#[test]
+fn a_damaged_item_keeps_no_other_from_growing_old() {
+    let (time, input) = (TestClock::new(), QueueName::input("s"));
+    let disk = Disk::new(Vec::new(), true);
+    let bounds = Bounds { retention: Some(Duration::from_secs(10)), ..bounds() };
+    let put = async |local: &LocalQueues, data: &str| {
+        local.put(&input, super::item(data), None).await.unwrap();
+    };
+    let local = disk.queues(&time).unwrap();
+    run(async {
+        local.open(&input, bounds).await.unwrap();
+        put(&local, "the damaged one").await;
+        put(&local, "an intact one").await;
+    });
+    drop(local);
+    let mut bytes = disk.0.lock().unwrap().live.clone();
+    let text = b"the damaged one";
+    for at in 0..bytes.len() - text.len() {
+        if bytes[at..].starts_with(text) {
+            bytes[at] ^= 1;
+        }
+    }
+    let local = Disk::new(bytes, true).queues(&time).unwrap();
+    run(async {
+        local.open(&input, bounds).await.unwrap();
+        let taken = local.take(&input, want(5)).await.unwrap();
+        assert_eq!(taken.len(), 1);
+        let returned = local.settle(&input, 2, Holder::Lease(taken[0].lease), Outcome::Returned).await;
+        assert!(returned.is_ok());
+        time.pass(Duration::from_secs(11));
+        let status = local.status(&input).await.unwrap();
+        assert_eq!((status.live(), status.dead, status.counts.expired), (0, 1, 1), "the damaged one stays");
+        put(&local, "young").await;
+        assert_eq!(local.requeue(&input, None).await, Ok(0), "a damaged item is not delivered again");
+        assert_eq!(local.purge(&input, None).await, Ok(1));
+        assert_eq!(local.status(&input).await.unwrap().live(), 1);
+    });
 }

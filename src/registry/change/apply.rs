@@ -48,6 +48,10 @@ impl Registry {
             let _files = self.unnamed_files.read().await;
             let phase = self.in_line(service, &plan, OnFailure::Refuse, progress).await?;
             progress(Report::Begun(Step::Swap));
+            if lock.creates() {
+                // A host that ended while it deleted a service of this name has left its queues.
+                self.close_queues_of(service.name()).await;
+            }
             // The queues are there before the service is.
             self.open_queues_of(plan.record.file.parsed()?.spec()).await?;
             let _names = self.naming.lock().await;

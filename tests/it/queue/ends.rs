@@ -168,3 +168,37 @@ fn waits_for_items_end_with_the_host() {
     }
     drop(host);
 }
+
+/// A host that is killed while it deletes a service leaves the queues. A new service of that name must not get them.
+#[test]
+fn a_new_service_does_not_get_the_queues_of_one_that_was_half_deleted() {
+    let host = TestHost::start_with(&[], "delete.removed=kill");
+    let service = deploy(&host, "again", "echo", json!({}));
+    Queue::sink(&host, &service).put("", b"of the old one");
+    let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        host.call_admin("DELETE", "/api/v1/services/again?drop_items=true", b"")
+    }));
+    assert!(killed.is_err(), "the host is killed before it answers");
+    let host = host.kill_and_restart();
+    assert_eq!(host.client().post(&service, b"x").status, 404);
+    let service = deploy(&host, "again", "echo", json!({}));
+    let (_, id) = Queue::input(&host, &service).put("", b"of the new one");
+    let got = Queue::sink(&host, &service).get("_timeout_=20s&_length_=9");
+    assert_eq!(
+        (got.len(), got[0].data.as_slice(), got[0].tags["requestId"].as_str()),
+        (1, &b"of the new one"[..], Some(&*id))
+    );
+}
+
+/// A caller's own tag must not pass for the end of a call.
+#[test]
+fn a_result_of_200_has_no_last_code_whatever_its_caller_has_put() {
+    let host = TestHost::start();
+    let service = deploy(&host, "tagged", "echo", json!({}));
+    Queue::input(&host, &service).put("?lastCode=500&lastError=x&kept=1", b"x");
+    let got = Queue::sink(&host, &service).get("_timeout_=20s");
+    assert_eq!(
+        (&got[0].tags["lastCode"], &got[0].tags["lastError"], &got[0].tags["kept"]),
+        (&Value::Null, &Value::Null, &json!("1"))
+    );
+}
