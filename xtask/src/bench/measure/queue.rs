@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use bulkhead_artifacts::path;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::redis::Redis;
 use super::open::{self, Caller};
@@ -41,28 +41,25 @@ impl Bench {
         let directory = self.directory.join("queues");
         let host = Host::start(&self.binary, &directory.join("data"), &Log::Nowhere)?;
         let _adopted = super::children::adopt(host.pid())?;
-        let idle = self.service(&host, "queue-idle", json!({}))?;
+        let idle = self.service(&host, "queue-idle")?;
         services::stop(&host, &idle)?;
-        let echo = self.service(&host, "queue-echo", json!({}))?;
+        let echo = self.service(&host, "queue-echo")?;
         let sync = disk::syncs(&directory, self.plan.load)?;
         self.add([Line::told("fdatasync of 4 KiB on this disk", sync.text(), sync.values())])?;
         self.puts_beside_redis(&host, &idle, &sync)?;
-        self.to_the_result(&host, &echo, &sync)?;
+        self.way_to_the_result(&host, &echo, &sync)?;
         self.beside_a_busy_queue(&host, &echo)?;
         host.stop()?;
         depth::measure(self, &directory)
     }
 
-    fn service(&self, host: &Host, name: &str, queue: Value) -> Result<Service> {
-        let mut file = json!({
+    fn service(&self, host: &Host, name: &str) -> Result<Service> {
+        let file = json!({
             "name": name,
             "processor_path": path("echo"),
             "metadata": { "type": "Async", "rpc": { "worker_threads": 2 } },
             "queue": { "length": 10_000_000 },
         });
-        for (key, value) in queue.as_object().into_iter().flatten() {
-            file["queue"][key] = value.clone();
-        }
         services::create(host, &services::write(&self.services_directory(), &file)?)
     }
 
@@ -100,7 +97,7 @@ impl Bench {
     }
 
     /// Measures the time from the first byte of a put until its result is there, one item after the other.
-    fn to_the_result(&mut self, host: &Host, echo: &Service, sync: &Times) -> Result<()> {
+    fn way_to_the_result(&mut self, host: &Host, echo: &Service, sync: &Times) -> Result<()> {
         let (mut putter, mut getter) = (Caller::connect(host.data)?, Caller::connect(host.data)?);
         let mut times = Vec::new();
         for number in 0..WAYS {
@@ -145,7 +142,7 @@ impl Bench {
                     }
                 };
                 let loads: Vec<_> =
-                    (0..2).map(|_| scope.spawn(load(put.clone()))).chain([scope.spawn(load(take.clone()))]).collect();
+                    (0..2).map(|_| scope.spawn(load(put.clone()))).chain([scope.spawn(load(take))]).collect();
                 let measured = steady();
                 stop.store(true, Ordering::Relaxed);
                 for load in loads {

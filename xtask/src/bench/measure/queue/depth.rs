@@ -32,7 +32,7 @@ pub(super) fn measure(bench: &mut Bench, directory: &Path) -> Result<()> {
     let data = directory.join("depth");
     let host = Host::start(&bench.binary, &data, &Log::Nowhere)?;
     let _adopted = children::adopt(host.pid())?;
-    let service = bench.service(&host, "queue-deep", json!({}))?;
+    let service = bench.service(&host, "queue-deep")?;
     services::stop(&host, &service)?;
     if Caller::connect(host.data)?.call(&with_query(&service, "POST", "?requestId=known", b"x"))? != 200 {
         bail!("an item was refused");
