@@ -15,9 +15,9 @@ mod item;
 mod job;
 mod service;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::{pending, select_all};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -92,22 +92,34 @@ impl Shared {
 /// Keeps a task for each asynchronous service that runs.
 async fn supervise(mut shared: Shared) {
     let mut changes = shared.registry.changes();
-    let mut tasks: HashMap<String, JoinHandle<()>> = HashMap::new();
+    let mut tasks: Vec<(Arc<Service>, JoinHandle<()>)> = Vec::new();
     while !shared.is_ending() {
         changes.mark_unchanged();
-        tasks.retain(|_, task| !task.is_finished());
+        tasks.retain(|(_, task)| !task.is_finished());
         for service in shared.registry.list().into_iter().filter(|service| can_pump(service)) {
-            let (shared, name) = (shared.clone(), service.name().to_owned());
-            tasks.entry(name).or_insert_with(|| tokio::spawn(service::pump(shared, service)));
+            // A new service of the name of a deleted one does not wait for the items of that one.
+            if !tasks.iter().any(|(known, _)| Arc::ptr_eq(known, &service)) {
+                tasks.push((Arc::clone(&service), tokio::spawn(service::pump(shared.clone(), service))));
+            }
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { break },
+            () = first_end(&mut tasks) => {}
             () = shared.draining() => break,
         }
     }
     for (_, task) in tasks {
         let _ = task.await;
     }
+}
+
+/// Ready once a task has ended. A service may have been started again just before its task ended.
+async fn first_end(tasks: &mut [(Arc<Service>, JoinHandle<()>)]) {
+    if tasks.is_empty() {
+        return pending().await;
+    }
+    // A panic of a task was logged.
+    let _ = select_all(tasks.iter_mut().map(|(_, task)| task)).await;
 }
 
 /// True if the service is asynchronous and has workers.

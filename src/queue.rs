@@ -61,6 +61,9 @@ pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The time for which an idempotency key is remembered.
 pub const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The size of the data with which a read, a delivery or a removal of several items ends before its bound in items. The
+/// caller gets at least one item, and asks again for more. Otherwise one request could take all memory.
+pub const MOST_BYTES: usize = 64 << 20;
 /// The highest priority. The lowest, and the default, is 0.
 pub const HIGHEST_PRIORITY: u8 = 100;
 
@@ -197,7 +200,7 @@ pub trait QueueStore: Send + Sync {
     /// with another digest; [`QueueError::StorageFull`] if the disk has no room. Nothing is stored then.
     fn put<'a>(&'a self, queue: &'a QueueName, item: NewItem, key: Option<Key>) -> QueueFuture<'a, Receipt>;
 
-    /// Leases up to `want.most` ready items to a consumer. If the future is dropped, it waits no longer, and items that
+    /// Leases up to `want.most` ready items to a consumer, but ends at [`MOST_BYTES`]. If the future is dropped, it waits no longer, and items that
     /// it has leased and not yet returned are ready again.
     ///
     /// # Errors
@@ -237,11 +240,12 @@ pub trait QueueStore: Send + Sync {
         partial: Bytes,
     ) -> QueueFuture<'a, ()>;
 
-    /// Reads live items (ready, leased and delayed ones) in the order of their indexes, without a lease. Does not wait.
+    /// Reads live items (ready, leased and delayed ones) in the order of their indexes, up to [`MOST_BYTES`], without a lease.
+    /// Does not wait.
     fn read<'a>(&'a self, queue: &'a QueueName, selection: Selection) -> QueueFuture<'a, Vec<Item>>;
 
-    /// Takes ready items in the order of delivery, or of their indexes from the newest down, and removes them. If the
-    /// future is dropped, the items stay.
+    /// Takes ready items in the order of delivery, or of their indexes from the newest down, up to [`MOST_BYTES`],
+    /// and removes them. If the future is dropped, the items stay.
     fn pop<'a>(&'a self, queue: &'a QueueName, selection: Selection) -> QueueFuture<'a, Vec<Item>>;
 
     /// Removes items with these indexes in any state but dead, and ends their leases. Returns those that were there.

@@ -16,21 +16,28 @@ pub(super) const HOLD: Duration = Duration::from_secs(30);
 /// The pause after the queues' storage has failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// Takes items and has them processed, until the service does not run any more or the host ends.
+/// Takes items and has them processed, until the service does not run any more or the host ends, and no item is left.
 pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
     let (input, sink) = (QueueName::input(service.name()), QueueName::sink(service.name()));
-    let consumer = Consumer::new("bulkhead.processor");
+    let consumer = Consumer::processor();
     let mut changes = shared.registry.changes();
     let queues = shared.registry.queues().clone();
     let mut running = JoinSet::new();
     let mut window = 0;
     let mut attendance = None;
     let mut taking: Option<QueueFuture<'_, Vec<Delivery>>> = None;
+    // True if the queue gives out nothing more, until there is a change.
+    let mut is_over = false;
     loop {
+        is_over &= !changes.has_changed().unwrap_or(false);
         changes.mark_unchanged();
-        let settings = settings(&service);
-        if settings.is_none() || shared.is_ending() {
-            break;
+        let settings = settings(&service).filter(|_| !shared.is_ending());
+        if settings.is_none() {
+            // An item may take hours, and meanwhile the service may run again.
+            taking = None;
+            if running.is_empty() {
+                break;
+            }
         }
         let workers = workers(&service);
         if workers != window {
@@ -38,8 +45,9 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
             let entered = queues.consumers.enter(&input, consumer.clone(), window, false);
             attendance = Some(Arc::new(entered));
         }
+        let settings_are_there = settings.is_some();
         let free = window.saturating_sub(running.len());
-        if taking.is_none() && free > 0 {
+        if taking.is_none() && free > 0 && settings.is_some() && !is_over {
             let want = Want {
                 consumer: consumer.clone(),
                 most: free,
@@ -66,7 +74,7 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
                         running.spawn(task.work(input.clone(), sink.clone(), delivery));
                     },
                     (Ok(_), ..) => {}
-                    (Err(QueueError::Ended | QueueError::NoQueue(_)), ..) => break,
+                    (Err(QueueError::Ended | QueueError::NoQueue(_)), ..) => is_over = true,
                     (Err(why), ..) => {
                         tracing::warn!(service = service.name(), error = why.to_string(), "no items can be taken");
                         tokio::time::sleep(AFTER_FAILURE).await;
@@ -75,10 +83,9 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
             }
             Some(_) = running.join_next() => {}
             changed = changes.changed() => if changed.is_err() { break },
-            () = shared.draining() => break,
+            () = shared.draining(), if settings_are_there => {}
         }
     }
-    drop(taking);
     while running.join_next().await.is_some() {}
 }
 

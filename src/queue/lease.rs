@@ -85,6 +85,14 @@ pub enum Settled {
 }
 
 impl Consumer {
+    /// The group of the host's own consumers, which no client may name.
+    pub const GROUP_OF_THE_HOST: &str = "bulkhead";
+
+    /// The workers of a service.
+    pub fn processor() -> Self {
+        Self::new(format!("{}.processor", Self::GROUP_OF_THE_HOST))
+    }
+
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }

@@ -40,7 +40,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::batch::{Batch, Stop};
 use self::waiters::{Answer, Wish};
-use self::writer::{Opener, Queued, Shared, Space, Writer};
+use self::writer::{Opener, Published, Queued, Shared, Space, Writer};
 use super::{
     Bounds, Clock, DeadItem, Delivery, Holder, Item, Key, NewItem, Outcome, QueueError, QueueFuture, QueueName,
     QueueStore, Receipt, Selection, Settled, Status, Tags, Want, Whereabouts,
@@ -93,6 +93,7 @@ impl LocalQueues {
             space,
             shared: Arc::clone(&shared),
             books,
+            reopening: Vec::new(),
             looked_for_keys: None,
             commits: Arc::clone(&commits),
             last_batch: 0,
@@ -242,13 +243,16 @@ impl QueueStore for LocalQueues {
     fn open<'a>(&'a self, queue: &'a QueueName, bounds: Bounds) -> QueueFuture<'a, ()> {
         Box::pin(async move {
             let name = queue.clone();
-            let number = self.run(move |batch| {
+            let opened = self.run(move |batch| {
                 batch.open(&name, bounds)?;
-                Ok(batch.book(&name)?.number())
+                let status = batch.status(&name)?;
+                let book = batch.book(&name)?;
+                Ok(Published { number: book.number(), is_full: book.room() == 0, status, ..Published::default() })
             });
-            let number = number.await?;
+            let published = opened.await?;
+            // A queue that was open already is published by each batch.
             let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
-            queues.entry(queue.clone()).or_default().number = number;
+            queues.entry(queue.clone()).or_insert(published);
             Ok(())
         })
     }

@@ -47,6 +47,8 @@ impl Registry {
     ) -> Result<u64, ChangeError> {
         let service = self.with_queues(queue.service(), request).await?;
         let count = self.queues.store.requeue(queue, indexes).await?;
+        // The processor of an ended queue has stopped to ask for items.
+        self.changes.send_modify(|changes| *changes += 1);
         self.note_items(&service, request, DEAD_LETTERS, count).await;
         Ok(count)
     }
@@ -137,8 +139,29 @@ impl Registry {
         Ok(())
     }
 
+    /// Removes the queues of a service that is to be deleted: with their items, or only if they have none. From here on
+    /// no put is acknowledged that the deletion would lose.
+    pub(super) async fn give_up_queues(&self, spec: &ServiceSpec, with_items: bool) -> Result<(), ChangeError> {
+        if !with_items {
+            self.check_queues_are_empty(spec).await?;
+        }
+        let name = spec.name().as_str();
+        for queue in [QueueName::input(name), QueueName::sink(name)] {
+            match self.queues.store.close(&queue, with_items).await {
+                Ok(()) | Err(QueueError::NoQueue(_)) => {}
+                Err(why) => {
+                    self.open_queues_of(spec).await?;
+                    // An item has come since the check.
+                    self.check_queues_are_empty(spec).await?;
+                    return Err(why.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses to delete a service whose queues have items.
-    pub(super) async fn check_queues_are_empty(&self, spec: &ServiceSpec) -> Result<(), ChangeError> {
+    async fn check_queues_are_empty(&self, spec: &ServiceSpec) -> Result<(), ChangeError> {
         if spec.queue().is_none() {
             return Ok(());
         }

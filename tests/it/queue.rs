@@ -1,5 +1,6 @@
 //! The queue service: operations on the wire, the ends of items, watches, and crashes.
 
+mod again;
 mod crash;
 mod damage;
 mod ends;

@@ -46,9 +46,6 @@ pub(super) async fn put(
         return Err(QueueError::NoQueue(queue.to_string()).into());
     };
     let limit = settings.max_payload_bytes;
-    if asked.queues.store.is_full(queue) {
-        return Err(QueueError::Full { length: settings.length }.into());
-    }
     let too_large = |refusal| match refusal {
         Refusal::BodyTooLarge { limit } | Refusal::DecodedTooLarge { limit } => Refusal::PayloadTooLarge { limit },
         other => other,
@@ -57,6 +54,10 @@ pub(super) async fn put(
     let rpc = asked.spec.rpc();
     let packing = Packing::of(&asked.headers, rpc.decompressor)?;
     let naming = Naming::of(&asked.headers, exchange.request_id())?;
+    // A put with a key may repeat an earlier one, which the store knows.
+    if !naming.has_key() && asked.queues.store.is_full(queue) {
+        return Err(QueueError::Full { length: settings.length }.into());
+    }
     let deadline = exchange.arrived() + rpc.keepalive;
     let Some(incoming) = asked.body.take() else {
         return Err(Refusal::Internal { cause: "the body was taken already".into() });
@@ -115,6 +116,10 @@ impl Naming {
             }
         };
         Ok(Self { request_id: named(REQUEST_ID)?, idempotency_key: named(IDEMPOTENCY_KEY)?, of_request })
+    }
+
+    fn has_key(&self) -> bool {
+        self.idempotency_key.is_some() || self.request_id.is_some()
     }
 
     /// The request id of the item, and the text of its idempotency key. A client that names its request means the same

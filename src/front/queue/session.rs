@@ -142,8 +142,12 @@ impl Watch {
             seat.got(delivery.item.index, delivery.lease);
         }
         let mut renewed = Instant::now();
-        for Delivery { item, lease, .. } in deliveries {
-            send(port, &item, self.parts).await?;
+        let mut deliveries = deliveries.into_iter();
+        while let Some(Delivery { item, lease, .. }) = deliveries.next() {
+            if send(port, &item, self.parts).await.is_err() {
+                self.give_back(seat, deliveries).await;
+                return Err(Gone);
+            }
             // A slow client that takes its items keeps them.
             if renewed.elapsed() > self.lease / 3 {
                 renewed = Instant::now();
@@ -158,6 +162,15 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Gives back items that were not sent: their deliveries do not count.
+    async fn give_back(&self, seat: &Seat, unsent: impl Iterator<Item = Delivery>) {
+        for Delivery { item, lease, .. } in unsent {
+            // The item may have been deleted meanwhile.
+            let _ = self.queues.store.settle(&self.queue, item.index, Holder::Lease(lease), Outcome::Returned).await;
+            seat.finished(item.index);
+        }
     }
 
     /// Renews the leases of the items that the consumer may still hold.

@@ -70,7 +70,9 @@ pub(super) type Step<T> = Result<T, Stop>;
 impl Batch<'_, '_> {
     pub(super) fn book(&mut self, queue: &QueueName) -> Result<&mut Book, QueueError> {
         let book = self.books.get_mut(queue).filter(|book| book.bounds.is_some());
-        book.ok_or_else(|| QueueError::NoQueue(queue.to_string()))
+        let book = book.ok_or_else(|| QueueError::NoQueue(queue.to_string()))?;
+        book.touched = true;
+        Ok(book)
     }
 
     pub(super) fn open(&mut self, queue: &QueueName, bounds: Bounds) -> Step<()> {

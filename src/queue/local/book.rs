@@ -33,6 +33,8 @@ pub(super) struct Book {
     pub(super) oldest: Option<(u64, u64)>,
     /// The item with the lowest index, dead ones included, and the time of its put; `None` if it is not known.
     pub(super) head: Option<(u64, u64)>,
+    /// True if an operation of the batch has looked at the queue, so that its published state may be old.
+    pub(super) touched: bool,
 }
 
 /// A lease.
@@ -139,6 +141,7 @@ impl Book {
             counts: Counts::default(),
             oldest: None,
             head: None,
+            touched: false,
         }
     }
 

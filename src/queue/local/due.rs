@@ -95,6 +95,7 @@ impl Batch<'_, '_> {
         }
         if dropped > 0 {
             self.book(queue)?.counts.expired += dropped;
+            self.stirred.push(queue.clone());
             tracing::info!(queue = queue.as_str(), dropped, "items older than queue.retention_s were removed");
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::super::{DeadItem, Item, QueueName, Selection, Status, Tags, Whereabouts};
+use super::super::{DeadItem, Item, MOST_BYTES, QueueName, Selection, Status, Tags, Whereabouts};
 use super::batch::{Batch, Step};
 use super::record;
 use super::tables::{DEAD, DeadRow, ITEMS, STATES, StateRow, TAGS, rank, read_row, tag};
@@ -83,6 +83,7 @@ pub(super) fn read(database: &Database, number: u32, selection: &Selection) -> R
     let transaction = database.begin_read()?;
     let (items, dead) = (transaction.open_table(ITEMS)?, transaction.open_table(DEAD)?);
     let mut found = Vec::new();
+    let mut bytes = 0;
     if let Some((name, value)) =
         selection.tags.request_id().map(|id| (Tags::REQUEST_ID, id)).or_else(|| selection.tags.iter().next())
     {
@@ -100,20 +101,21 @@ pub(super) fn read(database: &Database, number: u32, selection: &Selection) -> R
             indexes.reverse();
         }
         for index in indexes {
-            if found.len() == selection.most {
+            if found.len() == selection.most || bytes >= MOST_BYTES {
                 break;
             }
             let Some(record) = items.get((number, index))? else { continue };
             if let Ok(item) = record::decode(number, index, record.value())
                 && item.tags.contain(&selection.tags)
             {
+                bytes += item.data.len();
                 found.push(item);
             }
         }
         return Ok(found);
     }
     let mut rows = items.range((number, selection.from)..=(number, u64::MAX))?;
-    while found.len() < selection.most {
+    while found.len() < selection.most && bytes < MOST_BYTES {
         let Some(row) = (if selection.newest_first { rows.next_back() } else { rows.next() }) else { break };
         let (key, record) = row?;
         let index = key.value().1;
@@ -121,6 +123,7 @@ pub(super) fn read(database: &Database, number: u32, selection: &Selection) -> R
             continue;
         }
         if let Ok(item) = record::decode(number, index, record.value()) {
+            bytes += item.data.len();
             found.push(item);
         }
     }

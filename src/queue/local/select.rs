@@ -2,7 +2,7 @@
 
 use redb::ReadableTable;
 
-use super::super::{Delivery, Item, Lease, QueueError, QueueName, Reason, Tags};
+use super::super::{Delivery, Item, Lease, MOST_BYTES, QueueError, QueueName, Reason, Tags};
 use super::batch::{Batch, Step, Stop};
 use super::book::Held;
 use super::tables::{StateKind, StateRow, rank, tag};
@@ -162,8 +162,12 @@ impl Batch<'_, '_> {
         held: impl Fn(u32, u32, u8) -> Held,
     ) -> Step<Vec<Delivery>> {
         let number = self.book(queue)?.number();
-        let mut deliveries = Vec::with_capacity(indexes.len());
+        let mut deliveries = Vec::new();
+        let mut bytes = 0;
         for index in indexes {
+            if bytes >= MOST_BYTES {
+                break;
+            }
             let state = self.state(number, *index)?;
             let Some(item) = self.load(queue, *index)? else {
                 self.bury(queue, *index, state)?;
@@ -181,6 +185,7 @@ impl Batch<'_, '_> {
             book.lease(*index, held);
             book.counts.delivered += 1;
             book.counts.redelivered += u64::from(turn > 1);
+            bytes += item.data.len();
             deliveries.push(Delivery { item, lease: Lease(turn), count, partial });
         }
         Ok(deliveries)
@@ -189,8 +194,12 @@ impl Batch<'_, '_> {
     /// Removes items that are ready.
     fn remove_all(&mut self, queue: &QueueName, indexes: &[u64]) -> Step<Vec<Item>> {
         let number = self.book(queue)?.number();
-        let mut items = Vec::with_capacity(indexes.len());
+        let mut items = Vec::new();
+        let mut bytes = 0;
         for index in indexes {
+            if bytes >= MOST_BYTES {
+                break;
+            }
             let Some(item) = self.load(queue, *index)? else {
                 let state = self.state(number, *index)?;
                 self.bury(queue, *index, state)?;
@@ -199,6 +208,7 @@ impl Batch<'_, '_> {
             self.make_unready(queue, *index, item.priority)?;
             self.forget(queue, *index, item.priority)?;
             self.book(queue)?.counts.finished += 1;
+            bytes += item.data.len();
             items.push(item);
         }
         Ok(items)
@@ -244,7 +254,7 @@ impl Batch<'_, '_> {
             Ok(None) | Err(Stop::Refused(_)) => return Ok(()),
             Err(Stop::Failed(error)) => return Err(error),
         };
-        let Some(wish) = self.books.get_mut(queue).and_then(|book| book.waiters.take_match(&tags)) else {
+        let Some(wish) = self.books.get_mut(queue).and_then(|book| book.waiters.take_match(index, &tags)) else {
             return Ok(());
         };
         self.wish(queue, wish)

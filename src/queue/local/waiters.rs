@@ -92,9 +92,9 @@ impl Waiters {
         std::mem::take(&mut self.plain)
     }
 
-    /// Removes the oldest wish that an item with these tags can grant, and returns it.
-    pub(super) fn take_match(&mut self, tags: &Tags) -> Option<Wish> {
-        let matches = |wish: &Wish| !wish.is_given_up() && tags.contain(&wish.tags);
+    /// Removes the oldest wish that an item with this index and these tags can grant, and returns it.
+    pub(super) fn take_match(&mut self, index: u64, tags: &Tags) -> Option<Wish> {
+        let matches = |wish: &Wish| !wish.is_given_up() && index >= wish.from && tags.contain(&wish.tags);
         if let Some(id) = tags.request_id()
             && let Some(wishes) = self.by_request.get_mut(id)
         {

@@ -3,7 +3,7 @@
 //! While one batch is being written to the disk, the next gathers. So the number of operations for each write to the
 //! disk grows with the load, and no operation waits for a timer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,6 +88,8 @@ pub(super) struct Writer {
     pub(super) space: Space,
     pub(super) shared: Arc<Shared>,
     pub(super) books: Books,
+    /// The open queues, while the database is opened again.
+    pub(super) reopening: Vec<(QueueName, Bounds)>,
     pub(super) looked_for_keys: Option<Instant>,
     pub(super) commits: Arc<Times>,
     /// The number of operations of the last batches, which falls slowly.
@@ -204,7 +206,7 @@ impl Writer {
 
     fn transact(&mut self, database: &Database, jobs: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), Failed> {
         let transaction = database.begin_write().map_err(|error| failed(&error.into()))?;
-        let (changed, touched) = self.fill(&transaction, jobs, replies).map_err(|error| failed(&error))?;
+        let (changed, fresh) = self.fill(&transaction, jobs, replies).map_err(|error| failed(&error))?;
         if changed {
             failpoint::is_full("queues.commit").map_err(|error| failed(&redb::Error::Io(error)))?;
             let began = Instant::now();
@@ -215,25 +217,25 @@ impl Writer {
             transaction.abort().map_err(|error| failed(&error.into()))?;
         }
         let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        for (queue, is_fresh) in touched {
-            let (Some(published), Some(book)) = (queues.get_mut(&queue), self.books.get(&queue)) else { continue };
+        for (queue, book) in self.books.iter_mut().filter(|(_, book)| book.touched) {
+            book.touched = false;
+            let Some(published) = queues.get_mut(queue) else { continue };
             published.is_full = book.room() == 0;
             published.status = book.status();
-            if is_fresh {
+            if fresh.contains(queue) {
                 published.arrivals.send_modify(|count| *count += 1);
             }
         }
         Ok(())
     }
 
-    /// Runs the operations. Returns true if there is something to commit, and the queues that have changed, each with
-    /// whether it has new ready items.
+    /// Runs the operations. Returns true if there is something to commit, and the queues that have new ready items.
     fn fill(
         &mut self,
         transaction: &WriteTransaction,
         jobs: Vec<Job>,
         replies: &mut Vec<Reply>,
-    ) -> Result<(bool, BTreeMap<QueueName, bool>), redb::Error> {
+    ) -> Result<(bool, BTreeSet<QueueName>), redb::Error> {
         let (now, wall_ms) = self.clock.read();
         let mut batch = Batch {
             tables: Tables::open(transaction)?,
@@ -246,7 +248,7 @@ impl Writer {
             stirred: Vec::new(),
             replies: Vec::new(),
         };
-        let result = (|| -> Result<BTreeMap<QueueName, bool>, redb::Error> {
+        let result = (|| -> Result<BTreeSet<QueueName>, redb::Error> {
             settled(batch.due())?;
             if self.looked_for_keys.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_FOR_OLD_KEYS) {
                 self.looked_for_keys = Some(now);
@@ -255,22 +257,20 @@ impl Writer {
             for job in jobs {
                 job(&mut batch)?;
             }
-            let mut touched: BTreeMap<QueueName, bool> = BTreeMap::new();
+            let mut fresh = BTreeSet::new();
             while !batch.fresh.is_empty() || !batch.stirred.is_empty() {
-                for queue in &batch.stirred {
-                    touched.entry(queue.clone()).or_default();
-                }
-                touched.extend(batch.fresh.iter().map(|(queue, _)| (queue.clone(), true)));
+                fresh.extend(batch.fresh.iter().map(|(queue, _)| queue.clone()));
                 batch.serve()?;
             }
-            for (queue, is_fresh) in &touched {
+            for queue in &fresh {
                 // The highest index of a queue is written once for all its puts.
-                if *is_fresh {
-                    settled(batch.write_row(queue))?;
-                }
-                settled(batch.note_oldest(queue))?;
+                settled(batch.write_row(queue))?;
             }
-            Ok(touched)
+            let touched = batch.books.iter().filter(|(_, book)| book.touched).map(|(queue, _)| queue.clone());
+            for queue in touched.collect::<Vec<_>>() {
+                settled(batch.note_oldest(&queue))?;
+            }
+            Ok(fresh)
         })();
         replies.append(&mut batch.replies);
         Ok((batch.changed, result?))
@@ -278,8 +278,12 @@ impl Writer {
 
     /// Opens the database again, with the same bounds of the queues.
     fn reopen(&mut self) {
-        let bounds: Vec<(QueueName, Bounds)> =
-            self.books.iter().filter_map(|(queue, book)| Some((queue.clone(), book.bounds?))).collect();
+        // After a second failure the books may have lost their bounds already.
+        if self.reopening.is_empty() {
+            let bounds = self.books.iter().filter_map(|(queue, book)| Some((queue.clone(), book.bounds?)));
+            self.reopening = bounds.collect();
+        }
+        let bounds = self.reopening.clone();
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let database = (self.open)()?;
             let books = load(&database)?;
@@ -294,6 +298,7 @@ impl Writer {
                 };
                 if self.batch(&database, vec![Box::new(open)]).is_some() {
                     tracing::info!("the queues' database is open again");
+                    self.reopening.clear();
                     self.shared.set_database(Some(database));
                 }
             }

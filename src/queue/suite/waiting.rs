@@ -251,3 +251,57 @@ fn a_jump_of_the_wall_clock_delivers_nothing_early() {
         });
     }
 }
+
+#[test]
+fn a_wish_for_later_items_does_not_hold_up_another_one() {
+    each(|store| async move {
+        let queue = QueueName::input("s");
+        let tags: Tags = [("t", "1")].into_iter().collect();
+        let from = |from| Want { from, tags: tags.clone(), ..waiting(1) };
+        let later = tokio::spawn({
+            let (store, queue, want) = (Arc::clone(&store), queue.clone(), from(1000));
+            async move { store.take(&queue, want).await }
+        });
+        tokio::task::yield_now().await;
+        let now = tokio::spawn({
+            let (store, queue, want) = (Arc::clone(&store), queue.clone(), from(0));
+            async move { store.take(&queue, want).await }
+        });
+        tokio::task::yield_now().await;
+        store.put(&queue, tagged("a", &[("t", "1")]), None).await.unwrap();
+        let taken = tokio::time::timeout(Duration::from_secs(20), now).await.unwrap().unwrap().unwrap();
+        assert_eq!(taken[0].item.index, 1);
+        later.abort();
+    });
+}
+
+#[test]
+fn the_published_state_follows_each_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let time = TestClock::new();
+    let path = dir.path().join("queues.redb");
+    let queue = QueueName::input("s");
+    let bounds = Bounds { length: 1, deliveries: 1, retention: Some(Duration::from_secs(60)), ..bounds() };
+    run(async {
+        let store = LocalQueues::open(&path, time.clock()).unwrap();
+        store.open(&queue, bounds).await.unwrap();
+        store.put(&queue, item("a"), None).await.unwrap();
+        let seen = |store: &LocalQueues| {
+            let status = store.glance(&queue).unwrap();
+            (status.live(), status.leased, status.dead, store.is_full(&queue))
+        };
+        assert_eq!(seen(&store), (1, 0, 0, true));
+        drop(store);
+        let store = LocalQueues::open(&path, time.clock()).unwrap();
+        store.open(&queue, bounds).await.unwrap();
+        assert_eq!(seen(&store), (1, 0, 0, true), "after a start");
+        let taken = store.take(&queue, want(1)).await.unwrap();
+        assert_eq!(seen(&store), (1, 1, 0, true), "after a take");
+        let failed = Outcome::Failed(Reason::new("408", "late"));
+        store.settle(&queue, 1, Holder::Lease(taken[0].lease), failed).await.unwrap();
+        assert_eq!(seen(&store), (0, 0, 1, true), "after a failure");
+        time.pass(Duration::from_secs(61));
+        store.status(&queue).await.unwrap();
+        assert_eq!(seen(&store), (0, 0, 0, false), "after the time for which items are kept");
+    });
+}

@@ -134,19 +134,21 @@ impl Registry {
     pub async fn delete(&self, name: &str, request: &ChangeRequest, drops_items: bool) -> Result<(), ChangeError> {
         let (lock, service) = self.lock(name, request).await?;
         let asynchronous = service.state().asynchronous().cloned();
-        if let (Some(spec), false) = (&asynchronous, drops_items) {
-            self.check_queues_are_empty(spec).await?;
+        if let Some(spec) = &asynchronous {
+            self.give_up_queues(spec, drops_items).await?;
         }
-        self.forget(name, &lock).await?;
+        if let Err(error) = self.forget(name, &lock).await {
+            if let Some(spec) = &asynchronous {
+                self.open_queues_of(spec).await?;
+            }
+            return Err(error.into());
+        }
         failpoint::reach("delete.removed");
         self.change_services(|services| {
             services.remove(name);
         });
         service.set_phase(&Phase::Stopped);
         self.regroup();
-        if asynchronous.is_some() {
-            self.close_queues_of(name).await;
-        }
         failpoint::reach("delete.forgotten");
         self.tidy_with(self.storage.sweep_models()).await;
         self.tidy().await;

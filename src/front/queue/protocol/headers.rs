@@ -29,10 +29,13 @@ const LONGEST_ID: usize = 128;
 ///
 /// # Errors
 /// Refuses a user or group that is given twice, is empty, is longer than 128 characters, or has others than visible
-/// ASCII characters.
+/// ASCII characters, and the group of the host itself.
 pub(crate) fn consumer(headers: &HeaderMap) -> Result<Consumer, Refused> {
     let group = id(headers, GROUP)?.unwrap_or(DEFAULT_GROUP);
     let user = id(headers, USER)?.unwrap_or(DEFAULT_USER);
+    if group == Consumer::GROUP_OF_THE_HOST {
+        return Err(Refused::BadRequest(format!("the header {GROUP} is {group:?}, the group of the host itself")));
+    }
     Ok(Consumer::new(format!("{group}.{user}")))
 }
 

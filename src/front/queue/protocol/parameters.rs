@@ -147,6 +147,10 @@ impl Parameters {
                     "the tag {name} has a name of {name_length} bytes; accepted are 1 to {LONGEST_TAG_NAME}"
                 )));
             }
+            if name.contains('\0') {
+                let name = Quoted(name);
+                return Err(bad(format!("the tag {name} has a zero byte in its name; accepted is any other text")));
+            }
             if value_length > LONGEST_TAG_VALUE {
                 let name = Quoted(name);
                 return Err(bad(format!(
