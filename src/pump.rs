@@ -108,7 +108,8 @@ async fn supervise(mut shared: Shared) {
             () = shared.draining() => break,
         }
     }
-    for (_, task) in tasks {
+    // A task that has ended must not be awaited a second time.
+    for (_, task) in tasks.into_iter().filter(|(_, task)| !task.is_finished()) {
         let _ = task.await;
     }
 }
