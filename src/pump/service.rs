@@ -26,11 +26,9 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
     let mut window = 0;
     let mut attendance = None;
     let mut taking: Option<QueueFuture<'_, Vec<Delivery>>> = None;
-    // True if the queue gives out nothing more, until there is a change.
+    // True if the queue gives out nothing more. Dead letters that are requeued are a change of the service's.
     let mut is_over = false;
     loop {
-        is_over &= !changes.has_changed().unwrap_or(false);
-        changes.mark_unchanged();
         let settings = settings(&service).filter(|_| !shared.is_ending());
         if settings.is_none() {
             // An item may take hours, and meanwhile the service may run again.
@@ -82,7 +80,11 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
                 }
             }
             Some(_) = running.join_next() => {}
-            changed = changes.changed() => if changed.is_err() { break },
+            changed = changes.changed() => match changed {
+                // An end of the queue that is on its way may be older than the change.
+                Ok(()) => (is_over, taking) = (false, None),
+                Err(_) => break,
+            },
             () = shared.draining(), if settings_are_there => {}
         }
     }
