@@ -141,7 +141,7 @@ impl Registry {
             if let Some(spec) = &asynchronous {
                 self.open_queues_of(spec).await?;
             }
-            return Err(error.into());
+            return Err(error);
         }
         failpoint::reach("delete.removed");
         self.change_services(|services| {
