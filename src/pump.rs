@@ -34,9 +34,9 @@ pub(crate) struct Pumps {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     No,
-    /// Nothing more is taken; what runs may end.
+    /// Nothing more is taken; running items may end.
     Drain,
-    /// What runs is given back.
+    /// Running items are given back.
     Now,
 }
 

@@ -59,7 +59,7 @@ pub(super) struct WatchArgs {
     admin: AdminArgs,
 }
 
-/// What is left to do of a watch.
+/// The part of a watch that is left to do.
 struct Progress {
     /// The lowest index that was not looked at.
     from: u64,

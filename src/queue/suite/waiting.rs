@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::memory::MemoryQueues;
 use super::super::{
-    Bounds, Clock, Holder, LocalQueues, Outcome, QueueError, QueueName, QueueStore, Reason, Selection, Settled, Tags,
-    Want, Whereabouts,
+    Bounds, Clock, Holder, LocalQueues, MOST_BYTES, NewItem, Outcome, QueueError, QueueName, QueueStore, Reason,
+    Selection, Settled, Tags, Want, Whereabouts,
 };
 use super::{TestClock, bounds, item, run, tagged, want};
 
@@ -303,5 +303,24 @@ fn the_published_state_follows_each_change() {
         time.pass(Duration::from_secs(61));
         store.status(&queue).await.unwrap();
         assert_eq!(seen(&store), (0, 0, 0, false), "after the time for which items are kept");
+    });
+}
+
+#[test]
+fn one_request_gets_no_more_than_a_bound_of_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalQueues::open(&dir.path().join("queues.redb"), Clock::system()).unwrap();
+    let queue = QueueName::input("s");
+    run(async {
+        store.open(&queue, Bounds { payload: MOST_BYTES / 2, ..bounds() }).await.unwrap();
+        for _ in 0..5 {
+            let data = vec![b'x'; MOST_BYTES / 2].into();
+            store.put(&queue, NewItem { data, ..item("") }, None).await.unwrap();
+        }
+        let all = Selection { most: 5, ..Selection::default() };
+        assert_eq!(store.read(&queue, all.clone()).await.unwrap().len(), 2, "read");
+        assert_eq!(store.take(&queue, want(5)).await.unwrap().len(), 2, "taken");
+        assert_eq!(store.pop(&queue, all.clone()).await.unwrap().len(), 2, "removed");
+        assert_eq!(store.pop(&queue, all).await.unwrap().len(), 1, "the rest");
     });
 }

@@ -100,6 +100,10 @@ fn tags_have_limits() {
             format!("t={}", "v".repeat(257)),
             "the tag \"t\" has a value of 257 bytes; accepted are at most 256".to_owned(),
         ),
+        (
+            "a%00b=c".to_owned(),
+            "the tag \"a\\x00b\" has a zero byte in its name; accepted is any other text".to_owned(),
+        ),
         ("t=1&t=2".to_owned(), "\"t\" is given as \"1\" and as \"2\"; accepted is one value".to_owned()),
         (
             "t=%ff".to_owned(),
