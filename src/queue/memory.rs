@@ -40,7 +40,7 @@ impl MemoryQueues {
 
     /// Has the effect of a crash of the host: every delivery that is under way has failed, and every pause begins anew.
     pub fn crash(&self) {
-        // What is due is not done before: a crash does not wait for it.
+        // A crash does not wait for due work.
         let (now, wall_ms) = self.clock.read();
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         for shelf in queues.values_mut() {

@@ -47,8 +47,7 @@ impl Registry {
     ) -> Result<u64, ChangeError> {
         let service = self.with_queues(queue.service(), request).await?;
         let count = self.queues.store.requeue(queue, indexes).await?;
-        // The processor of an ended queue has stopped to ask for items.
-        self.changes.send_modify(|changes| *changes += 1);
+        self.wake_processors();
         self.note_items(&service, request, DEAD_LETTERS, count).await;
         Ok(count)
     }
@@ -150,7 +149,7 @@ impl Registry {
             match self.queues.store.close(&queue, with_items).await {
                 Ok(()) | Err(QueueError::NoQueue(_)) => {}
                 Err(why) => {
-                    self.open_queues_of(spec).await?;
+                    self.take_back_queues(spec).await?;
                     // An item has come since the check.
                     self.check_queues_are_empty(spec).await?;
                     return Err(why.into());
@@ -158,6 +157,18 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    /// Opens the queues of a service again whose deletion has failed.
+    pub(super) async fn take_back_queues(&self, spec: &ServiceSpec) -> Result<(), QueueError> {
+        self.open_queues_of(spec).await?;
+        self.wake_processors();
+        Ok(())
+    }
+
+    /// Has processors ask for items again that have stopped because their queue had ended or was closed.
+    fn wake_processors(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// Refuses to delete a service whose queues have items.

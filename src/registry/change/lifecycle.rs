@@ -139,7 +139,7 @@ impl Registry {
         }
         if let Err(error) = self.forget(name, &lock).await {
             if let Some(spec) = &asynchronous {
-                self.open_queues_of(spec).await?;
+                self.take_back_queues(spec).await?;
             }
             return Err(error);
         }
