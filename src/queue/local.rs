@@ -1,6 +1,6 @@
 //! Queues in a database of the data directory.
 //!
-//! **Survival.** An operation is answered after its transaction is on disk (`fsync`). So an acknowledged put, delivery,
+//! **Survival.** An operation is answered after its changes are on disk (`fdatasync`): in the log, or in the database. So an acknowledged put, delivery,
 //! settlement or removal survives the end of the process, of the kernel, and of the power, as far as the disk keeps what
 //! it has confirmed. An operation that was not answered was made completely or not at all. Leases and the pauses of
 //! delayed items are kept in memory: after a start, each delivery that was under way has failed, and each pause begins
@@ -17,15 +17,17 @@ mod batch;
 mod book;
 mod due;
 mod load;
+mod log;
 mod reading;
 mod record;
 mod removal;
+mod rows;
 mod select;
 mod tables;
 mod waiters;
 mod writer;
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -36,9 +38,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redb::Database;
+use redb::backends::FileBackend;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::batch::{Batch, Stop};
+pub(super) use self::load::Files;
 use self::waiters::{Answer, Wish};
 use self::writer::{Opener, Published, Queued, Shared, Space, Writer};
 use super::{
@@ -72,13 +76,19 @@ impl LocalQueues {
     /// A database that cannot be opened.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, redb::Error> {
         let (file, dir) = (path.to_owned(), path.parent().unwrap_or(path).to_owned());
+        let space = space_in(dir.clone());
         let open = move || {
+            let log_file = file.with_extension("log");
             let database = Database::builder().set_cache_size(CACHE).create(&file)?;
+            let log = File::options().read(true).write(true).create(true).truncate(false).open(&log_file)?;
             // Items and their headers are secrets of their callers.
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(redb::Error::Io)?;
-            Ok(database)
+            for path in [&file, &log_file] {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            }
+            File::open(&dir)?.sync_all()?;
+            Ok(Files { database, log: Box::new(FileBackend::new(log)?), log_capacity: log::CAPACITY })
         };
-        Self::with(Box::new(open), space_in(dir), clock)
+        Self::with(Box::new(open), space, clock)
     }
 
     pub(super) fn with(open: Opener, space: Space, clock: Clock) -> Result<Self, redb::Error> {
@@ -93,7 +103,10 @@ impl LocalQueues {
             space,
             shared: Arc::clone(&shared),
             books,
-            reopening: Vec::new(),
+            log: None,
+            reopening: None,
+            first: Vec::new(),
+            answers: writer::Answers::default(),
             looked_for_keys: None,
             commits: Arc::clone(&commits),
             last_batch: 0,
@@ -143,7 +156,7 @@ impl LocalQueues {
 
     async fn send(&self, job: writer::Job) -> Result<(), QueueError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| unavailable())?;
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Queued { job, place: Some(place) }));
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Queued { job, _place: Some(place) }));
         sent.and_then(Result::ok).ok_or_else(unavailable)
     }
 
@@ -154,6 +167,11 @@ impl LocalQueues {
         read: impl FnOnce(&Database, u32) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, QueueError> {
         let number = self.shared.number(queue).ok_or_else(|| QueueError::NoQueue(queue.to_string()))?;
+        let publish = |batch: &mut Batch<'_, '_>| {
+            batch.publish = true;
+            Ok(())
+        };
+        self.run(publish).await?;
         let database = self.shared.database().ok_or_else(unavailable)?;
         let read = tokio::task::spawn_blocking(move || read(&database, number)).await;
         let read = read.map_err(|error| QueueError::Unavailable(error.to_string()))?;
@@ -200,7 +218,7 @@ impl<T> Drop for Unread<'_, T> {
         {
             // If the writer is gone, the store is too.
             let back = (self.back)(self.queue.clone(), items);
-            let _ = self.store.jobs.as_ref().map(|jobs| jobs.send(Queued { job: back, place: None }));
+            let _ = self.store.jobs.as_ref().map(|jobs| jobs.send(Queued { job: back, _place: None }));
         }
     }
 }

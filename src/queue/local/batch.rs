@@ -19,20 +19,20 @@ pub(super) type Books = HashMap<QueueName, Book>;
 
 /// One batch of operations.
 pub(super) struct Batch<'t, 'b> {
-    pub(super) tables: Tables<'t>,
+    pub(super) tables: &'b mut Tables<'t>,
     pub(super) books: &'b mut Books,
     pub(super) now: Instant,
     pub(super) wall_ms: u64,
     /// True if the disk has room for more items.
     pub(super) has_space: bool,
-    /// True if the transaction must be committed.
-    pub(super) changed: bool,
+    /// True if the answers wait until readers on other threads can see the changes.
+    pub(super) publish: bool,
     /// Items that have become ready in this batch.
     pub(super) fresh: Vec<(QueueName, u64)>,
     /// Queues that may have ended, or may have room again, so that waiting consumers need an answer.
     pub(super) stirred: Vec<QueueName>,
     /// Answers, for the time after the commit.
-    pub(super) replies: Vec<Reply>,
+    pub(super) replies: &'b mut Vec<Reply>,
 }
 
 /// Sends an answer once the batch is on disk, or the reason why it is not. Returns more work if the caller has left.
@@ -98,7 +98,6 @@ impl Batch<'_, '_> {
     pub(super) fn write_row(&mut self, queue: &QueueName) -> Step<()> {
         if let Some(book) = self.books.get(queue) {
             self.tables.queues.insert(queue.as_str(), &*row(&book.row))?;
-            self.changed = true;
         }
         Ok(())
     }
@@ -180,7 +179,6 @@ impl Batch<'_, '_> {
         let number = book.number();
         self.tables.ready.insert((number, rank(priority), index), ())?;
         self.fresh.push((queue.clone(), index));
-        self.changed = true;
         Ok(())
     }
 
@@ -190,7 +188,6 @@ impl Batch<'_, '_> {
         book.ready.remove(priority, index);
         let number = book.number();
         self.tables.ready.remove((number, rank(priority), index))?;
-        self.changed = true;
         Ok(())
     }
 
@@ -202,7 +199,6 @@ impl Batch<'_, '_> {
 
     pub(super) fn set_state(&mut self, number: u32, index: u64, state: StateRow) -> Step<()> {
         self.tables.states.insert((number, index), &*row(&state))?;
-        self.changed = true;
         Ok(())
     }
 
@@ -313,10 +309,8 @@ impl Batch<'_, '_> {
             return Ok(());
         }
         // The tags of a damaged item cannot be read, so all rows are searched.
-        self.tables
-            .tags
-            .retain_in((number, "", 0, 0)..=(number, "\u{10ffff}", u8::MAX, u64::MAX), |key, ()| key.3 != index)?;
-        Ok(())
+        let rows = (number, "", 0, 0)..=(number, "\u{10ffff}", u8::MAX, u64::MAX);
+        Ok(self.tables.tags.remove_in(rows, |key| key.3 == index)?)
     }
 
     /// Removes a live item. The caller has ended its state: ready, leased or delayed.
@@ -341,7 +335,6 @@ impl Batch<'_, '_> {
         self.tables.items.remove((number, index))?;
         self.tables.states.remove((number, index))?;
         self.tables.partials.remove((number, index))?;
-        self.changed = true;
         Ok(())
     }
 

@@ -83,7 +83,7 @@ impl Batch<'_, '_> {
                 continue;
             }
             dropped += 1;
-            if self.tables.dead.remove((number, index))?.is_some() {
+            if self.tables.dead.remove((number, index))? {
                 self.book(queue)?.dead -= 1;
                 self.erase(queue, index)?;
                 continue;
@@ -119,7 +119,6 @@ impl Batch<'_, '_> {
                 if known.is_some_and(|known: super::tables::KeyRow| known.at_ms == at_ms) {
                     self.tables.keys.remove((number, &*text))?;
                 }
-                self.changed = true;
             }
         }
         Ok(())

@@ -3,20 +3,66 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
 
 use super::super::QueueName;
 use super::batch::Books;
 use super::book::Book;
+use super::log::{Log, Mark, Unusable};
 use super::record;
-use super::tables::{DEAD, QUEUES, QueueRow, READY, StateKind, StateRow, Tables, priority, rank, read_row};
+use super::tables::{
+    DEAD, QUEUES, QueueRow, READY, StateKind, StateRow, Tables, priority, rank, read_mark, read_row, write_mark,
+};
 
-/// Makes the tables that are missing, and reads the queues. None of them is open yet.
-pub(super) fn load(database: &Database) -> Result<Books, redb::Error> {
+/// The files of the queues, as they are opened.
+pub(in crate::queue) struct Files {
+    pub(in crate::queue) database: Database,
+    pub(in crate::queue) log: Box<dyn StorageBackend>,
+    /// The space for records in the log.
+    pub(in crate::queue) log_capacity: u64,
+}
+
+/// Brings the database up to date with the log, and reads the queues. None of them is open yet.
+pub(super) fn load(files: Files) -> Result<(Database, Log, Books), redb::Error> {
+    let database = files.database;
     let transaction = database.begin_write()?;
-    mend(&mut Tables::open(&transaction)?)?;
+    let mark = read_mark(&transaction)?;
+    let (mut log, records) = open_log(files.log, files.log_capacity, mark)?;
+    let mut tables = Tables::open(&transaction)?;
+    records.iter().try_for_each(|record| tables.repeat(record))?;
+    mend(&mut tables)?;
+    drop(tables);
+    write_mark(&transaction, log.mark())?;
     transaction.commit()?;
+    log.restart();
+    let books = read_books(&database)?;
+    Ok((database, log, books))
+}
 
+fn open_log(
+    disk: Box<dyn StorageBackend>,
+    capacity: u64,
+    mark: Option<Mark>,
+) -> Result<(Log, Vec<Vec<u8>>), redb::Error> {
+    let last = match mark {
+        Some(mark) if disk.len()? > 0 => return Log::open(disk, capacity, mark).map_err(unusable),
+        Some(mark) => {
+            tracing::error!("queues.log is missing: what has changed since the last checkpoint of the queues is lost");
+            mark.number
+        }
+        None => 0,
+    };
+    Ok((Log::make(disk, capacity, last)?, Vec::new()))
+}
+
+fn unusable(why: Unusable) -> redb::Error {
+    match why {
+        Unusable::Disk(error) => redb::Error::Io(error),
+        Unusable::Foreign | Unusable::Damaged { .. } => redb::Error::Corrupted(why.to_string()),
+    }
+}
+
+fn read_books(database: &Database) -> Result<Books, redb::Error> {
     let transaction = database.begin_read()?;
     let mut by_number: HashMap<u32, (QueueName, Book)> = HashMap::new();
     for row in transaction.open_table(QUEUES)?.iter()? {

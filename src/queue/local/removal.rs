@@ -40,10 +40,9 @@ impl Batch<'_, '_> {
     /// Removes the rows of a queue without items, and the queue.
     pub(super) fn remove_queue(&mut self, queue: &QueueName) -> Step<()> {
         let number = self.book(queue)?.number();
-        self.tables.keys.retain_in((number, "")..(number + 1, ""), |_, _| false)?;
-        self.tables.key_times.retain_in((number, 0, "")..(number + 1, 0, ""), |_, ()| false)?;
+        self.tables.keys.remove_in((number, "")..(number + 1, ""), |_| true)?;
+        self.tables.key_times.remove_in((number, 0, "")..(number + 1, 0, ""), |_| true)?;
         self.tables.queues.remove(queue.as_str())?;
-        self.changed = true;
         if let Some(mut book) = self.books.remove(queue) {
             book.waiters.refuse_all(&QueueError::NoQueue(queue.to_string()));
         }
@@ -151,7 +150,6 @@ impl Batch<'_, '_> {
             return Err(QueueError::StorageFull.into());
         }
         self.tables.partials.insert((number, index), &**partial)?;
-        self.changed = true;
         Ok(())
     }
 }

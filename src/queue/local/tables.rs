@@ -2,10 +2,12 @@
 
 use std::cmp::Reverse;
 
-use redb::{Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::super::Reason;
+use super::log::Mark;
+use super::rows::{Change, Changes, Rows};
 
 /// Queues by name: [`QueueRow`].
 pub(super) const QUEUES: TableDefinition<&str, &[u8]> = TableDefinition::new("queues");
@@ -25,6 +27,8 @@ pub(super) const PARTIALS: TableDefinition<(u32, u64), &[u8]> = TableDefinition:
 pub(super) const KEYS: TableDefinition<(u32, &str), &[u8]> = TableDefinition::new("keys");
 /// Idempotency keys by the time of their put, in milliseconds since 1970.
 pub(super) const KEY_TIMES: TableDefinition<(u32, u64, &str), ()> = TableDefinition::new("key_times");
+/// The [`Mark`] of the log, in one row.
+const MARK: TableDefinition<(), (u64, u64)> = TableDefinition::new("mark");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct QueueRow {
@@ -66,34 +70,88 @@ pub(super) struct KeyRow {
     pub(super) at_ms: u64,
 }
 
+/// The memory for changes that is kept from batch to batch.
+const KEPT: usize = 1 << 20;
+
 /// All tables, open in one transaction.
 pub(super) struct Tables<'t> {
-    pub(super) queues: Table<'t, &'static str, &'static [u8]>,
-    pub(super) items: Table<'t, (u32, u64), &'static [u8]>,
-    pub(super) ready: Table<'t, (u32, u8, u64), ()>,
-    pub(super) tags: Table<'t, (u32, &'static str, u8, u64), ()>,
-    pub(super) states: Table<'t, (u32, u64), &'static [u8]>,
-    pub(super) dead: Table<'t, (u32, u64), &'static [u8]>,
-    pub(super) partials: Table<'t, (u32, u64), &'static [u8]>,
-    pub(super) keys: Table<'t, (u32, &'static str), &'static [u8]>,
-    pub(super) key_times: Table<'t, (u32, u64, &'static str), ()>,
+    pub(super) queues: Rows<'t, &'static str, &'static [u8]>,
+    pub(super) items: Rows<'t, (u32, u64), &'static [u8]>,
+    pub(super) ready: Rows<'t, (u32, u8, u64), ()>,
+    pub(super) tags: Rows<'t, (u32, &'static str, u8, u64), ()>,
+    pub(super) states: Rows<'t, (u32, u64), &'static [u8]>,
+    pub(super) dead: Rows<'t, (u32, u64), &'static [u8]>,
+    pub(super) partials: Rows<'t, (u32, u64), &'static [u8]>,
+    pub(super) keys: Rows<'t, (u32, &'static str), &'static [u8]>,
+    pub(super) key_times: Rows<'t, (u32, u64, &'static str), ()>,
+    /// The changes of all tables that are not in the log yet.
+    changes: Changes,
 }
 
 impl<'t> Tables<'t> {
     /// Opens the tables, and makes those that are missing.
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        let changes = Changes::default();
+        // The numbers stand in the log.
         Ok(Self {
-            queues: transaction.open_table(QUEUES)?,
-            items: transaction.open_table(ITEMS)?,
-            ready: transaction.open_table(READY)?,
-            tags: transaction.open_table(TAGS)?,
-            states: transaction.open_table(STATES)?,
-            dead: transaction.open_table(DEAD)?,
-            partials: transaction.open_table(PARTIALS)?,
-            keys: transaction.open_table(KEYS)?,
-            key_times: transaction.open_table(KEY_TIMES)?,
+            queues: Rows::new(0, transaction.open_table(QUEUES)?, &changes),
+            items: Rows::new(1, transaction.open_table(ITEMS)?, &changes),
+            ready: Rows::new(2, transaction.open_table(READY)?, &changes),
+            tags: Rows::new(3, transaction.open_table(TAGS)?, &changes),
+            states: Rows::new(4, transaction.open_table(STATES)?, &changes),
+            dead: Rows::new(5, transaction.open_table(DEAD)?, &changes),
+            partials: Rows::new(6, transaction.open_table(PARTIALS)?, &changes),
+            keys: Rows::new(7, transaction.open_table(KEYS)?, &changes),
+            key_times: Rows::new(8, transaction.open_table(KEY_TIMES)?, &changes),
+            changes,
         })
     }
+
+    /// The changes that were made since they were last taken.
+    pub(super) fn take_changes(&self) -> Vec<u8> {
+        self.changes.take()
+    }
+
+    /// Uses the memory of changes for the next ones.
+    pub(super) fn keep_memory(&self, mut changes: Vec<u8>) {
+        changes.clear();
+        changes.shrink_to(KEPT);
+        self.changes.replace(changes);
+    }
+
+    /// Makes the changes of a record of the log.
+    pub(super) fn repeat(&mut self, mut record: &[u8]) -> Result<(), redb::Error> {
+        while !record.is_empty() {
+            let unreadable = || redb::Error::Corrupted("a record of the log cannot be read".into());
+            let (change, rest) = Change::first(record).ok_or_else(unreadable)?;
+            match change.table {
+                0 => self.queues.repeat(&change)?,
+                1 => self.items.repeat(&change)?,
+                2 => self.ready.repeat(&change)?,
+                3 => self.tags.repeat(&change)?,
+                4 => self.states.repeat(&change)?,
+                5 => self.dead.repeat(&change)?,
+                6 => self.partials.repeat(&change)?,
+                7 => self.keys.repeat(&change)?,
+                8 => self.key_times.repeat(&change)?,
+                _ => return Err(unreadable()),
+            }
+            record = rest;
+        }
+        Ok(())
+    }
+}
+
+/// The last record of the log that the database has; `None` in a new database.
+pub(super) fn read_mark(transaction: &WriteTransaction) -> Result<Option<Mark>, redb::Error> {
+    let table = transaction.open_table(MARK)?;
+    Ok(table.get(())?.map(|row| row.value()).map(|(log, number)| Mark { log, number }))
+}
+
+/// Notes that the database has the log up to a record, with the commit of this transaction.
+pub(super) fn write_mark(transaction: &WriteTransaction, mark: Mark) -> Result<(), redb::Error> {
+    transaction.open_table(MARK)?.insert((), (mark.log, mark.number))?;
+    Ok(())
 }
 
 /// The part of a key that puts the highest priority first.

@@ -1,7 +1,10 @@
-//! The thread that writes: it gathers operations, runs them in one transaction, and answers after the commit.
+//! The thread that writes: it gathers operations, runs them, writes their changes to the log, and answers.
 //!
 //! While one batch is being written to the disk, the next gathers. So the number of operations for each write to the
 //! disk grows with the load, and no operation waits for a timer.
+//!
+//! A transaction of the database goes on for many batches. It ends when a reader on another thread needs to see its
+//! changes, or when the log is full: then it is synced, which is a checkpoint.
 
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,17 +12,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redb::{Database, WriteTransaction};
+use redb::{Database, Durability, WriteTransaction};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::super::{Bounds, Clock, Delivery, Holder, Item, NewItem, Outcome, QueueError, QueueName, Status};
 use super::batch::{Batch, Books, Reply, Stop};
-use super::load::load;
-use super::tables::Tables;
+use super::load::{Files, load};
+use super::log::Log;
+use super::tables::{Tables, write_mark};
 use crate::failpoint;
 use crate::telemetry::Times;
 
-/// Most operations in one transaction.
+/// Most operations in one batch.
 const MOST_JOBS: usize = 512;
 /// The longest wait for further operations.
 const LONGEST_GATHER: Duration = Duration::from_millis(2);
@@ -33,8 +37,8 @@ const LOOK_FOR_OLD_KEYS: Duration = Duration::from_secs(60);
 /// An operation. It adds its answer to the batch; an error is one of the storage.
 pub(super) type Job = Box<dyn FnOnce(&mut Batch<'_, '_>) -> Result<(), redb::Error> + Send>;
 
-/// Opens the database.
-pub(super) type Opener = Box<dyn Fn() -> Result<Database, redb::Error> + Send>;
+/// Opens the files.
+pub(super) type Opener = Box<dyn Fn() -> Result<Files, redb::Error> + Send>;
 
 /// True if the disk has room for more items.
 pub(super) type Space = Box<dyn FnMut() -> bool + Send>;
@@ -43,7 +47,7 @@ pub(super) type Space = Box<dyn FnMut() -> bool + Send>;
 pub(super) struct Queued {
     pub(super) job: Job,
     /// `None` for a job that puts back the items of a caller that has left.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 /// The parts of the store that callers read without the writer.
@@ -88,27 +92,60 @@ pub(super) struct Writer {
     pub(super) space: Space,
     pub(super) shared: Arc<Shared>,
     pub(super) books: Books,
-    /// The open queues, while the database is opened again.
-    pub(super) reopening: Vec<(QueueName, Bounds)>,
+    /// `None` while the database is opened again.
+    pub(super) log: Option<Log>,
+    /// The queues that are opened again with the database; `None` if it has not failed.
+    pub(super) reopening: Option<Vec<(QueueName, Bounds)>>,
+    /// Operations that come before those of callers.
+    pub(super) first: Vec<Job>,
+    pub(super) answers: Answers,
     pub(super) looked_for_keys: Option<Instant>,
     pub(super) commits: Arc<Times>,
     /// The number of operations of the last batches, which falls slowly.
     pub(super) last_batch: usize,
-    /// The time that the last commit took.
+    /// The time that the last write to the disk took.
     pub(super) last_commit: Duration,
 }
 
-/// The reason why a batch has failed.
+/// What is told when a batch is on disk.
+#[derive(Default)]
+pub(super) struct Answers {
+    replies: Vec<Reply>,
+    /// Queues that have new ready items.
+    fresh: BTreeSet<QueueName>,
+}
+
+/// The reason why the writer cannot go on with the database.
 struct Failed(QueueError);
 
+impl<E: Into<redb::Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        match error.into() {
+            redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self(QueueError::StorageFull),
+            error => Self(QueueError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+/// The end of a transaction.
+enum Ending {
+    /// Readers see the changes, which are in the log.
+    Published,
+    /// The changes are synced, and the log begins anew.
+    Checkpoint,
+    /// As a checkpoint, and the store was dropped.
+    Over,
+}
+
 impl Writer {
-    /// Opens the database for the first time.
+    /// Opens the database.
     ///
     /// # Errors
     /// The database's own.
     pub(super) fn start(&mut self) -> Result<(), redb::Error> {
-        let database = (self.open)()?;
-        self.books = load(&database)?;
+        let (database, log, books) = load((self.open)()?)?;
+        self.books = books;
+        self.log = Some(log);
         self.shared.set_database(Some(Arc::new(database)));
         Ok(())
     }
@@ -116,38 +153,95 @@ impl Writer {
     /// Works until the store is dropped.
     pub(super) fn run(mut self) {
         loop {
-            let mut gathered = Vec::new();
-            match self.wait() {
-                Ok(queued) => gathered.push(queued),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            self.gather(&mut gathered);
             let Some(database) = self.shared.database() else {
-                // The jobs are dropped, which tells their callers.
-                drop(gathered);
-                self.reopen();
+                match self.wait() {
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    // A job that is dropped tells its caller.
+                    Ok(_) | Err(RecvTimeoutError::Timeout) => self.reopen(),
+                }
                 continue;
             };
-            let (jobs, places): (Vec<Job>, Vec<_>) =
-                gathered.into_iter().map(|queued| (queued.job, queued.place)).unzip();
-            let mut left = self.batch(&database, jobs);
-            // The jobs of the callers that have left are run at once.
-            while let Some(work) = left.take_if(|work| !work.is_empty()) {
-                left = self.batch(&database, work);
-            }
+            let ending = catch_unwind(AssertUnwindSafe(|| self.work(&database))).unwrap_or_else(|_| {
+                Err(Failed(QueueError::Unavailable("the database is damaged: it has failed an assertion".into())))
+            });
             drop(database);
-            if left.is_none() {
-                self.reopen();
+            match ending {
+                Ok(Ending::Over) => return,
+                Ok(Ending::Published | Ending::Checkpoint) => {}
+                Err(Failed(why)) => {
+                    self.fail(&why);
+                    self.reopen();
+                }
             }
-            drop(places);
         }
     }
 
-    /// Gathers the operations that have arrived. If the last batch had several, waits a little for as many again.
-    /// Callers that put one item after the other send the next one when the last is answered. Without the wait, they
-    /// would split into two groups, and each group would wait for the sync of the other.
-    fn gather(&mut self, gathered: &mut Vec<Queued>) {
+    /// Works with one transaction of the database.
+    fn work(&mut self, database: &Database) -> Result<Ending, Failed> {
+        let mut transaction = database.begin_write()?;
+        let ending = self.batches(&transaction)?;
+        match ending {
+            Ending::Published => transaction.set_durability(Durability::None).map_err(redb::Error::from)?,
+            Ending::Checkpoint | Ending::Over => write_mark(&transaction, self.log()?.mark())?,
+        }
+        let began = Instant::now();
+        transaction.commit()?;
+        if !matches!(ending, Ending::Published) {
+            self.log()?.restart();
+            self.note_commit(began);
+        }
+        self.answer();
+        Ok(ending)
+    }
+
+    /// Runs one batch after the other, until the transaction must end. The last batch is answered after that.
+    fn batches(&mut self, transaction: &WriteTransaction) -> Result<Ending, Failed> {
+        let mut tables = Tables::open(transaction)?;
+        let mut is_changed = false;
+        loop {
+            let Some(jobs) = self.gather() else { return Ok(Ending::Over) };
+            let publish = self.fill(&mut tables, jobs)?;
+            let changes = tables.take_changes();
+            if !changes.is_empty() {
+                is_changed = true;
+                failpoint::is_full("queues.commit").map_err(redb::Error::Io)?;
+                let began = Instant::now();
+                if !self.log()?.append(&changes).map_err(redb::Error::Io)? {
+                    return Ok(Ending::Checkpoint);
+                }
+                self.note_commit(began);
+            }
+            tables.keep_memory(changes);
+            if publish && is_changed {
+                return Ok(Ending::Published);
+            }
+            self.answer();
+        }
+    }
+
+    fn log(&mut self) -> Result<&mut Log, Failed> {
+        self.log.as_mut().ok_or_else(|| Failed(super::unavailable()))
+    }
+
+    fn note_commit(&mut self, began: Instant) {
+        self.last_commit = began.elapsed();
+        self.commits.record(self.last_commit);
+    }
+
+    /// Gathers the operations that have arrived; `None` once the store is dropped.
+    ///
+    /// If the last batch had several, it waits a little for as many again. Callers that put one item after the other
+    /// send the next one when the last is answered. Without the wait, they would split into two groups, and each group
+    /// would wait for the sync of the other.
+    fn gather(&mut self) -> Option<Vec<Job>> {
+        if !self.first.is_empty() {
+            return Some(std::mem::take(&mut self.first));
+        }
+        let mut gathered = match self.wait() {
+            Ok(queued) => vec![queued.job],
+            Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
         let expected = self.last_batch.min(MOST_JOBS);
         let until = Instant::now() + (self.last_commit / 4).min(LONGEST_GATHER);
         while gathered.len() < MOST_JOBS {
@@ -159,12 +253,13 @@ impl Writer {
                 Err(_) => None,
             };
             match next {
-                Some(queued) => gathered.push(queued),
+                Some(queued) => gathered.push(queued.job),
                 None => break,
             }
         }
         // Falls slowly, so that one small batch between large ones changes little.
         self.last_batch = gathered.len().max(self.last_batch - self.last_batch.div_ceil(8));
+        Some(gathered)
     }
 
     /// Waits for an operation, or until something is due.
@@ -175,47 +270,54 @@ impl Writer {
         let has_retention =
             self.books.values().any(|book| book.bounds.is_some_and(|bounds| bounds.retention.is_some()));
         let old = has_retention.then_some(LOOK_FOR_OLD);
-        let reopen = self.shared.database().is_none().then_some(REOPEN_PAUSE);
+        let reopen = self.log.is_none().then_some(REOPEN_PAUSE);
         match [timer, old, reopen].into_iter().flatten().min() {
             Some(pause) => self.jobs.recv_timeout(pause),
             None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
-    /// Runs operations in one transaction. Returns the jobs that put back the items of callers that have left; `None`
-    /// if the storage has failed.
-    fn batch(&mut self, database: &Database, jobs: Vec<Job>) -> Option<Vec<Job>> {
-        let mut replies = Vec::new();
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.transact(database, jobs, &mut replies)));
-        let outcome = outcome.unwrap_or_else(|_| {
-            Err(Failed(QueueError::Unavailable("the database is damaged: reading it has failed an assertion".into())))
-        });
-        match outcome {
-            Ok(()) => Some(replies.into_iter().filter_map(|reply| reply(Ok(()))).collect()),
-            Err(Failed(why)) => {
-                tracing::error!(error = why.to_string(), "the queues' database has failed; it is opened again");
-                replies.into_iter().for_each(|reply| drop(reply(Err(&why))));
-                for book in self.books.values_mut() {
-                    book.waiters.refuse_all(&why);
-                }
-                self.shared.set_database(None);
-                None
-            }
+    /// Runs operations. Returns true if readers must see the changes before the operations are answered.
+    fn fill(&mut self, tables: &mut Tables<'_>, jobs: Vec<Job>) -> Result<bool, redb::Error> {
+        let (now, wall_ms) = self.clock.read();
+        let mut batch = Batch {
+            tables,
+            books: &mut self.books,
+            now,
+            wall_ms,
+            has_space: (self.space)(),
+            publish: false,
+            fresh: Vec::new(),
+            stirred: Vec::new(),
+            replies: &mut self.answers.replies,
+        };
+        settled(batch.due())?;
+        if self.looked_for_keys.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_FOR_OLD_KEYS) {
+            self.looked_for_keys = Some(now);
+            settled(batch.drop_old_keys())?;
         }
+        for job in jobs {
+            job(&mut batch)?;
+        }
+        let fresh = &mut self.answers.fresh;
+        while !batch.fresh.is_empty() || !batch.stirred.is_empty() {
+            fresh.extend(batch.fresh.iter().map(|(queue, _)| queue.clone()));
+            batch.serve()?;
+        }
+        for queue in fresh.iter() {
+            // The highest index of a queue is written once for all its puts.
+            settled(batch.write_row(queue))?;
+        }
+        let touched = batch.books.iter().filter(|(_, book)| book.touched).map(|(queue, _)| queue.clone());
+        for queue in touched.collect::<Vec<_>>() {
+            settled(batch.note_oldest(&queue))?;
+        }
+        Ok(batch.publish)
     }
 
-    fn transact(&mut self, database: &Database, jobs: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), Failed> {
-        let transaction = database.begin_write().map_err(|error| failed(&error.into()))?;
-        let (changed, fresh) = self.fill(&transaction, jobs, replies).map_err(|error| failed(&error))?;
-        if changed {
-            failpoint::is_full("queues.commit").map_err(|error| failed(&redb::Error::Io(error)))?;
-            let began = Instant::now();
-            transaction.commit().map_err(|error| failed(&error.into()))?;
-            self.last_commit = began.elapsed();
-            self.commits.record(self.last_commit);
-        } else {
-            transaction.abort().map_err(|error| failed(&error.into()))?;
-        }
+    /// Tells callers and readers of a batch that is on disk.
+    fn answer(&mut self) {
+        let Answers { replies, fresh } = std::mem::take(&mut self.answers);
         let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
         for (queue, book) in self.books.iter_mut().filter(|(_, book)| book.touched) {
             book.touched = false;
@@ -226,82 +328,35 @@ impl Writer {
                 published.arrivals.send_modify(|count| *count += 1);
             }
         }
-        Ok(())
+        drop(queues);
+        // A caller that has left leaves work behind.
+        self.first.extend(replies.into_iter().filter_map(|reply| reply(Ok(()))));
+        if self.reopening.take().is_some() {
+            tracing::info!("the queues' database is open again");
+        }
     }
 
-    /// Runs the operations. Returns true if there is something to commit, and the queues that have new ready items.
-    fn fill(
-        &mut self,
-        transaction: &WriteTransaction,
-        jobs: Vec<Job>,
-        replies: &mut Vec<Reply>,
-    ) -> Result<(bool, BTreeSet<QueueName>), redb::Error> {
-        let (now, wall_ms) = self.clock.read();
-        let mut batch = Batch {
-            tables: Tables::open(transaction)?,
-            books: &mut self.books,
-            now,
-            wall_ms,
-            has_space: (self.space)(),
-            changed: false,
-            fresh: Vec::new(),
-            stirred: Vec::new(),
-            replies: Vec::new(),
-        };
-        let result = (|| -> Result<BTreeSet<QueueName>, redb::Error> {
-            settled(batch.due())?;
-            if self.looked_for_keys.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_FOR_OLD_KEYS) {
-                self.looked_for_keys = Some(now);
-                settled(batch.drop_old_keys())?;
-            }
-            for job in jobs {
-                job(&mut batch)?;
-            }
-            let mut fresh = BTreeSet::new();
-            while !batch.fresh.is_empty() || !batch.stirred.is_empty() {
-                fresh.extend(batch.fresh.iter().map(|(queue, _)| queue.clone()));
-                batch.serve()?;
-            }
-            for queue in &fresh {
-                // The highest index of a queue is written once for all its puts.
-                settled(batch.write_row(queue))?;
-            }
-            let touched = batch.books.iter().filter(|(_, book)| book.touched).map(|(queue, _)| queue.clone());
-            for queue in touched.collect::<Vec<_>>() {
-                settled(batch.note_oldest(&queue))?;
-            }
-            Ok(fresh)
-        })();
-        replies.append(&mut batch.replies);
-        Ok((batch.changed, result?))
+    /// Refuses all operations that are not on disk, and closes the files.
+    fn fail(&mut self, why: &QueueError) {
+        tracing::error!(error = why.to_string(), "the queues' database has failed; it is opened again");
+        std::mem::take(&mut self.answers).replies.into_iter().for_each(|reply| drop(reply(Err(why))));
+        for book in self.books.values_mut() {
+            book.waiters.refuse_all(why);
+        }
+        self.first.clear();
+        self.log = None;
+        self.shared.set_database(None);
     }
 
-    /// Opens the database again, with the same bounds of the queues.
+    /// Opens the files again, with the same bounds of the queues.
     fn reopen(&mut self) {
         // After a second failure the books may have lost their bounds already.
-        if self.reopening.is_empty() {
-            let bounds = self.books.iter().filter_map(|(queue, book)| Some((queue.clone(), book.bounds?)));
-            self.reopening = bounds.collect();
-        }
-        let bounds = self.reopening.clone();
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let database = (self.open)()?;
-            let books = load(&database)?;
-            Ok::<_, redb::Error>((database, books))
-        }));
-        match opened {
-            Ok(Ok((database, books))) => {
-                self.books = books;
-                let database = Arc::new(database);
-                let open = move |batch: &mut Batch<'_, '_>| {
-                    bounds.iter().try_for_each(|(queue, bounds)| settled(batch.open(queue, *bounds)))
-                };
-                if self.batch(&database, vec![Box::new(open)]).is_some() {
-                    tracing::info!("the queues' database is open again");
-                    self.reopening.clear();
-                    self.shared.set_database(Some(database));
-                }
-            }
+        let open = self.books.iter().filter_map(|(queue, book)| Some((queue.clone(), book.bounds?)));
+        let bounds = self.reopening.get_or_insert_with(|| open.collect()).clone();
+        match catch_unwind(AssertUnwindSafe(|| self.start())) {
+            Ok(Ok(())) => self.first.push(Box::new(move |batch| {
+                bounds.iter().try_for_each(|(queue, bounds)| settled(batch.open(queue, *bounds)))
+            })),
             Ok(Err(error)) => tracing::error!(error = error.to_string(), "the queues' database cannot be opened"),
             Err(_) => tracing::error!("the queues' database is damaged and cannot be opened"),
         }
@@ -313,13 +368,6 @@ fn settled(step: Result<(), Stop>) -> Result<(), redb::Error> {
     match step {
         Ok(()) | Err(Stop::Refused(_)) => Ok(()),
         Err(Stop::Failed(error)) => Err(error),
-    }
-}
-
-fn failed(error: &redb::Error) -> Failed {
-    match error {
-        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Failed(QueueError::StorageFull),
-        _ => Failed(QueueError::Unavailable(error.to_string())),
     }
 }
 

@@ -1,0 +1,151 @@
+//! A table whose changes are noted for the log.
+
+use std::borrow::Borrow;
+use std::cell::RefCell;
+use std::ops::{Deref, RangeBounds};
+use std::rc::Rc;
+
+use redb::{Key, ReadableTable, StorageError, Table, Value};
+
+/// The changes of several tables, in their order.
+pub(super) type Changes = Rc<RefCell<Vec<u8>>>;
+
+/// A table. It is read like any other; each change is noted as well.
+pub(super) struct Rows<'t, K: Key + 'static, V: Value + 'static> {
+    number: u8,
+    table: Table<'t, K, V>,
+    changes: Changes,
+}
+
+/// A change of one row. Its bytes are the number of the table, the length of the key, the key, the length of the value,
+/// and the value. A removal has [`REMOVED`] for a length, and no value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Change<'a> {
+    pub(super) table: u8,
+    key: &'a [u8],
+    value: Option<&'a [u8]>,
+}
+
+/// No value is as long as this.
+const REMOVED: u32 = u32::MAX;
+const LENGTH: usize = size_of::<u32>();
+
+impl<'a> Change<'a> {
+    fn note(&self, changes: &mut Vec<u8>) {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("redb refuses longer keys and values");
+        changes.push(self.table);
+        changes.extend_from_slice(&length(self.key).to_le_bytes());
+        changes.extend_from_slice(self.key);
+        changes.extend_from_slice(&self.value.map_or(REMOVED, length).to_le_bytes());
+        changes.extend_from_slice(self.value.unwrap_or_default());
+    }
+
+    /// Reads the first of some changes, and returns the bytes of the others with it; `None` if it cannot be read.
+    pub(super) fn first(changes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (table, rest) = changes.split_first()?;
+        let (length, rest) = rest.split_first_chunk::<LENGTH>()?;
+        let (key, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        let (length, rest) = rest.split_first_chunk::<LENGTH>()?;
+        let (value, rest) = match u32::from_le_bytes(*length) {
+            REMOVED => (None, rest),
+            length => {
+                let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                (Some(value), rest)
+            }
+        };
+        Some((Change { table: *table, key, value }, rest))
+    }
+}
+
+impl<'t, K: Key + 'static, V: Value + 'static> Rows<'t, K, V> {
+    /// A table, its number among the tables, and the place where its changes are noted.
+    pub(super) fn new(number: u8, table: Table<'t, K, V>, changes: &Changes) -> Self {
+        Self { number, table, changes: Rc::clone(changes) }
+    }
+
+    /// Adds or replaces a row.
+    pub(super) fn insert<'k, 'v>(
+        &mut self,
+        key: impl Borrow<K::SelfType<'k>>,
+        value: impl Borrow<V::SelfType<'v>>,
+    ) -> Result<(), StorageError> {
+        let (key, value) = (key.borrow(), value.borrow());
+        self.table.insert(key, value)?;
+        self.note(key, Some(V::as_bytes(value).as_ref()));
+        Ok(())
+    }
+
+    /// Removes a row; false if there is none.
+    pub(super) fn remove<'k>(&mut self, key: impl Borrow<K::SelfType<'k>>) -> Result<bool, StorageError> {
+        let key = key.borrow();
+        let was_there = self.table.remove(key)?.is_some();
+        if was_there {
+            self.note(key, None);
+        }
+        Ok(was_there)
+    }
+
+    fn note(&self, key: &K::SelfType<'_>, value: Option<&[u8]>) {
+        Change { table: self.number, key: K::as_bytes(key).as_ref(), value }.note(&mut self.changes.borrow_mut());
+    }
+
+    /// Removes those rows of a range whose keys are meant.
+    pub(super) fn remove_in<'k, R: Borrow<K::SelfType<'k>> + 'k>(
+        &mut self,
+        range: impl RangeBounds<R> + 'k,
+        mut is_meant: impl FnMut(K::SelfType<'_>) -> bool,
+    ) -> Result<(), StorageError> {
+        let mut meant = Vec::new();
+        for row in self.table.range(range)? {
+            let (key, _) = row?;
+            if is_meant(key.value()) {
+                meant.push(K::as_bytes(&key.value()).as_ref().to_vec());
+            }
+        }
+        meant.iter().try_for_each(|key| self.remove(K::from_bytes(key)).map(drop))
+    }
+
+    /// Makes a change that was noted before. It is not noted again.
+    pub(super) fn repeat(&mut self, change: &Change<'_>) -> Result<(), StorageError> {
+        let key = K::from_bytes(change.key);
+        match change.value {
+            Some(value) => self.table.insert(key, V::from_bytes(value)).map(drop),
+            None => self.table.remove(key).map(drop),
+        }
+    }
+}
+
+impl<'t, K: Key + 'static, V: Value + 'static> Deref for Rows<'t, K, V> {
+    type Target = Table<'t, K, V>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_read_as_they_were_noted_and_cut_ones_are_not() {
+        let noted = [
+            Change { table: 3, key: b"key", value: Some(b"value") },
+            Change { table: 0, key: b"", value: Some(b"") },
+            Change { table: 8, key: b"\0\xff", value: None },
+        ];
+        let mut bytes = Vec::new();
+        noted.iter().for_each(|change| change.note(&mut bytes));
+        let mut rest = &*bytes;
+        for change in noted {
+            let first = Change::first(rest).unwrap();
+            assert_eq!(first.0, change);
+            let length = rest.len() - first.1.len();
+            for cut in 0..length {
+                assert_eq!(Change::first(&rest[..cut]), None, "{change:?} cut to {cut} bytes");
+            }
+            rest = first.1;
+        }
+        assert!(rest.is_empty());
+    }
+}
