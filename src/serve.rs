@@ -124,8 +124,9 @@ fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
 fn open_queues(path: &Path) -> Result<LocalQueues> {
     LocalQueues::open(path, Clock::system()).map_err(|error| {
         anyhow!(
-            "cannot open the queues {}: {error}\nhint: restore the file from a backup; or move it away, and the host \
-             starts with empty queues",
+            "cannot open the queues {}: {error}\nhint: restore queues.redb and queues.log from a backup; or move the \
+             damaged file away: without queues.log the host has the queues as they were some time before it was \
+             killed, without queues.redb they are empty",
             path.display()
         )
     })

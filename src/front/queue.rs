@@ -6,6 +6,7 @@
 mod answer;
 mod enter;
 mod operations;
+mod patient;
 mod progress;
 mod protocol;
 mod put;

@@ -150,9 +150,12 @@ impl Registry {
                 Ok(()) | Err(QueueError::NoQueue(_)) => {}
                 Err(why) => {
                     self.take_back_queues(spec).await?;
-                    // An item has come since the check.
-                    self.check_queues_are_empty(spec).await?;
-                    return Err(why.into());
+                    return Err(match why {
+                        // It has come since the check.
+                        QueueError::NotEmpty { items } if queue.is_sink() => not_empty(0, 0, items),
+                        QueueError::NotEmpty { items } => not_empty(items, 0, 0),
+                        why => why.into(),
+                    });
                 }
             }
         }
@@ -182,7 +185,7 @@ impl Registry {
         if input.live() + input.dead + sink.live() + sink.dead == 0 {
             return Ok(());
         }
-        Err(ChangeError::QueueNotEmpty { input: input.live(), dead: input.dead, sink: sink.live() + sink.dead })
+        Err(not_empty(input.live(), input.dead, sink.live() + sink.dead))
     }
 
     /// Removes the queues of a service with their items.
@@ -202,4 +205,9 @@ impl From<QueueError> for ChangeError {
     fn from(why: QueueError) -> Self {
         Self::Queue(why)
     }
+}
+
+/// The refusal to delete a service whose queues have items.
+const fn not_empty(input: u64, dead: u64, sink: u64) -> ChangeError {
+    ChangeError::QueueNotEmpty { input, dead, sink }
 }

@@ -183,14 +183,8 @@ impl TestHost {
 
     /// Kills and restarts with `failpoints`, without waiting until the host is ready. The process may have ended
     /// already.
-    pub(crate) fn kill_and_restart_with(mut self, failpoints: &str) -> Self {
-        if let Some(mut process) = self.process.take() {
-            process.kill().expect("it can be killed");
-            process.wait().expect("it ends");
-        }
-        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"));
-        drop(self);
-        Self::start_in(dir, &[], failpoints, "info")
+    pub(crate) fn kill_and_restart_with(self, failpoints: &str) -> Self {
+        Self::start_in(self.kill_and_keep(), &[], failpoints, "info")
     }
 
     /// Ends the host with SIGTERM while it works, and starts another one on its data.
@@ -205,6 +199,15 @@ impl TestHost {
     /// Ends the process and returns its data.
     pub(crate) fn end_and_keep(mut self) -> tempfile::TempDir {
         self.finish();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    /// Kills the process and returns its data.
+    pub(crate) fn kill_and_keep(mut self) -> tempfile::TempDir {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("it can be killed");
+            process.wait().expect("it ends");
+        }
         std::mem::replace(&mut self.dir, tempfile::tempdir().expect("a temporary directory"))
     }
 

@@ -1,5 +1,6 @@
 //! A watch: a consumer that gets items as they come, over a connection of its own.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,6 @@ use crate::queue::{
     Consumer, Delivery, Holder, Item, Outcome, QueueError, QueueFuture, QueueName, Queues, Reason, Runs, Seat, Tags,
     Want, answered,
 };
-
-/// The time for a client to accept an item.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The wish of a consumer for a stream of items.
 pub(super) struct Watch {
@@ -38,7 +36,7 @@ pub(super) struct Watch {
 
 /// The connection of a watch.
 pub(super) trait Port: Send {
-    /// Sends an item; an error if the client is gone.
+    /// Sends an item; an error if the client is gone, or takes nothing for [`PATIENCE`].
     fn send(&mut self, item: &Item, parts: Parts) -> impl Future<Output = Result<(), Gone>> + Send;
 
     /// Waits until the client gives a sign of life, or is gone. Dropping the future loses nothing.
@@ -48,6 +46,9 @@ pub(super) trait Port: Send {
     /// the connection shows that the client has left.
     fn ask(&mut self) -> impl Future<Output = Result<bool, Gone>> + Send;
 }
+
+/// The time in which a client must take some bytes of an item.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The client has left, or the connection must end because of an error. The port keeps that error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +105,8 @@ impl Watch {
                         Ok(deliveries) => deliveries,
                         Err(why) => return End::Queue(why),
                     };
-                    if self.send_all(port, seat, deliveries).await.is_err() {
-                        return End::Left;
+                    if let Err(end) = self.send_all(port, seat, deliveries).await {
+                        return end;
                     }
                     heard = Instant::now();
                 }
@@ -122,7 +123,7 @@ impl Watch {
                 }
                 news = due(&mut bulletin, &self.queues.runs) => {
                     for item in news {
-                        if send(port, &item, Parts::All).await.is_err() {
+                        if port.send(&item, Parts::All).await.is_err() {
                             return End::Left;
                         }
                     }
@@ -137,22 +138,15 @@ impl Watch {
         Want { consumer, most, from, tags, hold: self.lease, room_in: None, wait: true }
     }
 
-    async fn send_all(&self, port: &mut impl Port, seat: &Seat, deliveries: Vec<Delivery>) -> Result<(), Gone> {
+    async fn send_all(&self, port: &mut impl Port, seat: &Seat, deliveries: Vec<Delivery>) -> Result<(), End> {
         for delivery in &deliveries {
             seat.got(delivery.item.index, delivery.lease);
         }
-        let mut renewed = Instant::now();
         let mut deliveries = deliveries.into_iter();
         while let Some(Delivery { item, lease, .. }) = deliveries.next() {
-            if send(port, &item, self.parts).await.is_err() {
+            if let Err(end) = self.send(port, seat, &item).await {
                 self.give_back(seat, deliveries).await;
-                return Err(Gone);
-            }
-            // A slow client that takes its items keeps them.
-            if renewed.elapsed() > self.lease / 3 {
-                renewed = Instant::now();
-                // A failure of the storage shows at the next take.
-                let _ = self.renew(seat).await;
+                return Err(end);
             }
             if self.auto_commit {
                 let done = Outcome::Done { result: None };
@@ -162,6 +156,21 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Sends an item. A slow client that takes its items keeps them: their leases are renewed meanwhile.
+    async fn send(&self, port: &mut impl Port, seat: &Seat, item: &Item) -> Result<(), End> {
+        let mut sending = pin!(port.send(item, self.parts));
+        loop {
+            tokio::select! {
+                sent = &mut sending => return sent.map_err(|Gone| End::Left),
+                () = tokio::time::sleep(self.lease / 3) => {
+                    // A failure of the storage shows at the next take.
+                    let _ = self.renew(seat).await;
+                }
+                () = self.queues.ended() => return Err(End::Drain),
+            }
+        }
     }
 
     /// Gives back items that were not sent: their deliveries do not count.
@@ -200,8 +209,4 @@ async fn due(bulletin: &mut Option<Bulletin>, runs: &Runs) -> Vec<Item> {
         Some(bulletin) => bulletin.next(runs).await,
         None => pending().await,
     }
-}
-
-async fn send(port: &mut impl Port, item: &Item, parts: Parts) -> Result<(), Gone> {
-    tokio::time::timeout(WRITE_PATIENCE, port.send(item, parts)).await.map_err(|_| Gone)?
 }

@@ -9,10 +9,13 @@ use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
 use super::protocol::frame::{Parts, prefixed};
-use super::session::{End, Gone, Port, Watch};
+use super::session::{End, Gone, PATIENCE, Port, Watch};
 use crate::call::{Cut, Stream};
 use crate::queue::Item;
 use crate::refusal::Refusal;
+
+/// The size of the pieces of a large item. A slow client takes one after the other.
+const PIECE: usize = 64 << 10;
 
 /// The items on their way to the client.
 struct Frames(mpsc::Receiver<Result<Bytes, Cut>>);
@@ -31,7 +34,13 @@ struct ToStream(mpsc::Sender<Result<Bytes, Cut>>);
 
 impl Port for ToStream {
     async fn send(&mut self, item: &Item, parts: Parts) -> Result<(), Gone> {
-        self.0.send(Ok(prefixed(item, parts))).await.map_err(|_| Gone)
+        let mut rest = prefixed(item, parts);
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE));
+            let taken = tokio::time::timeout(PATIENCE, self.0.send(Ok(piece))).await;
+            taken.map_err(|_| Gone)?.map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     async fn listen(&mut self) -> Result<(), Gone> {

@@ -10,8 +10,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
+use super::patient::Patient;
 use super::protocol::frame::{Media, Parts, item};
-use super::session::{End, Gone, Port, Watch};
+use super::session::{End, Gone, PATIENCE, Port, Watch};
 use crate::front::http1::{Upgrade, Upgraded};
 use crate::outcome::Detached;
 use crate::queue::{Item, QueueError};
@@ -86,6 +87,7 @@ impl Conversation {
         let Upgraded { stream, early } = upgraded;
         let settings =
             WebSocketConfig::default().max_message_size(Some(LARGEST_MESSAGE)).max_frame_size(Some(LARGEST_MESSAGE));
+        let stream = Patient::new(stream, PATIENCE);
         let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(settings)).await;
         let mut port = ToSocket { socket, media: self.media, bytes_out: 0, misuse: None };
         let end = self.watch.run(&mut port).await;
@@ -96,7 +98,7 @@ impl Conversation {
 
 /// The connection.
 struct ToSocket {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Patient<TcpStream>>,
     media: Media,
     bytes_out: usize,
     /// The error of the client because of which the connection ends.
@@ -140,7 +142,7 @@ impl Port for ToSocket {
 impl ToSocket {
     /// Sends the client the reason for the end, if it still listens.
     async fn close(&mut self, end: &End) {
-        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+        const PARTING: std::time::Duration = std::time::Duration::from_secs(1);
         let (code, reason) = match (end, self.misuse.take()) {
             (_, Some((code, text))) => (code, text),
             (End::Left, None) => (CloseCode::Normal, String::new()),
@@ -161,6 +163,6 @@ impl ToSocket {
             let _ = self.socket.close(Some(frame)).await;
             while let Some(Ok(_)) = self.socket.next().await {}
         };
-        let _ = tokio::time::timeout(PATIENCE, ending).await;
+        let _ = tokio::time::timeout(PARTING, ending).await;
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn load(files: Files) -> Result<(Database, Log, Books), redb::Error> 
     records.iter().try_for_each(|record| tables.repeat(record))?;
     mend(&mut tables)?;
     drop(tables);
-    write_mark(&transaction, log.mark())?;
+    write_mark(&transaction, Some(log.mark()))?;
     transaction.commit()?;
     log.restart();
     let books = read_books(&database)?;
@@ -47,7 +47,7 @@ fn open_log(
     let last = match mark {
         Some(mark) if disk.len()? > 0 => return Log::open(disk, capacity, mark).map_err(unusable),
         Some(mark) => {
-            tracing::error!("queues.log is missing: what has changed since the last checkpoint of the queues is lost");
+            tracing::error!("queues.log is missing: the last changes of the queues before the host was killed are lost");
             mark.number
         }
         None => 0,

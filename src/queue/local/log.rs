@@ -19,7 +19,7 @@ const UNIT: u64 = 4096;
 /// growing file needs a second write, of its length.
 const GROWTH: u64 = 1 << 20;
 /// The space for records at which a checkpoint is due.
-pub(super) const CAPACITY: u64 = 16 << 20;
+pub(super) const CAPACITY: u64 = 8 << 20;
 
 const MAGIC: [u8; 8] = *b"bulkqlog";
 /// Magic and random number.

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
-use std::ops::{Deref, RangeBounds};
+use std::ops::{Deref, DerefMut, RangeBounds};
 use std::rc::Rc;
 
 use redb::{Key, ReadableTable, StorageError, Table, Value};
@@ -13,8 +13,34 @@ pub(super) type Changes = Rc<RefCell<Vec<u8>>>;
 /// A table. It is read like any other; each change is noted as well.
 pub(super) struct Rows<'t, K: Key + 'static, V: Value + 'static> {
     number: u8,
-    table: Table<'t, K, V>,
+    table: Unbroken<Table<'t, K, V>>,
     changes: Changes,
+}
+
+/// A part of the database that is leaked, not dropped, while its thread panics. A damaged file may fail an assertion of
+/// the database with a lock held. The drop of a table would panic again at that lock, which ends the process.
+struct Unbroken<T>(Option<T>);
+
+impl<T> Drop for Unbroken<T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::mem::forget(self.0.take());
+        }
+    }
+}
+
+impl<T> Deref for Unbroken<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T> DerefMut for Unbroken<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
 }
 
 /// A change of one row. Its bytes are the number of the table, the length of the key, the key, the length of the value,
@@ -60,7 +86,7 @@ impl<'a> Change<'a> {
 impl<'t, K: Key + 'static, V: Value + 'static> Rows<'t, K, V> {
     /// A table, its number among the tables, and the place where its changes are noted.
     pub(super) fn new(number: u8, table: Table<'t, K, V>, changes: &Changes) -> Self {
-        Self { number, table, changes: Rc::clone(changes) }
+        Self { number, table: Unbroken(Some(table)), changes: Rc::clone(changes) }
     }
 
     /// Adds or replaces a row.

@@ -142,15 +142,19 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// The last record of the log that the database has; `None` in a new database.
+/// The last record of the log that the database has; `None` if it needs no log: it is new, or was closed in order.
 pub(super) fn read_mark(transaction: &WriteTransaction) -> Result<Option<Mark>, redb::Error> {
     let table = transaction.open_table(MARK)?;
     Ok(table.get(())?.map(|row| row.value()).map(|(log, number)| Mark { log, number }))
 }
 
-/// Notes that the database has the log up to a record, with the commit of this transaction.
-pub(super) fn write_mark(transaction: &WriteTransaction, mark: Mark) -> Result<(), redb::Error> {
-    transaction.open_table(MARK)?.insert((), (mark.log, mark.number))?;
+/// Notes which records of the log the database has, with the commit of this transaction.
+pub(super) fn write_mark(transaction: &WriteTransaction, mark: Option<Mark>) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(MARK)?;
+    match mark {
+        Some(mark) => drop(table.insert((), (mark.log, mark.number))?),
+        None => drop(table.remove(())?),
+    }
     Ok(())
 }
 

@@ -103,7 +103,7 @@ pub(super) struct Writer {
     pub(super) commits: Arc<Times>,
     /// The number of operations of the last batches, which falls slowly.
     pub(super) last_batch: usize,
-    /// The time that the last write to the disk took.
+    /// The time that the last write to the log took.
     pub(super) last_commit: Duration,
 }
 
@@ -133,7 +133,7 @@ enum Ending {
     Published,
     /// The changes are synced, and the log begins anew.
     Checkpoint,
-    /// As a checkpoint, and the store was dropped.
+    /// As a checkpoint. The store was dropped, and the log is not needed any more.
     Over,
 }
 
@@ -180,15 +180,19 @@ impl Writer {
     fn work(&mut self, database: &Database) -> Result<Ending, Failed> {
         let mut transaction = database.begin_write()?;
         let ending = self.batches(&transaction)?;
-        match ending {
-            Ending::Published => transaction.set_durability(Durability::None).map_err(redb::Error::from)?,
-            Ending::Checkpoint | Ending::Over => write_mark(&transaction, self.log()?.mark())?,
-        }
         let began = Instant::now();
-        transaction.commit()?;
-        if !matches!(ending, Ending::Published) {
-            self.log()?.restart();
-            self.note_commit(began);
+        match ending {
+            Ending::Published => {
+                transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
+                transaction.commit()?;
+            }
+            Ending::Checkpoint | Ending::Over => {
+                let mark = self.log()?.mark();
+                write_mark(&transaction, matches!(ending, Ending::Checkpoint).then_some(mark))?;
+                transaction.commit()?;
+                self.commits.record(began.elapsed());
+                self.log()?.restart();
+            }
         }
         self.answer();
         Ok(ending)
@@ -209,7 +213,8 @@ impl Writer {
                 if !self.log()?.append(&changes).map_err(redb::Error::Io)? {
                     return Ok(Ending::Checkpoint);
                 }
-                self.note_commit(began);
+                self.last_commit = began.elapsed();
+                self.commits.record(self.last_commit);
             }
             tables.keep_memory(changes);
             if publish && is_changed {
@@ -221,11 +226,6 @@ impl Writer {
 
     fn log(&mut self) -> Result<&mut Log, Failed> {
         self.log.as_mut().ok_or_else(|| Failed(super::unavailable()))
-    }
-
-    fn note_commit(&mut self, began: Instant) {
-        self.last_commit = began.elapsed();
-        self.commits.record(self.last_commit);
     }
 
     /// Gathers the operations that have arrived; `None` once the store is dropped.

@@ -40,6 +40,8 @@ struct Content {
     unsynced: Vec<(usize, Change)>,
     /// False for a disk that confirms a sync without doing it.
     syncs: bool,
+    /// The number of writes after which all fail; `None` for a disk that works.
+    failing: Option<usize>,
     /// Collects images of the disk after a power failure.
     photographer: Option<Photographer>,
     images: Vec<Image>,
@@ -110,7 +112,7 @@ impl Disk {
     fn new(bytes: Bytes, syncs: bool) -> Self {
         let durable = bytes.clone().map(Arc::new);
         let (unsynced, images) = (Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(Content { live: bytes, durable, unsynced, syncs, photographer: None, images })))
+        Self(Arc::new(Mutex::new(Content { live: bytes, durable, unsynced, syncs, failing: None, photographer: None, images })))
     }
 
     fn photograph(&self, rng: Rng, images_per_sync: usize) {
@@ -133,10 +135,14 @@ impl Disk {
 }
 
 impl Part {
-    fn change(&self, change: Change) {
+    fn change(&self, change: Change) -> Result<(), std::io::Error> {
         let mut content = self.0.0.lock().unwrap();
+        if let Some(left) = &mut content.failing {
+            *left = left.checked_sub(1).ok_or_else(|| std::io::Error::other("the disk has failed"))?;
+        }
         change.apply(&mut content.live[self.1]);
         content.unsynced.push((self.1, change));
+        Ok(())
     }
 }
 
@@ -153,8 +159,7 @@ impl StorageBackend for Part {
     }
 
     fn set_len(&self, length: u64) -> Result<(), std::io::Error> {
-        self.change(Change::Length(usize::try_from(length).unwrap()));
-        Ok(())
+        self.change(Change::Length(usize::try_from(length).unwrap()))
     }
 
     fn sync_data(&self) -> Result<(), std::io::Error> {
@@ -173,8 +178,7 @@ impl StorageBackend for Part {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.change(Change::Write(usize::try_from(offset).unwrap(), data.to_vec()));
-        Ok(())
+        self.change(Change::Write(usize::try_from(offset).unwrap(), data.to_vec()))
     }
 }
 
@@ -409,6 +413,36 @@ fn a_flipped_bit_never_changes_what_is_delivered() {
     must("queue.flipped_bits.log.opened_after_a_stop", "> 290", opened, opened > 290);
     // An item with other bytes fails the comparison above.
     must("queue.flipped_bits.wrong_payloads", "0", 0, true);
+}
+
+#[test]
+fn a_queue_keeps_its_bounds_when_the_disk_fails_again_and_again() {
+    let (time, input) = (TestClock::new(), QueueName::input("s"));
+    let disk = Disk::new(Bytes::default(), true);
+    let local = disk.queues(&time).unwrap();
+    run(async {
+        local.open(&input, Bounds { length: 2, ..bounds() }).await.unwrap();
+        // Fails while an item is written, while the files are opened, and in the first batch after that.
+        for writes in [0, 1, 2, 3, 5, 9, 14, 20] {
+            disk.0.lock().unwrap().failing = Some(writes);
+            loop {
+                match local.put(&input, super::item("x"), None).await {
+                    Ok(_) | Err(QueueError::Full { length: 2 }) => {
+                        let _ = local.pop(&input, all()).await;
+                    }
+                    Err(QueueError::Unavailable(_)) => break,
+                    Err(other) => panic!("after {writes} writes: {other}"),
+                }
+            }
+        }
+        disk.0.lock().unwrap().failing = None;
+        while local.pop(&input, all()).await.is_err() {}
+        for data in ["a", "b"] {
+            local.put(&input, super::item(data), None).await.unwrap();
+        }
+        let refused = local.put(&input, super::item("c"), None).await;
+        assert!(matches!(refused, Err(QueueError::Full { length: 2 })), "{refused:?}");
+    });
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Work that goes on after an interruption.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
 use serde_json::json;
 
-use super::{Queue, deploy};
+use super::{Queue, deploy, deploy_stopped};
 use crate::host::TestHost;
 
 #[test]
@@ -60,4 +63,49 @@ fn a_full_queue_answers_the_repetition_of_an_earlier_put() {
     let first = put("one");
     assert_eq!((first.0, put("two").0), (200, 450));
     assert_eq!(put("one"), first);
+}
+
+#[test]
+fn a_service_whose_deletion_has_failed_works_on() {
+    let host = TestHost::start();
+    let service = deploy(&host, "kept", "echo", json!({}));
+    let host = host.kill_and_restart_with("record.full=full");
+    host.wait_until_ready();
+    let failed = host.call_admin("DELETE", "/api/v1/services/kept", b"");
+    assert_eq!((failed.status, &failed.json()["code"]), (507, &json!("storage_full")), "{}", failed.text());
+    Queue::input(&host, &service).put("", b"x");
+    assert_eq!(Queue::sink(&host, &service).get("_timeout_=20s")[0].data, b"x");
+}
+
+/// A put that is acknowledged while the service is deleted keeps it from being deleted.
+#[test]
+fn no_acknowledged_item_is_lost_to_a_deletion() {
+    /// More items than there are before any deletion.
+    const MOST: u64 = 20_000;
+    let host = TestHost::start();
+    let mut refused = 0;
+    for round in 0..8 {
+        let service = deploy_stopped(&host, &format!("race-{round}"), json!({}));
+        let mut queue = Queue::input(&host, &service);
+        let taken = AtomicU64::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while queue.ask("POST", "", &[], b"x").status == 200 {
+                    assert_eq!(queue.get("_timeout_=0").len(), 1, "an acknowledged item of round {round} is lost");
+                    assert!(taken.fetch_add(1, Ordering::Relaxed) < MOST, "it is never deleted");
+                }
+            });
+            host.wait_for("the first items", || taken.load(Ordering::Relaxed) > 5);
+            let path = format!("/api/v1/services/race-{round}");
+            host.wait_for("the deletion", || match host.call_admin("DELETE", &path, b"") {
+                done if done.status == 200 => true,
+                other => {
+                    assert_eq!(other.json()["code"], "queue_not_empty", "{}", other.text());
+                    refused += 1;
+                    false
+                }
+            });
+        });
+    }
+    println!("8 deletions, {refused} refused because of an item");
 }

@@ -5,9 +5,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::{Queue, deploy_stopped};
 use crate::host::{TestHost, binary};
+
+/// What a host says that does not start.
+fn refused_start(dir: &TempDir) -> String {
+    let ended = Command::new(binary())
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+        .arg(dir.path().join("data"))
+        .output()
+        .expect("it runs");
+    assert!(!ended.status.success());
+    String::from_utf8_lossy(&ended.stderr).into_owned()
+}
 
 #[test]
 fn a_damaged_file_is_named_with_what_to_do_and_an_intact_one_is_private() {
@@ -19,17 +31,42 @@ fn a_damaged_file_is_named_with_what_to_do_and_an_intact_one_is_private() {
     assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
     let whole = fs::read(&file).expect("bytes");
     fs::write(&file, b"this is no database").expect("a file");
-    let ended = Command::new(binary())
-        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
-        .arg(dir.path().join("data"))
-        .output()
-        .expect("it runs");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(!ended.status.success() && said.contains("queues.redb") && said.contains("move it away"), "{said}");
+    let said = refused_start(&dir);
+    assert!(said.contains("queues.redb") && said.contains("move the damaged file away"), "{said}");
     // The file as it was.
     fs::write(&file, whole).expect("a file");
     let host = TestHost::start_in_dir(dir);
     assert_eq!(Queue::input(&host, &service).get("")[0].data, b"x");
+}
+
+/// The log has what the database does not have yet when the host is killed.
+#[test]
+fn a_damaged_log_is_named_and_without_a_log_the_host_goes_on() {
+    let host = TestHost::start();
+    let service = deploy_stopped(&host, "log", json!({}));
+    let mut queue = Queue::input(&host, &service);
+    for number in 0..3 {
+        queue.put("", format!("{number}").as_bytes());
+    }
+    let dir = host.kill_and_keep();
+    let file = dir.path().join("data/queues.log");
+    assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
+    let whole = fs::read(&file).expect("bytes");
+    let mut damaged = whole.clone();
+    // The first record begins here.
+    damaged[4096 + 20] ^= 1;
+    fs::write(&file, damaged).expect("a file");
+    let said = refused_start(&dir);
+    assert!(said.contains("queues.log") && said.contains("damaged at byte 4096"), "{said}");
+    fs::write(&file, whole).expect("a file");
+    let host = TestHost::start_in_dir(dir);
+    assert_eq!(Queue::input(&host, &service).get("_length_=9&_auto_delete_=false").len(), 3);
+
+    let dir = host.kill_and_keep();
+    fs::remove_file(&file).expect("the file");
+    let host = TestHost::start_in_dir(dir);
+    host.wait_for("the line of the loss", || host.log().contains("queues.log is missing"));
+    assert_eq!(Queue::input(&host, &service).get("_length_=9").len(), 3, "the start before was a checkpoint");
 }
 
 /// A queue that is full of what nobody takes must not keep the disk from anybody else.
