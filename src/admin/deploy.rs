@@ -55,7 +55,11 @@ impl Deploy {
         let body: CreateBody = parse(body)?;
         let file = ServiceFile::from_value(&body.spec).map_err(ChangeError::Invalid)?;
         let warm_up = body.warm_up.as_ref().map(|sha256| digest("warm_up", sha256)).transpose()?;
-        let files = Files { processor: digest("processor", &body.processor)?, model: files(body.model)?, warm_up };
+        let processor = body.processor.as_ref().map(|sha256| digest("processor", sha256)).transpose()?;
+        if processor.is_some() != file.spec().processor_path().is_some() {
+            return Err(mistaken("processor: the body needs it if `spec` has a `processor_path`, and only then"));
+        }
+        let files = Files { processor, model: files(body.model)?, warm_up };
         Ok(Self::Create { file: Box::new(file), files })
     }
 

@@ -113,7 +113,7 @@ impl Admin {
             spec: record.file.value(),
             ignored,
             not_yet,
-            processor: record.processor.clone().into(),
+            processor: record.processor.clone().map(Into::into),
             model: record.model.iter().cloned().map(Into::into).collect(),
             snapshot: snapshot(&state),
             recycled: recycled.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
@@ -133,6 +133,9 @@ impl Admin {
         let serving = match &state.phase {
             Phase::Failed(reason) => return reason.clone(),
             Phase::Starting => return self.registry.progress_of(&state.record.name),
+            Phase::Stopped if state.record.processor.is_none() => {
+                return "a queue without a processor: clients put items in and take them out".to_owned();
+            }
             Phase::Stopped => return String::new(),
             Phase::Running(serving) => serving,
         };

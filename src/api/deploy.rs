@@ -18,7 +18,10 @@ use crate::object::Object;
 pub struct CreateBody {
     #[schemars(schema_with = "service_file")]
     pub spec: Value,
-    pub processor: Sha256,
+    /// Required, unless the service file has no `processor_path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(!skip_serializing_if)]
+    pub processor: Option<Sha256>,
     /// The files of the model directory.
     #[serde(default, deserialize_with = "objects")]
     #[schemars(skip_serializing_if = "Vec::is_empty")]

@@ -129,7 +129,8 @@ pub struct Description {
     /// The keys of the service file that are kept and have no effect yet.
     #[serde(default)]
     pub not_yet: Vec<String>,
-    pub processor: StoredArtifact,
+    /// Null for an asynchronous service without a processor.
+    pub processor: Option<StoredArtifact>,
     #[serde(default)]
     pub model: Vec<ModelFile>,
     /// The snapshot of the current version; null if no instance is running.

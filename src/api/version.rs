@@ -32,7 +32,8 @@ pub struct Version {
     pub current: bool,
     /// The percentage of the requests if the version is a canary; otherwise null.
     pub canary_weight: Option<u8>,
-    pub processor: StoredArtifact,
+    /// Null for a version without a processor.
+    pub processor: Option<StoredArtifact>,
     #[serde(default)]
     pub model: Vec<ModelFile>,
     pub warm_up: Option<Sha256>,

@@ -20,7 +20,6 @@ pub(super) fn show(service: Description, screen: &mut Screen) -> Result<(), Fail
     let degraded = |instance: &Instance| instance.state == InstanceState::Degraded;
     let is_degraded = service.state == PhaseName::Running && service.instances.iter().any(degraded);
     let memory = spec.map(|spec| format!("{} MiB a worker", spec.sandbox().memory_bytes >> 20));
-    let digest = service.processor.sha256.short();
     let mut rows = vec![
         ("Status", if is_degraded { told::DEGRADED.to_owned() } else { capitalised(service.state.as_str()) }),
         ("ServiceName", service.name),
@@ -55,7 +54,8 @@ pub(super) fn show(service: Description, screen: &mut Screen) -> Result<(), Fail
     if group != NOTHING {
         rows.push(("Group", group));
     }
-    rows.push(("Processor", format!("{digest}…, {} bytes", service.processor.bytes)));
+    let processor = service.processor.map(|stored| format!("{}…, {} bytes", stored.sha256.short(), stored.bytes));
+    rows.push(("Processor", processor.unwrap_or_else(|| "none: clients take the items".to_owned())));
     let files = service.model.iter().filter(|file| !file.directory).count();
     rows.push(("Model", format!("{files} {}", if files == 1 { "file" } else { "files" })));
     if let Some(mirror) = service.mirror {

@@ -51,7 +51,8 @@ pub(crate) struct Model {
 /// The files that a service file names. Unpacked and downloaded files are removed when this is dropped.
 #[derive(Debug)]
 pub struct Upload {
-    processor: Artifact,
+    /// `None` for a service without a processor.
+    processor: Option<Artifact>,
     model: Option<Model>,
     warm_up: Option<Artifact>,
     _scratch: tempfile::TempDir,
@@ -109,18 +110,21 @@ impl Upload {
     /// Finds the files that a service file names. `file` is its normalised form, `base` its directory.
     pub(crate) fn gather(file: &Value, base: &Path, screen: &Screen) -> Result<Self> {
         let mut gatherer = Gatherer::new(screen)?;
-        let Some(processor) = text(file, "processor_path")? else {
-            bail!("the service file names no processor: `processor_path` is missing");
+        let processor = match text(file, "processor_path")? {
+            Some(path) => {
+                let processor = gatherer.processor(&Source::parse(path, base)?, text(file, "processor_entry")?);
+                Some(processor.context("processor_path")?)
+            }
+            None => None,
         };
-        let processor = gatherer.processor(&Source::parse(processor, base)?, text(file, "processor_entry")?);
-        let processor = processor.context("processor_path")?;
         let model = model(&mut gatherer, file, base)?;
         let warm_up = warm_up(&mut gatherer, file, base)?;
         Ok(Self { processor, model, warm_up, _scratch: gatherer.finish() })
     }
 
-    pub fn processor(&self) -> &Artifact {
-        &self.processor
+    /// `None` for a service without a processor.
+    pub fn processor(&self) -> Option<&Artifact> {
+        self.processor.as_ref()
     }
 
     /// The files of the model; empty if the service has none.
@@ -150,7 +154,7 @@ impl Upload {
         }
         CreateBody {
             spec,
-            processor: self.processor.digest(),
+            processor: self.processor.as_ref().map(Artifact::digest),
             model: self.model.as_ref().map(Model::manifest).unwrap_or_default(),
             warm_up: self.warm_up.as_ref().map(Artifact::digest),
         }
@@ -158,7 +162,7 @@ impl Upload {
 
     pub(crate) fn artifacts(&self) -> Vec<&Artifact> {
         let model = self.model().iter().map(ModelFile::artifact);
-        std::iter::once(&self.processor).chain(model).chain(&self.warm_up).collect()
+        self.processor.iter().chain(model).chain(&self.warm_up).collect()
     }
 }
 

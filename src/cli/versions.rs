@@ -143,6 +143,6 @@ fn cells(version: Version) -> [String; 5] {
         None if version.current => "current".to_owned(),
         None => String::new(),
     };
-    let digest = version.processor.sha256.short().to_owned();
+    let digest = version.processor.map_or_else(|| "none".to_owned(), |processor| processor.sha256.short().to_owned());
     [version.version.to_string(), version.created_at, digest, state, version.note]
 }

@@ -47,10 +47,29 @@ pub(super) fn is_async(settings: &Settings<'_>) -> bool {
 
 /// Checks that a service has either queues, or what only calls with an answer can have.
 pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
+    processor(settings, mistakes);
     if is_async(settings) {
         only_puts(settings, mistakes);
     } else if !mistakes.at(TYPE) {
         no_queues(settings, mistakes);
+    }
+}
+
+/// Checks that a service has a processor, unless it is a queue and nothing else.
+fn processor(settings: &Settings<'_>, mistakes: &mut Mistakes) {
+    const PATH: &str = "processor_path";
+    if settings.given(PATH).is_some() || mistakes.at(PATH) || mistakes.at(TYPE) {
+        return;
+    }
+    if !is_async(settings) {
+        let message = format!("missing, expected a path or a URL; only with {TYPE} \"{ASYNC}\" it may be left out");
+        mistakes.add(PATH, message);
+        return;
+    }
+    for key in ["processor_entry", "model_path", "warm_up_data_path"] {
+        if settings.given(key).is_some() {
+            mistakes.add(key, "given without processor_path: only a processor has a use for it");
+        }
     }
 }
 

@@ -23,10 +23,18 @@ pub fn json_schema() -> Value {
         "title": "Bulkhead service file",
         "description": SPELLINGS,
         "type": "object",
-        "anyOf": [
-            { "required": ["name"] },
-            { "required": ["metadata.name"] },
-            { "required": ["metadata"], "properties": { "metadata": { "type": "object", "required": ["name"] } } },
+        "allOf": [
+            { "anyOf": [
+                { "required": ["name"] },
+                { "required": ["metadata.name"] },
+                { "required": ["metadata"], "properties": { "metadata": { "type": "object", "required": ["name"] } } },
+            ] },
+            // Only an asynchronous service may have no processor.
+            { "anyOf": [
+                { "required": ["processor_path"] },
+                { "required": ["metadata.type"] },
+                { "required": ["metadata"], "properties": { "metadata": { "type": "object", "required": ["type"] } } },
+            ] },
         ],
     });
     let Value::Object(root) = section(KEYS, "") else { unreachable!("a section is an object") };
@@ -158,7 +166,7 @@ mod tests {
     fn ranges_words_and_closed_sections_are_in_it() {
         let schema = json_schema();
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-        assert_eq!(schema["required"], json!(["processor_path"]));
+        assert_eq!(schema["allOf"][1]["anyOf"][0], json!({"required": ["processor_path"]}));
         assert_eq!(
             (&at(&schema, "metadata.instance")["minimum"], &at(&schema, "metadata.instance")["maximum"]),
             (&json!(1), &json!(64))

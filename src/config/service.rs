@@ -24,7 +24,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct ServiceSpec {
     name: ServiceName,
-    processor_path: String,
+    processor_path: Option<String>,
     processor_entry: Option<String>,
     model: Model,
     token: TokenPolicy,
@@ -187,8 +187,9 @@ impl ServiceSpec {
         &self.name
     }
 
-    pub fn processor_path(&self) -> &str {
-        &self.processor_path
+    /// `None` for an asynchronous service whose items nothing but its clients works on.
+    pub fn processor_path(&self) -> Option<&str> {
+        self.processor_path.as_deref()
     }
 
     pub fn processor_entry(&self) -> Option<&str> {
@@ -256,7 +257,7 @@ impl ServiceSpec {
     fn of(settings: &Settings<'_>) -> Self {
         Self {
             name: ServiceName::parse(&settings.text("name").expect("name is required")).expect("the name was checked"),
-            processor_path: settings.text("processor_path").expect("processor_path is required"),
+            processor_path: settings.text("processor_path"),
             processor_entry: settings.text("processor_entry"),
             model: Model {
                 path: settings.text("model_path"),

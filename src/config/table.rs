@@ -32,8 +32,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::used("name", Name).required().means("The name of the service, part of its URL `/api/predict/{name}`."),
     Key::used("metadata.name", Name).same_as("name").means("The name of the service, at the place that it has in EAS's newer files."),
     Key::used("processor_path", Location)
-        .required()
-        .means("The processor: a file, a directory, an archive or an http(s) URL; relative to the service file."),
+        .means("The processor: a file, a directory, an archive or an http(s) URL; relative to the service file. Required, unless `metadata.type` is `Async`: a service without a processor is a queue that its clients put into and take from."),
     Key::used("processor_entry", Entry).means(
         "The processor's file, if `processor_path` is a directory or an archive. The command line uploads only this \
          file.",

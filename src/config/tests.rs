@@ -28,7 +28,7 @@ fn two_keys_are_enough_and_every_other_has_a_default() {
     let file = parse(&with(json!({})));
     let spec = file.spec();
     assert_eq!(spec.name().as_str(), "digits");
-    assert_eq!(spec.processor_path(), "digits.wasm");
+    assert_eq!(spec.processor_path(), Some("digits.wasm"));
     assert_eq!(spec.processor_entry(), None);
     assert_eq!((&spec.model().path, &spec.model().entry, spec.model().config.as_str()), (&None, &None, ""));
     assert!(matches!(spec.token(), TokenPolicy::Generate));

@@ -21,7 +21,8 @@ use crate::storage::{CanaryRecord, Digest, Entry, ModelFile, StorageError};
 /// The files of a service, which are already uploaded.
 #[derive(Clone, Debug)]
 pub struct Files {
-    pub processor: Digest,
+    /// `None` for a service without a processor.
+    pub processor: Option<Digest>,
     pub model: Vec<ModelFile>,
     pub warm_up: Option<Digest>,
 }
@@ -160,6 +161,8 @@ pub enum ChangeError {
     },
     /// A change from a service that is called to an asynchronous one, or back.
     OtherType,
+    /// The change needs a processor.
+    NoProcessor,
     Queue(QueueError),
     /// The service has no queues.
     NotAsynchronous,
@@ -272,6 +275,11 @@ impl ChangeError {
             Self::QueueNotEmpty { input, dead, sink } => format!(
                 "its queues still have items: {input} in the input queue, {dead} dead letters, {sink} results in the sink"
             ),
+            Self::NoProcessor => {
+                "the service has no processor: a change that adds processor_path and uploads the file \
+                                  gives it one"
+                    .to_owned()
+            }
             Self::OtherType => {
                 "an asynchronous service cannot become one that is called, or the other way round (metadata.type)"
                     .into()

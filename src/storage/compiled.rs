@@ -9,7 +9,8 @@ use super::{StorageError, VersionRecord, entries};
 
 /// Removes machine code of processors that no version names, and images that no version's guests start from.
 pub(super) fn sweep(dir: &Path, versions: &[VersionRecord]) -> Result<(), StorageError> {
-    let processors = versions.iter().map(|version| version.processor.sha256.as_str().to_owned());
+    let processors =
+        versions.iter().flat_map(|version| &version.processor).map(|processor| processor.sha256.as_str().to_owned());
     let named: HashSet<String> =
         processors.chain(versions.iter().filter_map(|version| version.image.clone())).collect();
     for engine in engines(dir)? {

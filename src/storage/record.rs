@@ -36,7 +36,8 @@ pub struct Record {
     /// The last token of a service that has become public. A version that needs a token gets it back.
     #[serde(default, with = "secret")]
     pub last_token: Option<Token>,
-    pub processor: Artifact,
+    /// Absent for an asynchronous service whose items nothing but its clients works on. Such a service is stopped.
+    pub processor: Option<Artifact>,
     #[serde(default)]
     pub model: Vec<ModelFile>,
     pub warm_up: Option<Digest>,
@@ -70,7 +71,7 @@ pub struct MirrorRecord {
 pub struct VersionRecord {
     pub number: u64,
     pub file: StoredFile,
-    pub processor: Artifact,
+    pub processor: Option<Artifact>,
     #[serde(default)]
     pub model: Vec<ModelFile>,
     pub warm_up: Option<Digest>,
@@ -159,6 +160,7 @@ impl Record {
             model: version.model.clone(),
             warm_up: version.warm_up.clone(),
             image: version.image.clone(),
+            stopped: self.stopped || version.processor.is_none(),
             ..self.clone()
         }
     }
@@ -192,7 +194,8 @@ impl VersionRecord {
     /// All artifacts of the version.
     pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
         let files = self.model.iter().filter(|file| !file.directory);
-        [&self.processor.sha256].into_iter().chain(files.map(|file| &file.sha256)).chain(&self.warm_up)
+        let processor = self.processor.iter().map(|processor| &processor.sha256);
+        processor.chain(files.map(|file| &file.sha256)).chain(&self.warm_up)
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) fn record(name: &str, version: u64) -> Record {
         token: Some(Token::parse("t").unwrap()),
         previous_token: None,
         last_token: None,
-        processor: Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 },
+        processor: Some(Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 }),
         model: Vec::new(),
         warm_up: None,
         image: None,

@@ -6,6 +6,7 @@ mod damage;
 mod ends;
 mod items;
 mod progress;
+mod pulled;
 mod watch;
 mod wire;
 

@@ -10,8 +10,8 @@ use crate::admin::operation::{Answer, Asked, Content, Operation, Parameter};
 use crate::admin::problem::Problem;
 use crate::admin::problem::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISSING, CANARY_TOKEN, CANARY_UNDER_WAY, HOST_UNFIT, INVALID_SERVICE_FILE,
-    MIRROR_REFUSED, NAME_TAKEN, NO_ROOM, NOT_RUNNING, OTHER_TYPE, PROCESSOR_REFUSED, QUEUE_NOT_EMPTY, SERVICE_EXISTS,
-    SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
+    MIRROR_REFUSED, NAME_TAKEN, NO_PROCESSOR, NO_ROOM, NOT_RUNNING, OTHER_TYPE, PROCESSOR_REFUSED, QUEUE_NOT_EMPTY,
+    SERVICE_EXISTS, SERVICE_NOT_FOUND, VERSION_NOT_FOUND,
 };
 use crate::admin::query::{CURSOR, LIMIT};
 use crate::admin::{Reply, conditions, view};
@@ -91,6 +91,7 @@ pub(super) static ROWS: &[Operation] = &[
             &NAME_TAKEN,
             &MIRROR_REFUSED,
             &NOT_RUNNING,
+            &NO_PROCESSOR,
             &OTHER_TYPE,
         ]),
     Operation::delete("/api/v1/services/{name}", "deleteService", |asked| Box::pin(delete(asked)))
@@ -123,6 +124,7 @@ pub(super) static ROWS: &[Operation] = &[
             &HOST_UNFIT,
             &INVALID_SERVICE_FILE,
             &ARTIFACT_DAMAGED,
+            &NO_PROCESSOR,
             &ARTIFACT_MISSING,
             &VERSION_NOT_FOUND,
         ]),

@@ -4,9 +4,9 @@ use super::Problem;
 use super::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISMATCH, ARTIFACT_MISSING, BAD_REQUEST, BODY_TOO_LARGE, CANARY_TOKEN, CANARY_UNDER_WAY,
     CHANGE_CONFLICT, DEADLINE_EXCEEDED, HOST_UNFIT, INSTANCE_NOT_FOUND, ITEM_NOT_FOUND, Kind, MIRROR_REFUSED,
-    NAME_TAKEN, NO_CANARY, NO_ROOM, NO_SHARE, NOT_ASYNCHRONOUS, NOT_RUNNING, OF_A_HEAD, OTHER_TYPE, OUTCOME_UNKNOWN,
-    PRECONDITION_FAILED, PROCESSOR_REFUSED, QUEUE_NOT_EMPTY, RATE_LIMITED, SERVICE_EXISTS, SERVICE_IS_PUBLIC,
-    SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
+    NAME_TAKEN, NO_CANARY, NO_PROCESSOR, NO_ROOM, NO_SHARE, NOT_ASYNCHRONOUS, NOT_RUNNING, OF_A_HEAD, OTHER_TYPE,
+    OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, QUEUE_NOT_EMPTY, RATE_LIMITED, SERVICE_EXISTS,
+    SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
 };
 use crate::admin::operations::MAX_ARTIFACT;
 use crate::auth::Denied;
@@ -118,6 +118,8 @@ impl From<ChangeError> for Problem {
             ChangeError::Storage(error) => error.into(),
             ChangeError::QueueNotEmpty { .. } => Self::new(&QUEUE_NOT_EMPTY, error.reason())
                 .with_hint("take the items out, or delete the service with them: `bulkhead delete NAME --drop-items`"),
+            ChangeError::NoProcessor => Self::new(&NO_PROCESSOR, error.reason())
+                .with_hint("`bulkhead modify NAME -Dprocessor_path=FILE`, then `bulkhead start NAME`"),
             ChangeError::OtherType => Self::new(&OTHER_TYPE, error.reason())
                 .with_hint("delete the service and create it again, or create another one"),
             ChangeError::NotAsynchronous => Self::new(&NOT_ASYNCHRONOUS, error.reason())

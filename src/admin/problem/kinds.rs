@@ -66,6 +66,8 @@ pub(in crate::admin) static MIRROR_REFUSED: Kind = kind(
 );
 pub(in crate::admin) static QUEUE_NOT_EMPTY: Kind =
     kind(409, "queue_not_empty", "The queues of the service still have items.");
+pub(in crate::admin) static NO_PROCESSOR: Kind =
+    kind(409, "no_processor", "The service is a queue without a processor, and the change needs one.");
 pub(in crate::admin) static OTHER_TYPE: Kind =
     kind(409, "other_type", "An asynchronous service and one that is called cannot become each other.");
 pub(in crate::admin) static NOT_ASYNCHRONOUS: Kind =

@@ -11,7 +11,7 @@ pub(in crate::admin) fn version(version: &VersionRecord, record: &Record) -> Ver
         created_at: version.created_at.clone(),
         current: version.number == record.version,
         canary_weight: canary.map(|canary| canary.weight),
-        processor: version.processor.clone().into(),
+        processor: version.processor.clone().map(Into::into),
         model: version.model.iter().cloned().map(Into::into).collect(),
         warm_up: version.warm_up.clone().map(Into::into),
         spec: version.file.value(),

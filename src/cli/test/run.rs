@@ -41,7 +41,7 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
     settings.model_entry = upload.model_entry().map(str::to_owned);
     let kept = Arc::new(Kept::default());
     runtime.block_on(async {
-        let processor = upload.processor();
+        let processor = upload.processor().context("the service file names no processor: processor_path is missing")?;
         let wasm = processor.file().context("processor_path names a file on a server; a test needs it here")?;
         let prepared = sandbox.prepare(wasm, processor.sha256(), settings, kept.clone()).await?;
         let program = prepared.program();

@@ -47,7 +47,9 @@ fn open_log(
     let last = match mark {
         Some(mark) if disk.len()? > 0 => return Log::open(disk, capacity, mark).map_err(unusable),
         Some(mark) => {
-            tracing::error!("queues.log is missing: the last changes of the queues before the host was killed are lost");
+            tracing::error!(
+                "queues.log is missing: the last changes of the queues before the host was killed are lost"
+            );
             mark.number
         }
         None => 0,

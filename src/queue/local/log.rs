@@ -58,7 +58,9 @@ pub(super) enum Unusable {
     Disk(#[from] io::Error),
     #[error("the log beside it, queues.log, is not the log of this database, or its first bytes are damaged")]
     Foreign,
-    #[error("the log beside it, queues.log, is damaged at byte {at}: a record cannot be read, and there are later ones")]
+    #[error(
+        "the log beside it, queues.log, is damaged at byte {at}: a record cannot be read, and there are later ones"
+    )]
     Damaged { at: u64 },
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use redb::{Database, StorageBackend};
 
-use super::super::memory::MemoryQueues;
 use super::super::local::Files;
+use super::super::memory::MemoryQueues;
 use super::super::{
     Bounds, Delivery, Holder, Lease, LocalQueues, NewItem, Outcome, QueueError, QueueName, QueueStore, Reason,
     Selection, Want,
@@ -112,7 +112,15 @@ impl Disk {
     fn new(bytes: Bytes, syncs: bool) -> Self {
         let durable = bytes.clone().map(Arc::new);
         let (unsynced, images) = (Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(Content { live: bytes, durable, unsynced, syncs, failing: None, photographer: None, images })))
+        Self(Arc::new(Mutex::new(Content {
+            live: bytes,
+            durable,
+            unsynced,
+            syncs,
+            failing: None,
+            photographer: None,
+            images,
+        })))
     }
 
     fn photograph(&self, rng: Rng, images_per_sync: usize) {

@@ -78,6 +78,9 @@ impl Registry {
     ) -> Result<Phase, ChangeError> {
         let state = service.state();
         let Plan { record, version, build } = plan;
+        if record.processor.is_none() {
+            return Ok(Phase::Stopped);
+        }
         let there = state.phase.serving().filter(|_| *build != Build::Everything);
         let current = match there.and_then(|there| there.version(record.version)) {
             Some(version) => version,

@@ -89,7 +89,13 @@ impl Registry {
             return Err(ChangeError::OtherType);
         }
         let uploaded = self.uploaded(Files {
-            processor: change.processor.unwrap_or_else(|| old.processor.sha256.clone()),
+            processor: match file.spec().processor_path() {
+                None => None,
+                Some(_) => {
+                    let there = old.processor.as_ref().map(|processor| processor.sha256.clone());
+                    Some(change.processor.or(there).ok_or(ChangeError::NoProcessor)?)
+                }
+            },
             model: change.model.unwrap_or_else(|| old.model.clone()),
             warm_up: change.warm_up.unwrap_or_else(|| old.warm_up.clone()),
         });
@@ -157,13 +163,19 @@ impl Registry {
 
     /// Looks up the files of a service, because a record must name only files that exist and are intact.
     async fn uploaded(&self, files: Files) -> Result<Uploaded, ChangeError> {
-        let Files { processor: sha256, model, warm_up } = files;
+        let Files { processor, model, warm_up } = files;
         let artifacts = self.storage.artifacts();
-        let bytes = artifacts.size(&sha256, "the processor").await?;
+        let processor = match processor {
+            Some(sha256) => {
+                let bytes = artifacts.size(&sha256, "the processor").await?;
+                Some(Artifact { sha256, bytes })
+            }
+            None => None,
+        };
         if let Some(sha256) = &warm_up {
             artifacts.size(sha256, "the warm-up data").await?;
         }
-        Ok(Uploaded { processor: Artifact { sha256, bytes }, model, warm_up })
+        Ok(Uploaded { processor, model, warm_up })
     }
 }
 

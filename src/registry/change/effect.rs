@@ -53,7 +53,7 @@ impl Registry {
 pub(in crate::registry) fn is_as_asked(record: &Record, file: &ServiceFile, files: &Files) -> bool {
     let keys = differing(&record.file.value(), &file.normalised());
     keys.iter().all(|key| OF_NO_VERSION.contains(&key.as_str()) && key != "token")
-        && record.processor.sha256 == files.processor
+        && record.processor.as_ref().map(|processor| &processor.sha256) == files.processor.as_ref()
         && is_the_same_model(&record.model, &files.model)
         && record.warm_up == files.warm_up
 }
@@ -67,9 +67,7 @@ fn differing(old: &Value, new: &Value) -> Vec<String> {
 }
 
 fn have_the_same_files(old: &Record, new: &Record) -> bool {
-    old.processor.sha256 == new.processor.sha256
-        && is_the_same_model(&old.model, &new.model)
-        && old.warm_up == new.warm_up
+    old.processor == new.processor && is_the_same_model(&old.model, &new.model) && old.warm_up == new.warm_up
 }
 
 /// True if the models have the same files, in any order. An empty file and an empty directory of one name differ only
@@ -113,7 +111,7 @@ mod tests {
             image: None,
             previous_token: None,
             last_token: None,
-            processor: Artifact { sha256: digest("ab"), bytes: 7 },
+            processor: Some(Artifact { sha256: digest("ab"), bytes: 7 }),
             model: vec![model("m/a", "01"), model("m/b", "02")],
             warm_up: None,
             stopped: false,
@@ -139,7 +137,7 @@ mod tests {
 
         assert_eq!(to(&record(&json!({"metadata": {"instance": 2}}))), Effect::NewVersion);
         assert_eq!(to(&record(&json!({"token": null, "generate_token": false}))), Effect::NewVersion);
-        let other = Record { processor: Artifact { sha256: digest("cd"), bytes: 7 }, ..old.clone() };
+        let other = Record { processor: Some(Artifact { sha256: digest("cd"), bytes: 7 }), ..old.clone() };
         assert_eq!(to(&other), Effect::NewVersion);
         let fewer = Record { model: old.model[..1].to_vec(), ..old.clone() };
         assert_eq!(to(&fewer), Effect::NewVersion);

@@ -50,8 +50,10 @@ impl History {
             kept: self.numbers(),
         };
         let is_gone = async |sha256: &Digest| artifacts.size(sha256, "it").await.is_err();
-        if is_gone(&version.processor.sha256).await {
-            return Err(gone("its processor".into(), &version.processor.sha256));
+        if let Some(processor) = &version.processor
+            && is_gone(&processor.sha256).await
+        {
+            return Err(gone("its processor".into(), &processor.sha256));
         }
         for file in version.model.iter().filter(|file| !file.directory) {
             if is_gone(&file.sha256).await {
@@ -70,7 +72,7 @@ impl History {
 /// Describes a change in a few words, without values, because some are secret.
 pub(in crate::registry) fn note(old: &Record, new: &Record) -> String {
     let mut changed = Vec::new();
-    if old.processor.sha256 != new.processor.sha256 {
+    if old.processor != new.processor {
         changed.push("processor".to_owned());
     }
     if old.model != new.model {

@@ -34,6 +34,9 @@ impl Registry {
                 return Ok(service);
             }
         } else {
+            if state.record.processor.is_none() {
+                return Err(ChangeError::NoProcessor);
+            }
             self.apply(&service, &lock, Plan::start(&state.record, now()), &|_| {}).await?;
         }
         tracing::info!(service = name, "service started");

@@ -30,9 +30,16 @@ pub(in crate::registry) enum Build {
 
 /// The files of a service, which are present and intact.
 pub(in crate::registry) struct Uploaded {
-    pub(in crate::registry) processor: Artifact,
+    pub(in crate::registry) processor: Option<Artifact>,
     pub(in crate::registry) model: Vec<ModelFile>,
     pub(in crate::registry) warm_up: Option<Digest>,
+}
+
+impl Uploaded {
+    /// The name of the image that guests start from.
+    fn image(&self, spec: &ServiceSpec) -> Option<String> {
+        image::name(spec, &self.processor.as_ref()?.sha256, &self.model)
+    }
 }
 
 impl Plan {
@@ -66,11 +73,11 @@ impl Plan {
             token: tokens::first(spec.token())?,
             previous_token: None,
             last_token: None,
-            image: image::name(spec, &files.processor.sha256, &files.model),
+            image: files.image(spec),
+            stopped: files.processor.is_none(),
             processor: files.processor,
             model: files.model,
             warm_up: files.warm_up,
-            stopped: false,
             created_at: at.clone(),
             updated_at: at,
         };
@@ -101,7 +108,8 @@ impl Plan {
             last_token: tokens::last(old, token.as_ref()),
             token,
             previous_token,
-            image: image::name(after, &files.processor.sha256, &files.model),
+            image: files.image(after),
+            stopped: old.stopped || files.processor.is_none(),
             processor: files.processor,
             model: files.model,
             warm_up: files.warm_up,
@@ -178,7 +186,7 @@ mod tests {
 
     fn files(byte: &str) -> Uploaded {
         let sha256 = Digest::parse(&byte.repeat(32)).unwrap();
-        Uploaded { processor: Artifact { sha256, bytes: 7 }, model: Vec::new(), warm_up: None }
+        Uploaded { processor: Some(Artifact { sha256, bytes: 7 }), model: Vec::new(), warm_up: None }
     }
 
     fn created(keys: &Value) -> Record {

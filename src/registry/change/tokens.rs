@@ -164,7 +164,7 @@ mod tests {
             token: current,
             previous_token: previous,
             last_token: None,
-            processor: Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 },
+            processor: Some(Artifact { sha256: Digest::parse(&"ab".repeat(32)).unwrap(), bytes: 7 }),
             model: Vec::new(),
             warm_up: None,
             stopped: false,

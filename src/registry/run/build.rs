@@ -41,13 +41,14 @@ impl Registry {
     ) -> Result<Arc<Version>, ChangeError> {
         let spec = record.file.parsed()?.shared_spec();
         // The compiler compares the bytes with the digest. It reads none of them if the machine code is kept.
-        let wasm = self.storage.artifacts().unverified_file(&record.processor.sha256).await?;
+        let processor = record.processor.as_ref().ok_or(ChangeError::NoProcessor)?;
+        let wasm = self.storage.artifacts().unverified_file(&processor.sha256).await?;
         let model_dir = self.storage.model_dir(&record.model).await?;
         progress(Report::Begun(Step::Compile));
         let settings = Settings { image: record.image.clone(), ..guest_settings(&spec, model_dir) };
         let (name, metrics) = (service.name().to_owned(), Arc::clone(service.metrics()));
         let sink = Arc::new(LogSink { service: name, version: record.version, metrics });
-        let sha256 = record.processor.sha256.as_str();
+        let sha256 = processor.sha256.as_str();
         let prepared = self.sandbox.prepare(&wasm, sha256, settings, sink).await;
         let prepared = prepared.map_err(|error| of_preparing(error, sha256))?;
         failpoint::reach("deploy.compiled");
