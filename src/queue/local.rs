@@ -360,7 +360,8 @@ impl QueueStore for LocalQueues {
             let (to, answer) = oneshot::channel();
             let answer_to = Answer::Remove { to };
             self.wish(queue, Wish { most, from, tags, newest_first, wait, answer: answer_to }).await?;
-            Unread { answer, queue, store: self, back: writer::restore }.read().await
+            let taken = Unread { answer, queue, store: self, back: writer::restore }.read().await?;
+            Ok(taken.into_iter().map(|(item, _)| item).collect())
         })
     }
 

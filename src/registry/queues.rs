@@ -83,9 +83,17 @@ impl Registry {
                 let no_item = || ChangeError::NoItem { request_id: request_id.to_owned() };
                 let tags: Tags = [(Tags::REQUEST_ID, request_id)].into_iter().collect();
                 let selection = Selection { most: MOST_OF_A_REQUEST, tags, ..Selection::default() };
-                let items = self.queues.store.read(&queue, selection).await?;
-                let indexes = items.into_iter().map(|item| item.index).collect();
-                let deleted = self.queues.store.delete(&queue, indexes).await?;
+                let mut deleted = Vec::new();
+                // A read has a bound of data.
+                loop {
+                    let items = self.queues.store.read(&queue, selection.clone()).await?;
+                    let indexes = items.into_iter().map(|item| item.index).collect();
+                    let part = self.queues.store.delete(&queue, indexes).await?;
+                    if part.is_empty() {
+                        break;
+                    }
+                    deleted.extend(part);
+                }
                 Cancelled::Waiting { index: deleted.into_iter().min().ok_or_else(no_item)? }
             }
         };

@@ -2,6 +2,7 @@
 //! caller can get, and compares each with the documentation.
 
 mod digits;
+mod picture;
 mod provoke;
 mod table;
 
@@ -20,6 +21,7 @@ pub(crate) struct Deployed {
     digits: Service,
     echo: Service,
     json_score: Service,
+    long_job: Service,
     faults: Service,
     /// `faults` with little fuel, a small body limit and its own status for traps.
     strict: Service,
@@ -39,12 +41,13 @@ pub(crate) fn run(once: bool) -> Result<bool> {
 
     stage::announce("sending requests");
     let recognised = digits::show(&host, &deployed.digits)?;
+    let rendered = picture::render(&host, &deployed.long_job, &directory)?;
     let rows = provoke::every_answer(&host, &deployed)?;
     table::print(&rows);
     let unexpected = rows.iter().filter(|row| !row.is_expected).count();
     println!("\n{} of {} answers are as documented.", rows.len() - unexpected, rows.len());
     let balanced = account(&host)?;
-    let well = recognised && unexpected == 0 && balanced;
+    let well = recognised && rendered && unexpected == 0 && balanced;
 
     if once {
         stage::announce("ending the host: SIGTERM");
@@ -74,6 +77,7 @@ impl Deployed {
             digits: create("examples/digits/digits.json")?,
             echo: create("examples/echo/echo.json")?,
             json_score: create("examples/json-score/json-score.json")?,
+            long_job: create("examples/long-job/long-job.json")?,
             faults: create("examples/faults/faults.json")?,
             strict: create("xtask/services/strict.json")?,
             limited: create("xtask/services/limited.json")?,

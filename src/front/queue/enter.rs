@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::{Asked, QueueAnswer};
+use crate::call::Body;
 use crate::config::ServiceSpec;
 use crate::front::handle::{Found, Handler, Outcome};
 use crate::front::reply::cors::CrossOrigin;
@@ -59,7 +60,11 @@ impl Handler {
             offload: &self.offload,
         };
         Ok(match asked.answer(exchange).await? {
-            QueueAnswer::Answer(answer) => Outcome::Queue(answer, entered),
+            // A watch lasts as long as its client likes. It is no request that the limits of a version are about.
+            QueueAnswer::Answer(answer) => {
+                let entered = entered.filter(|_| matches!(answer.body, Body::Whole(_)));
+                Outcome::Queue(answer, entered)
+            }
             QueueAnswer::Conversation(conversation) => Outcome::Conversation(conversation),
         })
     }

@@ -54,6 +54,7 @@ pub(super) async fn put(
     let rpc = asked.spec.rpc();
     let packing = Packing::of(&asked.headers, rpc.decompressor)?;
     let naming = Naming::of(&asked.headers, exchange.request_id())?;
+    Naming::check(&tags)?;
     // A put with a key may repeat an earlier one, which the store knows.
     if !naming.has_key() && asked.queues.store.is_full(queue) {
         return Err(QueueError::Full { length: settings.length }.into());
@@ -120,6 +121,19 @@ impl Naming {
 
     fn has_key(&self) -> bool {
         self.idempotency_key.is_some() || self.request_id.is_some()
+    }
+
+    /// Refuses a request id among the tags that the answer cannot name.
+    fn check(tags: &Tags) -> Result<(), Refusal> {
+        match tags.request_id().map(HeaderValue::from_str) {
+            Some(Err(_)) => Err(Refused::BadRequest(format!(
+                "the tag {} is {}; accepted are printable ASCII characters",
+                Tags::REQUEST_ID,
+                Quoted(tags.request_id().unwrap_or_default().as_bytes())
+            ))
+            .into()),
+            Some(Ok(_)) | None => Ok(()),
+        }
     }
 
     /// The request id of the item, and the text of its idempotency key. A client that names its request means the same

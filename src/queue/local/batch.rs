@@ -197,6 +197,12 @@ impl Batch<'_, '_> {
         Ok(found.map(|found| read_row(found.value())).transpose()?.unwrap_or(fresh))
     }
 
+    /// Gives a restored item the state that it had, so that no number of a delivery is used twice.
+    pub(super) fn keep_state(&mut self, queue: &QueueName, index: u64, state: StateRow) -> Step<()> {
+        let number = self.book(queue)?.number();
+        if state.turn > 0 { self.set_state(number, index, state) } else { Ok(()) }
+    }
+
     pub(super) fn set_state(&mut self, number: u32, index: u64, state: StateRow) -> Step<()> {
         self.tables.states.insert((number, index), &*row(&state))?;
         Ok(())

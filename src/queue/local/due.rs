@@ -73,15 +73,13 @@ impl Batch<'_, '_> {
             if !is_old(wall_ms, item.put_at_ms) || old.len() == MOST_OLD {
                 break;
             }
-            old.push((index, item.priority));
+            if !self.books.get(queue).is_some_and(|book| book.leases.contains_key(&index)) {
+                old.push((index, item.priority));
+            }
         }
         self.book(queue)?.head = head;
         let mut dropped = 0;
         for (index, priority) in old {
-            let book = self.book(queue)?;
-            if book.leases.contains_key(&index) {
-                continue;
-            }
             dropped += 1;
             if self.tables.dead.remove((number, index))? {
                 self.book(queue)?.dead -= 1;

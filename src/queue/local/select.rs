@@ -2,11 +2,11 @@
 
 use redb::ReadableTable;
 
-use super::super::{Delivery, Item, Lease, MOST_BYTES, QueueError, QueueName, Reason, Tags};
+use super::super::{Delivery, Lease, MOST_BYTES, QueueError, QueueName, Reason, Tags};
 use super::batch::{Batch, Step, Stop};
 use super::book::Held;
 use super::tables::{StateKind, StateRow, rank, tag};
-use super::waiters::{Answer, Wish};
+use super::waiters::{Answer, Taken, Wish};
 
 impl Batch<'_, '_> {
     /// Grants a wish, or adds it to those that wait.
@@ -192,7 +192,7 @@ impl Batch<'_, '_> {
     }
 
     /// Removes items that are ready.
-    fn remove_all(&mut self, queue: &QueueName, indexes: &[u64]) -> Step<Vec<Item>> {
+    fn remove_all(&mut self, queue: &QueueName, indexes: &[u64]) -> Step<Vec<Taken>> {
         let number = self.book(queue)?.number();
         let mut items = Vec::new();
         let mut bytes = 0;
@@ -200,8 +200,8 @@ impl Batch<'_, '_> {
             if bytes >= MOST_BYTES {
                 break;
             }
+            let state = self.state(number, *index)?;
             let Some(item) = self.load(queue, *index)? else {
-                let state = self.state(number, *index)?;
                 self.bury(queue, *index, state)?;
                 continue;
             };
@@ -209,7 +209,7 @@ impl Batch<'_, '_> {
             self.forget(queue, *index, item.priority)?;
             self.book(queue)?.counts.finished += 1;
             bytes += item.data.len();
-            items.push(item);
+            items.push((item, state));
         }
         Ok(items)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::{Consumer, Delivery, Item, QueueError, QueueName, Tags};
+use super::tables::StateRow;
 
 /// The wish for ready items.
 pub(super) struct Wish {
@@ -20,8 +21,11 @@ pub(super) struct Wish {
 /// The use that is made of the items, and the channel for them.
 pub(super) enum Answer {
     Lease { consumer: Consumer, hold: Duration, room_in: Option<QueueName>, to: Sender<Delivery> },
-    Remove { to: Sender<Item> },
+    Remove { to: Sender<Taken> },
 }
+
+/// An item that was removed, with the state that it had. If its caller has left, it gets that state again.
+pub(super) type Taken = (Item, StateRow);
 
 /// The channel for the items of one wish.
 pub(super) type Sender<T> = oneshot::Sender<Result<Vec<T>, QueueError>>;

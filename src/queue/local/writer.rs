@@ -20,6 +20,7 @@ use super::batch::{Batch, Books, Reply, Stop};
 use super::load::{Files, load};
 use super::log::Log;
 use super::tables::{Tables, write_mark};
+use super::waiters::Taken;
 use crate::failpoint;
 use crate::telemetry::Times;
 
@@ -372,12 +373,13 @@ fn settled(step: Result<(), Stop>) -> Result<(), redb::Error> {
 }
 
 /// Puts back items whose caller has left before it got them.
-pub(super) fn restore(queue: QueueName, items: Vec<Item>) -> Job {
+pub(super) fn restore(queue: QueueName, items: Vec<Taken>) -> Job {
     Box::new(move |batch| {
-        for item in items {
+        for (item, state) in items {
             let Item { index, priority, tags, target, headers, data, put_at_ms } = item;
             let item = NewItem { priority, tags, target, headers, data };
-            settled(batch.insert(&queue, index, &item, put_at_ms))?;
+            let restored = batch.insert(&queue, index, &item, put_at_ms);
+            settled(restored.and_then(|()| batch.keep_state(&queue, index, state)))?;
         }
         Ok(())
     })

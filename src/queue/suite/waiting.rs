@@ -324,3 +324,43 @@ fn one_request_gets_no_more_than_a_bound_of_data() {
         assert_eq!(store.pop(&queue, all).await.unwrap().len(), 1, "the rest");
     });
 }
+
+#[test]
+fn an_item_that_was_put_back_is_not_delivered_with_an_old_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalQueues::open(&dir.path().join("queues.redb"), Clock::system()).unwrap();
+    let queue = QueueName::input("s");
+    run(async {
+        store.open(&queue, bounds()).await.unwrap();
+        store.put(&queue, item("a"), None).await.unwrap();
+        let first = store.take(&queue, want(1)).await.unwrap();
+        let old = Holder::Lease(first[0].lease);
+        store.settle(&queue, 1, old.clone(), Outcome::Returned).await.unwrap();
+        // The caller leaves before it has its answer.
+        let popped = store.pop(&queue, Selection { most: 1, ..Selection::default() });
+        assert!(futures_util::FutureExt::now_or_never(popped).is_none());
+        let second = store.take(&queue, waiting(1)).await.unwrap();
+        assert_ne!(second[0].lease, first[0].lease);
+        let late = store.settle(&queue, 1, old, Outcome::Done { result: None }).await;
+        assert_eq!(late, Err(QueueError::LeaseLost { index: 1 }));
+    });
+}
+
+#[test]
+fn many_leased_items_keep_no_other_from_growing_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let time = TestClock::new();
+    let store = LocalQueues::open(&dir.path().join("queues.redb"), time.clock()).unwrap();
+    let queue = QueueName::input("s");
+    run(async {
+        let retention = Some(Duration::from_secs(10));
+        store.open(&queue, Bounds { retention, ..bounds() }).await.unwrap();
+        for _ in 0..600 {
+            store.put(&queue, item("a"), None).await.unwrap();
+        }
+        assert_eq!(store.take(&queue, want(550)).await.unwrap().len(), 550);
+        time.pass(Duration::from_secs(11));
+        let status = store.status(&queue).await.unwrap();
+        assert_eq!((status.counts.expired, status.leased), (50, 550));
+    });
+}
