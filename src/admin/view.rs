@@ -40,6 +40,7 @@ impl Admin {
             token: shown(state.record.token.as_ref()),
             revision: state.record.revision,
             version: state.record.version,
+            processor: state.record.processor.clone().map(Into::into),
             canary: state.record.canary.map(Into::into),
             group: state.group().map(str::to_owned),
             weight: state.record.weight,

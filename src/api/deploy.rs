@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{Canary, ListedModelFile, PhaseName, Problem, Sha256, Word, present, service_file};
+use super::{Canary, ListedModelFile, PhaseName, Problem, Sha256, StoredArtifact, Word, present, service_file};
 use crate::config::TrafficState;
 use crate::object::Object;
 
@@ -83,6 +83,8 @@ pub struct Deployed {
     pub revision: u64,
     /// The current version.
     pub version: u64,
+    /// Null for an asynchronous service without a processor.
+    pub processor: Option<StoredArtifact>,
     /// The canary beside the current version; null if there is none.
     pub canary: Option<Canary>,
     /// The group of the service; null if it is in none.

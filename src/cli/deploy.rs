@@ -144,7 +144,7 @@ pub(super) fn modify(args: &ModifyArgs, screen: &mut Screen) -> Result<Exit, Fai
             told::canary(canary)
         ))?;
     } else if deployed.state == PhaseName::Stopped {
-        screen.line(told::stopped(&deployed.name, deployed.version))?;
+        screen.line(told::stopped(&deployed))?;
     } else if before == Some(deployed.version) {
         screen.line(format_args!("service `{}` is changed and stays version {}", deployed.name, deployed.version))?;
     } else {

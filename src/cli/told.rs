@@ -1,6 +1,6 @@
 //! Texts that several commands print.
 
-use crate::api::{Canary, LastFault, Mirror, Word};
+use crate::api::{Canary, Deployed, LastFault, Mirror, Word};
 use crate::config::TrafficState;
 
 /// The value of a column of EAS's tables that has no meaning here.
@@ -29,7 +29,12 @@ pub(super) fn canary(canary: Canary) -> String {
 }
 
 /// Says that a changed service does not run.
-pub(super) fn stopped(name: &str, version: u64) -> String {
+pub(super) fn stopped(Deployed { name, version, sink_url, processor, .. }: &Deployed) -> String {
+    if sink_url.is_some() && processor.is_none() {
+        return format!(
+            "service `{name}` has version {version}: a queue without a processor; clients put items in and take them out"
+        );
+    }
     format!("service `{name}` has version {version}; it is stopped, and `bulkhead start {name}` starts it")
 }
 

@@ -118,9 +118,11 @@ fn show(name: &ServiceName, mut answer: Value, screen: &mut Screen) -> Result<Ex
         screen.json(&answer)?;
         return Ok(Exit::Ok);
     }
-    let Deployed { version, state, canary, group, weight, traffic_state, unchanged, .. } = read(answer)?;
+    let deployed: Deployed = read(answer)?;
+    let stopped = (deployed.state == PhaseName::Stopped).then(|| told::stopped(&deployed));
+    let Deployed { version, canary, group, weight, traffic_state, unchanged, .. } = deployed;
     match canary {
-        _ if state == PhaseName::Stopped => screen.line(told::stopped(name.as_str(), version))?,
+        _ if let Some(text) = stopped => screen.line(text)?,
         // A member of a group gets a share of the group's requests, which the line below shows.
         None if group.is_some() => {
             screen.line(format_args!("version {version} answers all requests that come to service `{name}`"))?;

@@ -187,7 +187,7 @@ impl ServiceSpec {
         &self.name
     }
 
-    /// `None` for an asynchronous service whose items nothing but its clients works on.
+    /// `None` for a queue without a processor.
     pub fn processor_path(&self) -> Option<&str> {
         self.processor_path.as_deref()
     }

@@ -28,7 +28,7 @@ mod waiters;
 mod writer;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
@@ -80,10 +80,12 @@ impl LocalQueues {
         let open = move || {
             let log_file = file.with_extension("log");
             let database = Database::builder().set_cache_size(CACHE).create(&file)?;
-            let log = File::options().read(true).write(true).create(true).truncate(false).open(&log_file)?;
             // Items and their headers are secrets of their callers.
+            let private = 0o600;
+            let mut options = File::options();
+            let log = options.read(true).write(true).create(true).truncate(false).mode(private).open(&log_file)?;
             for path in [&file, &log_file] {
-                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+                fs::set_permissions(path, fs::Permissions::from_mode(private))?;
             }
             File::open(&dir)?.sync_all()?;
             Ok(Files { database, log: Box::new(FileBackend::new(log)?), log_capacity: log::CAPACITY })
@@ -105,6 +107,7 @@ impl LocalQueues {
             books,
             log: None,
             reopening: None,
+            is_over: false,
             first: Vec::new(),
             answers: writer::Answers::default(),
             looked_for_keys: None,
@@ -130,6 +133,15 @@ impl LocalQueues {
         &self,
         work: impl FnOnce(&mut Batch<'_, '_>) -> Result<T, Stop> + Send + 'static,
     ) -> Result<T, QueueError> {
+        self.store(0, work).await
+    }
+
+    /// As [`LocalQueues::run`], for work that stores an item of this size.
+    async fn store<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce(&mut Batch<'_, '_>) -> Result<T, Stop> + Send + 'static,
+    ) -> Result<T, QueueError> {
         let (to, answer) = oneshot::channel::<Result<T, QueueError>>();
         let job = Box::new(move |batch: &mut Batch<'_, '_>| {
             let result = match work(batch) {
@@ -144,19 +156,19 @@ impl LocalQueues {
             }));
             Ok(())
         });
-        self.send(job).await?;
+        self.send(job, bytes).await?;
         answer.await.unwrap_or_else(|_| Err(unavailable()))
     }
 
     /// Grants a wish now, or when it can be granted.
     async fn wish(&self, queue: &QueueName, wish: Wish) -> Result<(), QueueError> {
         let queue = queue.clone();
-        self.send(Box::new(move |batch| batch.wish(&queue, wish))).await
+        self.send(Box::new(move |batch| batch.wish(&queue, wish)), 0).await
     }
 
-    async fn send(&self, job: writer::Job) -> Result<(), QueueError> {
+    async fn send(&self, job: writer::Job, bytes: usize) -> Result<(), QueueError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| unavailable())?;
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Queued { job, _place: Some(place) }));
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send(Queued { job, bytes, _place: Some(place) }));
         sent.and_then(Result::ok).ok_or_else(unavailable)
     }
 
@@ -218,7 +230,7 @@ impl<T> Drop for Unread<'_, T> {
         {
             // If the writer is gone, the store is too.
             let back = (self.back)(self.queue.clone(), items);
-            let _ = self.store.jobs.as_ref().map(|jobs| jobs.send(Queued { job: back, _place: None }));
+            let _ = self.store.jobs.as_ref().map(|jobs| jobs.send(Queued { job: back, bytes: 0, _place: None }));
         }
     }
 }
@@ -293,7 +305,7 @@ impl QueueStore for LocalQueues {
 
     fn put<'a>(&'a self, queue: &'a QueueName, item: NewItem, key: Option<Key>) -> QueueFuture<'a, Receipt> {
         let queue = queue.clone();
-        Box::pin(self.run(move |batch| batch.put(&queue, &item, key)))
+        Box::pin(self.store(item.data.len(), move |batch| batch.put(&queue, &item, key)))
     }
 
     fn take<'a>(&'a self, queue: &'a QueueName, want: Want) -> QueueFuture<'a, Vec<Delivery>> {
@@ -336,7 +348,11 @@ impl QueueStore for LocalQueues {
         outcome: Outcome,
     ) -> QueueFuture<'a, Settled> {
         let queue = queue.clone();
-        Box::pin(self.run(move |batch| batch.settle(&queue, index, &holder, outcome)))
+        let bytes = match &outcome {
+            Outcome::Done { result: Some(result) } => result.1.data.len(),
+            _ => 0,
+        };
+        Box::pin(self.store(bytes, move |batch| batch.settle(&queue, index, &holder, outcome)))
     }
 
     fn keep_partial<'a>(
@@ -347,7 +363,7 @@ impl QueueStore for LocalQueues {
         partial: Bytes,
     ) -> QueueFuture<'a, ()> {
         let queue = queue.clone();
-        Box::pin(self.run(move |batch| batch.keep_partial(&queue, index, &holder, &partial)))
+        Box::pin(self.store(partial.len(), move |batch| batch.keep_partial(&queue, index, &holder, &partial)))
     }
 
     fn read<'a>(&'a self, queue: &'a QueueName, selection: Selection) -> QueueFuture<'a, Vec<Item>> {

@@ -163,6 +163,7 @@ pub enum ChangeError {
     OtherType,
     /// The change needs a processor.
     NoProcessor,
+
     Queue(QueueError),
     /// The service has no queues.
     NotAsynchronous,
@@ -275,11 +276,7 @@ impl ChangeError {
             Self::QueueNotEmpty { input, dead, sink } => format!(
                 "its queues still have items: {input} in the input queue, {dead} dead letters, {sink} results in the sink"
             ),
-            Self::NoProcessor => {
-                "the service has no processor: a change that adds processor_path and uploads the file \
-                                  gives it one"
-                    .to_owned()
-            }
+            Self::NoProcessor => "the service has no processor; add processor_path and upload the file".to_owned(),
             Self::OtherType => {
                 "an asynchronous service cannot become one that is called, or the other way round (metadata.type)"
                     .into()

@@ -77,29 +77,37 @@ impl Registry {
     ) -> Result<Cancelled, ChangeError> {
         let service = self.with_queues(name, request).await?;
         let queue = QueueName::input(name);
-        let cancelled = match self.queues.runs.cancel(&queue, request_id).into_iter().min() {
-            Some(index) => Cancelled::Running { index },
+        let running = self.queues.runs.cancel(&queue, request_id);
+        let (cancelled, count) = match running.iter().min() {
+            Some(index) => (Cancelled::Running { index: *index }, running.len()),
             None => {
+                let deleted = self.delete_of_request(&queue, request_id).await?;
                 let no_item = || ChangeError::NoItem { request_id: request_id.to_owned() };
-                let tags: Tags = [(Tags::REQUEST_ID, request_id)].into_iter().collect();
-                let selection = Selection { most: MOST_OF_A_REQUEST, tags, ..Selection::default() };
-                let mut deleted = Vec::new();
-                // A read has a bound of data.
-                loop {
-                    let items = self.queues.store.read(&queue, selection.clone()).await?;
-                    let indexes = items.into_iter().map(|item| item.index).collect();
-                    let part = self.queues.store.delete(&queue, indexes).await?;
-                    if part.is_empty() {
-                        break;
-                    }
-                    deleted.extend(part);
-                }
-                Cancelled::Waiting { index: deleted.into_iter().min().ok_or_else(no_item)? }
+                (Cancelled::Waiting { index: *deleted.iter().min().ok_or_else(no_item)? }, deleted.len())
             }
         };
         tracing::info!(service = name, request_id, ?cancelled, "an item was cancelled");
-        self.note_items(&service, request, "item", 1).await;
+        self.note_items(&service, request, "item", count as u64).await;
         Ok(cancelled)
+    }
+
+    /// Deletes the live items of a request that are in the queue now. Returns their indexes.
+    async fn delete_of_request(&self, queue: &QueueName, request_id: &str) -> Result<Vec<u64>, QueueError> {
+        let store = &self.queues.store;
+        let last = store.status(queue).await?.last;
+        let tags: Tags = [(Tags::REQUEST_ID, request_id)].into_iter().collect();
+        let selection = Selection { most: MOST_OF_A_REQUEST, tags, ..Selection::default() };
+        let mut deleted = Vec::new();
+        // One read returns no more than a bound of data.
+        loop {
+            let items = store.read(queue, selection.clone()).await?;
+            let indexes = items.into_iter().map(|item| item.index).filter(|index| *index <= last).collect();
+            let part = store.delete(queue, indexes).await?;
+            if part.is_empty() {
+                return Ok(deleted);
+            }
+            deleted.extend(part);
+        }
     }
 
     /// Finds an asynchronous service, and checks the conditions of the request. A change of items needs no lock: it does

@@ -36,7 +36,7 @@ pub struct Record {
     /// The last token of a service that has become public. A version that needs a token gets it back.
     #[serde(default, with = "secret")]
     pub last_token: Option<Token>,
-    /// Absent for an asynchronous service whose items nothing but its clients works on. Such a service is stopped.
+    /// Absent for a queue without a processor. Such a service is stopped.
     pub processor: Option<Artifact>,
     #[serde(default)]
     pub model: Vec<ModelFile>,

@@ -60,7 +60,7 @@ impl Handler {
             offload: &self.offload,
         };
         Ok(match asked.answer(exchange).await? {
-            // A watch lasts as long as its client likes. It is no request that the limits of a version are about.
+            // A watch may last for days, so it does not count as a running request of the version.
             QueueAnswer::Answer(answer) => {
                 let entered = entered.filter(|_| matches!(answer.body, Body::Whole(_)));
                 Outcome::Queue(answer, entered)

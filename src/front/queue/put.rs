@@ -54,7 +54,7 @@ pub(super) async fn put(
     let rpc = asked.spec.rpc();
     let packing = Packing::of(&asked.headers, rpc.decompressor)?;
     let naming = Naming::of(&asked.headers, exchange.request_id())?;
-    Naming::check(&tags)?;
+    check_request_id(&tags)?;
     // A put with a key may repeat an earlier one, which the store knows.
     if !naming.has_key() && asked.queues.store.is_full(queue) {
         return Err(QueueError::Full { length: settings.length }.into());
@@ -93,6 +93,16 @@ pub(super) async fn put(
     Ok(answer)
 }
 
+/// Refuses a request id among the tags that the header of the answer cannot have.
+fn check_request_id(tags: &Tags) -> Result<(), Refusal> {
+    let Some(id) = tags.request_id() else { return Ok(()) };
+    if HeaderValue::from_str(id).is_ok() {
+        return Ok(());
+    }
+    let (tag, id) = (Tags::REQUEST_ID, Quoted(id.as_bytes()));
+    Err(Refused::BadRequest(format!("the tag {tag} is {id}; accepted are printable ASCII characters")).into())
+}
+
 /// The names that the client gives its put.
 struct Naming {
     /// The request id of the protocol's header.
@@ -121,19 +131,6 @@ impl Naming {
 
     fn has_key(&self) -> bool {
         self.idempotency_key.is_some() || self.request_id.is_some()
-    }
-
-    /// Refuses a request id among the tags that the answer cannot name.
-    fn check(tags: &Tags) -> Result<(), Refusal> {
-        match tags.request_id().map(HeaderValue::from_str) {
-            Some(Err(_)) => Err(Refused::BadRequest(format!(
-                "the tag {} is {}; accepted are printable ASCII characters",
-                Tags::REQUEST_ID,
-                Quoted(tags.request_id().unwrap_or_default().as_bytes())
-            ))
-            .into()),
-            Some(Ok(_)) | None => Ok(()),
-        }
     }
 
     /// The request id of the item, and the text of its idempotency key. A client that names its request means the same

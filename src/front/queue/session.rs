@@ -47,7 +47,7 @@ pub(super) trait Port: Send {
     fn ask(&mut self) -> impl Future<Output = Result<bool, Gone>> + Send;
 }
 
-/// The time in which a client must take some bytes of an item.
+/// The time in which a client must take the next bytes of an item, at most 16 KiB of them.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The client has left, or the connection must end because of an error. The port keeps that error.
@@ -123,8 +123,8 @@ impl Watch {
                 }
                 news = due(&mut bulletin, &self.queues.runs) => {
                     for item in news {
-                        if port.send(&item, Parts::All).await.is_err() {
-                            return End::Left;
+                        if let Err(end) = self.send(port, seat, &item, Parts::All).await {
+                            return end;
                         }
                     }
                 }
@@ -144,7 +144,7 @@ impl Watch {
         }
         let mut deliveries = deliveries.into_iter();
         while let Some(Delivery { item, lease, .. }) = deliveries.next() {
-            if let Err(end) = self.send(port, seat, &item).await {
+            if let Err(end) = self.send(port, seat, &item, self.parts).await {
                 self.give_back(seat, deliveries).await;
                 return Err(end);
             }
@@ -159,8 +159,8 @@ impl Watch {
     }
 
     /// Sends an item. A slow client that takes its items keeps them: their leases are renewed meanwhile.
-    async fn send(&self, port: &mut impl Port, seat: &Seat, item: &Item) -> Result<(), End> {
-        let mut sending = pin!(port.send(item, self.parts));
+    async fn send(&self, port: &mut impl Port, seat: &Seat, item: &Item, parts: Parts) -> Result<(), End> {
+        let mut sending = pin!(port.send(item, parts));
         loop {
             tokio::select! {
                 sent = &mut sending => return sent.map_err(|Gone| End::Left),

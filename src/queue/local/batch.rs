@@ -1,4 +1,4 @@
-//! Operations that become durable together: the tables in one transaction, and the state in memory.
+//! Operations that are written to the log together: their changes of the tables, and the state in memory.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ pub(super) struct Batch<'t, 'b> {
     pub(super) fresh: Vec<(QueueName, u64)>,
     /// Queues that may have ended, or may have room again, so that waiting consumers need an answer.
     pub(super) stirred: Vec<QueueName>,
-    /// Answers, for the time after the commit.
+    /// Answers, which are sent once the batch is on disk.
     pub(super) replies: &'b mut Vec<Reply>,
 }
 
@@ -316,7 +316,8 @@ impl Batch<'_, '_> {
         }
         // The tags of a damaged item cannot be read, so all rows are searched.
         let rows = (number, "", 0, 0)..=(number, "\u{10ffff}", u8::MAX, u64::MAX);
-        Ok(self.tables.tags.remove_in(rows, |key| key.3 == index)?)
+        self.tables.tags.remove_in(rows, usize::MAX, |key| key.3 == index)?;
+        Ok(())
     }
 
     /// Removes a live item. The caller has ended its state: ready, leased or delayed.

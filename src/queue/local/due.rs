@@ -99,9 +99,10 @@ impl Batch<'_, '_> {
         Ok(())
     }
 
-    /// Removes idempotency keys that are not remembered any more.
-    pub(super) fn drop_old_keys(&mut self) -> Step<()> {
-        let Some(before) = self.wall_ms.checked_sub(millis(KEY_KEPT)) else { return Ok(()) };
+    /// Removes some idempotency keys that are not remembered any more. Returns true if there may be others.
+    pub(super) fn drop_old_keys(&mut self) -> Step<bool> {
+        let Some(before) = self.wall_ms.checked_sub(millis(KEY_KEPT)) else { return Ok(false) };
+        let mut is_more = false;
         let numbers: Vec<u32> = self.books.values().map(super::book::Book::number).collect();
         for number in numbers {
             let mut old = Vec::new();
@@ -110,6 +111,7 @@ impl Batch<'_, '_> {
                 let (_, at_ms, text) = key.value();
                 old.push((at_ms, text.to_owned()));
             }
+            is_more |= old.len() == MOST_OLD;
             for (at_ms, text) in old {
                 self.tables.key_times.remove((number, at_ms, &*text))?;
                 // The key may have been used again since.
@@ -119,7 +121,7 @@ impl Batch<'_, '_> {
                 }
             }
         }
-        Ok(())
+        Ok(is_more)
     }
 
     /// Ends the deliveries that were under way when the host ended, and begins pauses anew. Runs when a queue is opened

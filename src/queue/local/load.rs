@@ -23,6 +23,9 @@ pub(in crate::queue) struct Files {
 }
 
 /// Brings the database up to date with the log, and reads the queues. None of them is open yet.
+///
+/// The database may have some of these changes already: when it is closed, it syncs what was committed for readers.
+/// Whole rows that are written again give the same result.
 pub(super) fn load(files: Files) -> Result<(Database, Log, Books), redb::Error> {
     let database = files.database;
     let transaction = database.begin_write()?;
@@ -45,7 +48,7 @@ fn open_log(
     mark: Option<Mark>,
 ) -> Result<(Log, Vec<Vec<u8>>), redb::Error> {
     let last = match mark {
-        Some(mark) if disk.len()? > 0 => return Log::open(disk, capacity, mark).map_err(unusable),
+        Some(mark) if !Log::is_missing(&*disk, mark)? => return Log::open(disk, capacity, mark).map_err(unusable),
         Some(mark) => {
             tracing::error!(
                 "queues.log is missing: the last changes of the queues before the host was killed are lost"

@@ -5,8 +5,8 @@
 //! after that, the log is written from its start again.
 //!
 //! A record is valid if its checksum is right and its number is one above that of the record before it. What is left of
-//! earlier rounds has lower numbers. The checksum begins with a random number of the log, so no caller can send an item
-//! that looks like a record.
+//! earlier rounds has lower numbers. The checksum begins with a random number of the log, so a caller whose item is to look
+//! like a record would have to guess it.
 
 use std::io;
 
@@ -59,7 +59,7 @@ pub(super) enum Unusable {
     #[error("the log beside it, queues.log, is not the log of this database, or its first bytes are damaged")]
     Foreign,
     #[error(
-        "the log beside it, queues.log, is damaged at byte {at}: a record cannot be read, and there are later ones"
+        "queues.log does not continue it: the record at byte {at} is damaged, or the two files are of different backups"
     )]
     Damaged { at: u64 },
 }
@@ -67,7 +67,7 @@ pub(super) enum Unusable {
 impl Log {
     /// Makes a log without records in an empty file, or anew. Its first record follows the one that is named.
     pub(super) fn make(disk: Box<dyn StorageBackend>, capacity: u64, last: u64) -> Result<Self, io::Error> {
-        let id = fastrand::u64(..);
+        let id = getrandom::u64().map_err(io::Error::other)?;
         disk.set_len(0)?;
         disk.set_len(UNIT)?;
         let mut head = [0; FILE_HEAD];
@@ -76,6 +76,17 @@ impl Log {
         disk.write(0, &head)?;
         disk.sync_data()?;
         Ok(Self { disk, id, last, at: UNIT, length: UNIT, capacity })
+    }
+
+    /// True if there is no log with this mark, and no record of another one. A host that has ended right after it made a
+    /// log leaves one whose mark nobody has.
+    pub(super) fn is_missing(disk: &dyn StorageBackend, mark: Mark) -> Result<bool, io::Error> {
+        let mut head = [0; FILE_HEAD];
+        let length = disk.len()?;
+        if length >= UNIT {
+            disk.read(0, &mut head)?;
+        }
+        Ok(length <= UNIT && head[8..] != mark.log.to_le_bytes())
     }
 
     /// Opens a log, and returns the records that the database does not have yet.
@@ -168,7 +179,7 @@ impl Log {
                 self.length = length;
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(false),
+            Err(error) if is_full(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -177,6 +188,11 @@ impl Log {
     pub(super) const fn restart(&mut self) {
         self.at = UNIT;
     }
+}
+
+/// True if there is no room for more: on the disk, in its quota, or under the size limit of a file.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
 /// The space of a record in the file.
@@ -257,6 +273,16 @@ mod tests {
         assert_eq!(log.mark().number, 10);
         assert_eq!(open(&disk, log.id, 10).unwrap(), Vec::<Vec<u8>>::new(), "the database has them all");
         assert!(matches!(open(&disk, log.id ^ 1, 7), Err(Unusable::Foreign)));
+    }
+
+    #[test]
+    fn a_log_without_records_of_another_database_is_no_log() {
+        let (disk, log) = with(&[]);
+        let is_missing = |log| Log::is_missing(&disk, Mark { log, number: 7 }).unwrap();
+        assert!(!is_missing(log.id) && is_missing(log.id ^ 1));
+        let (disk, log) = with(&[b"one"]);
+        assert!(!Log::is_missing(&disk, Mark { log: log.id ^ 1, number: 7 }).unwrap(), "its records may be needed");
+        assert!(Log::is_missing(&Disk(Arc::new(InMemoryBackend::new())), log.mark()).unwrap());
     }
 
     #[test]

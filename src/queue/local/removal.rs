@@ -1,4 +1,4 @@
-//! Operations on many items: each does a part, so that no transaction grows with the length of a queue.
+//! Operations on many items: each does a part, so that no batch grows with the length of a queue.
 
 use bytes::Bytes;
 use redb::ReadableTable;
@@ -31,17 +31,17 @@ impl Batch<'_, '_> {
         self.write_row(queue)
     }
 
-    /// Removes some items of a queue, whatever their state. Returns their number.
+    /// Removes some items and idempotency keys of a queue, whatever their state. Returns the number of rows.
     pub(super) fn remove_part(&mut self, queue: &QueueName) -> Step<u64> {
-        let purged = self.purge(queue, None)?;
-        Ok(purged + self.truncate_part(queue, u64::MAX)?)
+        let number = self.book(queue)?.number();
+        let keys = self.tables.keys.remove_in((number, "")..(number + 1, ""), PART, |_| true)?;
+        let times = self.tables.key_times.remove_in((number, 0, "")..(number + 1, 0, ""), PART, |_| true)?;
+        Ok(keys + times + self.purge(queue, None)? + self.truncate_part(queue, u64::MAX)?)
     }
 
-    /// Removes the rows of a queue without items, and the queue.
+    /// Removes a queue without items.
     pub(super) fn remove_queue(&mut self, queue: &QueueName) -> Step<()> {
-        let number = self.book(queue)?.number();
-        self.tables.keys.remove_in((number, "")..(number + 1, ""), |_| true)?;
-        self.tables.key_times.remove_in((number, 0, "")..(number + 1, 0, ""), |_| true)?;
+        self.book(queue)?;
         self.tables.queues.remove(queue.as_str())?;
         if let Some(mut book) = self.books.remove(queue) {
             book.waiters.refuse_all(&QueueError::NoQueue(queue.to_string()));

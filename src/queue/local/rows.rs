@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut, RangeBounds};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use redb::{Key, ReadableTable, StorageError, Table, Value};
@@ -13,23 +14,29 @@ pub(super) type Changes = Rc<RefCell<Vec<u8>>>;
 /// A table. It is read like any other; each change is noted as well.
 pub(super) struct Rows<'t, K: Key + 'static, V: Value + 'static> {
     number: u8,
-    table: Unbroken<Table<'t, K, V>>,
+    table: Quiet<Table<'t, K, V>>,
     changes: Changes,
 }
 
-/// A part of the database that is leaked, not dropped, while its thread panics. A damaged file may fail an assertion of
-/// the database with a lock held. The drop of a table would panic again at that lock, which ends the process.
-struct Unbroken<T>(Option<T>);
+/// A table whose drop does not panic. A damaged file may fail an assertion of the database with a lock held. The drop of
+/// a table would panic again at that lock, and a second panic ends the process.
+pub(super) struct Quiet<T>(Option<T>);
 
-impl<T> Drop for Unbroken<T> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::mem::forget(self.0.take());
-        }
+impl<T> Quiet<T> {
+    pub(super) const fn new(table: T) -> Self {
+        Self(Some(table))
     }
 }
 
-impl<T> Deref for Unbroken<T> {
+impl<T> Drop for Quiet<T> {
+    fn drop(&mut self) {
+        let table = self.0.take();
+        // The fields of a value are dropped even if its own drop panics.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(table)));
+    }
+}
+
+impl<T> Deref for Quiet<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -37,7 +44,7 @@ impl<T> Deref for Unbroken<T> {
     }
 }
 
-impl<T> DerefMut for Unbroken<T> {
+impl<T> DerefMut for Quiet<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().expect("it is there until it is dropped")
     }
@@ -86,7 +93,7 @@ impl<'a> Change<'a> {
 impl<'t, K: Key + 'static, V: Value + 'static> Rows<'t, K, V> {
     /// A table, its number among the tables, and the place where its changes are noted.
     pub(super) fn new(number: u8, table: Table<'t, K, V>, changes: &Changes) -> Self {
-        Self { number, table: Unbroken(Some(table)), changes: Rc::clone(changes) }
+        Self { number, table: Quiet::new(table), changes: Rc::clone(changes) }
     }
 
     /// Adds or replaces a row.
@@ -115,20 +122,25 @@ impl<'t, K: Key + 'static, V: Value + 'static> Rows<'t, K, V> {
         Change { table: self.number, key: K::as_bytes(key).as_ref(), value }.note(&mut self.changes.borrow_mut());
     }
 
-    /// Removes those rows of a range whose keys are meant.
+    /// Removes those rows of a range whose keys are meant, and at most so many. Returns their number.
     pub(super) fn remove_in<'k, R: Borrow<K::SelfType<'k>> + 'k>(
         &mut self,
         range: impl RangeBounds<R> + 'k,
+        most: usize,
         mut is_meant: impl FnMut(K::SelfType<'_>) -> bool,
-    ) -> Result<(), StorageError> {
+    ) -> Result<u64, StorageError> {
         let mut meant = Vec::new();
         for row in self.table.range(range)? {
             let (key, _) = row?;
             if is_meant(key.value()) {
                 meant.push(K::as_bytes(&key.value()).as_ref().to_vec());
             }
+            if meant.len() == most {
+                break;
+            }
         }
-        meant.iter().try_for_each(|key| self.remove(K::from_bytes(key)).map(drop))
+        meant.iter().try_for_each(|key| self.remove(K::from_bytes(key)).map(drop))?;
+        Ok(meant.len() as u64)
     }
 
     /// Makes a change that was noted before. It is not noted again.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Reason;
 use super::log::Mark;
-use super::rows::{Change, Changes, Rows};
+use super::rows::{Change, Changes, Quiet, Rows};
 
 /// Queues by name: [`QueueRow`].
 pub(super) const QUEUES: TableDefinition<&str, &[u8]> = TableDefinition::new("queues");
@@ -70,6 +70,19 @@ pub(super) struct KeyRow {
     pub(super) at_ms: u64,
 }
 
+/// The numbers of the tables in records of the log.
+mod number {
+    pub(super) const QUEUES: u8 = 0;
+    pub(super) const ITEMS: u8 = 1;
+    pub(super) const READY: u8 = 2;
+    pub(super) const TAGS: u8 = 3;
+    pub(super) const STATES: u8 = 4;
+    pub(super) const DEAD: u8 = 5;
+    pub(super) const PARTIALS: u8 = 6;
+    pub(super) const KEYS: u8 = 7;
+    pub(super) const KEY_TIMES: u8 = 8;
+}
+
 /// The memory for changes that is kept from batch to batch.
 const KEPT: usize = 1 << 20;
 
@@ -92,17 +105,16 @@ impl<'t> Tables<'t> {
     /// Opens the tables, and makes those that are missing.
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
         let changes = Changes::default();
-        // The numbers stand in the log.
         Ok(Self {
-            queues: Rows::new(0, transaction.open_table(QUEUES)?, &changes),
-            items: Rows::new(1, transaction.open_table(ITEMS)?, &changes),
-            ready: Rows::new(2, transaction.open_table(READY)?, &changes),
-            tags: Rows::new(3, transaction.open_table(TAGS)?, &changes),
-            states: Rows::new(4, transaction.open_table(STATES)?, &changes),
-            dead: Rows::new(5, transaction.open_table(DEAD)?, &changes),
-            partials: Rows::new(6, transaction.open_table(PARTIALS)?, &changes),
-            keys: Rows::new(7, transaction.open_table(KEYS)?, &changes),
-            key_times: Rows::new(8, transaction.open_table(KEY_TIMES)?, &changes),
+            queues: Rows::new(number::QUEUES, transaction.open_table(QUEUES)?, &changes),
+            items: Rows::new(number::ITEMS, transaction.open_table(ITEMS)?, &changes),
+            ready: Rows::new(number::READY, transaction.open_table(READY)?, &changes),
+            tags: Rows::new(number::TAGS, transaction.open_table(TAGS)?, &changes),
+            states: Rows::new(number::STATES, transaction.open_table(STATES)?, &changes),
+            dead: Rows::new(number::DEAD, transaction.open_table(DEAD)?, &changes),
+            partials: Rows::new(number::PARTIALS, transaction.open_table(PARTIALS)?, &changes),
+            keys: Rows::new(number::KEYS, transaction.open_table(KEYS)?, &changes),
+            key_times: Rows::new(number::KEY_TIMES, transaction.open_table(KEY_TIMES)?, &changes),
             changes,
         })
     }
@@ -125,15 +137,15 @@ impl<'t> Tables<'t> {
             let unreadable = || redb::Error::Corrupted("a record of the log cannot be read".into());
             let (change, rest) = Change::first(record).ok_or_else(unreadable)?;
             match change.table {
-                0 => self.queues.repeat(&change)?,
-                1 => self.items.repeat(&change)?,
-                2 => self.ready.repeat(&change)?,
-                3 => self.tags.repeat(&change)?,
-                4 => self.states.repeat(&change)?,
-                5 => self.dead.repeat(&change)?,
-                6 => self.partials.repeat(&change)?,
-                7 => self.keys.repeat(&change)?,
-                8 => self.key_times.repeat(&change)?,
+                number::QUEUES => self.queues.repeat(&change)?,
+                number::ITEMS => self.items.repeat(&change)?,
+                number::READY => self.ready.repeat(&change)?,
+                number::TAGS => self.tags.repeat(&change)?,
+                number::STATES => self.states.repeat(&change)?,
+                number::DEAD => self.dead.repeat(&change)?,
+                number::PARTIALS => self.partials.repeat(&change)?,
+                number::KEYS => self.keys.repeat(&change)?,
+                number::KEY_TIMES => self.key_times.repeat(&change)?,
                 _ => return Err(unreadable()),
             }
             record = rest;
@@ -144,13 +156,13 @@ impl<'t> Tables<'t> {
 
 /// The last record of the log that the database has; `None` if it needs no log: it is new, or was closed in order.
 pub(super) fn read_mark(transaction: &WriteTransaction) -> Result<Option<Mark>, redb::Error> {
-    let table = transaction.open_table(MARK)?;
+    let table = Quiet::new(transaction.open_table(MARK)?);
     Ok(table.get(())?.map(|row| row.value()).map(|(log, number)| Mark { log, number }))
 }
 
 /// Notes which records of the log the database has, with the commit of this transaction.
 pub(super) fn write_mark(transaction: &WriteTransaction, mark: Option<Mark>) -> Result<(), redb::Error> {
-    let mut table = transaction.open_table(MARK)?;
+    let mut table = Quiet::new(transaction.open_table(MARK)?);
     match mark {
         Some(mark) => drop(table.insert((), (mark.log, mark.number))?),
         None => drop(table.remove(())?),

@@ -24,7 +24,7 @@ pub(super) enum Answer {
     Remove { to: Sender<Taken> },
 }
 
-/// An item that was removed, with the state that it had. If its caller has left, it gets that state again.
+/// An item that was removed, and its state before. Both are restored if the caller has left.
 pub(super) type Taken = (Item, StateRow);
 
 /// The channel for the items of one wish.

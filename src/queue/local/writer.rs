@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::super::{Bounds, Clock, Delivery, Holder, Item, NewItem, Outcome, QueueError, QueueName, Status};
 use super::batch::{Batch, Books, Reply, Stop};
 use super::load::{Files, load};
-use super::log::Log;
+use super::log::{self, Log};
 use super::tables::{Tables, write_mark};
 use super::waiters::Taken;
 use crate::failpoint;
@@ -26,6 +26,8 @@ use crate::telemetry::Times;
 
 /// Most operations in one batch.
 const MOST_JOBS: usize = 512;
+/// The bytes of items at which a batch takes no further operation. Their changes have a copy of them.
+const MOST_BYTES: usize = 8 << 20;
 /// The longest wait for further operations.
 const LONGEST_GATHER: Duration = Duration::from_millis(2);
 /// The pause between two attempts to open a database that has failed.
@@ -47,6 +49,8 @@ pub(super) type Space = Box<dyn FnMut() -> bool + Send>;
 /// An operation, with its place among those that wait.
 pub(super) struct Queued {
     pub(super) job: Job,
+    /// The bytes of the item that it stores.
+    pub(super) bytes: usize,
     /// `None` for a job that puts back the items of a caller that has left.
     pub(super) _place: Option<OwnedSemaphorePermit>,
 }
@@ -59,7 +63,7 @@ pub(super) struct Shared {
     pub(super) queues: Mutex<HashMap<QueueName, Published>>,
 }
 
-/// The state of an open queue after the last commit.
+/// The state of an open queue after the last batch.
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) number: u32,
@@ -76,7 +80,9 @@ impl Shared {
     }
 
     fn set_database(&self, database: Option<Arc<Database>>) {
-        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = database;
+        let former = std::mem::replace(&mut *self.database.lock().unwrap_or_else(PoisonError::into_inner), database);
+        // Closing a damaged file may fail an assertion of the database.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(former)));
     }
 
     /// The number of an open queue.
@@ -97,6 +103,8 @@ pub(super) struct Writer {
     pub(super) log: Option<Log>,
     /// The queues that are opened again with the database; `None` if it has not failed.
     pub(super) reopening: Option<Vec<(QueueName, Bounds)>>,
+    /// True once the store is dropped.
+    pub(super) is_over: bool,
     /// Operations that come before those of callers.
     pub(super) first: Vec<Job>,
     pub(super) answers: Answers,
@@ -122,7 +130,7 @@ struct Failed(QueueError);
 impl<E: Into<redb::Error>> From<E> for Failed {
     fn from(error: E) -> Self {
         match error.into() {
-            redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self(QueueError::StorageFull),
+            redb::Error::Io(io) if log::is_full(&io) => Self(QueueError::StorageFull),
             error => Self(QueueError::Unavailable(error.to_string())),
         }
     }
@@ -155,10 +163,9 @@ impl Writer {
     pub(super) fn run(mut self) {
         loop {
             let Some(database) = self.shared.database() else {
-                match self.wait() {
-                    Err(RecvTimeoutError::Disconnected) => return,
-                    // A job that is dropped tells its caller.
-                    Ok(_) | Err(RecvTimeoutError::Timeout) => self.reopen(),
+                match self.refuse_for(REOPEN_PAUSE) {
+                    RecvTimeoutError::Disconnected => return,
+                    RecvTimeoutError::Timeout => self.reopen(),
                 }
                 continue;
             };
@@ -171,6 +178,10 @@ impl Writer {
                 Ok(Ending::Published | Ending::Checkpoint) => {}
                 Err(Failed(why)) => {
                     self.fail(&why);
+                    // Right after the end of the store, the log has everything.
+                    if self.is_over {
+                        return;
+                    }
                     self.reopen();
                 }
             }
@@ -184,8 +195,11 @@ impl Writer {
         let began = Instant::now();
         match ending {
             Ending::Published => {
+                // The batch is in the log already, so its callers are told of it in any case.
                 transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
-                transaction.commit()?;
+                let committed = transaction.commit();
+                self.answer();
+                committed?;
             }
             Ending::Checkpoint | Ending::Over => {
                 let mark = self.log()?.mark();
@@ -204,7 +218,10 @@ impl Writer {
         let mut tables = Tables::open(transaction)?;
         let mut is_changed = false;
         loop {
-            let Some(jobs) = self.gather() else { return Ok(Ending::Over) };
+            let Some(jobs) = self.gather() else {
+                self.is_over = true;
+                return Ok(Ending::Over);
+            };
             let publish = self.fill(&mut tables, jobs)?;
             let changes = tables.take_changes();
             if !changes.is_empty() {
@@ -238,14 +255,18 @@ impl Writer {
         if !self.first.is_empty() {
             return Some(std::mem::take(&mut self.first));
         }
+        let mut bytes = 0;
         let mut gathered = match self.wait() {
-            Ok(queued) => vec![queued.job],
+            Ok(queued) => {
+                bytes += queued.bytes;
+                vec![queued.job]
+            }
             Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
             Err(RecvTimeoutError::Disconnected) => return None,
         };
         let expected = self.last_batch.min(MOST_JOBS);
         let until = Instant::now() + (self.last_commit / 4).min(LONGEST_GATHER);
-        while gathered.len() < MOST_JOBS {
+        while gathered.len() < MOST_JOBS && bytes < MOST_BYTES {
             let next = match self.jobs.try_recv() {
                 Ok(queued) => Some(queued),
                 Err(_) if (2..expected).contains(&gathered.len()) => {
@@ -254,7 +275,10 @@ impl Writer {
                 Err(_) => None,
             };
             match next {
-                Some(queued) => gathered.push(queued.job),
+                Some(queued) => {
+                    bytes += queued.bytes;
+                    gathered.push(queued.job);
+                }
                 None => break,
             }
         }
@@ -271,10 +295,20 @@ impl Writer {
         let has_retention =
             self.books.values().any(|book| book.bounds.is_some_and(|bounds| bounds.retention.is_some()));
         let old = has_retention.then_some(LOOK_FOR_OLD);
-        let reopen = self.log.is_none().then_some(REOPEN_PAUSE);
-        match [timer, old, reopen].into_iter().flatten().min() {
+        match [timer, old].into_iter().flatten().min() {
             Some(pause) => self.jobs.recv_timeout(pause),
             None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Refuses the operations that arrive in this time. A job that is dropped tells its caller.
+    fn refuse_for(&self, time: Duration) -> RecvTimeoutError {
+        let until = Instant::now() + time;
+        loop {
+            match self.jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(refused) => drop(refused),
+                Err(end) => return end,
+            }
         }
     }
 
@@ -294,8 +328,9 @@ impl Writer {
         };
         settled(batch.due())?;
         if self.looked_for_keys.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_FOR_OLD_KEYS) {
-            self.looked_for_keys = Some(now);
-            settled(batch.drop_old_keys())?;
+            // Many are removed in several batches.
+            let is_more = batch.drop_old_keys().or_else(|stop| settled(Err(stop)).map(|()| false))?;
+            self.looked_for_keys = (!is_more).then_some(now);
         }
         for job in jobs {
             job(&mut batch)?;
@@ -344,7 +379,6 @@ impl Writer {
         for book in self.books.values_mut() {
             book.waiters.refuse_all(why);
         }
-        self.first.clear();
         self.log = None;
         self.shared.set_database(None);
     }
@@ -355,9 +389,13 @@ impl Writer {
         let open = self.books.iter().filter_map(|(queue, book)| Some((queue.clone(), book.bounds?)));
         let bounds = self.reopening.get_or_insert_with(|| open.collect()).clone();
         match catch_unwind(AssertUnwindSafe(|| self.start())) {
-            Ok(Ok(())) => self.first.push(Box::new(move |batch| {
-                bounds.iter().try_for_each(|(queue, bounds)| settled(batch.open(queue, *bounds)))
-            })),
+            Ok(Ok(())) => {
+                // Items that are put back need their queue.
+                let open = move |batch: &mut Batch<'_, '_>| {
+                    bounds.iter().try_for_each(|(queue, bounds)| settled(batch.open(queue, *bounds)))
+                };
+                self.first.insert(0, Box::new(open));
+            }
             Ok(Err(error)) => tracing::error!(error = error.to_string(), "the queues' database cannot be opened"),
             Err(_) => tracing::error!("the queues' database is damaged and cannot be opened"),
         }

@@ -429,13 +429,18 @@ fn a_queue_keeps_its_bounds_when_the_disk_fails_again_and_again() {
     let disk = Disk::new(Bytes::default(), true);
     let local = disk.queues(&time).unwrap();
     run(async {
-        local.open(&input, Bounds { length: 2, ..bounds() }).await.unwrap();
-        // Fails while an item is written, while the files are opened, and in the first batch after that.
-        for writes in [0, 1, 2, 3, 5, 9, 14, 20] {
+        local.open(&input, Bounds { length: 3, deliveries: 1000, ..bounds() }).await.unwrap();
+        local.put(&input, super::item("leased"), None).await.unwrap();
+        // Fails while an item is written, while the files are opened, and when the lease is ended after that.
+        for writes in 0..30 {
+            disk.0.lock().unwrap().failing = None;
+            while !matches!(local.take(&input, want(1)).await, Ok(taken) if taken.len() == 1) {
+                time.pass(Duration::from_secs(61));
+            }
             disk.0.lock().unwrap().failing = Some(writes);
             loop {
                 match local.put(&input, super::item("x"), None).await {
-                    Ok(_) | Err(QueueError::Full { length: 2 }) => {
+                    Ok(_) | Err(QueueError::Full { length: 3 }) => {
                         let _ = local.pop(&input, all()).await;
                     }
                     Err(QueueError::Unavailable(_)) => break,
@@ -449,7 +454,7 @@ fn a_queue_keeps_its_bounds_when_the_disk_fails_again_and_again() {
             local.put(&input, super::item(data), None).await.unwrap();
         }
         let refused = local.put(&input, super::item("c"), None).await;
-        assert!(matches!(refused, Err(QueueError::Full { length: 2 })), "{refused:?}");
+        assert!(matches!(refused, Err(QueueError::Full { length: 3 })), "{refused:?}");
     });
 }
 

@@ -90,6 +90,7 @@ impl Registry {
         }
         let uploaded = self.uploaded(Files {
             processor: match file.spec().processor_path() {
+                None if change.processor.is_some() => return Err(ChangeError::NoProcessor),
                 None => None,
                 Some(_) => {
                     let there = old.processor.as_ref().map(|processor| processor.sha256.clone());

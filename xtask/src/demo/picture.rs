@@ -1,7 +1,7 @@
 //! Queued work: a picture that is rendered tile by tile, watched while it grows, and taken out of the sink.
 
 use std::fs;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use crate::host::Host;
 use crate::http::{self, Connection};
 use crate::services::Service;
 
-const ORDER: &[u8] = br#"{"width": 512, "height": 256, "seconds": 3}"#;
+const JOB: &[u8] = br#"{"width": 512, "height": 256, "seconds": 3}"#;
 const PATIENCE: Duration = Duration::from_secs(60);
 const BAR: usize = 32;
 /// The first bytes of every PNG file.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Puts an order, shows its progress, and writes the picture into `directory`. Returns true if it is a picture.
+/// Puts a job, shows its progress, and writes the picture into `directory`. Returns true if it is a picture.
 pub(super) fn render(host: &Host, service: &Service, directory: &Path) -> Result<bool> {
-    let index = call(host, "POST", service, "?requestId=demo", ORDER)?.text();
+    let index = call(host, "POST", service, "?requestId=demo", JOB)?.text();
     println!("\nA picture in the making: item {index} of the queue of `{}`:\n", service.name);
     let began = Instant::now();
     let mut connection = Connection::open(host.data)?;
@@ -28,11 +28,16 @@ pub(super) fn render(host: &Host, service: &Service, directory: &Path) -> Result
     loop {
         connection.send(&search)?;
         let found = connection.receive()?;
-        let Some(state) = found.json().filter(|_| found.status == 200) else { break };
+        let state = match (found.status, found.json()) {
+            (200, Some(state)) => state,
+            // Its result is in the sink.
+            (204 | 404, _) => break,
+            (status, _) => bail!("the search was answered with {status}: {}", found.text()),
+        };
         let progress = &state["Progress"];
         let note = progress["Note"].as_str().unwrap_or("waits for a worker");
         let line = format!("  {} {note}", bar(progress["Fraction"].as_f64().unwrap_or_default()));
-        if line != shown {
+        if line != shown && std::io::stdout().is_terminal() {
             print!("\r{line:60}");
             std::io::stdout().flush()?;
             shown = line;
