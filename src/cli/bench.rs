@@ -4,7 +4,9 @@
 //! shares only a few counters with the others. Their tallies are added up, and [`report`] and [`page`] show the result.
 
 mod arrivals;
+mod bodies;
 mod connection;
+mod drive;
 mod lane;
 mod page;
 mod plan;
@@ -12,34 +14,24 @@ mod report;
 mod tally;
 
 use std::fs;
-use std::io;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::Args;
 use http::Method;
-use tokio::sync::watch;
 
 use self::lane::Run;
 use self::plan::{Pace, Plan, Stop, Template};
 use self::report::Report;
-use self::tally::Tally;
 use super::client::AdminArgs;
 use super::failure::{Exit, Failure};
-use super::screen::{Screen, duration};
+use super::screen::Screen;
 use super::time::{span, time};
 use super::{invoke, payload};
 
-const TICK: Duration = Duration::from_millis(200);
 const MAX_CONNECTIONS: u64 = 10_000;
-/// Most bytes of all bodies together. They are kept in memory.
-const MAX_BODIES: u64 = 256 << 20;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -134,9 +126,9 @@ pub(super) fn bench(args: &BenchArgs, screen: &mut Screen) -> Result<Exit, Failu
     if !screen.is_json() {
         screen.line(format_args!("{}\n{}\n", plan.url, plan.sentence()))?;
     }
-    let lanes = lanes(plan.connections);
+    let lanes = drive::lanes(plan.connections);
     let run = Arc::new(Run::new(plan, lanes));
-    let (tally, was_stopped) = carry_out(&run, screen)?;
+    let (tally, was_stopped) = drive::carry_out(&run, screen)?;
     let took = run.took(was_stopped);
     let report = Report { plan: &run.plan, tally: &tally, took, was_stopped };
     report.show(screen)?;
@@ -202,132 +194,10 @@ impl BenchArgs {
             fail_above: self.fail_above,
         })
     }
-
-    fn bodies(&self) -> Result<Vec<Vec<u8>>, Failure> {
-        if let Some(body) = &self.body {
-            return Ok(vec![payload::read(body)?]);
-        }
-        if let Some(file) = &self.lines {
-            let text = read(file, MAX_BODIES)?;
-            let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-            let bodies: Vec<Vec<u8>> = lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
-            return some(bodies, file, "line");
-        }
-        let Some(directory) = &self.data_dir else { return Ok(Vec::new()) };
-        let cannot = || format!("cannot read the directory `{}`", directory.display());
-        let entries =
-            fs::read_dir(directory).with_context(cannot)?.collect::<Result<Vec<_>, _>>().with_context(cannot)?;
-        let mut files: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).filter(|path| path.is_file()).collect();
-        files.sort_unstable();
-        let (mut bodies, mut left) = (Vec::new(), MAX_BODIES);
-        for file in files {
-            let body = read(&file, left)?;
-            left -= body.len() as u64;
-            bodies.push(body);
-        }
-        some(bodies, directory, "file")
-    }
-}
-
-fn read(file: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
-    let cannot = || format!("cannot read `{}`", file.display());
-    let length = fs::metadata(file).with_context(cannot)?.len();
-    if length > limit {
-        let what = format!("`{}`: the bodies are larger than {} MiB together", file.display(), MAX_BODIES >> 20);
-        return Err(Failure::Usage(what));
-    }
-    Ok(fs::read(file).with_context(cannot)?)
-}
-
-fn some(bodies: Vec<Vec<u8>>, origin: &Path, what: &str) -> Result<Vec<Vec<u8>>, Failure> {
-    match bodies.is_empty() {
-        true => Err(Failure::Usage(format!("`{}` has no {what} to send", origin.display()))),
-        false => Ok(bodies),
-    }
 }
 
 fn write(file: &Path, page: &str) -> Result<(), Failure> {
     Ok(fs::write(file, page).with_context(|| format!("cannot write `{}`", file.display()))?)
-}
-
-/// The number of threads. Half of the processors are left to the server, which is often on the same machine.
-fn lanes(connections: usize) -> usize {
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    (processors / 2).clamp(1, connections)
-}
-
-/// Runs all lanes until they end or the run is interrupted. Returns the tally, and true if the run was interrupted.
-fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<(Tally, bool), Failure> {
-    let (stop, stopped) = watch::channel(false);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
-    thread::scope(|scope| {
-        for index in 0..run.lanes {
-            let (run, stopped, ended) = (Arc::clone(run), stopped.clone(), ended.clone());
-            scope.spawn(move || {
-                // The receiver outlives all lanes.
-                let _ = ended.send(lane::work(&run, index, stopped));
-            });
-        }
-        drop(ended);
-        runtime.block_on(async {
-            let progress = screen.spinner("bench");
-            let mut ticks = tokio::time::interval(TICK);
-            let mut tally = Tally::new(run.measured_from());
-            let mut failure: Option<io::Error> = None;
-            // One future for the whole run: an interrupt between two futures would be lost.
-            let mut is_interrupted = false;
-            let mut interrupt = pin!(tokio::signal::ctrl_c());
-            loop {
-                tokio::select! {
-                    part = ends.recv() => match part {
-                        Some(Ok(part)) => tally.add(part),
-                        Some(Err(error)) => {
-                            failure = Some(error);
-                            stop.send_replace(true);
-                        }
-                        None => break,
-                    },
-                    _ = ticks.tick() => progress.set_prefix(run.progress()),
-                    interrupt = &mut interrupt, if !is_interrupted => {
-                        is_interrupted = true;
-                        // An error means that interrupts cannot be caught. Then the run goes on, and an interrupt ends
-                        // the process.
-                        stop.send_replace(interrupt.is_ok());
-                    }
-                }
-            }
-            progress.finish_and_clear();
-            match failure {
-                Some(error) => Err(Failure::Failed(anyhow::Error::new(error).context("the load generator failed"))),
-                None => Ok((tally, *stop.borrow())),
-            }
-        })
-    })
-}
-
-impl Run {
-    fn took(&self, was_stopped: bool) -> Duration {
-        let elapsed = Instant::now().saturating_duration_since(self.measured_from());
-        match self.plan.stop {
-            // Answers that come after the end belong to requests that were due before it, so they do not lengthen the
-            // run.
-            Stop::After(time) if !was_stopped => time,
-            _ => elapsed,
-        }
-    }
-
-    fn progress(&self) -> String {
-        let now = Instant::now();
-        let (done, failed) = (self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
-        let left = match self.end().filter(|end| *end > now) {
-            Some(end) => format!(", {} left", duration(end - now)),
-            None => String::new(),
-        };
-        let seconds = now.saturating_duration_since(self.start).as_secs_f64().max(1e-3);
-        let what = if now < self.measured_from() { "warming up" } else { "measuring" };
-        format!("{what}: {done} requests, {:.0} a second, {failed} failed{left}", done as f64 / seconds)
-    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -194,7 +194,7 @@ fn slot_times() -> SlotTimes {
     times.unwrap_or_else(|_| unreachable!("these bounds and digits are within what it takes"))
 }
 
-fn times() -> Times {
+pub(super) fn times() -> Times {
     let times = Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3);
     times.unwrap_or_else(|_| unreachable!("these bounds and digits are within what it takes"))
 }
