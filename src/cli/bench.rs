@@ -2,6 +2,9 @@
 //!
 //! The command line becomes a [`Plan`]. The threads in [`lane`] carry it out; each has connections of its own and
 //! shares only a few counters with the others. Their tallies are added up, and [`report`] and [`page`] show the result.
+//!
+//! The requests to an asynchronous service are puts. Beside the threads, [`sink`] then takes the results, and [`results`]
+//! matches them to the puts.
 
 mod arrivals;
 mod bodies;
@@ -10,7 +13,10 @@ mod drive;
 mod lane;
 mod page;
 mod plan;
+mod queue;
 mod report;
+mod results;
+mod sink;
 mod tally;
 
 use std::fs;
@@ -22,8 +28,10 @@ use anyhow::Context;
 use clap::Args;
 use http::Method;
 
+use self::drive::Ended;
 use self::lane::Run;
 use self::plan::{Pace, Plan, Stop, Template};
+use self::queue::Queue;
 use self::report::Report;
 use super::client::AdminArgs;
 use super::failure::{Exit, Failure};
@@ -46,15 +54,23 @@ The load comes from this machine and this process. (EAS's `eascmd bench create|l
 Ctrl-C ends a run early; the report covers the run until then. In the warm-up nothing has been measured, and the exit
 code is 130.
 
+The requests to an asynchronous service are puts into its queue. The command takes their results out of the sink, no
+others, and also reports the times from the puts to the results. After the last put it waits for the rest, until none
+has come for --result-timeout; Ctrl-C ends the wait. With --concurrency, puts are mostly faster than the processor, so
+items wait longer and longer: use --rate to measure the times. A processor that answers with status 200 and an empty
+body makes no result.
+
 The exit code is 0 if any request succeeded; with --fail-above, the share of failed requests must also not be above it.
 Otherwise it is the code of the most frequent failure: 3 for refusals (4xx), 5 for 404, 1 for 5xx, 4 for no answer. A
-request has failed if its answer is not 2xx; with --rate, also if it was due and could not be sent.
+request has failed if its answer is not 2xx; with --rate, also if it was due and could not be sent. A put has also
+failed if its result has another status than 200. Puts whose results did not come count for --fail-above only.
 
 Examples:
   bulkhead bench echo -d hello                               16 at a time for 10 seconds
   bulkhead bench digits -d @row.json --rate 500 --duration 1m --html report.html
   bulkhead bench digits --lines rows.jsonl --requests 10000 --concurrency 64 --json
   bulkhead bench digits -d @row.json --rate 200 --fail-above 0.1%      for a pipeline
+  bulkhead bench resize -d @photo.jpg --rate 20                the queue of an asynchronous service
   bulkhead bench http://10.0.0.7:8080/api/predict/echo --token TOKEN -d hello --rate 100 --poisson")]
 pub(super) struct BenchArgs {
     /// A service, whose address and token come from the admin API, or an http URL
@@ -84,6 +100,9 @@ pub(super) struct BenchArgs {
     /// Longest time to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, help_heading = "Load")]
     timeout: Duration,
+    /// Of an asynchronous service: longest time without a result, after the last put
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Load")]
+    result_timeout: Duration,
     /// End with an error if more than this share of the requests fails, such as 0, 0.1% or 5%
     // So that the parser refuses a share below zero, instead of clap taking it for an option.
     #[arg(long, value_name = "SHARE", value_parser = share, allow_hyphen_values = true)]
@@ -128,9 +147,8 @@ pub(super) fn bench(args: &BenchArgs, screen: &mut Screen) -> Result<Exit, Failu
     }
     let lanes = drive::lanes(plan.connections);
     let run = Arc::new(Run::new(plan, lanes));
-    let (tally, was_stopped) = drive::carry_out(&run, screen)?;
-    let took = run.took(was_stopped);
-    let report = Report { plan: &run.plan, tally: &tally, took, was_stopped };
+    let Ended { tally, results, took, was_stopped } = drive::carry_out(&run, screen)?;
+    let report = Report { plan: &run.plan, tally: &tally, results: results.as_ref(), took, was_stopped };
     report.show(screen)?;
     if let Some(file) = &args.html {
         write(file, &page::page(&report, SystemTime::now()))?;
@@ -142,35 +160,26 @@ pub(super) fn bench(args: &BenchArgs, screen: &mut Screen) -> Result<Exit, Failu
 impl BenchArgs {
     fn plan(&self) -> Result<Plan, Failure> {
         let bodies = self.bodies()?;
-        let (url, token) = match self.target.contains("://") {
-            true => (self.target.clone(), None),
+        let found = match self.target.contains("://") {
+            true => invoke::Found { url: self.target.clone(), token: None, sink_url: None },
             false => {
                 let name = self.target.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
                 invoke::locate(&self.admin, &name)?
             }
         };
-        let url = invoke::joined(&url, &self.path);
-        let (uri, address) = plan::resolve(&url)?;
-        let method = invoke::method(self.method.as_deref(), !bodies.is_empty())?;
-        let mut headers: Vec<(String, String)> = Vec::new();
-        for (name, value) in &self.headers {
-            let value = value.to_str().map_err(|_| Failure::Usage(format!("the header {name} is not text")))?;
-            headers.push((name.to_string(), value.to_owned()));
-        }
-        let has = |headers: &[(String, String)], name: &str| headers.iter().any(|(known, _)| known == name);
-        if let Some(token) = self.token.as_ref().or(token.as_ref())
-            && !has(&headers, "authorization")
-        {
-            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(Failure::Usage("the token has characters that a header cannot have".to_owned()));
+        let url = invoke::joined(&found.url, &self.path);
+        let headers = self.headers(found.token.as_ref(), bodies.first())?;
+        let (method, target, queue) = match &found.sink_url {
+            Some(sink) => {
+                let (method, run) = (queue::checked(self.method.as_deref(), &self.headers)?, queue::run_name());
+                let target = queue::tagged(&url, &run)?;
+                let token = headers.iter().find(|(name, _)| name == "authorization");
+                let queue = Queue::new(run, &target, sink, token, self.result_timeout)?;
+                (method, target, Some(queue))
             }
-            headers.push(("authorization".to_owned(), token.clone()));
-        }
-        if let Some(body) = bodies.first()
-            && !has(&headers, "content-type")
-        {
-            headers.push(("content-type".to_owned(), payload::content_type(body).to_owned()));
-        }
+            None => (invoke::method(self.method.as_deref(), !bodies.is_empty())?, url.clone(), None),
+        };
+        let (uri, address) = plan::resolve(&target)?;
         let template = Template { method: &method, uri: &uri, headers: &headers };
         let requests = match bodies.as_slice() {
             [] => vec![template.with_body(b"")],
@@ -192,7 +201,32 @@ impl BenchArgs {
             stop: self.requests.map_or(Stop::After(self.duration), Stop::Requests),
             timeout: self.timeout,
             fail_above: self.fail_above,
+            queue,
         })
+    }
+
+    /// The headers of every request. `token` is that of the service.
+    fn headers(&self, token: Option<&String>, body: Option<&Vec<u8>>) -> Result<Vec<(String, String)>, Failure> {
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for (name, value) in &self.headers {
+            let value = value.to_str().map_err(|_| Failure::Usage(format!("the header {name} is not text")))?;
+            headers.push((name.to_string(), value.to_owned()));
+        }
+        let has = |headers: &[(String, String)], name: &str| headers.iter().any(|(known, _)| known == name);
+        if let Some(token) = self.token.as_ref().or(token)
+            && !has(&headers, "authorization")
+        {
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(Failure::Usage("the token has characters that a header cannot have".to_owned()));
+            }
+            headers.push(("authorization".to_owned(), token.clone()));
+        }
+        if let Some(body) = body
+            && !has(&headers, "content-type")
+        {
+            headers.push(("content-type".to_owned(), payload::content_type(body).to_owned()));
+        }
+        Ok(headers)
     }
 }
 

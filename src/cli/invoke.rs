@@ -67,20 +67,28 @@ struct Answer {
 
 pub(super) fn invoke(args: &InvokeArgs, screen: &mut Screen) -> Result<Exit, Failure> {
     let body = args.body.as_deref().map(payload::read).transpose()?;
-    let (url, token) = locate(&args.admin, &args.name)?;
-    let token = args.token.as_deref().or(token.as_deref());
-    let answer = args.send(&joined(&url, &args.path), token, body)?;
+    let found = locate(&args.admin, &args.name)?;
+    let token = args.token.as_deref().or(found.token.as_deref());
+    let answer = args.send(&joined(&found.url, &args.path), token, body)?;
     answer.show(args.include, screen)?;
     Ok(Exit::of_status(answer.status.as_u16()))
 }
 
+/// Where a service is called.
+pub(super) struct Found {
+    pub(super) url: String,
+    pub(super) token: Option<String>,
+    /// The URL of the sink, if the service is asynchronous.
+    pub(super) sink_url: Option<String>,
+}
+
 /// Asks the server for the address of a service, and for its token if it has one.
-pub(super) fn locate(admin: &AdminArgs, name: &ServiceName) -> Result<(String, Option<String>), Failure> {
+pub(super) fn locate(admin: &AdminArgs, name: &ServiceName) -> Result<Found, Failure> {
     let client = admin.client()?;
     let service = client.get(&client::path(name)).map_err(|failure| group::or_group(&client, name, failure))?;
     let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
     let url = text("url").ok_or_else(|| anyhow!("the server does not give the address of `{name}`"))?;
-    Ok((url, text("token")))
+    Ok(Found { url, token: text("token"), sink_url: text("sink_url") })
 }
 
 /// The named method; if none is named, POST with a body and GET without.

@@ -1,4 +1,5 @@
-//! `bulkhead bench` against a real host: its counts agree with the host's counts, and it can be interrupted.
+//! `bulkhead bench` against a real host: its counts agree with the host's counts, it can be interrupted, and it gets the
+//! results of an asynchronous service.
 
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
@@ -8,9 +9,12 @@ use serde_json::{Value, json};
 use crate::host::{TestHost, binary};
 
 fn command(host: &TestHost, args: &[&str]) -> Command {
+    bulkhead(host, &[&["bench"], args].concat())
+}
+
+fn bulkhead(host: &TestHost, args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command
-        .arg("bench")
         .args(args)
         .env("BULKHEAD_ADMIN", format!("http://{}", host.admin))
         .env("BULKHEAD_ADMIN_TOKEN", &host.admin_token);
@@ -66,4 +70,80 @@ fn an_interrupt_ends_it_with_the_report_so_far() {
     assert!(status.success(), "{status}");
     assert_eq!(report["stopped"], true);
     assert!(report["succeeded"].as_u64().unwrap() >= 19 && report["seconds"].as_f64().unwrap() < 60.0, "{report}");
+}
+
+fn deploy_async(host: &TestHost, guest: &str) {
+    host.deploy("later", guest, json!({"metadata": {"type": "Async", "rpc": {"worker_threads": 1}}}));
+}
+
+/// The output of another command.
+fn ok(host: &TestHost, args: &[&str]) -> String {
+    let output = bulkhead(host, args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn stats(host: &TestHost) -> Value {
+    serde_json::from_str(&ok(host, &["queue", "stats", "later", "--json"])).unwrap()
+}
+
+#[test]
+fn each_put_of_a_run_has_its_result_and_others_are_not_touched() {
+    let host = TestHost::start();
+    deploy_async(&host, "echo");
+    ok(&host, &["queue", "put", "later", "-d", "of another caller"]);
+    let args = ["later", "-d", "hello", "-n", "60", "-c", "4", "--warm-up", "300ms", "--fail-above", "0", "--json"];
+    let output = command(&host, &args).output().unwrap();
+    let report = report(&output);
+    assert!(output.status.success(), "{report}");
+    let results = &report["results"];
+    assert_eq!((&report["succeeded"], &results["count"], &results["succeeded"]), (&json!(60), &json!(60), &json!(60)));
+    assert_eq!((&results["missing"], &results["unmatched"]), (&json!(0), &json!(0)), "{report}");
+    assert_eq!(results["statuses"], json!([{"status": 200, "code": "", "count": 60}]));
+    assert!(results["latency_ms"]["p50"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(
+        results["latency_ms"]["max"].as_f64().unwrap() <= results["seconds"].as_f64().unwrap() * 1010.0,
+        "{report}"
+    );
+    // The results of the warm-up are gone too.
+    let stats = stats(&host);
+    assert!(stats["input"]["last"].as_u64().unwrap() > 61, "there was a warm-up: {stats}");
+    assert_eq!((&stats["length"], &stats["sink"]["length"]), (&json!(0), &json!(1)), "{stats}");
+    assert_eq!(ok(&host, &["queue", "get", "later"]), "of another caller");
+}
+
+#[test]
+fn results_that_are_failures_have_their_status() {
+    let host = TestHost::start();
+    deploy_async(&host, "faults");
+    let body = r#"{"do":"status","status":422,"message":"no"}"#;
+    let output = command(&host, &["later", "-d", body, "-n", "5", "--warm-up", "0s", "--json"]).output().unwrap();
+    let report = report(&output);
+    assert_eq!(output.status.code(), Some(3), "{report}");
+    assert_eq!(report["succeeded"], 5);
+    assert_eq!(report["results"]["statuses"][0]["status"], 422, "{report}");
+    assert_eq!((&report["results"]["count"], &report["results"]["succeeded"]), (&json!(5), &json!(0)));
+    assert_eq!(report["results"]["failed_latency_ms"]["max"].as_f64().map(|max| max > 0.0), Some(true), "{report}");
+    assert_eq!(stats(&host)["sink"]["length"], 0);
+}
+
+#[test]
+fn results_that_do_not_come_are_said_and_fail_the_run_only_if_asked() {
+    let host = TestHost::start();
+    deploy_async(&host, "echo");
+    ok(&host, &["stop", "later"]);
+    let run = |more: &[&str]| {
+        let args = ["later", "-d", "x", "-n", "5", "--warm-up", "0s", "--result-timeout", "100ms"];
+        command(&host, &[&args, more].concat()).output().unwrap()
+    };
+    let output = run(&[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("5 results did not come within 100ms of the last one"), "{said}");
+    let output = run(&["--fail-above", "50%", "--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let report = report(&output);
+    assert_eq!((&report["results"]["missing"], &report["failed_share"]), (&json!(5), &json!(1.0)), "{report}");
+    assert_eq!(stats(&host)["length"], 10);
+    ok(&host, &["delete", "later", "-y", "--drop-items"]);
 }

@@ -13,12 +13,14 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
 /// Most bytes of a refusal's body that are kept, to find the server's code in it.
 const EXCERPT: usize = 4 << 10;
+/// Most bytes of a success's body that [`Connection::fetch`] keeps: a list of results, with their tags.
+const MOST_FETCHED: usize = 128 << 20;
 
 /// A complete answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// The beginning of a refusal's body; empty for a success.
+    /// The beginning of a refusal's body; of a success's body only if it was fetched.
     pub(super) excerpt: Vec<u8>,
 }
 
@@ -71,6 +73,16 @@ impl Connection {
 
     /// Sends a request and reads its answer to the end. After a fault the connection must not be used again.
     pub(super) async fn exchange(&mut self, request: &[u8], is_head: bool) -> Result<Answer, Fault> {
+        self.answer(request, is_head, 0).await
+    }
+
+    /// As [`exchange`](Self::exchange), and keeps the body of a success.
+    pub(super) async fn fetch(&mut self, request: &[u8]) -> Result<Answer, Fault> {
+        self.answer(request, false, MOST_FETCHED).await
+    }
+
+    /// `room` is the number of bytes of a success's body that are kept.
+    async fn answer(&mut self, request: &[u8], is_head: bool, room: usize) -> Result<Answer, Fault> {
         // A server may answer and close before the body is sent, so the answer is read even after a failed write.
         let sent = self.stream.write_all(request).await;
         self.read.clear();
@@ -79,7 +91,7 @@ impl Connection {
             self.read.drain(..length);
             if head.status >= 200 {
                 self.goes_on = head.goes_on && sent.is_ok();
-                let excerpt = self.body(&head, is_head).await?;
+                let excerpt = self.body(&head, is_head, room).await?;
                 return Ok(Answer { status: head.status, excerpt });
             }
         }
@@ -104,8 +116,9 @@ impl Connection {
         }
     }
 
-    async fn body(&mut self, head: &Head, is_head: bool) -> Result<Vec<u8>, Fault> {
-        let mut excerpt = Excerpt { bytes: Vec::new(), wanted: !(200..300).contains(&head.status) };
+    async fn body(&mut self, head: &Head, is_head: bool, room: usize) -> Result<Vec<u8>, Fault> {
+        let most = if (200..300).contains(&head.status) { room } else { EXCERPT };
+        let mut excerpt = Excerpt { bytes: Vec::new(), most };
         match head.body {
             _ if is_head || matches!(head.status, 204 | 304) => {}
             Body::Length(length) => self.take(length, &mut excerpt).await?,
@@ -173,15 +186,13 @@ impl Connection {
 
 struct Excerpt {
     bytes: Vec<u8>,
-    wanted: bool,
+    most: usize,
 }
 
 impl Excerpt {
     fn add(&mut self, bytes: &[u8]) {
-        if self.wanted {
-            let room = EXCERPT - self.bytes.len();
-            self.bytes.extend_from_slice(&bytes[..room.min(bytes.len())]);
-        }
+        let room = self.most - self.bytes.len();
+        self.bytes.extend_from_slice(&bytes[..room.min(bytes.len())]);
     }
 }
 

@@ -4,6 +4,7 @@
 //! is free, the turn waits, but its time still counts from when it was due. So a stalled server cannot hold back the
 //! requests that would show the stall.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout_at};
 use super::arrivals::{Arrivals, Timer};
 use super::connection::{Answer, Connection, Fault};
 use super::plan::{Pace, Plan, Stop};
+use super::results::{Awaited, Put};
 use super::tally::Tally;
 
 /// The pause after a connection that could not be made, in a closed loop. In an open loop, the rate delays the next
@@ -34,6 +36,8 @@ pub(super) struct Run {
     /// Requests that have ended so far, for the progress display.
     pub(super) done: AtomicU64,
     pub(super) failed: AtomicU64,
+    /// The results of the puts, if the service is asynchronous.
+    pub(super) awaited: Option<Awaited>,
     /// Measured requests that a closed loop still has to send.
     tickets: AtomicU64,
 }
@@ -45,12 +49,14 @@ impl Run {
             Stop::Requests(count) => count,
         };
         let start = Instant::now() + Duration::from_millis(20);
+        let awaited = plan.queue.is_some().then(|| Awaited::new(start + plan.warm_up));
         Self {
             plan,
             lanes,
             start,
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            awaited,
             tickets: AtomicU64::new(tickets),
         }
     }
@@ -181,16 +187,20 @@ impl Lane {
         }
     }
 
-    fn next_request(&self) -> &[u8] {
+    /// The bytes of the next request; `put` is what it puts, if the service is asynchronous.
+    fn next_request(&self, put: Option<&Put<'_>>) -> Cow<'_, [u8]> {
         let requests = &self.run.plan.requests;
         let mut next = self.requests.borrow_mut();
         let request = &requests[*next % requests.len()];
         *next = (*next + 1) % requests.len();
-        request
+        match (&self.run.plan.queue, put) {
+            (Some(queue), Some(put)) => Cow::Owned(queue.numbered(request, put.number)),
+            _ => Cow::Borrowed(request),
+        }
     }
 
     fn record(&self, due: Instant, sent: Instant, outcome: Result<Answer, Fault>) {
-        let succeeded = outcome.as_ref().is_ok_and(|answer| (200..300).contains(&answer.status));
+        let succeeded = has_succeeded(&outcome);
         self.run.done.fetch_add(1, Ordering::Relaxed);
         self.run.failed.fetch_add(u64::from(!succeeded), Ordering::Relaxed);
         if due >= self.run.measured_from() {
@@ -199,13 +209,18 @@ impl Lane {
     }
 }
 
+fn has_succeeded(outcome: &Result<Answer, Fault>) -> bool {
+    outcome.as_ref().is_ok_and(|answer| (200..300).contains(&answer.status))
+}
+
 async fn connection(lane: Rc<Lane>) -> io::Result<()> {
     let plan = &lane.run.plan;
     let mut kept = None;
     while let Some(due) = lane.turn().await? {
         let sent = Instant::now();
         let deadline = (sent + plan.timeout).into();
-        let exchange = exchange(&lane, kept.take());
+        let put = lane.run.awaited.as_ref().map(|awaited| awaited.put(due));
+        let exchange = exchange(&lane, kept.take(), put.as_ref());
         let outcome = match timeout_at(deadline, exchange).await {
             Ok(Ok((connection, answer))) => {
                 kept = Some(connection);
@@ -214,6 +229,10 @@ async fn connection(lane: Rc<Lane>) -> io::Result<()> {
             Ok(Err(fault)) => Err(fault),
             Err(_) => Err(Fault::Timeout),
         };
+        // A put that failed is dropped.
+        if let Some(put) = put.filter(|_| has_succeeded(&outcome)) {
+            put.accept();
+        }
         let pause = outcome == Err(Fault::Connect) && plan.pace == Pace::Closed;
         lane.record(due, sent, outcome);
         if pause {
@@ -224,13 +243,13 @@ async fn connection(lane: Rc<Lane>) -> io::Result<()> {
 }
 
 /// Sends one request on the kept connection, or on a new one if the server has closed it.
-async fn exchange(lane: &Lane, kept: Option<Connection>) -> Result<(Connection, Answer), Fault> {
+async fn exchange(lane: &Lane, kept: Option<Connection>, put: Option<&Put<'_>>) -> Result<(Connection, Answer), Fault> {
     let plan = &lane.run.plan;
     let mut connection = match kept.filter(Connection::is_open) {
         Some(connection) => connection,
         None => Connection::open(plan.address).await?,
     };
-    let answer = connection.exchange(lane.next_request(), plan.is_head).await?;
+    let answer = connection.exchange(&lane.next_request(put), plan.is_head).await?;
     Ok((connection, answer))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{Method, Uri};
 
+use super::queue::Queue;
 use crate::cli::failure::Failure;
 
 /// The pace of the requests.
@@ -38,6 +39,8 @@ pub(super) struct Plan {
     pub(super) timeout: Duration,
     /// The largest share of requests that may fail; `None` if one success is enough.
     pub(super) fail_above: Option<f64>,
+    /// The queue of an asynchronous service, whose requests are puts; `None` for other targets.
+    pub(super) queue: Option<Queue>,
 }
 
 /// The parts of a request. All requests are built before the run.
@@ -69,6 +72,7 @@ impl Plan {
     /// The plan in words, for the report.
     pub(super) fn sentence(&self) -> String {
         let connections = self.connections;
+        let what = if self.queue.is_some() { "puts into a queue, " } else { "" };
         let pace = match self.pace {
             Pace::Closed => format!("closed loop, {connections} at a time"),
             Pace::Open { rate, by_chance } => {
@@ -81,8 +85,8 @@ impl Plan {
             Stop::Requests(count) => format!("until {count} are answered"),
         };
         match self.warm_up.is_zero() {
-            true => format!("{pace}, {stop}"),
-            false => format!("{pace}, {stop}, after a warm-up of {}", humantime::format_duration(self.warm_up)),
+            true => format!("{what}{pace}, {stop}"),
+            false => format!("{what}{pace}, {stop}, after a warm-up of {}", humantime::format_duration(self.warm_up)),
         }
     }
 }

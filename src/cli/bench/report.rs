@@ -1,6 +1,7 @@
 //! The result of a run, as text and as JSON.
 
 mod buckets;
+mod results;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use self::buckets::bars;
 pub(super) use self::buckets::buckets;
 use super::plan::{Pace, Plan};
+use super::results::Results;
 use super::tally::{LATE, Tally, Times};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::screen::{Screen, duration};
@@ -23,6 +25,8 @@ pub(super) const SHARES: [(f64, &str); 7] =
 pub(super) struct Report<'a> {
     pub(super) plan: &'a Plan,
     pub(super) tally: &'a Tally,
+    /// The results of the puts, if the service is asynchronous.
+    pub(super) results: Option<&'a Results>,
     /// The length of the measurement.
     pub(super) took: Duration,
     /// True if the run was interrupted.
@@ -54,16 +58,24 @@ impl Report<'_> {
         self.sent() + self.tally.unsent
     }
 
-    /// The share of the due requests that did not succeed.
+    /// The share of the due requests that did not succeed. A put without a result, or with one that is a failure, did
+    /// not succeed.
     fn failed_share(&self) -> f64 {
-        let failed = self.due() - self.tally.answered.len();
-        failed as f64 / self.due().max(1) as f64
+        let later = self.results.map_or(0, |results| results.tally.refused.len() + results.missing);
+        let failed = self.due() - self.tally.answered.len() + later;
+        (failed as f64 / self.due().max(1) as f64).min(1.0)
+    }
+
+    /// True if no request succeeded. It is not known whether a put succeeded whose result did not come.
+    fn none_succeeded(&self) -> bool {
+        let all_failed = |results: &Results| results.tally.answered.is_empty() && results.count() > 0;
+        self.tally.answered.is_empty() || self.results.is_some_and(all_failed)
     }
 
     /// True if so many requests failed that the run is a failure.
     fn has_failed(&self) -> bool {
         let too_many = self.plan.fail_above.is_some_and(|most| self.failed_share() > most);
-        self.tally.answered.is_empty() || too_many
+        self.none_succeeded() || too_many
     }
 
     /// The exit code: success, or the most frequent kind of failure.
@@ -75,9 +87,12 @@ impl Report<'_> {
         if !self.has_failed() {
             return Exit::Ok;
         }
-        let refusals = self.tally.statuses.iter().filter(|((status, _), _)| !(200..300).contains(status));
+        let later = self.results.iter().flat_map(|results| &results.tally.statuses);
+        let all = self.tally.statuses.iter().chain(later);
+        let refusals = all.filter(|((status, _), _)| !(200..300).contains(status));
+        let unanswered = self.tally.faulty() + self.results.map_or(0, |results| results.missing);
         match refusals.max_by_key(|(_, count)| **count) {
-            Some(((status, _), count)) if *count >= self.tally.faulty() => Exit::of_status(*status),
+            Some(((status, _), count)) if *count >= unanswered => Exit::of_status(*status),
             _ => Exit::Unreachable,
         }
     }
@@ -98,7 +113,10 @@ impl Report<'_> {
                 self.tally.unsent
             ));
         }
-        if self.tally.answered.is_empty() {
+        if let Some(results) = self.results {
+            warnings.extend(results::warnings(self, results));
+        }
+        if self.none_succeeded() {
             warnings.push("no request succeeded".to_owned());
         } else if let Some(most) = self.plan.fail_above.filter(|most| self.failed_share() > *most) {
             let (failed, most) = (100.0 * self.failed_share(), 100.0 * most);
@@ -107,47 +125,30 @@ impl Report<'_> {
         warnings
     }
 
-    /// Every kind of outcome with its count: statuses first, then faults.
-    pub(super) fn kinds(&self) -> Vec<(String, u64)> {
-        let statuses = self
-            .tally
-            .statuses
-            .iter()
-            .map(|((status, code), count)| (format!("{status} {code}").trim().to_owned(), *count));
-        let faults = self.tally.faults.iter().map(|(fault, count)| (fault.to_string(), *count));
-        statuses.chain(faults).collect()
-    }
-
     pub(super) fn show(&self, screen: &mut Screen) -> Result<(), Failure> {
         if screen.is_json() {
             return screen.json(&self.json());
         }
-        screen.line(self.results().trim_end())?;
+        screen.line(self.text().trim_end())?;
         for warning in self.warnings() {
             screen.note(format_args!("note: {warning}"));
         }
         Ok(())
     }
 
-    /// The results as text, without the heading, which says what was measured.
-    fn results(&self) -> String {
+    /// The report as text, without the heading, which says what was measured.
+    fn text(&self) -> String {
         let Self { tally, took, .. } = self;
         let mut text =
             format!("{} requests in {}, {:.1} successes a second\n", self.sent(), duration(*took), self.per_second());
-        for (kind, count) in self.kinds() {
-            // Writing to a string cannot fail, here and below.
-            let _ = writeln!(text, "  {kind:32} {count:>10}  {:>6.2} %", 100.0 * count as f64 / self.sent() as f64);
-        }
+        kinds(&mut text, tally, self.sent());
         if self.is_open() {
             let _ = writeln!(text, "  {:32} {:>10}\n  {:32} {:>10}", "sent late", tally.late, "not sent", tally.unsent);
         }
-        let from = if self.is_open() { "from the time each was due" } else { "from the time each was sent" };
         for (what, times) in [("successes", &tally.answered), ("refusals", &tally.refused)] {
             if !times.is_empty() {
-                let _ = writeln!(text, "\nlatency of the {what}, {from}");
-                for (share, name) in SHARES {
-                    let _ = writeln!(text, "  {name:6} {:>10}", duration(at(times, share)));
-                }
+                let _ = writeln!(text, "\nlatency of the {what}, {}", self.from());
+                percentiles(&mut text, times);
             }
         }
         for (what, times) in [("successes", &tally.answered), ("refusals", &tally.refused)] {
@@ -156,22 +157,19 @@ impl Report<'_> {
                 bars(&mut text, times);
             }
         }
+        if let Some(results) = self.results {
+            text.push_str(&results::text(self, results));
+        }
         text
     }
 
+    /// The moment from which times count.
+    fn from(&self) -> &'static str {
+        if self.is_open() { "from the time each was due" } else { "from the time each was sent" }
+    }
+
     pub(super) fn json(&self) -> Value {
-        let Self { plan, tally, took, was_stopped } = self;
-        let times = |times: &Times| match times.is_empty() {
-            true => Value::Null,
-            false => {
-                SHARES.iter().map(|(share, name)| ((*name).to_owned(), json!(millis(at(times, *share))))).collect()
-            }
-        };
-        let statuses: Vec<Value> = tally
-            .statuses
-            .iter()
-            .map(|((status, code), count)| json!({ "status": status, "code": code, "count": count }))
-            .collect();
+        let Self { plan, tally, took, was_stopped, .. } = self;
         let faults: serde_json::Map<String, Value> =
             tally.faults.iter().map(|(fault, count)| (fault.to_string(), json!(count))).collect();
         json!({
@@ -187,14 +185,44 @@ impl Report<'_> {
             "fail_above": plan.fail_above,
             "failed": self.has_failed(),
             "per_second": self.per_second(),
-            "statuses": statuses,
+            "statuses": statuses(tally),
             "faults": faults,
             "late": tally.late,
             "unsent": tally.unsent,
             "rate_kept": self.is_open().then(|| self.kept_its_rate()),
-            "latency_ms": times(&tally.answered),
-            "refusal_latency_ms": times(&tally.refused),
+            "latency_ms": percentiles_of(&tally.answered),
+            "refusal_latency_ms": percentiles_of(&tally.refused),
+            "results": self.results.map(results::json),
         })
+    }
+}
+
+/// Writes every kind of outcome with its count and its share of `all`: statuses first, then faults.
+fn kinds(text: &mut String, tally: &Tally, all: u64) {
+    let statuses = tally.statuses.iter().map(|((status, code), count)| (format!("{status} {code}"), *count));
+    let faults = tally.faults.iter().map(|(fault, count)| (fault.to_string(), *count));
+    for (kind, count) in statuses.chain(faults) {
+        // Writing to a string cannot fail, here and below.
+        let _ = writeln!(text, "  {:32} {count:>10}  {:>6.2} %", kind.trim(), 100.0 * count as f64 / all as f64);
+    }
+}
+
+fn percentiles(text: &mut String, times: &Times) {
+    for (share, name) in SHARES {
+        let _ = writeln!(text, "  {name:6} {:>10}", duration(at(times, share)));
+    }
+}
+
+fn statuses(tally: &Tally) -> Vec<Value> {
+    let row =
+        |((status, code), count): (&(u16, String), &u64)| json!({ "status": status, "code": code, "count": count });
+    tally.statuses.iter().map(row).collect()
+}
+
+fn percentiles_of(times: &Times) -> Value {
+    match times.is_empty() {
+        true => Value::Null,
+        false => SHARES.iter().map(|(share, name)| ((*name).to_owned(), json!(millis(at(times, *share))))).collect(),
     }
 }
 
@@ -208,14 +236,14 @@ fn millis(time: Duration) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::cli::bench) mod tests {
     use std::time::Instant;
 
     use super::super::connection::{Answer, Fault};
     use super::super::plan::Stop;
     use super::*;
 
-    fn plan(pace: Pace) -> Plan {
+    pub(super) fn plan(pace: Pace) -> Plan {
         Plan {
             url: "http://h/x".into(),
             address: "127.0.0.1:1".parse().unwrap(),
@@ -227,10 +255,11 @@ mod tests {
             stop: Stop::After(Duration::from_secs(10)),
             timeout: Duration::from_secs(5),
             fail_above: None,
+            queue: None,
         }
     }
 
-    fn tally(statuses: &[u16]) -> Tally {
+    pub(super) fn tally(statuses: &[u16]) -> Tally {
         let now = Instant::now();
         let mut tally = Tally::new(now);
         for (index, status) in statuses.iter().enumerate() {
@@ -240,8 +269,8 @@ mod tests {
         tally
     }
 
-    fn report<'a>(plan: &'a Plan, tally: &'a Tally) -> Report<'a> {
-        Report { plan, tally, took: Duration::from_secs(2), was_stopped: false }
+    pub(super) fn report<'a>(plan: &'a Plan, tally: &'a Tally) -> Report<'a> {
+        Report { plan, tally, results: None, took: Duration::from_secs(2), was_stopped: false }
     }
 
     const OPEN: Pace = Pace::Open { rate: 100.0, by_chance: false };
@@ -306,7 +335,7 @@ mod tests {
             plan.sentence(),
             "open loop, 100 requests a second, over up to 4 connections, for 10s, after a warm-up of 1s"
         );
-        let text = report(&plan, &tally).results();
+        let text = report(&plan, &tally).text();
         for line in [
             "4 requests in 2.0 s, 1.0 successes a second",
             "  422                                       1   25.00 %",

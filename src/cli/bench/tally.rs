@@ -76,29 +76,37 @@ impl Tally {
     /// Records a request that was due at `due`, sent at `sent`, and ended at `now`.
     pub(super) fn record(&mut self, due: Instant, sent: Instant, now: Instant, outcome: Result<Answer, Fault>) {
         self.late += u64::from(sent.saturating_duration_since(due) > LATE);
-        let took = nanos(now.saturating_duration_since(due));
-        let slot = self.slots.at(now.saturating_duration_since(self.began));
         match outcome {
+            // The body of a success is not looked at.
             Ok(Answer { status, .. }) if (200..300).contains(&status) => {
-                slot.answered += 1;
-                slot.times.saturating_record(took);
-                self.answered.saturating_record(took);
-                self.count_status(status, String::new());
+                self.record_status(due, now, status, String::new());
             }
-            Ok(Answer { status, excerpt }) => {
-                slot.refused += 1;
-                slot.refused_times().saturating_record(took);
-                self.refused.saturating_record(took);
-                self.count_status(status, code(&excerpt));
-            }
+            Ok(Answer { status, excerpt }) => self.record_status(due, now, status, code(&excerpt)),
             Err(fault) => {
-                slot.faults += 1;
+                self.slots.at(now.saturating_duration_since(self.began)).faults += 1;
                 *self.faults.entry(fault).or_default() += 1;
             }
         }
     }
 
-    fn count_status(&mut self, status: u16, code: String) {
+    /// Records a result that came at `now`, for a put that was due at `due`.
+    pub(super) fn record_result(&mut self, due: Instant, now: Instant, status: u16, code: String) {
+        let code = if looks_like_one(&code) { code } else { String::new() };
+        self.record_status(due, now, status, code);
+    }
+
+    fn record_status(&mut self, due: Instant, now: Instant, status: u16, code: String) {
+        let took = nanos(now.saturating_duration_since(due));
+        let slot = self.slots.at(now.saturating_duration_since(self.began));
+        if (200..300).contains(&status) {
+            slot.answered += 1;
+            slot.times.saturating_record(took);
+            self.answered.saturating_record(took);
+        } else {
+            slot.refused += 1;
+            slot.refused_times().saturating_record(took);
+            self.refused.saturating_record(took);
+        }
         self.add_status((status, code), 1);
     }
 
@@ -204,11 +212,14 @@ fn nanos(time: Duration) -> u64 {
 }
 
 /// The server's stable code, if the body is a problem that has one.
-fn code(body: &[u8]) -> String {
-    let looks_like_one =
-        |code: &str| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+pub(super) fn code(body: &[u8]) -> String {
     let problem = serde_json::from_slice::<Problem>(body).ok();
     problem.map(|problem| problem.code).filter(|code| looks_like_one(code)).unwrap_or_default()
+}
+
+/// True if this is what a stable code looks like. It then is harmless in a terminal.
+fn looks_like_one(code: &str) -> bool {
+    code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
 }
 
 #[cfg(test)]
