@@ -53,12 +53,12 @@ fn what_it_counts_is_what_the_host_counts() {
 fn an_interrupt_ends_it_with_the_report_so_far() {
     let host = TestHost::start();
     host.deploy("echo", "echo", json!({}));
-    let mut running =
-        command(&host, &["echo", "-d", "x", "--rate", "200", "--duration", "1h", "--warm-up", "0s", "--json"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    // One request at a time, so that the interrupt drops at most one that the host has counted.
+    let mut running = command(&host, &["echo", "-d", "x", "-c", "1", "--duration", "1h", "--warm-up", "0s", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let served = || host.metric("bulkhead_requests_total{service=\"echo\",status=\"200\"}");
     host.wait_for("some answers", || served() >= 20);
     let pid = rustix::process::Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
