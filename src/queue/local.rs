@@ -1,10 +1,10 @@
 //! Queues in a database of the data directory.
 //!
-//! **Survival.** An operation is answered after its changes are on disk (`fdatasync`): in the log, or in the database. So an acknowledged put, delivery,
-//! settlement or removal survives the end of the process, of the kernel, and of the power, as far as the disk keeps what
-//! it has confirmed. An operation that was not answered was made completely or not at all. Leases and the pauses of
-//! delayed items are kept in memory: after a start, each delivery that was under way has failed, and each pause begins
-//! anew.
+//! **Survival.** An operation is answered after its changes are on disk (`fdatasync`): in the log, or in the database.
+//! So an acknowledged put, delivery, settlement or removal survives the end of the process, of the kernel, and of the
+//! power, as far as the disk keeps what it has confirmed. An operation that was not answered was made completely or not
+//! at all. Leases and the pauses of delayed items are kept in memory: after a start, each delivery that was under way
+//! has failed, and each pause begins anew.
 //!
 //! **One writer.** One thread writes: see `writer`. Reads of items run beside it, on the state of the last commit.
 //!

@@ -5,8 +5,8 @@
 //! after that, the log is written from its start again.
 //!
 //! A record is valid if its checksum is right and its number is one above that of the record before it. What is left of
-//! earlier rounds has lower numbers. The checksum begins with a random number of the log, so a caller whose item is to look
-//! like a record would have to guess it.
+//! earlier rounds has lower numbers. The checksum begins with a random number of the log, so a caller whose item is to
+//! look like a record would have to guess it.
 
 use std::io;
 
@@ -78,8 +78,8 @@ impl Log {
         Ok(Self { disk, id, last, at: UNIT, length: UNIT, capacity })
     }
 
-    /// True if there is no log with this mark, and no record of another one. A host that has ended right after it made a
-    /// log leaves one whose mark nobody has.
+    /// True if there is no log with this mark, and no record of another one. A host that has ended right after it made
+    /// a log leaves one whose mark nobody has.
     pub(super) fn is_missing(disk: &dyn StorageBackend, mark: Mark) -> Result<bool, io::Error> {
         let mut head = [0; FILE_HEAD];
         let length = disk.len()?;

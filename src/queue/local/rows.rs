@@ -18,8 +18,8 @@ pub(super) struct Rows<'t, K: Key + 'static, V: Value + 'static> {
     changes: Changes,
 }
 
-/// A table whose drop does not panic. A damaged file may fail an assertion of the database with a lock held. The drop of
-/// a table would panic again at that lock, and a second panic ends the process.
+/// A table whose drop does not panic. A damaged file may fail an assertion of the database with a lock held. The drop
+/// of a table would panic again at that lock, and a second panic ends the process.
 pub(super) struct Quiet<T>(Option<T>);
 
 impl<T> Quiet<T> {
