@@ -187,11 +187,15 @@ pub trait QueueStore: Send + Sync {
     /// Makes a queue with these bounds, or sets the bounds of an existing one. Items beyond new bounds stay.
     fn open<'a>(&'a self, queue: &'a QueueName, bounds: Bounds) -> QueueFuture<'a, ()>;
 
-    /// Removes a queue with everything in it. If the future is dropped, a part of the items may be removed.
+    /// Ends a queue that is to be removed: nothing goes in or out any more. [`QueueStore::open`] undoes it, as does the
+    /// end of the host.
     ///
     /// # Errors
     /// [`QueueError::NotEmpty`] if there are items, unless `with_items` is true.
     fn close<'a>(&'a self, queue: &'a QueueName, with_items: bool) -> QueueFuture<'a, ()>;
+
+    /// Removes a queue with everything in it. If the future is dropped, a part of the items may be removed.
+    fn remove<'a>(&'a self, queue: &'a QueueName) -> QueueFuture<'a, ()>;
 
     /// Adds an item at the end. It has the index after the highest that the queue ever had; the first is 1.
     ///

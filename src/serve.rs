@@ -123,11 +123,14 @@ fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
 /// Opens the queues of asynchronous services.
 fn open_queues(path: &Path) -> Result<LocalQueues> {
     LocalQueues::open(path, Clock::system()).map_err(|error| {
+        let what = format!("cannot open the queues {}: {error}", path.display());
+        if matches!(error, redb::Error::Io(_) | redb::Error::DatabaseAlreadyOpen) {
+            return anyhow!(what);
+        }
         anyhow!(
-            "cannot open the queues {}: {error}\nhint: restore queues.redb and queues.log from a backup; or move the \
+            "{what}\nhint: restore queues.redb and queues.log from a backup; or move the \
              damaged file away: without queues.log the host has the queues as they were some time before it was \
-             killed, without queues.redb they are empty",
-            path.display()
+             killed, without queues.redb they are empty"
         )
     })
 }

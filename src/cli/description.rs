@@ -15,6 +15,8 @@ pub(super) fn show(service: Description, screen: &mut Screen) -> Result<(), Fail
     // A canary has instances of its own, which the service file of the current version does not count.
     let of_canary =
         service.instances.iter().filter(|instance| instance.version.is_some_and(|of| of != service.version));
+    // A queue without a processor has nothing to run.
+    let spec = spec.filter(|_| service.processor.is_some());
     let total = spec.map_or(service.instances.len(), |spec| spec.instances() + of_canary.count());
     let running = service.instances.iter().filter(|instance| instance.ready() > 0).count();
     let degraded = |instance: &Instance| instance.state == InstanceState::Degraded;

@@ -292,9 +292,14 @@ impl QueueStore for LocalQueues {
             let name = queue.clone();
             self.run(move |batch| {
                 batch.open_to_close(&name)?;
-                batch.may_close(&name, with_items)
+                batch.close(&name, with_items)
             })
-            .await?;
+            .await
+        })
+    }
+
+    fn remove<'a>(&'a self, queue: &'a QueueName) -> QueueFuture<'a, ()> {
+        Box::pin(async move {
             self.in_parts(queue, |batch, queue| batch.remove_part(queue)).await?;
             let name = queue.clone();
             self.run(move |batch| batch.remove_queue(&name)).await?;

@@ -125,16 +125,25 @@ fn free_room(queues: &mut BTreeMap<QueueName, Shelf>, name: &QueueName) {
 impl QueueStore for MemoryQueues {
     fn open<'a>(&'a self, queue: &'a QueueName, bounds: Bounds) -> QueueFuture<'a, ()> {
         let mut moment = self.moment();
-        moment.queues.entry(queue.clone()).or_insert_with(|| Shelf::new(bounds)).bounds = bounds;
+        moment.queues.entry(queue.clone()).or_insert_with(|| Shelf::new(bounds)).open(bounds);
         Box::pin(async { Ok(()) })
     }
 
     fn close<'a>(&'a self, queue: &'a QueueName, with_items: bool) -> QueueFuture<'a, ()> {
         self.with(queue, |moment| {
-            let items = moment.shelf(queue)?.len();
+            let shelf = moment.shelf(queue)?;
+            let items = shelf.len();
             if items > 0 && !with_items {
                 return Err(QueueError::NotEmpty { items });
             }
+            shelf.closed = true;
+            Ok(())
+        })
+    }
+
+    fn remove<'a>(&'a self, queue: &'a QueueName) -> QueueFuture<'a, ()> {
+        self.with(queue, |moment| {
+            moment.shelf(queue)?;
             let removed = moment.queues.remove(queue).map(|shelf| shelf.rooms()).unwrap_or_default();
             moment.free(removed);
             Ok(())

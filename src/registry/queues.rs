@@ -79,9 +79,12 @@ impl Registry {
         let queue = QueueName::input(name);
         let running = self.queues.runs.cancel(&queue, request_id);
         let (cancelled, count) = match running.iter().min() {
-            Some(index) => (Cancelled::Running { index: *index }, running.len()),
+            Some(index) => {
+                let deleted = self.delete_of_request(&queue, request_id, &running).await?;
+                (Cancelled::Running { index: *index }, running.len() + deleted.len())
+            }
             None => {
-                let deleted = self.delete_of_request(&queue, request_id).await?;
+                let deleted = self.delete_of_request(&queue, request_id, &running).await?;
                 let no_item = || ChangeError::NoItem { request_id: request_id.to_owned() };
                 (Cancelled::Waiting { index: *deleted.iter().min().ok_or_else(no_item)? }, deleted.len())
             }
@@ -91,8 +94,13 @@ impl Registry {
         Ok(cancelled)
     }
 
-    /// Deletes the live items of a request that are in the queue now. Returns their indexes.
-    async fn delete_of_request(&self, queue: &QueueName, request_id: &str) -> Result<Vec<u64>, QueueError> {
+    /// Deletes the live items of a request that are in the queue now, except those that run. Returns their indexes.
+    async fn delete_of_request(
+        &self,
+        queue: &QueueName,
+        request_id: &str,
+        running: &[u64],
+    ) -> Result<Vec<u64>, QueueError> {
         let store = &self.queues.store;
         let last = store.status(queue).await?.last;
         let tags: Tags = [(Tags::REQUEST_ID, request_id)].into_iter().collect();
@@ -101,7 +109,11 @@ impl Registry {
         // One read returns no more than a bound of data.
         loop {
             let items = store.read(queue, selection.clone()).await?;
-            let indexes = items.into_iter().map(|item| item.index).filter(|index| *index <= last).collect();
+            let indexes = items
+                .into_iter()
+                .map(|item| item.index)
+                .filter(|index| *index <= last && !running.contains(index))
+                .collect();
             let part = store.delete(queue, indexes).await?;
             if part.is_empty() {
                 return Ok(deleted);
@@ -154,8 +166,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes the queues of a service that is to be deleted: with their items, or only if they have none. From here on
-    /// no put is acknowledged that the deletion would lose.
+    /// Closes the queues of a service that is to be deleted: with their items, or only if they have none. From here on
+    /// no put is acknowledged that the deletion would lose. The items are removed once the service is.
     pub(super) async fn give_up_queues(&self, spec: &ServiceSpec, with_items: bool) -> Result<(), ChangeError> {
         if !with_items {
             self.check_queues_are_empty(spec).await?;
@@ -207,7 +219,11 @@ impl Registry {
     /// Removes the queues of a service with their items.
     pub(super) async fn close_queues_of(&self, name: &str) {
         for queue in [QueueName::input(name), QueueName::sink(name)] {
-            match self.queues.store.close(&queue, true).await {
+            let removed = async {
+                self.queues.store.close(&queue, true).await?;
+                self.queues.store.remove(&queue).await
+            };
+            match removed.await {
                 Ok(()) | Err(QueueError::NoQueue(_)) => {}
                 Err(why) => {
                     tracing::warn!(queue = queue.as_str(), error = why.to_string(), "a queue could not be removed");

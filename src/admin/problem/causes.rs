@@ -5,8 +5,9 @@ use super::kinds::{
     ARTIFACT_DAMAGED, ARTIFACT_MISMATCH, ARTIFACT_MISSING, BAD_REQUEST, BODY_TOO_LARGE, CANARY_TOKEN, CANARY_UNDER_WAY,
     CHANGE_CONFLICT, DEADLINE_EXCEEDED, HOST_UNFIT, INSTANCE_NOT_FOUND, ITEM_NOT_FOUND, Kind, MIRROR_REFUSED,
     NAME_TAKEN, NO_CANARY, NO_PROCESSOR, NO_ROOM, NO_SHARE, NOT_ASYNCHRONOUS, NOT_RUNNING, OF_A_HEAD, OTHER_TYPE,
-    OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, QUEUE_NOT_EMPTY, RATE_LIMITED, SERVICE_EXISTS,
-    SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE, VERSION_NOT_FOUND,
+    OUTCOME_UNKNOWN, PRECONDITION_FAILED, PROCESSOR_REFUSED, QUEUE_NOT_EMPTY, QUEUE_UNAVAILABLE, RATE_LIMITED,
+    SERVICE_EXISTS, SERVICE_IS_PUBLIC, SERVICE_NOT_FOUND, STORAGE_FULL, TWO_TOKENS, VERSION_INCOMPLETE,
+    VERSION_NOT_FOUND,
 };
 use crate::admin::operations::MAX_ARTIFACT;
 use crate::auth::Denied;
@@ -128,6 +129,7 @@ impl From<ChangeError> for Problem {
             // The service was deleted at the same moment.
             ChangeError::Queue(QueueError::NoQueue(_)) => ChangeError::NotFound.into(),
             ChangeError::Queue(QueueError::StorageFull) => Self::new(&STORAGE_FULL, error.reason()),
+            ChangeError::Queue(QueueError::Unavailable(_)) => Self::new(&QUEUE_UNAVAILABLE, error.reason()),
             ChangeError::Queue(why) => Self::internal(&why.to_string()),
             ChangeError::Internal(cause) => Self::internal(&cause),
         }

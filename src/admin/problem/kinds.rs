@@ -114,6 +114,8 @@ pub(in crate::admin) static NOT_IMPLEMENTED: Kind =
     kind(501, "not_implemented", "The method or the transfer coding is unknown.");
 pub(in crate::admin) static VERSION_NOT_SUPPORTED: Kind =
     kind(505, "http_version_not_supported", "The HTTP version of the request is not supported.");
+pub(in crate::admin) static QUEUE_UNAVAILABLE: Kind =
+    kind(503, "queue_unavailable", "The storage of the queues has failed and is opened again.");
 pub(in crate::admin) static STORAGE_FULL: Kind = kind(507, "storage_full", "The disk of the data directory is full.");
 
 /// Refusals that every operation with a token can answer.
@@ -133,4 +135,4 @@ pub(super) static OF_A_HEAD: &[&Kind] = &[
 pub(in crate::admin) static OF_A_BODY: &[&Kind] = &[&DEADLINE_EXCEEDED, &BODY_TOO_LARGE, &UNSUPPORTED_MEDIA_TYPE];
 /// The refusals of operations that change a service.
 pub(in crate::admin) static OF_A_CHANGE: &[&Kind] =
-    &[&PRECONDITION_FAILED, &CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &STORAGE_FULL];
+    &[&PRECONDITION_FAILED, &CHANGE_CONFLICT, &OUTCOME_UNKNOWN, &QUEUE_UNAVAILABLE, &STORAGE_FULL];

@@ -85,6 +85,7 @@ impl Batch<'_, '_> {
         let mut is_first = false;
         if let Some(book) = self.books.get_mut(queue) {
             is_first = book.bounds.replace(bounds).is_none();
+            book.closed = false;
             book.head = None;
         }
         if is_first {
@@ -110,7 +111,7 @@ impl Batch<'_, '_> {
         if item.data.len() > bounds.payload {
             return Err(QueueError::TooLarge { limit: bounds.payload }.into());
         }
-        let (number, ended, room) = (book.number(), book.row.ended, book.room());
+        let (number, ended, room) = (book.number(), book.row.ended || book.closed, book.room());
         let known = key.as_ref().map(|key| self.known_key(number, key)).transpose()?.flatten();
         if let Some(receipt) = known {
             return Ok(receipt);

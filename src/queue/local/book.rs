@@ -14,6 +14,8 @@ pub(super) struct Book {
     pub(super) row: QueueRow,
     /// `None` until the queue is opened: it is in the database, but no service uses it yet.
     pub(super) bounds: Option<Bounds>,
+    /// True if the queue is to be removed.
+    pub(super) closed: bool,
     /// Ready items by priority.
     pub(super) ready: Ready,
     /// Live items by priority.
@@ -129,6 +131,7 @@ impl Book {
         Self {
             row,
             bounds: None,
+            closed: false,
             ready: Ready::default(),
             live: ByPriority::new(),
             leases: BTreeMap::new(),
@@ -177,7 +180,7 @@ impl Book {
 
     /// True if consumers get nothing more.
     pub(super) fn is_over(&self) -> bool {
-        self.row.ended_at_once || self.row.ended && self.live() == 0
+        self.closed || self.row.ended_at_once || self.row.ended && self.live() == 0
     }
 
     /// The lease of an item, if this consumer has it.

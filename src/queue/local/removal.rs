@@ -18,17 +18,16 @@ impl Batch<'_, '_> {
         if is_left { self.open(queue, bounds) } else { Ok(()) }
     }
 
-    /// Refuses to close a queue with items.
-    pub(super) fn may_close(&mut self, queue: &QueueName, with_items: bool) -> Step<()> {
+    /// Ends a queue that is to be removed, if it may be.
+    pub(super) fn close(&mut self, queue: &QueueName, with_items: bool) -> Step<()> {
         let book = self.book(queue)?;
         let items = book.live() + book.dead;
         if items > 0 && !with_items {
             return Err(QueueError::NotEmpty { items }.into());
         }
-        // No consumer and no producer gets anything from here on.
-        (book.row.ended, book.row.ended_at_once) = (true, true);
+        book.closed = true;
         self.stirred.push(queue.clone());
-        self.write_row(queue)
+        Ok(())
     }
 
     /// Removes some items and idempotency keys of a queue, whatever their state. Returns the number of rows.

@@ -182,7 +182,10 @@ impl Writer {
                     if self.is_over {
                         return;
                     }
-                    self.reopen();
+                    // After a second failure in a row, `refuse_for` waits a while.
+                    if self.reopening.is_none() {
+                        self.reopen();
+                    }
                 }
             }
         }

@@ -22,6 +22,8 @@ pub(super) struct Shelf {
     pub(super) kept_room: u64,
     pub(super) ended: bool,
     pub(super) ended_at_once: bool,
+    /// True if the queue is to be removed.
+    pub(super) closed: bool,
     last: u64,
     counts: Counts,
     keys: HashMap<String, KnownKey>,
@@ -84,6 +86,12 @@ impl Kept {
 }
 
 impl Shelf {
+    /// Opens the queue, or opens it again, with these bounds.
+    pub(super) const fn open(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.closed = false;
+    }
+
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -91,6 +99,7 @@ impl Shelf {
             kept_room: 0,
             ended: false,
             ended_at_once: false,
+            closed: false,
             last: 0,
             counts: Counts::default(),
             keys: HashMap::new(),
@@ -174,7 +183,7 @@ impl Shelf {
                 false => Err(QueueError::KeyReused { index: known.index }),
             };
         }
-        if self.ended {
+        if self.ended || self.closed {
             return Err(QueueError::Ended);
         }
         if self.room() == 0 {
@@ -209,7 +218,7 @@ impl Shelf {
     }
 
     pub(super) fn take(&mut self, want: &Want, most: usize, now: Instant) -> Result<Vec<Delivery>, QueueError> {
-        if self.ended_at_once || self.ended && !self.items.values().any(Kept::is_live) {
+        if self.closed || self.ended_at_once || self.ended && !self.items.values().any(Kept::is_live) {
             return Err(QueueError::Ended);
         }
         let taken = self.ready(want.from, &want.tags).into_iter().take(most).map(|index| {

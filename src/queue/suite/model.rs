@@ -40,7 +40,10 @@ async fn answer(store: &dyn QueueStore, queue: &QueueName, operation: Operation)
     use Operation as Op;
     match operation {
         Op::Open(bounds) => format!("{:?}", store.open(queue, bounds).await),
-        Op::Close(with_items) => format!("{:?}", store.close(queue, with_items).await),
+        Op::Close(with_items) => match store.close(queue, with_items).await {
+            Ok(()) => format!("{:?}", store.remove(queue).await),
+            Err(why) => format!("Err({why:?})"),
+        },
         Op::Put(item, key) => format!("{:?}", store.put(queue, item, key).await),
         Op::Take(want) => format!("{:?}", store.take(queue, want).await),
         Op::Renew(leases) => format!("{:?}", store.renew(queue, leases, Duration::from_secs(20)).await),

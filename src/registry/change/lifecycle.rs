@@ -147,6 +147,9 @@ impl Registry {
             return Err(error);
         }
         failpoint::reach("delete.removed");
+        if asynchronous.is_some() {
+            self.close_queues_of(name).await;
+        }
         self.change_services(|services| {
             services.remove(name);
         });
