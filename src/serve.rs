@@ -124,7 +124,12 @@ fn open_storage(data: &Path, new_database: bool) -> Result<Storage> {
 fn open_queues(path: &Path) -> Result<LocalQueues> {
     LocalQueues::open(path, Clock::system()).map_err(|error| {
         let what = format!("cannot open the queues {}: {error}", path.display());
-        if matches!(error, redb::Error::Io(_) | redb::Error::DatabaseAlreadyOpen) {
+        // A file without redb's first bytes is damaged; other failures of the disk are not mended by another file.
+        let is_damaged = match &error {
+            redb::Error::Io(io) => io.kind() == std::io::ErrorKind::InvalidData,
+            error => !matches!(error, redb::Error::DatabaseAlreadyOpen),
+        };
+        if !is_damaged {
             return anyhow!(what);
         }
         anyhow!(

@@ -436,3 +436,24 @@ pub(super) fn give_back(queue: QueueName, deliveries: Vec<Delivery>) -> Job {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{LocalQueues, QueueStore};
+    use super::*;
+
+    /// The database is closed and opened again, although the panic has left a transaction of it.
+    #[tokio::test]
+    async fn a_panic_of_an_operation_loses_nothing_and_the_queues_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalQueues::open(&dir.path().join("queues.redb"), Clock::system()).unwrap();
+        let queue = QueueName::input("s");
+        let bounds = Bounds { length: 9, payload: 9, deliveries: 3, retention: None };
+        store.open(&queue, bounds).await.unwrap();
+        store.put(&queue, NewItem::default(), None).await.unwrap();
+        let panicked = store.run(|_| -> Result<(), Stop> { panic!("asked to") }).await;
+        assert!(matches!(panicked, Err(QueueError::Unavailable(_))), "{panicked:?}");
+        let second = store.put(&queue, NewItem::default(), None).await.unwrap();
+        assert_eq!((second.index, store.status(&queue).await.unwrap().live()), (2, 2));
+    }
+}

@@ -57,7 +57,7 @@ fn a_damaged_log_is_named_and_without_a_log_the_host_goes_on() {
     damaged[4096 + 20] ^= 1;
     fs::write(&file, damaged).expect("a file");
     let said = refused_start(&dir);
-    assert!(said.contains("queues.log") && said.contains("damaged at byte 4096"), "{said}");
+    assert!(said.contains("queues.log") && said.contains("the record at byte 4096 is damaged"), "{said}");
     fs::write(&file, whole).expect("a file");
     let host = TestHost::start_in_dir(dir);
     assert_eq!(Queue::input(&host, &service).get("_length_=9&_auto_delete_=false").len(), 3);
