@@ -17,7 +17,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::intake::Shared;
 use super::service::Outgoing;
-use crate::front::listen::stall::Stall;
+use crate::front::listen::stall::{Stall, keep_little_unsent};
 use crate::front::reply::content::Content;
 use crate::front::reply::date;
 
@@ -108,7 +108,10 @@ impl Outlet {
             }
             Content::Whole(body) => self.flush(body).await?,
             Content::Unknown => self.flush(Bytes::new()).await?,
-            Content::Stream(body) => Box::pin(self.pass_on(*body, delimited, intake)).await?,
+            Content::Stream(body) => {
+                keep_little_unsent(self.stream.as_ref());
+                Box::pin(self.pass_on(*body, delimited, intake)).await?
+            }
         }
         Ok(terms.keep_alive)
     }

@@ -5,7 +5,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+/// Most bytes of a stream that wait in the kernel.
+const MOST_UNSENT: u32 = 64 << 10;
+
+/// Keeps few bytes waiting in the kernel, so that the progress of a slow client shows, and what is sent next reaches it
+/// soon. Without this the kernel takes megabytes, and then nothing until a third of them is gone.
+pub(in crate::front) fn keep_little_unsent(stream: &TcpStream) {
+    // If it cannot be set, a slow client is given up sooner.
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(MOST_UNSENT);
+}
 
 /// Ends a connection on which writing makes no progress for too long. The timer exists only while a write waits.
 pub(in crate::front) struct Stall {

@@ -14,6 +14,7 @@ use super::patient::Patient;
 use super::protocol::frame::{Media, Parts, item};
 use super::session::{End, Gone, PATIENCE, Port, Watch};
 use crate::front::http1::{Upgrade, Upgraded};
+use crate::front::listen::stall::keep_little_unsent;
 use crate::outcome::Detached;
 use crate::queue::{Item, QueueError};
 use crate::quoted::Quoted;
@@ -21,9 +22,6 @@ use crate::refusal::Refusal;
 
 /// The largest message of a client. It has nothing to send but control frames.
 const LARGEST_MESSAGE: usize = 4 << 10;
-
-/// The bytes on their way to a client.
-const SEND_BUFFER: usize = 64 << 10;
 
 /// A valid request for a WebSocket.
 pub(super) struct Handshake {
@@ -90,9 +88,7 @@ impl Conversation {
         let Upgraded { stream, early } = upgraded;
         let settings =
             WebSocketConfig::default().max_message_size(Some(LARGEST_MESSAGE)).max_frame_size(Some(LARGEST_MESSAGE));
-        // With more, a slow client would have megabytes to take before the kernel lets the next bytes and pings in. If it
-        // cannot be set, such a client is given up sooner.
-        let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
+        keep_little_unsent(&stream);
         let stream = Patient::new(stream, PATIENCE);
         let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(settings)).await;
         let mut port = ToSocket { socket, media: self.media, bytes_out: 0, misuse: None };

@@ -340,6 +340,30 @@ fn a_client_that_never_reads_loses_its_items() {
     assert_eq!(queue.attribute("bulkhead.ready"), (12 - dead).to_string());
 }
 
+/// What is in the buffers of the kernel has not reached the client yet.
+#[test]
+fn a_slow_client_gets_a_whole_item_and_may_finish_it() {
+    const SIZE: usize = 3 << 20;
+    const PIECE: usize = 8 << 10;
+    let host = TestHost::start();
+    let service = deploy_stopped(&host, "slow", json!({"queue": {"lease_ms": 5000}}));
+    let mut queue = Queue::input(&host, &service).named("slow");
+    queue.put("", &vec![b'x'; SIZE]);
+    let mut socket = Socket::open(&host, &service, "", "_window_=1&_auto_commit_=false", "slow");
+    // There may be pings before the item, and they have no data.
+    while socket.client.read_bytes(2).expect("the head of a frame")[0] & 0x0f == PING {}
+    let length = socket.client.read_bytes(8).expect("the length of a long frame");
+    let length = usize::try_from(u64::from_be_bytes(length.try_into().unwrap())).unwrap();
+    let began = Instant::now();
+    for at in (0..length).step_by(PIECE) {
+        let piece = socket.client.read_bytes(PIECE.min(length - at));
+        assert!(piece.is_some(), "{at} of {length} bytes after {:?}", began.elapsed());
+        std::thread::sleep(Duration::from_millis(32));
+    }
+    assert!(length > SIZE && began.elapsed() > Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(queue.ask("PUT", "?_indexes_=1", &[], b"").text(), "OK");
+}
+
 #[test]
 fn watchers_that_vanish_leave_nothing() {
     let host = TestHost::start();
