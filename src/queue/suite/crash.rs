@@ -425,23 +425,24 @@ fn a_flipped_bit_never_changes_what_is_delivered() {
 
 #[test]
 fn a_queue_keeps_its_bounds_when_the_disk_fails_again_and_again() {
-    let (time, input) = (TestClock::new(), QueueName::input("s"));
+    let (time, leased, written) = (TestClock::new(), QueueName::input("s"), QueueName::sink("s"));
     let disk = Disk::new(Bytes::default(), true);
     let local = disk.queues(&time).unwrap();
     run(async {
-        local.open(&input, Bounds { length: 3, deliveries: 1000, ..bounds() }).await.unwrap();
-        local.put(&input, super::item("leased"), None).await.unwrap();
+        local.open(&leased, Bounds { length: 1, deliveries: 1000, ..bounds() }).await.unwrap();
+        local.open(&written, Bounds { length: 2, ..bounds() }).await.unwrap();
+        local.put(&leased, super::item("leased"), None).await.unwrap();
         // Fails while an item is written, while the files are opened, and when the lease is ended after that.
-        for writes in 0..30 {
+        for writes in (0..30).step_by(2) {
             disk.0.lock().unwrap().failing = None;
-            while !matches!(local.take(&input, want(1)).await, Ok(taken) if taken.len() == 1) {
+            while !matches!(local.take(&leased, want(1)).await, Ok(taken) if taken.len() == 1) {
                 time.pass(Duration::from_secs(61));
             }
             disk.0.lock().unwrap().failing = Some(writes);
             loop {
-                match local.put(&input, super::item("x"), None).await {
-                    Ok(_) | Err(QueueError::Full { length: 3 }) => {
-                        let _ = local.pop(&input, all()).await;
+                match local.put(&written, super::item("x"), None).await {
+                    Ok(_) | Err(QueueError::Full { length: 2 }) => {
+                        let _ = local.pop(&written, all()).await;
                     }
                     Err(QueueError::Unavailable(_)) => break,
                     Err(other) => panic!("after {writes} writes: {other}"),
@@ -449,12 +450,14 @@ fn a_queue_keeps_its_bounds_when_the_disk_fails_again_and_again() {
             }
         }
         disk.0.lock().unwrap().failing = None;
-        while local.pop(&input, all()).await.is_err() {}
+        while local.pop(&written, all()).await.is_err() {}
         for data in ["a", "b"] {
-            local.put(&input, super::item(data), None).await.unwrap();
+            local.put(&written, super::item(data), None).await.unwrap();
         }
-        let refused = local.put(&input, super::item("c"), None).await;
-        assert!(matches!(refused, Err(QueueError::Full { length: 3 })), "{refused:?}");
+        for (queue, length) in [(&leased, 1), (&written, 2)] {
+            let refused = local.put(queue, super::item("c"), None).await;
+            assert_eq!(refused, Err(QueueError::Full { length }));
+        }
     });
 }
 
