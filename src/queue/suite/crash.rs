@@ -432,21 +432,25 @@ fn a_queue_keeps_its_bounds_when_the_disk_fails_again_and_again() {
         local.open(&leased, Bounds { length: 1, deliveries: 1000, ..bounds() }).await.unwrap();
         local.open(&written, Bounds { length: 2, ..bounds() }).await.unwrap();
         local.put(&leased, super::item("leased"), None).await.unwrap();
-        // Fails while an item is written, while the files are opened, and when the lease is ended after that.
+        // Fails while an item is written, and then while the files are opened, or when the lease is ended after that.
         for writes in (0..30).step_by(2) {
             disk.0.lock().unwrap().failing = None;
             while !matches!(local.take(&leased, want(1)).await, Ok(taken) if taken.len() == 1) {
                 time.pass(Duration::from_secs(61));
             }
-            disk.0.lock().unwrap().failing = Some(writes);
+            disk.0.lock().unwrap().failing = Some(1);
             loop {
                 match local.put(&written, super::item("x"), None).await {
                     Ok(_) | Err(QueueError::Full { length: 2 }) => {
                         let _ = local.pop(&written, all()).await;
                     }
                     Err(QueueError::Unavailable(_)) => break,
-                    Err(other) => panic!("after {writes} writes: {other}"),
+                    Err(other) => panic!("{other}"),
                 }
+            }
+            disk.0.lock().unwrap().failing = Some(writes);
+            while local.status(&leased).await.is_err() && disk.0.lock().unwrap().failing != Some(0) {
+                std::thread::yield_now();
             }
         }
         disk.0.lock().unwrap().failing = None;
