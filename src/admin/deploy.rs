@@ -57,7 +57,8 @@ impl Deploy {
         let warm_up = body.warm_up.as_ref().map(|sha256| digest("warm_up", sha256)).transpose()?;
         let processor = body.processor.as_ref().map(|sha256| digest("processor", sha256)).transpose()?;
         if processor.is_some() != file.spec().processor_path().is_some() {
-            return Err(mistaken("processor: the body needs it if `spec` has a `processor_path`, and only then"));
+            return Err(mistaken("processor: the body needs it if `spec` has a `processor_path`, and only then")
+                .with_hint("`processor` is the SHA-256 of the uploaded file"));
         }
         let files = Files { processor, model: files(body.model)?, warm_up };
         Ok(Self::Create { file: Box::new(file), files })

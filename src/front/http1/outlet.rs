@@ -110,7 +110,7 @@ impl Outlet {
             Content::Unknown => self.flush(Bytes::new()).await?,
             Content::Stream(body) => {
                 keep_little_unsent(self.stream.as_ref());
-                Box::pin(self.pass_on(*body, delimited, intake)).await?
+                Box::pin(self.pass_on(*body, delimited, intake)).await?;
             }
         }
         Ok(terms.keep_alive)

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
 
 use super::super::QueueName;
 use super::batch::Books;
@@ -28,16 +28,23 @@ pub(in crate::queue) struct Files {
 /// Whole rows that are written again give the same result.
 pub(super) fn load(files: Files) -> Result<(Database, Log, Books), redb::Error> {
     let database = files.database;
-    let transaction = database.begin_write()?;
+    let mut transaction = database.begin_write()?;
     let mark = read_mark(&transaction)?;
-    let (mut log, records) = open_log(files.log, files.log_capacity, mark)?;
+    let (log, records) = open_log(files.log, files.log_capacity, mark)?;
     let mut tables = Tables::open(&transaction)?;
     records.iter().try_for_each(|record| tables.repeat(record))?;
-    mend(&mut tables)?;
+    let is_mended = mend(&mut tables)?;
     drop(tables);
-    write_mark(&transaction, Some(log.mark()))?;
-    transaction.commit()?;
-    log.restart();
+    if mark.is_none_or(|mark| mark.log != log.mark().log) {
+        write_mark(&transaction, log.mark())?;
+        transaction.commit()?;
+    } else if is_mended || !records.is_empty() {
+        // The log keeps the records until the next checkpoint. So a start needs no space on the disk.
+        transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
+        transaction.commit()?;
+    } else {
+        transaction.abort()?;
+    }
     let books = read_books(&database)?;
     Ok((database, log, books))
 }
@@ -91,15 +98,15 @@ fn read_books(database: &Database) -> Result<Books, redb::Error> {
 }
 
 /// Makes items ready that are in no state. Only damage of the file can lose the row with an item's state; without this,
-/// the item would never be delivered.
-fn mend(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
+/// the item would never be delivered. Returns true if there were any.
+fn mend(tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
     let mut under_way = 0;
     for row in tables.states.iter()? {
         let state: StateRow = read_row(row?.1.value())?;
         under_way += u64::from(matches!(state.kind, StateKind::Leased | StateKind::Delayed));
     }
     if tables.items.len()? == tables.ready.len()? + tables.dead.len()? + under_way {
-        return Ok(());
+        return Ok(false);
     }
     let mut ready = HashSet::new();
     for row in tables.ready.iter()? {
@@ -120,8 +127,9 @@ fn mend(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
     if !lost.is_empty() {
         tracing::error!(items = lost.len(), "the queues' database is damaged: items without a state are ready again");
     }
+    let is_mended = !lost.is_empty();
     for row in lost {
         tables.ready.insert(row, ())?;
     }
-    Ok(())
+    Ok(is_mended)
 }

@@ -154,19 +154,16 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// The last record of the log that the database has; `None` if it needs no log: it is new, or was closed in order.
+/// The last record of the log that the database has; `None` in a new database.
 pub(super) fn read_mark(transaction: &WriteTransaction) -> Result<Option<Mark>, redb::Error> {
     let table = Quiet::new(transaction.open_table(MARK)?);
     Ok(table.get(())?.map(|row| row.value()).map(|(log, number)| Mark { log, number }))
 }
 
 /// Notes which records of the log the database has, with the commit of this transaction.
-pub(super) fn write_mark(transaction: &WriteTransaction, mark: Option<Mark>) -> Result<(), redb::Error> {
+pub(super) fn write_mark(transaction: &WriteTransaction, mark: Mark) -> Result<(), redb::Error> {
     let mut table = Quiet::new(transaction.open_table(MARK)?);
-    match mark {
-        Some(mark) => drop(table.insert((), (mark.log, mark.number))?),
-        None => drop(table.remove(())?),
-    }
+    table.insert((), (mark.log, mark.number))?;
     Ok(())
 }
 

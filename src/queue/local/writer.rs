@@ -142,7 +142,7 @@ enum Ending {
     Published,
     /// The changes are synced, and the log begins anew.
     Checkpoint,
-    /// As a checkpoint. The store was dropped, and the log is not needed any more.
+    /// As a checkpoint, and the store was dropped.
     Over,
 }
 
@@ -174,7 +174,7 @@ impl Writer {
             });
             drop(database);
             match ending {
-                Ok(Ending::Over) => return,
+                Ok(Ending::Over) => return self.shared.set_database(None),
                 Ok(Ending::Published | Ending::Checkpoint) => {}
                 Err(Failed(why)) => {
                     self.fail(&why);
@@ -206,7 +206,7 @@ impl Writer {
             }
             Ending::Checkpoint | Ending::Over => {
                 let mark = self.log()?.mark();
-                write_mark(&transaction, matches!(ending, Ending::Checkpoint).then_some(mark))?;
+                write_mark(&transaction, mark)?;
                 transaction.commit()?;
                 self.commits.record(began.elapsed());
                 self.log()?.restart();
