@@ -121,7 +121,7 @@ fn kills_lose_nothing_and_give_each_item_one_result() {
             for consumer in 0..4 {
                 let (data, service, ledger) = (host.data, &service, &ledger);
                 scope.spawn(move || {
-                    consume(data, service, ledger, &format!("last-{consumer}"), Some(Duration::from_secs(2)))
+                    consume(data, service, ledger, &format!("last-{consumer}"), Some(Duration::from_secs(2)));
                 });
             }
         });
