@@ -7,6 +7,7 @@ pub(in crate::front) mod descriptors;
 pub(in crate::front) mod drain;
 pub(in crate::front) mod io_threads;
 pub(in crate::front) mod linger;
+pub(in crate::front) mod patient;
 pub(in crate::front) mod rejected;
 pub(in crate::front) mod stall;
 pub(in crate::front) mod unread;

@@ -6,7 +6,6 @@
 mod answer;
 mod enter;
 mod operations;
-mod patient;
 mod progress;
 mod protocol;
 mod put;

@@ -56,6 +56,24 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     drop(stalled);
 }
 
+/// A client whose link is slow is not one that takes nothing.
+#[test]
+fn a_client_that_reads_slowly_gets_its_whole_answer() {
+    const PIECE: usize = 8 << 10;
+    let host = TestHost::start_with(&["--write-timeout", "1s"], "");
+    let service = host.deploy("faults", "faults", json!({"sandbox": {"max_response_bytes": 67_108_864}}));
+    let body = br#"{"do":"body","bytes":16777216}"#;
+    let mut slow = host.client();
+    slow.write(&request("POST", &service.path, &[("authorization", &service.token)], body));
+    let began = Instant::now();
+    while began.elapsed().as_secs() < 6 {
+        assert!(slow.read_bytes(PIECE).is_some(), "it is cut off after {:?}", began.elapsed());
+        std::thread::sleep(std::time::Duration::from_millis(16));
+    }
+    let rest = 16_777_216 - usize::try_from(began.elapsed().as_millis()).unwrap() / 16 * PIECE;
+    assert!(slow.read_bytes(rest - PIECE).is_some(), "the rest comes as well");
+}
+
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let host = TestHost::start_with(&["--idle-timeout", "200ms", "--head-timeout", "200ms"], "");

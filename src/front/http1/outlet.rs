@@ -24,6 +24,8 @@ use crate::front::reply::date;
 /// Bodies up to this size are copied behind their head and sent in one piece. The copy costs less than a vectored
 /// write.
 const SMALL_BODY: usize = 4 << 10;
+/// The size above which the kernel may not take a body whole, so that the progress of a slow client must show.
+const LARGE_BODY: usize = 1 << 20;
 /// Capacity for heads that is kept from reply to reply.
 const KEPT_ROOM: usize = 16 << 10;
 const CLOSE: &[u8] = b"close";
@@ -106,7 +108,12 @@ impl Outlet {
                 self.unsent.extend_from_slice(&body);
                 self.flush(Bytes::new()).await?;
             }
-            Content::Whole(body) => self.flush(body).await?,
+            Content::Whole(body) => {
+                if body.len() > LARGE_BODY {
+                    keep_little_unsent(self.stream.as_ref());
+                }
+                self.flush(body).await?;
+            }
             Content::Unknown => self.flush(Bytes::new()).await?,
             Content::Stream(body) => {
                 keep_little_unsent(self.stream.as_ref());

@@ -9,20 +9,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::frames::Frames;
-use crate::front::listen::stall::Stall;
+use crate::front::listen::patient::Patient;
+use crate::front::listen::stall::keep_little_unsent;
 
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Patient<TcpStream>,
     /// Bytes that were read to detect the protocol.
     early: Vec<u8>,
     frames: Frames,
-    stall: Stall,
 }
 
 impl Socket {
     /// Creates a socket. A client that accepts no data for `write_patience` is disconnected.
     pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
-        Self { stream, early, frames: Frames::default(), stall: Stall::new(write_patience) }
+        keep_little_unsent(&stream);
+        Self { stream: Patient::new(stream, write_patience), early, frames: Frames::default() }
     }
 }
 
@@ -43,8 +44,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.stall.watch(cx, written)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -52,8 +52,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.stall.watch(cx, written)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -9,7 +9,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// Most bytes of a stream that wait in the kernel.
+/// Most bytes of a long answer that wait in the kernel.
 const MOST_UNSENT: u32 = 64 << 10;
 
 /// Keeps few bytes waiting in the kernel, so that the progress of a slow client shows, and what is sent next reaches it

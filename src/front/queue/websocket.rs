@@ -10,10 +10,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-use super::patient::Patient;
 use super::protocol::frame::{Media, Parts, item};
 use super::session::{End, Gone, PATIENCE, Port, Watch};
 use crate::front::http1::{Upgrade, Upgraded};
+use crate::front::listen::patient::Patient;
 use crate::front::listen::stall::keep_little_unsent;
 use crate::outcome::Detached;
 use crate::queue::{Item, QueueError};

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Queue, deploy_stopped};
 use crate::figures::{must, rounds};
-use crate::host::{Deployed, TestHost};
+use crate::host::{Deployed, TestHost, terminate};
 use crate::http::{Client, request};
 
 /// A WebSocket client that sees every frame, and can send wrong ones.
@@ -340,7 +340,7 @@ fn a_client_that_never_reads_loses_its_items() {
     assert_eq!(queue.attribute("bulkhead.ready"), (12 - dead).to_string());
 }
 
-/// What is in the buffers of the kernel has not reached the client yet.
+/// Bytes in the buffers of the kernel have not reached the client yet.
 #[test]
 fn a_slow_client_gets_a_whole_item_and_may_finish_it() {
     const SIZE: usize = 3 << 20;
@@ -362,6 +362,27 @@ fn a_slow_client_gets_a_whole_item_and_may_finish_it() {
     }
     assert!(length > SIZE && began.elapsed() > Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(queue.ask("PUT", "?_indexes_=1", &[], b"").text(), "OK");
+}
+
+#[test]
+fn a_stream_that_ends_within_an_item_does_not_look_whole() {
+    let host = TestHost::start();
+    let service = deploy_stopped(&host, "cut", json!({"queue": {"max_delivery": 1}}));
+    Queue::input(&host, &service).put("", &vec![b'x'; 6 << 20]);
+    let mut client = host.client();
+    let path = format!("{}?_watch_=true&_window_=1", service.path);
+    client.write(&request("GET", &path, &[("authorization", &service.token)], b""));
+    // The head, and the begin of the item.
+    let mut bytes = client.read_bytes(100_000).expect("the begin");
+    terminate(host.pid());
+    host.wait_for("the end of the watch", || host.log().contains("draining"));
+    while let Some(more) = client.read_bytes(1) {
+        bytes.extend(more);
+    }
+    let host = TestHost::start_in_dir(host.kill_and_keep());
+    assert!(bytes.starts_with(b"HTTP/1.1 200") && bytes.len() < 6 << 20, "{} bytes", bytes.len());
+    assert!(!bytes.ends_with(b"\r\n0\r\n\r\n"), "the stream ends as if it were whole");
+    assert_eq!(Queue::input(&host, &service).attribute("bulkhead.ready"), "1", "the delivery does not count");
 }
 
 #[test]

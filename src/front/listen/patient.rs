@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::front::listen::stall::Stall;
+use super::stall::Stall;
 
 /// The connection. It does not matter how long a message takes, as long as the client takes some of it.
-pub(super) struct Patient<T> {
+pub(in crate::front) struct Patient<T> {
     stream: T,
     stall: Stall,
 }
 
 impl<T> Patient<T> {
-    pub(super) fn new(stream: T, patience: Duration) -> Self {
+    pub(in crate::front) fn new(stream: T, patience: Duration) -> Self {
         Self { stream, stall: Stall::new(patience) }
     }
 }
