@@ -50,7 +50,7 @@ pub use self::consumers::{Attendance, ConsumerState, ConsumerStatus, Consumers, 
 pub use self::error::QueueError;
 pub use self::item::{Item, NewItem, Tags};
 pub use self::lease::{Consumer, Delivery, Holder, Lease, Outcome, Reason, Settled, Want};
-pub use self::local::{LocalQueues, RESERVE};
+pub use self::local::LocalQueues;
 pub use self::name::QueueName;
 pub use self::runs::{Progress, Reported, Run, Running, Runs};
 pub use self::status::{Counts, DeadItem, Status, Whereabouts};

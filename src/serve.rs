@@ -135,7 +135,7 @@ fn open_queues(path: &Path) -> Result<LocalQueues> {
         anyhow!(
             "{what}\nhint: restore queues.redb and queues.log from a backup; or move the \
              damaged file away: without queues.log the host has the queues as they were some time before it was \
-             killed, without queues.redb they are empty"
+             killed, without both they are empty"
         )
     })
 }

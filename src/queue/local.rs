@@ -10,12 +10,14 @@
 //!
 //! **Failures.** If the database cannot be written or read, nothing is acknowledged until it is open again: `writer`
 //! closes it, opens it again, which repairs it, and reads its state anew. Each item has a checksum; a damaged item is
-//! never delivered and becomes dead. Puts are refused while the disk has less than [`RESERVE`] free, so that what is in
+//! never delivered and becomes dead. Puts are refused while the disk has less than [`files::RESERVE`] free, so that what is in
 //! the queues can still be taken out.
 
 mod batch;
 mod book;
+mod change;
 mod due;
+mod files;
 mod load;
 mod log;
 mod reading;
@@ -23,39 +25,34 @@ mod record;
 mod removal;
 mod rows;
 mod select;
+mod shared;
 mod tables;
 mod waiters;
 mod writer;
 
-use std::fs::{self, File};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use redb::Database;
-use redb::backends::FileBackend;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::batch::{Batch, Stop};
-pub(super) use self::load::Files;
+#[cfg(test)]
+pub(super) use self::files::Files;
+use self::shared::{Published, Shared};
 use self::waiters::{Answer, Wish};
-use self::writer::{Opener, Published, Queued, Shared, Space, Writer};
+use self::writer::{Opener, Queued, Space, Writer};
 use super::{
     Bounds, Clock, DeadItem, Delivery, Holder, Item, Key, NewItem, Outcome, QueueError, QueueFuture, QueueName,
     QueueStore, Receipt, Selection, Settled, Status, Tags, Want, Whereabouts,
 };
-use crate::failpoint;
 use crate::telemetry::Times;
 
-/// The free space that puts leave on the disk.
-pub const RESERVE: u64 = 64 << 20;
-/// The memory for pages of the database.
-const CACHE: usize = 16 << 20;
 /// Most operations that wait for the writer.
 const WAITING: usize = 4096;
 
@@ -75,22 +72,9 @@ impl LocalQueues {
     /// # Errors
     /// A database that cannot be opened.
     pub fn open(path: &Path, clock: Clock) -> Result<Self, redb::Error> {
-        let (file, dir) = (path.to_owned(), path.parent().unwrap_or(path).to_owned());
-        let space = space_in(dir.clone());
-        let open = move || {
-            let log_file = file.with_extension("log");
-            let database = Database::builder().set_cache_size(CACHE).create(&file)?;
-            // Items and their headers are secrets of their callers.
-            let private = 0o600;
-            let mut options = File::options();
-            let log = options.read(true).write(true).create(true).truncate(false).mode(private).open(&log_file)?;
-            for path in [&file, &log_file] {
-                fs::set_permissions(path, fs::Permissions::from_mode(private))?;
-            }
-            File::open(&dir)?.sync_all()?;
-            Ok(Files { database, log: Box::new(FileBackend::new(log)?), log_capacity: log::CAPACITY })
-        };
-        Self::with(Box::new(open), space, clock)
+        let (file, space) = (path.to_owned(), files::space_beside(path));
+        let open = Box::new(move || files::open(&file));
+        Self::with(open, space, clock)
     }
 
     pub(super) fn with(open: Opener, space: Space, clock: Clock) -> Result<Self, redb::Error> {
@@ -179,11 +163,13 @@ impl LocalQueues {
         read: impl FnOnce(&Database, u32) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, QueueError> {
         let number = self.shared.number(queue).ok_or_else(|| QueueError::NoQueue(queue.to_string()))?;
-        let publish = |batch: &mut Batch<'_, '_>| {
-            batch.publish = true;
-            Ok(())
-        };
-        self.run(publish).await?;
+        if !self.shared.is_up_to_date() {
+            let publish = |batch: &mut Batch<'_, '_>| {
+                batch.publish = true;
+                Ok(())
+            };
+            self.run(publish).await?;
+        }
         let database = self.shared.database().ok_or_else(unavailable)?;
         let read = tokio::task::spawn_blocking(move || read(&database, number)).await;
         let read = read.map_err(|error| QueueError::Unavailable(error.to_string()))?;
@@ -247,22 +233,6 @@ impl std::fmt::Debug for LocalQueues {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LocalQueues").finish_non_exhaustive()
     }
-}
-
-/// Looks at the free space of a directory's disk, at most ten times a second.
-fn space_in(dir: std::path::PathBuf) -> Space {
-    const VALID: Duration = Duration::from_millis(100);
-    let mut last: Option<(Instant, bool)> = None;
-    Box::new(move || {
-        if let Some((_, is_there)) = last.filter(|(at, _)| at.elapsed() < VALID) {
-            return is_there;
-        }
-        // If the free space cannot be read, the disk counts as having room. A write fails if it has none.
-        let has_room = rustix::fs::statvfs(&dir).map_or(true, |disk| disk.f_bavail * disk.f_frsize >= RESERVE);
-        let is_there = has_room && failpoint::is_full("queues.space").is_ok();
-        last = Some((Instant::now(), is_there));
-        is_there
-    })
 }
 
 fn unavailable() -> QueueError {

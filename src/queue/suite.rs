@@ -1,6 +1,7 @@
 //! Tests of every implementation of [`QueueStore`].
 
 mod crash;
+mod disk;
 mod model;
 mod waiting;
 

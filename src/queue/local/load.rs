@@ -8,19 +8,12 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableM
 use super::super::QueueName;
 use super::batch::Books;
 use super::book::Book;
+use super::files::Files;
 use super::log::{Log, Mark, Unusable};
 use super::record;
 use super::tables::{
     DEAD, QUEUES, QueueRow, READY, StateKind, StateRow, Tables, priority, rank, read_mark, read_row, write_mark,
 };
-
-/// The files of the queues, as they are opened.
-pub(in crate::queue) struct Files {
-    pub(in crate::queue) database: Database,
-    pub(in crate::queue) log: Box<dyn StorageBackend>,
-    /// The space for records in the log.
-    pub(in crate::queue) log_capacity: u64,
-}
 
 /// Brings the database up to date with the log, and reads the queues. None of them is open yet.
 ///
@@ -62,6 +55,7 @@ fn open_log(
             );
             mark.number
         }
+        None if Log::has_records(&*disk)? => return Err(unusable(Unusable::Alone)),
         None => 0,
     };
     Ok((Log::make(disk, capacity, last)?, Vec::new()))
@@ -70,7 +64,7 @@ fn open_log(
 fn unusable(why: Unusable) -> redb::Error {
     match why {
         Unusable::Disk(error) => redb::Error::Io(error),
-        Unusable::Foreign | Unusable::Damaged { .. } => redb::Error::Corrupted(why.to_string()),
+        Unusable::Alone | Unusable::Foreign | Unusable::Damaged { .. } => redb::Error::Corrupted(why.to_string()),
     }
 }
 

@@ -56,6 +56,11 @@ pub(super) struct Mark {
 pub(super) enum Unusable {
     #[error(transparent)]
     Disk(#[from] io::Error),
+    #[error(
+        "it is missing or new, and queues.log beside it has changes of another one; to begin with empty queues, move \
+         queues.log away as well"
+    )]
+    Alone,
     #[error("the log beside it, queues.log, is not the log of this database, or its first bytes are damaged")]
     Foreign,
     #[error(
@@ -89,13 +94,26 @@ impl Log {
         Ok(length <= UNIT && head[8..] != mark.log.to_le_bytes())
     }
 
+    /// True if there is a record of any log.
+    pub(super) fn has_records(disk: &dyn StorageBackend) -> Result<bool, io::Error> {
+        let mut head = [0; FILE_HEAD];
+        let mut record = [0; RECORD_HEAD];
+        if disk.len()? < UNIT + RECORD_HEAD as u64 {
+            return Ok(false);
+        }
+        disk.read(0, &mut head)?;
+        disk.read(UNIT, &mut record)?;
+        Ok(head[..8] == MAGIC && record != [0; RECORD_HEAD])
+    }
+
     /// Opens a log, and returns the records that the database does not have yet.
     pub(super) fn open(
         disk: Box<dyn StorageBackend>,
         capacity: u64,
         mark: Mark,
     ) -> Result<(Self, Vec<Vec<u8>>), Unusable> {
-        let length = disk.len()?;
+        // Whatever is behind the space for records was not written by a host.
+        let length = disk.len()?.min(UNIT + capacity);
         let mut bytes = vec![0; usize::try_from(length).map_err(|_| Unusable::Foreign)?];
         disk.read(0, &mut bytes)?;
         let (head, _) = bytes.split_first_chunk::<FILE_HEAD>().ok_or(Unusable::Foreign)?;
@@ -283,6 +301,25 @@ mod tests {
         let (disk, log) = with(&[b"one"]);
         assert!(!Log::is_missing(&disk, Mark { log: log.id ^ 1, number: 7 }).unwrap(), "its records may be needed");
         assert!(Log::is_missing(&Disk(Arc::new(InMemoryBackend::new())), log.mark()).unwrap());
+    }
+
+    #[test]
+    fn a_log_with_records_is_told_from_one_without() {
+        let has_records = |disk: &Disk| Log::has_records(disk).unwrap();
+        assert!(!has_records(&Disk(Arc::new(InMemoryBackend::new()))) && !has_records(&with(&[]).0));
+        assert!(has_records(&with(&[b""]).0));
+        let (disk, mut log) = with(&[b"one"]);
+        log.restart();
+        assert!(has_records(&disk), "the database that has them may be gone");
+    }
+
+    #[test]
+    fn what_is_behind_the_space_for_records_is_not_read() {
+        let (disk, mut log) = with(&[b"one"]);
+        log.at = UNIT + SPACE;
+        log.capacity += UNIT;
+        assert!(log.append(b"two").unwrap());
+        assert_eq!(open(&disk, log.id, 7).unwrap(), [b"one"]);
     }
 
     #[test]

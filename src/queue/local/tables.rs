@@ -6,8 +6,9 @@ use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::super::Reason;
+use super::change::Change;
 use super::log::Mark;
-use super::rows::{Change, Changes, Quiet, Rows};
+use super::rows::{Changes, Quiet, Rows};
 
 /// Queues by name: [`QueueRow`].
 pub(super) const QUEUES: TableDefinition<&str, &[u8]> = TableDefinition::new("queues");

@@ -6,19 +6,22 @@
 //! A transaction of the database goes on for many batches. It ends when a reader on another thread needs to see its
 //! changes, or when the log is full: then it is synced, which is a checkpoint.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::{Database, Durability, WriteTransaction};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::{Bounds, Clock, Delivery, Holder, Item, NewItem, Outcome, QueueError, QueueName, Status};
+use super::super::{Bounds, Clock, Delivery, Holder, Item, NewItem, Outcome, QueueError, QueueName};
 use super::batch::{Batch, Books, Reply, Stop};
-use super::load::{Files, load};
+use super::files::Files;
+use super::load::load;
 use super::log::{self, Log};
+use super::shared::Shared;
 use super::tables::{Tables, write_mark};
 use super::waiters::Taken;
 use crate::failpoint;
@@ -55,42 +58,6 @@ pub(super) struct Queued {
     pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
-/// The parts of the store that callers read without the writer.
-#[derive(Default)]
-pub(super) struct Shared {
-    /// The database, for reading; `None` while it is being opened again.
-    pub(super) database: Mutex<Option<Arc<Database>>>,
-    pub(super) queues: Mutex<HashMap<QueueName, Published>>,
-}
-
-/// The state of an open queue after the last batch.
-#[derive(Debug, Default)]
-pub(super) struct Published {
-    pub(super) number: u32,
-    pub(super) is_full: bool,
-    pub(super) status: Status,
-    /// Tells of ready items.
-    pub(super) arrivals: watch::Sender<u64>,
-}
-
-impl Shared {
-    /// The database, unless it is being opened again.
-    pub(super) fn database(&self) -> Option<Arc<Database>> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_database(&self, database: Option<Arc<Database>>) {
-        let former = std::mem::replace(&mut *self.database.lock().unwrap_or_else(PoisonError::into_inner), database);
-        // Closing a damaged file may fail an assertion of the database.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(former)));
-    }
-
-    /// The number of an open queue.
-    pub(super) fn number(&self, queue: &QueueName) -> Option<u32> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner).get(queue).map(|published| published.number)
-    }
-}
-
 /// The writing thread.
 pub(super) struct Writer {
     pub(super) open: Opener,
@@ -116,7 +83,7 @@ pub(super) struct Writer {
     pub(super) last_commit: Duration,
 }
 
-/// What is told when a batch is on disk.
+/// The answers that are sent once a batch is on disk.
 #[derive(Default)]
 pub(super) struct Answers {
     replies: Vec<Reply>,
@@ -155,6 +122,7 @@ impl Writer {
         let (database, log, books) = load((self.open)()?)?;
         self.books = books;
         self.log = Some(log);
+        self.shared.is_behind.store(false, Ordering::Release);
         self.shared.set_database(Some(Arc::new(database)));
         Ok(())
     }
@@ -198,11 +166,11 @@ impl Writer {
         let began = Instant::now();
         match ending {
             Ending::Published => {
-                // The batch is in the log already, so its callers are told of it in any case.
                 transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
-                let committed = transaction.commit();
-                self.answer();
-                committed?;
+                transaction.commit().inspect_err(|_| {
+                    // The batch is in the log already, so its callers are told of it in any case.
+                    self.answer();
+                })?;
             }
             Ending::Checkpoint | Ending::Over => {
                 let mark = self.log()?.mark();
@@ -212,6 +180,7 @@ impl Writer {
                 self.log()?.restart();
             }
         }
+        self.shared.is_behind.store(false, Ordering::Release);
         self.answer();
         Ok(ending)
     }
@@ -234,6 +203,7 @@ impl Writer {
                 if !self.log()?.append(&changes).map_err(redb::Error::Io)? {
                     return Ok(Ending::Checkpoint);
                 }
+                self.shared.is_behind.store(true, Ordering::Release);
                 self.last_commit = began.elapsed();
                 self.commits.record(self.last_commit);
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::memory::MemoryQueues;
 use super::super::{
-    Bounds, Clock, Holder, LocalQueues, MOST_BYTES, NewItem, Outcome, QueueError, QueueName, QueueStore, Reason,
-    Selection, Settled, Tags, Want, Whereabouts,
+    Bounds, Clock, Holder, KEY_KEPT, Key, LocalQueues, MOST_BYTES, NewItem, Outcome, QueueError, QueueName, QueueStore,
+    Reason, Selection, Settled, Tags, Want, Whereabouts,
 };
 use super::{TestClock, bounds, item, run, tagged, want};
 
@@ -363,4 +363,31 @@ fn many_leased_items_keep_no_other_from_growing_old() {
         let status = store.status(&queue).await.unwrap();
         assert_eq!((status.counts.expired, status.leased), (50, 550));
     });
+}
+
+#[test]
+fn old_keys_are_forgotten_however_many_there_are() {
+    const KEYS: usize = 1200;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("queues.redb");
+    let (time, queue) = (TestClock::new(), QueueName::input("s"));
+    let store = LocalQueues::open(&path, time.clock()).unwrap();
+    run(async {
+        store.open(&queue, Bounds { length: 2, ..bounds() }).await.unwrap();
+        for number in 0..KEYS {
+            let key = Key { text: number.to_string(), digest: [0; 32] };
+            store.put(&queue, item("a"), Some(key)).await.unwrap();
+            store.pop(&queue, Selection { most: 1, ..Selection::default() }).await.unwrap();
+        }
+        time.pass(KEY_KEPT + Duration::from_secs(1));
+        // Each operation makes a batch, and each batch forgets some.
+        for _ in 0..4 {
+            store.status(&queue).await.unwrap();
+        }
+    });
+    drop(store);
+    let keys: redb::TableDefinition<'_, (u32, &str), &[u8]> = redb::TableDefinition::new("keys");
+    let database = redb::Database::open(&path).unwrap();
+    let table = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(keys).unwrap();
+    assert_eq!(redb::ReadableTableMetadata::len(&table).unwrap(), 0);
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{Queue, deploy_stopped};
 use crate::host::{TestHost, binary};
 
-/// What a host says that does not start.
+/// Starts a host that must refuse to start. Returns its standard error.
 fn refused_start(dir: &TempDir) -> String {
     let ended = Command::new(binary())
         .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
@@ -69,6 +69,47 @@ fn a_damaged_log_is_named_and_without_a_log_the_host_goes_on() {
     let mut queue = Queue::input(&host, &service);
     assert_eq!(queue.get("_length_=9").len(), 0, "they were in the log");
     assert_eq!(queue.put("", b"new").0, 1);
+}
+
+#[test]
+fn a_log_without_its_database_keeps_the_host_from_starting() {
+    let host = TestHost::start();
+    let service = deploy_stopped(&host, "alone", json!({}));
+    Queue::input(&host, &service).put("", b"x");
+    let dir = host.kill_and_keep();
+    let (database, log) = (dir.path().join("data/queues.redb"), dir.path().join("data/queues.log"));
+    let kept = fs::read(&database).expect("bytes");
+    fs::remove_file(&database).expect("the file");
+    let said = refused_start(&dir);
+    assert!(said.contains("missing or new") && said.contains("move queues.log away"), "{said}");
+    fs::write(&database, kept).expect("a file");
+    let dir = {
+        let host = TestHost::start_in_dir(dir);
+        assert_eq!(Queue::input(&host, &service).get("_auto_delete_=false")[0].data, b"x");
+        host.end_and_keep()
+    };
+    for file in [&database, &log] {
+        fs::remove_file(file).expect("the file");
+    }
+    let host = TestHost::start_in_dir(dir);
+    assert_eq!(Queue::input(&host, &service).get(""), []);
+}
+
+/// The disk fails for good. The attempts to open the queues again must not keep the host from ending.
+#[test]
+fn a_host_whose_queues_cannot_be_written_says_so_and_ends() {
+    let host = TestHost::start_with(&["--grace", "5s"], "queues.commit=full");
+    for _ in 0..20 {
+        let refused = host.try_deploy("fails", "echo", json!({"metadata": {"type": "Async"}}));
+        let code = refused.json()["code"].clone();
+        let expected = [(507, "storage_full"), (503, "queue_unavailable")];
+        assert!(expected.iter().any(|(status, name)| (refused.status, &code) == (*status, &json!(name))), "{code}");
+    }
+    let lines = || host.log().matches("the queues' database has failed").count();
+    host.wait_for("a second attempt", || lines() > 1);
+    assert!(lines() < 10, "{} attempts at once", lines());
+    let host = host.terminate_and_restart();
+    assert_eq!(host.try_deploy("fails", "echo", json!({"metadata": {"type": "Async"}})).status, 201);
 }
 
 /// A queue that is full of what nobody takes must not keep the disk from anybody else.
