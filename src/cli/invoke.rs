@@ -74,7 +74,7 @@ pub(super) fn invoke(args: &InvokeArgs, screen: &mut Screen) -> Result<Exit, Fai
     Ok(Exit::of_status(answer.status.as_u16()))
 }
 
-/// Where a service is called.
+/// The address of a service, and its token.
 pub(super) struct Found {
     pub(super) url: String,
     pub(super) token: Option<String>,

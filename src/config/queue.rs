@@ -66,7 +66,7 @@ fn processor(settings: &Settings<'_>, mistakes: &mut Mistakes) {
         mistakes.add(PATH, message);
         return;
     }
-    for key in ["processor_entry", "processor_envs", "model_path", "model_entry", "model_config", "warm_up_data_path"] {
+    for key in ["processor_entry", "processor_envs", "model_path", "model_config", "warm_up_data_path"] {
         if settings.given(key).is_some() {
             mistakes.add(key, "given without processor_path, and it needs a processor");
         }

@@ -82,7 +82,7 @@ pub(super) fn carry_out(run: &Arc<Run>, screen: &Screen) -> Result<Ended, Failur
     })
 }
 
-/// What the user sees of a run, and ends it with.
+/// The progress of a run for the user, and the interrupts with which the user ends it.
 struct Desk<'a> {
     run: &'a Run,
     progress: ProgressBar,

@@ -79,7 +79,9 @@ impl Loss {
     const CLIENT_CLOSED: Self = Self::new("client_closed", Cow::Borrowed("the client closed the connection"));
     const DEADLINE_EXCEEDED: Self = Self {
         kind: "deadline_exceeded",
-        error: Cow::Borrowed("the request was not answered in time (metadata.rpc.keepalive)"),
+        error: Cow::Borrowed(
+            "the call was not finished in time (metadata.rpc.keepalive, or queue.timeout_ms of an asynchronous service)",
+        ),
         is_the_hosts: true,
     };
     const GRACE_OVER: Self = Self {
