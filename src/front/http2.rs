@@ -11,6 +11,7 @@
 mod body;
 mod frames;
 mod head;
+mod liveness;
 mod socket;
 mod stream;
 mod streams;
@@ -24,12 +25,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
-use h2::{Ping, PingPong, Reason, RecvStream};
+use h2::{Reason, RecvStream};
 use http::Request;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use self::head::Reader;
+use self::liveness::Writes;
 use self::socket::Socket;
 use self::streams::Streams;
 use super::arrival::Ends;
@@ -54,9 +56,6 @@ const MAX_LOCAL_RESETS: usize = 128;
 /// Most requests that a client resets before they are accepted. [`frames`] counts all resets, and has the smaller
 /// limit.
 const MAX_PENDING_RESETS: usize = 128;
-/// The interval of pings. A client that does not answer one within [`PING_PATIENCE`] is gone.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_PATIENCE: Duration = Duration::from_secs(10);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -146,15 +145,16 @@ enum News {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// The connection should take no further request.
     Last,
-    /// The client did not answer a ping.
-    Dead,
+    /// The client is gone without having closed the connection.
+    Gone,
     Ended,
 }
 
 /// Serves a connection to its end. `early` are bytes that were read from the socket already.
 pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: Vec<u8>, ends: Ends, drain: Drain) {
     let patience = listening.limits.patience;
-    let io = Socket::new(stream, early, patience.write);
+    let writes = Writes::default();
+    let io = Socket::new(stream, early, patience.write, writes.clone());
     let mut connection = match builder().handshake::<_, Bytes>(io).await {
         Ok(connection) => connection,
         Err(error) => return tracing::debug!(%error, "connection ended"),
@@ -162,14 +162,14 @@ pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: 
     let streams = Streams::new(listening.limits);
     let mut reader = Reader::new(ends);
     let place = Arc::new(SharedSlot::default());
-    let mut unanswered = pin!(unanswered_ping(connection.ping_pong()));
+    let mut gone = pin!(liveness::until_gone(connection.ping_pong(), writes));
     let mut last = pin!(async {
         tokio::select! {
             () = drain.begun() => {}
             () = streams.over() => {}
         }
     });
-    let (mut is_last, mut is_dead) = (false, false);
+    let (mut is_last, mut is_gone) = (false, false);
     loop {
         let news = poll_fn(|cx| {
             match connection.poll_accept(cx) {
@@ -184,8 +184,8 @@ pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: 
             if !is_last && last.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(News::Last);
             }
-            if !is_dead && unanswered.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(News::Dead);
+            if !is_gone && gone.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(News::Gone);
             }
             Poll::Pending
         });
@@ -203,23 +203,11 @@ pub(super) async fn serve(listening: &Arc<Listening>, stream: TcpStream, early: 
                 is_last = true;
                 connection.graceful_shutdown();
             }
-            News::Dead => {
-                is_dead = true;
+            News::Gone => {
+                is_gone = true;
                 connection.abrupt_shutdown(Reason::NO_ERROR);
             }
             News::Ended => return,
-        }
-    }
-}
-
-/// Pings the client at intervals; ends when it does not answer.
-async fn unanswered_ping(ping_pong: Option<PingPong>) {
-    let Some(mut ping_pong) = ping_pong else { return std::future::pending().await };
-    loop {
-        tokio::time::sleep(PING_EVERY).await;
-        let answered = tokio::time::timeout(PING_PATIENCE, ping_pong.ping(Ping::opaque())).await;
-        if !matches!(answered, Ok(Ok(_))) {
-            return;
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::frames::Frames;
+use super::liveness::Writes;
 use crate::front::listen::patient::Patient;
 use crate::front::listen::stall::keep_little_unsent;
 
@@ -17,13 +18,22 @@ pub(super) struct Socket {
     /// Bytes that were read to detect the protocol.
     early: Vec<u8>,
     frames: Frames,
+    writes: Writes,
 }
 
 impl Socket {
-    /// Creates a socket. A client that accepts no data for `write_patience` is disconnected.
-    pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration) -> Self {
+    /// Creates a socket. A client that accepts no data for `write_patience` is disconnected. `writes` counts the
+    /// writes that succeed.
+    pub(super) fn new(stream: TcpStream, early: Vec<u8>, write_patience: Duration, writes: Writes) -> Self {
         keep_little_unsent(&stream);
-        Self { stream: Patient::new(stream, write_patience), early, frames: Frames::default() }
+        Self { stream: Patient::new(stream, write_patience), early, frames: Frames::default(), writes }
+    }
+
+    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.writes.add();
+        }
+        written
     }
 }
 
@@ -44,7 +54,8 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(written)
     }
 
     fn poll_write_vectored(
@@ -52,7 +63,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
