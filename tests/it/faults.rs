@@ -97,7 +97,7 @@ fn a_guest_that_was_stopped_at_its_deadline_is_in_the_log() {
         let request_id = format!(" request_id={}", problem["request_id"].as_str().expect("an id"));
         let is_told = |line: &str| {
             let run_ms = line.split_once(" run_ms=").and_then(|(_, rest)| rest.split(' ').next()?.parse::<u64>().ok());
-            line.contains(" WARN processor: the guest was stopped: the request was not answered in time")
+            line.contains(" WARN processor: the guest was stopped: the call was not answered in time")
                 && line.contains(&format!(" service={name} version=1 "))
                 && line.contains(&request_id)
                 && line.contains(" fault=deadline_exceeded")

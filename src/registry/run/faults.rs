@@ -80,7 +80,7 @@ impl Loss {
     const DEADLINE_EXCEEDED: Self = Self {
         kind: "deadline_exceeded",
         error: Cow::Borrowed(
-            "the call was not finished in time (metadata.rpc.keepalive, or queue.timeout_ms of an asynchronous service)",
+            "the call was not answered in time (metadata.rpc.keepalive, or queue.timeout_ms of queued work)",
         ),
         is_the_hosts: true,
     };
