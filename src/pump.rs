@@ -11,6 +11,7 @@
 //! | the version was replaced or stopped, no worker was there, or the host ends | given back; the delivery does not count |
 //! | it was cancelled | finished; the sink gets a result with `lastCode` 499 |
 
+mod callback;
 mod item;
 mod job;
 mod service;

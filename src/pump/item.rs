@@ -8,9 +8,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::Shared;
+use super::callback::{Callbacks, Finished};
 use super::job::Delivered;
 use super::service::HOLD;
-use crate::call::{Answer, Headers, Job, RequestId};
+use crate::call::{Answer, Cut, Headers, Job, RequestId};
 use crate::config::Queue;
 use crate::outcome::{Exchange, Input, dispatch};
 use crate::queue::{
@@ -30,6 +31,7 @@ pub(super) struct Task {
     pub(super) service: Arc<Service>,
     pub(super) attendance: Arc<Attendance>,
     pub(super) settings: Queue,
+    pub(super) callbacks: Option<Arc<Callbacks>>,
 }
 
 /// The end of a call for an item.
@@ -50,8 +52,12 @@ impl Task {
         let request_id = delivery.item.tags.request_id().unwrap_or_default().to_owned();
         let running = queues.runs.begin(&input, index, &delivery.item.tags);
         let end = self.end(&input, delivery, &running).await;
+        let mut finished = None;
         let outcome = match end {
-            End::Finished(result) => Outcome::Done { result: result.map(|result| Box::new((sink, result))) },
+            End::Finished(result) => {
+                finished = Some(self.webhook(index, request_id.clone(), result.as_ref()));
+                Outcome::Done { result: result.map(|result| Box::new((sink, result))) }
+            }
             End::Failed(reason) => Outcome::Failed(reason),
             End::GivenBack => Outcome::Returned,
             End::Lost => {
@@ -60,13 +66,31 @@ impl Task {
             }
         };
         match queues.store.settle(&input, index, Holder::Lease(lease), outcome).await {
-            Ok(_) | Err(QueueError::LeaseLost { .. } | QueueError::NoQueue(_)) => {}
+            Ok(_) => {
+                if let (Some(callbacks), Some(finished)) = (&self.callbacks, finished) {
+                    callbacks.send(finished, self.service.state().record.token.clone());
+                }
+            }
+            Err(QueueError::LeaseLost { .. } | QueueError::NoQueue(_)) => {}
             Err(why) => {
                 let error = why.to_string();
                 tracing::warn!(queue = input.as_str(), index, request_id, error, "an item could not be settled");
             }
         }
         self.attendance.seat().finished(index);
+    }
+
+    /// Makes the webhook of a finished item.
+    fn webhook(&self, index: u64, request_id: String, result: Option<&NewItem>) -> Finished {
+        let code = result.and_then(|result| result.tags.get(Tags::LAST_CODE)?.parse().ok());
+        Finished {
+            kind: "item.finished",
+            service: self.service.name().to_owned(),
+            index,
+            request_id,
+            status: code.unwrap_or(200),
+            has_result: result.is_some(),
+        }
     }
 
     /// Runs the call until it ends, is cancelled, loses its item, or the host ends.
@@ -121,7 +145,7 @@ impl Task {
         exchange.processes(Arc::clone(&self.service));
         exchange.answered_by(version.number, account);
         exchange.received(data.len());
-        let input = Input { path_start, headers: restored(headers), body: data, job: Some(job) };
+        let input = Input { path_start, headers: restored(headers), body: data, upload: None, job: Some(job) };
         let deadline = arrived + self.settings.timeout;
         let answered = dispatch(&version, deadline, input, &mut exchange).await;
         match answered {
@@ -136,10 +160,7 @@ impl Task {
         let limit = self.settings.max_payload_bytes;
         let (body, length) = match body.read(limit).await {
             Ok(read) => (read.bytes, read.length),
-            Err(cut) => {
-                exchange.settle(exchange.times(), cut.status, cut.code, &cut.cause, 0);
-                return End::Finished(Some(refused(tags, cut.status, cut.code, &cut.cause)));
-            }
+            Err(cut) => return self.cut_off(tags, &cut, exchange),
         };
         if length > limit {
             let cause = format!("the result has {length} bytes, and may have {limit} (queue.max_payload_bytes)");
@@ -160,10 +181,29 @@ impl Task {
         End::Finished(Some(NewItem { tags, headers: kept, data: body, ..NewItem::default() }))
     }
 
+    /// The end of a call whose streamed answer is cut off. As in [`Self::refused`], what the host has ended is delivered
+    /// again.
+    fn cut_off(&self, tags: Tags, cut: &Cut, exchange: &mut Exchange<'_>) -> End {
+        let Cut { status, code, cause } = cut;
+        let late = self.late();
+        let (end, cause) = match *code {
+            "deadline_exceeded" => (End::Failed(Reason::new("408", &*late)), &late),
+            "draining" | "client_closed" => (End::GivenBack, cause),
+            "internal" => (End::Failed(Reason::new("500", cause.as_str())), cause),
+            _ => (End::Finished(Some(refused(tags, *status, code, cause))), cause),
+        };
+        exchange.settle(exchange.times(), *status, code, cause, 0);
+        end
+    }
+
+    fn late(&self) -> String {
+        format!("not finished within {} ms (queue.timeout_ms)", self.settings.timeout.as_millis())
+    }
+
     /// The end of a call that got no answer.
     async fn refused(&self, tags: Tags, refusal: Refusal, exchange: &mut Exchange<'_>) -> End {
         let row = refusal.row();
-        let late = format!("not finished within {} ms (queue.timeout_ms)", self.settings.timeout.as_millis());
+        let late = self.late();
         let (end, cause) = match &refusal {
             Refusal::DeadlineExceeded { .. } => (End::Failed(Reason::new("408", &*late)), late),
             Refusal::Retired | Refusal::NotReady | Refusal::Draining | Refusal::ClientClosed => {

@@ -8,6 +8,7 @@ mod items;
 mod progress;
 mod pulled;
 mod watch;
+mod webhooks;
 mod wire;
 
 use std::net::SocketAddr;

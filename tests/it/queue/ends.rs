@@ -112,7 +112,8 @@ fn a_host_that_ends_gives_back_what_it_works_on() {
     let service = deploy(&host, "ending", "faults", keys);
     let mut input = Queue::input(&host, &service);
     input.put("", json!({"do": "sleep", "ms": 60_000}).to_string().as_bytes());
-    input.wait_for(&host, "bulkhead.leased", "1");
+    // An item is leased before its call begins.
+    host.wait_for("its call to run", || host.metric("bulkhead_workers_busy{service=\"ending\",instance=\"0\"}") == 1);
     let host = host.terminate_and_restart();
     let lines = host.log();
     let mut ended = lines.lines().filter(|line| line.contains("request POST") && line.contains("service=ending"));
@@ -201,4 +202,38 @@ fn a_result_of_200_has_no_last_code_whatever_its_caller_has_put() {
         (&got[0].tags["lastCode"], &got[0].tags["lastError"], &got[0].tags["kept"]),
         (&Value::Null, &Value::Null, &json!("1"))
     );
+}
+
+/// An answer that is streamed into the sink is not final before its end.
+#[test]
+fn an_item_whose_answer_is_cut_off_ends_like_one_without_an_answer() {
+    let host = TestHost::start_with(&["--grace", "1s"], "");
+    let keys = json!({"queue": {"max_delivery": 1, "timeout_ms": 2000}});
+    let service = deploy(&host, "streaming", "faults", keys);
+    let mut input = Queue::input(&host, &service);
+    let deed = |end: &str| json!({"do": "stream", "pieces": 2, "pause_ms": 20, "end": end}).to_string();
+    // A fault of the processor is final.
+    input.put("", deed("trap").as_bytes());
+    let mut sink = Queue::sink(&host, &service);
+    assert!(String::from_utf8_lossy(&sink.get("_timeout_=20s")[0].data).contains("unreachable"));
+    // Its time over, the delivery has failed.
+    input.put("", deed("hang").as_bytes());
+    input.wait_for(&host, "bulkhead.dead", "1");
+    assert_eq!(sink.attribute("stream.length"), "0");
+    // A host that ends gives the item back.
+    let host = host.terminate_and_restart();
+    let metadata = json!({"eas": {"termination_grace_period": 1}});
+    let service = deploy(&host, "ending", "faults", json!({"queue": {"max_delivery": 1}, "metadata": metadata}));
+    let mut input = Queue::input(&host, &service);
+    input.put("", deed("hang").as_bytes());
+    host.wait_for("its call to run", || host.metric("bulkhead_workers_busy{service=\"ending\",instance=\"0\"}") == 1);
+    let host = host.terminate_and_restart();
+    let mut input = Queue::input(&host, &service);
+    input.wait_for(&host, "bulkhead.leased", "1");
+    assert_eq!(
+        (input.attribute("bulkhead.dead"), Queue::sink(&host, &service).attribute("stream.length")),
+        ("0".into(), "0".into())
+    );
+    assert_eq!(host.call_admin("POST", "/api/v1/services/ending/stop", b"").status, 200);
+    input.wait_for(&host, "bulkhead.ready", "1");
 }
