@@ -16,6 +16,7 @@ use std::thread;
 use serde_json::json;
 
 use self::plan::{Framing, Plan, Want};
+pub(crate) use self::programs::python;
 use self::programs::{Outcome, Program};
 use crate::figures::{rounds, tell};
 use crate::host::{Deployed, TestHost};

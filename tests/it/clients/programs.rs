@@ -138,7 +138,7 @@ fn sent(mut command: Command, file: &Path, further: &[&str]) -> Output {
 }
 
 /// Returns the Python with the packages of `tests/python/requirements.txt`. `cargo xtask test` sets the variable.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     env::var_os("BULKHEAD_PYTHON").map(PathBuf::from)
 }
 
