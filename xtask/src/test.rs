@@ -70,7 +70,21 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     }
     if let Some(python) = python {
         parts.push(part("examples, natively", || {
-            cargo_test(&mut examples(&["-p", "echo", "-p", "json-score", "-p", "long-job", "-p", "faults"]), show)
+            cargo_test(
+                &mut examples(&[
+                    "-p",
+                    "echo",
+                    "-p",
+                    "json-score",
+                    "-p",
+                    "long-job",
+                    "-p",
+                    "faults",
+                    "-p",
+                    "canned-chat",
+                ]),
+                show,
+            )
         })?);
         parts.push(part("digits, without its model", || {
             cargo_test(&mut examples(&["-p", "digits", "--no-default-features"]), show)

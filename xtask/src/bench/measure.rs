@@ -22,6 +22,7 @@ mod report;
 mod response;
 mod server;
 mod stats;
+mod streams;
 mod train;
 mod usage;
 
@@ -58,6 +59,8 @@ struct Plan {
     loops: usize,
     faults: usize,
     services: usize,
+    /// The number of streams that are open at the same time.
+    streams: usize,
 }
 
 const FULL: Plan = Plan {
@@ -70,6 +73,7 @@ const FULL: Plan = Plan {
     loops: 40,
     faults: 500,
     services: 1000,
+    streams: 1000,
 };
 const QUICK: Plan = Plan {
     is_quick: true,
@@ -81,6 +85,7 @@ const QUICK: Plan = Plan {
     loops: 10,
     faults: 100,
     services: 200,
+    streams: 1000,
 };
 
 /// The state of a run: the host's binary, the directory to write to, the results.
@@ -138,6 +143,10 @@ impl Bench {
 
         self.stage("refusals and short calls while guests spin", &goals::BUSY, |bench| {
             bench.add(busy::lines(&host, &create("xtask/services/spin.json")?, servers.echo, plan)?)
+        });
+        self.stage("streamed answers", &goals::STREAMS, |bench| {
+            let service = streams::service(&host, &bench.directory, plan)?;
+            bench.add(streams::lines(&host, &service, plan)?)
         });
         self.stage("signatures and refusals, in turns", &goals::DOOR, |bench| {
             let (limited, full) = (create("xtask/services/limited.json")?, create("xtask/services/full.json")?);

@@ -13,12 +13,14 @@ use super::report::{Goal, Line, Spent};
 use super::server::Server;
 use super::stats::{CURVE, Spread, micros, percentile};
 use super::{Bench, KIB, goals};
+use crate::bench::guests;
 use crate::host::Host;
 use crate::services::{self, Service};
 use crate::{metrics, stage};
 
 const HOST: &str = "Bulkhead";
 const FRESH: &str = "Bulkhead, a fresh instance each";
+const WASI_HTTP: &str = "Bulkhead, a wasi:http component";
 const BARE: &str = "bare hyper";
 /// The reason given for a peer that did not run; its own reason is printed below the table.
 const NOT_HERE: &str = "it did not run, see below";
@@ -54,11 +56,19 @@ impl Bench {
             "sandbox": { "isolation": "fresh" },
         });
         let fresh = services::create(host, &services::write(&self.directory.join("services"), &fresh)?)?;
+        let component = json!({
+            "name": "wasi-http",
+            "processor_path": guests::http_echo(),
+            "metadata": { "rpc": { "worker_threads": 5 } },
+            "sandbox": { "isolation": "reuse" },
+        });
+        let component = services::create(host, &services::write(&self.directory.join("services"), &component)?)?;
         let (peers, skipped) = peers::start(&self.directory.join("peers"), &body, !self.plan.is_quick)?;
         self.report.skipped.extend(skipped);
 
         let mut all = servers.of_body(&body).to_vec();
         all.push(Server::new(FRESH, host.data, host.pid(), vec![fresh.request(&body)]));
+        all.push(Server::new(WASI_HTTP, host.data, host.pid(), vec![component.request(&body)]));
         for peer in &peers {
             self.report.machine.add(&peer.server.name, peer.version);
             all.push(peer.server.clone());
@@ -90,6 +100,11 @@ impl Bench {
                 None => goal.absent(NOT_HERE),
             });
         }
+        let component = named(WASI_HTTP).context("no component of wasi:http")?;
+        lines.push(match named(peers::WASI_HTTP) {
+            Some(peer) => line(&goals::WASI_HTTP, contest::throughput(component, peer)),
+            None => goals::WASI_HTTP.absent(NOT_HERE),
+        });
         for (name, what) in peers::STATED {
             let beside = named(name).map(|peer| contest::throughput(host, peer));
             lines.push(match beside {

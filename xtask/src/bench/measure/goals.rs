@@ -17,7 +17,13 @@ pub(super) const ECHO_CPU: Goal = most("echo 1 KiB: server CPU to bare hyper", 1
 pub(super) const FRESH: Goal = least("echo 1 KiB, a fresh instance each: to bare hyper", 0.5);
 pub(super) const MOSEC: Goal = least("echo 1 KiB: to mosec", 5.0);
 pub(super) const WORKERD: Goal = least("echo 1 KiB: to workerd", 4.5);
-pub(super) const CONTEST: [Goal; 5] = [ECHO, ECHO_CPU, FRESH, MOSEC, WORKERD];
+pub(super) const WASI_HTTP: Goal =
+    least("echo 1 KiB of a wasi:http component: to wasmtime serve, both reusing instances", 2.0);
+pub(super) const CONTEST: [Goal; 6] = [ECHO, ECHO_CPU, FRESH, MOSEC, WORKERD, WASI_HTTP];
+
+pub(super) const EVENT: Goal = most("an event of a stream, from the guest to its client: p99", 1.0, "ms");
+pub(super) const OPEN_STREAM: Goal = most("memory of an open stream beyond its guest", 64.0, "KiB");
+pub(super) const STREAMS: [Goal; 2] = [EVENT, OPEN_STREAM];
 
 pub(super) const GATEWAY: Goal = least("gateway, echo 1 KiB: throughput to Envoy's, one thread each", 2.0);
 

@@ -35,6 +35,9 @@ pub(super) const STATED: [(&str, &str); 2] = [
     (known::WASMTIME_DEFAULT, "echo 1 KiB: to wasmtime serve"),
 ];
 
+/// The peer that runs the same component of `wasi:http` as Bulkhead, with instances that are used again.
+pub(super) const WASI_HTTP: &str = known::WASMTIME_REUSE;
+
 /// A server by another project, and how to install and run it.
 struct Peer {
     name: &'static str,
