@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+mod allowed_hosts;
 mod cors;
 mod excerpt;
 mod fuel;
@@ -27,6 +28,7 @@ mod limits;
 mod methods;
 mod mistakes;
 mod name;
+mod network;
 mod queue;
 mod reader;
 #[cfg(test)]
@@ -40,6 +42,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use allowed_hosts::{AllowedHosts, Target};
 pub use cors::{Cors, Origins};
 pub use fuel::Fuel;
 pub use gateway::{
@@ -106,11 +109,6 @@ impl ServiceFile {
     /// The given keys that have a meaning for EAS and none here.
     pub fn ignored(&self) -> Vec<String> {
         self.given.keys(Use::Ignored)
-    }
-
-    /// The given keys that are checked and kept, but have no effect yet.
-    pub fn not_yet(&self) -> Vec<String> {
-        self.given.keys(Use::Later)
     }
 
     /// The file with keys that a command line sets. The patch is as for [`Self::merge`], but may change the name.

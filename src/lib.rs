@@ -13,25 +13,27 @@
 //! cli       → serve, admin, front, registry, admission, sandbox, storage, api, call, config
 //! serve     → admin, pump, front, registry, gateway, admission, sandbox, auth, queue, storage, telemetry, config,
 //!             shutdown
-//! pump      → outcome, registry, refusal, queue, call, config
+//! pump      → outcome, registry, refusal, outbound, queue, call, config
 //! admin     → front, registry, gateway, auth, queue, storage, telemetry, api, config, incoming, header, object, quoted
 //! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, queue, telemetry, api, call,
 //!             coding,
 //!             config, discovery, incoming, threads, failpoint, header, hex, limit, quoted
 //! outcome   → registry, gateway, refusal, sandbox, policy, telemetry, call, config, threads
-//! registry  → refusal, admission, sandbox, auth, policy, queue, storage, telemetry, call, config, threads,
+//! registry  → refusal, admission, sandbox, outbound, auth, policy, queue, storage, telemetry, call, config, threads,
 //!             failpoint, hex
 //! gateway   → policy, telemetry, api, call, config, incoming, threads, header, limit
 //! refusal   → sandbox, auth, policy, queue, call, config, incoming, quoted
 //! admission → threads
-//! sandbox   → call, failpoint, hex
+//! sandbox   → outbound, call, failpoint, header, hex
 //! auth      → config
 //! policy    → config
 //! storage   → config, failpoint, hex
 //! queue     → telemetry, config, failpoint
 //! telemetry → call, threads
 //! api       → config, object
-//! call, coding, config, discovery, incoming, threads, failpoint, header, hex, limit, object, quoted, shutdown →
+//! outbound  → config
+//! call      → incoming
+//! coding, config, discovery, incoming, threads, failpoint, header, hex, limit, object, quoted, shutdown →
 //! ```
 //!
 //! The missing arrows matter most. The sandbox knows nothing of connections, and admission knows nothing of
@@ -61,6 +63,7 @@ pub mod registry;
 pub mod storage;
 
 pub mod gateway;
+pub mod outbound;
 
 pub mod admin;
 pub mod api;

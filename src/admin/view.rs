@@ -87,10 +87,7 @@ impl Admin {
         let state = service.state();
         let record = &state.record;
         let seen = instances::seen(&state);
-        let (ignored, not_yet) = match record.file.parsed() {
-            Ok(file) => (file.ignored(), file.not_yet()),
-            Err(_) => (Vec::new(), Vec::new()),
-        };
+        let ignored = record.file.parsed().map(|file| file.ignored()).unwrap_or_default();
         let recycled = service.metrics().recycled_by_reason();
         Description {
             name: service.name().to_owned(),
@@ -113,7 +110,6 @@ impl Admin {
             updated_at: record.updated_at.clone(),
             spec: record.file.value(),
             ignored,
-            not_yet,
             processor: record.processor.clone().map(Into::into),
             model: record.model.iter().cloned().map(Into::into).collect(),
             snapshot: snapshot(&state),

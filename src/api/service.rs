@@ -126,9 +126,6 @@ pub struct Description {
     /// The keys of the service file that have a meaning for EAS and none here.
     #[serde(default)]
     pub ignored: Vec<String>,
-    /// The keys of the service file that are kept and have no effect yet.
-    #[serde(default)]
-    pub not_yet: Vec<String>,
     /// Null for an asynchronous service without a processor.
     pub processor: Option<StoredArtifact>,
     #[serde(default)]

@@ -70,10 +70,8 @@ pub(super) fn show(service: Description, screen: &mut Screen) -> Result<(), Fail
         let told = service.recycled.iter().map(|(reason, count)| format!("{count} for their {reason}"));
         rows.push(("Recycled", told.collect::<Vec<_>>().join(", ")));
     }
-    for (name, keys) in [("Ignored", service.ignored), ("NoEffectYet", service.not_yet)] {
-        if !keys.is_empty() {
-            rows.push((name, keys.join(", ")));
-        }
+    if !service.ignored.is_empty() {
+        rows.push(("Ignored", service.ignored.join(", ")));
     }
     screen.pairs(rows.into_iter().map(|(name, value)| [name.to_owned(), value]))?;
     if !service.instances.is_empty() {

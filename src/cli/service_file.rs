@@ -86,9 +86,6 @@ pub(super) fn remark(file: &ServiceFile, is_meant: impl Fn(&str) -> bool, screen
     for key in file.ignored().iter().filter(|key| is_meant(key)) {
         screen.note(format_args!("note: `{key}` has no meaning here and is ignored"));
     }
-    for key in file.not_yet().iter().filter(|key| is_meant(key)) {
-        screen.note(format_args!("note: `{key}` is kept, but has no effect yet"));
-    }
 }
 
 /// Reads a file with only the keys that change. Their values are checked when the change is merged.

@@ -15,19 +15,33 @@ pub enum Fuel {
 }
 
 impl Fuel {
-    pub(super) fn of(settings: &Settings<'_>) -> Self {
-        match settings.given("sandbox.fuel") {
-            Some(Value::String(word)) if word == UNLIMITED => Self::Unlimited,
-            Some(_) => Self::Metered(settings.integer("sandbox.fuel")),
-            None => Self::Metered(PER_SECOND * longest_seconds(settings)),
-        }
+    /// The fuel of a call that answers as a whole.
+    pub(super) fn of_call(settings: &Settings<'_>) -> Self {
+        Self::given(settings).unwrap_or_else(|| Self::of_millis(longest_millis(settings)))
+    }
+
+    /// The fuel of a call that may stream its answer.
+    pub(super) fn of_stream(settings: &Settings<'_>) -> Self {
+        let longest = longest_millis(settings) + settings.integer("sandbox.stream_total_ms");
+        Self::given(settings).unwrap_or_else(|| Self::of_millis(longest))
+    }
+
+    fn given(settings: &Settings<'_>) -> Option<Self> {
+        Some(match settings.given("sandbox.fuel")? {
+            Value::String(word) if word == UNLIMITED => Self::Unlimited,
+            _ => Self::Metered(settings.integer("sandbox.fuel")),
+        })
+    }
+
+    /// The fuel for this time, in seconds that have begun.
+    fn of_millis(longest: u64) -> Self {
+        Self::Metered(PER_SECOND * longest.div_ceil(1000))
     }
 }
 
-/// The longest time of a request, in seconds that have begun.
-fn longest_seconds(settings: &Settings<'_>) -> u64 {
-    let key = if queue::is_async(settings) { "queue.timeout_ms" } else { "metadata.rpc.keepalive" };
-    settings.integer(key).div_ceil(1000)
+/// The longest time of a request until its answer begins.
+fn longest_millis(settings: &Settings<'_>) -> u64 {
+    settings.integer(if queue::is_async(settings) { "queue.timeout_ms" } else { "metadata.rpc.keepalive" })
 }
 
 #[cfg(test)]
@@ -36,6 +50,19 @@ mod tests {
 
     use super::*;
     use crate::config::{ServiceFile, keys};
+
+    #[test]
+    fn a_processor_that_can_stream_has_fuel_for_the_whole_stream() {
+        let stream_fuel = |more: Value| {
+            let mut file = json!({"name": "a", "processor_path": "a.wasm"});
+            file.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            ServiceFile::from_value(&file).unwrap().spec().sandbox().stream_fuel
+        };
+        assert_eq!(stream_fuel(json!({})), Fuel::Metered(605 * PER_SECOND));
+        assert_eq!(stream_fuel(json!({"sandbox.stream_total_ms": 1})), Fuel::Metered(6 * PER_SECOND));
+        assert_eq!(stream_fuel(json!({"sandbox.fuel": 7})), Fuel::Metered(7));
+        assert_eq!(stream_fuel(json!({"sandbox.fuel": "unlimited"})), Fuel::Unlimited);
+    }
 
     fn fuel(more: Value) -> Fuel {
         let mut file = json!({"name": "a", "processor_path": "a.wasm"});

@@ -4,7 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{kind::Kind, mistakes::Mistakes};
+use super::{
+    allowed_hosts::{AllowedHosts, BadHost},
+    kind::Kind,
+    mistakes::Mistakes,
+};
 
 /// Reads one of `processor_envs`. No message shows a value, because values may be secrets.
 pub(super) fn variable(path: &str, item: &Value, mistakes: &mut Mistakes) -> Option<Value> {
@@ -42,28 +46,16 @@ pub(super) fn unique(path: &str, list: Value, mistakes: &mut Mistakes) -> Value 
     list
 }
 
-/// Reads one of `allow_hosts`: a name with or without a port, not a URL.
+/// Reads one of `allow_hosts`.
 pub(super) fn host(path: &str, item: &Value, mistakes: &mut Mistakes) -> Option<Value> {
-    let plain = |text: &&str| {
-        let (name, port) = text.rsplit_once(':').unwrap_or((text, "443"));
-        let name = name.strip_prefix("*.").unwrap_or(name);
-        let good_name = name.len() <= 253
-            && name.split('.').all(|label| {
-                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-            });
-        good_name && port.parse::<u16>().is_ok_and(|port| port > 0)
-    };
-    let host = item.as_str().filter(plain).map(Value::from);
-    if host.is_none() {
-        mistakes.add(
-            path,
-            format!(
-                "found {}, expected a host name such as api.example.com, *.example.com or localhost:9000",
-                Kind::Hosts.shown(item)
-            ),
-        );
+    let parsed = item.as_str().ok_or(BadHost).and_then(|text| AllowedHosts::parse([text]));
+    match parsed {
+        Ok(_) => Some(item.clone()),
+        Err(expected) => {
+            mistakes.add(path, format!("found {}, {expected}", Kind::Hosts.shown(item)));
+            None
+        }
     }
-    host
 }
 
 #[cfg(test)]

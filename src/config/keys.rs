@@ -34,8 +34,6 @@ pub(super) type Table = &'static [Key];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     Used,
-    /// Checked and kept, without effect yet.
-    Later,
     /// It has a meaning for EAS and none here.
     Ignored,
 }
@@ -63,10 +61,6 @@ impl Key {
             at_limit: "",
             same_as: None,
         }
-    }
-
-    pub(super) const fn later(path: &'static str, kind: Kind) -> Self {
-        Self { usage: Use::Later, ..Self::used(path, kind) }
     }
 
     pub(super) const fn ignored(path: &'static str, meaning: &'static str) -> Self {

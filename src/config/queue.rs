@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use super::{keys::Use, mistakes::Mistakes, settings::Settings, table::ASYNC};
+use http::Uri;
+use serde_json::Value;
+
+use super::{allowed_hosts::AllowedHosts, keys::Use, mistakes::Mistakes, settings::Settings, table::ASYNC};
 
 const TYPE: &str = "metadata.type";
+const CALLBACK: &str = "queue.callback";
 
 /// The limits of the queues of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Queue {
     pub lease: Duration,
     /// The weight of queued work beside other work, while all background threads are busy.
     pub weight: u32,
+    /// The URL of the webhooks for finished items.
+    pub callback: Option<Uri>,
 }
 
 impl Queue {
@@ -37,6 +43,7 @@ impl Queue {
             timeout: settings.millis("queue.timeout_ms"),
             lease: settings.millis("queue.lease_ms"),
             weight: settings.small("queue.weight"),
+            callback: settings.text(CALLBACK).and_then(|uri| uri.parse().ok()),
         })
     }
 }
@@ -48,6 +55,7 @@ pub(super) fn is_async(settings: &Settings<'_>) -> bool {
 /// Checks that a service has either queues, or what only calls with an answer can have.
 pub(super) fn check(settings: &Settings<'_>, mistakes: &mut Mistakes) {
     processor(settings, mistakes);
+    callback(settings, mistakes);
     if is_async(settings) {
         only_puts(settings, mistakes);
     } else if !mistakes.at(TYPE) {
@@ -70,6 +78,21 @@ fn processor(settings: &Settings<'_>, mistakes: &mut Mistakes) {
         if settings.given(key).is_some() {
             mistakes.add(key, "given without processor_path, and it needs a processor");
         }
+    }
+}
+
+/// Checks that webhooks go to a host that the service may send requests to.
+fn callback(settings: &Settings<'_>, mistakes: &mut Mistakes) {
+    let Some(text) = settings.text(CALLBACK) else { return };
+    let hosts = settings.list("sandbox.allow_hosts");
+    let Ok(hosts) = AllowedHosts::parse(hosts.iter().filter_map(Value::as_str)) else { return };
+    let refused = match text.parse::<Uri>() {
+        Ok(uri) => hosts.target(&uri).err(),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = refused {
+        let message = format!("found {}, expected an http or https URL of an allowed host: {why}", Value::from(text));
+        mistakes.add(CALLBACK, message);
     }
 }
 
@@ -100,7 +123,7 @@ fn no_queues(settings: &Settings<'_>, mistakes: &mut Mistakes) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::config::ServiceFile;
@@ -127,6 +150,28 @@ mod tests {
             timeout: Duration::from_secs(600),
             lease: Duration::from_secs(30),
             weight: 100,
+            callback: None,
+        }
+    }
+
+    #[test]
+    fn webhooks_go_to_an_allowed_host() {
+        let with = |uri: &str, hosts: Value| {
+            let file = json!({"metadata.type": "Async", "queue.callback": uri, "sandbox.allow_hosts": hosts});
+            let callback = parse(file).map(|file| file.spec().queue().unwrap().callback.clone());
+            callback.map_err(|mistakes| mistakes.to_string())
+        };
+        let uri = "https://hooks.example.com/done?a=1";
+        assert_eq!(with(uri, json!(["hooks.example.com"])).unwrap().unwrap(), uri);
+        for (uri, hosts, told) in [
+            (uri, json!([]), "hooks.example.com:443 is not in sandbox.allow_hosts"),
+            ("https://hooks.example.com:8443/", json!(["hooks.example.com"]), ":8443 is not in"),
+            ("ftp://hooks.example.com/", json!(["hooks.example.com"]), "neither http nor https"),
+            ("/done", json!(["hooks.example.com"]), "neither http nor https"),
+            ("not a url", json!([]), "expected an http or https URL"),
+        ] {
+            let said = with(uri, hosts).unwrap_err();
+            assert!(said.contains("queue.callback") && said.contains(told), "{said}");
         }
     }
 

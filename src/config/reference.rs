@@ -13,7 +13,6 @@ fn the_page_is_what_the_code_says() {
         let keys = KEYS.iter().filter(|key| key.usage == Use::Used && section(key.path));
         keys_table(keys, |key| value(key.kind))
     };
-    let later = KEYS.iter().filter(|key| key.usage == Use::Later);
     let ignored = KEYS.iter().filter(|key| key.usage == Use::Ignored);
     let ignored = table(["key", "meaning in EAS"], ignored.map(|key| [code(key.path), prose(key.meaning)]));
     let parts = [
@@ -26,7 +25,6 @@ fn the_page_is_what_the_code_says() {
             used(|path| ["runtime.", "networking."].iter().any(|start| path.starts_with(start))),
         ),
         ("between keys", between_keys()),
-        ("no effect yet", keys_table(later, |key| value(key.kind))),
         ("ignored", ignored),
     ];
     for key in KEYS {

@@ -85,7 +85,6 @@ fn leaf(key: &Key) -> Value {
     let mut schema = shape(key.kind);
     schema["description"] = match key.usage {
         Use::Used => key.meaning.to_owned(),
-        Use::Later => format!("{} Checked and kept; no effect yet.", key.meaning),
         Use::Ignored => format!("{} An EAS key without meaning here: accepted, and listed as ignored.", key.meaning),
     }
     .into();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    allowed_hosts::AllowedHosts,
     cors::Cors,
     fuel::Fuel,
     limits,
@@ -116,9 +117,12 @@ impl AsRef<str> for TrafficState {
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     pub fuel: Fuel,
+    /// The fuel of a request whose processor can stream its answer.
+    pub stream_fuel: Fuel,
     /// The memory of one guest.
     pub memory_bytes: u64,
-    pub isolation: Isolation,
+    /// `None` if the contract of the processor decides.
+    pub isolation: Option<Isolation>,
     /// True if guests may start from a snapshot of an initialised guest.
     pub snapshot: bool,
     /// `None` if guests are not replaced after a number of requests.
@@ -128,12 +132,16 @@ pub struct Sandbox {
     pub initialize_timeout: Duration,
     pub max_request_bytes: usize,
     pub max_response_bytes: usize,
+    /// Longest time from one piece of a streamed answer to the next.
+    pub stream_idle: Duration,
+    /// Longest time from the head of a streamed answer to its end.
+    pub stream_total: Duration,
     /// True if answers are compressed for clients that ask for it.
     pub compress_responses: bool,
     /// The meaning of a client that closes its sending side after its request.
     pub half_close: HalfClose,
     pub methods: Methods,
-    pub allow_hosts: Vec<String>,
+    pub allow_hosts: AllowedHosts,
     pub log_bytes_per_request: usize,
     pub expose: Expose,
     /// Shared with the answers that carry the headers.
@@ -343,11 +351,13 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
     let expose = words("sandbox.expose");
     let exposes = |what: &str| expose.iter().any(|word| word == what);
     Sandbox {
-        fuel: Fuel::of(settings),
+        fuel: Fuel::of_call(settings),
+        stream_fuel: Fuel::of_stream(settings),
         memory_bytes: memory_mib(settings) << 20,
         isolation: match settings.text("sandbox.isolation").as_deref() {
-            Some(REUSE) => Isolation::Reuse,
-            Some(FRESH) => Isolation::Fresh,
+            None => None,
+            Some(REUSE) => Some(Isolation::Reuse),
+            Some(FRESH) => Some(Isolation::Fresh),
             other => panic!("the table has an isolation {other:?} that the code does not know"),
         },
         snapshot: settings.flag("sandbox.snapshot"),
@@ -357,6 +367,8 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
         initialize_timeout: settings.millis("sandbox.initialize_timeout_ms"),
         max_request_bytes: settings.small("sandbox.max_request_bytes"),
         max_response_bytes: settings.small("sandbox.max_response_bytes"),
+        stream_idle: settings.millis("sandbox.stream_idle_ms"),
+        stream_total: settings.millis("sandbox.stream_total_ms"),
         compress_responses: settings.flag("sandbox.compress_responses"),
         half_close: match settings.text("sandbox.half_close").as_deref() {
             Some(LEAVE) => HalfClose::Leave,
@@ -364,7 +376,8 @@ fn sandbox(settings: &Settings<'_>) -> Sandbox {
             other => panic!("the table has a half_close {other:?} that the code does not know"),
         },
         methods: Methods::of(words("sandbox.methods").iter().map(String::as_str)),
-        allow_hosts: words("sandbox.allow_hosts"),
+        allow_hosts: AllowedHosts::parse(words("sandbox.allow_hosts").iter().map(String::as_str))
+            .expect("the entries were checked"),
         log_bytes_per_request: settings.small("sandbox.log_bytes_per_request"),
         expose: Expose { timing: exposes(TIMING), fuel: exposes(FUEL), stack: exposes(STACK) },
         cors: Cors::of(settings),

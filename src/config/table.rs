@@ -126,17 +126,18 @@ pub(super) static KEYS: &[Key] = &[
     Key::used("queue.weight", whole(1, 1000, ""))
         .default("100", "all services alike")
         .means("The weight of the queued work of this service beside other work, while all background threads are busy. With twice the weight, it gets twice the share of them."),
+    Key::used("queue.callback", Location)
+        .means("The URL that gets a request, a webhook, for each finished item. Its host must be in `sandbox.allow_hosts`."),
     // sandbox: Bulkhead's own keys.
     Key::used("sandbox.fuel", Fuel)
-        .means("The fuel of one request, about one unit per instruction; \"unlimited\" compiles without metering. If not given, 20,000,000,000 for each second, rounded up, of the longest time of a request: `metadata.rpc.keepalive`, or `queue.timeout_ms` of an `Async` service. Most code uses less in that time, so that the deadline comes first.")
+        .means("The fuel of one request, about one unit per instruction; \"unlimited\" compiles without metering. If not given, 20,000,000,000 for each second, rounded up, of the longest time of a request: `metadata.rpc.keepalive`, or `queue.timeout_ms` of an `Async` service. For a processor that can stream its answers, `sandbox.stream_total_ms` is added. Most code uses less in that time, so that the deadline comes first.")
         .at_limit("`sandbox.fuel_status` (400) `fuel_exhausted`"),
     Key::used("sandbox.memory_mb", whole(1, 4096, "MiB"))
         .default("256", "room for a model of ordinary size; 5 workers stay near 1 GiB")
         .means("The memory of one guest in MiB; each worker has a guest.")
         .at_limit("the guest's allocation fails; if the guest then aborts, 400 `processor_exception`"),
     Key::used("sandbox.isolation", Word(&[REUSE, FRESH]))
-        .default("\"reuse\"", "it keeps what `initialize` has loaded, as in EAS")
-        .means("`reuse`: a guest answers one request after the other; `fresh`: every request gets a guest of its own."),
+        .means("`reuse`: a guest answers one request after the other; `fresh`: every request gets a guest of its own. If not given, processors of `bulkhead:processor` are reused, which keeps what `initialize` has loaded, and components of `wasi:http` are not, as their authors expect."),
     Key::used("sandbox.snapshot", Flag)
         .default("true", "a new guest then costs microseconds, whatever `initialize` costs")
         .means("If true, `initialize` runs once, and all guests start from a snapshot of the result, if one can be taken. If false, it runs for each guest."),
@@ -160,8 +161,16 @@ pub(super) static KEYS: &[Key] = &[
         .at_limit("413 `body_too_large`"),
     Key::used("sandbox.max_response_bytes", whole(1, MOST_BODY, "bytes"))
         .default("16777216", "16 MiB, as for requests")
-        .means("The largest response body in bytes.")
+        .means("The largest response body in bytes. An answer that is streamed is bounded by time instead.")
         .at_limit("`sandbox.trap_status` (400) `processor_exception`"),
+    Key::used("sandbox.stream_idle_ms", whole(1, 3_600_000, "ms"))
+        .default("60000", "proxies between client and host often wait no longer")
+        .means("The longest time in milliseconds that a processor may take for the next piece of a streamed answer. The time in which the client takes nothing does not count.")
+        .at_limit("the answer is cut off, and counts as 408 `deadline_exceeded`"),
+    Key::used("sandbox.stream_total_ms", whole(1, 86_400_000, "ms"))
+        .default("600000", "ten minutes: long enough for long texts, short enough that no worker is lost for good")
+        .means("The longest time in milliseconds from the head of a streamed answer to its end. `metadata.rpc.keepalive` bounds the time to the head.")
+        .at_limit("the answer is cut off, and counts as 408 `deadline_exceeded`"),
     Key::used("sandbox.compress_responses", Flag)
         .default("true", "only clients that ask for it in `Accept-Encoding` get it")
         .means("If true, long text answers are compressed for clients that ask for it."),
@@ -174,9 +183,9 @@ pub(super) static KEYS: &[Key] = &[
             "The HTTP methods that the service accepts; others get 405. GET includes HEAD. For HEAD the processor is \
              called with GET, unless HEAD is listed as well.",
         ),
-    Key::later("sandbox.allow_hosts", Hosts)
+    Key::used("sandbox.allow_hosts", Hosts)
         .default("[]", "a guest reaches no hosts but those that are listed")
-        .means("The hosts that the processor may call over HTTP."),
+        .means("The hosts that a component of `wasi:http`, or another processor that imports its outgoing handler, may send requests to: names, with a port unless it is 443 for https or 80 for http; names below a name (`*.example.com`); addresses and networks. A name leads to private and special addresses only if these are listed too."),
     Key::used("sandbox.log_bytes_per_request", whole(0, 16_777_216, "bytes"))
         .default("65536", "64 KiB: a stack trace and some hundred lines; each line counts 64 bytes more than its text")
         .means("Most bytes that are kept of the output of a request to stdout, stderr and the log.")

@@ -1,0 +1,200 @@
+//! Sends a request to an allowed host, on a connection of its own.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::tls;
+use crate::config::{AllowedHosts, Target};
+
+/// Most connections of a service at once.
+const MAX_CONNECTIONS: usize = 64;
+/// Most bytes of the head of a response.
+const MAX_HEAD: usize = 64 << 10;
+
+/// The client of one service.
+pub struct Client {
+    allowed: AllowedHosts,
+    connections: Arc<Semaphore>,
+    /// Made for the first request that needs it.
+    tls: OnceLock<Result<TlsConnector, String>>,
+}
+
+/// The times that bound a request. The time of the call that sends it bounds all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To look up the name, connect and shake hands.
+    pub connect: Duration,
+    /// From the request to the head of its response.
+    pub head: Duration,
+    /// Between two pieces of the response.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let (connect, long) = (Duration::from_secs(10), Duration::from_secs(600));
+        Self { connect, head: long, idle: long }
+    }
+}
+
+/// The reason why there is no response, or only the beginning of one.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The service may not send this request. The text says why.
+    #[error("{0}")]
+    Denied(String),
+    #[error("{host} is not known")]
+    Unknown { host: String },
+    /// All addresses of a name are private or special, and the file does not name them.
+    #[error("{host} leads to a private or special address, which is not in sandbox.allow_hosts")]
+    Private { host: String },
+    #[error("the service has {MAX_CONNECTIONS} connections, which is the limit")]
+    TooManyConnections,
+    #[error("no connection: {0}")]
+    Connect(io::Error),
+    #[error("no connection within {} ms", .0.as_millis())]
+    ConnectTimeout(Duration),
+    #[error("no TLS connection: {0}")]
+    Tls(String),
+    #[error("no response within {} ms", .0.as_millis())]
+    HeadTimeout(Duration),
+    #[error("the response stood still for {} ms", .0.as_millis())]
+    Idle(Duration),
+    #[error("not a valid response: {0}")]
+    Protocol(hyper::Error),
+}
+
+/// The response, whose body arrives as it is read.
+pub type Answered = Response<Connection>;
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+impl Client {
+    pub fn new(allowed: AllowedHosts) -> Self {
+        Self { allowed, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)), tls: OnceLock::new() }
+    }
+
+    /// Sends a request and waits for the head of its response. Its URI is absolute, and it has a `Host`.
+    ///
+    /// # Errors
+    /// The service may not send the request, or there is no response.
+    pub async fn send<B>(&self, request: Request<B>, timeouts: Timeouts) -> Result<Answered, Failure>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let target = self.allowed.target(request.uri()).map_err(Failure::Denied)?;
+        let place = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Failure::TooManyConnections)?;
+        let connecting = timeout(timeouts.connect, self.connect(&target));
+        let wire = connecting.await.map_err(|_| Failure::ConnectTimeout(timeouts.connect))??;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_HEAD);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(Failure::Protocol)?;
+        // The connection works while this task waits for the response, and later while the guest reads it.
+        let driver = Driver(tokio::spawn(async move {
+            // The response tells of an error as well.
+            let _ = connection.await;
+        }));
+        let answering = timeout(timeouts.head, sender.send_request(in_origin_form(request)));
+        let response = answering.await.map_err(|_| Failure::HeadTimeout(timeouts.head))?.map_err(Failure::Protocol)?;
+        let idle = timeouts.idle;
+        Ok(response.map(|incoming| Connection { incoming, idle, timer: None, _driver: driver, _place: place }))
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Box<dyn Wire>, Failure> {
+        let found: Vec<SocketAddr> = match target.host.parse::<IpAddr>() {
+            Ok(address) => vec![(address, target.port).into()],
+            Err(_) => match lookup_host((target.host.as_str(), target.port)).await {
+                Ok(found) => found.collect(),
+                Err(_) => return Err(Failure::Unknown { host: target.host.clone() }),
+            },
+        };
+        let reachable = self.allowed.reachable(target, found.into_iter());
+        if reachable.is_empty() {
+            return Err(Failure::Private { host: target.host.clone() });
+        }
+        let stream = TcpStream::connect(reachable.as_slice()).await.map_err(Failure::Connect)?;
+        let _ = stream.set_nodelay(true);
+        if !target.is_https {
+            return Ok(Box::new(stream));
+        }
+        let connector = self.tls.get_or_init(tls::connector).as_ref().map_err(|why| Failure::Tls(why.clone()))?;
+        let name = ServerName::try_from(target.host.clone()).map_err(|error| Failure::Tls(error.to_string()))?;
+        let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
+        Ok(Box::new(stream))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("allowed", &self.allowed).finish_non_exhaustive()
+    }
+}
+
+/// Takes scheme and authority out of the target, as a server expects it (RFC 9112 §3.2.1).
+fn in_origin_form<B>(mut request: Request<B>) -> Request<B> {
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+    request
+}
+
+/// The task that drives a connection; it ends when this is dropped.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The body of a response, with its connection.
+pub struct Connection {
+    incoming: Incoming,
+    idle: Duration,
+    /// Runs while the next piece is awaited.
+    timer: Option<Pin<Box<Sleep>>>,
+    _driver: Driver,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Body for Connection {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            self.timer = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Failure::Protocol)));
+        }
+        let idle = self.idle;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + idle)));
+        timer.as_mut().poll(cx).map(|()| Some(Err(Failure::Idle(idle))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
