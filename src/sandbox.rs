@@ -30,6 +30,7 @@ mod settings;
 mod slice;
 mod snapshot;
 mod state;
+mod stream;
 mod wasi;
 
 use std::path::{Path, PathBuf};

@@ -25,6 +25,21 @@ pub(super) mod job {
     });
 }
 
+/// The bindings of processors that stream their answers. The types are the same.
+pub(super) mod streaming {
+    wasmtime::component::bindgen!({
+        path: "guest-sdk/wit",
+        world: "streaming-processor",
+        imports: { default: async },
+        exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: false },
+        with: {
+            "bulkhead:processor/types": super::bulkhead::processor::types,
+            "bulkhead:processor/call": super::bulkhead::processor::call,
+        },
+    });
+}
+
 /// The bindings of processors that also take batches. The types are the same.
 pub(super) mod batch {
     wasmtime::component::bindgen!({
@@ -37,5 +52,21 @@ pub(super) mod batch {
             "bulkhead:processor/types": super::bulkhead::processor::types,
             "bulkhead:processor/call": super::bulkhead::processor::call,
         },
+    });
+}
+
+/// The bindings of `wasi:logging`.
+pub(super) mod logging {
+    wasmtime::component::bindgen!({
+        path: "src/sandbox/wit/logging.wit",
+        imports: { default: async },
+    });
+}
+
+/// The bindings of `wasi:config`.
+pub(super) mod config {
+    wasmtime::component::bindgen!({
+        path: "src/sandbox/wit/config.wit",
+        imports: { default: async },
     });
 }

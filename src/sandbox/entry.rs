@@ -3,14 +3,17 @@
 mod answer;
 mod batch;
 mod processor;
+mod wasi_http;
 
 use std::sync::Arc;
 
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) use self::answer::check;
+pub(super) use self::answer::head;
 use super::bindings::batch::{BatchProcessor, BatchProcessorIndices};
 use super::bindings::{Processor, ProcessorIndices};
 use super::guest::{Answered, Failed};
@@ -24,20 +27,31 @@ pub(super) enum Contract {
     Processor(ProcessorIndices),
     /// A processor that also takes several requests at once.
     Batch(ProcessorIndices, BatchProcessorIndices),
+    /// A component of `wasi:http`, written for any host.
+    WasiHttp(ProxyIndices),
 }
 
 /// The exports of one guest.
 pub(super) enum Entry {
     Processor(Processor),
     Batch(Processor, BatchProcessor),
+    WasiHttp(Proxy),
 }
 
 impl Contract {
+    /// True for a component of `wasi:http`, which streams its requests and its answers.
+    pub(super) fn is_wasi_http(&self) -> bool {
+        matches!(self, Self::WasiHttp(_))
+    }
+
     /// Finds the contract by the exports of the component.
     ///
     /// # Errors
     /// Says which export is missing, and how to add it.
     pub(super) fn of(pre: &InstancePre<HostState>, settings: &Settings) -> Result<Self, LinkError> {
+        if wasi_http::is_exported(pre) {
+            return wasi_http::find(pre, settings);
+        }
         let processor = ProcessorIndices::new(pre).map_err(|error| {
             LinkError(format!(
                 "it is a component, but not a processor: {error:#}; the world `processor` of guest-sdk/wit lists the \
@@ -53,6 +67,7 @@ impl Contract {
             Self::Batch(processor, batch) => {
                 Entry::Batch(processor.load(&mut *store, instance)?, batch.load(store, instance)?)
             }
+            Self::WasiHttp(proxy) => Entry::WasiHttp(proxy.load(store, instance)?),
         })
     }
 }
@@ -68,6 +83,7 @@ impl Entry {
             Self::Processor(processor) | Self::Batch(processor, _) => {
                 processor::initialize(processor, store, settings).await
             }
+            Self::WasiHttp(_) => Ok(Ok(())),
         }
     }
 
@@ -75,13 +91,14 @@ impl Entry {
     pub(super) async fn call(
         &self,
         store: &mut Store<HostState>,
-        call: &Call,
+        call: &Arc<Call>,
         settings: &Settings,
     ) -> wasmtime::Result<Answered> {
         match self {
             Self::Processor(processor) | Self::Batch(processor, _) => {
                 processor::call(processor, store, call, settings).await
             }
+            Self::WasiHttp(proxy) => Box::pin(wasi_http::call(proxy, store, call, settings)).await,
         }
     }
 
@@ -97,7 +114,7 @@ impl Entry {
     ) -> wasmtime::Result<Result<Vec<Answered>, Box<Failed>>> {
         match self {
             Self::Batch(_, batch) => batch::call(batch, store, calls, settings).await,
-            Self::Processor(_) => unreachable!("only a service that batches makes batches"),
+            Self::Processor(_) | Self::WasiHttp(_) => unreachable!("only a service that batches makes batches"),
         }
     }
 }

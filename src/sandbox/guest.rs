@@ -123,10 +123,17 @@ impl Guest {
             Ok(answered) => answered,
             Err(error) => Err(failed(store.data_mut(), &error, budget)),
         };
+        let result = streamed(&call, result);
         if let Some(failed) = spoilt_by(&result) {
             store.data().lines.fault(Some(call.request_id), &failed.fault, &failed.stack);
         }
         let (fuel, memory) = self.settle(1);
+        if call.streaming.has_begun() {
+            // The account of the request is settled as soon as the stream ends.
+            call.spent.note_memory(memory);
+            fuel.into_iter().for_each(|fuel| call.spent.note_fuel(fuel));
+            self.store.data_mut().end_stream();
+        }
         Run { result, fuel, memory, ended: self.clock.last }
     }
 
@@ -212,17 +219,34 @@ fn tell_of_faults(lines: &Lines, calls: &[Arc<Call>], results: &Result<Vec<Answe
     }
 }
 
+/// Returns the result of a call that may have streamed its answer: that answer, unless the caller has it already.
+fn streamed(call: &Call, result: Answered) -> Answered {
+    let has_begun = call.streaming.has_begun();
+    let result = match result {
+        Ok(answer) if has_begun && answer.body.whole().is_some_and(|body| !body.is_empty()) => {
+            let reason = "it has a body, although its answer was streamed".into();
+            Err(Fault::BadAnswer { reason }.into())
+        }
+        Ok(answer) if has_begun => Ok(call.streaming.take().unwrap_or(answer)),
+        result => result,
+    };
+    if result.is_err() {
+        call.streaming.break_off();
+    }
+    result
+}
+
 /// Prepares the guest for a call, or for `calls` calls of which this is the first. Returns the fuel they may use
 /// together.
 fn prepare(state: &mut HostState, call: &Arc<Call>, calls: usize, program: &Program) -> u64 {
-    let settings = program.settings();
+    state.begin_call();
     state.limits.take_refused();
     // A panic that was reported and then survived does not explain a later fault.
     state.panic = None;
-    state.lines.begin(Some(call.request_id), settings.log_bytes.saturating_mul(calls));
+    state.lines.begin(Some(call.request_id), program.settings().log_bytes.saturating_mul(calls));
     call.spent.note_memory(state.limits.memory());
     state.call = Some(Arc::clone(call));
-    budget(settings.fuel, calls).unwrap_or(u64::MAX)
+    budget(program.fuel(), calls).unwrap_or(u64::MAX)
 }
 
 /// Returns the fuel of `calls` calls together; `None` if the service is not metered.
@@ -232,7 +256,7 @@ fn budget(fuel: Option<u64>, calls: usize) -> Option<u64> {
 
 /// Returns the fuel that the present calls have used; `None` if the service is not metered.
 fn burnt(program: &Program, store: &Store<HostState>, calls: usize) -> Option<u64> {
-    let budget = budget(program.settings().fuel, calls)?;
+    let budget = budget(program.fuel(), calls)?;
     Some(budget.saturating_sub(store.get_fuel().unwrap_or_default()))
 }
 
@@ -254,6 +278,7 @@ impl Drop for Guest {
         let state = self.store.data_mut();
         let (call, batch) = (state.call.take(), std::mem::take(&mut state.batch));
         let Some(call) = call else { return };
+        call.streaming.break_off();
         let Some(fuel) = burnt(&self.program, &self.store, batch.len().max(1)) else { return };
         if batch.is_empty() {
             call.spent.note_fuel(fuel);

@@ -1,5 +1,9 @@
-//! Everything that a guest can reach: the `call`, `batch` and `job` interfaces, and WASI as far as [`super::wasi`] grants it.
-//! No other file grants access.
+//! Everything that a guest can reach: the `call`, `batch`, `job` and `streaming` interfaces, `wasi:http`, and
+//! WASI as far as [`super::wasi`] grants it. Nothing outside this module and its parts grants access.
+
+mod http;
+mod streaming;
+mod wasi_more;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,15 +17,19 @@ use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::bindings::random::random;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
+use self::http::Http;
+pub(super) use self::streaming::STREAMING;
 use super::bindings::Processor;
 use super::bindings::batch::bulkhead::processor::batch;
 use super::bindings::bulkhead::processor::{call, types};
 use super::bindings::job::bulkhead::processor::job;
+use super::bindings::streaming::bulkhead::processor::streaming as streaming_interface;
 use super::limits::{Limits, MAX_HANDLES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use super::lines::{Level, LineSink, Lines};
 use super::settings::Settings;
+use super::stream::Sink;
 use super::wasi::Wasi;
-use crate::call::{Call, Job};
+use crate::call::{Call, Job, StreamLimits};
 use crate::failpoint;
 
 /// The version of WASI that the linker offers. Guests built for earlier versions of 0.2 find it too.
@@ -41,6 +49,7 @@ const RANDOM_BYTE: usize = 16;
 /// The host's side of one guest.
 pub(super) struct HostState {
     wasi: Wasi,
+    http: Http,
     table: ResourceTable,
     pub(super) limits: Limits,
     pub(super) lines: Lines,
@@ -49,6 +58,9 @@ pub(super) struct HostState {
     /// All calls of the batch that is being answered; empty outside of a batch.
     pub(super) batch: Vec<Arc<Call>>,
     pub(super) panic: Option<(String, Option<String>)>,
+    /// The guest's end of the answer that it streams.
+    stream: Option<Sink>,
+    stream_limits: Option<StreamLimits>,
     /// Host work since a host call last yielded.
     host_work: usize,
 }
@@ -60,14 +72,27 @@ impl HostState {
         table.set_max_capacity(MAX_HANDLES);
         Ok(Self {
             wasi: Wasi::new(Arc::clone(settings), &lines)?,
+            http: Http::new(settings.outbound.clone(), &lines),
             table,
             limits: Limits::new(settings.memory_limit),
             lines,
             call: None,
             batch: Vec::new(),
             panic: None,
+            stream: None,
+            stream_limits: settings.stream,
             host_work: 0,
         })
+    }
+
+    /// Returns the environment variables of the service file.
+    fn envs(&self) -> &[(String, String)] {
+        self.wasi.envs()
+    }
+
+    /// Prepares for another call.
+    pub(super) fn begin_call(&mut self) {
+        self.http.begin_call();
     }
 
     /// Returns the number of handles that the guest holds.
@@ -115,8 +140,11 @@ impl ResourceLimiter for HostState {
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     link_dear(linker)?;
+    http::link(linker)?;
+    wasi_more::link(linker)?;
     batch::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     job::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    streaming_interface::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     Processor::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
@@ -213,7 +241,7 @@ impl call::Host for HostState {
     async fn remaining_ms(&mut self) -> u64 {
         self.work(0).await;
         let Some(call) = &self.call else { return u64::MAX };
-        u64::try_from(call.deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(call.deadline.at().saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX)
     }
 
     async fn log(&mut self, level: call::Level, message: String) {

@@ -14,7 +14,7 @@ use super::engine::Metering;
 use super::entry::{Contract, Entry};
 use super::fault::{Circumstances, classify};
 use super::guest::Guest;
-use super::host::HostState;
+use super::host::{self, HostState};
 use super::lines::LineSink;
 use super::needs::Needs;
 use super::room::{Room, Rooms};
@@ -34,6 +34,8 @@ pub struct Program {
     _code: Arc<Component>,
     pre: InstancePre<HostState>,
     contract: Contract,
+    /// Fuel that one request may use; `None` if the guests are not metered.
+    fuel: Option<u64>,
     /// True if its guests start as an initialised guest, and need no `initialize`.
     from_image: bool,
     settings: Arc<Settings>,
@@ -79,9 +81,11 @@ impl Program {
         let refuse = |error: wasmtime::Error| LinkError(format!("{error:#}"));
         let pre = running.linker.instantiate_pre(&component).map_err(refuse)?;
         let contract = Contract::of(&pre, &settings)?;
+        let streams = component.component_type().imports(&running.engine).any(|(name, _)| name == host::STREAMING);
+        let fuel = if streams || contract.is_wasi_http() { settings.stream_fuel } else { settings.fuel };
         let (engine, rooms, slice) = (running.engine.clone(), running.rooms.clone(), Slice::new());
         let _code = component;
-        Ok(Self { engine, rooms, needs, _code, pre, contract, from_image, settings, sink, metering, slice })
+        Ok(Self { engine, rooms, needs, _code, pre, contract, fuel, from_image, settings, sink, metering, slice })
     }
 
     pub(super) fn sink(&self) -> &Arc<dyn LineSink> {
@@ -99,6 +103,21 @@ impl Program {
     /// If the host has no room for them beside those of other services.
     pub fn reserve(&self, guests: usize) -> Result<Room, InitializeError> {
         self.rooms.reserve(guests, self.needs).map_err(|error| InitializeError::NoRoom(error.to_string()))
+    }
+
+    /// True if a guest answers several requests in turn unless the service file says otherwise. Authors of components
+    /// of `wasi:http` expect a new instance for each request.
+    pub fn reuses_guests(&self) -> bool {
+        !self.contract.is_wasi_http()
+    }
+
+    /// True if guests read the bodies of their requests while these arrive.
+    pub fn reads_uploads(&self) -> bool {
+        self.contract.is_wasi_http()
+    }
+
+    pub(super) fn fuel(&self) -> Option<u64> {
+        self.fuel
     }
 
     pub fn settings(&self) -> &Arc<Settings> {

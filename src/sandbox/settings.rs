@@ -1,13 +1,19 @@
 //! The settings of a service that its guests run under.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::call::StreamLimits;
+use crate::outbound::Client;
 
 /// The settings of one service's guests.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Fuel that a request may use; `None` if the guest is not metered.
     pub fuel: Option<u64>,
+    /// The same for a program that can stream its answers.
+    pub stream_fuel: Option<u64>,
     /// Most bytes of memory that a guest may use.
     pub memory_limit: usize,
     pub envs: Vec<(String, String)>,
@@ -16,6 +22,10 @@ pub struct Settings {
     pub model_config: String,
     pub initialize_timeout: Duration,
     pub max_response_bytes: usize,
+    /// The limits of streamed answers; `None` if guests cannot stream, because they answer batches.
+    pub stream: Option<StreamLimits>,
+    /// Sends the requests of guests; `None` if they may send none.
+    pub outbound: Option<Arc<Client>>,
     /// Most bytes of a partial result; 0 if calls are no items of a queue.
     pub max_partial_bytes: usize,
     /// Most bytes of log lines of a request.

@@ -39,6 +39,10 @@ impl Wasi {
         Ok(Self { settings, context })
     }
 
+    pub(super) fn envs(&self) -> &[(String, String)] {
+        &self.settings.envs
+    }
+
     pub(super) fn context(&mut self, lines: &Lines) -> &mut WasiCtx {
         self.context.get_or_insert_with(|| Box::new(without_model(&self.settings, lines).build()))
     }

@@ -1,16 +1,17 @@
 //! The interfaces that a component may import, by name. `sandbox::host` implements them.
 
 /// The interfaces of the processor contract, at its only version.
-const OURS: [&str; 4] = [
+const OURS: [&str; 5] = [
     "bulkhead:processor/types@0.1.0",
     "bulkhead:processor/call@0.1.0",
     "bulkhead:processor/batch@0.1.0",
     "bulkhead:processor/job@0.1.0",
+    "bulkhead:processor/streaming@0.1.0",
 ];
 
 /// The interfaces of WASI 0.2, at any patch version. Sockets are offered only because the runtimes of some languages
 /// always import them: every use of a socket is denied.
-const WASI: [&str; 27] = [
+const WASI: [&str; 29] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -25,6 +26,8 @@ const WASI: [&str; 27] = [
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -40,8 +43,11 @@ const WASI: [&str; 27] = [
     "wasi:sockets/udp-create-socket",
 ];
 
+/// Proposals of WASI, at the one version that components use.
+const PROPOSALS: [&str; 2] = ["wasi:config/store@0.2.0-rc.1", "wasi:logging/logging@0.1.0-draft"];
+
 pub(super) fn is_offered(import: &str) -> bool {
-    if OURS.contains(&import) {
+    if OURS.contains(&import) || PROPOSALS.contains(&import) {
         return true;
     }
     let Some((interface, version)) = import.split_once('@') else { return false };
@@ -55,11 +61,6 @@ pub(super) fn cure(import: &str) -> &'static str {
     if is_of("bulkhead:processor") {
         return "the contract here is bulkhead:processor@0.1.0; build the component against the WIT of this version";
     }
-    if is_of("wasi:http") {
-        return "a processor sends no HTTP requests; components of JavaScript have the import even if they never use it, \
-                unless built with `--disable http --disable fetch-event` (jco componentize) or \
-                `disableFeatures: ['http', 'fetch-event']` (componentize-js)";
-    }
     if interface.starts_with("wasi:") && version.starts_with("0.3") {
         return "WASI 0.2 is offered, and WASI 0.3 with its asynchronous functions is not; build for wasm32-wasip2, or \
                 with `--sync` (componentize-qjs) or `--backend-qjs-disable-async` (jco componentize)";
@@ -67,13 +68,16 @@ pub(super) fn cure(import: &str) -> &'static str {
     if WASI.contains(&interface) {
         return "WASI 0.2 is offered; build the component for one of its versions";
     }
-    if ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"].into_iter().any(is_of) {
-        return "of this package of WASI only the interfaces of the world wasi:cli/imports@0.2.0 are offered";
+    if ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:http", "wasi:io", "wasi:random", "wasi:sockets"]
+        .into_iter()
+        .any(is_of)
+    {
+        return "of this package of WASI only the interfaces of the worlds wasi:cli/imports@0.2.0 and wasi:http/proxy@0.2.0 are offered";
     }
     if interface.starts_with("wasi_snapshot_preview1") || interface.starts_with("wasi_unstable") {
         return "this is WASI of core modules; make a component with the adapter: `jco new --wasi-reactor`";
     }
-    "a processor may import bulkhead:processor and WASI 0.2 (cli, clocks, filesystem, io, random, sockets); take it out of \
+    "a processor may import bulkhead:processor and WASI 0.2 (cli, clocks, filesystem, http, io, random, sockets); take it out of \
      the component's world, or compose the component with one that exports it"
 }
 
@@ -100,13 +104,12 @@ mod tests {
     #[test]
     fn what_is_not_offered_has_a_cure_that_fits_it() {
         for (import, told) in [
-            ("wasi:http/outgoing-handler@0.2.10", "--disable http"),
-            ("wasi:http/types@0.2.10", "--disable http"),
+            ("wasi:http/handler@0.3.0", "--sync"),
             ("wasi:httpx/types@0.2.10", "out of"),
             ("bulkhead:processor/call@0.2.0", "bulkhead:processor@0.1.0"),
             ("wasi:cli/stdout@0.3.0", "--sync"),
             ("wasi:io/streams@0.1.0", "one of its versions"),
-            ("wasi:clocks/timezone@0.2.3", "only the interfaces of the world"),
+            ("wasi:clocks/timezone@0.2.3", "only the interfaces of the worlds"),
             ("wasi:keyvalue/store@0.2.0-draft", "out of"),
             ("log", "out of"),
         ] {

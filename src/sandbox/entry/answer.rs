@@ -10,43 +10,81 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::super::bindings::bulkhead::processor::types::{Failure, Response};
 use super::super::fault::Fault;
 use crate::call::{Answer, Body};
+use crate::header::remove;
 
 /// Most headers that a guest may set, and most bytes of all of them.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
 pub(in crate::sandbox) fn check(response: Response, max_body: usize) -> Result<Answer, Fault> {
-    let status = match response.status {
-        0 => StatusCode::OK,
-        status @ 200..=599 => StatusCode::from_u16(status).map_err(|_| bad("its status is impossible"))?,
-        status => return Err(bad(format!("its status is {status}, accepted are 200 to 599"))),
-    };
-    if response.body.len() > max_body {
-        let size = response.body.len();
+    let Response { status, content_type, headers, body } = response;
+    if body.len() > max_body {
+        let size = body.len();
         return Err(bad(format!("its body has {size} bytes, accepted are {max_body} (sandbox.max_response_bytes)")));
     }
-    if response.headers.len() > MAX_HEADERS {
-        return Err(bad(format!("it has {} headers, accepted are {MAX_HEADERS}", response.headers.len())));
-    }
-    let bytes: usize = response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > MAX_HEADER_BYTES {
-        return Err(bad(format!("its headers have {bytes} bytes, accepted are {MAX_HEADER_BYTES}")));
-    }
+    let mut answer = head(status, content_type, headers)?;
+    answer.body = Body::Whole(body.into());
+    Ok(answer)
+}
 
-    let mut content_type = response.content_type.map(|value| header_value("content-type", value)).transpose()?;
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
-    for (name, value) in response.headers {
+/// Checks the head of an answer. The body is empty.
+pub(in crate::sandbox) fn head(
+    status: u16,
+    content_type: Option<String>,
+    given: Vec<(String, String)>,
+) -> Result<Answer, Fault> {
+    let bytes = given.iter().map(|(name, value)| name.len() + value.len()).sum();
+    check_size(given.len(), bytes)?;
+    let content_type = content_type.map(|value| header_value("content-type", value)).transpose()?;
+    let mut headers = HeaderMap::with_capacity(given.len());
+    for (name, value) in given {
         let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
             return Err(bad(format!("{name:?} is not a header name")));
         };
         let value = header_value(&name, value)?;
-        if parsed == header::CONTENT_TYPE {
-            content_type.get_or_insert(value);
-        } else if !is_the_hosts(&parsed) {
-            headers.append(parsed, value);
-        }
+        headers.append(parsed, value);
     }
-    Ok(Answer { status, content_type, headers, body: Body::Whole(response.body.into()) })
+    let mut answer = filtered(status, headers)?;
+    answer.content_type = content_type.or(answer.content_type);
+    Ok(answer)
+}
+
+/// As [`head`], for headers whose names and values are valid.
+pub(super) fn head_of(status: StatusCode, headers: HeaderMap) -> Result<Answer, Fault> {
+    check_size(headers.len(), headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum())?;
+    filtered(status.as_u16(), headers)
+}
+
+/// Removes what must not be a trailer (RFC 9110 §6.5.1): framing, the headers of the host, and descriptions of the
+/// content. Trailers that are too large are dropped, because the answer has been sent by then.
+pub(super) fn trailers_of(mut trailers: HeaderMap) -> HeaderMap {
+    let bytes = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if check_size(trailers.len(), bytes).is_err() {
+        return HeaderMap::new();
+    }
+    remove(&mut trailers, |name| is_the_hosts(name) || name.as_str().starts_with("content-"));
+    trailers
+}
+
+fn check_size(count: usize, bytes: usize) -> Result<(), Fault> {
+    if count > MAX_HEADERS {
+        return Err(bad(format!("it has {count} headers, accepted are {MAX_HEADERS}")));
+    }
+    if bytes > MAX_HEADER_BYTES {
+        return Err(bad(format!("its headers have {bytes} bytes, accepted are {MAX_HEADER_BYTES}")));
+    }
+    Ok(())
+}
+
+fn filtered(status: u16, mut headers: HeaderMap) -> Result<Answer, Fault> {
+    let status = match status {
+        0 => StatusCode::OK,
+        status @ 200..=599 => StatusCode::from_u16(status).map_err(|_| bad("its status is impossible"))?,
+        status => return Err(bad(format!("its status is {status}, accepted are 200 to 599"))),
+    };
+    let content_type = headers.get(header::CONTENT_TYPE).cloned();
+    remove(&mut headers, is_the_hosts);
+    Ok(Answer { status, content_type, headers, body: Body::Whole(Bytes::new()) })
 }
 
 /// Returns the fault of a processor that declined. It may choose only a status of 400 to 599 here.
@@ -162,6 +200,20 @@ mod tests {
         let long = "v".repeat(MAX_HEADER_BYTES);
         assert!(reason(check(response(200, &[("a", &long)]), 10)).contains("16385 bytes"));
         assert!(reason(check(response(200, &[]), 3)).contains("4 bytes, accepted are 3"));
+    }
+
+    #[test]
+    fn trailers_say_nothing_about_the_message_itself() {
+        let given = [("x-checksum", "42"), ("content-length", "1"), ("content-type", "a/b"), ("connection", "close")];
+        let map = |given: &[(&'static str, &'static str)]| {
+            let entries =
+                given.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            entries.collect::<HeaderMap>()
+        };
+        assert_eq!(trailers_of(map(&given)), map(&given[..1]));
+        let mut large = HeaderMap::new();
+        large.insert("x-large", HeaderValue::from_str(&"v".repeat(MAX_HEADER_BYTES)).unwrap());
+        assert!(trailers_of(large).is_empty());
     }
 
     #[test]
