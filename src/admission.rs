@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use self::batch::{Batch, BatchLimits, Batcher, Member, Seat, Unanswered, Work};
-pub use self::executor::{Executor, Overdue};
+pub use self::executor::{Begun, Deadline, Executor, Overdue, Running};
 use self::idle::Idle;
 pub use self::place::{Place, Vacancy};
 use self::queue::Queue;

@@ -13,12 +13,18 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 mod body;
+mod deadline;
 mod headers;
 mod job;
+mod streaming;
+mod upload;
 
-pub use self::body::{Beginning, Body, Cut, Stream};
+pub use self::body::{Beginning, Body, Cut, Stream, collect_ready};
+pub use self::deadline::{Deadline, StreamLimits};
 pub use self::headers::Headers;
 pub use self::job::{Job, Keeping};
+pub use self::streaming::{Raced, Streaming};
+pub use self::upload::{Upload, UploadFault};
 
 /// One complete request to a processor.
 #[derive(Debug)]
@@ -28,11 +34,15 @@ pub struct Call {
     /// The offset in the URI's path of the part after the service's name.
     pub path_start: usize,
     pub headers: Headers,
+    /// The whole body; empty if it is an `upload`.
     pub body: Bytes,
+    /// The body of a call that runs before the body has arrived.
+    pub upload: Option<Upload>,
     pub request_id: RequestId,
-    /// The time at which the caller gets 408, whatever the state of the call.
-    pub deadline: Instant,
+    /// The time at which the caller gets 408, whatever the state of the call. It moves when a streamed answer begins.
+    pub deadline: Deadline,
     pub spent: Spent,
+    pub streaming: Streaming,
     /// The item of a queue that the call works on; `None` for a call whose caller waits.
     pub job: Option<Arc<dyn Job>>,
 }
@@ -41,6 +51,15 @@ impl Call {
     /// Returns the path after the service's name: empty, or beginning with `/`.
     pub fn path(&self) -> &str {
         self.uri.path().get(self.path_start..).unwrap_or_default()
+    }
+
+    /// Begins the streamed answer of this call. The item of a queue keeps its own deadline, because no caller waits for
+    /// pieces.
+    pub fn begin_answer(&self, answer: Answer, limits: StreamLimits) {
+        if self.job.is_none() {
+            self.deadline.begin_stream(limits);
+        }
+        self.streaming.begin(answer);
     }
 
     pub fn content_type(&self) -> Option<&str> {
@@ -221,9 +240,11 @@ mod tests {
             path_start,
             headers: Headers::default(),
             body: Bytes::new(),
+            upload: None,
             request_id: RequestId::generate(),
-            deadline: Instant::now(),
+            deadline: Deadline::new(Instant::now()),
             spent: Spent::default(),
+            streaming: Streaming::default(),
             job: None,
         };
         assert_eq!(call("/api/predict/echo/v1/x?q=1", 17).path(), "/v1/x");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::auth::{Denied, TooManyFailures, Unauthorized};
-use crate::call::Cut;
+use crate::call::{Cut, UploadFault};
 use crate::config;
 use crate::incoming::Broken;
 use crate::policy::{Limit, LimitOf, Limited};
@@ -155,6 +155,10 @@ pub(crate) enum Reached {
     /// The request waited for a worker.
     Queue,
     Run,
+    /// The next piece of a streamed answer did not come.
+    Piece,
+    /// A streamed answer did not end.
+    Stream,
 }
 
 /// One row of the status contract.
@@ -238,11 +242,13 @@ impl Refusal {
                 .into(),
             Self::MethodNotAllowed { allow } => format!("the allowed methods are {allow}").into(),
             Self::DeadlineExceeded { limit, reached } => {
-                let what = match reached {
-                    Reached::Body => "the body of the request did not arrive",
-                    Reached::Queue | Reached::Run => "the request was not answered",
+                let (what, key) = match reached {
+                    Reached::Body => ("the body of the request did not arrive", "metadata.rpc.keepalive"),
+                    Reached::Queue | Reached::Run => ("the request was not answered", "metadata.rpc.keepalive"),
+                    Reached::Piece => ("the next piece of the answer did not come", "sandbox.stream_idle_ms"),
+                    Reached::Stream => ("the answer did not end", "sandbox.stream_total_ms"),
                 };
-                format!("{what} within {} ms (metadata.rpc.keepalive)", limit.as_millis()).into()
+                format!("{what} within {} ms ({key})", limit.as_millis()).into()
             }
             Self::SlowHead { limit } => {
                 format!("the request's head did not arrive within {} ms (--head-timeout)", limit.as_millis()).into()
@@ -346,6 +352,8 @@ impl Refusal {
                      metadata.instance"
                 }
                 Reached::Run => "the request's work is stopped; raise metadata.rpc.keepalive if it needs longer",
+                Reached::Piece => "the answer is cut off; raise sandbox.stream_idle_ms if its pieces take longer",
+                Reached::Stream => "the answer is cut off; raise sandbox.stream_total_ms if it takes longer",
             }),
             Self::FuelExhausted { .. } => Some("raise sandbox.fuel if the request needs more work"),
             Self::QueueLengthReached { .. } => {
@@ -421,6 +429,15 @@ impl From<Broken> for Refusal {
         match broken {
             Broken::CutOff => Self::ClientClosed,
             Broken::Malformed(_) => Self::BadRequest(broken.to_string().into()),
+        }
+    }
+}
+
+impl From<UploadFault> for Refusal {
+    fn from(fault: UploadFault) -> Self {
+        match fault {
+            UploadFault::TooLarge { limit } => Self::BodyTooLarge { limit },
+            UploadFault::Broken(broken) => broken.into(),
         }
     }
 }

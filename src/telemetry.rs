@@ -21,7 +21,7 @@ mod sizes;
 mod text;
 mod upstreams;
 
-pub use self::access::{Entry, Format};
+pub use self::access::{Entry, Format, StreamFacts};
 #[cfg(test)]
 pub(crate) use self::exposition::ANSWERS;
 pub use self::exposition::{HostNumbers, InstanceNumbers, MetricsFormat, Seen, exposition};

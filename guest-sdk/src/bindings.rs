@@ -44,6 +44,19 @@ pub mod job {
     });
 }
 
+/// Bindings of processors that stream their answers; the types are the same.
+pub mod streaming {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "streaming-processor",
+        default_bindings_module: "bulkhead_guest::component::streaming",
+        with: {
+            "bulkhead:processor/types@0.1.0": crate::bindings::bulkhead::processor::types,
+            "bulkhead:processor/call@0.1.0": crate::bindings::bulkhead::processor::call,
+        },
+    });
+}
+
 impl From<Model> for crate::Model {
     fn from(model: Model) -> Self {
         Self { dir: model.dir.map(PathBuf::from), entry: model.entry, config: model.config }

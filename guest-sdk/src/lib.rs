@@ -10,6 +10,7 @@
 
 mod call;
 mod error;
+mod events;
 mod export;
 pub mod job;
 mod level;
@@ -19,6 +20,9 @@ mod request;
 mod response;
 #[cfg(not(target_family = "wasm"))]
 mod simulated;
+#[cfg(not(target_family = "wasm"))]
+mod simulated_caller;
+pub mod stream;
 
 #[cfg(all(feature = "log", any(target_family = "wasm", test)))]
 mod log_lines;

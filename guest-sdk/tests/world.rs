@@ -10,4 +10,6 @@ fn the_world_is_what_deployed_processors_know() {
     assert_eq!(batch_world, include_str!("batch-processor-0.1.0.wit"));
     let job_world = include_str!("../wit/job-processor.wit");
     assert_eq!(job_world, include_str!("job-processor-0.1.0.wit"));
+    let streaming_world = include_str!("../wit/streaming-processor.wit");
+    assert_eq!(streaming_world, include_str!("streaming-processor-0.1.0.wit"));
 }

@@ -11,12 +11,14 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::slice_history::SliceHistory;
-
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::Sleep;
+
+use super::slice_history::SliceHistory;
 
 /// The nice value of background threads: below the network threads, but still served when other processes are busy.
 const BACKGROUND_NICE: i32 = 10;
@@ -63,17 +65,37 @@ impl Executor {
 
     /// Runs `work` until `deadline`. Dropping the returned future drops the work when it next yields.
     ///
-    /// The work begins in the background if `slice_history` predicts that it outlasts its first slice.
-    ///
     /// `now` is the present time, which the caller has already read. The work is boxed, because it may move to another
     /// thread after it has begun.
     pub async fn run<F>(
         &self,
-        slice_history: &SliceHistory,
+        slice_history: &Arc<SliceHistory>,
+        now: Instant,
+        deadline: impl Deadline,
+        work: Pin<Box<F>>,
+    ) -> Result<F::Output, Overdue>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self.begin(slice_history, now, deadline.at(), || deadline, work).await? {
+            Begun::Done(output) => Ok(output),
+            Begun::Running(running) => running.await,
+        }
+    }
+
+    /// Runs the first slice of `work`, and moves the rest of it to the background. Otherwise as [`Executor::run`].
+    /// `deadline` is the present one, and `moving` makes the one that the rest has.
+    ///
+    /// The work begins in the background if `slice_history` predicts that it outlasts its first slice.
+    pub async fn begin<F, D: Deadline>(
+        &self,
+        slice_history: &Arc<SliceHistory>,
         now: Instant,
         deadline: Instant,
+        moving: impl FnOnce() -> D,
         mut work: Pin<Box<F>>,
-    ) -> Result<F::Output, Overdue>
+    ) -> Result<Begun<F::Output, D>, Overdue>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -81,54 +103,105 @@ impl Executor {
         if now >= deadline {
             return Err(Overdue);
         }
-        let begins_here = !slice_history.is_long();
-        if begins_here {
-            let output = first_slice(work.as_mut()).await;
-            slice_history.note(output.is_none());
-            if let Some(output) = output {
-                return Ok(output);
-            }
+        if slice_history.is_long() {
+            return Ok(Begun::Running(self.in_background(moving(), work, 0, Some(Arc::clone(slice_history)))));
         }
-        let (output, slices) = self.in_background(deadline, work, 0).await?;
-        if !begins_here {
-            slice_history.note(slices > 1);
-        }
-        output
+        let output = first_slice(work.as_mut()).await;
+        slice_history.note(output.is_none());
+        Ok(match output {
+            Some(output) => Begun::Done(output),
+            None => Begun::Running(self.in_background(moving(), work, 0, None)),
+        })
     }
 
     /// Runs queued work in the background until `deadline`. `weight` is its share of the time beside other queued work:
     /// with twice the weight it gets twice the share.
-    pub async fn run_queued<F>(&self, weight: u32, deadline: Instant, work: Pin<Box<F>>) -> Result<F::Output, Overdue>
+    pub fn run_queued<F, D: Deadline>(&self, weight: u32, deadline: D, work: Pin<Box<F>>) -> Running<F::Output, D>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let passes = (PASSED_TURNS * OF_WEIGHT).div_ceil(weight.max(1));
-        self.in_background(deadline, work, passes).await?.0
+        self.in_background(deadline, work, passes, None)
     }
 
-    /// Runs work in the background. Returns its output and the number of its slices.
-    async fn in_background<F>(
+    fn in_background<F, D: Deadline>(
         &self,
-        deadline: Instant,
+        deadline: D,
         work: Pin<Box<F>>,
         passes: u32,
-    ) -> Result<(Result<F::Output, Overdue>, u64), Overdue>
+        history: Option<Arc<SliceHistory>>,
+    ) -> Running<F::Output, D>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let piece = Piece::count(&self.pieces);
-        let mut rest = Rest(self.background().spawn(Punctual { work, deadline, slices: 0, passes, passed: 0, piece }));
-        // This timer answers the caller on time even if every background thread is in the middle of a slice.
-        match tokio::time::timeout_at(deadline.into(), &mut rest.0).await {
-            Ok(Ok(ended)) => Ok(ended),
-            Ok(Err(stopped)) => match stopped.try_into_panic() {
+        let timer = Box::pin(tokio::time::sleep_until(deadline.at().into()));
+        let punctual = Punctual { work, deadline: deadline.clone(), slices: 0, passes, passed: 0, piece };
+        Running { task: self.background().spawn(punctual), deadline, timer, history }
+    }
+}
+
+/// The time until which work may run. It may move while the work runs.
+pub trait Deadline: Clone + Send + Unpin + 'static {
+    fn at(&self) -> Instant;
+}
+
+impl Deadline for Instant {
+    fn at(&self) -> Instant {
+        *self
+    }
+}
+
+/// Work after its first slice.
+pub enum Begun<T, D> {
+    Done(T),
+    Running(Running<T, D>),
+}
+
+/// Work in the background. Dropping it drops the work when it next yields.
+pub struct Running<T, D> {
+    task: JoinHandle<(Result<T, Overdue>, u64)>,
+    deadline: D,
+    /// Answers the caller on time even if every background thread is in the middle of a slice.
+    timer: Pin<Box<Sleep>>,
+    /// Records the number of slices; `None` if the first slice has been recorded.
+    history: Option<Arc<SliceHistory>>,
+}
+
+impl<T, D: Deadline> Future for Running<T, D> {
+    type Output = Result<T, Overdue>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match Pin::new(&mut self.task).poll(cx) {
+            Poll::Ready(Ok((output, slices))) => {
+                if let Some(history) = self.history.take() {
+                    history.note(slices > 1);
+                }
+                return Poll::Ready(output);
+            }
+            Poll::Ready(Err(stopped)) => match stopped.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Overdue), // the background is shutting down
+                // The background is shutting down.
+                Err(_) => return Poll::Ready(Err(Overdue)),
             },
-            Err(_) => Err(Overdue),
+            Poll::Pending => {}
         }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let at = self.deadline.at().into();
+            if tokio::time::Instant::now() >= at {
+                return Poll::Ready(Err(Overdue));
+            }
+            self.timer.as_mut().reset(at);
+        }
+    }
+}
+
+impl<T, D> Drop for Running<T, D> {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -170,9 +243,9 @@ async fn first_slice<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
 }
 
 /// Work that checks its deadline before each slice.
-struct Punctual<F> {
+struct Punctual<F, D> {
     work: Pin<Box<F>>,
-    deadline: Instant,
+    deadline: D,
     slices: u64,
     /// The turns to pass before each slice while other work is there, and those that were passed.
     passes: u32,
@@ -180,12 +253,12 @@ struct Punctual<F> {
     piece: Piece,
 }
 
-impl<F: Future> Future for Punctual<F> {
+impl<F: Future, D: Deadline> Future for Punctual<F, D> {
     /// The output, and the number of slices that it took.
     type Output = (Result<F::Output, Overdue>, u64);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if Instant::now() >= self.deadline {
+        if Instant::now() >= self.deadline.at() {
             return Poll::Ready((Err(Overdue), self.slices));
         }
         if self.passed < self.passes && !self.piece.is_alone() {
@@ -197,15 +270,6 @@ impl<F: Future> Future for Punctual<F> {
         self.slices += 1;
         let slices = self.slices;
         self.work.as_mut().poll(cx).map(|output| (Ok(output), slices))
-    }
-}
-
-/// Work in the background, which is aborted when this is dropped.
-struct Rest<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for Rest<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -225,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn short_work_stays_and_long_work_moves() {
-        let (executor, slice_history) = (Executor::new(1).unwrap(), SliceHistory::default());
+        let (executor, slice_history) = (Executor::new(1).unwrap(), Arc::default());
         let here = thread_name();
         assert_eq!(
             executor.run(&slice_history, Instant::now(), in_a_while(), Box::pin(async { thread_name() })).await,
@@ -246,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_usually_outlasts_a_slice_begins_in_the_background_until_it_no_longer_does() {
         let executor = Executor::new(1).unwrap();
-        let (slice_history, here) = (SliceHistory::default(), thread_name());
+        let (slice_history, here) = (Arc::<SliceHistory>::default(), thread_name());
         // Counts the pieces of work before one begins on the wanted thread.
         let until_it_begins = async |wanted: &str, is_long: bool| {
             for count in 0..100 {
@@ -272,7 +336,7 @@ mod tests {
 
     #[tokio::test]
     async fn overdue_work_never_begins() {
-        let (executor, slice_history) = (Executor::new(1).unwrap(), SliceHistory::default());
+        let (executor, slice_history) = (Executor::new(1).unwrap(), Arc::default());
         let now = Instant::now();
         assert_eq!(
             executor.run(&slice_history, now, now, Box::pin(async { unreachable!() })).await,
@@ -291,7 +355,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_never_ends_is_dropped_at_its_deadline() {
-        let (executor, slice_history) = (Executor::new(1).unwrap(), SliceHistory::default());
+        let (executor, slice_history) = (Executor::new(1).unwrap(), Arc::default());
         let (sender, dropped) = tokio::sync::oneshot::channel();
         let polls = Arc::new(AtomicUsize::new(0));
         let (token, counter) = (Dropped(Some(sender)), Arc::clone(&polls));
@@ -328,7 +392,7 @@ mod tests {
         let executor = Executor::new(1).unwrap();
         let counters: [Arc<AtomicUsize>; 4] = Default::default();
         let count = |at: usize| counters[at].load(Ordering::Relaxed);
-        let (history, now) = (SliceHistory::default(), Instant::now());
+        let (history, now) = (Arc::<SliceHistory>::default(), Instant::now());
         let mut other = Box::pin(executor.run(&history, now, in_a_while(), endless(&counters[0])));
         let mut queued = Box::pin(executor.run_queued(100, in_a_while(), endless(&counters[1])));
         let mut heavy = Box::pin(executor.run_queued(200, in_a_while(), endless(&counters[2])));
@@ -356,7 +420,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_dropped_when_its_caller_leaves() {
-        let (executor, slice_history) = (Executor::new(1).unwrap(), SliceHistory::default());
+        let (executor, slice_history) = (Executor::new(1).unwrap(), Arc::default());
         let (sender, dropped) = tokio::sync::oneshot::channel();
         let token = Dropped(Some(sender));
         let mut call = Box::pin(executor.run(

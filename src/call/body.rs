@@ -1,8 +1,13 @@
 //! The body of an answer: whole, or a stream.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body as _, Frame};
 
 /// The bytes of an answer, in pieces. Dropping the stream releases its worker or its connection.
 pub type Stream = UnsyncBoxBody<Bytes, Cut>;
@@ -18,12 +23,20 @@ pub enum Body {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub struct Cut {
-    /// The status that the request counts with, which may differ from the status in its head.
+    /// The status that the request counts with, which may differ from the status in its head. 0 stands for the service's
+    /// own status for faults.
     pub status: u16,
     /// The stable code that belongs to the status.
     pub code: &'static str,
     /// The text for the log.
     pub cause: String,
+}
+
+impl Cut {
+    /// The end of a stream that its guest has given up.
+    pub fn by_guest(cause: String) -> Self {
+        Self { status: 0, code: "processor_exception", cause }
+    }
 }
 
 /// The result of reading a body to its end: its first bytes, and its length.
@@ -65,6 +78,51 @@ impl Body {
     }
 }
 
+/// Turns a stream into a whole body if all its pieces are there. Otherwise, and if it is cut off or has trailers, it
+/// stays a stream with the same pieces.
+pub fn collect_ready(mut stream: Stream) -> Body {
+    let (mut pieces, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
+    loop {
+        match Pin::new(&mut stream).poll_frame(&mut cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => pieces.extend(frame.into_data()),
+            Poll::Ready(None) => return Body::Whole(joined(pieces)),
+            other => {
+                let next = match other {
+                    Poll::Ready(next) => next,
+                    Poll::Pending => None,
+                };
+                let begun = pieces.into_iter().map(|piece| Ok(Frame::data(piece))).chain(next);
+                return Body::Stream(Begun { begun: begun.collect(), rest: stream }.boxed_unsync());
+            }
+        }
+    }
+}
+
+fn joined(mut pieces: Vec<Bytes>) -> Bytes {
+    match pieces.len() {
+        1 => pieces.remove(0),
+        _ => pieces.concat().into(),
+    }
+}
+
+/// A stream of which some frames were read ahead.
+struct Begun {
+    begun: VecDeque<Result<Frame<Bytes>, Cut>>,
+    rest: Stream,
+}
+
+impl hyper::body::Body for Begun {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.begun.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         Self::Whole(bytes)
@@ -90,6 +148,34 @@ mod tests {
                 assert_eq!(body.read(most).await, Ok(Beginning { bytes: kept, length: 5 }));
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_whose_pieces_are_there_is_a_whole_body() {
+        let frames = |frames: Vec<Result<Frame<Bytes>, Cut>>| {
+            http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()
+        };
+        let piece = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+        for (pieces, whole) in [(vec![], ""), (vec!["one"], "one"), (vec!["one", "two"], "onetwo")] {
+            let body = collect_ready(frames(pieces.into_iter().map(piece).collect()));
+            assert_eq!(body.whole().unwrap(), whole);
+        }
+        let cut = Cut::by_guest("it failed".into());
+        let body = collect_ready(frames(vec![piece("half"), Err(cut.clone())]));
+        assert_eq!(body.read(100).await, Err(cut));
+        let trailers = Ok(Frame::trailers(http::HeaderMap::new()));
+        let Body::Stream(mut stream) = collect_ready(frames(vec![piece("a"), trailers])) else {
+            panic!("it is a stream")
+        };
+        assert!(stream.frame().await.unwrap().unwrap().is_data());
+        assert!(stream.frame().await.unwrap().unwrap().is_trailers());
+        assert!(stream.frame().await.is_none());
+
+        let (mut sender, stream) = Channel::new(2);
+        sender.send_data(Bytes::from_static(b"half")).await.unwrap();
+        let body = collect_ready(stream.boxed_unsync());
+        drop(sender);
+        assert_eq!(body.read(100).await, Ok(Beginning { bytes: Bytes::from_static(b"half"), length: 4 }));
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONNECTION};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
@@ -34,7 +34,7 @@ use super::route::{Route, target};
 use super::rules::Rules;
 use super::services::{Destination, Services};
 use crate::auth::{Attempts, Caller};
-use crate::call::{Answer, Body, Headers, RequestId};
+use crate::call::{Answer, Body, Headers, RequestId, Upload};
 use crate::config::Expose;
 use crate::discovery::{self, Upstream};
 use crate::failpoint;
@@ -138,7 +138,10 @@ impl Handler {
                 render::forwarded(parts, content, about)
             }
             Ok(Outcome::Answered(answer, entered)) => {
-                let Answer { status, content_type, headers, body } = *answer;
+                let Answer { status, content_type, mut headers, body } = *answer;
+                if exchange.is_unfinished() {
+                    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 let body = if is_bodiless(status) { Body::Whole(Bytes::new()) } else { body };
                 let ending = Ending { status, code: "processor_status" };
                 let content = self.content(body, is_head, ending, times, exchange, entered);
@@ -268,7 +271,14 @@ impl Handler {
         let Some(incoming) = found.unread.take() else {
             return Err(Refusal::Internal { cause: "the body was taken already".into() });
         };
-        let body = receive::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive).await?;
+        // A signed or encoded body is checked before anybody sees it, and a mirrored one is sent twice.
+        let is_upload = version.reads_uploads() && packing.is_none() && mirror.is_none();
+        let (body, upload) = match incoming {
+            arriving @ Incoming::Arriving(_) if is_upload => {
+                (Bytes::new(), Some(Upload::new(arriving, sandbox.max_request_bytes)))
+            }
+            incoming => (receive::receive(incoming, sandbox.max_request_bytes, deadline, rpc.keepalive).await?, None),
+        };
         exchange.received(body.len());
         let mut headers = Headers::from(headers);
         let body = match packing {
@@ -286,7 +296,7 @@ impl Handler {
             headers.withhold_authorization();
         }
         let wanted = Wanted::of(headers.received(), sandbox.compress_responses);
-        let input = Input { path_start, headers, body, job: None };
+        let input = Input { path_start, headers, body, upload, job: None };
         if let Some(mirror) = mirror {
             self.copy(&mirror, service.metrics(), &input, exchange);
         }

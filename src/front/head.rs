@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::header::{EXPECT, VIA};
+use http::header::{EXPECT, TE, VIA};
 use http::{HeaderMap, Method};
 
 use super::authority::BadAuthority;
@@ -136,6 +136,12 @@ pub(super) fn judge_expectation(value: &[u8]) -> Result<Expectation, HeadFault> 
         expectation = Expectation::Continue;
     }
     Ok(expectation)
+}
+
+/// True if the client accepts trailers (RFC 9110 §10.1.4).
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut words = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// True if the client waits for `100 Continue` before it sends its body.

@@ -36,7 +36,7 @@ use self::intake::Shared;
 use self::outlet::{Outlet, Terms, Unsent};
 pub(crate) use self::service::{Outgoing, Service, Upgrade, Upgraded};
 use super::arrival::{Arrival, Ends};
-use super::head::HeadFault;
+use super::head::{HeadFault, takes_trailers};
 use super::listen::drain::{Drain, FIRST_REQUEST};
 use super::listen::linger::Lingering;
 use crate::incoming::Incoming;
@@ -260,14 +260,15 @@ impl<'a, S: Service> Connection<'a, S> {
         match head.and_then(|head| Head::read(&head)) {
             Ok(Head { method, uri, headers, body, is_old, keep_alive, expects_leave }) => {
                 let body = self.intake.begin(body, expects_leave);
-                let terms = Terms { is_head: method == Method::HEAD, is_old, keep_alive, expects_leave };
+                let (is_head, takes_trailers) = (method == Method::HEAD, takes_trailers(&headers));
+                let terms = Terms { is_head, is_old, keep_alive, expects_leave, takes_trailers };
                 (Arrival { method, uri, headers, body, fault: None, at, ends }, terms)
             }
             Err(fault) => {
                 self.has_refused = true;
                 let method = if is_head { Method::HEAD } else { Method::GET };
                 let (uri, headers, body) = (Uri::default(), HeaderMap::new(), Incoming::empty());
-                let terms = Terms { is_head, is_old: false, keep_alive: false, expects_leave: false };
+                let terms = Terms { is_head, ..Terms::default() };
                 (Arrival { method, uri, headers, body, fault: Some(fault), at, ends }, terms)
             }
         }

@@ -14,12 +14,12 @@ use http::{Method, Uri};
 
 use super::dispatch::Input;
 use super::owner::Owner;
-use crate::call::{Batched, Call, RequestId, Spent};
+use crate::call::{Batched, Call, Deadline, RequestId, Spent, Streaming, Upload};
 use crate::gateway::{ForwardProgress, Upstream};
 use crate::refusal::Refusal;
 use crate::registry::{Account as ByVersion, Waited};
 use crate::sandbox::Run;
-use crate::telemetry::{Entry as LogEntry, LogWriter, ServiceMetrics};
+use crate::telemetry::{Entry as LogEntry, LogWriter, ServiceMetrics, StreamFacts};
 
 /// The log and the metrics in which requests are recorded.
 pub(crate) struct Ledger {
@@ -59,6 +59,8 @@ struct Entry {
     bytes_in: usize,
     /// True from the start of the call until its result is recorded.
     running: bool,
+    /// The facts of an answer that is streamed.
+    stream: Option<StreamFacts>,
     fuel: Option<u64>,
     memory: usize,
     /// True for a copy of a request for another service.
@@ -104,6 +106,7 @@ impl Entry {
             ended: None,
             bytes_in: 0,
             running: false,
+            stream: None,
             fuel: None,
             memory: 0,
             mirrored: false,
@@ -121,6 +124,17 @@ impl Entry {
             Subject::Call(call) => call.spent.batch(),
             Subject::Request { .. } => None,
         }
+    }
+
+    fn upload(&self) -> Option<&Upload> {
+        match &self.subject {
+            Subject::Call(call) => call.upload.as_ref(),
+            Subject::Request { .. } => None,
+        }
+    }
+
+    fn bytes_in(&self) -> usize {
+        self.upload().map_or(self.bytes_in, Upload::received)
     }
 
     fn received_at(&self) -> Option<Instant> {
@@ -197,9 +211,10 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         self.entry.progress.get_or_insert_default()
     }
 
-    /// True if the client of a forwarded request has more to send.
+    /// True if the client has more to send of a request that is forwarded, or that its guest reads as it arrives.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.entry.progress.as_ref().is_some_and(|progress| progress.is_unfinished())
+            || self.entry.upload().is_some_and(Upload::is_unfinished)
     }
 
     pub(crate) fn answered_by(&mut self, version: u64, account: Option<Arc<ByVersion>>) {
@@ -227,14 +242,25 @@ impl<L: Deref<Target = Ledger>> Account<L> {
 
     /// Makes the call of this request, and marks it as running.
     pub(crate) fn runs(&mut self, input: Input, deadline: Instant) -> Arc<Call> {
-        let Input { path_start, headers, body, job } = input;
+        let Input { path_start, headers, body, upload, job } = input;
         let (method, uri) = match &mut self.entry.subject {
             Subject::Request { method, uri } => (mem::take(method), mem::take(uri)),
             Subject::Call(before) => (before.method.clone(), before.uri.clone()),
         };
         let method = if self.entry.calls_with_get { Method::GET } else { method };
-        let (request_id, spent) = (self.entry.request_id, Spent::default());
-        let call = Arc::new(Call { method, uri, path_start, headers, body, request_id, deadline, spent, job });
+        let call = Arc::new(Call {
+            method,
+            uri,
+            path_start,
+            headers,
+            body,
+            upload,
+            request_id: self.entry.request_id,
+            deadline: Deadline::new(deadline),
+            spent: Spent::default(),
+            streaming: Streaming::default(),
+            job,
+        });
         self.entry.subject = Subject::Call(Arc::clone(&call));
         self.entry.running = true;
         call
@@ -245,6 +271,34 @@ impl<L: Deref<Target = Ledger>> Account<L> {
         self.entry.running = false;
         self.entry.fuel = run.fuel;
         self.entry.memory = run.memory;
+    }
+
+    /// Records that the head of a streamed answer is sent.
+    pub(crate) fn streams(&mut self) {
+        let head = self.entry.arrived.elapsed();
+        self.entry.stream = Some(StreamFacts { head, chunks: 0, bytes: 0, is_cut: false });
+        // The call lasts until the end of the stream.
+        self.entry.ended = None;
+    }
+
+    /// Records a piece of a streamed answer.
+    pub(crate) fn sent_piece(&mut self, bytes: usize) {
+        if let Some(stream) = &mut self.entry.stream {
+            stream.chunks += 1;
+            stream.bytes += bytes;
+        }
+    }
+
+    /// Returns the bytes of a streamed answer that were sent so far.
+    pub(crate) fn streamed_bytes(&self) -> usize {
+        self.entry.stream.map_or(0, |stream| stream.bytes)
+    }
+
+    /// Records that a streamed answer is cut off.
+    pub(crate) fn cut_off(&mut self) {
+        if let Some(stream) = &mut self.entry.stream {
+            stream.is_cut = true;
+        }
     }
 
     pub(crate) fn fuel(&self) -> Option<u64> {
@@ -302,8 +356,9 @@ impl<L: Deref<Target = Ledger>> Account<L> {
             memory: self.entry.memory,
             upstream: progress.and_then(|progress| progress.upstream.as_deref()).map_or("", Upstream::address),
             retries: progress.map_or(0, |progress| progress.retries),
-            bytes_in: progress.map_or(self.entry.bytes_in, ForwardProgress::bytes_in),
+            bytes_in: progress.map_or_else(|| self.entry.bytes_in(), ForwardProgress::bytes_in),
             bytes_out,
+            stream: self.entry.stream,
             mirrored: self.entry.mirrored,
             cause,
         });
@@ -315,7 +370,7 @@ impl<L: Deref<Target = Ledger>> Drop for Account<L> {
         if !self.settled {
             let cut_off = self.ledger.ending.load(Ordering::Relaxed);
             let row = if cut_off { Refusal::Draining } else { Refusal::ClientClosed }.row();
-            self.settle(self.times(), row.status, row.code, "", 0);
+            self.settle(self.times(), row.status, row.code, "", self.streamed_bytes());
         }
     }
 }

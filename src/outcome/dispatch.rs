@@ -7,9 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::account::{Account, Ledger};
-use crate::call::{Answer, Headers, Job};
+use crate::call::{Answer, Headers, Job, Upload};
 use crate::refusal::Refusal;
-use crate::registry::{Ticket, Version};
+use crate::registry::{Ran, Ticket, Version};
 
 /// The parts of a call that the account does not have: it has the method and the URI.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub(crate) struct Input {
     pub(crate) path_start: usize,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
+    /// The body of a call that runs before the body has arrived.
+    pub(crate) upload: Option<Upload>,
     /// The item of a queue that the call works on.
     pub(crate) job: Option<Arc<dyn Job>>,
 }
@@ -67,10 +69,17 @@ impl<'a> Admitted<'a> {
         if sandbox.methods.takes_for_get(account.method().as_str()) {
             account.calls_with_get();
         }
+        let upload = input.upload.clone();
         let call = account.runs(input, deadline);
         let run = version.run(ticket, call, began).await;
-        let run = run.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))?;
-        account.ran(&run);
-        run.result.map_err(|failed| Refusal::failed(*failed, sandbox))
+        match run.map_err(|stopped| Refusal::stopped(&stopped, rpc.keepalive))? {
+            Ran::Ended(run) => {
+                account.ran(&run);
+                // A guest that fails because its request breaks off is not at fault.
+                let broken = upload.and_then(|upload| upload.fault());
+                run.result.map_err(|failed| broken.map_or_else(|| Refusal::failed(*failed, sandbox), Refusal::from))
+            }
+            Ran::Streaming(answer) => Ok(answer),
+        }
     }
 }

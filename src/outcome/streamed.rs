@@ -24,7 +24,6 @@ pub(crate) struct Streamed {
     /// The status in the head; the request counts with it and with `code` if the stream is complete.
     status: u16,
     code: &'static str,
-    bytes_out: usize,
     /// The request's place in the limit of concurrent requests, held until the account is settled.
     entered: Option<InFlight>,
 }
@@ -38,7 +37,8 @@ impl Streamed {
         entered: Option<InFlight>,
     ) -> Self {
         let stream = Some(stream);
-        let mut streamed = Self { stream, is_whole: false, account, status, code, bytes_out: 0, entered };
+        let mut streamed = Self { stream, is_whole: false, account, status, code, entered };
+        streamed.account.streams();
         streamed.settle_if_whole();
         streamed
     }
@@ -60,7 +60,8 @@ impl Streamed {
             self.stream = None;
             return;
         }
-        let cause = format!("{cut} after {} bytes; the client was cut off", self.bytes_out);
+        self.account.cut_off();
+        let cause = format!("{cut} after {} bytes; the client was cut off", self.account.streamed_bytes());
         self.end(cut.status, cut.code, &cause);
     }
 
@@ -69,7 +70,7 @@ impl Streamed {
     fn end(&mut self, status: u16, code: &'static str, cause: &str) {
         self.stream = None;
         let times = self.account.times();
-        self.account.settle(times, status, code, cause, self.bytes_out);
+        self.account.settle(times, status, code, cause, self.account.streamed_bytes());
         self.entered = None;
     }
 }
@@ -83,7 +84,9 @@ impl Body for Streamed {
         let frame = ready!(Pin::new(stream).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
-                self.bytes_out += frame.data_ref().map_or(0, Bytes::len);
+                if let Some(piece) = frame.data_ref() {
+                    self.account.sent_piece(piece.len());
+                }
                 self.settle_if_whole();
             }
             Some(Err(cut)) => self.settle_cut(cut),

@@ -17,6 +17,18 @@ pub enum Format {
     Json,
 }
 
+/// The facts of a streamed answer. Its times are those of the whole request: `run` lasts until the end of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamFacts {
+    /// The time from the arrival of the request to the head of its answer.
+    pub head: Duration,
+    /// The pieces and the bytes sent.
+    pub chunks: u64,
+    pub bytes: usize,
+    /// True if the answer was cut off, although its head had another status.
+    pub is_cut: bool,
+}
+
 /// The facts in the log line of a request. They never include a token, a query or a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
@@ -44,6 +56,8 @@ pub struct Entry<'a> {
     pub retries: u8,
     pub bytes_in: usize,
     pub bytes_out: usize,
+    /// The facts of a streamed answer; `None` if the answer was sent as a whole.
+    pub stream: Option<StreamFacts>,
     /// True for a copy of a request for another service.
     pub mirrored: bool,
     /// The private cause, which only the log has.
@@ -94,6 +108,13 @@ impl Entry<'_> {
         number(line, " memory=", self.memory as u64);
         number(line, " bytes_in=", self.bytes_in as u64);
         number(line, " bytes_out=", self.bytes_out as u64);
+        if let Some(stream) = self.stream {
+            ms(line, " head_ms=", stream.head);
+            number(line, " chunks=", stream.chunks);
+            if stream.is_cut {
+                line.push_str(" cut=true");
+            }
+        }
         if self.mirrored {
             line.push_str(" mirrored=true");
         }
@@ -137,6 +158,13 @@ impl Entry<'_> {
         number(line, ",\"memory\":", self.memory as u64);
         number(line, ",\"bytes_in\":", self.bytes_in as u64);
         number(line, ",\"bytes_out\":", self.bytes_out as u64);
+        if let Some(stream) = self.stream {
+            ms(line, ",\"head_ms\":", stream.head);
+            number(line, ",\"chunks\":", stream.chunks);
+            if stream.is_cut {
+                line.push_str(",\"cut\":true");
+            }
+        }
         if self.mirrored {
             line.push_str(",\"mirrored\":true");
         }
@@ -204,6 +232,7 @@ mod tests {
             retries: 0,
             bytes_in: 5,
             bytes_out: 6,
+            stream: Some(StreamFacts { head: Duration::from_micros(1520), chunks: 4, bytes: 6, is_cut: true }),
             mirrored: false,
             cause: "it \"broke\"\nbadly",
         }
@@ -218,7 +247,7 @@ mod tests {
             rest,
             "POST /api/predict/echo answered 400 in 1.570 ms request_id=abc service=echo version=2 status=400 \
              code=processor_exception receive_ms=1.500 queue_ms=0.000 run_ms=0.070 batch=3 fuel=12 memory=65536 bytes_in=5 \
-             bytes_out=6 cause=\"it \\\"broke\\\"\\u000abadly\"\n"
+             bytes_out=6 head_ms=1.520 chunks=4 cut=true cause=\"it \\\"broke\\\"\\u000abadly\"\n"
         );
     }
 
@@ -232,5 +261,6 @@ mod tests {
         assert_eq!(parsed["receive_ms"], 1.5);
         assert_eq!(parsed["status"], 400);
         assert_eq!(parsed["batch"], 3);
+        assert_eq!((&parsed["head_ms"], &parsed["chunks"], &parsed["cut"]), (&1.52.into(), &4.into(), &true.into()));
     }
 }

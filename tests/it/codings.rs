@@ -15,7 +15,7 @@ const DECOMPRESSORS: [(&str, Coding); 5] = [
     ("lz4", Coding::Lz4),
 ];
 
-fn coded(coding: Coding, plain: &[u8]) -> Vec<u8> {
+pub(crate) fn coded(coding: Coding, plain: &[u8]) -> Vec<u8> {
     encode(coding, plain).expect("it can be coded")
 }
 

@@ -70,8 +70,8 @@ impl Client {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option of the socket");
     }
 
-    /// Reads one response to a request with `method`.
-    pub(crate) fn read(&mut self, method: &str) -> Response {
+    /// Reads the head of a response.
+    pub(crate) fn read_head(&mut self) -> Response {
         let head_end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
@@ -92,7 +92,13 @@ impl Client {
                 (name.to_ascii_lowercase(), value.to_owned())
             })
             .collect();
-        let mut response = Response { status, reason, headers, body: Vec::new() };
+        Response { status, reason, headers, body: Vec::new() }
+    }
+
+    /// Reads one response to a request with `method`.
+    pub(crate) fn read(&mut self, method: &str) -> Response {
+        let mut response = self.read_head();
+        let status = response.status;
         assert!(response.header("transfer-encoding") != Some("gzip"));
         let has_body = method != "HEAD" && !matches!(status, 100 | 101 | 204 | 304);
         if has_body && response.header("transfer-encoding") == Some("chunked") {
@@ -125,6 +131,16 @@ impl Client {
         Some(self.unread.drain(..count).collect())
     }
 
+    /// Reads until the connection ends. Returns the bytes, and true if the host has reset it.
+    pub(crate) fn read_until_close(&mut self) -> (Vec<u8>, bool) {
+        let mut bytes = std::mem::take(&mut self.unread);
+        match self.stream.read_to_end(&mut bytes) {
+            Ok(_) => (bytes, false),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => (bytes, true),
+            Err(error) => panic!("no end in time: {error}"),
+        }
+    }
+
     /// Waits until bytes have arrived, without reading them.
     pub(crate) fn wait_for_bytes(&mut self) {
         assert!(self.stream.peek(&mut [0]).expect("an answer in time") > 0);
@@ -149,23 +165,29 @@ impl Client {
     fn chunks(&mut self) -> Vec<u8> {
         let mut whole = Vec::new();
         loop {
-            let at = loop {
-                if let Some(at) = self.unread.windows(2).position(|w| w == b"\r\n") {
-                    break at;
-                }
-                assert!(self.fill(), "the connection ended in a chunk");
-            };
-            let line: Vec<u8> = self.unread.drain(..at + 2).collect();
-            let size = usize::from_str_radix(str::from_utf8(&line[..at]).expect("ASCII"), 16).expect("a size");
-            while self.unread.len() < size + 2 {
-                assert!(self.fill(), "the connection ended in a chunk");
-            }
-            whole.extend(self.unread.drain(..size));
-            assert_eq!(self.unread.drain(..2).collect::<Vec<_>>(), b"\r\n");
-            if size == 0 {
+            let chunk = self.next_chunk().expect("the connection ended in a body");
+            if chunk.is_empty() {
                 return whole;
             }
+            whole.extend(chunk);
         }
+    }
+
+    /// Reads the next chunk of a body; the last one is empty. `None` if the connection ends before it.
+    pub(crate) fn next_chunk(&mut self) -> Option<Vec<u8>> {
+        let at = loop {
+            if let Some(at) = self.unread.windows(2).position(|w| w == b"\r\n") {
+                break at;
+            }
+            if !self.fill() {
+                return None;
+            }
+        };
+        let line: Vec<u8> = self.unread.drain(..at + 2).collect();
+        let size = usize::from_str_radix(str::from_utf8(&line[..at]).expect("ASCII"), 16).expect("a size");
+        let mut chunk = self.read_bytes(size + 2)?;
+        assert_eq!(chunk.split_off(size), b"\r\n");
+        Some(chunk)
     }
 
     /// True if the host has closed the connection without sending more.

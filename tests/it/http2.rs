@@ -1,5 +1,6 @@
 //! HTTP/2: off by default. If it is on, the answers and limits are the same, and floods of cheap frames are stopped.
 
+mod answers;
 mod heads;
 mod malformed;
 mod raw;

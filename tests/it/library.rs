@@ -18,6 +18,7 @@ impl LineSink for Silent {
 pub(crate) fn settings(memory_limit: usize) -> Settings {
     Settings {
         fuel: Some(u64::MAX / 2),
+        stream_fuel: Some(u64::MAX / 2),
         memory_limit,
         envs: Vec::new(),
         model_dir: None,
@@ -25,6 +26,8 @@ pub(crate) fn settings(memory_limit: usize) -> Settings {
         model_config: String::new(),
         initialize_timeout: Duration::from_secs(60),
         max_response_bytes: 1 << 20,
+        stream: None,
+        outbound: None,
         max_partial_bytes: 0,
         log_bytes: 0,
         max_requests: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead::call::{Call, RequestId, Spent};
+use bulkhead::call::{Call, Deadline, RequestId, Spent, Streaming};
 use bulkhead::sandbox::{Capacity, Program, Sandbox};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
@@ -39,9 +39,11 @@ async fn stopped_after_a_slice(program: &Arc<Program>) -> Spent {
         path_start: 1,
         headers: HeaderMap::new().into(),
         body: Bytes::from_static(br#"{"do":"loop"}"#),
+        upload: None,
         request_id: RequestId::generate(),
-        deadline: Instant::now() + Duration::from_secs(20),
+        deadline: Deadline::new(Instant::now() + Duration::from_secs(20)),
         spent: Spent::default(),
+        streaming: Streaming::default(),
         job: None,
     });
     let stopped = tokio::select! {

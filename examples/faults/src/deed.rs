@@ -58,6 +58,17 @@ pub(crate) enum Deed {
         #[serde(default)]
         miscount: bool,
     },
+    /// Streams `pieces` pieces of `bytes` bytes, with a pause after each, and ends in this way.
+    Stream {
+        #[serde(default = "three_pieces")]
+        pieces: u64,
+        #[serde(default = "line_bytes")]
+        bytes: usize,
+        #[serde(default)]
+        pause_ms: u64,
+        #[serde(default)]
+        end: StreamEnd,
+    },
     /// Returns the number of calls of this instance; a fresh instance answers 1.
     Flag,
     /// Returns everything that a processor can see.
@@ -70,6 +81,32 @@ pub(crate) enum Shape {
     #[default]
     Error,
     Response,
+}
+
+/// The end of a streamed answer.
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StreamEnd {
+    #[default]
+    Ok,
+    Panic,
+    Trap,
+    /// Returns an error with status 422.
+    Error,
+    /// Computes for ever.
+    Loop,
+    /// Waits until the caller has left, and then returns.
+    Linger,
+    /// Waits for ever.
+    Hang,
+    /// Returns a response with a body, which is not allowed.
+    Body,
+    /// Begins another answer, which is refused, and returns the refusal as an error.
+    Twice,
+}
+
+fn three_pieces() -> u64 {
+    3
 }
 
 fn panic_message() -> String {

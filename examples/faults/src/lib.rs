@@ -6,6 +6,7 @@
 mod deed;
 mod inspect;
 mod strain;
+mod streaming;
 
 use std::{fs, thread, time::Duration};
 
@@ -92,6 +93,9 @@ impl Processor for Faults {
                 answer(&json!({ "lines": lines }))
             }
             Deed::Batch { .. } => answer(&json!({ "batch": self.batch, "request_id": request.request_id() })),
+            Deed::Stream { pieces, bytes, pause_ms, end } => {
+                streaming::stream(pieces, bytes, Duration::from_millis(pause_ms), end)
+            }
             Deed::Flag => answer(&json!({ "calls": self.calls })),
             Deed::Inspect => answer(&inspect::sight(&self.model, &request)),
         }

@@ -13,12 +13,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::{LocalAnswer, LocalRequest};
-use crate::admission::{Executor, Overdue, SliceHistory};
-use crate::call::{Call, RequestId, Spent};
+use crate::admission::{Begun, Executor, Overdue, SliceHistory};
+use crate::call::{Answer, Beginning, Call, Cut, Deadline, Raced, RequestId, Spent, Streaming};
 use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
 use crate::front::local::{self as verdicts, Verdict};
-use crate::registry::guest_settings;
+use crate::registry::{CallDeadline, guest_settings};
 use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox, own_program};
 
 /// The path before a service's name.
@@ -100,29 +100,38 @@ async fn call(
         call.method = Method::GET;
     }
     let call = Arc::new(call);
+    let called = Arc::clone(&call);
     let work = Box::pin(async move {
-        let run = guest.run(call, started).await;
+        let run = guest.run(called, started).await;
         let whole = run.left_the_guest_whole() && guest.recycle_reason().is_none();
         (run, whole.then_some(guest))
     });
-    let outcome = executor.run(&SliceHistory::default(), started, started + keepalive, work).await;
+    let (history, moving) = (Arc::<SliceHistory>::default(), || CallDeadline(Arc::clone(&call)));
+    let outcome = match executor.begin(&history, started, started + keepalive, moving, work).await {
+        Err(Overdue) => Err(Overdue),
+        Ok(Begun::Done(worked)) => Ok((worked, None)),
+        Ok(Begun::Running(mut working)) => match call.streaming.race(&mut working).await {
+            Raced::Ended(worked) => worked.map(|worked| (worked, None)),
+            // The guest waits for those who read its answer.
+            Raced::Answering(answer) => {
+                let (answer, worked) = tokio::join!(read(answer), working);
+                worked.map(|worked| (worked, Some(answer)))
+            }
+        },
+    };
     let run = started.elapsed();
     let (status, code, content_type, body, fuel, survivor) = match outcome {
-        Ok((Run { result: Ok(answer), fuel, .. }, survivor)) => {
-            let content_type = answer.content_type.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned);
-            match answer.body.read(usize::MAX).await {
-                Ok(body) => (
-                    answer.status.as_u16(),
-                    of_processor(answer.status),
-                    content_type,
-                    body.bytes.to_vec(),
-                    fuel,
-                    survivor,
-                ),
+        Ok(((Run { result: Ok(answer), fuel, .. }, survivor), streamed)) => {
+            let (status, content_type, body) = match streamed {
+                Some(streamed) => streamed,
+                None => read(answer).await,
+            };
+            match body {
+                Ok(body) => (status.as_u16(), of_processor(status), content_type, body.bytes.to_vec(), fuel, survivor),
                 Err(cut) => (cut.status, cut.code, None, cut.cause.into_bytes(), fuel, None),
             }
         }
-        Ok((Run { result: Err(failed), fuel, .. }, survivor)) => {
+        Ok(((Run { result: Err(failed), fuel, .. }, survivor), _)) => {
             let Verdict { status, code, detail } = verdicts::failed(*failed, sandbox);
             (status, code, None, detail.into_bytes(), fuel, survivor)
         }
@@ -132,6 +141,11 @@ async fn call(
         }
     };
     Ok((LocalAnswer { status, code, content_type, body, logs: kept.take(), fuel, run }, survivor))
+}
+
+async fn read(answer: Box<Answer>) -> (StatusCode, Option<String>, Result<Beginning, Cut>) {
+    let content_type = answer.content_type.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned);
+    (answer.status, content_type, answer.body.read(usize::MAX).await)
 }
 
 /// The code of an answer that the processor chose.
@@ -159,9 +173,11 @@ fn to_call(file: &ServiceFile, request: LocalRequest, deadline: Instant) -> Resu
         path_start: prefix.len(),
         headers: headers.into(),
         body: Bytes::from(request.body),
+        upload: None,
         request_id: RequestId::generate(),
-        deadline,
+        deadline: Deadline::new(deadline),
         spent: Spent::default(),
+        streaming: Streaming::default(),
         job: None,
     })
 }

@@ -40,7 +40,7 @@ pub(super) struct Outlet {
 }
 
 /// Facts about a request that its reply depends on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Terms {
     /// The request is HEAD: the reply has no body, whatever its head says.
     pub(super) is_head: bool,
@@ -50,6 +50,8 @@ pub(super) struct Terms {
     pub(super) keep_alive: bool,
     /// The client waits for `100 Continue`, of which a part may have been sent.
     pub(super) expects_leave: bool,
+    /// The client accepts trailers.
+    pub(super) takes_trailers: bool,
 }
 
 /// The reason why a reply was not sent completely.
@@ -117,26 +119,36 @@ impl Outlet {
             Content::Unknown => self.flush(Bytes::new()).await?,
             Content::Stream(body) => {
                 keep_little_unsent(self.stream.as_ref());
-                Box::pin(self.pass_on(*body, delimited, intake)).await?;
+                Box::pin(self.pass_on(*body, delimited, terms.takes_trailers, intake)).await?;
             }
         }
         Ok(terms.keep_alive)
     }
 
     /// Sends a streamed body as it arrives.
-    async fn pass_on<S>(&mut self, mut body: S, delimited: Delimited, intake: &Shared) -> Result<(), Unsent>
+    async fn pass_on<S>(
+        &mut self,
+        mut body: S,
+        delimited: Delimited,
+        takes_trailers: bool,
+        intake: &Shared,
+    ) -> Result<(), Unsent>
     where
         S: Body<Data = Bytes> + Unpin,
     {
+        let mut trailers = HeaderMap::new();
         loop {
             let piece = poll_fn(|cx| self.poll_next(&mut body, intake, cx)).await;
             match piece {
+                // An empty chunk would end the body (RFC 9112 §7.1).
+                Next::Piece(piece) if piece.is_empty() => {}
                 Next::Piece(piece) if delimited == Delimited::Chunks => {
                     self.unsent.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
                     self.flush(piece).await?;
                     self.unsent.extend_from_slice(b"\r\n");
                 }
                 Next::Piece(piece) => self.flush(piece).await?,
+                Next::Trailers(sent) => trailers = sent,
                 Next::End => break,
                 Next::Broken => {
                     self.flush(Bytes::new()).await?;
@@ -146,7 +158,12 @@ impl Outlet {
             }
         }
         if delimited == Delimited::Chunks {
-            self.unsent.extend_from_slice(b"0\r\n\r\n");
+            self.unsent.extend_from_slice(b"0\r\n");
+            // Only the chunked coding has a place for them (RFC 9112 §7.1.2).
+            if takes_trailers {
+                trailers.iter().for_each(|(name, value)| header(&mut self.unsent, name, value.as_bytes()));
+            }
+            self.unsent.extend_from_slice(b"\r\n");
         }
         self.flush(Bytes::new()).await
     }
@@ -158,8 +175,10 @@ impl Outlet {
     {
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                // Trailers are not forwarded (RFC 9110 §6.5.1).
-                return Poll::Ready(frame.into_data().map_or(Next::End, Next::Piece));
+                return Poll::Ready(match frame.into_data() {
+                    Ok(piece) => Next::Piece(piece),
+                    Err(frame) => Next::Trailers(frame.into_trailers().unwrap_or_default()),
+                });
             }
             Poll::Ready(Some(Err(_))) => return Poll::Ready(Next::Broken),
             Poll::Ready(None) => return Poll::Ready(Next::End),
@@ -222,6 +241,7 @@ impl Outlet {
 
 enum Next {
     Piece(Bytes),
+    Trailers(HeaderMap),
     End,
     Broken,
     Gone,
@@ -321,7 +341,8 @@ mod tests {
     use crate::front::reply::{About, Reply, Written};
     use crate::outcome::Times;
 
-    const PLAIN: Terms = Terms { is_head: false, is_old: false, keep_alive: true, expects_leave: false };
+    const PLAIN: Terms =
+        Terms { is_head: false, is_old: false, keep_alive: true, expects_leave: false, takes_trailers: false };
 
     fn reply(status: u16, body: &'static str) -> Reply {
         let none = Duration::ZERO;

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::body::{Coming, Leave};
 use super::head::Received;
+use crate::front::head::takes_trailers;
 use crate::front::listen::connection::Listening;
 use crate::front::listen::drain::Drain;
 use crate::front::listen::linger::SharedSlot;
@@ -43,6 +44,7 @@ pub(super) async fn answer(
     let mut leave: Option<Leave> = leave.flatten();
     // Only `accepted_bytes` is used: a stream marks the end of its request itself.
     let rules = Rules::default();
+    let takes_trailers = takes_trailers(&arrival.headers);
     let reply = {
         let mut handling = pin!(listening.handler.handle(arrival, &rules));
         poll_fn(|cx| {
@@ -58,7 +60,7 @@ pub(super) async fn answer(
         .await
     };
     let Some(reply) = reply else { return };
-    if !send(*reply, is_head, &mut respond, listening.limits.patience.write).await {
+    if !send(*reply, is_head, takes_trailers, &mut respond, listening.limits.patience.write).await {
         // Dropping the stream resets it. There is no answer that the reset could destroy.
         return;
     }
@@ -71,7 +73,13 @@ pub(super) async fn answer(
 }
 
 /// Sends an answer; false if it was not sent completely.
-async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, patience: Duration) -> bool {
+async fn send(
+    reply: Reply,
+    is_head: bool,
+    takes_trailers: bool,
+    respond: &mut SendResponse<Bytes>,
+    patience: Duration,
+) -> bool {
     let (head, content) = response(reply, is_head);
     let is_empty = match &content {
         Content::Whole(bytes) => bytes.is_empty(),
@@ -82,7 +90,7 @@ async fn send(reply: Reply, is_head: bool, respond: &mut SendResponse<Bytes>, pa
     if is_empty {
         return true;
     }
-    let mut outlet = Outlet { stream, patience };
+    let mut outlet = Outlet { stream, patience, takes_trailers };
     match content {
         Content::Whole(bytes) => outlet.send(bytes, true).await,
         Content::Stream(stream) => outlet.pass_on(*stream).await,
@@ -133,6 +141,7 @@ fn response(reply: Reply, is_head: bool) -> (Response<()>, Content) {
 struct Outlet {
     stream: SendStream<Bytes>,
     patience: Duration,
+    takes_trailers: bool,
 }
 
 impl Outlet {
@@ -166,6 +175,7 @@ impl Outlet {
     /// Sends a streamed answer as it arrives; false if it was not sent completely. The wait for its next piece does not
     /// count as a stall of the client.
     async fn pass_on(&mut self, mut stream: Streamed) -> bool {
+        let mut trailers = None;
         loop {
             let next = poll_fn(|cx| match Pin::new(&mut stream).poll_frame(cx) {
                 Poll::Ready(next) => Poll::Ready(Some(next)),
@@ -173,8 +183,13 @@ impl Outlet {
             });
             match next.await {
                 Some(Some(Ok(frame))) => {
-                    // Trailers are not forwarded (RFC 9110 §6.5.1).
-                    let Ok(piece) = frame.into_data() else { continue };
+                    let piece = match frame.into_data() {
+                        Ok(piece) => piece,
+                        Err(frame) => {
+                            trailers = frame.into_trailers().ok().filter(|_| self.takes_trailers);
+                            continue;
+                        }
+                    };
                     let is_last = stream.is_end_stream() && !piece.is_empty();
                     if !self.send(piece, is_last).await {
                         return false;
@@ -190,7 +205,12 @@ impl Outlet {
                     self.stream.send_reset(Reason::INTERNAL_ERROR);
                     return false;
                 }
-                Some(None) => return self.stream.send_data(Bytes::new(), true).is_ok(),
+                Some(None) => {
+                    return match trailers {
+                        Some(trailers) => self.stream.send_trailers(trailers).is_ok(),
+                        None => self.stream.send_data(Bytes::new(), true).is_ok(),
+                    };
+                }
                 None => return false,
             }
         }

@@ -108,7 +108,11 @@ fn is_text(content_type: &[u8]) -> bool {
     let end = content_type.iter().position(|byte| *byte == b';').unwrap_or(content_type.len());
     let name = content_type[..end].trim_ascii().to_ascii_lowercase();
     let is_like = |suffix: &[u8]| name.ends_with(suffix);
-    name.starts_with(b"text/") || TYPES.contains(&&*name) || is_like(b"+json") || is_like(b"+xml")
+    // Events are not compressed, however many come at once: clients read them as they come.
+    name.starts_with(b"text/") && name != b"text/event-stream"
+        || TYPES.contains(&&*name)
+        || is_like(b"+json")
+        || is_like(b"+xml")
 }
 
 /// Adds `Vary`, so that caches keep the forms apart (RFC 9110 §12.5.5).

@@ -50,7 +50,7 @@ impl BatchRunner {
         // Each caller is answered at its own deadline; the guest runs until the last of them.
         let deadline = batch.members.iter().map(|member| member.deadline).max().unwrap_or(began);
         let work = Box::pin(together(place, calls, began));
-        let at_work = AtWork::begin(&self.faults, first, began, deadline);
+        let at_work = AtWork::begin(&*self.faults, first, began, deadline);
         let outcome = tokio::select! {
             biased;
             outcome = executor.run(&self.slice_history, began, deadline, work) => outcome,
@@ -147,7 +147,7 @@ impl BatchRunner {
             let run = place.start().guest().await?.run(call, now).await;
             Ok::<_, InitializeError>((run, place))
         });
-        let at_work = AtWork::begin(&self.faults, member.call.request_id, now, deadline);
+        let at_work = AtWork::begin(&*self.faults, member.call.request_id, now, deadline);
         let outcome = tokio::select! {
             biased;
             outcome = self.supplies.executor.run(&self.slice_history, now, deadline, work) => outcome,

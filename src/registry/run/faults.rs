@@ -8,6 +8,7 @@
 pub(in crate::registry) mod labels;
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -80,7 +81,8 @@ impl Loss {
     const DEADLINE_EXCEEDED: Self = Self {
         kind: "deadline_exceeded",
         error: Cow::Borrowed(
-            "the call was not answered in time (metadata.rpc.keepalive, or queue.timeout_ms of queued work)",
+            "the call was not answered in time (metadata.rpc.keepalive; sandbox.stream_idle_ms and \
+             sandbox.stream_total_ms of a streamed answer; queue.timeout_ms of queued work)",
         ),
         is_the_hosts: true,
     };
@@ -123,8 +125,8 @@ impl Loss {
 
 /// A guest at work on a call or a batch. Its loss is always counted and recorded, also if the future of the work is
 /// dropped.
-pub(in crate::registry) struct AtWork<'a> {
-    faults: &'a Faults,
+pub(in crate::registry) struct AtWork<F: Deref<Target = Faults>> {
+    faults: F,
     /// The request that the guest is answering, or the first of its batch.
     request_id: RequestId,
     began: Instant,
@@ -133,14 +135,27 @@ pub(in crate::registry) struct AtWork<'a> {
     has_ended: bool,
 }
 
-impl<'a> AtWork<'a> {
-    pub(in crate::registry) fn begin(
-        faults: &'a Faults,
-        request_id: RequestId,
-        began: Instant,
-        deadline: Instant,
-    ) -> Self {
+impl<F: Deref<Target = Faults>> AtWork<F> {
+    pub(in crate::registry) fn begin(faults: F, request_id: RequestId, began: Instant, deadline: Instant) -> Self {
         Self { faults, request_id, began, deadline, has_ended: false }
+    }
+
+    /// Moves the record of this work to a task that may outlive its borrow.
+    pub(in crate::registry) fn detach(mut self, faults: Arc<Faults>) -> AtWork<Arc<Faults>> {
+        self.has_ended = true;
+        AtWork::begin(faults, self.request_id, self.began, self.deadline)
+    }
+
+    /// Records the outcome of one call. `keeps_crashed` means that a crashed guest is kept and not replaced: its loss is
+    /// recorded, and not counted as a restart.
+    pub(in crate::registry) fn end_call(self, keeps_crashed: bool, outcome: &Result<Run, Stopped>) {
+        match outcome {
+            Ok(Run { result: Err(failed), .. }) if keeps_crashed && failed.fault.is_crash() => {
+                self.faults.note(self.request_id, Loss::of(failed));
+                self.end(Ok(None));
+            }
+            outcome => self.end(outcome.as_ref().map(Loss::of_run)),
+        }
     }
 
     /// Records the outcome: the guest is intact, lost to its own fault, stopped, or could not be created.
@@ -151,6 +166,7 @@ impl<'a> AtWork<'a> {
             Ok(Some(loss)) => self.lose(loss),
             Err(Stopped::Overdue) => self.lose(Loss::DEADLINE_EXCEEDED),
             Err(Stopped::Retired) => self.lose(Loss::GRACE_OVER),
+            Err(Stopped::ClientGone) => self.lose(Loss::CLIENT_CLOSED),
             Err(Stopped::NoGuest(error)) => {
                 self.faults.metrics.initialize_failed();
                 self.faults.note(self.request_id, Loss::initialize(error));
@@ -167,7 +183,7 @@ impl<'a> AtWork<'a> {
     }
 }
 
-impl Drop for AtWork<'_> {
+impl<F: Deref<Target = Faults>> Drop for AtWork<F> {
     fn drop(&mut self) {
         if !self.has_ended {
             self.lose(Loss::abandoned(Instant::now() >= self.deadline, self.faults.grace.is_over()));

@@ -12,42 +12,42 @@ use crate::config::ServiceSpec;
 
 pub(in crate::registry) struct Grace {
     length: Duration,
-    /// Signals the end of the period; `None` if the calls' deadlines come first anyway.
-    over: Option<watch::Sender<bool>>,
+    /// Signals the end of the period.
+    over: watch::Sender<bool>,
+    /// True if the deadlines of calls that answer as a whole come first anyway.
+    deadlines_come_first: bool,
 }
 
 impl Grace {
     pub(in crate::registry) fn of(spec: &ServiceSpec) -> Self {
         let length = spec.termination_grace();
-        let over = (length < spec.rpc().keepalive).then(|| watch::Sender::new(false));
-        Self { length, over }
+        Self { length, over: watch::Sender::new(false), deadlines_come_first: length >= spec.rpc().keepalive }
     }
 
     /// Begins the period. Its end has no effect if no call is left by then.
     pub(in crate::registry) fn begin(self: &Arc<Self>) {
-        if self.over.is_none() {
-            return;
-        }
         let (length, grace) = (self.length, Arc::downgrade(self));
         tokio::spawn(async move {
             tokio::time::sleep(length).await;
             // Every call at work holds a reference.
-            if let Some(grace) = grace.upgrade()
-                && let Some(over) = &grace.over
-            {
-                over.send_replace(true);
+            if let Some(grace) = grace.upgrade() {
+                grace.over.send_replace(true);
             }
         });
     }
 
     pub(in crate::registry) fn is_over(&self) -> bool {
-        self.over.as_ref().is_some_and(|over| *over.borrow())
+        *self.over.borrow()
     }
 
     /// Runs `work`. If the grace period ends first, the work is dropped and the result is `None`.
     pub(in crate::registry) async fn within<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
-        let Some(over) = &self.over else { return Some(work.await) };
-        let mut over = over.subscribe();
+        if self.deadlines_come_first { Some(work.await) } else { self.within_stream(work).await }
+    }
+
+    /// As [`Grace::within`], for an answer that is streamed, which may take longer than the deadline of a call.
+    pub(in crate::registry) async fn within_stream<F: Future + Unpin>(&self, work: F) -> Option<F::Output> {
+        let mut over = self.over.subscribe();
         tokio::select! {
             biased;
             done = work => Some(done),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::admission::Executor;
-use crate::call::RequestId;
+use crate::call::{RequestId, StreamLimits};
 use crate::config::{Fuel, ServiceSpec};
+use crate::outbound::Client;
 use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Settings};
 use crate::telemetry::ServiceMetrics;
 
@@ -21,11 +22,15 @@ pub(in crate::registry) async fn make(executor: &Executor, program: &Arc<Program
 /// Returns the guests' settings in a service file.
 pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> Settings {
     let sandbox = spec.sandbox();
+    let metered = |fuel| match fuel {
+        Fuel::Metered(fuel) => Some(fuel),
+        Fuel::Unlimited => None,
+    };
+    let batching = spec.rpc().batching.is_some();
+    let stream = StreamLimits { idle: sandbox.stream_idle, total: sandbox.stream_total };
     Settings {
-        fuel: match sandbox.fuel {
-            Fuel::Metered(fuel) => Some(fuel),
-            Fuel::Unlimited => None,
-        },
+        fuel: metered(sandbox.fuel),
+        stream_fuel: metered(sandbox.stream_fuel),
         memory_limit: usize::try_from(sandbox.memory_bytes).unwrap_or(usize::MAX),
         envs: spec.envs().to_vec(),
         model_dir,
@@ -33,10 +38,12 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> 
         model_config: spec.model().config.clone(),
         initialize_timeout: sandbox.initialize_timeout,
         max_response_bytes: sandbox.max_response_bytes,
+        stream: (!batching).then_some(stream),
+        outbound: (!sandbox.allow_hosts.is_empty()).then(|| Arc::new(Client::new(sandbox.allow_hosts.clone()))),
         max_partial_bytes: spec.queue().map_or(0, |queue| queue.max_payload_bytes),
         log_bytes: sandbox.log_bytes_per_request,
         max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),
-        batching: spec.rpc().batching.is_some(),
+        batching,
         image: None,
     }
 }

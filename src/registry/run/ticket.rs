@@ -64,6 +64,8 @@ pub enum Stopped {
     NoGuest(InitializeError),
     /// No worker is left for its batch, and none can be created for now.
     NoWorker,
+    /// Its client left in the middle of a streamed answer.
+    ClientGone,
     /// Another version has taken over, and the grace period of this one is over.
     Retired,
 }

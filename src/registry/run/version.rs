@@ -1,33 +1,29 @@
 //! A running version of a service: its instances, and the steps of a call through one of them.
 
 use std::num::NonZeroU64;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::faults::{AtWork, Loss};
 use super::instance::{Instance, InstanceStatus};
 use super::supplies::Supplies;
-use super::ticket::{Claim, NotAdmitted, Stopped, Ticket};
-use super::worker::Worker;
-use crate::admission::{Executor, Occupancy, Overdue, Place, Rejected, SliceHistory, Unanswered};
-use crate::call::Call;
-use crate::config::{Isolation, ServiceSpec};
+use super::ticket::{NotAdmitted, Ticket};
+use crate::admission::{Executor, Occupancy, Rejected, SliceHistory};
+use crate::config::ServiceSpec;
 use crate::policy::{InFlight, Limit, Limited, Policy, Rate};
-use crate::sandbox::{Fault, InitializeError, Ready, RecycleReason, Run};
+use crate::sandbox::{InitializeError, Ready};
 use crate::telemetry::ServiceMetrics;
 
 /// A running version of a service.
 pub struct Version {
     pub number: u64,
     pub spec: Arc<ServiceSpec>,
-    instances: Vec<Arc<Instance>>,
-    supplies: Supplies,
+    pub(super) instances: Vec<Arc<Instance>>,
+    pub(super) supplies: Supplies,
     rate: Option<Arc<Rate>>,
     /// The policy of all instances together.
     policy: Policy,
-    slice_history: Arc<SliceHistory>,
+    pub(super) slice_history: Arc<SliceHistory>,
     no_snapshot: Option<String>,
     /// The instance at which the next choice begins.
     turn: AtomicUsize,
@@ -158,108 +154,6 @@ impl Version {
             Some(Err(Rejected::NoWorker)) => Err(NotAdmitted::NoWorker),
             None => Err(NotAdmitted::Retired),
         }
-    }
-
-    /// Answers a call with the admitted worker. Dropping the future stops the guest.
-    ///
-    /// `began` is the present time, which the caller has already read.
-    pub async fn run(&self, ticket: Ticket, call: Arc<Call>, began: Instant) -> Result<Run, Stopped> {
-        let Ticket { claim, instance } = ticket;
-        let instance = &self.instances[instance];
-        match claim {
-            Claim::Worker(place) => self.run_by_itself(instance, place, call, began).await,
-            Claim::Seat(seat) => {
-                let deadline = call.deadline;
-                match instance.grace.within(Box::pin(seat.answer(call, deadline))).await {
-                    None => Err(Stopped::Retired),
-                    Some(Ok(outcome)) => outcome,
-                    Some(Err(Unanswered::Overdue)) => Err(Stopped::Overdue),
-                    Some(Err(Unanswered::NoWorker)) => Err(Stopped::NoWorker),
-                    Some(Err(Unanswered::Lost)) => {
-                        Err(Stopped::NoGuest(InitializeError::Host("the work on its batch was dropped".into())))
-                    }
-                }
-            }
-        }
-    }
-
-    async fn run_by_itself(
-        &self,
-        instance: &Instance,
-        place: Place<Worker>,
-        call: Arc<Call>,
-        began: Instant,
-    ) -> Result<Run, Stopped> {
-        let request_id = call.request_id;
-        let at_work = AtWork::begin(&instance.faults, request_id, began, call.deadline);
-        let outcome = self.compute(instance, place, call, began).await.map(|(run, worn)| {
-            if let Some(worn) = worn {
-                self.supplies.metrics.recycled(worn.name());
-            }
-            run
-        });
-        at_work.end(match &outcome {
-            // The guest is not replaced, so its loss is recorded and not counted as a restart.
-            Ok(Run { result: Err(failed), .. }) if self.blocks(&failed.fault) => {
-                instance.faults.note(request_id, Loss::of(failed));
-                Ok(None)
-            }
-            outcome => outcome.as_ref().map(Loss::of_run),
-        });
-        outcome
-    }
-
-    /// Answers a call of the host itself with a worker of this instance. The call is not counted.
-    pub(in crate::registry) async fn run_alone(&self, instance: usize, call: Arc<Call>) -> Result<Run, Stopped> {
-        let instance = &self.instances[instance];
-        let place = instance.admission.admit(call.deadline).await.map_err(|_| Stopped::Overdue)?;
-        let (run, _) = self.compute(instance, place, call, Instant::now()).await?;
-        Ok(run)
-    }
-
-    async fn compute(
-        &self,
-        instance: &Instance,
-        mut place: Place<Worker>,
-        call: Arc<Call>,
-        began: Instant,
-    ) -> Result<(Run, Option<RecycleReason>), Stopped> {
-        let deadline = call.deadline;
-        let reuse = self.spec.sandbox().isolation == Isolation::Reuse;
-        let blocked = self.spec.enable_crash_block().then(|| Arc::clone(&instance.crashes));
-        let request_id = call.request_id;
-        let work = Box::pin(async move {
-            let guest = place.start().guest().await.map_err(Stopped::NoGuest)?;
-            let run = guest.run(call, began).await;
-            let may_stay = reuse && run.left_the_guest_whole();
-            let worn = guest.recycle_reason().filter(|_| may_stay);
-            match (&run.result, blocked) {
-                (Err(failed), Some(crashes)) if failed.fault.is_crash() => {
-                    crashes.keep(place.give_up(), request_id, failed.fault.to_string(), &failed.stack);
-                }
-                _ if may_stay && worn.is_none() => place.release(),
-                _ => {}
-            }
-            Ok((run, worn))
-        });
-        let executor = &self.supplies.executor;
-        let running = async {
-            match self.spec.queue() {
-                // Nobody waits for a first slice on this thread.
-                Some(queue) => executor.run_queued(queue.weight, deadline, work).await,
-                None => executor.run(&self.slice_history, began, deadline, work).await,
-            }
-        };
-        match instance.grace.within(pin!(running)).await {
-            None => Err(Stopped::Retired),
-            Some(Err(Overdue)) => Err(Stopped::Overdue),
-            Some(Ok(outcome)) => outcome,
-        }
-    }
-
-    /// True if a guest with this fault is not replaced.
-    fn blocks(&self, fault: &Fault) -> bool {
-        self.spec.enable_crash_block() && fault.is_crash()
     }
 
     /// Returns the reason why guests are initialised one by one; `None` if they start from a snapshot.

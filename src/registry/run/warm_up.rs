@@ -16,7 +16,8 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::ticket::Stopped;
 use super::version::Version;
-use crate::call::{Answer, Call, RequestId, Spent};
+use super::work::Ran;
+use crate::call::{Answer, Call, Deadline, RequestId, Spent, Streaming};
 use crate::config::ServiceSpec;
 use crate::failpoint;
 use crate::refusal::Refusal;
@@ -90,7 +91,11 @@ async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) 
                 let called = request.call(&version.spec, end);
                 let run = version.run_alone(instance, Arc::clone(&called)).await;
                 let (answered, stack) = match run {
-                    Ok(run) => match run.result {
+                    Ok(Ran::Streaming(answer)) => match refusal(*answer).await {
+                        None => continue,
+                        Some(told) => (told, String::new()),
+                    },
+                    Ok(Ran::Ended(run)) => match run.result {
                         Ok(answer) => match refusal(*answer).await {
                             None => continue,
                             Some(told) => (told, String::new()),
@@ -102,7 +107,7 @@ async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) 
                         }
                     },
                     Err(Stopped::NoGuest(error)) => (format!("got no guest: {error}"), String::new()),
-                    Err(Stopped::Overdue | Stopped::Retired | Stopped::NoWorker) => {
+                    Err(Stopped::Overdue | Stopped::Retired | Stopped::NoWorker | Stopped::ClientGone) => {
                         let most = version.spec.rpc().keepalive * PATIENCE;
                         let what = format!(
                             "was not answered in time: {} ms for one request, {} s for all",
@@ -162,9 +167,11 @@ impl Request {
             path_start: 1,
             headers: headers.into(),
             body: self.body.clone(),
+            upload: None,
             request_id: RequestId::generate(),
-            deadline: end.min(Instant::now() + spec.rpc().keepalive * PATIENCE),
+            deadline: Deadline::new(end.min(Instant::now() + spec.rpc().keepalive * PATIENCE)),
             spent: Spent::default(),
+            streaming: Streaming::default(),
             job: None,
         })
     }

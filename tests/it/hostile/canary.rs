@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bulkhead::call::{Call, RequestId, Spent};
+use bulkhead::call::{Call, Deadline, RequestId, Spent, Streaming};
 use bulkhead::sandbox::{Capacity, Guest, Program, Sandbox, Settings};
 use bulkhead_hostile::{End, STAIN, canary, stain};
 use serde_json::json;
@@ -106,9 +106,11 @@ fn call(method: http::Method) -> Arc<Call> {
         path_start: 0,
         headers: http::HeaderMap::new().into(),
         body: bytes::Bytes::new(),
+        upload: None,
         request_id: RequestId::generate(),
-        deadline: Instant::now() + Duration::from_secs(60),
+        deadline: Deadline::new(Instant::now() + Duration::from_secs(60)),
         spent: Spent::default(),
+        streaming: Streaming::default(),
         job: None,
     })
 }
