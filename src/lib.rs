@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! fuzz      → front, sandbox, config
-//! cli       → serve, admin, front, registry, admission, sandbox, storage, api, call, config
+//! cli       → serve, admin, front, registry, admission, sandbox, storage, outbound, api, call, config
 //! serve     → admin, pump, front, registry, gateway, admission, sandbox, auth, queue, storage, telemetry, config,
 //!             shutdown
 //! pump      → outcome, registry, refusal, outbound, queue, call, config

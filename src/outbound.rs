@@ -4,6 +4,8 @@
 //! networks are refused unless the file names them. Redirects are not followed.
 
 mod client;
+mod pool;
 mod tls;
 
-pub use self::client::{Answered, Client, Connection, Failure, Timeouts};
+pub use self::client::{Client, Failure, ResponseBody, Timeouts};
+pub use self::pool::Pool;

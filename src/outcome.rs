@@ -10,4 +10,4 @@ mod streamed;
 pub(crate) use self::account::{Detached, Exchange, Ledger, Times};
 pub(crate) use self::dispatch::{Admitted, Input, dispatch};
 pub(crate) use self::owner::Owner;
-pub(crate) use self::streamed::{Streamed, stream};
+pub(crate) use self::streamed::{Streamed, left, stream};

@@ -46,6 +46,7 @@ pub use self::traffic::mirror::Mirror;
 pub use self::traffic::serving::{Account, Canary, Chosen, Serving};
 use crate::admission::Executor;
 use crate::failpoint;
+use crate::outbound::Pool;
 use crate::queue::Queues;
 use crate::sandbox::Sandbox;
 use crate::storage::{Storage, StorageError};
@@ -62,6 +63,7 @@ pub struct Registry {
     storage: Arc<Storage>,
     sandbox: Sandbox,
     executor: Arc<Executor>,
+    outbound: Arc<Pool>,
     queues: Queues,
     /// Changes after a service has come, gone, or changed its phase.
     changes: watch::Sender<u64>,
@@ -98,12 +100,14 @@ impl Registry {
                 (record.name.as_str().into(), Arc::new(Service::new(record, phase)).into())
             })
             .collect();
+        let outbound = Arc::new(Pool::new(executor.background().clone()));
         let registry = Self {
             services: ArcSwap::from_pointee(services),
             groups: ArcSwap::default(),
             storage,
             sandbox,
             executor,
+            outbound,
             queues,
             changes: watch::Sender::new(0),
             regrouping: Mutex::default(),
@@ -159,6 +163,11 @@ impl Registry {
         service.finish_start(&phase);
         self.startup.ended(service.name());
         self.regroup();
+    }
+
+    /// Returns the means for requests that leave the host.
+    pub(crate) fn outbound(&self) -> &Arc<Pool> {
+        &self.outbound
     }
 
     /// Describes the progress of the host's start: `3 of 12 services done`.

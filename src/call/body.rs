@@ -78,24 +78,28 @@ impl Body {
     }
 }
 
-/// Turns a stream into a whole body if all its pieces are there. Otherwise, and if it is cut off or has trailers, it
-/// stays a stream with the same pieces.
-pub fn collect_ready(mut stream: Stream) -> Body {
+/// Turns a stream into a whole body if all its pieces are there. Otherwise, and if it has trailers, it stays a stream with
+/// the same pieces.
+///
+/// # Errors
+/// If the stream is cut.
+pub fn collect_ready(mut stream: Stream) -> Result<Body, Cut> {
     let (mut pieces, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
     loop {
         match Pin::new(&mut stream).poll_frame(&mut cx) {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => pieces.extend(frame.into_data()),
-            Poll::Ready(None) => return Body::Whole(joined(pieces)),
-            other => {
-                let next = match other {
-                    Poll::Ready(next) => next,
-                    Poll::Pending => None,
-                };
-                let begun = pieces.into_iter().map(|piece| Ok(Frame::data(piece))).chain(next);
-                return Body::Stream(Begun { begun: begun.collect(), rest: stream }.boxed_unsync());
-            }
+            Poll::Ready(None) => return Ok(Body::Whole(joined(pieces))),
+            Poll::Ready(Some(Err(cut))) => return Err(cut),
+            Poll::Ready(Some(Ok(trailers))) => return Ok(resumed(pieces, Some(trailers), stream)),
+            Poll::Pending => return Ok(resumed(pieces, None, stream)),
         }
     }
+}
+
+/// Returns a stream with the frames that were read ahead.
+fn resumed(pieces: Vec<Bytes>, next: Option<Frame<Bytes>>, rest: Stream) -> Body {
+    let ahead = pieces.into_iter().map(Frame::data).chain(next).collect();
+    Body::Stream(Resumed { ahead, rest }.boxed_unsync())
 }
 
 fn joined(mut pieces: Vec<Bytes>) -> Bytes {
@@ -106,18 +110,18 @@ fn joined(mut pieces: Vec<Bytes>) -> Bytes {
 }
 
 /// A stream of which some frames were read ahead.
-struct Begun {
-    begun: VecDeque<Result<Frame<Bytes>, Cut>>,
+struct Resumed {
+    ahead: VecDeque<Frame<Bytes>>,
     rest: Stream,
 }
 
-impl hyper::body::Body for Begun {
+impl hyper::body::Body for Resumed {
     type Data = Bytes;
     type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match self.begun.pop_front() {
-            Some(frame) => Poll::Ready(Some(frame)),
+        match self.ahead.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
             None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }
@@ -157,14 +161,14 @@ mod tests {
         };
         let piece = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
         for (pieces, whole) in [(vec![], ""), (vec!["one"], "one"), (vec!["one", "two"], "onetwo")] {
-            let body = collect_ready(frames(pieces.into_iter().map(piece).collect()));
+            let body = collect_ready(frames(pieces.into_iter().map(piece).collect())).unwrap();
             assert_eq!(body.whole().unwrap(), whole);
         }
         let cut = Cut::by_guest("it failed".into());
-        let body = collect_ready(frames(vec![piece("half"), Err(cut.clone())]));
-        assert_eq!(body.read(100).await, Err(cut));
+        let is_cut = collect_ready(frames(vec![piece("half"), Err(cut.clone())]));
+        assert_eq!(is_cut.unwrap_err(), cut);
         let trailers = Ok(Frame::trailers(http::HeaderMap::new()));
-        let Body::Stream(mut stream) = collect_ready(frames(vec![piece("a"), trailers])) else {
+        let Ok(Body::Stream(mut stream)) = collect_ready(frames(vec![piece("a"), trailers])) else {
             panic!("it is a stream")
         };
         assert!(stream.frame().await.unwrap().unwrap().is_data());
@@ -173,7 +177,7 @@ mod tests {
 
         let (mut sender, stream) = Channel::new(2);
         sender.send_data(Bytes::from_static(b"half")).await.unwrap();
-        let body = collect_ready(stream.boxed_unsync());
+        let body = collect_ready(stream.boxed_unsync()).unwrap();
         drop(sender);
         assert_eq!(body.read(100).await, Ok(Beginning { bytes: Bytes::from_static(b"half"), length: 4 }));
     }

@@ -81,14 +81,20 @@ impl Body for Arriving {
     type Error = UploadFault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        let checked = frame.map(|frame| {
-            let frame = frame?;
-            let size = frame.data_ref().map_or(0, Bytes::len);
-            let received = self.shared.received.fetch_add(size, Ordering::Relaxed) + size;
-            let limit = self.shared.limit;
-            if received > limit { Err(UploadFault::TooLarge { limit }) } else { Ok(frame) }
-        });
+        let limit = self.shared.limit;
+        let left = limit.saturating_sub(self.shared.received.load(Ordering::Relaxed));
+        // A chunk that is announced and does not fit is not awaited.
+        let is_too_large = self.incoming.size_hint().lower() > left as u64;
+        let checked = if is_too_large {
+            Some(Err(UploadFault::TooLarge { limit }))
+        } else {
+            ready!(Pin::new(&mut self.incoming).poll_frame(cx)).map(|frame| {
+                let frame = frame?;
+                let size = frame.data_ref().map_or(0, Bytes::len);
+                let received = self.shared.received.fetch_add(size, Ordering::Relaxed) + size;
+                if received > limit { Err(UploadFault::TooLarge { limit }) } else { Ok(frame) }
+            })
+        };
         match &checked {
             Some(Err(fault)) => {
                 let _ = self.shared.fault.set(*fault);
@@ -116,13 +122,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_within_its_limit_arrives_and_a_larger_one_breaks_off() {
-        for (limit, fault) in [(5, None), (4, Some(UploadFault::TooLarge { limit: 4 }))] {
+        // One that is announced to be too large is not read.
+        for (limit, received, fault) in [(5, 5, None), (4, 0, Some(UploadFault::TooLarge { limit: 4 }))] {
             let upload = Upload::new(Incoming::Whole(Bytes::from_static(b"hello")), limit);
             let body = upload.take().unwrap();
             assert!(upload.take().is_none() && upload.is_unfinished(), "it has one reader");
             let collected = body.collect().await.map(|whole| whole.to_bytes());
             assert_eq!(collected.err(), fault);
-            assert_eq!((upload.received(), upload.fault()), (5, fault));
+            assert_eq!((upload.received(), upload.fault()), (received, fault));
             assert_eq!(upload.is_unfinished(), fault.is_some());
         }
     }

@@ -1,5 +1,6 @@
 //! The hosts that a service may send requests to: `sandbox.allow_hosts`.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -34,7 +35,7 @@ enum Host {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected a host name such as api.example.com, *.example.com or localhost:9000, or addresses such as \
-     10.0.0.5:9000 or 10.0.0.0/8"
+     10.0.0.5:9000, [fd00::5]:9000 or 10.0.0.0/8"
 )]
 pub struct BadHost;
 
@@ -47,19 +48,35 @@ pub struct Target {
     pub is_https: bool,
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, is_https: _ } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// Reads a port that a request can go to.
+fn port_of(text: &str) -> Option<u16> {
+    // A sign is no part of a port.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| is_number && *port > 0)
+}
+
 impl FromStr for Allowed {
     type Err = BadHost;
 
     fn from_str(text: &str) -> Result<Self, BadHost> {
-        if let Some(network) = Network::parse(text) {
+        // `::1:9000` is an address, and was hardly meant as one: an IPv6 address has brackets here, but no network.
+        let is_plain_ipv6 = text.contains("::") && !text.contains(['[', '/']);
+        if let Some(network) = Network::parse(text).filter(|_| !is_plain_ipv6) {
             return Ok(Self { host: Host::Network(network), port: None });
         }
         let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0).ok_or(BadHost)?)),
+            Some((host, port)) => (host, Some(port_of(port).ok_or(BadHost)?)),
             None => (text, None),
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if let Some(network) = Network::parse(bare) {
+        if let Some(network) = Network::parse(bare).filter(|_| !is_plain_ipv6) {
             return Ok(Self { host: Host::Network(network), port });
         }
         let name = host.strip_prefix("*.").unwrap_or(host);
@@ -97,9 +114,8 @@ impl AllowedHosts {
         let is_https = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(scheme) if *scheme == Scheme::HTTP => false,
-            other => {
-                return Err(format!("the scheme {:?} is neither http nor https", other.map_or("", Scheme::as_str)));
-            }
+            Some(other) => return Err(format!("the scheme {other} is neither http nor https")),
+            None => return Err("the URL has no scheme, http or https".into()),
         };
         let authority = uri.authority().ok_or("the request names no host")?;
         if authority.as_str().contains('@') {
@@ -107,7 +123,7 @@ impl AllowedHosts {
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         let port = match authority.port() {
-            Some(port) => port.as_str().parse().map_err(|_| format!("{port} is no port"))?,
+            Some(port) => port_of(port.as_str()).ok_or_else(|| format!("{port} is no port"))?,
             None if authority.as_str().ends_with(':') => return Err("the port is missing".into()),
             None if is_https => 443,
             None => 80,
@@ -117,7 +133,7 @@ impl AllowedHosts {
         if self.0.iter().any(|allowed| allowed.takes(&target, address)) {
             Ok(target)
         } else {
-            Err(format!("{}:{} is not in sandbox.allow_hosts", target.host, target.port))
+            Err(format!("{target} is not in sandbox.allow_hosts"))
         }
     }
 
@@ -212,6 +228,8 @@ mod tests {
             "http://127.0.0.1:8081",
             "http://localhost@127.0.0.1",
             "http://127.0.0.1#@a.com",
+            "http://localhost:+80",
+            "http://localhost:0",
         ] {
             assert!(!is_allowed(&all_names, uri), "{uri}");
         }
@@ -256,6 +274,11 @@ mod tests {
             "1",
             "[::1",
             "a..b",
+            "a.com:+80",
+            "::1",
+            "::1:9000",
+            "10.0.0.5/8",
+            "fd00::1/8",
         ] {
             assert_eq!(AllowedHosts::parse([wrong]), Err(BadHost), "{wrong}");
         }

@@ -1,6 +1,7 @@
 //! The kinds of values. A value is read and brought into its canonical spelling, or refused with a description of the
 //! accepted values.
 
+use http::Uri;
 use serde_json::{Value, json};
 
 use super::{cors, items, mistakes::Mistakes, name::ServiceName, token::Token};
@@ -28,6 +29,8 @@ pub(super) enum Kind {
     Token,
     /// A path or URL, which is not opened here.
     Location,
+    /// An `http` or `https` URL.
+    Url,
     /// A path that stays inside a directory.
     Entry,
     /// The `processor_envs`.
@@ -70,6 +73,7 @@ impl Kind {
             Self::Location => {
                 value.as_str().filter(|text| !text.trim().is_empty() && !text.contains('\0')).map(Value::from)
             }
+            Self::Url => value.as_str().filter(|text| is_url(text)).map(Value::from),
             Self::Entry => value.as_str().filter(|text| stays_inside(text)).map(Value::from),
             Self::Variables => {
                 return self
@@ -107,6 +111,7 @@ impl Kind {
             Self::Name => ServiceName::ACCEPTED.to_owned(),
             Self::Token => Token::ACCEPTED.to_owned(),
             Self::Location => "a path or a URL, not empty".to_owned(),
+            Self::Url => "an http or https URL such as https://hooks.example.com/done".to_owned(),
             Self::Entry => "a relative path without `..`".to_owned(),
             Self::Variables => "a list of {\"name\": …, \"value\": …}".to_owned(),
             Self::Hosts => "a list of host names".to_owned(),
@@ -118,7 +123,10 @@ impl Kind {
 
     /// True if an override on the command line is text for this kind, even if it parses as JSON.
     pub(super) fn is_text(self) -> bool {
-        matches!(self, Self::Word(_) | Self::AnyCase(_) | Self::Name | Self::Token | Self::Location | Self::Entry)
+        matches!(
+            self,
+            Self::Word(_) | Self::AnyCase(_) | Self::Name | Self::Token | Self::Location | Self::Url | Self::Entry
+        )
     }
 
     /// A wrong value, short enough for one line. Of a secret, only the type of the value is shown.
@@ -155,6 +163,11 @@ impl Kind {
         }
         Some(Value::Array(list))
     }
+}
+
+fn is_url(text: &str) -> bool {
+    let uri = text.parse::<Uri>();
+    uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some())
 }
 
 fn flag(value: &Value) -> Option<Value> {

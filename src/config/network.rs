@@ -15,7 +15,7 @@ impl Network {
         Self { address, prefix }
     }
 
-    /// Parses an address, or an address and the length of its prefix: `10.0.0.0/8`.
+    /// Parses an address, or an address and the length of its prefix: `10.0.0.0/8`. All bits behind the prefix are 0.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix.parse::<u8>().ok()?)),
@@ -23,8 +23,17 @@ impl Network {
         };
         let address: IpAddr = address.parse().ok()?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.unwrap_or(longest);
-        (prefix <= longest).then_some(Self { address, prefix })
+        let network = Self { address, prefix: prefix.unwrap_or(longest) };
+        (network.prefix <= longest && network.rest() == 0).then_some(network)
+    }
+
+    /// Returns the bits of the address behind the prefix.
+    fn rest(&self) -> u128 {
+        let (bits, length) = match self.address {
+            IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
+            IpAddr::V6(address) => (address.to_bits(), 128),
+        };
+        bits & !u128::MAX.checked_shl(length - u32::from(self.prefix)).unwrap_or(0)
     }
 
     /// True if it has more than one address.
@@ -52,7 +61,7 @@ const fn v6(segments: [u16; 8], prefix: u8) -> Network {
 }
 
 /// Networks that a name of the public internet must not lead to.
-const SPECIAL: [Network; 24] = [
+const SPECIAL: [Network; 25] = [
     v4(0, 0, 0, 0, 8),
     v4(10, 0, 0, 0, 8),
     v4(100, 64, 0, 0, 10),
@@ -69,7 +78,8 @@ const SPECIAL: [Network; 24] = [
     v4(224, 0, 0, 0, 3),
     // Unspecified, loopback, and IPv4 addresses in an old form.
     v6([0, 0, 0, 0, 0, 0, 0, 0], 96),
-    // Translation to IPv4 inside a network.
+    // Translation to IPv4 by a host (RFC 2765), and inside a network.
+    v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96),
     v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
     v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),
     // Teredo, benchmarking, ORCHID and other protocols.
@@ -129,6 +139,7 @@ mod tests {
             "::127.0.0.1",
             "::ffff:127.0.0.1",
             "::ffff:10.0.0.1",
+            "::ffff:0:127.0.0.1",
             "64:ff9b::7f00:1",
             "64:ff9b:1::1",
             "fc00::1",
@@ -156,7 +167,17 @@ mod tests {
         assert!(is_in("10.200.0.1", "10.0.0.0/8") && !is_in("11.0.0.1", "10.0.0.0/8"));
         assert!(is_in("1.2.3.4", "1.2.3.4") && !is_in("1.2.3.5", "1.2.3.4") && is_in("9.9.9.9", "0.0.0.0/0"));
         assert!(is_in("fd00::5", "fd00::/8") && !is_in("::1", "0.0.0.0/0") && is_in("::1", "::/0"));
-        for wrong in ["10.0.0.0/33", "::/129", "10.0.0/8", "a", "10.0.0.0/", "10.0.0.0/-1"] {
+        for wrong in [
+            "10.0.0.5/8",
+            "fd00::1/64",
+            "1.0.0.0/0",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0/8",
+            "a",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+        ] {
             assert_eq!(network(wrong), None, "{wrong}");
         }
     }

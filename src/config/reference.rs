@@ -101,6 +101,7 @@ pub(super) fn value(kind: Kind) -> String {
         Kind::Name => format!("text: {}", kind.accepted()),
         Kind::Token => format!("text: {}", kind.accepted()),
         Kind::Location
+        | Kind::Url
         | Kind::Entry
         | Kind::Variables
         | Kind::Hosts

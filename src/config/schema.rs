@@ -114,6 +114,7 @@ fn shape(kind: Kind) -> Value {
         Kind::Words { of, least } => json!({ "type": list, "items": { "enum": of }, "minItems": least }),
         Kind::Name => json!({ "type": text, "pattern": ServiceName::PATTERN }),
         Kind::Token => json!({ "type": text, "pattern": "^[!-~]{1,512}$" }),
+        Kind::Url => json!({ "type": text, "format": "uri", "pattern": "^https?://" }),
         Kind::Location => json!({ "type": text, "pattern": "\\S" }),
         Kind::Entry => json!({ "type": text, "pattern": "^[^/\\\\]" }),
         Kind::Hosts => json!({ "type": list, "items": { "type": "string" } }),

@@ -4,8 +4,8 @@
 use super::{
     keys::Key,
     kind::Kind::{
-        self, Any, AnyCase, Entry, Flag, Fuel, HeaderNames, Hosts, Integer, Location, Name, Origins, Token, Variables,
-        Word, Words,
+        self, Any, AnyCase, Entry, Flag, Fuel, HeaderNames, Hosts, Integer, Location, Name, Origins, Token, Url,
+        Variables, Word, Words,
     },
     methods::METHODS,
 };
@@ -126,7 +126,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::used("queue.weight", whole(1, 1000, ""))
         .default("100", "all services alike")
         .means("The weight of the queued work of this service beside other work, while all background threads are busy. With twice the weight, it gets twice the share of them."),
-    Key::used("queue.callback", Location)
+    Key::used("queue.callback", Url)
         .means("The URL that gets a request, a webhook, for each finished item. Its host must be in `sandbox.allow_hosts`."),
     // sandbox: Bulkhead's own keys.
     Key::used("sandbox.fuel", Fuel)

@@ -18,6 +18,7 @@ mod head;
 mod intake;
 mod outlet;
 mod request_line;
+mod sender;
 mod service;
 
 use std::future::poll_fn;
@@ -105,12 +106,10 @@ pub(crate) struct Connection<'a, S> {
 
 /// The way in which a connection ends.
 enum End {
-    /// The client has disconnected.
+    /// The client has disconnected, or an answer was truncated.
     Gone,
     /// All answers were sent.
     Done,
-    /// An answer was truncated, and closing would mark its end. The connection is reset.
-    Reset,
     /// Another protocol takes over.
     Upgraded(Upgrade),
 }
@@ -149,7 +148,6 @@ impl<'a, S: Service> Connection<'a, S> {
         match self.answer_all().await {
             End::Gone => {}
             End::Done => self.farewell().await,
-            End::Reset => self.outlet.reset(),
             End::Upgraded(upgrade) => {
                 let Self { intake, outlet, .. } = self;
                 if let Some((reading, early)) = intake.into_parts()
@@ -175,8 +173,7 @@ impl<'a, S: Service> Connection<'a, S> {
             }
             let keep_alive = match self.outlet.send(reply, terms, &self.intake).await {
                 Ok(keep_alive) => keep_alive,
-                Err(Unsent::Cut { reset: true }) => return End::Reset,
-                Err(Unsent::Gone | Unsent::Cut { reset: false }) => return End::Gone,
+                Err(Unsent::Gone | Unsent::Cut) => return End::Gone,
             };
             if let Some(upgrade) = upgrade {
                 return End::Upgraded(upgrade);

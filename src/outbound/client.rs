@@ -1,10 +1,9 @@
 //! Sends a request to an allowed host, on a connection of its own.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,14 +13,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, Sleep, timeout};
-use tokio_rustls::TlsConnector;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::tls;
+use super::pool::{self, Pool, Task};
 use crate::config::{AllowedHosts, Target};
 
 /// Most connections of a service at once.
@@ -29,13 +26,19 @@ const MAX_CONNECTIONS: usize = 64;
 /// Most bytes of the head of a response.
 const MAX_HEAD: usize = 64 << 10;
 
-/// The client of one service.
+/// Longest life of a connection. It ends then even if nobody reads the response.
+const LIFE: Duration = Duration::from_secs(600);
+
+/// The client of one service. Its copies share their bounds.
+#[derive(Clone, Debug)]
 pub struct Client {
-    allowed: AllowedHosts,
+    pool: Arc<Pool>,
+    allowed: Arc<AllowedHosts>,
     connections: Arc<Semaphore>,
-    /// Made for the first request that needs it.
-    tls: OnceLock<Result<TlsConnector, String>>,
 }
+
+/// The places of a connection among those of its service and of the host.
+type Places = [OwnedSemaphorePermit; 2];
 
 /// The times that bound a request. The time of the call that sends it bounds all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +53,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let (connect, long) = (Duration::from_secs(10), Duration::from_secs(600));
-        Self { connect, head: long, idle: long }
+        Self { connect: Duration::from_secs(10), head: LIFE, idle: LIFE }
     }
 }
 
@@ -68,6 +70,8 @@ pub enum Failure {
     Private { host: String },
     #[error("the service has {MAX_CONNECTIONS} connections, which is the limit")]
     TooManyConnections,
+    #[error("all services together have {} connections, which is the limit", pool::MAX_CONNECTIONS)]
+    TooManyOfAll,
     #[error("no connection: {0}")]
     Connect(io::Error),
     #[error("no connection within {} ms", .0.as_millis())]
@@ -80,53 +84,61 @@ pub enum Failure {
     Idle(Duration),
     #[error("not a valid response: {0}")]
     Protocol(hyper::Error),
+    #[error("the host ends")]
+    Ending,
 }
-
-/// The response, whose body arrives as it is read.
-pub type Answered = Response<Connection>;
 
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 impl Client {
-    pub fn new(allowed: AllowedHosts) -> Self {
-        Self { allowed, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)), tls: OnceLock::new() }
+    pub fn new(pool: Arc<Pool>, allowed: AllowedHosts) -> Self {
+        Self { pool, allowed: Arc::new(allowed), connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
     }
 
     /// Sends a request and waits for the head of its response. Its URI is absolute, and it has a `Host`.
     ///
     /// # Errors
     /// The service may not send the request, or there is no response.
-    pub async fn send<B>(&self, request: Request<B>, timeouts: Timeouts) -> Result<Answered, Failure>
+    pub async fn send<B>(&self, request: Request<B>, timeouts: Timeouts) -> Result<Response<ResponseBody>, Failure>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let target = self.allowed.target(request.uri()).map_err(Failure::Denied)?;
-        let place = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Failure::TooManyConnections)?;
-        let connecting = timeout(timeouts.connect, self.connect(&target));
-        let wire = connecting.await.map_err(|_| Failure::ConnectTimeout(timeouts.connect))??;
+        let places = self.places()?;
+        let client = self.clone();
+        let connecting = self.pool.spawn(async move {
+            let connecting = timeout(timeouts.connect, client.connect(&target));
+            connecting.await.unwrap_or(Err(Failure::ConnectTimeout(timeouts.connect)))
+        });
+        let wire = connecting.ended().await.unwrap_or(Err(Failure::Ending))?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD);
         let (mut sender, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(Failure::Protocol)?;
-        // The connection works while this task waits for the response, and later while the guest reads it.
-        let driver = Driver(tokio::spawn(async move {
-            // The response tells of an error as well.
-            let _ = connection.await;
-        }));
+        // The connection works while the guest waits for the response, and later while the guest reads it.
+        let driver = self.pool.spawn(async move {
+            // The response tells of an error as well, and of the end of this task.
+            let _ = timeout(LIFE, connection).await;
+        });
         let answering = timeout(timeouts.head, sender.send_request(in_origin_form(request)));
         let response = answering.await.map_err(|_| Failure::HeadTimeout(timeouts.head))?.map_err(Failure::Protocol)?;
         let idle = timeouts.idle;
-        Ok(response.map(|incoming| Connection { incoming, idle, timer: None, _driver: driver, _place: place }))
+        Ok(response.map(|incoming| ResponseBody { incoming, idle, timer: None, _driver: driver, _places: places }))
+    }
+
+    fn places(&self) -> Result<Places, Failure> {
+        let own = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Failure::TooManyConnections)?;
+        Ok([own, self.pool.place().ok_or(Failure::TooManyOfAll)?])
     }
 
     async fn connect(&self, target: &Target) -> Result<Box<dyn Wire>, Failure> {
-        let found: Vec<SocketAddr> = match target.host.parse::<IpAddr>() {
-            Ok(address) => vec![(address, target.port).into()],
-            Err(_) => match lookup_host((target.host.as_str(), target.port)).await {
-                Ok(found) => found.collect(),
-                Err(_) => return Err(Failure::Unknown { host: target.host.clone() }),
-            },
+        let found = match target.host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::from((address, target.port))],
+            Err(_) => {
+                let found = self.pool.lookup(target.host.clone(), target.port).await;
+                found.map_err(|_| Failure::Unknown { host: target.host.clone() })?
+            }
         };
         let reachable = self.allowed.reachable(target, found.into_iter());
         if reachable.is_empty() {
@@ -137,16 +149,10 @@ impl Client {
         if !target.is_https {
             return Ok(Box::new(stream));
         }
-        let connector = self.tls.get_or_init(tls::connector).as_ref().map_err(|why| Failure::Tls(why.clone()))?;
+        let connector = self.pool.tls().await.map_err(Failure::Tls)?;
         let name = ServerName::try_from(target.host.clone()).map_err(|error| Failure::Tls(error.to_string()))?;
         let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
         Ok(Box::new(stream))
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("allowed", &self.allowed).finish_non_exhaustive()
     }
 }
 
@@ -157,26 +163,18 @@ fn in_origin_form<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// The task that drives a connection; it ends when this is dropped.
-struct Driver(JoinHandle<()>);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// The body of a response, with its connection.
-pub struct Connection {
+#[derive(Debug)]
+pub struct ResponseBody {
     incoming: Incoming,
     idle: Duration,
     /// Runs while the next piece is awaited.
     timer: Option<Pin<Box<Sleep>>>,
-    _driver: Driver,
-    _place: OwnedSemaphorePermit,
+    _driver: Task<()>,
+    _places: Places,
 }
 
-impl Body for Connection {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Failure;
 
@@ -186,7 +184,7 @@ impl Body for Connection {
             return Poll::Ready(frame.map(|frame| frame.map_err(Failure::Protocol)));
         }
         let idle = self.idle;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + idle)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(idle)));
         timer.as_mut().poll(cx).map(|()| Some(Err(Failure::Idle(idle))))
     }
 

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Makes a connector with the root certificates of the system, or with those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if
+/// Makes the settings for clients, with the root certificates of the system, or with those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if
 /// these are set.
 ///
 /// # Errors
 /// A sentence, if no certificate can be read.
-pub(super) fn connector() -> Result<TlsConnector, String> {
+pub(super) fn config() -> Result<Arc<ClientConfig>, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
@@ -24,5 +23,5 @@ pub(super) fn connector() -> Result<TlsConnector, String> {
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }

@@ -370,7 +370,12 @@ impl<L: Deref<Target = Ledger>> Drop for Account<L> {
         if !self.settled {
             let cut_off = self.ledger.ending.load(Ordering::Relaxed);
             let row = if cut_off { Refusal::Draining } else { Refusal::ClientClosed }.row();
-            self.settle(self.times(), row.status, row.code, "", self.streamed_bytes());
+            let mut cause = String::new();
+            if cut_off && self.entry.stream.is_some() {
+                self.cut_off();
+                cause = format!("the host ends after {} bytes; the client was cut off", self.streamed_bytes());
+            }
+            self.settle(self.times(), row.status, row.code, &cause, self.streamed_bytes());
         }
     }
 }

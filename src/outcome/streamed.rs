@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -14,6 +15,9 @@ use super::account::Detached;
 use crate::call::{Cut, Stream};
 use crate::policy::InFlight;
 use crate::refusal::Refusal;
+
+/// The time in which a stream may still end after its client has left.
+const LAST: Duration = Duration::from_millis(100);
 
 /// The rest of a response whose head has been sent.
 pub(crate) struct Streamed {
@@ -102,6 +106,13 @@ impl Body for Streamed {
     fn size_hint(&self) -> SizeHint {
         self.stream.as_ref().map_or_else(|| SizeHint::with_exact(0), Stream::size_hint)
     }
+}
+
+/// Waits a moment for the end of a body whose client has got every piece and has left. Clients of server-sent events
+/// leave at the last event and do not wait for the end of the body. Then the answer counts as whole.
+pub(crate) async fn left<B: Body + Unpin>(body: &mut B) {
+    // Another piece, or no end, says that the client has left early. Dropping the body then counts it.
+    let _ = tokio::time::timeout(LAST, body.frame()).await;
 }
 
 /// Converts a body into a stream whose errors are cuts: each error becomes its refusal in the table.
@@ -213,6 +224,22 @@ mod tests {
             assert_eq!((cut.status, cut.code), counted);
             assert_eq!(scene.outcomes(), [counted]);
             assert!(scene.streamed.as_mut().unwrap().frame().await.is_none());
+            assert_eq!(scene.outcomes(), [counted]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_at_the_last_piece_has_the_whole_answer() {
+        for (ends, counted) in [(true, (200, "")), (false, (499, "client_closed"))] {
+            let mut scene = Scene::begin().await;
+            let mut streamed = scene.streamed.take().unwrap();
+            let sender = scene.sender.take();
+            let end = async {
+                tokio::time::sleep(LAST / 2).await;
+                (!ends).then_some(sender)
+            };
+            let ((), _kept) = tokio::join!(left(&mut streamed), end);
+            drop(streamed);
             assert_eq!(scene.outcomes(), [counted]);
         }
     }

@@ -2,7 +2,8 @@
 //! (standardwebhooks.com): `webhook-id`, `webhook-timestamp` and `webhook-signature`.
 //!
 //! A webhook is a hint and not the result, which waits in the sink. It is repeated until it is accepted or has failed too
-//! often. Those that wait are in memory only: the end of the host drops them.
+//! often, each time by the service file of that moment. Those that wait are in memory only: the end of the host drops
+//! them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,11 +19,14 @@ use serde::Serialize;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 
-use crate::config::{ServiceSpec, Token};
+use crate::config::ServiceSpec;
 use crate::outbound::{Client, Timeouts};
+use crate::registry::{Registry, Service};
 
 /// Most webhooks of a service that wait to be accepted.
 const MAX_WAITING: usize = 1000;
+/// Most webhooks of a service that are sent at once.
+const MAX_SENDING: usize = 8;
 /// Attempts to send one, about ten minutes in all.
 const ATTEMPTS: u32 = 14;
 /// The pause after the first failure; it doubles each time.
@@ -33,15 +37,18 @@ const TIMEOUTS: Timeouts =
 
 /// The webhooks of one service.
 pub(super) struct Callbacks {
-    service: String,
-    uri: Uri,
-    client: Client,
+    service: Arc<Service>,
+    registry: Arc<Registry>,
     waiting: Arc<Semaphore>,
+    sending: Semaphore,
 }
 
 /// The body of a webhook.
 #[derive(Debug, Serialize)]
 pub(super) struct Finished {
+    /// The same in each repetition, and of no other item.
+    #[serde(skip)]
+    pub(super) id: String,
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     pub(super) service: String,
@@ -55,37 +62,43 @@ pub(super) struct Finished {
 }
 
 impl Callbacks {
-    /// Returns the webhooks of a service; `None` if it wants none.
-    pub(super) fn of(spec: &ServiceSpec) -> Option<Self> {
-        let uri = spec.queue()?.callback.clone()?;
-        let (service, client) = (spec.name().as_str().to_owned(), Client::new(spec.sandbox().allow_hosts.clone()));
-        Some(Self { service, uri, client, waiting: Arc::new(Semaphore::new(MAX_WAITING)) })
+    pub(super) fn new(service: Arc<Service>, registry: Arc<Registry>) -> Self {
+        let (waiting, sending) = (Semaphore::new(MAX_WAITING), Semaphore::new(MAX_SENDING));
+        Self { service, registry, waiting: Arc::new(waiting), sending }
     }
 
-    pub(super) fn uri(&self) -> &Uri {
-        &self.uri
-    }
-
-    /// Sends a webhook in a task of its own.
-    pub(super) fn send(self: &Arc<Self>, finished: Finished, token: Option<Token>) {
+    /// Sends a webhook in a task of its own, if the service wants one.
+    pub(super) fn send(self: &Arc<Self>, finished: Finished) {
+        if self.wanted().is_none() {
+            return;
+        }
         let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            let (service, index) = (self.service.as_str(), finished.index);
+            let (service, index) = (self.service.name(), finished.index);
             tracing::warn!(service, index, "a webhook is dropped: {MAX_WAITING} of them wait already (queue.callback)");
             return;
         };
         let callbacks = Arc::clone(self);
         tokio::spawn(async move {
             let _place = place;
-            callbacks.deliver(&finished, token.as_ref()).await;
+            callbacks.deliver(&finished).await;
         });
     }
 
-    async fn deliver(&self, finished: &Finished, token: Option<&Token>) {
-        let (service, index) = (self.service.as_str(), finished.index);
+    /// Returns the URL for webhooks, and the settings that it is from; `None` if the service wants none, or is gone.
+    fn wanted(&self) -> Option<(Uri, Arc<ServiceSpec>)> {
+        self.registry.find(self.service.name()).filter(|found| Arc::ptr_eq(found, &self.service))?;
+        let state = self.service.look();
+        let spec = state.asynchronous()?;
+        Some((spec.queue()?.callback.clone()?, Arc::clone(spec)))
+    }
+
+    async fn deliver(&self, finished: &Finished) {
+        let (service, index) = (self.service.name(), finished.index);
         let body = Bytes::from(serde_json::to_vec(finished).unwrap_or_default());
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=ATTEMPTS {
-            let failed = match self.attempt(finished, token, &body).await {
+            let Some((uri, spec)) = self.wanted() else { return };
+            let failed = match self.attempt(&uri, &spec, &finished.id, &body).await {
                 Ok(status) if status.is_success() => return,
                 Ok(StatusCode::GONE) => {
                     tracing::warn!(service, index, "a webhook was refused with 410, and is not repeated");
@@ -96,39 +109,41 @@ impl Callbacks {
             };
             tracing::info!(service, index, attempt, "a webhook failed: {failed}");
             if attempt < ATTEMPTS {
-                tokio::time::sleep(pause).await;
+                // Webhooks that failed together are not repeated together.
+                tokio::time::sleep(pause.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
         tracing::warn!(service, index, "a webhook was given up after {ATTEMPTS} attempts (queue.callback)");
     }
 
-    async fn attempt(&self, finished: &Finished, token: Option<&Token>, body: &Bytes) -> Result<StatusCode, String> {
-        let id = format!("{}-{}", self.service, finished.index);
+    async fn attempt(&self, uri: &Uri, spec: &ServiceSpec, id: &str, body: &Bytes) -> Result<StatusCode, String> {
+        let Ok(_turn) = self.sending.acquire().await else { unreachable!("it is never closed") };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri(self.uri.clone())
-            .header(HOST, self.uri.authority().map_or("", |authority| authority.as_str()))
+            .uri(uri.clone())
+            .header(HOST, uri.authority().map_or("", |authority| authority.as_str()))
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, concat!("bulkhead/", env!("CARGO_PKG_VERSION")))
-            .header("webhook-id", &id)
+            .header("webhook-id", id)
             .header("webhook-timestamp", &now);
-        if let Some(token) = token {
-            request = request.header("webhook-signature", signature(token, &id, &now, body));
+        if let Some(token) = &self.service.state().record.token {
+            request = request.header("webhook-signature", signature(token.reveal().as_bytes(), id, &now, body));
         }
         let request = request.body(Full::new(body.clone())).map_err(|error| error.to_string())?;
-        match self.client.send(request, TIMEOUTS).await {
+        let client = Client::new(Arc::clone(self.registry.outbound()), spec.sandbox().allow_hosts.clone());
+        match client.send(request, TIMEOUTS).await {
             Ok(answer) => Ok(answer.status()),
             Err(why) => Err(why.to_string()),
         }
     }
 }
 
-/// `v1,` and the HMAC-SHA256 of id, time and body under the token of the service, in base64.
-fn signature(token: &Token, id: &str, timestamp: &str, body: &[u8]) -> String {
-    let key = Hmac::<Sha256>::new_from_slice(token.reveal().as_bytes());
-    let mut mac = key.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+/// `v1,` and the HMAC-SHA256 of id, time and body, in base64. The key is the token of the service.
+fn signature(key: &[u8], id: &str, timestamp: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(key);
+    let mut mac = mac.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
     for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
         mac.update(part);
     }
@@ -139,18 +154,11 @@ fn signature(token: &Token, id: &str, timestamp: &str, body: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The example of the specification's reference libraries: the secret is `MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw` in base64.
+    /// The example of the specification's reference libraries.
     #[test]
     fn the_signature_is_that_of_the_specification() {
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-        mac.update(br#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#);
-        let expected = "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-        assert_eq!(STANDARD.encode(mac.finalize().into_bytes()), expected);
-        let token = Token::parse("a-token-of-a-service-for-tests-1234567890").unwrap();
-        let ours = signature(&token, "a-1", "1614265330", b"{}");
-        let mut mac = Hmac::<Sha256>::new_from_slice(token.reveal().as_bytes()).unwrap();
-        mac.update(b"a-1.1614265330.{}");
-        assert_eq!(ours, format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())));
+        let ours = signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", br#"{"test": 2432232314}"#);
+        assert_eq!(ours, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Task {
     pub(super) service: Arc<Service>,
     pub(super) attendance: Arc<Attendance>,
     pub(super) settings: Queue,
-    pub(super) callbacks: Option<Arc<Callbacks>>,
+    pub(super) callbacks: Arc<Callbacks>,
 }
 
 /// The end of a call for an item.
@@ -49,13 +49,17 @@ impl Task {
     pub(super) async fn work(mut self, input: QueueName, sink: QueueName, delivery: Delivery) {
         let (index, lease) = (delivery.item.index, delivery.lease);
         let queues = self.shared.registry.queues().clone();
+        let put_at_ms = delivery.item.put_at_ms;
         let request_id = delivery.item.tags.request_id().unwrap_or_default().to_owned();
         let running = queues.runs.begin(&input, index, &delivery.item.tags);
         let end = self.end(&input, delivery, &running).await;
         let mut finished = None;
         let outcome = match end {
             End::Finished(result) => {
-                finished = Some(self.webhook(index, request_id.clone(), result.as_ref()));
+                let service = self.service.name();
+                // Another queue of this name has other times.
+                let id = format!("{service}-{index}-{put_at_ms}");
+                finished = Some(webhook(id, service, index, &request_id, result.as_ref()));
                 Outcome::Done { result: result.map(|result| Box::new((sink, result))) }
             }
             End::Failed(reason) => Outcome::Failed(reason),
@@ -67,9 +71,7 @@ impl Task {
         };
         match queues.store.settle(&input, index, Holder::Lease(lease), outcome).await {
             Ok(_) => {
-                if let (Some(callbacks), Some(finished)) = (&self.callbacks, finished) {
-                    callbacks.send(finished, self.service.state().record.token.clone());
-                }
+                finished.into_iter().for_each(|finished| self.callbacks.send(finished));
             }
             Err(QueueError::LeaseLost { .. } | QueueError::NoQueue(_)) => {}
             Err(why) => {
@@ -78,19 +80,6 @@ impl Task {
             }
         }
         self.attendance.seat().finished(index);
-    }
-
-    /// Makes the webhook of a finished item.
-    fn webhook(&self, index: u64, request_id: String, result: Option<&NewItem>) -> Finished {
-        let code = result.and_then(|result| result.tags.get(Tags::LAST_CODE)?.parse().ok());
-        Finished {
-            kind: "item.finished",
-            service: self.service.name().to_owned(),
-            index,
-            request_id,
-            status: code.unwrap_or(200),
-            has_result: result.is_some(),
-        }
     }
 
     /// Runs the call until it ends, is cancelled, loses its item, or the host ends.
@@ -189,7 +178,11 @@ impl Task {
         let (end, cause) = match *code {
             "deadline_exceeded" => (End::Failed(Reason::new("408", &*late)), &late),
             "draining" | "client_closed" => (End::GivenBack, cause),
-            "internal" => (End::Failed(Reason::new("500", cause.as_str())), cause),
+            "internal" => {
+                // The cause is for the operator and not for the readers of items.
+                let told = Refusal::Internal { cause: cause.clone() }.detail().into_owned();
+                (End::Failed(Reason::new("500", told)), cause)
+            }
             _ => (End::Finished(Some(refused(tags, *status, code, cause))), cause),
         };
         exchange.settle(exchange.times(), *status, code, cause, 0);
@@ -218,6 +211,20 @@ impl Task {
         };
         exchange.settle(exchange.times(), row.status, row.code, &cause, 0);
         end
+    }
+}
+
+/// Makes the webhook of a finished item.
+fn webhook(id: String, service: &str, index: u64, request_id: &str, result: Option<&NewItem>) -> Finished {
+    let code = result.and_then(|result| result.tags.get(Tags::LAST_CODE)?.parse().ok());
+    Finished {
+        id,
+        kind: "item.finished",
+        service: service.to_owned(),
+        index,
+        request_id: request_id.to_owned(),
+        status: code.unwrap_or(200),
+        has_result: result.is_some(),
     }
 }
 

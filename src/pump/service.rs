@@ -26,7 +26,7 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
     let mut running = JoinSet::new();
     let mut window = 0;
     let mut attendance = None;
-    let mut callbacks: Option<Arc<Callbacks>> = None;
+    let callbacks = Arc::new(Callbacks::new(Arc::clone(&service), Arc::clone(&shared.registry)));
     let mut taking: Option<QueueFuture<'_, Vec<Delivery>>> = None;
     // True if the queue gives out nothing more. Dead letters that are requeued are a change of the service's.
     let mut is_over = false;
@@ -44,11 +44,6 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
             window = workers;
             let entered = queues.consumers.enter(&input, consumer.clone(), window, false);
             attendance = Some(Arc::new(entered));
-        }
-        if callbacks.as_ref().map(|callbacks| callbacks.uri())
-            != settings.as_ref().and_then(|settings| settings.callback.as_ref())
-        {
-            callbacks = service.look().asynchronous().and_then(|spec| Callbacks::of(spec)).map(Arc::new);
         }
         let settings_are_there = settings.is_some();
         let free = window.saturating_sub(running.len());
@@ -75,7 +70,7 @@ pub(super) async fn pump(mut shared: Shared, service: Arc<Service>) {
                             service: Arc::clone(&service),
                             attendance: Arc::clone(attendance),
                             settings: settings.clone(),
-                            callbacks: callbacks.clone(),
+                            callbacks: Arc::clone(&callbacks),
                         };
                         running.spawn(task.work(input.clone(), sink.clone(), delivery));
                     },

@@ -1,7 +1,6 @@
 //! The settings of a service that its guests run under.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::StreamLimits;
@@ -25,7 +24,7 @@ pub struct Settings {
     /// The limits of streamed answers; `None` if guests cannot stream, because they answer batches.
     pub stream: Option<StreamLimits>,
     /// Sends the requests of guests; `None` if they may send none.
-    pub outbound: Option<Arc<Client>>,
+    pub outbound: Option<Client>,
     /// Most bytes of a partial result; 0 if calls are no items of a queue.
     pub max_partial_bytes: usize,
     /// Most bytes of log lines of a request.

@@ -4,6 +4,7 @@ use bulkhead::coding::Coding;
 use serde_json::{Value, json};
 
 use crate::host::{Deployed, TestHost};
+use crate::hostile_http::Leave;
 use crate::http::{Client, Response};
 
 struct Scene {
@@ -136,6 +137,55 @@ fn a_declared_length_is_kept() {
     }
 }
 
+/// A client that has as many bytes as the head declares takes the answer for complete, and uses the connection again. So
+/// the last ones wait for the end of the guest's body.
+#[test]
+fn a_declared_length_is_not_reached_before_the_answer_is_complete() {
+    let scene = Scene::with(json!({"sandbox": {"stream_idle_ms": 300}}));
+    let mut client = scene.ask("/length?length=5&pause_ms=60000");
+    assert_eq!(client.read_head().header("content-length"), Some("5"));
+    assert_eq!(client.read_until_close().0, b"");
+    let line = scene.logged("/length");
+    assert!(line.contains(" status=408 ") && line.contains(" cut=true"), "{line}");
+
+    // No bytes at all are an answer that is complete with its head.
+    let mut client = scene.ask("/length?length=0&bytes=0&pause_ms=60000");
+    let head = client.read_head();
+    assert_eq!((head.header("content-length"), head.header("transfer-encoding")), (None, Some("chunked")));
+    assert_eq!(client.next_chunk(), None);
+}
+
+/// The guest has not read its request, so nobody reads on the connection.
+#[test]
+fn a_client_that_leaves_an_unread_request_stops_the_guest() {
+    for (rest, leave) in [("", Leave::Fin), ("", Leave::Rst), ("0\r\n\r\n", Leave::Fin), ("0\r\n\r\n", Leave::Rst)] {
+        let scene = Scene::set();
+        let (path, token) = (scene.path("/stream?pieces=1&bytes=4&end=hang"), &scene.service.token);
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: {token}\r\ntransfer-encoding: chunked\r\n\r\n");
+        let mut client = scene.host.client();
+        client.write(head.as_bytes());
+        assert_eq!(client.read_head().status, 200);
+        client.write(format!("5\r\nhello\r\n{rest}").as_bytes());
+        assert_eq!(client.next_chunk().unwrap(), b"aaaa");
+
+        // This one waits for the worker.
+        let mut waiting = scene.host.client();
+        waiting.write(head.as_bytes());
+        waiting.write(b"5\r\nhello\r\n");
+        let queued = "bulkhead_queue_depth{service=\"parts\",instance=\"0\"}";
+        scene.host.wait_for("it to wait", || scene.host.metric(queued) == 1);
+        leave.now(waiting);
+        scene.host.wait_for("it to leave the queue", || scene.host.metric(queued) == 0);
+
+        leave.now(client);
+        let busy = "bulkhead_workers_busy{service=\"parts\",instance=\"0\"}";
+        scene.host.wait_for("the worker to be free", || scene.host.metric(busy) == 0);
+        let left = "bulkhead_requests_total{service=\"parts\",status=\"499\"}";
+        scene.host.wait_for("both to count", || scene.host.metric(left) == 2);
+    }
+}
+
 #[test]
 fn trailers_go_to_clients_that_accept_them() {
     let scene = Scene::set();
@@ -209,6 +259,12 @@ fn a_request_that_breaks_off_or_is_too_large_is_the_clients_fault() {
     client.write(b"5\r\nhello\r\n");
     client.write(b"zz\r\n");
     client.read("POST").assert_problem(400, "bad_request");
+
+    // What is announced and does not fit is not awaited.
+    let mut client = scene.host.client();
+    client.write(head.as_bytes());
+    client.write(b"7fffffff\r\nabc");
+    client.read("POST").assert_problem(413, "body_too_large");
 
     // A body that never ends is stopped by the deadline of the head.
     let mut client = scene.host.client();

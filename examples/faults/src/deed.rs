@@ -84,7 +84,7 @@ pub(crate) enum Shape {
 }
 
 /// The end of a streamed answer.
-#[derive(Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StreamEnd {
     #[default]

@@ -18,7 +18,7 @@ pub(crate) fn answer(request: &IncomingRequest, answer: ResponseOutparam) {
     let (pieces, bytes, pause_ms) = (number("pieces", 3), number("bytes", 5) as usize, number("pause_ms", 0));
     let piece = |index: u64| vec![b'a' + (index % 26) as u8; bytes];
     match path {
-        // Sends back each piece of the body as it comes, and the trailers.
+        // Sends back each piece of the body as it comes, and its trailers if it has some.
         "/echo" => {
             let sending = begin(answer, 200, &[("content-type", "application/octet-stream")]);
             let trailers = read(request, |piece| sending.write(&piece));
@@ -115,8 +115,8 @@ pub(crate) fn answer(request: &IncomingRequest, answer: ResponseOutparam) {
         "/fetch" => {
             let (count, uri) =
                 query.strip_prefix("count=").and_then(|rest| rest.split_once('&')).unwrap_or(("1", query));
-            let outcomes = (0..count.parse::<u32>().expect("a number")).map(|_| fetch(uri));
-            let outcome = outcomes.last().unwrap_or_default();
+            let count = count.parse::<u32>().expect("a number");
+            let outcome = (0..count).fold(String::new(), |_, _| fetch(uri));
             let sending = begin(answer, 200, &[("content-type", "text/plain")]);
             sending.write(outcome.as_bytes());
             sending.finish(None);

@@ -1,7 +1,7 @@
 //! Runs a service file on this machine, without a server, for `bulkhead test`.
 //!
-//! The sandbox and the limits on requests and answers are those of a host. There is no queue, no network and no data
-//! directory.
+//! The sandbox and the limits on requests and answers are those of a host. There is no queue and no data
+//! directory. Requests of the processor go to the hosts that the file allows.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ use crate::call::{Answer, Beginning, Call, Cut, Deadline, Raced, RequestId, Spen
 use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
 use crate::front::local::{self as verdicts, Verdict};
+use crate::outbound::Pool;
 use crate::registry::{CallDeadline, guest_settings};
 use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox, own_program};
 
@@ -37,7 +38,8 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
     let sandbox =
         Sandbox::new(own_program(), dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() });
 
-    let mut settings = guest_settings(file.spec(), (!upload.model().is_empty()).then_some(model_dir));
+    let outbound = Arc::new(Pool::new(executor.background().clone()));
+    let mut settings = guest_settings(file.spec(), (!upload.model().is_empty()).then_some(model_dir), &outbound);
     settings.model_entry = upload.model_entry().map(str::to_owned);
     let kept = Arc::new(Kept::default());
     runtime.block_on(async {
@@ -128,7 +130,10 @@ async fn call(
             };
             match body {
                 Ok(body) => (status.as_u16(), of_processor(status), content_type, body.bytes.to_vec(), fuel, survivor),
-                Err(cut) => (cut.status, cut.code, None, cut.cause.into_bytes(), fuel, None),
+                Err(Cut { status, code, cause }) => {
+                    let status = if status == 0 { sandbox.trap_status } else { status };
+                    (status, code, None, cause.into_bytes(), fuel, None)
+                }
             }
         }
         Ok(((Run { result: Err(failed), fuel, .. }, survivor), _)) => {

@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
@@ -44,8 +44,10 @@ pub(super) struct Intake {
     requests: u64,
     /// The unsent part of [`LEAVE`], to be sent before the body is read.
     leave: &'static [u8],
-    /// Set while reading cannot show a disconnect: too much input is buffered already, or the stream has ended and
-    /// half-closed clients are answered.
+    /// The task that waits for more of the body, if it did so since the connection last looked.
+    reader: Option<Waker>,
+    /// Set while reading cannot show a disconnect: too much input is buffered already, nobody reads the body, or the
+    /// stream has ended and half-closed clients are answered.
     hang_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -63,8 +65,8 @@ impl Shared {
     /// Creates an intake. `early` are bytes that were read from the socket already.
     pub(super) fn new(stream: OwnedReadHalf, early: &[u8]) -> Self {
         let (ahead, room, framing) = (BytesMut::from(early), LEAST_ROOM, Framing::Ended);
-        let (requests, leave, hang_up) = (0, &[][..], None);
-        let intake = Mutex::new(Intake { stream, ahead, room, framing, requests, leave, hang_up });
+        let (requests, leave, reader, hang_up) = (0, &[][..], None, None);
+        let intake = Mutex::new(Intake { stream, ahead, room, framing, requests, leave, reader, hang_up });
         Self(Arc::new(Parts { intake, rules: Rules::default() }))
     }
 
@@ -73,8 +75,8 @@ impl Shared {
         &self.0.rules
     }
 
-    /// Ready when the client has disconnected while its request is being answered. Pending until the body has been
-    /// read: until then, the reader of the body notices a disconnect.
+    /// Ready when the client has disconnected while its request is being answered. Pending while this task itself waits
+    /// for more of the body, because it will read the disconnect.
     pub(super) fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_hang_up(self.rules().answers_half_closed(), cx)
     }
@@ -142,10 +144,13 @@ impl Intake {
     /// only a reset counts, because a client that has closed its sending side looks the same as one that has closed its
     /// connection.
     fn poll_hang_up(&mut self, answers_half_closed: bool, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_between_requests() {
+        let reader = self.reader.take();
+        let is_body_read = self.is_between_requests();
+        if !is_body_read && reader.is_some_and(|reader| reader.will_wake(cx.waker())) {
             return Poll::Pending;
         }
-        while self.hang_up.is_none() && self.ahead.len() < MAX_EARLY {
+        // What arrives before the end of the body belongs to those who read that.
+        while is_body_read && self.hang_up.is_none() && self.ahead.len() < MAX_EARLY {
             // Most clients send nothing more, so no room is reserved before input is ready.
             let stream: &TcpStream = self.stream.as_ref();
             if ready!(stream.poll_read_ready(cx)).is_err() {
@@ -213,9 +218,13 @@ impl Intake {
                 Framing::Exactly(_) | Framing::Chunked { .. } => {}
             }
             ready!(self.poll_give_leave(cx)).map_err(|_| Broken::CutOff)?;
-            match ready!(self.poll_fill(cx)) {
-                Ok(count) if count > 0 => {}
-                _ => return Poll::Ready(Err(Broken::CutOff)),
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(count)) if count > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(Err(Broken::CutOff)),
+                Poll::Pending => {
+                    self.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -244,9 +253,13 @@ impl Intake {
         if self.ahead.is_empty() && left > 0 {
             ready!(self.poll_give_leave(cx)).map_err(|_| Broken::CutOff)?;
             let most = usize::try_from(left).unwrap_or(usize::MAX);
-            let count = match ready!(pin!(self.stream.read_buf(&mut (&mut *whole).limit(most))).poll(cx)) {
-                Ok(count) if count > 0 => count,
-                _ => return Poll::Ready(Err(Broken::CutOff)),
+            let count = match pin!(self.stream.read_buf(&mut (&mut *whole).limit(most))).poll(cx) {
+                Poll::Ready(Ok(count)) if count > 0 => count,
+                Poll::Ready(_) => return Poll::Ready(Err(Broken::CutOff)),
+                Poll::Pending => {
+                    self.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
             };
             self.took(count);
         } else {

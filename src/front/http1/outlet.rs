@@ -16,10 +16,12 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::intake::Shared;
+use super::sender::Sender;
 use super::service::Outgoing;
 use crate::front::listen::stall::{Stall, keep_little_unsent};
 use crate::front::reply::content::Content;
 use crate::front::reply::date;
+use crate::outcome;
 
 /// Bodies up to this size are copied behind their head and sent in one piece. The copy costs less than a vectored
 /// write.
@@ -31,7 +33,7 @@ const KEPT_ROOM: usize = 16 << 10;
 const CLOSE: &[u8] = b"close";
 
 pub(super) struct Outlet {
-    stream: OwnedWriteHalf,
+    stream: Sender,
     stall: Stall,
     /// The idle time that answers promise in `Keep-Alive`, in seconds.
     promised: Option<NonZeroU64>,
@@ -59,9 +61,8 @@ pub(super) struct Terms {
 pub(super) enum Unsent {
     /// The client has disconnected, or accepts no data.
     Gone,
-    /// The body is truncated. `reset` is true if the end of the connection would mark the end of the body: then the
-    /// connection is reset, so that the client cannot take the body for complete.
-    Cut { reset: bool },
+    /// The body is truncated.
+    Cut,
 }
 
 /// The way in which the end of a body is marked.
@@ -79,7 +80,7 @@ impl Outlet {
     /// Creates an outlet. A client that accepts no data for `patience` is disconnected. `promised` is the idle time
     /// that answers promise, in seconds.
     pub(super) fn new(stream: OwnedWriteHalf, patience: Duration, promised: Option<NonZeroU64>) -> Self {
-        Self { stream, stall: Stall::new(patience), promised, unsent: Vec::new() }
+        Self { stream: Sender::new(stream), stall: Stall::new(patience), promised, unsent: Vec::new() }
     }
 
     /// Sends a reply; true if another request can follow. A streamed body is sent as it arrives, and `intake` notices a
@@ -137,6 +138,7 @@ impl Outlet {
         S: Body<Data = Bytes> + Unpin,
     {
         let mut trailers = HeaderMap::new();
+        self.stream.reset_on_drop(delimited == Delimited::Closing);
         loop {
             let piece = poll_fn(|cx| self.poll_next(&mut body, intake, cx)).await;
             match piece {
@@ -152,7 +154,11 @@ impl Outlet {
                 Next::End => break,
                 Next::Broken => {
                     self.flush(Bytes::new()).await?;
-                    return Err(Unsent::Cut { reset: delimited == Delimited::Closing });
+                    return Err(Unsent::Cut);
+                }
+                Next::Left => {
+                    outcome::left(&mut body).await;
+                    return Err(Unsent::Gone);
                 }
                 Next::Gone => return Err(Unsent::Gone),
             }
@@ -165,7 +171,9 @@ impl Outlet {
             }
             self.unsent.extend_from_slice(b"\r\n");
         }
-        self.flush(Bytes::new()).await
+        self.flush(Bytes::new()).await?;
+        self.stream.reset_on_drop(false);
+        Ok(())
     }
 
     /// Returns the next piece of a body. While there is none, sends the unsent bytes.
@@ -189,7 +197,8 @@ impl Outlet {
         {
             return Poll::Ready(Next::Gone);
         }
-        intake.poll_hang_up(cx).map(|()| Next::Gone)
+        let has_all = self.unsent.is_empty();
+        intake.poll_hang_up(cx).map(|()| if has_all { Next::Left } else { Next::Gone })
     }
 
     /// Sends the unsent bytes, and `body` behind them.
@@ -198,7 +207,7 @@ impl Outlet {
     }
 
     fn poll_flush(&mut self, body: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stream = &mut self.stream;
+        let stream = &mut *self.stream;
         while !self.unsent.is_empty() || !body.is_empty() {
             let written = if body.is_empty() {
                 Pin::new(&mut *stream).poll_write(cx, &self.unsent)
@@ -222,20 +231,13 @@ impl Outlet {
 
     /// Returns the whole socket.
     pub(super) fn into_stream(self, reading: OwnedReadHalf) -> io::Result<TcpStream> {
-        reading.reunite(self.stream).map_err(io::Error::other)
+        self.stream.reunite(reading)
     }
 
     /// Closes the sending side, which tells the client that nothing more comes.
     pub(super) async fn close(&mut self) -> io::Result<()> {
         self.unsent = Vec::new();
-        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
-    }
-
-    /// Resets the connection, so that the client cannot take its end for the end of an answer.
-    pub(super) fn reset(self) {
-        // A close that does not wait for unsent bytes is a reset (RFC 9293 §3.10.4).
-        let _ = socket2::SockRef::from(self.stream.as_ref()).set_linger(Some(Duration::ZERO));
-        self.stream.forget();
+        poll_fn(|cx| Pin::new(&mut *self.stream).poll_shutdown(cx)).await
     }
 }
 
@@ -244,6 +246,8 @@ enum Next {
     Trailers(HeaderMap),
     End,
     Broken,
+    /// The client has got everything so far, and has disconnected.
+    Left,
     Gone,
 }
 

@@ -28,7 +28,7 @@ use crate::front::reply::Reply;
 use crate::front::reply::content::Content;
 use crate::front::reply::date;
 use crate::front::rules::Rules;
-use crate::outcome::Streamed;
+use crate::outcome::{self, Streamed};
 
 /// Answers a request, and discards what its client still sends after a refusal. Gives up if the client stops accepting
 /// the answer.
@@ -211,7 +211,10 @@ impl Outlet {
                         None => self.stream.send_data(Bytes::new(), true).is_ok(),
                     };
                 }
-                None => return false,
+                None => {
+                    outcome::left(&mut stream).await;
+                    return false;
+                }
             }
         }
     }

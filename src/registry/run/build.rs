@@ -45,7 +45,7 @@ impl Registry {
         let wasm = self.storage.artifacts().unverified_file(&processor.sha256).await?;
         let model_dir = self.storage.model_dir(&record.model).await?;
         progress(Report::Begun(Step::Compile));
-        let settings = Settings { image: record.image.clone(), ..guest_settings(&spec, model_dir) };
+        let settings = Settings { image: record.image.clone(), ..guest_settings(&spec, model_dir, &self.outbound) };
         let (name, metrics) = (service.name().to_owned(), Arc::clone(service.metrics()));
         let sink = Arc::new(LogSink { service: name, version: record.version, metrics });
         let sha256 = processor.sha256.as_str();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::admission::Executor;
 use crate::call::{RequestId, StreamLimits};
 use crate::config::{Fuel, ServiceSpec};
-use crate::outbound::Client;
+use crate::outbound::{Client, Pool};
 use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Settings};
 use crate::telemetry::ServiceMetrics;
 
@@ -20,7 +20,7 @@ pub(in crate::registry) async fn make(executor: &Executor, program: &Arc<Program
 }
 
 /// Returns the guests' settings in a service file.
-pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> Settings {
+pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>, outbound: &Arc<Pool>) -> Settings {
     let sandbox = spec.sandbox();
     let metered = |fuel| match fuel {
         Fuel::Metered(fuel) => Some(fuel),
@@ -39,7 +39,8 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>) -> 
         initialize_timeout: sandbox.initialize_timeout,
         max_response_bytes: sandbox.max_response_bytes,
         stream: (!batching).then_some(stream),
-        outbound: (!sandbox.allow_hosts.is_empty()).then(|| Arc::new(Client::new(sandbox.allow_hosts.clone()))),
+        outbound: (!sandbox.allow_hosts.is_empty())
+            .then(|| Client::new(Arc::clone(outbound), sandbox.allow_hosts.clone())),
         max_partial_bytes: spec.queue().map_or(0, |queue| queue.max_payload_bytes),
         log_bytes: sandbox.log_bytes_per_request,
         max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),

@@ -3,6 +3,7 @@
 //! A task of its own watches over the guest, so that limits hold whether or not the client reads. The answer's body has
 //! the guest's pieces. It ends when the guest has ended well, and is cut off otherwise.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,10 +20,10 @@ use super::instance::Instance;
 use super::ticket::Stopped;
 use super::work::Worked;
 use crate::admission::{self, Overdue};
-use crate::call::{self, Answer, Call, Cut, Stream, collect_ready};
+use crate::call::{self, Answer, Call, Cut, Stream, Upload, collect_ready};
 use crate::config::ServiceSpec;
 use crate::refusal::{Reached, Refusal};
-use crate::sandbox::Run;
+use crate::sandbox::{Answered, Fault, Run};
 use crate::telemetry::ServiceMetrics;
 
 /// The time in which a guest may return after its client has left. A guest that returns is used again.
@@ -53,11 +54,14 @@ pub(in crate::registry) struct Overseer {
 
 impl Overseer {
     /// Begins to watch. Returns the answer with a body that tells a complete stream from one that is cut off.
-    pub(in crate::registry) fn watch(self, answer: Box<Answer>) -> Box<Answer> {
+    pub(in crate::registry) fn watch(self, mut answer: Box<Answer>) -> Box<Answer> {
         let (client, cut) = oneshot::channel();
-        let (call, spec) = (Arc::clone(&self.call), Arc::clone(&self.spec));
+        let (call, trap_status) = (Arc::clone(&self.call), self.spec.sandbox().trap_status);
         tokio::spawn(self.oversee(client));
-        watched(answer, &call, &spec, Some(cut))
+        if let call::Body::Stream(pieces) = answer.body {
+            answer.body = call::Body::Stream(Watched::new(pieces, cut, call, trap_status).boxed_unsync());
+        }
+        answer
     }
 
     async fn oversee(mut self, mut client: oneshot::Sender<Cut>) {
@@ -106,9 +110,11 @@ impl Overseer {
 /// Returns the refusal that a stream ends with; `None` if the guest has ended well.
 fn refusal(outcome: Result<Run, Stopped>, spec: &ServiceSpec, call: &Call) -> Option<Refusal> {
     let sandbox = spec.sandbox();
+    // A guest that fails because its request breaks off is not at fault.
+    let broken = call.upload.as_ref().and_then(Upload::fault);
     Some(match outcome {
         Ok(Run { result: Ok(_), .. }) => return None,
-        Ok(Run { result: Err(failed), .. }) => Refusal::failed(*failed, sandbox),
+        Ok(Run { result: Err(failed), .. }) => broken.map_or_else(|| Refusal::failed(*failed, sandbox), Refusal::from),
         Err(Stopped::Overdue) if call.deadline.is_total_over() => {
             Refusal::DeadlineExceeded { limit: sandbox.stream_total, reached: Reached::Stream }
         }
@@ -120,43 +126,66 @@ fn refusal(outcome: Result<Run, Stopped>, spec: &ServiceSpec, call: &Call) -> Op
     })
 }
 
-/// Returns the answer of a guest that has ended already. Its pieces are there.
-pub(in crate::registry) fn of_ended(answer: Box<Answer>, call: &Arc<Call>, spec: &ServiceSpec) -> Box<Answer> {
-    let mut answer = watched(answer, call, spec, None);
+/// Returns the answer of a guest that has ended already. Its pieces are there. If they are cut off, the answer is bad:
+/// its head has not been sent yet.
+pub(in crate::registry) fn of_ended(mut answer: Box<Answer>) -> Answered {
     if let call::Body::Stream(pieces) = answer.body {
-        answer.body = collect_ready(pieces);
+        answer.body = collect_ready(pieces).map_err(|Cut { cause, .. }| Fault::BadAnswer { reason: cause })?;
     }
-    answer
-}
-
-fn watched(
-    mut answer: Box<Answer>,
-    call: &Arc<Call>,
-    spec: &ServiceSpec,
-    cut: Option<oneshot::Receiver<Cut>>,
-) -> Box<Answer> {
-    if let call::Body::Stream(pieces) = answer.body {
-        let (call, trap_status) = (Arc::clone(call), spec.sandbox().trap_status);
-        answer.body = call::Body::Stream(Watched { pieces, cut, call, trap_status, has_ended: false }.boxed_unsync());
-    }
-    answer
+    Ok(answer)
 }
 
 /// The body of the answer.
 struct Watched {
     pieces: Stream,
-    /// The reason why the stream is cut off; `None` if the guest has ended well already.
-    cut: Option<oneshot::Receiver<Cut>>,
+    /// The last frames of an answer whose length is in its head. A client that has got that many bytes takes the answer
+    /// for complete, so they wait until it is.
+    last: VecDeque<Frame<Bytes>>,
+    /// Gets the reason why the stream is cut off.
+    cut: oneshot::Receiver<Cut>,
     call: Arc<Call>,
     trap_status: u16,
+    /// True once the guest has written everything.
+    is_complete: bool,
     has_ended: bool,
 }
 
 impl Watched {
-    /// Ends the stream early.
-    fn cut_off(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        self.has_ended = true;
-        Poll::Ready(Some(Err(cut)))
+    fn new(pieces: Stream, cut: oneshot::Receiver<Cut>, call: Arc<Call>, trap_status: u16) -> Self {
+        Self { pieces, last: VecDeque::new(), cut, call, trap_status, is_complete: false, has_ended: false }
+    }
+
+    /// Returns the next frame that the client may have; `None` if only [`Self::last`] is left.
+    fn poll_pieces(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        loop {
+            match Pin::new(&mut self.pieces).poll_frame(cx) {
+                Poll::Pending => {
+                    self.call.deadline.await_piece();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(frame))) if self.pieces.size_hint().exact() == Some(0) => {
+                    self.last.push_back(frame);
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.call.deadline.take_piece();
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Err(Cut { cause, .. }))) => {
+                    let (status, stack) = (self.trap_status, String::new());
+                    return Poll::Ready(Some(Err(Refusal::ProcessorException { status, detail: cause, stack }.cut())));
+                }
+                Poll::Ready(None) => break,
+            }
+        }
+        if self.call.streaming.is_broken() {
+            let lost = |_| Refusal::Internal { cause: "the task that watches over a stream is gone".into() }.cut();
+            return Pin::new(&mut self.cut).poll(cx).map(|cut| Some(Err(cut.unwrap_or_else(lost))));
+        }
+        self.is_complete = true;
+        // Nothing more is awaited. Only the total time bounds what the guest still does.
+        self.call.deadline.take_piece();
+        self.call.streaming.complete();
+        Poll::Ready(None)
     }
 }
 
@@ -168,39 +197,25 @@ impl Body for Watched {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut self.pieces).poll_frame(cx) {
-            Poll::Pending => {
-                self.call.deadline.await_piece();
-                return Poll::Pending;
-            }
-            Poll::Ready(Some(Ok(piece))) => {
-                self.call.deadline.take_piece();
-                return Poll::Ready(Some(Ok(piece)));
-            }
-            Poll::Ready(Some(Err(Cut { cause, .. }))) => {
-                let (status, stack) = (self.trap_status, String::new());
-                return self.cut_off(Refusal::ProcessorException { status, detail: cause, stack }.cut());
-            }
-            Poll::Ready(None) => {}
+        if !self.is_complete
+            && let Some(next) = ready!(self.poll_pieces(cx))
+        {
+            self.has_ended = next.is_err();
+            return Poll::Ready(Some(next));
         }
-        let is_broken = self.call.streaming.is_broken();
-        if let Some(cut) = self.cut.as_mut().filter(|_| is_broken) {
-            // The task that watches over the guest ends early only if the host does.
-            let cut = ready!(Pin::new(cut).poll(cx)).unwrap_or_else(|_| Refusal::Draining.cut());
-            return self.cut_off(cut);
-        }
-        self.has_ended = true;
-        // Nothing more is awaited. Only the total time bounds what the guest still does.
-        self.call.deadline.take_piece();
-        self.call.streaming.complete();
-        Poll::Ready(None)
+        let last = self.last.pop_front();
+        self.has_ended = self.last.is_empty();
+        Poll::Ready(last.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
         self.has_ended
     }
 
+    /// Exact for an answer of a declared length: the bytes that are still to come.
     fn size_hint(&self) -> SizeHint {
-        self.pieces.size_hint()
+        let hint = self.pieces.size_hint();
+        let waiting = self.last.iter().filter_map(Frame::data_ref).map(Bytes::len).sum::<usize>() as u64;
+        hint.exact().map_or(hint, |left| SizeHint::with_exact(left + waiting))
     }
 }

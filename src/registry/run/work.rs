@@ -140,14 +140,14 @@ impl Version {
         };
         let begun = begun.map_err(|Overdue| Stopped::Overdue)?;
         let mut working = match begun {
-            Begun::Done(worked) => return worked.map(|worked| self.ended(worked, call)),
+            Begun::Done(worked) => return worked.map(ended),
             Begun::Running(working) => working,
         };
         let raced = instance.grace.within(pin!(call.streaming.race(&mut working))).await;
         match raced {
             None => Err(Stopped::Retired),
             Some(Raced::Ended(Err(Overdue))) => Err(Stopped::Overdue),
-            Some(Raced::Ended(Ok(worked))) => worked.map(|worked| self.ended(worked, call)),
+            Some(Raced::Ended(Ok(worked))) => worked.map(ended),
             Some(Raced::Answering(answer)) => Ok(Computed::Streaming(answer, working)),
         }
     }
@@ -164,9 +164,9 @@ impl Version {
             None => self.supplies.program.reuses_guests(),
         }
     }
+}
 
-    fn ended(&self, mut worked: Worked, call: &Arc<Call>) -> Computed {
-        worked.run.result = worked.run.result.map(|answer| of_ended(answer, call, &self.spec));
-        Computed::Ended(worked)
-    }
+fn ended(mut worked: Worked) -> Computed {
+    worked.run.result = worked.run.result.and_then(of_ended);
+    Computed::Ended(worked)
 }

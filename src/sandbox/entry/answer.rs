@@ -55,16 +55,31 @@ pub(super) fn head_of(status: StatusCode, headers: HeaderMap) -> Result<Answer, 
     filtered(status.as_u16(), headers)
 }
 
-/// Removes what must not be a trailer (RFC 9110 §6.5.1): framing, the headers of the host, and descriptions of the
-/// content. Trailers that are too large are dropped, because the answer has been sent by then.
+/// Removes what must not be a trailer (RFC 9110 §6.5.1): framing, the headers of the host, descriptions of the content,
+/// and what directs the client before it reads the content. Trailers that are too large are dropped, because the answer has been sent by then.
 pub(super) fn trailers_of(mut trailers: HeaderMap) -> HeaderMap {
     let bytes = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if check_size(trailers.len(), bytes).is_err() {
         return HeaderMap::new();
     }
-    remove(&mut trailers, |name| is_the_hosts(name) || name.as_str().starts_with("content-"));
+    remove(&mut trailers, |name| {
+        is_the_hosts(name) || DIRECTIONS.contains(name) || name.as_str().starts_with("content-")
+    });
     trailers
 }
+
+/// Headers that a client must know before the content.
+const DIRECTIONS: [HeaderName; 9] = [
+    header::AGE,
+    header::CACHE_CONTROL,
+    header::EXPIRES,
+    header::HOST,
+    header::LOCATION,
+    header::PRAGMA,
+    header::RETRY_AFTER,
+    header::VARY,
+    header::WARNING,
+];
 
 fn check_size(count: usize, bytes: usize) -> Result<(), Fault> {
     if count > MAX_HEADERS {
@@ -204,7 +219,14 @@ mod tests {
 
     #[test]
     fn trailers_say_nothing_about_the_message_itself() {
-        let given = [("x-checksum", "42"), ("content-length", "1"), ("content-type", "a/b"), ("connection", "close")];
+        let given = [
+            ("x-checksum", "42"),
+            ("content-length", "1"),
+            ("content-type", "a/b"),
+            ("connection", "close"),
+            ("location", "/x"),
+            ("cache-control", "no-store"),
+        ];
         let map = |given: &[(&'static str, &'static str)]| {
             let entries =
                 given.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));

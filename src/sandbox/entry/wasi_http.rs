@@ -132,45 +132,49 @@ fn head_of(response: Response<HyperOutgoingBody>) -> Result<Box<Answer>, Fault> 
         Ok(trailers) => Frame::trailers(answer::trailers_of(trailers)),
         Err(frame) => frame,
     });
-    answer.body = Body::Stream(match length {
-        Some(length) => Sized { body, length }.boxed_unsync(),
+    // A head that declares no bytes would be the whole answer, before the guest has ended it.
+    answer.body = Body::Stream(match length.filter(|length| *length > 0) {
+        Some(left) => DeclaredLength { body, left }.boxed_unsync(),
         None => body.boxed_unsync(),
     });
     Ok(Box::new(answer))
 }
 
 /// A body whose length the guest has declared. A guest that writes another number of bytes is cut off.
-struct Sized<B> {
+struct DeclaredLength<B> {
     body: B,
     /// The bytes that are still to come.
-    length: u64,
+    left: u64,
 }
 
-impl<B: hyper::body::Body<Data = Bytes, Error = Cut> + Unpin> hyper::body::Body for Sized<B> {
+impl<B: hyper::body::Body<Data = Bytes, Error = Cut> + Unpin> hyper::body::Body for DeclaredLength<B> {
     type Data = Bytes;
     type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let size = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
-            Some(Err(_)) => {
-                let left = self.length;
-                let cause = format!("its body ended {left} bytes before the content-length of its answer");
-                return Poll::Ready(Some(Err(Cut::by_guest(cause))));
+        let left = self.left;
+        let is_short = match &frame {
+            Some(Ok(frame)) => {
+                let size = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let Some(left) = left.checked_sub(size) else {
+                    let cause = "it wrote more than the content-length of its answer".to_owned();
+                    return Poll::Ready(Some(Err(Cut::by_guest(cause))));
+                };
+                self.left = left;
+                frame.is_trailers() && left > 0
             }
-            None => 0,
+            Some(Err(_)) | None => left > 0,
         };
-        Poll::Ready(match self.length.checked_sub(size) {
-            Some(left) => {
-                self.length = left;
-                frame
-            }
-            None => Some(Err(Cut::by_guest("it wrote more than the content-length of its answer".into()))),
+        Poll::Ready(if is_short {
+            let cause = format!("its body ended {left} bytes before the content-length of its answer");
+            Some(Err(Cut::by_guest(cause)))
+        } else {
+            frame
         })
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
+        SizeHint::with_exact(self.left)
     }
 }

@@ -1,7 +1,6 @@
 //! The `wasi:http` interfaces.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -37,14 +36,14 @@ pub(super) struct Http {
 /// Sends the guest's requests.
 struct Hooks {
     /// `None` if the service may send none.
-    client: Option<Arc<Client>>,
+    client: Option<Client>,
     /// The number of requests that the guest may still send in this call.
     left: usize,
     lines: Lines,
 }
 
 impl Http {
-    pub(super) fn new(client: Option<Arc<Client>>, lines: &Lines) -> Self {
+    pub(super) fn new(client: Option<Client>, lines: &Lines) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MAX_FIELDS);
         Self { context, hooks: Hooks { client, left: MAX_REQUESTS, lines: lines.clone() } }
@@ -79,6 +78,15 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             Ok((values,))
         })
     })?;
+    replace(linker, TYPES, "[static]fields.from-list", |mut host, (entries,): (Vec<(String, Vec<u8>)>,)| {
+        Box::new(async move {
+            let state = host.data_mut();
+            state.work(entries.iter().map(|(name, value)| ENTRY + name.len() + value.len()).sum()).await;
+            let mut view = state.http();
+            let made = HostFields::from_list(&mut view, entries);
+            Ok((told(&mut view, made)?,))
+        })
+    })?;
     // A set that is shared with a clone is copied before it is changed.
     replace(
         linker,
@@ -87,7 +95,7 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         |mut host, (fields, name, value): (Resource<FieldMap>, String, Vec<u8>)| {
             Box::new(async move {
                 let state = host.data_mut();
-                state.work(state.size_of(&fields)).await;
+                state.work(state.size_of(&fields) + value.len()).await;
                 let mut view = state.http();
                 let appended = HostFields::append(&mut view, fields, name, value);
                 Ok((told(&mut view, appended)?,))
@@ -101,7 +109,8 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         |mut host, (fields, name, values): (Resource<FieldMap>, String, Vec<Vec<u8>>)| {
             Box::new(async move {
                 let state = host.data_mut();
-                state.work(state.size_of(&fields)).await;
+                let new: usize = values.iter().map(|value| ENTRY + value.len()).sum();
+                state.work(state.size_of(&fields) + new).await;
                 let mut view = state.http();
                 let set = HostFields::set(&mut view, fields, name, values);
                 Ok((told(&mut view, set)?,))
@@ -120,9 +129,9 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 }
 
 /// Separates the error that the guest gets from one that ends it.
-fn told(view: &mut WasiHttpCtxView<'_>, result: HeaderResult<()>) -> wasmtime::Result<Result<(), HeaderError>> {
+fn told<T>(view: &mut WasiHttpCtxView<'_>, result: HeaderResult<T>) -> wasmtime::Result<Result<T, HeaderError>> {
     match result {
-        Ok(()) => Ok(Ok(())),
+        Ok(made) => Ok(Ok(made)),
         Err(error) => view.convert_header_error(error).map(Err),
     }
 }
@@ -150,7 +159,7 @@ type Sent = Result<(http::Response<WasiBody>, Sending), Error>;
 
 impl Hooks {
     /// Counts a request. The error is a sentence for the log of the request that is being answered.
-    fn admit(&mut self) -> Result<Arc<Client>, (Error, String)> {
+    fn admit(&mut self) -> Result<Client, (Error, String)> {
         let client = self.client.clone().ok_or_else(|| {
             (Error::HttpRequestDenied, "the service may send no requests (sandbox.allow_hosts)".to_owned())
         })?;
@@ -211,12 +220,13 @@ fn error_of(failure: &Failure) -> Error {
         Failure::Denied(_) => Error::HttpRequestDenied,
         Failure::Unknown { .. } => Error::DnsError { rcode: None, info_code: None },
         Failure::Private { .. } => Error::DestinationIpProhibited,
-        Failure::TooManyConnections => Error::ConnectionLimitReached,
+        Failure::TooManyConnections | Failure::TooManyOfAll => Error::ConnectionLimitReached,
         Failure::Connect(_) => Error::ConnectionRefused,
         Failure::ConnectTimeout(_) => Error::ConnectionTimeout,
         Failure::Tls(_) => Error::TlsProtocolError,
         Failure::HeadTimeout(_) => Error::HttpResponseTimeout,
         Failure::Idle(_) => Error::ConnectionReadTimeout,
         Failure::Protocol(_) => Error::HttpProtocolError,
+        Failure::Ending => Error::ConnectionTerminated,
     }
 }

@@ -36,6 +36,34 @@ fn http_1_0_gets_a_stream_that_ends_with_its_connection() {
     }
 }
 
+/// The end of the connection would mark the end of the answer, so whatever cuts it off resets the connection.
+#[test]
+fn http_1_0_never_takes_a_part_of_a_stream_for_the_whole() {
+    let begin = |scene: &Scene, deed: &serde_json::Value| {
+        let headers = [("authorization", scene.service.token.as_str())];
+        let text = request("POST", &scene.service.path, &headers, deed.to_string().as_bytes());
+        let mut client = scene.host.client();
+        client.write(String::from_utf8(text).unwrap().replace("HTTP/1.1", "HTTP/1.0").as_bytes());
+        assert_eq!(client.read_head().status, 200);
+        client
+    };
+    // The client does not read for longer than the host waits.
+    let scene = Scene::on(TestHost::start_with(&["--write-timeout", "1s"], ""), json!({}));
+    let mut client = begin(&scene, &json!({"do": "stream", "pieces": 1_000_000, "bytes": 65_536}));
+    scene.wait_until_idle();
+    assert!(client.read_until_close().1, "a client that stalls");
+    scene.logged(499);
+
+    // The host ends.
+    let scene = Scene::on(TestHost::start_with(&["--grace", "100ms"], ""), json!({}));
+    let mut client = begin(&scene, &json!({"do": "stream", "pieces": 1, "bytes": 3, "end": "hang", "pause_ms": 20}));
+    crate::host::terminate(scene.host.pid());
+    assert!(client.read_until_close().1, "the end of the host");
+    let line = scene.logged(503);
+    assert!(line.contains(" code=draining ") && line.contains(" cut=true"), "{line}");
+    scene.host.wait_until_ended();
+}
+
 #[test]
 fn head_gets_the_head_and_stops_the_guest() {
     let host = TestHost::start();
