@@ -233,7 +233,7 @@ fn what_was_normalised_is_read_back_as_it_is() {
 }
 
 #[test]
-fn eas_keys_without_meaning_are_listed_and_so_are_those_without_effect_yet() {
+fn eas_keys_without_meaning_are_listed() {
     let file = parse(&with(json!({
         "labels": {"team": "a"}, "autoscaler": {"min": 1}, "containers": [{"image": "x"}],
         "queue": {"cpu": 1, "resource": "r"},

@@ -55,7 +55,7 @@ impl Refusal {
     pub(crate) fn stopped(stopped: &Stopped, limit: Duration) -> Self {
         match stopped {
             Stopped::Retired => Self::Retired,
-            Stopped::ClientGone => Self::ClientClosed,
+            Stopped::ClientClosed => Self::ClientClosed,
             Stopped::NoWorker => Self::no_worker(),
             Stopped::Overdue => Self::DeadlineExceeded { limit, reached: Reached::Run },
             Stopped::NoGuest(error) => Self::Internal { cause: error.to_string() },

@@ -2,8 +2,8 @@
 //! WASI as far as [`super::wasi`] grants it. Nothing outside this module and its parts grants access.
 
 mod http;
+mod proposals;
 mod streaming;
-mod wasi_more;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -141,7 +141,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     link_dear(linker)?;
     http::link(linker)?;
-    wasi_more::link(linker)?;
+    proposals::link(linker)?;
     batch::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     job::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     streaming_interface::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;

@@ -166,7 +166,7 @@ impl<F: Deref<Target = Faults>> AtWork<F> {
             Ok(Some(loss)) => self.lose(loss),
             Err(Stopped::Overdue) => self.lose(Loss::DEADLINE_EXCEEDED),
             Err(Stopped::Retired) => self.lose(Loss::GRACE_OVER),
-            Err(Stopped::ClientGone) => self.lose(Loss::CLIENT_CLOSED),
+            Err(Stopped::ClientClosed) => self.lose(Loss::CLIENT_CLOSED),
             Err(Stopped::NoGuest(error)) => {
                 self.faults.metrics.initialize_failed();
                 self.faults.note(self.request_id, Loss::initialize(error));

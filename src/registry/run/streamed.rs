@@ -102,7 +102,7 @@ impl Overseer {
         self.call.streaming.abandon();
         match tokio::time::timeout(LEAVE, self.ended()).await {
             Ok(ended) => ended,
-            Err(_) => Err(Stopped::ClientGone),
+            Err(_) => Err(Stopped::ClientClosed),
         }
     }
 }
@@ -120,7 +120,7 @@ fn refusal(outcome: Result<Run, Stopped>, spec: &ServiceSpec, call: &Call) -> Op
         }
         Err(Stopped::Overdue) => Refusal::DeadlineExceeded { limit: sandbox.stream_idle, reached: Reached::Piece },
         Err(Stopped::Retired) => Refusal::Retired,
-        Err(Stopped::ClientGone) => Refusal::ClientClosed,
+        Err(Stopped::ClientClosed) => Refusal::ClientClosed,
         Err(Stopped::NoGuest(error)) => Refusal::Internal { cause: error.to_string() },
         Err(Stopped::NoWorker) => Refusal::Internal { cause: "the worker of a stream is gone".into() },
     })

@@ -65,7 +65,7 @@ pub enum Stopped {
     /// No worker is left for its batch, and none can be created for now.
     NoWorker,
     /// Its client left in the middle of a streamed answer.
-    ClientGone,
+    ClientClosed,
     /// Another version has taken over, and the grace period of this one is over.
     Retired,
 }

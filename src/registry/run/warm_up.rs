@@ -107,7 +107,7 @@ async fn send(version: &Version, instances: Range<usize>, requests: &[Request]) 
                         }
                     },
                     Err(Stopped::NoGuest(error)) => (format!("got no guest: {error}"), String::new()),
-                    Err(Stopped::Overdue | Stopped::Retired | Stopped::NoWorker | Stopped::ClientGone) => {
+                    Err(Stopped::Overdue | Stopped::Retired | Stopped::NoWorker | Stopped::ClientClosed) => {
                         let most = version.spec.rpc().keepalive * PATIENCE;
                         let what = format!(
                             "was not answered in time: {} ms for one request, {} s for all",

