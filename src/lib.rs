@@ -10,7 +10,8 @@
 //!
 //! ```text
 //! fuzz      → front, sandbox, config
-//! cli       → serve, admin, front, registry, admission, sandbox, storage, outbound, api, call, config
+//! cli       → serve, admin, front, registry, admission, sandbox, storage, outbound, keyvalue, api, call,
+//!             config
 //! serve     → admin, pump, front, registry, gateway, admission, sandbox, auth, queue, storage, telemetry, config,
 //!             shutdown
 //! pump      → outcome, registry, refusal, outbound, queue, call, config
@@ -19,12 +20,13 @@
 //!             coding,
 //!             config, discovery, incoming, threads, failpoint, header, hex, limit, quoted
 //! outcome   → registry, gateway, refusal, sandbox, policy, telemetry, call, config, threads
-//! registry  → refusal, admission, sandbox, outbound, auth, policy, queue, storage, telemetry, call, config, threads,
-//!             failpoint, hex
+//! registry  → refusal, admission, sandbox, outbound, keyvalue, auth, policy, queue, storage, telemetry, call, config,
+//!             threads, failpoint, hex
 //! gateway   → policy, telemetry, api, call, config, incoming, threads, header, limit
 //! refusal   → sandbox, auth, policy, queue, call, config, incoming, quoted
 //! admission → threads
-//! sandbox   → outbound, call, failpoint, header, hex
+//! sandbox   → outbound, keyvalue, call, failpoint, header, hex
+//! keyvalue  → storage
 //! auth      → config
 //! policy    → config
 //! storage   → config, failpoint, hex
@@ -63,6 +65,7 @@ pub mod registry;
 pub mod storage;
 
 pub mod gateway;
+pub mod keyvalue;
 pub mod outbound;
 
 pub mod admin;

@@ -46,10 +46,11 @@ pub use self::traffic::mirror::Mirror;
 pub use self::traffic::serving::{Account, Canary, Chosen, Serving};
 use crate::admission::Executor;
 use crate::failpoint;
+use crate::keyvalue::Stores;
 use crate::outbound::Pool;
 use crate::queue::Queues;
 use crate::sandbox::Sandbox;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Record, Storage, StorageError};
 use crate::threads::ShardedArc;
 
 /// Services that are brought up at the same time at the start of the host. Most of the work is reading files;
@@ -64,6 +65,7 @@ pub struct Registry {
     sandbox: Sandbox,
     executor: Arc<Executor>,
     outbound: Arc<Pool>,
+    stores: Arc<Stores>,
     queues: Queues,
     /// Changes after a service has come, gone, or changed its phase.
     changes: watch::Sender<u64>,
@@ -79,6 +81,12 @@ pub struct Registry {
     unsettled: Unsettled,
 }
 
+/// The name of a service's key-value store. A service that is created again has another store, so that late guests of
+/// the deleted one do not write into it.
+fn store_name(record: &Record) -> String {
+    format!("{} {}", record.name, record.created_at)
+}
+
 impl Registry {
     /// Removes the leftovers of an earlier host, and loads every service of the data directory. None of them runs yet.
     ///
@@ -92,6 +100,10 @@ impl Registry {
     ) -> Result<Self, StorageError> {
         storage.clean().await?;
         let records = storage.catalog().records().await?;
+        let stores = Arc::new(Stores::new(storage.keyvalue()));
+        if let Err(error) = stores.keep_only(records.iter().map(store_name).collect()).await {
+            tracing::error!(error = error.told(), "the key-value stores cannot be used");
+        }
         let startup = Arc::new(Startup::of(records.iter().filter(|record| !record.stopped).count()));
         let services = records
             .into_iter()
@@ -108,6 +120,7 @@ impl Registry {
             sandbox,
             executor,
             outbound,
+            stores,
             queues,
             changes: watch::Sender::new(0),
             regrouping: Mutex::default(),

@@ -7,6 +7,7 @@
 //! ```text
 //! bulkhead.redb            the records of services, their last versions, and the audit log; a change is one
 //! transaction
+//! keyvalue.redb            the key-value stores of guests: see `keyvalue.rs`
 //! admin.token              the admin API's bearer token
 //! bulkhead.pid             the id of the process that uses the directory, for the error message of a second process
 //! artifacts/<sha256>       uploaded files, named by their SHA-256
@@ -62,6 +63,7 @@ use self::error::Doing;
 pub use self::error::StorageError;
 pub use self::holder::{holder, note_holder};
 use self::local::Opening;
+pub(crate) use self::local::database::{Absent, OpenDatabase};
 pub use self::manifest::Manifest;
 pub(crate) use self::model_path::judge as judge_model_path;
 use self::models::Models;
@@ -142,6 +144,11 @@ impl Storage {
 
     pub fn compiled(&self) -> PathBuf {
         self.dir.join("compiled")
+    }
+
+    /// Returns the path of the database of key-value stores.
+    pub fn keyvalue(&self) -> PathBuf {
+        self.dir.join("keyvalue.redb")
     }
 
     /// The admin API's token, made at the first start. Blocks.

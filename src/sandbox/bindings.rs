@@ -70,3 +70,15 @@ pub(super) mod config {
         imports: { default: async },
     });
 }
+
+/// The bindings of `wasi:keyvalue`.
+pub(super) mod keyvalue {
+    wasmtime::component::bindgen!({
+        path: "src/sandbox/wit/keyvalue.wit",
+        imports: { default: async | trappable },
+        with: {
+            "wasi:keyvalue/store.bucket": crate::sandbox::host::Bucket,
+            "wasi:keyvalue/atomics.cas": crate::sandbox::host::Cas,
+        },
+    });
+}

@@ -1,7 +1,8 @@
-//! Everything that a guest can reach: the `call`, `batch`, `job` and `streaming` interfaces, `wasi:http`, and
-//! WASI as far as [`super::wasi`] grants it. Nothing outside this module and its parts grants access.
+//! Everything that a guest can reach: the `call`, `batch`, `job` and `streaming` interfaces, `wasi:http`,
+//! `wasi:keyvalue`, and WASI as far as [`super::wasi`] grants it. Nothing outside this module and its parts grants access.
 
 mod http;
+mod keyvalue;
 mod proposals;
 mod streaming;
 
@@ -18,6 +19,8 @@ use wasmtime_wasi::p2::bindings::random::random;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use self::http::Http;
+#[expect(unreachable_pub, reason = "the generated bindings export them")]
+pub use self::keyvalue::{Bucket, Cas};
 pub(super) use self::streaming::STREAMING;
 use super::bindings::Processor;
 use super::bindings::batch::bulkhead::processor::batch;
@@ -31,6 +34,7 @@ use super::stream::Sink;
 use super::wasi::Wasi;
 use crate::call::{Call, Job, StreamLimits};
 use crate::failpoint;
+use crate::keyvalue::Store;
 
 /// The version of WASI that the linker offers. Guests built for earlier versions of 0.2 find it too.
 const WASI_VERSION: &str = "0.2.12";
@@ -50,6 +54,8 @@ const RANDOM_BYTE: usize = 16;
 pub(super) struct HostState {
     wasi: Wasi,
     http: Http,
+    /// The store of the service; `None` if it has none.
+    keyvalue: Option<Store>,
     table: ResourceTable,
     pub(super) limits: Limits,
     pub(super) lines: Lines,
@@ -73,6 +79,7 @@ impl HostState {
         Ok(Self {
             wasi: Wasi::new(Arc::clone(settings), &lines)?,
             http: Http::new(settings.outbound.clone(), &lines),
+            keyvalue: settings.keyvalue.clone(),
             table,
             limits: Limits::new(settings.memory_limit),
             lines,
@@ -142,6 +149,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     link_dear(linker)?;
     http::link(linker)?;
     proposals::link(linker)?;
+    keyvalue::link(linker)?;
     batch::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     job::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     streaming_interface::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::call::StreamLimits;
+use crate::keyvalue::Store;
 use crate::outbound::Client;
 
 /// The settings of one service's guests.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub stream: Option<StreamLimits>,
     /// Sends the requests of guests; `None` if they may send none.
     pub outbound: Option<Client>,
+    /// The key-value store of the service; `None` if guests have none.
+    pub keyvalue: Option<Store>,
     /// Most bytes of a partial result; 0 if calls are no items of a queue.
     pub max_partial_bytes: usize,
     /// Most bytes of log lines of a request.

@@ -3,7 +3,7 @@
 mod artifacts;
 mod audit;
 mod commit;
-mod database;
+pub(crate) mod database;
 mod reader;
 mod records;
 mod upload;

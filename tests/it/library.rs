@@ -28,6 +28,7 @@ pub(crate) fn settings(memory_limit: usize) -> Settings {
         max_response_bytes: 1 << 20,
         stream: None,
         outbound: None,
+        keyvalue: None,
         max_partial_bytes: 0,
         log_bytes: 0,
         max_requests: None,

@@ -36,6 +36,7 @@ mod hostile;
 mod hostile_http;
 mod http;
 mod http2;
+mod keyvalue;
 mod last_fault;
 mod leaving;
 mod library;

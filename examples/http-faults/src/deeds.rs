@@ -6,6 +6,7 @@ use wasip2::http::types::{ErrorCode, Fields, IncomingRequest, ResponseOutparam};
 
 use crate::exchange::{begin, fetch, pause, read};
 use crate::proposals::{config::store, logging::logging};
+use crate::values;
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
@@ -132,6 +133,18 @@ pub(crate) fn answer(request: &IncomingRequest, answer: ResponseOutparam) {
             logging::log(logging::Level::Warn, "config", &format!("{query} was read"));
             let sending = begin(answer, 200, &[]);
             sending.write(text.as_bytes());
+            sending.finish(None);
+        }
+        // Does the operations on the key-value store that are the lines of the body.
+        "/values" => {
+            let mut text = Vec::new();
+            read(request, |piece| {
+                text.extend(piece);
+                true
+            });
+            let told = values::run(&String::from_utf8_lossy(&text));
+            let sending = begin(answer, 200, &[("content-type", "text/plain")]);
+            sending.write(told.as_bytes());
             sending.finish(None);
         }
         // Returns the number of calls of this instance.

@@ -1,5 +1,5 @@
-//! Answers and misbehaves on request, as a component of `wasi:http` 0.2: it uses nothing of this host, so it runs on any
-//! other. The path says what to do; `deeds.rs` lists the paths.
+//! Answers and misbehaves on request, as a component of `wasi:http` 0.2: it uses only interfaces of WASI and its
+//! proposals. The path says what to do; `deeds.rs` lists the paths.
 
 #[cfg(target_family = "wasm")]
 mod deeds;
@@ -7,6 +7,8 @@ mod deeds;
 mod exchange;
 #[cfg(target_family = "wasm")]
 mod proposals;
+#[cfg(target_family = "wasm")]
+mod values;
 
 #[cfg(target_family = "wasm")]
 mod component {

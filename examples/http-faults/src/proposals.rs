@@ -9,3 +9,8 @@ pub(crate) mod logging {
     wit_bindgen::generate!({ path: "../../src/sandbox/wit/logging.wit" });
     pub(crate) use self::wasi::logging::logging;
 }
+
+pub(crate) mod keyvalue {
+    wit_bindgen::generate!({ path: "../../src/sandbox/wit/keyvalue.wit" });
+    pub(crate) use self::wasi::keyvalue::{atomics, batch, store};
+}

@@ -18,6 +18,7 @@ use crate::call::{Answer, Beginning, Call, Cut, Deadline, Raced, RequestId, Spen
 use crate::cli::upload::Upload;
 use crate::config::ServiceFile;
 use crate::front::local::{self as verdicts, Verdict};
+use crate::keyvalue::Stores;
 use crate::outbound::Pool;
 use crate::registry::{CallDeadline, guest_settings};
 use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox, own_program};
@@ -39,7 +40,9 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
         Sandbox::new(own_program(), dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() });
 
     let outbound = Arc::new(Pool::new(executor.background().clone()));
-    let mut settings = guest_settings(file.spec(), (!upload.model().is_empty()).then_some(model_dir), &outbound);
+    let stores = Arc::new(Stores::new(dir.path().join("keyvalue.redb")));
+    let store = stores.store("test");
+    let mut settings = guest_settings(file.spec(), (!upload.model().is_empty()).then_some(model_dir), &outbound, store);
     settings.model_entry = upload.model_entry().map(str::to_owned);
     let kept = Arc::new(Kept::default());
     runtime.block_on(async {

@@ -6,10 +6,10 @@ use super::guest::{LogSink, guest_settings, make};
 use super::version::Version;
 use crate::failpoint;
 use crate::policy::{LimitOf, Policy};
-use crate::registry::Registry;
 use crate::registry::change::apply::OnFailure;
 use crate::registry::change::{ChangeError, Progress, Report, Step};
 use crate::registry::service::Service;
+use crate::registry::{Registry, store_name};
 use crate::sandbox::{CompileError, InitializeError, PrepareError, Prepared, Ready, Settings};
 use crate::storage::{Record, StorageError};
 
@@ -45,7 +45,9 @@ impl Registry {
         let wasm = self.storage.artifacts().unverified_file(&processor.sha256).await?;
         let model_dir = self.storage.model_dir(&record.model).await?;
         progress(Report::Begun(Step::Compile));
-        let settings = Settings { image: record.image.clone(), ..guest_settings(&spec, model_dir, &self.outbound) };
+        let store = self.stores.store(&store_name(record));
+        let settings =
+            Settings { image: record.image.clone(), ..guest_settings(&spec, model_dir, &self.outbound, store) };
         let (name, metrics) = (service.name().to_owned(), Arc::clone(service.metrics()));
         let sink = Arc::new(LogSink { service: name, version: record.version, metrics });
         let sha256 = processor.sha256.as_str();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::admission::Executor;
 use crate::call::{RequestId, StreamLimits};
 use crate::config::{Fuel, ServiceSpec};
+use crate::keyvalue::Store;
 use crate::outbound::{Client, Pool};
 use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Settings};
 use crate::telemetry::ServiceMetrics;
@@ -20,7 +21,12 @@ pub(in crate::registry) async fn make(executor: &Executor, program: &Arc<Program
 }
 
 /// Returns the guests' settings in a service file.
-pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>, outbound: &Arc<Pool>) -> Settings {
+pub(crate) fn guest_settings(
+    spec: &ServiceSpec,
+    model_dir: Option<PathBuf>,
+    outbound: &Arc<Pool>,
+    keyvalue: Store,
+) -> Settings {
     let sandbox = spec.sandbox();
     let metered = |fuel| match fuel {
         Fuel::Metered(fuel) => Some(fuel),
@@ -41,6 +47,7 @@ pub(crate) fn guest_settings(spec: &ServiceSpec, model_dir: Option<PathBuf>, out
         stream: (!batching).then_some(stream),
         outbound: (!sandbox.allow_hosts.is_empty())
             .then(|| Client::new(Arc::clone(outbound), sandbox.allow_hosts.clone())),
+        keyvalue: Some(keyvalue),
         max_partial_bytes: spec.queue().map_or(0, |queue| queue.max_payload_bytes),
         log_bytes: sandbox.log_bytes_per_request,
         max_requests: sandbox.max_requests_per_instance.map(|max| max.get().into()),

@@ -44,7 +44,13 @@ const WASI: [&str; 29] = [
 ];
 
 /// Proposals of WASI, at the one version that components use.
-const PROPOSALS: [&str; 2] = ["wasi:config/store@0.2.0-rc.1", "wasi:logging/logging@0.1.0-draft"];
+const PROPOSALS: [&str; 5] = [
+    "wasi:config/store@0.2.0-rc.1",
+    "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi:keyvalue/batch@0.2.0-draft2",
+    "wasi:keyvalue/store@0.2.0-draft2",
+    "wasi:logging/logging@0.1.0-draft",
+];
 
 pub(super) fn is_offered(import: &str) -> bool {
     if OURS.contains(&import) || PROPOSALS.contains(&import) {

@@ -23,20 +23,21 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The treatment of a file that is missing or empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absent {
+pub(crate) enum Absent {
     Create,
     Fail,
 }
 
 /// An open database.
-pub(super) struct OpenDatabase(Database);
+#[derive(Debug)]
+pub(crate) struct OpenDatabase(Database);
 
 impl OpenDatabase {
     /// Opens the file and compares the checksum of every page.
     ///
     /// # Errors
     /// A file that is damaged, cannot be read, or is open in another process.
-    pub(super) fn open(path: &Path, absent: Absent) -> Result<Self, StorageError> {
+    pub(crate) fn open(path: &Path, absent: Absent) -> Result<Self, StorageError> {
         let opened = again_while_locked(|| contained(|| open(path, absent)));
         let opened = opened.map_err(|panic| damaged(path, panic))?;
         opened.map(Self).map_err(|error| of_opening(path, error))
@@ -44,7 +45,7 @@ impl OpenDatabase {
 
     /// Does `work`, and hands the database back for further use unless it failed. After a failure the library's memory
     /// may differ from the disk, so the next user opens the database again.
-    pub(super) fn work<T>(
+    pub(crate) fn work<T>(
         self,
         path: &Path,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
