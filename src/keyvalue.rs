@@ -11,7 +11,9 @@ mod table;
 mod tests;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::Database;
@@ -142,7 +144,7 @@ impl Stores {
         let worked = spawn_blocking(move || {
             let open = match slot.take() {
                 Some(open) => open,
-                None => OpenDatabase::open(&path, Absent::Create)?,
+                None => open(&path)?,
             };
             let (outcome, open) = open.work(&path, work);
             *slot = open;
@@ -226,6 +228,14 @@ impl Store {
         let service = Arc::clone(&self.service);
         self.stores.work(move |database| work(database, &service)).await
     }
+}
+
+/// Opens the database, or makes it. Values are secrets of their service.
+fn open(path: &Path) -> Result<OpenDatabase, StorageError> {
+    let database = OpenDatabase::open(path, Absent::Create)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))
+        .map_err(|source| StorageError::Io { what: format!("close {} to other users", path.display()), source })?;
+    Ok(database)
 }
 
 fn check(key: &str, value: &[u8]) -> Outcome<()> {

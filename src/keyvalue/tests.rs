@@ -45,6 +45,8 @@ async fn values_are_there_after_the_host_was_started_again_and_each_service_has_
     a.set(vec![entry("x", "1"), entry("", "empty")]).await.unwrap();
     b.set(vec![entry("x", "2")]).await.unwrap();
     drop((a, b));
+    let mode = fs::metadata(&scene.stores.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 
     let scene = scene.reopened();
     let (a, b) = (scene.store("a"), scene.store("b"));
@@ -167,12 +169,12 @@ async fn a_damaged_file_is_an_error_and_another_host_can_go_on_without_it() {
     let scene = Scene::set();
     scene.store("a").set(vec![entry("x", "1")]).await.unwrap();
     let scene = scene.reopened();
-    let mut bytes = std::fs::read(&scene.stores.path).unwrap();
+    let mut bytes = fs::read(&scene.stores.path).unwrap();
     bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
-    std::fs::write(&scene.stores.path, bytes).unwrap();
+    fs::write(&scene.stores.path, bytes).unwrap();
     let failed = scene.store("a").get("x".into()).await.unwrap_err();
     assert_eq!(failed.to_string(), "the store cannot be used");
     assert!(failed.told().contains("keyvalue.redb"), "{}", failed.told());
-    std::fs::remove_file(&scene.stores.path).unwrap();
+    fs::remove_file(&scene.stores.path).unwrap();
     assert_eq!(value(&scene.store("a"), "x").await, None);
 }

@@ -128,8 +128,12 @@ impl Callbacks {
             .header(USER_AGENT, concat!("bulkhead/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", id)
             .header("webhook-timestamp", &now);
-        if let Some(token) = &self.service.state().record.token {
-            request = request.header("webhook-signature", signature(token.reveal().as_bytes(), id, &now, body));
+        let record = Arc::clone(&self.service.state().record);
+        // While the previous token is still accepted, receivers may have either.
+        let tokens = record.token.iter().chain(&record.previous_token);
+        let signatures = tokens.map(|token| signature(token.reveal().as_bytes(), id, &now, body)).collect::<Vec<_>>();
+        if !signatures.is_empty() {
+            request = request.header("webhook-signature", signatures.join(" "));
         }
         let request = request.body(Full::new(body.clone())).map_err(|error| error.to_string())?;
         let client = Client::new(Arc::clone(self.registry.outbound()), spec.sandbox().allow_hosts.clone());

@@ -24,7 +24,7 @@ const EXPECTED: [&str; 6] = ["admin.token", "artifacts", "bulkhead.pid", "compil
 pub(super) fn close(dir: &Path) -> Result<(), StorageError> {
     refuse_foreign(dir).doing(|| format!("use {}", dir.display()))?;
     close_one(dir)?;
-    for name in ["artifacts", "models", "admin.token", "bulkhead.redb"] {
+    for name in ["artifacts", "models", "admin.token", "bulkhead.redb", "keyvalue.redb"] {
         close_part(&dir.join(name))?;
     }
     let compiled = dir.join("compiled");

@@ -56,7 +56,9 @@ pub(crate) fn unreachable(server: &str, patience: Duration, error: &ureq::Error)
     let what = match error {
         _ if plain => format!("{server} does not speak TLS"),
         ureq::Error::Io(_) if refused => cannot_reach("connection refused"),
-        ureq::Error::Io(cause) if is_end(cause) => format!("{server} closed the connection before it had answered"),
+        ureq::Error::Io(cause) if is_end(cause) => {
+            format!("{server} closed the connection before its answer was complete")
+        }
         ureq::Error::Io(cause) => cannot_reach(&cause.to_string()),
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => cannot_reach("no connection in time"),
         ureq::Error::Timeout(_) => format!("no answer from {server} within {}", humantime::format_duration(patience)),

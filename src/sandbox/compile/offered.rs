@@ -52,6 +52,15 @@ const PROPOSALS: [&str; 5] = [
     "wasi:logging/logging@0.1.0-draft",
 ];
 
+/// Interfaces of others that have a counterpart here.
+const REPLACED: [(&str, &str); 5] = [
+    ("wasi:keyvalue", "wasi:keyvalue is offered in version 0.2.0-draft2: store, atomics and batch"),
+    ("wasi:config", "wasi:config is offered in version 0.2.0-rc.1: store"),
+    ("wasi:logging", "wasi:logging is offered in version 0.1.0-draft"),
+    ("fermyon:spin/key-value", "use wasi:keyvalue@0.2.0-draft2, which is offered here"),
+    ("fermyon:spin/variables", "use wasi:config/store@0.2.0-rc.1, or environment variables (processor_envs)"),
+];
+
 pub(super) fn is_offered(import: &str) -> bool {
     if OURS.contains(&import) || PROPOSALS.contains(&import) {
         return true;
@@ -68,8 +77,9 @@ pub(super) fn cure(import: &str) -> &'static str {
         return "the contract here is bulkhead:processor@0.1.0; build the component against the WIT of this version";
     }
     if interface.starts_with("wasi:") && version.starts_with("0.3") {
-        return "WASI 0.2 is offered, and WASI 0.3 with its asynchronous functions is not; build for wasm32-wasip2, or \
-                with `--sync` (componentize-qjs) or `--backend-qjs-disable-async` (jco componentize)";
+        return "WASI 0.2 is offered, and WASI 0.3 with its asynchronous functions is not; use a library for WASI 0.2 \
+                (such as spin-sdk 3 and not 7), or build with `--sync` (componentize-qjs) or \
+                `--backend-qjs-disable-async` (jco componentize)";
     }
     if WASI.contains(&interface) {
         return "WASI 0.2 is offered; build the component for one of its versions";
@@ -80,10 +90,14 @@ pub(super) fn cure(import: &str) -> &'static str {
     {
         return "of this package of WASI only the interfaces of the worlds wasi:cli/imports@0.2.0 and wasi:http/proxy@0.2.0 are offered";
     }
+    if let Some((_, cure)) = REPLACED.iter().find(|(package, _)| is_of(package) || interface == *package) {
+        return cure;
+    }
     if interface.starts_with("wasi_snapshot_preview1") || interface.starts_with("wasi_unstable") {
         return "this is WASI of core modules; make a component with the adapter: `jco new --wasi-reactor`";
     }
-    "a processor may import bulkhead:processor and WASI 0.2 (cli, clocks, filesystem, http, io, random, sockets); take it out of \
+    "a processor may import bulkhead:processor and WASI 0.2 (cli, clocks, filesystem, http, io, random, sockets), \
+     wasi:keyvalue, wasi:config and wasi:logging; take it out of \
      the component's world, or compose the component with one that exports it"
 }
 
@@ -116,7 +130,11 @@ mod tests {
             ("wasi:cli/stdout@0.3.0", "--sync"),
             ("wasi:io/streams@0.1.0", "one of its versions"),
             ("wasi:clocks/timezone@0.2.3", "only the interfaces of the worlds"),
-            ("wasi:keyvalue/store@0.2.0-draft", "out of"),
+            ("wasi:keyvalue/store@0.2.0-draft", "0.2.0-draft2"),
+            ("wasi:config/store@0.2.0-draft-2024-09-27", "0.2.0-rc.1"),
+            ("fermyon:spin/key-value@2.0.0", "wasi:keyvalue@0.2.0-draft2"),
+            ("fermyon:spin/variables@2.0.0", "processor_envs"),
+            ("fermyon:spin/sqlite@2.0.0", "out of"),
             ("log", "out of"),
         ] {
             assert!(!is_offered(import) && cure(import).contains(told), "{import}: {}", cure(import));

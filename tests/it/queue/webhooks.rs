@@ -26,6 +26,14 @@ impl Webhook {
         line.unwrap_or_else(|| panic!("no {name} in {}", self.head))
     }
 
+    /// The signature of this webhook under a token.
+    fn signature(&self, token: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).unwrap();
+        let (id, timestamp) = (self.header("webhook-id"), self.header("webhook-timestamp"));
+        mac.update(&[id.as_bytes(), b".", timestamp.as_bytes(), b".", &self.body].concat());
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -78,12 +86,9 @@ fn a_finished_item_is_told_of_with_a_signature_until_it_is_accepted() {
             "has_result": true,
         });
         assert_eq!(webhook.json(), expected);
-        let (id, timestamp) = (webhook.header("webhook-id"), webhook.header("webhook-timestamp"));
+        let id = webhook.header("webhook-id");
         assert!(id.starts_with(&format!("told-{index}-")), "{id}");
-        let mut mac = Hmac::<Sha256>::new_from_slice(service.token.as_bytes()).unwrap();
-        mac.update(&[id.as_bytes(), b".", timestamp.as_bytes(), b".", &webhook.body].concat());
-        let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
-        assert_eq!(webhook.header("webhook-signature"), expected);
+        assert_eq!(webhook.header("webhook-signature"), webhook.signature(&service.token));
         ids.push(id.to_owned());
     }
     assert_eq!(ids[0], ids[1]);
@@ -104,6 +109,21 @@ fn a_repetition_follows_the_service_file_of_its_time() {
     let changed = host.call_admin("PUT", "/api/v1/services/moved", change.as_bytes());
     assert!(changed.status < 300, "{}", changed.text());
     assert_eq!(second.recv_timeout(SOON).expect("its repetition").header("webhook-id"), id);
+}
+
+#[test]
+fn a_webhook_is_signed_for_each_token_that_is_accepted() {
+    let (address, webhooks) = server(&[]);
+    let host = TestHost::start();
+    let service = deploy(&host, "signed", "faults", keys(address));
+    let mut input = Queue::input(&host, &service);
+    let rotated = host.call_admin("POST", "/api/v1/services/signed/token", br#"{"action":"rotate"}"#);
+    assert_eq!(rotated.status, 200, "{}", rotated.text());
+    let new = rotated.json()["token"].as_str().unwrap().to_owned();
+    input.put("", br#"{"do":"flag"}"#);
+    let webhook = webhooks.recv_timeout(SOON).expect("a webhook");
+    let expected = [&new, &service.token].map(|token| webhook.signature(token)).join(" ");
+    assert_eq!(webhook.header("webhook-signature"), expected);
 }
 
 #[test]
