@@ -84,7 +84,7 @@ pub struct Registry {
 /// The name of a service's key-value store. A service that is created again has another store, so that late guests of
 /// the deleted one do not write into it.
 fn store_name(record: &Record) -> String {
-    format!("{} {}", record.name, record.created_at)
+    format!("{} {:016x}", record.name, record.store)
 }
 
 impl Registry {
@@ -102,7 +102,7 @@ impl Registry {
         let records = storage.catalog().records().await?;
         let stores = Arc::new(Stores::new(storage.keyvalue()));
         if let Err(error) = stores.keep_only(records.iter().map(store_name).collect()).await {
-            tracing::error!(error = error.told(), "the key-value stores cannot be used");
+            tracing::error!(error = error.told(), "the key-value stores of deleted services are not removed");
         }
         let startup = Arc::new(Startup::of(records.iter().filter(|record| !record.stopped).count()));
         let services = records
@@ -202,6 +202,14 @@ impl Registry {
     fn left(&self) -> usize {
         let services = self.services.load();
         services.values().filter(|service| matches!(service.look().phase, Phase::Starting)).count()
+    }
+
+    /// Removes the key-value store of a service that is gone.
+    async fn remove_store(&self, record: &Record) {
+        if let Err(error) = self.stores.remove(&store_name(record)).await {
+            let service = &*record.name;
+            tracing::warn!(service, error = error.told(), "its key-value store is removed at the next start");
+        }
     }
 
     pub fn find(&self, name: &str) -> Option<Arc<Service>> {

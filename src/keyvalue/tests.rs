@@ -18,6 +18,13 @@ impl Scene {
         self.stores.store(service)
     }
 
+    /// Changes the time at which the database has failed.
+    async fn move_failure(&self, to: impl FnOnce(Instant) -> Instant) {
+        let mut slot = self.stores.database.lock().await;
+        let Slot::Failed(at, _) = &mut *slot else { panic!("it has not failed: {slot:?}") };
+        *at = to(*at);
+    }
+
     /// Closes the database, as the end of a host does.
     fn reopened(self) -> Self {
         let path = self.stores.path.clone();
@@ -62,11 +69,15 @@ async fn values_are_there_after_the_host_was_started_again_and_each_service_has_
 async fn a_store_is_removed_with_its_service_and_no_other() {
     let scene = Scene::set();
     scene.stores.remove("a").await.unwrap();
+    scene.stores.keep_only(vec![]).await.unwrap();
     assert!(!scene.stores.path.exists(), "nothing is made for nothing");
     for service in ["a", "ab", "a b", "b"] {
         scene.store(service).set(vec![entry("x", service), entry("y", "")]).await.unwrap();
     }
+    let late = scene.store("a");
     scene.stores.remove("a").await.unwrap();
+    let refused = late.set(vec![entry("x", "late")]).await.unwrap_err();
+    assert!(matches!(refused, KeyValueError::Removed), "{refused}");
     assert_eq!(value(&scene.store("a"), "x").await, None);
     for service in ["ab", "a b", "b"] {
         assert_eq!(value(&scene.store(service), "x").await, Some(service.into()));
@@ -129,12 +140,22 @@ async fn a_store_is_bounded_and_a_refusal_changes_nothing() {
     let store = scene.store("a");
     let long = "k".repeat(MAX_KEY + 1);
     assert!(matches!(store.set(vec![entry(&long, "")]).await, Err(KeyValueError::KeyTooLong(1025))));
-    assert!(matches!(store.increment(long, 1).await, Err(KeyValueError::KeyTooLong(1025))));
+    assert!(matches!(store.increment(long.clone(), 1).await, Err(KeyValueError::KeyTooLong(1025))));
+    assert!(matches!(store.swap(long.clone(), 0, vec![]).await, Err(KeyValueError::KeyTooLong(1025))));
+    assert!(matches!(store.get(long.clone()).await, Err(KeyValueError::KeyTooLong(1025))));
+    assert!(matches!(store.version(long.clone()).await, Err(KeyValueError::KeyTooLong(1025))));
+    assert!(matches!(store.get_many(vec![long.clone()]).await, Err(KeyValueError::KeyTooLong(1025))));
+    assert!(matches!(store.delete(vec![long.clone()]).await, Err(KeyValueError::KeyTooLong(1025))));
+    assert!(matches!(store.list(Some(long)).await, Err(KeyValueError::KeyTooLong(1025))));
     let large = vec![0; MAX_VALUE + 1];
     assert!(matches!(store.set(vec![("x".into(), large)]).await, Err(KeyValueError::ValueTooLarge(_))));
 
     let largest = |index: usize| (format!("{index:02}"), vec![0; MAX_VALUE]);
-    store.set((0..63).map(largest).collect()).await.unwrap();
+    assert!(matches!(store.set((0..17).map(largest).collect()).await, Err(KeyValueError::TooMuch)));
+    for from in [0, 16, 32] {
+        store.set((from..from + 16).map(largest).collect()).await.unwrap();
+    }
+    store.set((48..63).map(largest).collect()).await.unwrap();
     // 62 bytes less than a value's worth are left.
     let refused = store.set(vec![entry("small", "1"), largest(63)]).await.unwrap_err();
     assert!(matches!(refused, KeyValueError::Full), "{refused}");
@@ -146,11 +167,18 @@ async fn a_store_is_bounded_and_a_refusal_changes_nothing() {
         store.get_many((1..18).map(|index| largest(index).0).collect()).await,
         Err(KeyValueError::TooMuch)
     ));
-    assert_eq!(store.get_many((1..16).map(|index| largest(index).0).collect()).await.unwrap().len(), 15);
+    assert_eq!(store.get_many((1..17).map(|index| largest(index).0).collect()).await.unwrap().len(), 16);
 
     let many = scene.store("many");
     let keys = |from: u64, to: u64| (from..to).map(|index| (format!("{index:06}"), vec![])).collect::<Vec<_>>();
-    many.set(keys(0, MAX_KEYS)).await.unwrap();
+    let at_once = MAX_AT_ONCE as u64;
+    let names = |keys: Vec<(String, Vec<u8>)>| keys.into_iter().map(|key| key.0).collect::<Vec<_>>();
+    assert!(matches!(many.set(keys(0, at_once + 1)).await, Err(KeyValueError::TooManyAtOnce(1001))));
+    assert!(matches!(many.get_many(names(keys(0, at_once + 1))).await, Err(KeyValueError::TooManyAtOnce(1001))));
+    assert!(matches!(many.delete(names(keys(0, at_once + 1))).await, Err(KeyValueError::TooManyAtOnce(1001))));
+    for from in (0..MAX_KEYS).step_by(MAX_AT_ONCE) {
+        many.set(keys(from, from + at_once)).await.unwrap();
+    }
     assert!(matches!(many.set(keys(MAX_KEYS, MAX_KEYS + 1)).await, Err(KeyValueError::TooManyKeys)));
     let (mut listed, mut pages, mut after) = (0, 0, None);
     loop {
@@ -176,5 +204,10 @@ async fn a_damaged_file_is_an_error_and_another_host_can_go_on_without_it() {
     assert_eq!(failed.to_string(), "the store cannot be used");
     assert!(failed.told().contains("keyvalue.redb"), "{}", failed.told());
     fs::remove_file(&scene.stores.path).unwrap();
+    // A host does not read a large damaged file again and again, but it does so after a while.
+    scene.move_failure(|at| at + 60 * AFTER_FAILURE).await;
+    let again = scene.store("b").get("x".into()).await.unwrap_err();
+    assert_eq!(again.told(), failed.told());
+    scene.move_failure(|at| at - 120 * AFTER_FAILURE).await;
     assert_eq!(value(&scene.store("a"), "x").await, None);
 }

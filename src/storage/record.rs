@@ -44,6 +44,9 @@ pub struct Record {
     /// The name of the image that guests start from; absent if the service file wants no snapshot.
     pub image: Option<String>,
     pub stopped: bool,
+    /// Drawn at the creation: tells the key-value store of this service from that of an earlier service of its name.
+    #[serde(default)]
+    pub store: u64,
     /// The time of creation, RFC 3339, UTC.
     pub created_at: String,
     pub updated_at: String,

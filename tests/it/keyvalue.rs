@@ -42,8 +42,11 @@ fn every_operation_has_its_outcome() {
         ("count", "3 keys to \"t\" in 1 pages"),
         ("delete a", "deleted"),
         ("delete n t b", "deleted"),
-        ("many k 2500", "set"),
-        ("count", "2500 keys to \"k002499\" in 3 pages"),
+        ("many k 1001", "Error::Other(\"there are 1001 keys, and may be 1000 in one call\")"),
+        ("many k 1000", "set"),
+        ("many l 1000", "set"),
+        ("many m 500", "set"),
+        ("count", "2500 keys to \"m000499\" in 3 pages"),
     ] {
         assert_eq!(run(&host, &service, operation), [outcome], "{operation}");
     }

@@ -46,8 +46,12 @@ impl Registry {
         self.check_model(&plan.record, file.spec()).await?;
         self.check_mirror(&name, plan.record.mirror.as_ref())?;
         let service = Arc::new(Service::new(plan.record.clone(), Phase::Starting));
-        self.apply(&service, &lock, plan, progress).await?;
-        Ok(service)
+        let applied = self.apply(&service, &lock, plan, progress).await;
+        if applied.is_err() && self.find(&name).is_none() {
+            // The guests have run, and may have written.
+            self.remove_store(&service.state().record).await;
+        }
+        applied.map(|()| service)
     }
 
     pub async fn modify(

@@ -9,7 +9,7 @@ use super::request::{ChangeLock, ChangeRequest};
 use super::{ChangeError, Progress, history};
 use crate::failpoint;
 use crate::registry::service::{Phase, Service};
-use crate::registry::{Registry, now, store_name};
+use crate::registry::{Registry, now};
 
 impl Registry {
     /// Stops a service: it takes no new requests, and finishes the running ones.
@@ -155,9 +155,7 @@ impl Registry {
         });
         service.set_phase(&Phase::Stopped);
         self.regroup();
-        if let Err(error) = self.stores.remove(&store_name(&service.state().record)).await {
-            tracing::warn!(service = name, error = error.told(), "its key-value store is removed at the next start");
-        }
+        self.remove_store(&service.state().record).await;
         failpoint::reach("delete.forgotten");
         self.tidy_with(self.storage.sweep_models()).await;
         self.tidy().await;

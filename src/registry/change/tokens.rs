@@ -168,6 +168,7 @@ mod tests {
             model: Vec::new(),
             warm_up: None,
             stopped: false,
+            store: 0,
             created_at: now(),
             updated_at: now(),
         }

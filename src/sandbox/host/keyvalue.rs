@@ -42,9 +42,6 @@ impl HostState {
         self.work(OPERATION + bytes).await;
         let Some(keyvalue) = self.keyvalue.clone() else { return Err(store::Error::AccessDenied) };
         operation(keyvalue).await.map_err(|why| {
-            if matches!(why, KeyValueError::Unavailable(_)) {
-                tracing::error!(error = why.told(), "a key-value store cannot be used");
-            }
             self.lines.log(Level::Warn, &format!("an operation on the key-value store failed: {why}"));
             store::Error::Other(why.to_string())
         })
@@ -81,8 +78,8 @@ impl store::HostBucket for HostState {
     }
 
     async fn exists(&mut self, _: Resource<Bucket>, key: String) -> Answer<bool> {
-        let found = self.on_store(key.len(), async |store| store.get(key).await).await;
-        Ok(found.map(|found| found.value.is_some()))
+        let version = self.on_store(key.len(), async |store| store.version(key).await).await;
+        Ok(version.map(|version| version > 0))
     }
 
     async fn list_keys(&mut self, _: Resource<Bucket>, cursor: Option<String>) -> Answer<store::KeyResponse> {
@@ -125,8 +122,8 @@ impl atomics::Host for HostState {
 impl HostState {
     async fn current_state(&mut self, key: String) -> Result<Cas, store::Error> {
         let asked = key.clone();
-        let found = self.on_store(key.len(), async |store| store.get(asked).await).await?;
-        Ok(Cas { key, version: found.version })
+        let version = self.on_store(key.len(), async |store| store.version(asked).await).await?;
+        Ok(Cas { key, version })
     }
 }
 

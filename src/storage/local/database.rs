@@ -20,6 +20,8 @@ use crate::storage::StorageError;
 /// has executed the compiler or has died.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// Most bytes of a database that are kept in memory. The system keeps its file in memory as well.
+const CACHE: usize = 32 << 20;
 
 /// The treatment of a file that is missing or empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +66,7 @@ impl OpenDatabase {
 
 fn open(path: &Path, absent: Absent) -> Result<Database, DatabaseError> {
     let mut builder = Database::builder();
-    builder.set_check_integrity_on_open(true);
+    builder.set_check_integrity_on_open(true).set_cache_size(CACHE);
     match absent {
         Absent::Create => builder.create(path),
         Absent::Fail => builder.open(path),
