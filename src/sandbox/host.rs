@@ -56,6 +56,7 @@ pub(super) struct HostState {
     http: Http,
     /// The store of the service; `None` if it has none.
     keyvalue: Option<Store>,
+    has_used_store: bool,
     table: ResourceTable,
     pub(super) limits: Limits,
     pub(super) lines: Lines,
@@ -80,6 +81,7 @@ impl HostState {
             wasi: Wasi::new(Arc::clone(settings), &lines)?,
             http: Http::new(settings.outbound.clone(), &lines),
             keyvalue: settings.keyvalue.clone(),
+            has_used_store: false,
             table,
             limits: Limits::new(settings.memory_limit),
             lines,
@@ -105,6 +107,12 @@ impl HostState {
     /// Returns the number of handles that the guest holds.
     pub(super) fn open_handles(&mut self) -> usize {
         self.table.iter_mut().count()
+    }
+
+    /// Returns the act by which the guest may have learned what other services must not know; `None` if there was none.
+    pub(super) fn private_act(&self) -> Option<&'static str> {
+        let used = self.has_used_store.then_some("used the key-value store");
+        used.or_else(|| self.http.has_sent().then_some("sent a request"))
     }
 
     /// Counts a host call that moves `bytes`, and yields if enough work has been done.

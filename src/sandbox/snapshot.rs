@@ -76,6 +76,11 @@ impl Sandbox {
             Ok(draft) => draft,
             Err(reason) => return without(reason, program, Some(first)),
         };
+        // Other services may start from the same image.
+        if let Some(act) = first.store_and_instance().0.data().private_act() {
+            let reason = format!("it has {act} in initialize, and other services must not know what it learned");
+            return without(reason, program, Some(first));
+        }
         let handles = first.store_and_instance().0.data_mut().open_handles();
         if handles > 0 {
             let plural = if handles == 1 { "" } else { "s" };

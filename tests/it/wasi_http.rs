@@ -287,6 +287,30 @@ fn a_request_that_breaks_off_or_is_too_large_is_the_clients_fault() {
     declared.assert_problem(413, "body_too_large");
 }
 
+#[test]
+fn a_client_that_leaves_while_its_request_is_worked_on_is_noticed() {
+    let scene = Scene::with(json!({"metadata": {"rpc": {"keepalive": 300_000}}}));
+    let (path, token) = (scene.path("/swallow"), &scene.service.token);
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: {token}\r\ntransfer-encoding: chunked\r\n\r\n");
+    // The end of the body comes with its head, before the guest waits for it, while the guest waits for it.
+    for (index, pieces) in
+        [&["0\r\n\r\n"][..], &["5\r\nhello\r\n", "0\r\n\r\n"], &["", "5\r\nhello\r\n0\r\n\r\n"]].into_iter().enumerate()
+    {
+        let mut client = scene.host.client();
+        client.write(format!("{head}{}", pieces[0]).as_bytes());
+        if let Some(second) = pieces.get(1) {
+            let busy = "bulkhead_workers_busy{service=\"parts\",instance=\"0\"}";
+            scene.host.wait_for("it to run", || scene.host.metric(busy) == 1);
+            client.write(second.as_bytes());
+        }
+        scene.host.wait_for("it to be read", || scene.host.log().matches("the body is read").count() == index + 1);
+        drop(client);
+        let left = "bulkhead_requests_total{service=\"parts\",status=\"499\"}";
+        scene.host.wait_for("it to count", || scene.host.metric(left) == index as u64 + 1);
+    }
+}
+
 /// An encoded body is decoded before the guest sees it, and so arrives as a whole.
 #[test]
 fn an_encoded_request_arrives_decoded() {

@@ -5,6 +5,7 @@
 
 mod deed;
 mod inspect;
+mod outside;
 mod strain;
 mod streaming;
 
@@ -42,6 +43,10 @@ enum Start {
     Loop,
     /// Succeeds only while the model's entry can be read.
     Model,
+    /// Counts its runs in the key-value store.
+    Count,
+    /// Sends a request to `localhost:1`, and does not mind if there is no answer.
+    Ask,
 }
 
 impl Processor for Faults {
@@ -60,6 +65,8 @@ impl Processor for Faults {
                 Some(Err(error)) => Err(Error::new(0, format_args!("the model cannot be read: {error}"))),
                 None => Err(Error::new(0, "there is no model to read")),
             },
+            Start::Count => outside::count().map(|()| Self::new(model)),
+            Start::Ask => outside::ask().map(|()| Self::new(model)),
         }
     }
 

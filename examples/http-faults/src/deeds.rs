@@ -43,6 +43,12 @@ pub(crate) fn answer(request: &IncomingRequest, answer: ResponseOutparam) {
             sending.write(text.as_bytes());
             sending.finish(None);
         }
+        // Reads the body, and never answers.
+        "/swallow" => {
+            read(request, |_| true);
+            eprintln!("the body is read");
+            pause(3_600_000);
+        }
         // Answers before it has read the body, which it then does not read.
         "/early" => begin(answer, 200, &[]).finish(None),
         "/status" => begin(answer, number("code", 200) as u16, &[]).finish(None),

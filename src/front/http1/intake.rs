@@ -46,6 +46,8 @@ pub(super) struct Intake {
     leave: &'static [u8],
     /// The task that waits for more of the body, if it did so since the connection last looked.
     reader: Option<Waker>,
+    /// The connection's task, while it relies on being the reader to notice a disconnect.
+    relying: Option<Waker>,
     /// Set while reading cannot show a disconnect: too much input is buffered already, nobody reads the body, or the
     /// stream has ended and half-closed clients are answered.
     hang_up: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -65,8 +67,10 @@ impl Shared {
     /// Creates an intake. `early` are bytes that were read from the socket already.
     pub(super) fn new(stream: OwnedReadHalf, early: &[u8]) -> Self {
         let (ahead, room, framing) = (BytesMut::from(early), LEAST_ROOM, Framing::Ended);
-        let (requests, leave, reader, hang_up) = (0, &[][..], None, None);
-        let intake = Mutex::new(Intake { stream, ahead, room, framing, requests, leave, reader, hang_up });
+        let (requests, leave) = (0, &[][..]);
+        let intake =
+            Intake { stream, ahead, room, framing, requests, leave, reader: None, relying: None, hang_up: None };
+        let intake = Mutex::new(intake);
         Self(Arc::new(Parts { intake, rules: Rules::default() }))
     }
 
@@ -146,7 +150,8 @@ impl Intake {
     fn poll_hang_up(&mut self, answers_half_closed: bool, cx: &mut Context<'_>) -> Poll<()> {
         let reader = self.reader.take();
         let is_body_read = self.is_between_requests();
-        if !is_body_read && reader.is_some_and(|reader| reader.will_wake(cx.waker())) {
+        self.relying = reader.filter(|reader| !is_body_read && reader.will_wake(cx.waker()));
+        if self.relying.is_some() {
             return Poll::Pending;
         }
         // What arrives before the end of the body belongs to those who read that.
@@ -182,7 +187,16 @@ impl Intake {
 
     /// Records that the current request has been answered.
     pub(super) fn answered(&mut self) {
-        self.hang_up = None;
+        (self.reader, self.relying, self.hang_up) = (None, None, None);
+    }
+
+    /// Records that this task waits for more of the body. The socket wakes the last task that has waited, so the
+    /// connection's task must look for a disconnect itself from now on, unless it is this task.
+    fn await_more(&mut self, cx: &Context<'_>) {
+        if let Some(relying) = self.relying.take_if(|relying| !relying.will_wake(cx.waker())) {
+            relying.wake();
+        }
+        self.reader = Some(cx.waker().clone());
     }
 
     /// Withdraws `100 Continue`, because the head of the answer is about to be written. Returns the rest of a partly
@@ -222,7 +236,7 @@ impl Intake {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(Err(Broken::CutOff)),
                 Poll::Pending => {
-                    self.reader = Some(cx.waker().clone());
+                    self.await_more(cx);
                     return Poll::Pending;
                 }
             }
@@ -257,7 +271,7 @@ impl Intake {
                 Poll::Ready(Ok(count)) if count > 0 => count,
                 Poll::Ready(_) => return Poll::Ready(Err(Broken::CutOff)),
                 Poll::Pending => {
-                    self.reader = Some(cx.waker().clone());
+                    self.await_more(cx);
                     return Poll::Pending;
                 }
             };
@@ -339,6 +353,10 @@ impl Arriving for BodyReader {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
     use tokio::net::TcpListener;
 
     use super::*;
@@ -356,5 +374,32 @@ mod tests {
             assert_eq!(intake.withdraw_leave(), &LEAVE[LEAVE.len() - left..], "{on_its_way}");
             assert!(intake.leave.is_empty());
         }
+    }
+
+    /// A task that is only told to go on.
+    #[derive(Default)]
+    struct Told(AtomicBool);
+
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_body_another_task_reads_on_watches_for_a_disconnect_itself() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let shared = Shared::new(accepted.unwrap().0.into_split().0, b"");
+        let Incoming::Arriving(mut body) = shared.begin(BodyLength::Chunked, false) else { panic!("it arrives") };
+        let [connection, guest] = [Arc::new(Told::default()), Arc::default()];
+        let [at_connection, at_guest] = [Arc::clone(&connection), guest].map(Waker::from);
+        assert!(body.as_mut().poll_frame(&mut Context::from_waker(&at_connection)).is_pending());
+        assert!(shared.poll_hang_up(&mut Context::from_waker(&at_connection)).is_pending());
+        assert!(!connection.0.load(Ordering::Relaxed));
+        assert!(body.as_mut().poll_frame(&mut Context::from_waker(&at_guest)).is_pending());
+        assert!(connection.0.load(Ordering::Relaxed), "it is told to look again");
+        drop(client);
+        poll_fn(|cx| shared.poll_hang_up(cx)).await;
     }
 }

@@ -163,6 +163,8 @@ impl Watched {
                     self.call.deadline.await_piece();
                     return Poll::Pending;
                 }
+                // It brings nothing, so it ends no wait either.
+                Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
                 Poll::Ready(Some(Ok(frame))) if self.pieces.size_hint().exact() == Some(0) => {
                     self.last.push_back(frame);
                 }

@@ -39,6 +39,8 @@ struct Hooks {
     client: Option<Client>,
     /// The number of requests that the guest may still send in this call.
     left: usize,
+    /// True once the guest has sent a request.
+    has_sent: bool,
     lines: Lines,
 }
 
@@ -46,11 +48,15 @@ impl Http {
     pub(super) fn new(client: Option<Client>, lines: &Lines) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(MAX_FIELDS);
-        Self { context, hooks: Hooks { client, left: MAX_REQUESTS, lines: lines.clone() } }
+        Self { context, hooks: Hooks { client, left: MAX_REQUESTS, has_sent: false, lines: lines.clone() } }
     }
 
     pub(super) fn begin_call(&mut self) {
         self.hooks.left = MAX_REQUESTS;
+    }
+
+    pub(super) fn has_sent(&self) -> bool {
+        self.hooks.has_sent
     }
 }
 
@@ -166,6 +172,7 @@ impl Hooks {
         self.left = self.left.checked_sub(1).ok_or_else(|| {
             (Error::ConnectionLimitReached, format!("{MAX_REQUESTS} requests in one call are the limit"))
         })?;
+        self.has_sent = true;
         Ok(client)
     }
 }

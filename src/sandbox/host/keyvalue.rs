@@ -41,6 +41,7 @@ impl HostState {
     ) -> Result<T, store::Error> {
         self.work(OPERATION + bytes).await;
         let Some(keyvalue) = self.keyvalue.clone() else { return Err(store::Error::AccessDenied) };
+        self.has_used_store = true;
         operation(keyvalue).await.map_err(|why| {
             self.lines.log(Level::Warn, &format!("an operation on the key-value store failed: {why}"));
             store::Error::Other(why.to_string())

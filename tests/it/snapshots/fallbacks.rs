@@ -68,6 +68,25 @@ fn a_guest_whose_memory_cannot_grow_by_a_page() {
     falls_back("full", &counter_in("2 40", all, ""), json!({}), "its state cannot be read", 6);
 }
 
+/// Services with the same processor and the same settings start from one image, which must not have what one of them
+/// has read.
+#[test]
+fn a_guest_that_has_learned_what_is_of_its_service_alone() {
+    let host = TestHost::start();
+    for (act, because) in [("count", "used the key-value store"), ("ask", "sent a request")] {
+        let config = json!({"initialize": act}).to_string();
+        let keys = json!({"model_config": config, "sandbox": {"allow_hosts": ["localhost:1"]}});
+        for name in ["one", "another"] {
+            let name = format!("{act}-{name}");
+            host.deploy(&name, "faults", keys.clone());
+            let shown = host.call_admin("GET", &format!("/api/v1/services/{name}"), b"").json();
+            let snapshot = &shown["snapshot"];
+            assert_eq!(snapshot["taken"], false, "{snapshot}");
+            assert!(snapshot["reason"].as_str().is_some_and(|reason| reason.contains(because)), "{snapshot}");
+        }
+    }
+}
+
 #[test]
 fn a_disk_without_room_for_it() {
     let host = TestHost::start_with(&[], "snapshot.write=full");
