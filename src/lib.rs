@@ -12,8 +12,8 @@
 //! fuzz      → front, sandbox, config
 //! cli       → serve, admin, front, registry, admission, sandbox, storage, outbound, keyvalue, api, call,
 //!             config
-//! serve     → admin, pump, front, registry, gateway, admission, sandbox, auth, queue, storage, telemetry, config,
-//!             shutdown
+//! serve     → admin, pump, front, registry, gateway, admission, sandbox, outbound, auth, queue, storage, telemetry,
+//!             config, shutdown
 //! pump      → outcome, registry, refusal, outbound, queue, call, config
 //! admin     → front, registry, gateway, auth, queue, storage, telemetry, api, config, incoming, header, object, quoted
 //! front     → outcome, registry, gateway, refusal, admission, sandbox, auth, policy, queue, telemetry, api, call,

@@ -8,4 +8,4 @@ mod pool;
 mod tls;
 
 pub use self::client::{Client, Failure, ResponseBody, Timeouts};
-pub use self::pool::Pool;
+pub use self::pool::{Pool, Share};

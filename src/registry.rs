@@ -96,6 +96,7 @@ impl Registry {
         storage: Arc<Storage>,
         sandbox: Sandbox,
         executor: Arc<Executor>,
+        outbound: Arc<Pool>,
         queues: Queues,
     ) -> Result<Self, StorageError> {
         storage.clean().await?;
@@ -109,10 +110,9 @@ impl Registry {
             .into_iter()
             .map(|record| {
                 let phase = if record.stopped { Phase::Stopped } else { Phase::Starting };
-                (record.name.as_str().into(), Arc::new(Service::new(record, phase)).into())
+                (record.name.as_str().into(), Arc::new(Service::new(record, phase, outbound.share())).into())
             })
             .collect();
-        let outbound = Arc::new(Pool::new(executor.background().clone()));
         let registry = Self {
             services: ArcSwap::from_pointee(services),
             groups: ArcSwap::default(),
@@ -176,11 +176,6 @@ impl Registry {
         service.finish_start(&phase);
         self.startup.ended(service.name());
         self.regroup();
-    }
-
-    /// Returns the means for requests that leave the host.
-    pub(crate) fn outbound(&self) -> &Arc<Pool> {
-        &self.outbound
     }
 
     /// Describes the progress of the host's start: `3 of 12 services done`.

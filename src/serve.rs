@@ -20,6 +20,7 @@ use crate::admission::Executor;
 use crate::auth::Attempts;
 use crate::front::{ConnectionLimits, Descriptors, Each, Front, IoThreads, Services};
 use crate::gateway::Gateway;
+use crate::outbound::Pool;
 use crate::pump::Pumps;
 use crate::queue::{Clock, LocalQueues, Queues};
 use crate::registry::Registry;
@@ -77,7 +78,9 @@ pub fn run(options: ServeOptions) -> Result<()> {
     let queues = open_queues(&options.data.join("queues.redb"))?;
     let commits = Arc::clone(queues.commits());
     let queues = Queues::new(Arc::new(queues), commits);
-    let registry = runtime.block_on(Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor), queues));
+    let outbound = Pool::new(executor.background().clone(), Descriptors::of_this_process().for_outgoing());
+    let opened = Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor), outbound, queues);
+    let registry = runtime.block_on(opened);
     let registry = Arc::new(registry.context("cannot read the services")?);
     let outcome = runtime.block_on(serve(options, storage, Arc::clone(&registry), executor, log));
     runtime.shutdown_timeout(CUT_OFF);

@@ -66,9 +66,12 @@ impl FromStr for Allowed {
     type Err = BadHost;
 
     fn from_str(text: &str) -> Result<Self, BadHost> {
-        // `::1:9000` is an address, and was hardly meant as one: an IPv6 address has brackets here, but no network.
-        let is_plain_ipv6 = text.contains("::") && !text.contains(['[', '/']);
-        if let Some(network) = Network::parse(text).filter(|_| !is_plain_ipv6) {
+        // `fd00::5:9000` is an address, and was hardly meant as one: an IPv6 address has brackets here, but no network.
+        let is_plain_ipv6 = text.matches(':').count() > 1 && !text.contains(['[', '/']);
+        if is_plain_ipv6 {
+            return Err(BadHost);
+        }
+        if let Some(network) = Network::parse(text) {
             return Ok(Self { host: Host::Network(network), port: None });
         }
         let (host, port) = match text.rsplit_once(':') {
@@ -76,7 +79,7 @@ impl FromStr for Allowed {
             None => (text, None),
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if let Some(network) = Network::parse(bare).filter(|_| !is_plain_ipv6) {
+        if let Some(network) = Network::parse(bare) {
             return Ok(Self { host: Host::Network(network), port });
         }
         let name = host.strip_prefix("*.").unwrap_or(host);
@@ -276,6 +279,8 @@ mod tests {
             "a..b",
             "a.com:+80",
             "::1",
+            "fd00:0:0:0:0:0:0:5",
+            "1:2:3:4:5:6:7:9000",
             "::1:9000",
             "10.0.0.5/8",
             "fd00::1/8",

@@ -14,31 +14,24 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::pool::{self, Pool, Task};
+use super::pool::{MAX_CONNECTIONS, Places, Share, Task};
 use crate::config::{AllowedHosts, Target};
 
-/// Most connections of a service at once.
-const MAX_CONNECTIONS: usize = 64;
 /// Most bytes of the head of a response.
 const MAX_HEAD: usize = 64 << 10;
 
 /// Longest life of a connection. It ends then even if nobody reads the response.
 const LIFE: Duration = Duration::from_secs(600);
 
-/// The client of one service. Its copies share their bounds.
+/// The client of one service.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pool: Arc<Pool>,
+    share: Share,
     allowed: Arc<AllowedHosts>,
-    connections: Arc<Semaphore>,
 }
-
-/// The places of a connection among those of its service and of the host.
-type Places = [OwnedSemaphorePermit; 2];
 
 /// The times that bound a request. The time of the call that sends it bounds all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +63,8 @@ pub enum Failure {
     Private { host: String },
     #[error("the service has {MAX_CONNECTIONS} connections, which is the limit")]
     TooManyConnections,
-    #[error("all services together have {} connections, which is the limit", pool::MAX_CONNECTIONS)]
-    TooManyOfAll,
+    #[error("all services together have {0} connections, which is the limit")]
+    TooManyOfAll(usize),
     #[error("no connection: {0}")]
     Connect(io::Error),
     #[error("no connection within {} ms", .0.as_millis())]
@@ -92,8 +85,8 @@ trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 impl Client {
-    pub fn new(pool: Arc<Pool>, allowed: AllowedHosts) -> Self {
-        Self { pool, allowed: Arc::new(allowed), connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    pub fn new(share: Share, allowed: AllowedHosts) -> Self {
+        Self { share, allowed: Arc::new(allowed) }
     }
 
     /// Sends a request and waits for the head of its response. Its URI is absolute, and it has a `Host`.
@@ -106,9 +99,9 @@ impl Client {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let target = self.allowed.target(request.uri()).map_err(Failure::Denied)?;
-        let places = self.places()?;
+        let places = self.share.places()?;
         let client = self.clone();
-        let connecting = self.pool.spawn(async move {
+        let connecting = self.share.pool().spawn(async move {
             let connecting = timeout(timeouts.connect, client.connect(&target));
             connecting.await.unwrap_or(Err(Failure::ConnectTimeout(timeouts.connect)))
         });
@@ -117,7 +110,7 @@ impl Client {
         builder.max_buf_size(MAX_HEAD);
         let (mut sender, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(Failure::Protocol)?;
         // The connection works while the guest waits for the response, and later while the guest reads it.
-        let driver = self.pool.spawn(async move {
+        let driver = self.share.pool().spawn(async move {
             // The response tells of an error as well, and of the end of this task.
             let _ = timeout(LIFE, connection).await;
         });
@@ -127,16 +120,11 @@ impl Client {
         Ok(response.map(|incoming| ResponseBody { incoming, idle, timer: None, _driver: driver, _places: places }))
     }
 
-    fn places(&self) -> Result<Places, Failure> {
-        let own = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Failure::TooManyConnections)?;
-        Ok([own, self.pool.place().ok_or(Failure::TooManyOfAll)?])
-    }
-
     async fn connect(&self, target: &Target) -> Result<Box<dyn Wire>, Failure> {
         let found = match target.host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::from((address, target.port))],
             Err(_) => {
-                let found = self.pool.lookup(target.host.clone(), target.port).await;
+                let found = self.share.lookup(target.host.clone(), target.port).await;
                 found.map_err(|_| Failure::Unknown { host: target.host.clone() })?
             }
         };
@@ -149,7 +137,7 @@ impl Client {
         if !target.is_https {
             return Ok(Box::new(stream));
         }
-        let connector = self.pool.tls().await.map_err(Failure::Tls)?;
+        let connector = self.share.pool().tls().await.map_err(Failure::Tls)?;
         let name = ServerName::try_from(target.host.clone()).map_err(|error| Failure::Tls(error.to_string()))?;
         let stream = connector.connect(name, stream).await.map_err(|error| Failure::Tls(error.to_string()))?;
         Ok(Box::new(stream))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Makes the settings for clients, with the root certificates of the system, or with those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if
-/// these are set.
+/// Makes the settings for clients, with the root certificates of the system, or with those of `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` if these are set.
 ///
 /// # Errors
 /// A sentence, if no certificate can be read.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 
@@ -111,8 +111,14 @@ impl Body for Streamed {
 /// Waits a moment for the end of a body whose client has got every piece and has left. Clients of server-sent events
 /// leave at the last event and do not wait for the end of the body. Then the answer counts as whole.
 pub(crate) async fn left<B: Body + Unpin>(body: &mut B) {
-    // Another piece, or no end, says that the client has left early. Dropping the body then counts it.
-    let _ = tokio::time::timeout(LAST, body.frame()).await;
+    // Trailers and empty pieces are no part of the content. Another piece, or no end, says that the client has left early.
+    // Dropping the body then counts it.
+    let ended = async {
+        while let Some(Ok(frame)) = body.frame().await
+            && frame.data_ref().is_none_or(|data| !data.has_remaining())
+        {}
+    };
+    let _ = tokio::time::timeout(LAST, ended).await;
 }
 
 /// Converts a body into a stream whose errors are cuts: each error becomes its refusal in the table.
@@ -230,17 +236,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_leaves_at_the_last_piece_has_the_whole_answer() {
-        for (ends, counted) in [(true, (200, "")), (false, (499, "client_closed"))] {
+        let (whole, early) = ((200, ""), (499, "client_closed"));
+        for (rest, counted) in [("end", whole), ("empty, trailers, end", whole), ("", early), ("piece, end", early)] {
             let mut scene = Scene::begin().await;
             let mut streamed = scene.streamed.take().unwrap();
-            let sender = scene.sender.take();
+            let mut sender = scene.sender.take().unwrap();
             let end = async {
                 tokio::time::sleep(LAST / 2).await;
-                (!ends).then_some(sender)
+                for part in rest.split(", ") {
+                    match part {
+                        "empty" => sender.send_data(Bytes::new()).await.unwrap(),
+                        "piece" => sender.send_data("more".into()).await.unwrap(),
+                        "trailers" => sender.send_trailers(http::HeaderMap::new()).await.unwrap(),
+                        "end" => return None,
+                        _ => {}
+                    }
+                }
+                Some(sender)
             };
             let ((), _kept) = tokio::join!(left(&mut streamed), end);
             drop(streamed);
-            assert_eq!(scene.outcomes(), [counted]);
+            assert_eq!(scene.outcomes(), [counted], "{rest}");
         }
     }
 

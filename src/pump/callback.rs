@@ -97,8 +97,8 @@ impl Callbacks {
         let body = Bytes::from(serde_json::to_vec(finished).unwrap_or_default());
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=ATTEMPTS {
-            let Some((uri, spec)) = self.wanted() else { return };
-            let failed = match self.attempt(&uri, &spec, &finished.id, &body).await {
+            let Some(attempted) = self.attempt(&finished.id, &body).await else { return };
+            let failed = match attempted {
                 Ok(status) if status.is_success() => return,
                 Ok(StatusCode::GONE) => {
                     tracing::warn!(service, index, "a webhook was refused with 410, and is not repeated");
@@ -117,8 +117,20 @@ impl Callbacks {
         tracing::warn!(service, index, "a webhook was given up after {ATTEMPTS} attempts (queue.callback)");
     }
 
-    async fn attempt(&self, uri: &Uri, spec: &ServiceSpec, id: &str, body: &Bytes) -> Result<StatusCode, String> {
+    /// Sends a webhook once, when it is its turn; `None` if it is not wanted any more by then.
+    async fn attempt(&self, id: &str, body: &Bytes) -> Option<Result<StatusCode, String>> {
         let Ok(_turn) = self.sending.acquire().await else { unreachable!("it is never closed") };
+        let (uri, spec) = self.wanted()?;
+        let request = match self.request(&uri, id, body) {
+            Ok(request) => request,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        let client = Client::new(self.service.outbound().clone(), spec.sandbox().allow_hosts.clone());
+        let sent = client.send(request, TIMEOUTS).await;
+        Some(sent.map(|answer| answer.status()).map_err(|why| why.to_string()))
+    }
+
+    fn request(&self, uri: &Uri, id: &str, body: &Bytes) -> http::Result<Request<Full<Bytes>>> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
         let mut request = Request::builder()
             .method(Method::POST)
@@ -135,12 +147,7 @@ impl Callbacks {
         if !signatures.is_empty() {
             request = request.header("webhook-signature", signatures.join(" "));
         }
-        let request = request.body(Full::new(body.clone())).map_err(|error| error.to_string())?;
-        let client = Client::new(Arc::clone(self.registry.outbound()), spec.sandbox().allow_hosts.clone());
-        match client.send(request, TIMEOUTS).await {
-            Ok(answer) => Ok(answer.status()),
-            Err(why) => Err(why.to_string()),
-        }
+        request.body(Full::new(body.clone()))
     }
 }
 

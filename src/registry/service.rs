@@ -10,6 +10,7 @@ use super::traffic::mirror::{COPIES_UNDER_WAY, Mirror};
 use super::traffic::serving::{Chosen, Serving};
 use crate::auth::{self, Caller, Tokens, Unauthorized};
 use crate::config::{Cors, ServiceFile, ServiceSpec, Strength};
+use crate::outbound::Share;
 use crate::storage::Record;
 use crate::telemetry::ServiceMetrics;
 use crate::threads::{ShardRef, ShardedArc};
@@ -20,6 +21,7 @@ pub struct Service {
     metrics: Arc<ServiceMetrics>,
     /// Permits for copies of its requests.
     copies: Arc<Semaphore>,
+    outbound: Share,
     state: ArcSwap<State>,
 }
 
@@ -140,13 +142,14 @@ impl State {
 }
 
 impl Service {
-    pub(super) fn new(record: Record, phase: Phase) -> Self {
+    pub(super) fn new(record: Record, phase: Phase, outbound: Share) -> Self {
         let copies = Arc::new(Semaphore::new(COPIES_UNDER_WAY));
         Self {
             name: record.name.as_str().into(),
             metrics: Arc::default(),
             state: ArcSwap::from_pointee(State::new(record, phase, &copies)),
             copies,
+            outbound,
         }
     }
 
@@ -156,6 +159,11 @@ impl Service {
 
     pub fn metrics(&self) -> &Arc<ServiceMetrics> {
         &self.metrics
+    }
+
+    /// Returns the service's share of the outgoing requests of the host.
+    pub fn outbound(&self) -> &Share {
+        &self.outbound
     }
 
     pub fn state(&self) -> Arc<State> {

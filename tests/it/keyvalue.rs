@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use redb::{ReadableDatabase, ReadableTable};
 use serde_json::json;
 
 use crate::host::{Deployed, TestHost};
@@ -16,6 +17,18 @@ fn run(host: &TestHost, service: &Deployed, text: &str) -> Vec<String> {
     let answer = host.client().send("POST", &path, &[("authorization", &service.token)], text.as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.text().lines().map(str::to_owned).collect()
+}
+
+/// Returns the names of the services that have a store on disk.
+fn stores(host: &TestHost) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("keyvalue.redb");
+    std::fs::copy(host.dir().join("data/keyvalue.redb"), &copy).unwrap();
+    let database = redb::Database::open(copy).unwrap();
+    let usage = redb::TableDefinition::<&str, (u64, u64, u64)>::new("usage");
+    let stores = database.begin_read().unwrap().open_table(usage).unwrap();
+    let service = |store: &str| store.split(' ').next().unwrap().to_owned();
+    stores.iter().unwrap().map(|entry| service(entry.unwrap().0.value())).collect()
 }
 
 #[test]
@@ -65,7 +78,9 @@ fn a_store_outlives_versions_and_hosts_and_ends_with_its_service() {
     let other = host.deploy("other", "http-faults", json!({}));
     assert_eq!(run(&host, &other, "get a\nset a 2"), ["none", "set"]);
 
+    assert_eq!(stores(&host), ["other", "parts"]);
     assert_eq!(host.call_admin("DELETE", "/api/v1/services/parts", b"").status, 200);
+    assert_eq!(stores(&host), ["other"], "nothing of it is on disk any more");
     let service = deploy(&host);
     assert_eq!(run(&host, &service, "get a\ncount"), ["none", "0 keys to \"\" in 1 pages"]);
     assert_eq!(run(&host, &other, "get a"), ["2"]);

@@ -111,15 +111,15 @@ fn a_host_that_may_write_no_larger_file_refuses_an_upload_and_lives() {
 #[test]
 fn callers_leave_operators_their_descriptors() {
     let host = TestHost::start_within("-n", 128);
-    let told = "room for 43 connections of callers and 21 of operators";
+    let told = "room for 35 connections of callers and 21 of operators";
     host.wait_for("a warning", || host.log().contains(told));
     let callers: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(host.data).unwrap()).collect();
-    host.wait_for("the places of callers to be taken", || host.metric("bulkhead_connections") == 43);
+    host.wait_for("the places of callers to be taken", || host.metric("bulkhead_connections") == 35);
     let operators: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(host.admin).unwrap()).collect();
     for _ in 0..30 {
         assert_eq!(host.get_admin("/healthz").status, 200);
     }
-    assert!(host.metric("bulkhead_connections") <= 43, "the others wait");
+    assert!(host.metric("bulkhead_connections") <= 35, "the others wait");
     assert!(!host.log().contains("Too many open files"), "{}", host.log());
     drop((callers, operators));
 }
@@ -132,14 +132,14 @@ fn a_process_without_descriptors_says_so_and_ends() {
     fs::write(&gateway, r#"{"clusters": {"a": {"upstreams": ["127.0.0.1:1"]}}, "routes": {"*": "a"}}"#).unwrap();
     let (data, gateway) = (dir.path().join("data").display().to_string(), gateway.display().to_string());
     for args in [["serve", "--data", data.as_str()], ["gateway", "--config", gateway.as_str()]] {
-        for limit in [8, 79] {
+        for limit in [8, 87] {
             let mut command = Command::new("sh");
             command.args(["-c", &format!(r#"ulimit -n {limit} && exec "$0" "$@""#)]).arg(binary());
             let output =
                 command.args(args).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(1), "{said}");
-            assert!(said.contains(&format!("may have {limit} files and connections open, and needs 80")), "{said}");
+            assert!(said.contains(&format!("may have {limit} files and connections open, and needs 88")), "{said}");
         }
     }
 }

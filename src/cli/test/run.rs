@@ -23,6 +23,8 @@ use crate::outbound::Pool;
 use crate::registry::{CallDeadline, guest_settings};
 use crate::sandbox::{Capacity, Fault, Guest, Level, LineSink, Run, Sandbox, own_program};
 
+/// Most connections of the processor's requests at once.
+const MAX_CONNECTIONS: usize = 64;
 /// The path before a service's name.
 const PREDICT: &str = "/api/predict";
 
@@ -39,7 +41,7 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
     let sandbox =
         Sandbox::new(own_program(), dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() });
 
-    let outbound = Arc::new(Pool::new(executor.background().clone()));
+    let outbound = Pool::new(executor.background().clone(), MAX_CONNECTIONS).share();
     let stores = Arc::new(Stores::new(dir.path().join("keyvalue.redb")));
     let store = stores.store("test");
     let mut settings = guest_settings(file.spec(), (!upload.model().is_empty()).then_some(model_dir), &outbound, store);

@@ -1,6 +1,6 @@
-//! Divides the file descriptors of the process: a part for callers, a part for operators, and the rest for files,
-//! guests and the process itself. Callers never get the part of operators, so that many callers cannot keep health
-//! checks out.
+//! Divides the file descriptors of the process: parts for callers, for operators and for the requests of guests, and the
+//! rest for files and the process itself. Neither callers nor guests get the part of operators, so that they cannot keep
+//! health checks out.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -10,6 +10,7 @@ const RESERVE: usize = 64;
 const LEAST: usize = 8;
 const MOST_CALLERS: usize = 10_000;
 const MOST_OPERATORS: usize = 256;
+const MOST_OUTGOING: usize = 1024;
 
 /// The number of descriptors that a process may have.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,7 @@ impl Each {
 
 impl Descriptors {
     /// The smallest number with which a process can start.
-    const FEWEST: usize = RESERVE + 2 * LEAST;
+    const FEWEST: usize = RESERVE + 3 * LEAST;
 
     pub fn of_this_process() -> Self {
         let limit = getrlimit(Resource::Nofile).current;
@@ -50,9 +51,14 @@ impl Descriptors {
         (self.to_share() / 3).clamp(LEAST, MOST_OPERATORS)
     }
 
+    /// Returns the limit for connections of outgoing requests.
+    pub fn for_outgoing(self) -> usize {
+        (self.to_share() / 8).clamp(LEAST, MOST_OUTGOING)
+    }
+
     /// Returns the limit for callers' connections, unless a setting says otherwise.
     pub fn for_callers(self, each: Each) -> usize {
-        let left = self.to_share().saturating_sub(self.for_operators());
+        let left = self.to_share().saturating_sub(self.for_operators() + self.for_outgoing());
         (left / each.count()).min(self.0 / 2).clamp(LEAST, MOST_CALLERS)
     }
 
@@ -75,7 +81,7 @@ impl Descriptors {
     /// Returns a warning if `callers` connections are too many, or if operators get fewer connections than usual.
     pub fn shortage(self, callers: usize, each: Each) -> Option<String> {
         let (given, operators) = (self.0, self.for_operators());
-        let needed = callers.saturating_mul(each.count()).saturating_add(operators).saturating_add(RESERVE);
+        let needed = callers.saturating_mul(each.count()).saturating_add(operators + self.for_outgoing() + RESERVE);
         let limit = format!("the process may have {given} files and connections open (`ulimit -n`)");
         if needed > given {
             return Some(format!(
@@ -94,22 +100,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn callers_get_what_operators_and_the_process_leave() {
-        for (limit, callers, operators) in [
-            (Descriptors::FEWEST, 8, 8),
-            (128, 43, 21),
-            (256, 128, 64),
-            (1024, 512, 256),
-            (1 << 20, MOST_CALLERS, MOST_OPERATORS),
-            (usize::MAX, MOST_CALLERS, MOST_OPERATORS),
+    fn callers_get_what_the_others_leave() {
+        for (limit, callers, operators, outgoing) in [
+            (Descriptors::FEWEST, 8, 8, 8),
+            (128, 35, 21, 8),
+            (256, 104, 64, 24),
+            (1024, 512, 256, 120),
+            (1 << 20, MOST_CALLERS, MOST_OPERATORS, MOST_OUTGOING),
+            (usize::MAX, MOST_CALLERS, MOST_OPERATORS, MOST_OUTGOING),
         ] {
             let descriptors = Descriptors(limit);
-            assert_eq!(
-                (descriptors.for_callers(Each::Own), descriptors.for_operators()),
-                (callers, operators),
-                "{limit}"
-            );
-            assert!(callers + operators + RESERVE <= limit, "{limit}");
+            let shares = (descriptors.for_callers(Each::Own), descriptors.for_operators(), descriptors.for_outgoing());
+            assert_eq!(shares, (callers, operators, outgoing), "{limit}");
+            assert!(callers + operators + outgoing + RESERVE <= limit, "{limit}");
         }
     }
 
@@ -118,17 +121,17 @@ mod tests {
     fn fewer_callers_are_forwarded() {
         let descriptors = Descriptors(1024);
         let callers = descriptors.for_callers(Each::OwnAndForwarded);
-        assert_eq!((callers, descriptors.shortage(callers, Each::OwnAndForwarded)), (352, None));
+        assert_eq!((callers, descriptors.shortage(callers, Each::OwnAndForwarded)), (292, None));
         assert!(descriptors.shortage(callers + 1, Each::OwnAndForwarded).is_some());
     }
 
     #[test]
     fn too_few_are_told() {
-        assert!(Descriptors(8).check().unwrap_err().contains("needs 80 (`ulimit -n`)"));
+        assert!(Descriptors(8).check().unwrap_err().contains("needs 88 (`ulimit -n`)"));
         assert_eq!(Descriptors(Descriptors::FEWEST).check(), Ok(()));
         assert_eq!(Descriptors(1024).shortage(512, Each::Own), None);
         assert!(Descriptors(1024).shortage(1000, Each::Own).unwrap().contains("callers may keep operators"));
-        let told = Descriptors(128).shortage(43, Each::Own).unwrap();
-        assert!(told.contains("room for 43 connections of callers and 21 of operators"), "{told}");
+        let told = Descriptors(128).shortage(35, Each::Own).unwrap();
+        assert!(told.contains("room for 35 connections of callers and 21 of operators"), "{told}");
     }
 }

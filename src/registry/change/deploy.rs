@@ -45,7 +45,7 @@ impl Registry {
         self.check_names(&plan.record)?;
         self.check_model(&plan.record, file.spec()).await?;
         self.check_mirror(&name, plan.record.mirror.as_ref())?;
-        let service = Arc::new(Service::new(plan.record.clone(), Phase::Starting));
+        let service = Arc::new(Service::new(plan.record.clone(), Phase::Starting, self.outbound.share()));
         let applied = self.apply(&service, &lock, plan, progress).await;
         if applied.is_err() && self.find(&name).is_none() {
             // The guests have run, and may have written.

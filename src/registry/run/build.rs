@@ -47,7 +47,7 @@ impl Registry {
         progress(Report::Begun(Step::Compile));
         let store = self.stores.store(&store_name(record));
         let settings =
-            Settings { image: record.image.clone(), ..guest_settings(&spec, model_dir, &self.outbound, store) };
+            Settings { image: record.image.clone(), ..guest_settings(&spec, model_dir, service.outbound(), store) };
         let (name, metrics) = (service.name().to_owned(), Arc::clone(service.metrics()));
         let sink = Arc::new(LogSink { service: name, version: record.version, metrics });
         let sha256 = processor.sha256.as_str();

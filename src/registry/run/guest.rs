@@ -7,7 +7,7 @@ use crate::admission::Executor;
 use crate::call::{RequestId, StreamLimits};
 use crate::config::{Fuel, ServiceSpec};
 use crate::keyvalue::Store;
-use crate::outbound::{Client, Pool};
+use crate::outbound::{Client, Share};
 use crate::sandbox::{Fault, Guest, InitializeError, Level, LineSink, Program, Settings};
 use crate::telemetry::ServiceMetrics;
 
@@ -24,7 +24,7 @@ pub(in crate::registry) async fn make(executor: &Executor, program: &Arc<Program
 pub(crate) fn guest_settings(
     spec: &ServiceSpec,
     model_dir: Option<PathBuf>,
-    outbound: &Arc<Pool>,
+    outbound: &Share,
     keyvalue: Store,
 ) -> Settings {
     let sandbox = spec.sandbox();
@@ -45,8 +45,7 @@ pub(crate) fn guest_settings(
         initialize_timeout: sandbox.initialize_timeout,
         max_response_bytes: sandbox.max_response_bytes,
         stream: (!batching).then_some(stream),
-        outbound: (!sandbox.allow_hosts.is_empty())
-            .then(|| Client::new(Arc::clone(outbound), sandbox.allow_hosts.clone())),
+        outbound: (!sandbox.allow_hosts.is_empty()).then(|| Client::new(outbound.clone(), sandbox.allow_hosts.clone())),
         keyvalue: Some(keyvalue),
         max_partial_bytes: spec.queue().map_or(0, |queue| queue.max_payload_bytes),
         log_bytes: sandbox.log_bytes_per_request,

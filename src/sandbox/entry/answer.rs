@@ -56,7 +56,8 @@ pub(super) fn head_of(status: StatusCode, headers: HeaderMap) -> Result<Answer, 
 }
 
 /// Removes what must not be a trailer (RFC 9110 §6.5.1): framing, the headers of the host, descriptions of the content,
-/// and what directs the client before it reads the content. Trailers that are too large are dropped, because the answer has been sent by then.
+/// and what directs the client before it reads the content. Trailers that are too large are dropped, because the answer
+/// has been sent by then.
 pub(super) fn trailers_of(mut trailers: HeaderMap) -> HeaderMap {
     let bytes = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if check_size(trailers.len(), bytes).is_err() {

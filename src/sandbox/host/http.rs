@@ -227,7 +227,7 @@ fn error_of(failure: &Failure) -> Error {
         Failure::Denied(_) => Error::HttpRequestDenied,
         Failure::Unknown { .. } => Error::DnsError { rcode: None, info_code: None },
         Failure::Private { .. } => Error::DestinationIpProhibited,
-        Failure::TooManyConnections | Failure::TooManyOfAll => Error::ConnectionLimitReached,
+        Failure::TooManyConnections | Failure::TooManyOfAll(_) => Error::ConnectionLimitReached,
         Failure::Connect(_) => Error::ConnectionRefused,
         Failure::ConnectTimeout(_) => Error::ConnectionTimeout,
         Failure::Tls(_) => Error::TlsProtocolError,

@@ -9,6 +9,7 @@ use bulkhead::admin::{Admin, MAX_FAILED_LOGINS, Scrapes, reachable};
 use bulkhead::admission::Executor;
 use bulkhead::auth::Attempts;
 use bulkhead::front::{ConnectionLimits, Front, IoThreads, Services};
+use bulkhead::outbound::Pool;
 use bulkhead::queue::memory::MemoryQueues;
 use bulkhead::queue::{Clock, Queues};
 use bulkhead::registry::Registry;
@@ -63,7 +64,8 @@ async fn start(storage: Arc<Storage>) -> Host {
     let executor = Arc::new(Executor::new(1).expect("a thread"));
     let sandbox = Sandbox::new(binary(), storage.compiled(), Capacity { guests: 16, memory: 512 << 20 });
     let queues = Queues::new(Arc::new(MemoryQueues::new(Clock::system())), Arc::default());
-    let registry = Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor), queues).await;
+    let outbound = Pool::new(executor.background().clone(), 8);
+    let registry = Registry::open(Arc::clone(&storage), sandbox, Arc::clone(&executor), outbound, queues).await;
     let registry = registry.expect("services");
     let registry = Arc::new(registry);
     let listen = async || TcpListener::bind("127.0.0.1:0").await.expect("a port");
