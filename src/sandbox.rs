@@ -43,7 +43,7 @@ use self::address_space::AddressSpace;
 pub use self::address_space::Pool;
 use self::compile::{Code, Image};
 pub use self::compile::{CompileArgs, CompileError, compile_child};
-use self::engine::{EpochThread, Metering};
+use self::engine::{EngineKind, EpochThread};
 pub use self::fault::Fault;
 pub use self::guest::{Answered, BatchRun, Failed, Guest, RecycleReason, Run, share};
 use self::host::HostState;
@@ -76,12 +76,15 @@ impl Default for Capacity {
 /// The engines and the compiler of one host.
 pub struct Sandbox {
     pool: Pool,
+    /// The pool for asynchronous components; `None` if they are refused.
+    async_pool: Option<Pool>,
     /// The largest memory limit a service may set, in bytes.
     memory: usize,
     compiler: compile::Compiler,
     fuel: OnceLock<Running>,
     // The thread comes first so that it ends before its engine.
     epoch: OnceLock<(EpochThread, Running)>,
+    asynchronous: OnceLock<Running>,
 }
 
 /// An engine, and the imports that it offers to all guests.
@@ -136,7 +139,16 @@ impl Sandbox {
             compiler: compile::Compiler::new(compiler, cache),
             fuel: OnceLock::new(),
             epoch: OnceLock::new(),
+            asynchronous: OnceLock::new(),
+            async_pool: None,
         }
+    }
+
+    /// Accepts components of WASI 0.3, too. The engine's support for them is experimental, and has its own pool.
+    #[must_use]
+    pub fn with_wasi_03(self) -> Self {
+        let async_pool = AddressSpace::of_this_process().async_pool(self.pool.wanted, self.memory);
+        Self { async_pool: Some(async_pool), ..self }
     }
 
     /// Returns the places for guests: as many for metered as for unmetered ones.
@@ -157,14 +169,31 @@ impl Sandbox {
         sink: Arc<dyn LineSink>,
     ) -> Result<Prepared, PrepareError> {
         let settings = Arc::new(settings);
-        let metering = if settings.fuel.is_some() { Metering::Fuel } else { Metering::Epoch };
-        let running = self.running(metering)?;
+        let kind = if settings.fuel.is_some() { EngineKind::Fuel } else { EngineKind::Epoch };
+        match self.prepare_for(kind, wasm, sha256, Arc::clone(&settings), Arc::clone(&sink)).await {
+            // Only the compiling child looks into the file.
+            Err(PrepareError::Compile(CompileError::Asynchronous)) if self.async_pool.is_some() => {
+                self.prepare_for(EngineKind::Async, wasm, sha256, settings, sink).await
+            }
+            prepared => prepared,
+        }
+    }
+
+    async fn prepare_for(
+        &self,
+        kind: EngineKind,
+        wasm: &Path,
+        sha256: &str,
+        settings: Arc<Settings>,
+        sink: Arc<dyn LineSink>,
+    ) -> Result<Prepared, PrepareError> {
+        let running = self.running(kind)?;
         let mut never = None;
         if let Some(name) = &settings.image {
-            let kept = self.compiler.image(&running.engine, metering, name).await;
+            let kept = self.compiler.image(&running.engine, kind, name).await;
             match kept.map_err(|error| PrepareError::Compile(error.into()))? {
                 Image::There(component, needs) => {
-                    let program = Program::link(running, metering, (component, needs), settings, sink, true);
+                    let program = Program::link(running, kind, (component, needs), settings, sink, true);
                     let program = program.map_err(PrepareError::Link)?.into();
                     return Ok(Prepared::FromImage(program));
                 }
@@ -173,14 +202,14 @@ impl Sandbox {
             }
         }
         let wanted = settings.image.clone().filter(|_| never.is_none());
-        let code = self.compiler.compile(&running.engine, metering, wasm, sha256, wanted.is_some());
+        let code = self.compiler.compile(&running.engine, kind, wasm, sha256, wanted.is_some());
         let Code { component, needs, hidden, functions } = code.await.map_err(PrepareError::Compile)?;
-        let program = Program::link(running, metering, (component, needs), settings, sink, false);
+        let program = Program::link(running, kind, (component, needs), settings, sink, false);
         let program = program.map_err(PrepareError::Link)?.into();
         let draft = match (wanted, never, hidden) {
             (Some(name), None, None) => {
                 let (wasm, sha256) = (wasm.to_owned(), sha256.to_owned());
-                Ok(Draft { wasm, sha256, name, metering, functions })
+                Ok(Draft { wasm, sha256, name, kind, functions })
             }
             (_, Some(reason), _) => Err(reason),
             (Some(_), None, Some(reason)) => Err(format!("its memory cannot be read: {reason}")),
@@ -190,25 +219,29 @@ impl Sandbox {
     }
 
     /// Returns an engine. It is created on first use, because each engine reserves a lot of address space.
-    fn running(&self, metering: Metering) -> Result<&Running, PrepareError> {
+    fn running(&self, kind: EngineKind) -> Result<&Running, PrepareError> {
         let failed = |error: wasmtime::Error| PrepareError::Engine(format!("{error:#}"));
         let make = || {
-            let Pool { places, spare, .. } = self.pool;
-            let engine = engine::running(metering, places.saturating_add(spare), self.memory)?;
+            let pool = self.async_pool.filter(|_| kind == EngineKind::Async).unwrap_or(self.pool);
+            let engine = engine::running(kind, pool.places.saturating_add(pool.spare), self.memory)?;
             let mut linker = Linker::new(&engine);
             host::link(&mut linker)?;
-            Ok(Running { engine, linker, rooms: Rooms::new(self.pool) })
+            if kind == EngineKind::Async {
+                host::link_wasi_03(&mut linker)?;
+            }
+            Ok(Running { engine, linker, rooms: Rooms::new(pool) })
         };
-        match metering {
-            Metering::Fuel => {
-                if self.fuel.get().is_none() {
+        match kind {
+            EngineKind::Fuel | EngineKind::Async => {
+                let place = if kind == EngineKind::Fuel { &self.fuel } else { &self.asynchronous };
+                if place.get().is_none() {
                     let running = make().map_err(failed)?;
                     // Two deploys may race here; one of the two engines is dropped unused.
-                    let _ = self.fuel.set(running);
+                    let _ = place.set(running);
                 }
-                self.fuel.get().ok_or_else(|| PrepareError::Engine("it is missing".into()))
+                place.get().ok_or_else(|| PrepareError::Engine("it is missing".into()))
             }
-            Metering::Epoch => {
+            EngineKind::Epoch => {
                 if self.epoch.get().is_none() {
                     let running = make().map_err(failed)?;
                     let thread =

@@ -42,6 +42,8 @@ pub struct ServeOptions {
     pub data: PathBuf,
     /// Start with a new database if the one in `data` is missing.
     pub new_database: bool,
+    /// Accept components of WASI 0.3.
+    pub wasi_03: bool,
     pub listen: SocketAddr,
     /// The address at which clients reach `listen`, if not the local one of their connections.
     pub advertise: Option<SocketAddr>,
@@ -71,6 +73,7 @@ pub fn run(options: ServeOptions) -> Result<()> {
         .with_context(|| format!("cannot use data directory {} (--data)", options.data.display()))?;
     let executor = Arc::new(Executor::new(cores()).context("cannot start the background threads")?);
     let sandbox = Sandbox::new(own_program(), storage.compiled(), Capacity::default());
+    let sandbox = if options.wasi_03 { sandbox.with_wasi_03() } else { sandbox };
     if let Some(shortage) = sandbox.pool().shortage() {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }

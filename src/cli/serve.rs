@@ -37,6 +37,10 @@ pub(super) struct ServeArgs {
     /// admin listener always allows 10]
     #[arg(long, value_name = "N", env = "BULKHEAD_MAX_FAILED_LOGINS_PER_ADDRESS")]
     max_failed_logins_per_address: Option<NonZeroU32>,
+    /// Accept components of WASI 0.3, too. The engine's support for them is experimental: faults in it get no security
+    /// updates of their own, so use this for processors of authors whom you trust
+    #[arg(long = "wasi-0.3", env = "BULKHEAD_WASI_0_3")]
+    wasi_03: bool,
     #[command(flatten)]
     listener: ListenerArgs,
 }
@@ -48,6 +52,7 @@ impl ServeArgs {
         Ok(ServeOptions {
             data: self.data,
             new_database: self.new_database,
+            wasi_03: self.wasi_03,
             listen: self.listener.listen,
             advertise: self.listener.advertise,
             admin: self.listener.admin,

@@ -6,7 +6,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use super::engine::{GUARD, Metering, RESERVATION, STACK};
+use super::engine::{GUARD, RESERVATION, STACK};
 use super::limits::MAX_TABLE_ELEMENTS;
 use super::needs::TABLES_PER_PLACE;
 use super::room::SPARE;
@@ -15,6 +15,12 @@ use super::room::SPARE;
 const PAGE: u64 = 4096;
 /// Bytes of a table's element.
 const ELEMENT: u64 = 8;
+/// The engines that share the budget: metered and unmetered.
+const FULL_POOLS: u64 = 2;
+/// The part of the budget's size that the pool for asynchronous components may take beside it, and the part of the places
+/// that it has. Most hosts never need it.
+const ASYNC_PART: u64 = 12;
+const ASYNC_PLACES: u32 = 16;
 
 /// Bytes of address space for the pools of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +57,18 @@ impl AddressSpace {
 
     /// Returns the pool of each kind of engine, for `wanted` places with memories of at most `memory` bytes.
     pub(super) fn pool(self, wanted: u32, memory: usize) -> Pool {
-        let each = self.bytes / Metering::ALL.len() as u64;
+        let each = self.bytes / FULL_POOLS;
         let fitting = u32::try_from(each / place(memory)).unwrap_or(u32::MAX);
+        self.fitted(wanted, fitting)
+    }
+
+    /// Returns the pool for asynchronous components. It is outside of the budget, so that it takes nothing from the others.
+    pub(super) fn async_pool(self, wanted: u32, memory: usize) -> Pool {
+        let fitting = u32::try_from(self.bytes / ASYNC_PART / place(memory)).unwrap_or(u32::MAX);
+        self.fitted(wanted.div_ceil(ASYNC_PLACES), fitting)
+    }
+
+    fn fitted(self, wanted: u32, fitting: u32) -> Pool {
         let spare = SPARE.min(fitting / 8);
         Pool { places: wanted.min(fitting - spare), spare, wanted, is_limited: self.is_limited }
     }
@@ -97,11 +113,8 @@ mod tests {
     fn a_small_budget_is_shared_and_never_exceeded() {
         for bytes in [0, 1 << 30, 8 << 30, 9 << 30, 100 << 30, TIB, 20 * TIB] {
             let small = pool(bytes, 8192);
-            let all = u64::from(small.places + small.spare) * place(4 << 30) * Metering::ALL.len() as u64;
-            assert!(
-                all <= bytes && bytes - all < 2 * Metering::ALL.len() as u64 * place(4 << 30),
-                "{bytes}: {small:?}"
-            );
+            let all = u64::from(small.places + small.spare) * place(4 << 30) * FULL_POOLS;
+            assert!(all <= bytes && bytes - all < 2 * FULL_POOLS * place(4 << 30), "{bytes}: {small:?}");
             let told = small.shortage().unwrap();
             assert!(
                 told.contains(&format!("for {} guests", small.places)) && told.contains("8192; its limit"),

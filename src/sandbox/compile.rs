@@ -37,7 +37,7 @@ pub use self::child::{CompileArgs, compile_child};
 pub(super) use self::kept::Image;
 use self::mapped::Mapped;
 
-use super::engine::Metering;
+use super::engine::EngineKind;
 use super::needs::Needs;
 use crate::failpoint;
 
@@ -47,6 +47,12 @@ pub enum CompileError {
     /// The file is not a component that this host can run.
     #[error("not a usable component: {0}")]
     Refused(String),
+    /// The component has asynchronous functions, and was to be compiled for an engine without them.
+    #[error(
+        "not a usable component: it is a component of WASI 0.3, which this host does not accept; build it for WASI 0.2 \
+         (spin-sdk 3 and not 7), or start the host with --wasi-0.3"
+    )]
+    Asynchronous,
     /// The child was stopped at one of its limits, or crashed.
     #[error("compilation was stopped: {0}")]
     Stopped(String),
@@ -101,12 +107,12 @@ impl Compiler {
     pub(super) async fn compile(
         &self,
         engine: &Engine,
-        metering: Metering,
+        kind: EngineKind,
         wasm: &Path,
         sha256: &str,
         has_image: bool,
     ) -> Result<Code, CompileError> {
-        let place = kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, sha256);
+        let place = kept::CacheEntry::new(&self.cache, &self.mapped, engine, kind, sha256);
         let code = |found: kept::Found, functions| {
             let kept::Found { component, needs, hidden } = found;
             Code { component, needs, hidden, functions }
@@ -128,15 +134,15 @@ impl Compiler {
             args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
         }
         let started = Instant::now();
-        let told = process::run(&self.program, metering, &args).await?;
+        let told = process::run(&self.program, kind, &args).await?;
         tracing::info!(processor = sha256, took_ms = started.elapsed().as_millis() as u64, "processor compiled");
         let found = place.keep(engine, fresh, told).await?;
         Ok(code(found, functions))
     }
 
     /// Returns the state of the kept image of that name.
-    pub(super) async fn image(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<Image> {
-        kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, name).image(engine).await
+    pub(super) async fn image(&self, engine: &Engine, kind: EngineKind, name: &str) -> io::Result<Image> {
+        kept::CacheEntry::new(&self.cache, &self.mapped, engine, kind, name).image(engine).await
     }
 
     /// Makes an image and keeps it. If no image can be made, the reason is kept, so that it is not tried again.
@@ -146,10 +152,10 @@ impl Compiler {
     pub(super) async fn make_image(
         &self,
         engine: &Engine,
-        metering: Metering,
+        kind: EngineKind,
         draft: ImageSource<'_>,
     ) -> Result<(Arc<Component>, Needs), String> {
-        let place = kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, draft.name);
+        let place = kept::CacheEntry::new(&self.cache, &self.mapped, engine, kind, draft.name);
         let Ok(_turn) = self.turn.acquire().await else { return Err("the host ends".into()) };
         // Another task may have made the image while this one waited.
         match place.image(engine).await.map_err(|error| on_disk(&error))? {
@@ -165,7 +171,7 @@ impl Compiler {
             args.extend::<[&OsStr; 2]>(["--functions".as_ref(), functions.as_os_str()]);
         }
         let started = Instant::now();
-        match process::run(&self.program, metering, &args).await {
+        match process::run(&self.program, kind, &args).await {
             Ok(told) => {
                 tracing::info!(image = draft.name, took_ms = started.elapsed().as_millis() as u64, "image compiled");
                 failpoint::reach("snapshot.compiled");
@@ -183,8 +189,8 @@ impl Compiler {
 
     /// Creates a file for a guest's state. It is beside the results that are made from it, and only the host can read
     /// it.
-    pub(super) fn state_file(&self, engine: &Engine, metering: Metering, name: &str) -> io::Result<TempPath> {
-        kept::CacheEntry::new(&self.cache, &self.mapped, engine, metering, name).fresh()
+    pub(super) fn state_file(&self, engine: &Engine, kind: EngineKind, name: &str) -> io::Result<TempPath> {
+        kept::CacheEntry::new(&self.cache, &self.mapped, engine, kind, name).fresh()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The two engines and all their settings, with the reasons.
+//! The engines and all their settings, with the reasons.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex};
@@ -30,44 +30,52 @@ pub(super) const STACK: usize = GUEST_STACK + HOST_STACK_MARGIN;
 pub(super) const RESERVATION: u64 = 4 << 30;
 pub(super) const GUARD: u64 = 32 << 20;
 
-/// The check in compiled code. Each engine has one kind, because code with both would pay for both.
+/// Stacks for each place of asynchronous components, whose tasks have stacks of their own while they wait inside a call.
+const STACKS_OF_TASKS: u32 = 4;
+
+/// The checks in compiled code, and the kinds of functions. Each engine has one kind, because code with all of them would
+/// pay for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Metering {
+pub(super) enum EngineKind {
     /// Fuel: a bound on work per request, which also ends the slices.
     Fuel,
     /// Epochs: only time is bounded.
     Epoch,
+    /// Fuel, for components with asynchronous functions: WASI 0.3.
+    Async,
 }
 
-impl Metering {
+impl EngineKind {
     /// Every kind of engine, each with a pool of its own.
-    pub(super) const ALL: [Self; 2] = [Self::Fuel, Self::Epoch];
+    const ALL: [Self; 3] = [Self::Fuel, Self::Epoch, Self::Async];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Fuel => "fuel",
             Self::Epoch => "epoch",
+            Self::Async => "async",
         }
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|m| m.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
 /// Returns the settings that determine the machine code. They must be the same in the compiling and in the running
 /// process, or the code is refused.
-fn config(metering: Metering) -> Config {
+fn config(kind: EngineKind) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
-        .consume_fuel(metering == Metering::Fuel)
-        .epoch_interruption(metering == Metering::Epoch)
+        .consume_fuel(kind != EngineKind::Epoch)
+        .epoch_interruption(kind == EngineKind::Epoch)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(STACK)
-        // Async component functions are not offered, and their support would make every call slower.
-        .concurrency_support(false)
+        // The support of asynchronous functions makes every call slower.
+        .concurrency_support(kind == EngineKind::Async)
+        .wasm_component_model_async(kind == EngineKind::Async)
         // A whole 32-bit memory is reserved, so bounds checks are page faults and memories never move.
         .memory_reservation(RESERVATION)
         .memory_guard_size(GUARD)
@@ -83,7 +91,7 @@ fn config(metering: Metering) -> Config {
         .wasm_wide_arithmetic(false)
         // Deterministic, so a processor computes the same on every machine.
         .relaxed_simd_deterministic(true);
-    if metering == Metering::Fuel {
+    if kind != EngineKind::Epoch {
         let mut cost = OperatorCost::new();
         // Growing a memory costs the host a system call, so it must cost fuel; by default it is free.
         cost.variable.memory_grow_per_page = 16;
@@ -94,20 +102,20 @@ fn config(metering: Metering) -> Config {
 
 /// Creates an engine that only compiles. It reserves no memory for instances, so it fits into a child with little
 /// address space. `functions` provides functions that are already compiled; the machine code is the same without it.
-pub(super) fn compiling(metering: Metering, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
-    Engine::new(&compiling_config(metering, functions)?)
+pub(super) fn compiling(kind: EngineKind, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
+    Engine::new(&compiling_config(kind, functions)?)
 }
 
 /// As [`compiling`], for a component that starts with the memory of a guest.
-pub(super) fn compiling_image(metering: Metering, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
-    let mut config = compiling_config(metering, functions)?;
+pub(super) fn compiling_image(kind: EngineKind, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
+    let mut config = compiling_config(kind, functions)?;
     // However sparse its bytes are, such a memory is mapped and not filled: instantiation takes microseconds.
     config.memory_guaranteed_dense_image_size(MAX_IMAGE as u64);
     Engine::new(&config)
 }
 
-fn compiling_config(metering: Metering, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Config> {
-    let mut config = config(metering);
+fn compiling_config(kind: EngineKind, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Config> {
+    let mut config = config(kind);
     if let Some(functions) = functions {
         config.enable_incremental_compilation(functions)?;
     }
@@ -118,13 +126,13 @@ fn compiling_config(metering: Metering, functions: Option<Arc<dyn CacheStore>>) 
 ///
 /// `places` is the number of guests with one memory that may live at once over all services: see [`super::needs`].
 /// `memory` is the size of the largest linear memory, in bytes.
-pub(super) fn running(metering: Metering, places: u32, memory: usize) -> wasmtime::Result<Engine> {
+pub(super) fn running(kind: EngineKind, places: u32, memory: usize) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(places)
         .total_core_instances(places.saturating_mul(CORE_INSTANCES_PER_PLACE))
         .total_memories(places)
         .total_tables(places.saturating_mul(TABLES_PER_PLACE))
-        .total_stacks(places)
+        .total_stacks(places.saturating_mul(if kind == EngineKind::Async { STACKS_OF_TASKS } else { 1 }))
         .max_core_instances_per_component(MAX_INSTANCES as u32)
         .max_memories_per_component(MAX_MEMORIES as u32)
         .max_tables_per_component(MAX_TABLES as u32)
@@ -141,7 +149,7 @@ pub(super) fn running(metering: Metering, places: u32, memory: usize) -> wasmtim
         // All of these bytes are zeroed for every new guest, and most guests use no more of their stack.
         .async_stack_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto);
-    let mut config = config(metering);
+    let mut config = config(kind);
     // Off by default, because a guest cannot read its stack. If one finds a way, it must not find another guest's data.
     config.async_stack_zeroing(true);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
+use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) use self::answer::check;
 pub(super) use self::answer::head;
+pub(super) use self::wasi_http::HANDLER;
 use super::bindings::batch::{BatchProcessor, BatchProcessorIndices};
 use super::bindings::{Processor, ProcessorIndices};
 use super::guest::{Answered, Failed};
@@ -27,21 +29,30 @@ pub(super) enum Contract {
     Processor(ProcessorIndices),
     /// A processor that also takes several requests at once.
     Batch(ProcessorIndices, BatchProcessorIndices),
-    /// A component of `wasi:http`, written for any host.
-    WasiHttp(ProxyIndices),
+    /// A component of `wasi:http` 0.2, written for any host.
+    IncomingHandler(ProxyIndices),
+    /// A component of `wasi:http` 0.3.
+    Handler(ServiceIndices),
 }
 
 /// The exports of one guest.
 pub(super) enum Entry {
     Processor(Processor),
     Batch(Processor, BatchProcessor),
-    WasiHttp(Proxy),
+    IncomingHandler(Proxy),
+    Handler(Service),
 }
 
 impl Contract {
     /// True for a component of `wasi:http`, which streams its requests and its answers.
     pub(super) fn is_wasi_http(&self) -> bool {
-        matches!(self, Self::WasiHttp(_))
+        matches!(self, Self::IncomingHandler(_) | Self::Handler(_))
+    }
+
+    /// True if a guest answers several requests in turn unless the service file says otherwise. Authors of components of
+    /// `wasi:http` 0.2 expect a new instance for each request.
+    pub(super) fn reuses_guests(&self) -> bool {
+        !matches!(self, Self::IncomingHandler(_))
     }
 
     /// Finds the contract by the exports of the component.
@@ -49,8 +60,8 @@ impl Contract {
     /// # Errors
     /// Says which export is missing, and how to add it.
     pub(super) fn of(pre: &InstancePre<HostState>, settings: &Settings) -> Result<Self, LinkError> {
-        if wasi_http::is_exported(pre) {
-            return wasi_http::find(pre, settings);
+        if let Some(found) = wasi_http::find(pre, settings) {
+            return found;
         }
         let processor = ProcessorIndices::new(pre).map_err(|error| {
             LinkError(format!(
@@ -67,7 +78,8 @@ impl Contract {
             Self::Batch(processor, batch) => {
                 Entry::Batch(processor.load(&mut *store, instance)?, batch.load(store, instance)?)
             }
-            Self::WasiHttp(proxy) => Entry::WasiHttp(proxy.load(store, instance)?),
+            Self::IncomingHandler(proxy) => Entry::IncomingHandler(proxy.load(store, instance)?),
+            Self::Handler(service) => Entry::Handler(service.load(store, instance)?),
         })
     }
 }
@@ -83,7 +95,7 @@ impl Entry {
             Self::Processor(processor) | Self::Batch(processor, _) => {
                 processor::initialize(processor, store, settings).await
             }
-            Self::WasiHttp(_) => Ok(Ok(())),
+            Self::IncomingHandler(_) | Self::Handler(_) => Ok(Ok(())),
         }
     }
 
@@ -98,7 +110,10 @@ impl Entry {
             Self::Processor(processor) | Self::Batch(processor, _) => {
                 processor::call(processor, store, call, settings).await
             }
-            Self::WasiHttp(proxy) => Box::pin(wasi_http::call(proxy, store, call, settings)).await,
+            Self::IncomingHandler(proxy) => {
+                Box::pin(wasi_http::incoming_handler::call(proxy, store, call, settings)).await
+            }
+            Self::Handler(service) => Box::pin(wasi_http::handler::call(service, store, call, settings)).await,
         }
     }
 
@@ -114,7 +129,9 @@ impl Entry {
     ) -> wasmtime::Result<Result<Vec<Answered>, Box<Failed>>> {
         match self {
             Self::Batch(_, batch) => batch::call(batch, store, calls, settings).await,
-            Self::Processor(_) | Self::WasiHttp(_) => unreachable!("only a service that batches makes batches"),
+            Self::Processor(_) | Self::IncomingHandler(_) | Self::Handler(_) => {
+                unreachable!("only a service that batches makes batches")
+            }
         }
     }
 }

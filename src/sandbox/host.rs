@@ -5,6 +5,7 @@ mod http;
 mod keyvalue;
 mod proposals;
 mod streaming;
+mod wasi_03;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +23,7 @@ use self::http::Http;
 #[expect(unreachable_pub, reason = "the generated bindings export them")]
 pub use self::keyvalue::{Bucket, Cas};
 pub(super) use self::streaming::STREAMING;
+pub(super) use self::wasi_03::link as link_wasi_03;
 use super::bindings::Processor;
 use super::bindings::batch::bulkhead::processor::batch;
 use super::bindings::bulkhead::processor::{call, types};
@@ -37,7 +39,7 @@ use crate::failpoint;
 use crate::keyvalue::Store;
 
 /// The version of WASI that the linker offers. Guests built for earlier versions of 0.2 find it too.
-const WASI_VERSION: &str = "0.2.12";
+const WASI_02: &str = "0.2.12";
 /// Most bytes kept of a panic's message.
 const MAX_PANIC: usize = 4 << 10;
 
@@ -170,7 +172,7 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     for (interface, function) in
         [("random/random", "get-random-bytes"), ("random/insecure", "get-insecure-random-bytes")]
     {
-        replace(linker, interface, function, |mut host, (length,): (u64,)| {
+        replace(linker, (interface, WASI_02), function, |mut host, (length,): (u64,)| {
             Box::new(async move {
                 let state = host.data_mut();
                 let bytes = random::Host::get_random_bytes(state.ctx().ctx.random(), length)?;
@@ -179,14 +181,14 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             })
         })?;
     }
-    replace(linker, "clocks/monotonic-clock", "now", |mut host, (): ()| {
+    replace(linker, ("clocks/monotonic-clock", WASI_02), "now", |mut host, (): ()| {
         Box::new(async move {
             let state = host.data_mut();
             state.work(0).await;
             Ok((monotonic_clock::Host::now(&mut state.clocks())?,))
         })
     })?;
-    replace(linker, "clocks/wall-clock", "now", |mut host, (): ()| {
+    replace(linker, ("clocks/wall-clock", WASI_02), "now", |mut host, (): ()| {
         Box::new(async move {
             let state = host.data_mut();
             state.work(0).await;
@@ -195,11 +197,11 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     })
 }
 
-/// Replaces the linker's function of this name by `ours`. There must be one: after a change of WASI's version, `ours`
+/// Replaces the linker's function of this name, in an interface of WASI in this version, by `ours`. There must be one: after a change of WASI's version, `ours`
 /// would otherwise stand beside the original, and guests would find the original.
 fn replace<Params, Return>(
     linker: &mut Linker<HostState>,
-    interface: &str,
+    (interface, version): (&str, &str),
     function: &str,
     ours: impl for<'a> Fn(StoreContextMut<'a, HostState>, Params) -> Answering<'a, Return> + Send + Sync + 'static,
 ) -> wasmtime::Result<()>
@@ -207,7 +209,7 @@ where
     Params: ComponentNamedList + Lift + 'static,
     Return: ComponentNamedList + Lower + 'static,
 {
-    let name = format!("wasi:{interface}@{WASI_VERSION}");
+    let name = format!("wasi:{interface}@{version}");
     let is_new = linker.instance(&name)?.func_wrap(function, |_, (): ()| Ok(())).is_ok();
     if is_new {
         return Err(wasmtime::Error::msg(format!("there is no {function} in {name} that could be replaced")));
@@ -342,7 +344,7 @@ mod tests {
         let mut linker = Linker::new(&wasmtime::Engine::default());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
         let mut ours = |interface| {
-            replace(&mut linker, interface, "now", |_, (): ()| Box::new(async { Ok((0_u64,)) }))
+            replace(&mut linker, (interface, WASI_02), "now", |_, (): ()| Box::new(async { Ok((0_u64,)) }))
                 .map_err(|e| e.to_string())
         };
         assert_eq!(ours("clocks/monotonic-clock"), Ok(()));

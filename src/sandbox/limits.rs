@@ -16,6 +16,8 @@ pub(super) const MAX_INSTANCE_BYTES: usize = 1 << 20;
 pub(super) const MAX_DESCRIPTION: usize = 2 << 20;
 /// Most handles that a guest may have open at once.
 pub(super) const MAX_HANDLES: usize = 1024;
+/// Most tasks, streams, futures and sets of these that a guest of WASI 0.3 may have at once, and most handles of them.
+pub(super) const MAX_TASKS: usize = 1024;
 
 /// Most bytes of a snapshot: from the first byte that is not zero to the last, over all memories of the guest. The
 /// compiling child holds several copies, and the largest file that it may write is twice this.

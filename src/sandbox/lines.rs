@@ -3,9 +3,13 @@
 //! A line is logged once it is complete, so that nothing is lost if the guest is stopped half-way. Lines past the byte
 //! limit of a request are counted and dropped.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
@@ -198,13 +202,35 @@ impl IsTerminal for LineStream {
 }
 
 impl StdoutStream for LineStream {
-    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 uses this form, and it is not offered.
-        Box::new(tokio::io::sink())
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
+    }
+}
+
+/// The form of WASI 0.3.
+impl AsyncWrite for LineStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let permit = self.permit();
+        if permit == 0 {
+            self.written = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let bytes = &bytes[..bytes.len().min(permit)];
+        self.printed(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -223,6 +249,11 @@ impl LineStream {
     fn permit(&self) -> usize {
         SLICE_OF_HOST_WORK.saturating_sub(self.written).min(MAX_WRITE)
     }
+
+    fn printed(&mut self, bytes: &[u8]) {
+        self.written += bytes.len().saturating_mul(OUTPUT_BYTE) + 1;
+        self.lines.write(self.source, bytes);
+    }
 }
 
 impl OutputStream for LineStream {
@@ -230,8 +261,7 @@ impl OutputStream for LineStream {
         if bytes.len() > self.permit() {
             return Err(StreamError::trap("it printed more than it was allowed"));
         }
-        self.written += bytes.len().saturating_mul(OUTPUT_BYTE) + 1;
-        self.lines.write(self.source, &bytes);
+        self.printed(&bytes);
         Ok(())
     }
 

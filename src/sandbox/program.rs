@@ -10,11 +10,12 @@ use wasmtime::{Engine, Store};
 
 use super::Running;
 use super::backtrace::stack;
-use super::engine::Metering;
+use super::engine::EngineKind;
 use super::entry::{Contract, Entry};
 use super::fault::{Circumstances, classify};
 use super::guest::Guest;
 use super::host::{self, HostState};
+use super::limits::MAX_TASKS;
 use super::lines::LineSink;
 use super::needs::Needs;
 use super::room::{Room, Rooms};
@@ -40,7 +41,7 @@ pub struct Program {
     from_image: bool,
     settings: Arc<Settings>,
     sink: Arc<dyn LineSink>,
-    metering: Metering,
+    kind: EngineKind,
     slice: Slice,
 }
 
@@ -72,7 +73,7 @@ impl Program {
     /// Links `component` against the interfaces that the host offers. Any other import is refused by its name.
     pub(super) fn link(
         running: &Running,
-        metering: Metering,
+        kind: EngineKind,
         (component, needs): (Arc<Component>, Needs),
         settings: Arc<Settings>,
         sink: Arc<dyn LineSink>,
@@ -85,7 +86,7 @@ impl Program {
         let fuel = if streams || contract.is_wasi_http() { settings.stream_fuel } else { settings.fuel };
         let (engine, rooms, slice) = (running.engine.clone(), running.rooms.clone(), Slice::new());
         let _code = component;
-        Ok(Self { engine, rooms, needs, _code, pre, contract, fuel, from_image, settings, sink, metering, slice })
+        Ok(Self { engine, rooms, needs, _code, pre, contract, fuel, from_image, settings, sink, kind, slice })
     }
 
     pub(super) fn sink(&self) -> &Arc<dyn LineSink> {
@@ -105,10 +106,9 @@ impl Program {
         self.rooms.reserve(guests, self.needs).map_err(|error| InitializeError::NoRoom(error.to_string()))
     }
 
-    /// True if a guest answers several requests in turn unless the service file says otherwise. Authors of components
-    /// of `wasi:http` expect a new instance for each request.
+    /// True if a guest answers several requests in turn unless the service file says otherwise.
     pub fn reuses_guests(&self) -> bool {
-        !self.contract.is_wasi_http()
+        self.contract.reuses_guests()
     }
 
     /// True if guests read the bodies of their requests while these arrive.
@@ -153,6 +153,10 @@ impl Program {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(self.copies(1));
+        if let Some(tasks) = store.concurrent_resource_table() {
+            tasks.set_max_capacity(MAX_TASKS);
+            store.set_max_component_handles(MAX_TASKS);
+        }
         self.wind_up(&mut store, u64::MAX).map_err(host_error)?;
         store.data().lines.begin(None, self.settings.log_bytes);
 
@@ -194,12 +198,12 @@ impl Program {
 
     /// Gives a guest its fuel, or its next tick, before a call.
     pub(super) fn wind_up(&self, store: &mut Store<HostState>, fuel: u64) -> wasmtime::Result<()> {
-        match self.metering {
-            Metering::Fuel => {
+        match self.kind {
+            EngineKind::Fuel | EngineKind::Async => {
                 store.set_fuel(fuel)?;
                 store.fuel_async_yield_interval(Some(self.slice.fuel()))
             }
-            Metering::Epoch => {
+            EngineKind::Epoch => {
                 store.epoch_deadline_async_yield_and_update(1);
                 store.set_epoch_deadline(1);
                 Ok(())

@@ -23,7 +23,7 @@ use super::host::HostState;
 use super::limits::MAX_IMAGE;
 use super::program::Program;
 use super::state::{self, Value};
-use super::{Sandbox, engine::Metering};
+use super::{Sandbox, engine::EngineKind};
 use crate::failpoint;
 
 /// The export under which an instrumented component exposes its state.
@@ -51,7 +51,7 @@ pub(super) struct Draft {
     /// The SHA-256 of the bytes of `wasm`.
     pub(super) sha256: String,
     pub(super) name: String,
-    pub(super) metering: Metering,
+    pub(super) kind: EngineKind,
     pub(super) functions: Option<TempPath>,
 }
 
@@ -99,17 +99,16 @@ impl Sandbox {
     }
 
     async fn make_image(&self, draft: Draft, guest: Guest, program: &Program) -> Result<Arc<Program>, String> {
-        let Draft { wasm, sha256, name, metering, functions } = draft;
-        let running = self.running(metering).map_err(|error| error.to_string())?;
-        let file =
-            self.compiler.state_file(&running.engine, metering, &name).map_err(|error| compile::on_disk(&error))?;
+        let Draft { wasm, sha256, name, kind, functions } = draft;
+        let running = self.running(kind).map_err(|error| error.to_string())?;
+        let file = self.compiler.state_file(&running.engine, kind, &name).map_err(|error| compile::on_disk(&error))?;
         let file = spawn_read(guest, file).await?;
         failpoint::reach("snapshot.taken");
         let functions = functions.as_deref();
         let draft = compile::ImageSource { wasm: &wasm, sha256: &sha256, state: &file, functions, name: &name };
-        let image = self.compiler.make_image(&running.engine, metering, draft).await?;
+        let image = self.compiler.make_image(&running.engine, kind, draft).await?;
         let (settings, sink) = (Arc::clone(program.settings()), Arc::clone(program.sink()));
-        let linked = Program::link(running, metering, image, settings, sink, true);
+        let linked = Program::link(running, kind, image, settings, sink, true);
         linked.map(Arc::new).map_err(|error| error.to_string())
     }
 }

@@ -69,3 +69,4 @@ mod uploads;
 mod versions;
 mod warm_up;
 mod wasi_http;
+mod wasi_http_03;

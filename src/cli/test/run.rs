@@ -39,7 +39,8 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let executor = Executor::new(1)?;
     let sandbox =
-        Sandbox::new(own_program(), dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() });
+        Sandbox::new(own_program(), dir.path().join("compiled"), Capacity { guests: 4, ..Capacity::default() })
+            .with_wasi_03();
 
     let outbound = Pool::new(executor.background().clone(), MAX_CONNECTIONS).share();
     let stores = Arc::new(Stores::new(dir.path().join("keyvalue.redb")));

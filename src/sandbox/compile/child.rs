@@ -10,8 +10,8 @@ use std::sync::Arc;
 use wasmtime::Engine;
 
 use super::functions::{Known, Learnt};
-use super::{confine, inspect, instrument, measure, offered};
-use crate::sandbox::engine::{self, Metering};
+use super::{bounds, confine, inspect, instrument, measure, offered};
+use crate::sandbox::engine::{self, EngineKind};
 use crate::sandbox::needs::Needs;
 use crate::sandbox::state;
 
@@ -22,12 +22,15 @@ pub(super) const DISK_FULL: u8 = 4;
 /// The child's exit code if the compiler panicked, which is a bug of its own. Its output goes to the host's log only.
 pub(super) const PANICKED: u8 = 5;
 
+/// The child's exit code if the component needs an engine with asynchronous functions.
+pub(super) const ASYNCHRONOUS: u8 = 6;
+
 /// The task of the child: the arguments of the hidden subcommand `compile`.
 #[derive(Clone, Debug)]
 pub struct CompileArgs {
     pub input: PathBuf,
     pub output: PathBuf,
-    /// `fuel` or `epoch`.
+    /// `fuel`, `epoch` or `async`.
     pub engine: String,
     /// The process id of the host, with which the child ends.
     pub parent: Option<i32>,
@@ -41,6 +44,7 @@ pub struct CompileArgs {
 enum Failure {
     /// The upload is at fault.
     Refused(String),
+    Asynchronous,
     DiskFull,
     Own(String),
 }
@@ -59,6 +63,7 @@ pub fn compile_child(args: &CompileArgs) -> ExitCode {
     let (code, reason) = match catch_unwind(AssertUnwindSafe(|| compile(args))) {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(Failure::Refused(reason))) => (REFUSED, reason),
+        Ok(Err(Failure::Asynchronous)) => (ASYNCHRONOUS, "it has asynchronous functions".to_owned()),
         Ok(Err(Failure::DiskFull)) => (DISK_FULL, "the disk is full".to_owned()),
         Ok(Err(Failure::Own(reason))) => (1, reason),
         // The panic hook has printed the panic.
@@ -70,8 +75,8 @@ pub fn compile_child(args: &CompileArgs) -> ExitCode {
 
 fn compile(args: &CompileArgs) -> Result<(), Failure> {
     confine::limit(args.parent)?;
-    let metering =
-        Metering::from_name(&args.engine).ok_or(Failure::Own(format!("no engine is called {:?}", args.engine)))?;
+    let kind =
+        EngineKind::from_name(&args.engine).ok_or(Failure::Own(format!("no engine is called {:?}", args.engine)))?;
     let own = |error: wasmtime::Error| Failure::Own(format!("{error:#}"));
     let wasm = fs::read(&args.input)?;
     let mut output = File::create(&args.output)?;
@@ -80,9 +85,9 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
             let learnt =
                 args.functions.as_ref().map(File::create).transpose()?.map(|file| (file, Arc::<Learnt>::default()));
             let store = learnt.as_ref().map(|(_, learnt)| Arc::clone(learnt) as _);
-            let engine = engine::compiling(metering, store).map_err(own)?;
+            let engine = engine::compiling(kind, store).map_err(own)?;
             close();
-            let Compiled { code, needs, hidden } = compile_upload(&engine, &wasm)?;
+            let Compiled { code, needs, hidden } = compile_upload(&engine, kind, &wasm)?;
             finish(&mut output, &code)?;
             writeln!(io::stdout(), "{needs}")?;
             match (hidden, learnt) {
@@ -97,7 +102,7 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
             let values = state::read(io::BufReader::new(File::open(state)?))?;
             let known = args.functions.as_ref().map(fs::read).transpose()?;
             let store = known.map(|known| Arc::new(Known::new(known)) as _);
-            let engine = engine::compiling_image(metering, store).map_err(own)?;
+            let engine = engine::compiling_image(kind, store).map_err(own)?;
             close();
             let image = instrument::with_state(&wasm, values).map_err(Failure::Refused)?;
             let (code, needs) = compiled(&engine, &image).map_err(Failure::Refused)?;
@@ -121,8 +126,17 @@ struct Compiled {
 }
 
 /// Compiles an upload so that it exposes its state, or unchanged if that is not possible.
-fn compile_upload(engine: &Engine, wasm: &[u8]) -> Result<Compiled, Failure> {
-    inspect::inspect(wasm).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
+fn compile_upload(engine: &Engine, kind: EngineKind, wasm: &[u8]) -> Result<Compiled, Failure> {
+    let refused = |refusal: bounds::Refusal| Failure::Refused(refusal.to_string());
+    let is_async = kind == EngineKind::Async;
+    if !is_async && inspect::is_asynchronous(wasm).map_err(refused)? {
+        return Err(Failure::Asynchronous);
+    }
+    inspect::inspect(wasm, is_async).map_err(refused)?;
+    if is_async {
+        let (code, needs) = compiled(engine, wasm).map_err(Failure::Refused)?;
+        return Ok(Compiled { code, needs, hidden: Some("it is a component of WASI 0.3".into()) });
+    }
     let instrumented = instrument::instrument(wasm).and_then(|shown| instrument::caught(|| compiled(engine, &shown)));
     match instrumented {
         Ok((code, needs)) => Ok(Compiled { code, needs, hidden: None }),

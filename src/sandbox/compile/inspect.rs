@@ -11,22 +11,48 @@ use wasmparser::{
 
 use super::bounds::{self, Refusal, add, at_most};
 use super::{instances, offered};
+use crate::sandbox::entry::HANDLER;
 
 /// Checks the component in `wasm`.
 ///
 /// # Errors
 /// Names the count that is too large and its bound, or the import that is not offered.
-pub(super) fn inspect(wasm: &[u8]) -> Result<(), Refusal> {
-    let mut whole = Whole::default();
+pub(super) fn inspect(wasm: &[u8], is_async: bool) -> Result<(), Refusal> {
+    let mut whole = Whole { is_async, ..Whole::default() };
     for payload in Parser::new(0).parse_all(wasm) {
         whole.see(payload?)?;
     }
     instances::count(wasm)
 }
 
+/// True for a component of `wasi:http` 0.3, which needs an engine with asynchronous functions.
+///
+/// # Errors
+/// If the file is malformed.
+pub(super) fn is_asynchronous(wasm: &[u8]) -> Result<bool, Refusal> {
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    if export?.name.name.starts_with(HANDLER) {
+                        return Ok(true);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
 /// The counts over the whole file.
 #[derive(Default)]
 struct Whole {
+    /// True if the interfaces of WASI 0.3 are offered.
+    is_async: bool,
     /// The modules and components around the parser's position.
     inside: Vec<Module>,
     modules: u64,
@@ -70,8 +96,8 @@ impl Whole {
                     let name = import.name.name;
                     // An imported type needs nothing from the host.
                     let is_type = matches!(import.ty, ComponentTypeRef::Type(_));
-                    if outermost && !is_type && !offered::is_offered(name) {
-                        let cure = offered::cure(name);
+                    if outermost && !is_type && !offered::is_offered(name, self.is_async) {
+                        let cure = offered::cure(name, self.is_async);
                         return Err(Refusal(format!("it imports {name:?}, which is not offered here: {cure}")));
                     }
                 }
@@ -217,7 +243,7 @@ mod tests {
         println!("guests of other tool chains: {}", made.len());
         let committed = bulkhead_artifacts::root().join("tests/toolchains/c.wasm");
         for path in examples.into_iter().chain(made).chain([committed]) {
-            match inspect(&std::fs::read(&path).unwrap()) {
+            match inspect(&std::fs::read(&path).unwrap(), false) {
                 Ok(()) => {}
                 // This test does not check imports.
                 Err(refusal) => assert!(refusal.0.contains("not offered"), "{}: {refusal}", path.display()),
@@ -236,7 +262,7 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        inspect(&bulkhead_hostile::component_of(text)).expect_err(text).to_string()
+        inspect(&bulkhead_hostile::component_of(text), false).expect_err(text).to_string()
     }
 
     #[test]
@@ -254,7 +280,11 @@ mod tests {
             let refused = refused(&doubled(levels, innermost));
             assert!(refused.contains(told), "{refused}");
         }
-        assert_eq!(inspect(&bulkhead_hostile::component_of(&doubled(4, module))), Ok(()), "as many as are accepted");
+        assert_eq!(
+            inspect(&bulkhead_hostile::component_of(&doubled(4, module)), false),
+            Ok(()),
+            "as many as are accepted"
+        );
     }
 
     #[test]

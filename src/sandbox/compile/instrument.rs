@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::sandbox::compile::functions::{Known, Learnt};
-    use crate::sandbox::engine::{self, Metering};
+    use crate::sandbox::engine::{self, EngineKind};
 
     /// A guest whose globals and memories are zero.
     struct Zeroes;
@@ -185,7 +185,7 @@ mod tests {
     fn compile_twice() {
         let learnt = Arc::<Learnt>::default();
         let shown = instrument(&echo()).unwrap();
-        engine::compiling(Metering::Fuel, Some(Arc::clone(&learnt) as _))
+        engine::compiling(EngineKind::Fuel, Some(Arc::clone(&learnt) as _))
             .unwrap()
             .precompile_component(&shown)
             .unwrap();
@@ -195,7 +195,7 @@ mod tests {
 
         let image = picture(&echo(), &mut Zeroes).unwrap();
         let compile =
-            |store| engine::compiling_image(Metering::Fuel, store).unwrap().precompile_component(&image).unwrap();
+            |store| engine::compiling_image(EngineKind::Fuel, store).unwrap().precompile_component(&image).unwrap();
         let code = compile(Some(Arc::clone(&counted) as _));
         let (hits, misses) = (counted.hits.load(Ordering::Relaxed), counted.misses.load(Ordering::Relaxed));
         assert!(hits > 10 * misses, "{hits} functions were known, {misses} were not");

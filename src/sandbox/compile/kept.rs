@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `<name>` is the SHA-256 of an upload, or of everything that an image depends on. `<engine>` names the kind of
-//! metering and everything that determines the machine code, so that another version of the engine finds no code
-//! instead of wrong code. Machine code is checked against its hash before every use, and compiled again if it does not
+//! engine and everything that determines the machine code, so that another version of it finds no code instead of
+//! wrong code. Machine code is checked against its hash before every use, and compiled again if it does not
 //! match. An image has what `initialize` read, so these files are as secret as the model; the directory is closed to
 //! other users.
 
@@ -27,7 +27,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::mapped::Mapped;
-use super::{CompileError, Metering};
+use super::{CompileError, EngineKind};
 use crate::failpoint;
 use crate::hex::hex;
 use crate::sandbox::needs::Needs;
@@ -65,10 +65,10 @@ pub(super) struct CacheEntry {
 }
 
 impl CacheEntry {
-    pub(super) fn new(cache: &Path, mapped: &Arc<Mapped>, engine: &Engine, metering: Metering, name: &str) -> Self {
+    pub(super) fn new(cache: &Path, mapped: &Arc<Mapped>, engine: &Engine, kind: EngineKind, name: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let dir = cache.join(format!("{}-{:016x}", metering.name(), hasher.finish()));
+        let dir = cache.join(format!("{}-{:016x}", kind.name(), hasher.finish()));
         Self { code: dir.join(format!("{name}.cwasm")), dir, mapped: Arc::clone(mapped) }
     }
 

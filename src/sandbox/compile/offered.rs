@@ -43,6 +43,31 @@ const WASI: [&str; 29] = [
     "wasi:sockets/udp-create-socket",
 ];
 
+/// The interfaces of WASI 0.3, at any patch version: those of the world `wasi:http/service`, and the environment. They are
+/// offered to components with asynchronous functions, besides all others.
+const WASI_03: [&str; 20] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/types",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/system-clock",
+    "wasi:clocks/timezone",
+    "wasi:clocks/types",
+    "wasi:http/client",
+    "wasi:http/types",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+];
+
 /// Proposals of WASI, at the one version that components use.
 const PROPOSALS: [&str; 5] = [
     "wasi:config/store@0.2.0-rc.1",
@@ -61,20 +86,26 @@ const REPLACED: [(&str, &str); 5] = [
     ("fermyon:spin/variables", "use wasi:config/store@0.2.0-rc.1, or environment variables (processor_envs)"),
 ];
 
-pub(super) fn is_offered(import: &str) -> bool {
+/// True if a component may import this; `is_async` is true for a component with asynchronous functions.
+pub(super) fn is_offered(import: &str, is_async: bool) -> bool {
     if OURS.contains(&import) || PROPOSALS.contains(&import) {
         return true;
     }
     let Some((interface, version)) = import.split_once('@') else { return false };
-    version.starts_with("0.2.") && WASI.contains(&interface)
+    let is_of_03 = is_async && version.starts_with("0.3.") && WASI_03.contains(&interface);
+    is_of_03 || version.starts_with("0.2.") && WASI.contains(&interface)
 }
 
 /// Returns the likely reason for an import that is not offered, and the way to remove it, for the author.
-pub(super) fn cure(import: &str) -> &'static str {
+pub(super) fn cure(import: &str, is_async: bool) -> &'static str {
     let (interface, version) = import.split_once('@').unwrap_or((import, ""));
     let is_of = |package: &str| interface.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
     if is_of("bulkhead:processor") {
         return "the contract here is bulkhead:processor@0.1.0; build the component against the WIT of this version";
+    }
+    if interface.starts_with("wasi:") && version.starts_with("0.3") && is_async {
+        return "of WASI 0.3 only the interfaces of the world wasi:http/service@0.3.0 and wasi:cli/environment are offered; \
+                files and sockets are there in version 0.2";
     }
     if interface.starts_with("wasi:") && version.starts_with("0.3") {
         return "WASI 0.2 is offered, and WASI 0.3 with its asynchronous functions is not; use a library for WASI 0.2 \
@@ -122,6 +153,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn interfaces_of_wasi_03_are_offered_to_asynchronous_components_alone() {
+        for import in ["wasi:http/client@0.3.0", "wasi:http/types@0.3.2", "wasi:cli/stdout@0.3.0"] {
+            assert_eq!((is_offered(import, true), is_offered(import, false)), (true, false), "{import}");
+        }
+        for import in ["wasi:filesystem/types@0.3.0", "wasi:sockets/types@0.3.0", "wasi:http/client@0.4.0"] {
+            assert!(!is_offered(import, true), "{import}: {}", cure(import, true));
+        }
+        assert!(is_offered("wasi:io/streams@0.2.6", true));
+    }
+
+    #[test]
     fn what_is_not_offered_has_a_cure_that_fits_it() {
         for (import, told) in [
             ("wasi:http/handler@0.3.0", "--sync"),
@@ -137,7 +179,8 @@ mod tests {
             ("fermyon:spin/sqlite@2.0.0", "out of"),
             ("log", "out of"),
         ] {
-            assert!(!is_offered(import) && cure(import).contains(told), "{import}: {}", cure(import));
+            let cure = cure(import, false);
+            assert!(!is_offered(import, false) && cure.contains(told), "{import}: {cure}");
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::super::engine::Metering;
+use super::super::engine::EngineKind;
 use super::{CompileError, child, confine};
 
 /// Ten times the child's limit of processor time: the child is niced, and gets a tenth of a busy core.
@@ -21,12 +21,12 @@ const CHILD_WALL: Duration = Duration::from_secs(600);
 const MAX_COMPLAINT: u64 = 16 << 10;
 
 /// Runs `program compile` with `args`, and returns its standard output. Dropping the future ends the child.
-pub(super) async fn run(program: &Path, metering: Metering, args: &[&OsStr]) -> Result<String, CompileError> {
+pub(super) async fn run(program: &Path, kind: EngineKind, args: &[&OsStr]) -> Result<String, CompileError> {
     let mut command = Command::new(program);
     // The name in lists of processes; the program may be a link of another name.
     command.arg0("bulkhead");
     command
-        .args(["compile", "--engine", metering.name(), "--parent", &std::process::id().to_string()])
+        .args(["compile", "--engine", kind.name(), "--parent", &std::process::id().to_string()])
         .args(args)
         .env_clear()
         .stdin(Stdio::null())
@@ -73,6 +73,7 @@ async fn hear(mut command: Command) -> Result<String, CompileError> {
             Ok(answer)
         }
         Some(child::REFUSED) => Err(CompileError::Refused(printable(&complaint))),
+        Some(child::ASYNCHRONOUS) => Err(CompileError::Asynchronous),
         Some(child::DISK_FULL) => Err(CompileError::Io(io::ErrorKind::StorageFull.into())),
         _ => Err(CompileError::Stopped(stopped(status, &complaint))),
     }

@@ -1,9 +1,13 @@
-//! The contract `wasi:http/incoming-handler` 0.2, for components that were written for other hosts.
+//! The contracts of `wasi:http`, for components that were written for other hosts: `incoming-handler` of version 0.2, and
+//! `handler` of version 0.3.
 //!
 //! Every answer begins as a stream: the guest sets the head of its answer and goes on writing the body.
 
+pub(super) mod handler;
+pub(super) mod incoming_handler;
+
+use std::fmt::Display;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,15 +15,12 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, SizeHint};
-use wasmtime::Store;
 use wasmtime::component::InstancePre;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
+use wasmtime_wasi_http::p2::bindings::ProxyIndices;
+use wasmtime_wasi_http::p3::bindings::ServiceIndices;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::super::fault::Fault;
-use super::super::guest::Answered;
 use super::super::host::HostState;
 use super::super::program::LinkError;
 use super::super::settings::Settings;
@@ -27,66 +28,30 @@ use super::Contract;
 use super::answer;
 use crate::call::{Answer, Body, Call, Cut, Upload, UploadFault};
 
-/// The interface that such a component exports, without its version.
-const HANDLER: &str = "wasi:http/incoming-handler@0.2.";
+/// The interfaces that such components export, without their patch versions.
+const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
+pub(in crate::sandbox) const HANDLER: &str = "wasi:http/handler@0.3.";
 
-/// True if the component is one of `wasi:http`.
-pub(super) fn is_exported(pre: &InstancePre<HostState>) -> bool {
+/// Finds the contract of a component of `wasi:http`; `None` for another component.
+///
+/// # Errors
+/// If the component is not as its interface has it, or if the service batches.
+pub(super) fn find(pre: &InstancePre<HostState>, settings: &Settings) -> Option<Result<Contract, LinkError>> {
     let component = pre.component().component_type();
-    component.exports(pre.engine()).any(|(name, _)| name.starts_with(HANDLER))
-}
-
-pub(super) fn find(pre: &InstancePre<HostState>, settings: &Settings) -> Result<Contract, LinkError> {
+    let exports = |interface: &str| component.exports(pre.engine()).any(|(name, _)| name.starts_with(interface));
+    let found = if exports(INCOMING_HANDLER) {
+        ProxyIndices::new(pre).map(Contract::IncomingHandler)
+    } else if exports(HANDLER) {
+        ServiceIndices::new(pre).map(Contract::Handler)
+    } else {
+        return None;
+    };
     if settings.batching {
         let text =
             "it is a component of wasi:http, which answers one request at a time: take out metadata.rpc.batching";
-        return Err(LinkError(text.into()));
+        return Some(Err(LinkError(text.into())));
     }
-    let found = ProxyIndices::new(pre).map(Contract::WasiHttp);
-    found.map_err(|error| {
-        LinkError(format!("it exports wasi:http/incoming-handler, but not as WASI 0.2 has it: {error:#}"))
-    })
-}
-
-pub(super) async fn call(
-    proxy: &Proxy,
-    store: &mut Store<HostState>,
-    call: &Arc<Call>,
-    settings: &Settings,
-) -> wasmtime::Result<Answered> {
-    let (request, declined) = (request(call)?, Arc::new(Mutex::new(None)));
-    let mut view = store.data_mut().http();
-    let request = view.new_incoming_request(Scheme::Http, request)?;
-    let answering = {
-        let (call, declined, limits) = (Arc::clone(call), Arc::clone(&declined), settings.stream);
-        move |response: Result<Response<HyperOutgoingBody>, ErrorCode>| match response.map(head_of) {
-            Ok(Ok(answer)) => {
-                if let Some(limits) = limits {
-                    call.begin_answer(*answer, limits);
-                }
-            }
-            Ok(Err(fault)) => set(&declined, fault),
-            Err(code) => set(&declined, Fault::Failure { status: None, message: format!("{code}") }),
-        }
-    };
-    let outparam = view.new_response_outparam_from_callback(answering)?;
-    let called = proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, outparam).await;
-    let fault = declined.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(fault) = fault {
-        return Ok(Err(fault.into()));
-    }
-    called?;
-    let reason = match (call.streaming.has_begun(), store.data_mut().has_unfinished_body()) {
-        (false, _) => "it returned without an answer",
-        (true, true) => "it returned without finishing the body of its answer",
-        // The caller has the answer, or gets it from the call.
-        (true, false) => return Ok(Ok(Box::new(empty(StatusCode::OK)))),
-    };
-    Ok(Err(Fault::BadAnswer { reason: reason.into() }.into()))
-}
-
-fn set(declined: &Mutex<Option<Fault>>, fault: Fault) {
-    *declined.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    Some(found.map_err(|error| LinkError(format!("it exports a handler, but not as wasi:http has it: {error:#}"))))
 }
 
 fn empty(status: StatusCode) -> Answer {
@@ -123,7 +88,10 @@ fn error_of(fault: UploadFault) -> Error {
 }
 
 /// Checks the head of a response.
-fn head_of(response: Response<HyperOutgoingBody>) -> Result<Box<Answer>, Fault> {
+fn head_of<B>(response: Response<B>) -> Result<Box<Answer>, Fault>
+where
+    B: hyper::body::Body<Data = Bytes, Error: Display> + Send + Unpin + 'static,
+{
     let (parts, body) = response.into_parts();
     let length = parts.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut answer = answer::head_of(parts.status, parts.headers)?;

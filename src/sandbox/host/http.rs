@@ -13,14 +13,14 @@ use wasmtime_wasi_http::{
     Error, FieldMap, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-use super::{HOST_CALL, HostState, replace};
+use super::{HOST_CALL, HostState, WASI_02, replace};
 use crate::outbound::{Client, Failure, Timeouts};
 use crate::sandbox::lines::{Level, Lines};
 
 /// Most bytes that a guest writes at once, and that wait for the caller together with as many that are on their way.
 const PIECE: usize = 32 << 10;
 /// Host work of copying one entry of a set of headers.
-const ENTRY: usize = 64;
+pub(super) const ENTRY: usize = 64;
 /// Most bytes of a set of headers, as it is in the host's memory.
 const MAX_FIELDS: usize = 64 << 10;
 
@@ -67,7 +67,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 /// Replaces the functions that copy sets of headers by functions that count their work.
 fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    const TYPES: &str = "http/types";
+    const TYPES: (&str, &str) = ("http/types", WASI_02);
     replace(linker, TYPES, "[method]fields.entries", |mut host, (fields,): (Resource<FieldMap>,)| {
         Box::new(async move {
             let state = host.data_mut();
@@ -150,7 +150,7 @@ impl WasiHttpView for HostState {
 
 impl HostState {
     /// Returns the host work of copying a set of headers.
-    fn size_of(&self, fields: &Resource<FieldMap>) -> usize {
+    pub(super) fn size_of(&self, fields: &Resource<FieldMap>) -> usize {
         self.table.get(fields).map_or(0, |fields| fields.len() * ENTRY)
     }
 
@@ -205,6 +205,10 @@ impl WasiHttpHooks for Hooks {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        PIECE
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         PIECE
     }
 }

@@ -1,0 +1,100 @@
+//! The contract `wasi:http/handler` 0.3: the guest returns the head of its answer, and writes the body while the host
+//! sends it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::StatusCode;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot;
+use wasmtime::component::Accessor;
+use wasmtime::{AsContextMut, Store};
+use wasmtime_wasi_http::p3::Request;
+use wasmtime_wasi_http::p3::bindings::Service;
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
+
+use super::{empty, head_of, request};
+use crate::call::Call;
+use crate::sandbox::fault::Fault;
+use crate::sandbox::guest::Answered;
+use crate::sandbox::host::HostState;
+use crate::sandbox::settings::Settings;
+
+pub(in crate::sandbox::entry) async fn call(
+    service: &Service,
+    store: &mut Store<HostState>,
+    call: &Arc<Call>,
+    settings: &Settings,
+) -> wasmtime::Result<Answered> {
+    let request = request(call)?;
+    // The future tells whether the guest has read the request, which is no concern of the host.
+    let (request, _) = Request::from_http(store.data_mut().http().hooks, request);
+    store.run_concurrent(async |guest| answer(service, guest, request, call, settings).await).await?
+}
+
+async fn answer(
+    service: &Service,
+    guest: &Accessor<HostState>,
+    request: Request,
+    call: &Call,
+    settings: &Settings,
+) -> wasmtime::Result<Answered> {
+    let response = match service.handle(guest, request).await? {
+        Ok(response) => response,
+        Err(code) => return Ok(Err(Fault::Failure { status: None, message: format!("{code:?}") }.into())),
+    };
+    let (sent, is_sent) = oneshot::channel();
+    let (end, ended) = oneshot::channel::<()>();
+    // The guest may ask whether its answer was sent.
+    let outcome = async { is_sent.await.map_err(|_| Error::ConnectionTerminated) };
+    let response = guest.with(|store| response.into_http(store, outcome))?;
+    let head = head_of(response.map(|body| Told { body, sent: Some(sent), _end: end }));
+    match (head, settings.stream) {
+        (Ok(answer), Some(limits)) => call.begin_answer(*answer, limits),
+        (Ok(_), None) => {}
+        (Err(fault), _) => return Ok(Err(fault.into())),
+    }
+    poll_fn(|cx| guest.poll_no_interesting_tasks(cx)).await;
+    // What the guest has left behind may still write the body.
+    if guest.with(|mut store| has_leftovers(&mut store)) {
+        // An error is the end, too.
+        let _ = ended.await;
+    }
+    Ok(Ok(Box::new(empty(StatusCode::OK))))
+}
+
+/// True if the guest has streams, futures or tasks.
+fn has_leftovers(mut store: impl AsContextMut<Data = HostState>) -> bool {
+    store.as_context_mut().concurrent_resource_table().is_some_and(|table| table.iter_mut().next().is_some())
+}
+
+/// A body that tells when it has been sent.
+struct Told {
+    body: WasiBody,
+    /// Dropped without a word if the body is not sent to its end.
+    sent: Option<oneshot::Sender<()>>,
+    _end: oneshot::Sender<()>,
+}
+
+impl Body for Told {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none()
+            && let Some(sent) = self.sent.take()
+        {
+            // A guest that has gone does not ask.
+            let _ = sent.send(());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
