@@ -141,7 +141,7 @@ fn every_end_of_a_stream_counts_once_with_its_status() {
         assert_eq!(client.next_chunk(), None, "{end}");
         scene.wait_until_counted(408, round as u64 + 1);
     }
-    let mut client = scene.ask("/end?end=well");
+    let mut client = scene.ask("/end?pause_ms=50&end=well");
     assert_eq!((client.next_chunk().unwrap(), client.next_chunk().unwrap()), (b"piece".to_vec(), b"".to_vec()));
     scene.wait_until_counted(200, 1);
     // The answer is complete before the guest is, which keeps its worker to its end.
