@@ -201,12 +201,13 @@ impl Sandbox {
                 Image::Absent => {}
             }
         }
-        let wanted = settings.image.clone().filter(|_| never.is_none());
+        let wanted = settings.image.clone().filter(|_| never.is_none() && kind != EngineKind::Async);
         let code = self.compiler.compile(&running.engine, kind, wasm, sha256, wanted.is_some());
         let Code { component, needs, hidden, functions } = code.await.map_err(PrepareError::Compile)?;
         let program = Program::link(running, kind, (component, needs), settings, sink, false);
         let program = program.map_err(PrepareError::Link)?.into();
         let draft = match (wanted, never, hidden) {
+            _ if kind == EngineKind::Async => Err("components of WASI 0.3 have none".into()),
             (Some(name), None, None) => {
                 let (wasm, sha256) = (wasm.to_owned(), sha256.to_owned());
                 Ok(Draft { wasm, sha256, name, kind, functions })
