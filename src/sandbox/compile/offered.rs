@@ -108,7 +108,7 @@ pub(super) fn cure(import: &str, is_async: bool) -> &'static str {
                 files and sockets are there in version 0.2";
     }
     if interface.starts_with("wasi:") && version.starts_with("0.3") {
-        return "WASI 0.2 is offered, and WASI 0.3 with its asynchronous functions is not; use a library for WASI 0.2 \
+        return "WASI 0.3 is offered only to components that export wasi:http/handler@0.3; use a library for WASI 0.2 \
                 (such as spin-sdk 3 and not 7), or build with `--sync` (componentize-qjs) or \
                 `--backend-qjs-disable-async` (jco componentize)";
     }
