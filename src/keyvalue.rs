@@ -198,7 +198,7 @@ impl Slot {
                 *self = open.map_or(Self::Closed, Self::Open);
                 match outcome {
                     Ok(outcome) => return outcome,
-                    Err(error) => Arc::new(error),
+                    Err(error) => Arc::new(of_stores(error)),
                 }
             }
             Err(error) => error,
@@ -310,9 +310,17 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Gives a damaged file the advice that fits it.
+fn of_stores(error: StorageError) -> StorageError {
+    match error {
+        StorageError::DatabaseDamaged { path, reason } => StorageError::StoresDamaged { path, reason },
+        other => other,
+    }
+}
+
 /// Opens the database, or makes it. Values are secrets of their service.
 fn open(path: &Path) -> Result<OpenDatabase, StorageError> {
-    let database = OpenDatabase::open(path, Absent::Create)?;
+    let database = OpenDatabase::open(path, Absent::Create).map_err(of_stores)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))
         .map_err(|source| StorageError::Io { what: format!("close {} to other users", path.display()), source })?;
     Ok(database)

@@ -32,8 +32,8 @@ pub(super) fn tell_of_new_database(data: &Path) {
         uploads,
         models,
         compiled,
-        "began with a new, empty database, without any service; files that the former services left are removed, \
-         uploads after a while"
+        "began with a new, empty database, without any service; files and key-value stores that the former services left \
+         are removed, uploads after a while"
     );
 }
 

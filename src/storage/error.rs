@@ -19,6 +19,13 @@ pub enum StorageError {
         path.display()
     )]
     DatabaseDamaged { path: PathBuf, reason: String },
+    /// The file of the key-value stores is damaged.
+    #[error(
+        "the key-value stores {} are damaged: {reason}; restore the file from a backup, or remove it: all stores are \
+         empty then",
+        path.display()
+    )]
+    StoresDamaged { path: PathBuf, reason: String },
     /// The database is gone, but files of services are still there.
     #[error(
         "the database {} {state}, and files of services lie beside it, such as {}; restore it from a backup, or start \
@@ -128,7 +135,7 @@ impl StorageError {
     pub(super) fn is_of_the_disk(&self) -> bool {
         match self {
             Self::Database(error) => matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo),
-            Self::DatabaseDamaged { .. } => true,
+            Self::DatabaseDamaged { .. } | Self::StoresDamaged { .. } => true,
             _ => false,
         }
     }
@@ -152,6 +159,7 @@ impl StorageError {
                 _ => return None,
             },
             Self::DatabaseDamaged { .. }
+            | Self::StoresDamaged { .. }
             | Self::DatabaseLost { .. }
             | Self::DatabaseChanged { .. }
             | Self::DatabaseThere { .. }

@@ -58,12 +58,18 @@ pub(super) fn open(
     Ok((LocalCatalog(Arc::new(records)), artifacts))
 }
 
-/// Finds a file of a service in the data directory: an artifact, a model or machine code. Unfinished files do not
-/// count.
+/// Finds a file of a service in the data directory: an artifact, a model, queues, stores or machine code. Unfinished
+/// files do not count.
 fn any_left(data: &Path) -> Result<Option<PathBuf>, StorageError> {
     let is_whole = |(name, _): &(String, PathBuf)| !name.starts_with('.');
     for dir in ["artifacts", "models"] {
         if let Some((_, path)) = entries(&data.join(dir))?.into_iter().find(is_whole) {
+            return Ok(Some(path));
+        }
+    }
+    for file in ["queues.redb", "keyvalue.redb"] {
+        let path = data.join(file);
+        if path.try_exists().doing(|| format!("look for {}", path.display()))? {
             return Ok(Some(path));
         }
     }

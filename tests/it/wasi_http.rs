@@ -201,6 +201,29 @@ fn trailers_go_to_clients_that_accept_them() {
     }
 }
 
+/// `/echo` sends back the trailers of its request.
+#[test]
+fn trailers_of_a_request_reach_the_component() {
+    let host = TestHost::start_with(&["--wasi-0.3"], "");
+    for guest in ["http-faults", "async-faults"] {
+        let service = host.deploy(guest, guest, json!({}));
+        let (path, token) = (format!("{}/echo", service.path), &service.token);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: {token}\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        for (sent, returned) in [("x-sum: 42\r\nAuthorization: no\r\n", "x-sum: 42\r\n"), ("", "")] {
+            let mut client = host.client();
+            client.write(head.as_bytes());
+            client.write(b"5\r\nhello\r\n");
+            assert_eq!(client.read_head().status, 200, "{guest}");
+            assert_eq!(client.next_chunk().unwrap(), b"hello");
+            client.write(format!("0\r\n{sent}\r\n").as_bytes());
+            let rest = format!("0\r\n{returned}\r\n");
+            assert_eq!(String::from_utf8(client.read_bytes(rest.len()).unwrap()).unwrap(), rest, "{guest}");
+        }
+    }
+}
+
 #[test]
 fn a_component_that_does_not_answer_is_refused_for() {
     let scene = Scene::set();

@@ -20,11 +20,11 @@ pub(crate) async fn answer(request: Request) -> Result<Response, ErrorCode> {
     let (pieces, pause_ms) = (number("pieces", 3), number("pause_ms", 0));
     let (writer, reader) = wit_stream::new();
     match path {
-        // Sends back each piece of the body as it comes.
+        // Sends back each piece of the body as it comes, and its trailers.
         "/echo" => {
-            let (body, _trailers) = body_of(request);
+            let (body, trailers) = body_of(request);
             spawn_local(echo(body, writer));
-            Ok(response(&[], reader))
+            Ok(Response::new(Fields::new(), Some(reader), trailers).0)
         }
         // Says what the component sees of the request.
         "/request" => {

@@ -168,6 +168,7 @@ impl From<StorageError> for Problem {
             }
             StorageError::Database(source) => Self::internal(&format!("{told}: {source}")),
             StorageError::DatabaseDamaged { .. }
+            | StorageError::StoresDamaged { .. }
             | StorageError::DatabaseLost { .. }
             | StorageError::DatabaseChanged { .. }
             | StorageError::DatabaseThere { .. }

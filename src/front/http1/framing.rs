@@ -73,8 +73,8 @@ impl Quoting {
 }
 
 const MAX_SIZE_DIGITS: u8 = 16;
-/// Most bytes of extensions and trailers. They have no meaning here, so a body with more of them is an attack or a
-/// mistake.
+/// Most bytes of extensions and trailers. Extensions have no meaning here, and few clients send trailers, so a body with
+/// more of them is an attack or a mistake.
 const MAX_EXTRAS: usize = 16 << 10;
 
 impl From<BodyLength> for Framing {
@@ -88,8 +88,9 @@ impl From<BodyLength> for Framing {
 }
 
 impl Framing {
-    /// Skips the framing before the next data, or before the end; returns the number of bytes skipped.
-    pub(super) fn skip(&mut self, bytes: &[u8]) -> usize {
+    /// Skips the framing before the next data, or before the end; returns the number of bytes skipped. Bytes of trailers,
+    /// with the ends of their lines, are added to `trailers`.
+    pub(super) fn skip(&mut self, bytes: &[u8], trailers: &mut Vec<u8>) -> usize {
         for (at, byte) in bytes.iter().enumerate() {
             let Self::Chunked { chunk, extras } = self else { return at };
             if let Chunk::Data { .. } = chunk {
@@ -97,6 +98,9 @@ impl Framing {
             }
             match chunk.step(*byte) {
                 Step::To(next) => {
+                    if next.is_trailer() || *chunk == Chunk::TrailerLf {
+                        trailers.push(*byte);
+                    }
                     *extras += usize::from(next.is_extra() || *chunk == Chunk::TrailerLf);
                     *chunk = next;
                     if *extras > MAX_EXTRAS {
@@ -146,10 +150,11 @@ enum Step {
 impl Chunk {
     /// True if the byte that led here belongs to an extension or a trailer.
     fn is_extra(self) -> bool {
-        matches!(
-            self,
-            Self::Space { .. } | Self::Extension { .. } | Self::TrailerName | Self::Trailer | Self::TrailerLf
-        )
+        matches!(self, Self::Space { .. } | Self::Extension { .. }) || self.is_trailer()
+    }
+
+    fn is_trailer(self) -> bool {
+        matches!(self, Self::TrailerName | Self::Trailer | Self::TrailerLf)
     }
 
     /// Returns the rule that `byte` breaks here.
@@ -217,7 +222,7 @@ mod tests {
 
     /// Reads `bytes` in pieces of `step`; returns the data, and the number of bytes that belong to the body.
     fn read(framing: &mut Framing, bytes: &[u8], step: usize) -> (Vec<u8>, usize) {
-        let (data, taken, end) = data(*framing, bytes.chunks(step));
+        let (data, taken, end, _) = data(*framing, bytes.chunks(step));
         *framing = end;
         (data, taken)
     }

@@ -40,13 +40,16 @@ pub fn request_guard(bytes: &[u8]) {
     assert_eq!(whole, in_pieces, "the body depends on how the bytes come");
 }
 
-/// Returns the data of a body, the number of bytes that it takes, and the framing after it.
-pub(super) fn data<'a>(mut framing: Framing, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, usize, Framing) {
-    let (mut data, mut taken) = (Vec::new(), 0);
+/// Returns the data of a body, the number of bytes that it takes, the framing after it, and its trailers.
+pub(super) fn data<'a>(
+    mut framing: Framing,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> (Vec<u8>, usize, Framing, Vec<u8>) {
+    let (mut data, mut taken, mut trailers) = (Vec::new(), 0, Vec::new());
     for piece in pieces {
         let mut rest = piece;
         loop {
-            rest = &rest[framing.skip(rest)..];
+            rest = &rest[framing.skip(rest, &mut trailers)..];
             let count = framing.ahead().min(rest.len() as u64) as usize;
             if count == 0 {
                 break;
@@ -60,7 +63,7 @@ pub(super) fn data<'a>(mut framing: Framing, pieces: impl Iterator<Item = &'a [u
             break;
         }
     }
-    (data, taken, framing)
+    (data, taken, framing, trailers)
 }
 
 fn scan_in_pieces(bytes: &[u8], step: usize) -> Scan {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -40,6 +41,8 @@ pub(super) struct Intake {
     room: usize,
     /// The position of the start of `ahead` in the body of the current request; `Ended` between requests.
     framing: Framing,
+    /// The trailers of the current request so far, as they arrived.
+    trailers: Vec<u8>,
     /// The number of requests that have begun. A body compares it to see whether its request is still the current one.
     requests: u64,
     /// The unsent part of [`LEAVE`], to be sent before the body is read.
@@ -66,10 +69,9 @@ struct Parts {
 impl Shared {
     /// Creates an intake. `early` are bytes that were read from the socket already.
     pub(super) fn new(stream: OwnedReadHalf, early: &[u8]) -> Self {
-        let (ahead, room, framing) = (BytesMut::from(early), LEAST_ROOM, Framing::Ended);
-        let (requests, leave) = (0, &[][..]);
-        let intake =
-            Intake { stream, ahead, room, framing, requests, leave, reader: None, relying: None, hang_up: None };
+        let (ahead, room, framing, trailers) = (BytesMut::from(early), LEAST_ROOM, Framing::Ended, Vec::new());
+        let (requests, leave, reader, relying, hang_up) = (0, &[][..], None, None, None);
+        let intake = Intake { stream, ahead, room, framing, trailers, requests, leave, reader, relying, hang_up };
         let intake = Mutex::new(intake);
         Self(Arc::new(Parts { intake, rules: Rules::default() }))
     }
@@ -100,6 +102,7 @@ impl Shared {
         let mut intake = self.lock();
         intake.requests += 1;
         intake.framing = Framing::from(length);
+        intake.trailers.clear();
         match length {
             BodyLength::None => return Incoming::empty(),
             // Most bodies arrive together with their head.
@@ -111,7 +114,12 @@ impl Shared {
             BodyLength::Exactly(_) | BodyLength::Chunked => {}
         }
         intake.leave = if expects_leave { LEAVE } else { &[] };
-        Incoming::Arriving(Box::pin(BodyReader { intake: self.clone(), request: intake.requests, has_ended: false }))
+        Incoming::Arriving(Box::pin(BodyReader {
+            intake: self.clone(),
+            request: intake.requests,
+            has_ended: false,
+            trailers: Vec::new(),
+        }))
     }
 }
 
@@ -222,7 +230,7 @@ impl Intake {
     /// Waits for data, and returns the number of bytes that are here; 0 is the end of the body.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
         loop {
-            let skipped = self.framing.skip(&self.ahead);
+            let skipped = self.framing.skip(&self.ahead, &mut self.trailers);
             self.ahead.advance(skipped);
             let here = self.framing.ahead().min(self.ahead.len() as u64) as usize;
             match self.framing {
@@ -246,7 +254,7 @@ impl Intake {
     /// Records that data was used, and skips the framing after it, so that the end of the body is seen at once.
     fn took(&mut self, count: usize) {
         self.framing.took(count);
-        let skipped = self.framing.skip(&self.ahead);
+        let skipped = self.framing.skip(&self.ahead, &mut self.trailers);
         self.ahead.advance(skipped);
     }
 
@@ -294,6 +302,8 @@ struct BodyReader {
     request: u64,
     /// True once it has been read to its end.
     has_ended: bool,
+    /// The trailers at its end, until they are returned.
+    trailers: Vec<u8>,
 }
 
 impl BodyReader {
@@ -311,6 +321,9 @@ impl BodyReader {
         }
         let read = ready!(read(&mut intake));
         self.has_ended = intake.is_between_requests();
+        if self.has_ended {
+            self.trailers = std::mem::take(&mut intake.trailers);
+        }
         Poll::Ready(Some(read))
     }
 }
@@ -320,13 +333,16 @@ impl Body for BodyReader {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let piece = ready!(self.poll(|intake| intake.poll_piece(cx))).transpose();
-        let piece = piece.map(|piece| piece.filter(|piece| !piece.is_empty()));
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)).transpose())
+        let piece = ready!(self.poll(|intake| intake.poll_piece(cx))).transpose()?;
+        Poll::Ready(match piece.filter(|piece| !piece.is_empty()) {
+            Some(piece) => Some(Ok(Frame::data(piece))),
+            None if self.trailers.is_empty() => None,
+            None => Some(Ok(Frame::trailers(fields(&std::mem::take(&mut self.trailers))))),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.has_ended
+        self.has_ended && self.trailers.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -342,6 +358,20 @@ impl Body for BodyReader {
             }
         }
     }
+}
+
+/// Reads the lines of trailers. A value that no header may have is left out.
+fn fields(lines: &[u8]) -> HeaderMap {
+    let lines = lines.split(|byte| *byte == b'\n').filter_map(|line| {
+        let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
+        let value = HeaderValue::from_bytes(value[1..].trim_ascii()).ok()?;
+        Some((HeaderName::from_bytes(name).ok()?, value))
+    });
+    let mut fields = HeaderMap::new();
+    for (name, value) in lines {
+        fields.append(name, value);
+    }
+    fields
 }
 
 impl Arriving for BodyReader {
@@ -374,6 +404,13 @@ mod tests {
             assert_eq!(intake.withdraw_leave(), &LEAVE[LEAVE.len() - left..], "{on_its_way}");
             assert!(intake.leave.is_empty());
         }
+    }
+
+    #[test]
+    fn trailers_are_read_line_by_line() {
+        let read = fields(b"X-Sum: 42 \r\nx-sum:43\r\nempty:\r\nbad: a\0b\r\n");
+        let all = |name| read.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!((all("x-sum"), all("empty"), all("bad")), (vec!["42", "43"], vec![""], vec![]));
     }
 
     /// A task that is only told to go on.

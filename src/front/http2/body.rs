@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 
@@ -37,6 +38,11 @@ impl Input {
             }
             Poll::Ready(data)
         })
+    }
+
+    /// Returns the trailers, after all data; `None` if there are none.
+    fn poll_trailers(&self, cx: &mut Context<'_>) -> Poll<Option<HeaderMap>> {
+        self.with(|stream| stream.poll_trailers(cx)).map(|trailers| trailers.ok().flatten())
     }
 
     /// Discards input; ready at its end, or after `left` bytes.
@@ -85,7 +91,6 @@ impl Streamed {
         if let Some(ask) = self.ask.take() {
             let _ = ask.send(());
         }
-        // Trailers are skipped.
         let piece = match ready!(self.input.poll_data(cx)) {
             None => return Poll::Ready(None),
             // The stream was reset: by the client, or by h2 because the body's length is not the declared one.
@@ -102,7 +107,10 @@ impl Body for Streamed {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.poll_piece(cx).map_ok(Frame::data)
+        match ready!(self.poll_piece(cx)) {
+            Some(piece) => Poll::Ready(Some(piece.map(Frame::data))),
+            None => self.input.poll_trailers(cx).map(|trailers| trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, SizeHint};
@@ -69,7 +69,7 @@ fn request(call: &Call) -> wasmtime::Result<Request<WasiBody>> {
         None => path.to_owned(),
     };
     let body = match call.upload.as_ref().and_then(Upload::take) {
-        Some(arriving) => arriving.map_err(error_of).boxed_unsync(),
+        Some(arriving) => arriving.map_err(error_of).map_frame(filtered).boxed_unsync(),
         None => Full::new(call.body.clone()).map_err(|never| match never {}).boxed_unsync(),
     };
     let mut request = Request::builder().method(call.method.clone()).uri(target).body(body)?;
@@ -77,6 +77,17 @@ fn request(call: &Call) -> wasmtime::Result<Request<WasiBody>> {
     // Calls of the host itself have no `Host`, nor have some of HTTP/1.0. The interface wants an authority.
     request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("localhost"));
     Ok(request)
+}
+
+/// Removes what must not be a trailer, and what components do not get as a header.
+fn filtered(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            trailers.remove(AUTHORIZATION);
+            Frame::trailers(answer::trailers_of(trailers))
+        }
+        Err(frame) => frame,
+    }
 }
 
 /// Returns the error that the guest gets for a body that breaks off.
@@ -96,10 +107,7 @@ where
     let length = parts.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut answer = answer::head_of(parts.status, parts.headers)?;
     let body = body.map_err(|error| Cut::by_guest(format!("the body of its answer was given up: {error}")));
-    let body = body.map_frame(|frame| match frame.into_trailers() {
-        Ok(trailers) => Frame::trailers(answer::trailers_of(trailers)),
-        Err(frame) => frame,
-    });
+    let body = body.map_frame(filtered);
     // A head that declares no bytes would be the whole answer, before the guest has ended it.
     answer.body = Body::Stream(match length.filter(|length| *length > 0) {
         Some(left) => DeclaredLength { body, left }.boxed_unsync(),

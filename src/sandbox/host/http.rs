@@ -39,7 +39,7 @@ struct Hooks {
     client: Option<Client>,
     /// The number of requests that the guest may still send in this call.
     left: usize,
-    /// True once the guest has sent a request.
+    /// True once the guest has sent a request, or has tried to.
     has_sent: bool,
     lines: Lines,
 }
@@ -166,13 +166,13 @@ type Sent = Result<(http::Response<WasiBody>, Sending), Error>;
 impl Hooks {
     /// Counts a request. The error is a sentence for the log of the request that is being answered.
     fn admit(&mut self) -> Result<Client, (Error, String)> {
+        self.has_sent = true;
         let client = self.client.clone().ok_or_else(|| {
             (Error::HttpRequestDenied, "the service may send no requests (sandbox.allow_hosts)".to_owned())
         })?;
         self.left = self.left.checked_sub(1).ok_or_else(|| {
             (Error::ConnectionLimitReached, format!("{MAX_REQUESTS} requests in one call are the limit"))
         })?;
-        self.has_sent = true;
         Ok(client)
     }
 }

@@ -51,6 +51,24 @@ async fn a_stream_comes_piece_by_piece_and_is_reset_if_its_guest_fails() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_reach_the_component() {
+    let host = TestHost::start_with(&["--http2"], "");
+    let service = host.deploy("parts", "http-faults", json!({}));
+    let mut client = connect(&host).await.ready().await.unwrap();
+    let mut request = call(&service);
+    *request.uri_mut() = format!("http://test{}/echo", service.path).parse().unwrap();
+    request.headers_mut().insert("te", "trailers".parse().unwrap());
+    let (response, mut stream) = client.send_request(request, false).unwrap();
+    stream.send_data("hello".into(), false).unwrap();
+    let sum = HeaderMap::from_iter([("x-sum".parse().unwrap(), "42".parse().unwrap())]);
+    stream.send_trailers(sum.clone()).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "hello");
+    assert!(body.data().await.is_none());
+    assert_eq!(body.trailers().await.unwrap().unwrap_or_default(), sum);
+}
+
+#[tokio::test]
 async fn trailers_end_an_answer() {
     let host = TestHost::start_with(&["--http2"], "");
     let service = host.deploy("parts", "http-faults", json!({}));

@@ -74,11 +74,13 @@ fn a_guest_whose_memory_cannot_grow_by_a_page() {
 fn a_guest_that_has_learned_what_is_of_its_service_alone() {
     let host = TestHost::start();
     for (act, because) in [("count", "used the key-value store"), ("ask", "sent a request")] {
-        let config = json!({"initialize": act}).to_string();
-        let keys = json!({"model_config": config, "sandbox": {"allow_hosts": ["localhost:1"]}});
-        for name in ["one", "another"] {
+        // A request that is denied tells the guest something as well.
+        for (name, allowed) in
+            [("one", json!(["localhost:1"])), ("another", json!(["localhost:1"])), ("denied", json!([]))]
+        {
             let name = format!("{act}-{name}");
-            host.deploy(&name, "faults", keys.clone());
+            let config = json!({"initialize": act}).to_string();
+            host.deploy(&name, "faults", json!({"model_config": config, "sandbox": {"allow_hosts": allowed}}));
             let shown = host.call_admin("GET", &format!("/api/v1/services/{name}"), b"").json();
             let snapshot = &shown["snapshot"];
             assert_eq!(snapshot["taken"], false, "{snapshot}");
