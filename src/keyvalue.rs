@@ -2,9 +2,9 @@
 //! share it. It is removed with the service.
 //!
 //! All stores are in one database, `keyvalue.redb` in the data directory, which is made when a guest first uses its
-//! store. A change is on disk before the guest learns that it was made. Operations take turns, so each of them is atomic.
-//! At most one of each store waits for its turn among those of the other stores, and none moves more than 16 MiB: so a
-//! busy service does not keep the others waiting for long.
+//! store. A change is on disk before the guest learns that it was made. Operations take turns, so each of them is
+//! atomic. At most one of each store waits for its turn among those of the other stores, and none moves more than 16
+//! MiB: so a busy service does not keep the others waiting for long.
 //!
 //! The size of a store is bounded, so that no service can fill the disk.
 
@@ -22,8 +22,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::Database;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 
 use crate::storage::{Absent, OpenDatabase, StorageError};
 
@@ -82,6 +82,8 @@ type Outcome<T> = Result<T, KeyValueError>;
 #[derive(Debug)]
 pub struct Stores {
     path: PathBuf,
+    /// Where operations wait for the disk: beside the threads of the callers' requests.
+    runtime: Handle,
     database: Arc<Mutex<Slot>>,
     /// The stores that may be used, by name.
     turns: Arc<std::sync::Mutex<HashMap<Arc<str>, Turn>>>,
@@ -123,8 +125,8 @@ pub struct Listed {
 
 impl Stores {
     /// Makes the stores of a host. The file is opened, or made, when a guest uses it.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, database: Arc::default(), turns: Arc::default() }
+    pub fn new(path: PathBuf, runtime: Handle) -> Self {
+        Self { path, runtime, database: Arc::default(), turns: Arc::default() }
     }
 
     /// Returns the store of this name, which may be used until it is removed.
@@ -162,15 +164,15 @@ impl Stores {
         if is_there { self.transact(move |database| change(database).map(Ok)).await } else { Ok(()) }
     }
 
-    /// Works on the database, on a thread that may wait for the disk. One operation is done at a time. It goes on if the
-    /// future is dropped.
+    /// Works on the database, on a thread that may wait for the disk. One operation is done at a time. It goes on if
+    /// the future is dropped.
     async fn transact<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Database) -> Result<Outcome<T>, redb::Error> + Send + 'static,
     ) -> Outcome<T> {
         let mut slot = Arc::clone(&self.database).lock_owned().await;
         let path = self.path.clone();
-        let done = spawn_blocking(move || slot.transact(&path, operation)).await;
+        let done = self.runtime.spawn_blocking(move || slot.transact(&path, operation)).await;
         done.unwrap_or_else(|panicked| {
             let (what, source) = ("work on the key-value stores".into(), io::Error::other(panicked));
             Err(KeyValueError::Unavailable(StorageError::Io { what, source }.into()))

@@ -84,7 +84,7 @@ pub struct Registry {
 /// The name of a service's key-value store. A service that is created again has another store, so that late guests of
 /// the deleted one do not write into it.
 fn store_name(record: &Record) -> String {
-    format!("{} {:016x}", record.name, record.store)
+    format!("{} {:016x}", record.name, record.store_id)
 }
 
 impl Registry {
@@ -101,9 +101,9 @@ impl Registry {
     ) -> Result<Self, StorageError> {
         storage.clean().await?;
         let records = storage.catalog().records().await?;
-        let stores = Arc::new(Stores::new(storage.keyvalue()));
+        let stores = Arc::new(Stores::new(storage.keyvalue(), executor.background().clone()));
         if let Err(error) = stores.keep_only(records.iter().map(store_name).collect()).await {
-            tracing::error!(error = error.told(), "the key-value stores of deleted services are not removed");
+            tracing::warn!(error = error.told(), "the key-value stores of deleted services are not removed");
         }
         let startup = Arc::new(Startup::of(records.iter().filter(|record| !record.stopped).count()));
         let services = records

@@ -76,19 +76,19 @@ impl Default for Capacity {
 /// The engines and the compiler of one host.
 pub struct Sandbox {
     pool: Pool,
-    /// The pool for asynchronous components; `None` if they are refused.
+    /// The pool for components of WASI 0.3; `None` if they are refused.
     async_pool: Option<Pool>,
     /// The largest memory limit a service may set, in bytes.
     memory: usize,
     compiler: compile::Compiler,
-    fuel: OnceLock<Running>,
-    // The thread comes first so that it ends before its engine.
-    epoch: OnceLock<(EpochThread, Running)>,
-    asynchronous: OnceLock<Running>,
+    /// One of each kind, in the order of [`EngineKind`].
+    engines: [OnceLock<Running>; 3],
 }
 
 /// An engine, and the imports that it offers to all guests.
 struct Running {
+    // It comes first so that it ends before its engine.
+    _epochs: Option<EpochThread>,
     engine: Engine,
     linker: Linker<HostState>,
     rooms: Rooms,
@@ -137,9 +137,7 @@ impl Sandbox {
             pool: AddressSpace::of_this_process().pool(capacity.guests, capacity.memory),
             memory: capacity.memory,
             compiler: compile::Compiler::new(compiler, cache),
-            fuel: OnceLock::new(),
-            epoch: OnceLock::new(),
-            asynchronous: OnceLock::new(),
+            engines: Default::default(),
             async_pool: None,
         }
     }
@@ -154,6 +152,11 @@ impl Sandbox {
     /// Returns the places for guests: as many for metered as for unmetered ones.
     pub fn pool(&self) -> Pool {
         self.pool
+    }
+
+    /// Returns the places for guests of WASI 0.3; `None` if such components are refused.
+    pub fn async_pool(&self) -> Option<Pool> {
+        self.async_pool
     }
 
     /// Compiles and links the component at `wasm`, whose hash is `sha256`. If an image of it is kept, its guests start
@@ -221,36 +224,24 @@ impl Sandbox {
 
     /// Returns an engine. It is created on first use, because each engine reserves a lot of address space.
     fn running(&self, kind: EngineKind) -> Result<&Running, PrepareError> {
-        let failed = |error: wasmtime::Error| PrepareError::Engine(format!("{error:#}"));
-        let make = || {
-            let pool = self.async_pool.filter(|_| kind == EngineKind::Async).unwrap_or(self.pool);
-            let engine = engine::running(kind, pool.places.saturating_add(pool.spare), self.memory)?;
-            let mut linker = Linker::new(&engine);
-            host::link(&mut linker)?;
-            if kind == EngineKind::Async {
-                host::link_wasi_03(&mut linker)?;
-            }
-            Ok(Running { engine, linker, rooms: Rooms::new(pool) })
-        };
-        match kind {
-            EngineKind::Fuel | EngineKind::Async => {
-                let place = if kind == EngineKind::Fuel { &self.fuel } else { &self.asynchronous };
-                if place.get().is_none() {
-                    let running = make().map_err(failed)?;
-                    // Two deploys may race here; one of the two engines is dropped unused.
-                    let _ = place.set(running);
-                }
-                place.get().ok_or_else(|| PrepareError::Engine("it is missing".into()))
-            }
-            EngineKind::Epoch => {
-                if self.epoch.get().is_none() {
-                    let running = make().map_err(failed)?;
-                    let thread =
-                        EpochThread::spawn(&running.engine).map_err(|error| PrepareError::Engine(error.to_string()))?;
-                    let _ = self.epoch.set((thread, running));
-                }
-                self.epoch.get().map(|(_, running)| running).ok_or_else(|| PrepareError::Engine("it is missing".into()))
-            }
+        let place = &self.engines[kind as usize];
+        if place.get().is_none() {
+            let running = self.start(kind).map_err(|error| PrepareError::Engine(format!("{error:#}")))?;
+            // Two deploys may race here; one of the two engines is dropped unused.
+            let _ = place.set(running);
         }
+        place.get().ok_or_else(|| PrepareError::Engine("it is missing".into()))
+    }
+
+    fn start(&self, kind: EngineKind) -> wasmtime::Result<Running> {
+        let pool = self.async_pool.filter(|_| kind == EngineKind::Async).unwrap_or(self.pool);
+        let engine = engine::running(kind, pool.places.saturating_add(pool.spare), self.memory)?;
+        let mut linker = Linker::new(&engine);
+        host::link(&mut linker)?;
+        if kind == EngineKind::Async {
+            host::link_wasi_03(&mut linker)?;
+        }
+        let epochs = (kind == EngineKind::Epoch).then(|| EpochThread::spawn(&engine)).transpose()?;
+        Ok(Running { _epochs: epochs, engine, linker, rooms: Rooms::new(pool) })
     }
 }

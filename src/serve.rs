@@ -77,6 +77,9 @@ pub fn run(options: ServeOptions) -> Result<()> {
     if let Some(shortage) = sandbox.pool().shortage() {
         tracing::warn!(shortage, "fewer guests fit into this host");
     }
+    if let Some(shortage) = sandbox.async_pool().and_then(|pool| pool.shortage()) {
+        tracing::warn!(shortage, "fewer guests of WASI 0.3 fit into this host");
+    }
     let storage = Arc::new(storage);
     let queues = open_queues(&options.data.join("queues.redb"))?;
     let commits = Arc::clone(queues.commits());

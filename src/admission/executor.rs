@@ -114,6 +114,15 @@ impl Executor {
         })
     }
 
+    /// Runs work in the background from its beginning, until `deadline`.
+    pub fn run_in_background<F, D: Deadline>(&self, deadline: D, work: Pin<Box<F>>) -> Running<F::Output, D>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.in_background(deadline, work, 0, None)
+    }
+
     /// Runs queued work in the background until `deadline`. `weight` is its share of the time beside other queued work:
     /// with twice the weight it gets twice the share.
     pub fn run_queued<F, D: Deadline>(&self, weight: u32, deadline: D, work: Pin<Box<F>>) -> Running<F::Output, D>

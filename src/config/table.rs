@@ -137,7 +137,7 @@ pub(super) static KEYS: &[Key] = &[
         .means("The memory of one guest in MiB; each worker has a guest.")
         .at_limit("the guest's allocation fails; if the guest then aborts, 400 `processor_exception`"),
     Key::used("sandbox.isolation", Word(&[REUSE, FRESH]))
-        .means("`reuse`: a guest answers one request after the other; `fresh`: every request gets a guest of its own. If not given, processors of `bulkhead:processor` are reused, which keeps what `initialize` has loaded, and components of `wasi:http` are not, as their authors expect."),
+        .means("`reuse`: a guest answers one request after the other; `fresh`: every request gets a guest of its own. If not given, processors of `bulkhead:processor` are reused, which keeps what `initialize` has loaded, and so are components of `wasi:http` 0.3; those of 0.2 are not, as their authors expect."),
     Key::used("sandbox.snapshot", Flag)
         .default("true", "a new guest then costs microseconds, whatever `initialize` costs")
         .means("If true, `initialize` runs once, and all guests start from a snapshot of the result, if one can be taken. If false, it runs for each guest."),

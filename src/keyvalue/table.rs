@@ -77,9 +77,7 @@ fn values(database: &Database) -> Result<Option<ReadOnlyTable<Key, &'static [u8]
 pub(super) fn set(database: &Database, store: &str, entries: &[(String, Vec<u8>)]) -> Done<()> {
     change(database, store, |writer| {
         for (key, value) in entries {
-            if let Err(refused) = writer.set(key, value)? {
-                return Ok(Err(refused));
-            }
+            writer.set(key, value)?;
         }
         Ok(Ok(()))
     })
@@ -102,7 +100,8 @@ pub(super) fn increment(database: &Database, store: &str, key: &str, delta: i64)
         };
         let Some(present) = present else { return Ok(Err(KeyValueError::NotAnInteger)) };
         let Some(sum) = present.checked_add(delta) else { return Ok(Err(KeyValueError::Overflow)) };
-        Ok(writer.set(key, sum.to_string().as_bytes())?.map(|()| sum))
+        writer.set(key, sum.to_string().as_bytes())?;
+        Ok(Ok(sum))
     })
 }
 
@@ -111,7 +110,8 @@ pub(super) fn swap(database: &Database, store: &str, (key, value): (&str, &[u8])
         if writer.get(key)?.version != version {
             return Ok(Ok(false));
         }
-        Ok(writer.set(key, value)?.map(|()| true))
+        writer.set(key, value)?;
+        Ok(Ok(true))
     })
 }
 
@@ -154,7 +154,7 @@ fn change<T>(database: &Database, store: &str, work: impl FnOnce(&mut Writer<'_,
         let mut usage = transaction.open_table(USAGE)?;
         let (keys, bytes, version) = usage.get(store)?.map(|usage| usage.value()).unwrap_or_default();
         let mut writer = Writer { values: transaction.open_table(VALUES)?, store, keys, bytes, version };
-        let done = work(&mut writer)?;
+        let done = work(&mut writer)?.and_then(|done| writer.check().map(|()| done));
         let now = (writer.keys, writer.bytes, writer.version);
         usage.insert(store, now)?;
         (done, now != (keys, bytes, version))
@@ -183,7 +183,7 @@ impl Writer<'_, '_> {
         Ok(stored.map_or_else(Versioned::default, |stored| unpacked(stored.value())))
     }
 
-    fn set(&mut self, key: &str, value: &[u8]) -> Done<()> {
+    fn set(&mut self, key: &str, value: &[u8]) -> Result<(), redb::Error> {
         self.version += 1;
         let packed = [&self.version.to_le_bytes(), value].concat();
         let former = self.values.insert((self.store, key), packed.as_slice())?.map(|former| former.value().len());
@@ -195,13 +195,18 @@ impl Writer<'_, '_> {
             }
         }
         self.bytes += value.len() as u64;
-        Ok(if self.keys > MAX_KEYS {
+        Ok(())
+    }
+
+    /// Checks the bounds of the store.
+    fn check(&self) -> Outcome<()> {
+        if self.keys > MAX_KEYS {
             Err(KeyValueError::TooManyKeys)
         } else if self.bytes > MAX_BYTES {
             Err(KeyValueError::Full)
         } else {
             Ok(())
-        })
+        }
     }
 
     fn delete(&mut self, key: &str) -> Result<(), redb::Error> {

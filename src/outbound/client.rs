@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::pool::{MAX_CONNECTIONS, Places, Share, Task};
+use super::pool::{Share, Task};
 use crate::config::{AllowedHosts, Target};
 
 /// Most bytes of the head of a response.
@@ -61,8 +61,8 @@ pub enum Failure {
     /// All addresses of a name are private or special, and the file does not name them.
     #[error("{host} leads to a private or special address, which is not in sandbox.allow_hosts")]
     Private { host: String },
-    #[error("the service has {MAX_CONNECTIONS} connections, which is the limit")]
-    TooManyConnections,
+    #[error("the service has {0} connections, which is the limit")]
+    TooManyConnections(usize),
     #[error("all services together have {0} connections, which is the limit")]
     TooManyOfAll(usize),
     #[error("no connection: {0}")]
@@ -99,25 +99,28 @@ impl Client {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let target = self.allowed.target(request.uri()).map_err(Failure::Denied)?;
+        // The places are held for as long as there is a connection, whether or not its response is read.
         let places = self.share.places()?;
         let client = self.clone();
         let connecting = self.share.pool().spawn(async move {
             let connecting = timeout(timeouts.connect, client.connect(&target));
-            connecting.await.unwrap_or(Err(Failure::ConnectTimeout(timeouts.connect)))
+            let wire = connecting.await.unwrap_or(Err(Failure::ConnectTimeout(timeouts.connect)));
+            wire.map(|wire| (wire, places))
         });
-        let wire = connecting.ended().await.unwrap_or(Err(Failure::Ending))?;
+        let (wire, places) = connecting.ended().await.unwrap_or(Err(Failure::Ending))?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD);
         let (mut sender, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(Failure::Protocol)?;
         // The connection works while the guest waits for the response, and later while the guest reads it.
         let driver = self.share.pool().spawn(async move {
+            let _places = places;
             // The response tells of an error as well, and of the end of this task.
             let _ = timeout(LIFE, connection).await;
         });
         let answering = timeout(timeouts.head, sender.send_request(in_origin_form(request)));
         let response = answering.await.map_err(|_| Failure::HeadTimeout(timeouts.head))?.map_err(Failure::Protocol)?;
         let idle = timeouts.idle;
-        Ok(response.map(|incoming| ResponseBody { incoming, idle, timer: None, _driver: driver, _places: places }))
+        Ok(response.map(|incoming| ResponseBody { incoming, idle, timer: None, _driver: driver }))
     }
 
     async fn connect(&self, target: &Target) -> Result<Box<dyn Wire>, Failure> {
@@ -159,7 +162,6 @@ pub struct ResponseBody {
     /// Runs while the next piece is awaited.
     timer: Option<Pin<Box<Sleep>>>,
     _driver: Task<()>,
-    _places: Places,
 }
 
 impl Body for ResponseBody {

@@ -1,5 +1,5 @@
-//! The means that the outgoing requests of a host share: threads, connections, and root certificates. Each service has a
-//! bounded share of them.
+//! The means that the outgoing requests of a host share: threads, connections, and root certificates. Each service has
+//! a bounded share of them.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,8 +14,8 @@ use tokio_rustls::rustls::ClientConfig;
 use super::client::Failure;
 use super::tls;
 
-/// Most connections of a service at once.
-pub(super) const MAX_CONNECTIONS: usize = 64;
+/// Most connections of a service at once, if the host has at least four times as many.
+const MAX_CONNECTIONS: usize = 64;
 /// Most names that are looked up at once, by all services and by one. A look-up holds a thread until the system's
 /// resolver gives up.
 const MAX_LOOKUPS: usize = 16;
@@ -37,6 +37,7 @@ pub struct Pool {
 #[derive(Clone, Debug)]
 pub struct Share {
     pool: Arc<Pool>,
+    max_connections: usize,
     connections: Arc<Semaphore>,
     lookups: Arc<Semaphore>,
 }
@@ -71,9 +72,11 @@ impl Pool {
 
     /// Returns the share of one more service.
     pub fn share(self: &Arc<Self>) -> Share {
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        // No service can take all connections of a host that has few.
+        let max_connections = (self.max_connections / 4).clamp(2, MAX_CONNECTIONS);
+        let connections = Arc::new(Semaphore::new(max_connections));
         let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS_OF_ONE));
-        Share { pool: Arc::clone(self), connections, lookups }
+        Share { pool: Arc::clone(self), max_connections, connections, lookups }
     }
 
     pub(super) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
@@ -103,7 +106,9 @@ impl Share {
     /// # Errors
     /// If there are as many as there may be.
     pub(super) fn places(&self) -> Result<Places, Failure> {
-        let own = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Failure::TooManyConnections)?;
+        let own = Arc::clone(&self.connections)
+            .try_acquire_owned()
+            .map_err(|_| Failure::TooManyConnections(self.max_connections))?;
         let of_all = Arc::clone(&self.pool.connections).try_acquire_owned();
         Ok([own, of_all.map_err(|_| Failure::TooManyOfAll(self.pool.max_connections))?])
     }
@@ -127,18 +132,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_has_a_bounded_share_of_the_pool_and_its_copies_have_no_other() {
-        let pool = Pool::new(Handle::current(), MAX_CONNECTIONS + 1);
-        let (service, other) = (pool.share(), pool.share());
-        let copy = service.clone();
-        let mut held = (0..MAX_CONNECTIONS).map(|_| service.places().unwrap()).collect::<Vec<_>>();
-        assert!(matches!(copy.places(), Err(Failure::TooManyConnections)));
-        let last = other.places().unwrap();
-        let refused = other.places().unwrap_err();
-        assert_eq!(refused.to_string(), "all services together have 65 connections, which is the limit");
+        let pool = Pool::new(Handle::current(), 8);
+        let services = [pool.share(), pool.share(), pool.share(), pool.share(), pool.share()];
+        let copy = services[0].clone();
+        let mut held = vec![services[0].places().unwrap(), services[0].places().unwrap()];
+        assert_eq!(copy.places().unwrap_err().to_string(), "the service has 2 connections, which is the limit");
+        for service in &services[1..4] {
+            held.extend([service.places().unwrap(), service.places().unwrap()]);
+        }
+        let refused = services[4].places().unwrap_err();
+        assert_eq!(refused.to_string(), "all services together have 8 connections, which is the limit");
         held.pop();
-        drop(other.places().unwrap());
-        drop(last);
-        drop(copy.places().unwrap());
+        drop(services[4].places().unwrap());
+        assert_eq!(Pool::new(Handle::current(), 1024).share().max_connections, 64);
     }
 
     #[tokio::test]

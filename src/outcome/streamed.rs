@@ -111,8 +111,8 @@ impl Body for Streamed {
 /// Waits a moment for the end of a body whose client has got every piece and has left. Clients of server-sent events
 /// leave at the last event and do not wait for the end of the body. Then the answer counts as whole.
 pub(crate) async fn left<B: Body + Unpin>(body: &mut B) {
-    // Trailers and empty pieces are no part of the content. Another piece, or no end, says that the client has left early.
-    // Dropping the body then counts it.
+    // Trailers and empty pieces are no part of the content. Another piece, or no end, says that the client has left
+    // early. Dropping the body then counts it.
     let ended = async {
         while let Some(Ok(frame)) = body.frame().await
             && frame.data_ref().is_none_or(|data| !data.has_remaining())

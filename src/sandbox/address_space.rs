@@ -6,7 +6,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use super::engine::{GUARD, RESERVATION, STACK};
+use super::engine::{GUARD, RESERVATION, STACK, STACKS_OF_TASKS};
 use super::limits::MAX_TABLE_ELEMENTS;
 use super::needs::TABLES_PER_PLACE;
 use super::room::SPARE;
@@ -17,10 +17,10 @@ const PAGE: u64 = 4096;
 const ELEMENT: u64 = 8;
 /// The engines that share the budget: metered and unmetered.
 const FULL_POOLS: u64 = 2;
-/// The part of the budget's size that the pool for asynchronous components may take beside it, and the part of the places
-/// that it has. Most hosts never need it.
-const ASYNC_PART: u64 = 12;
+/// The pool for components of WASI 0.3 has a sixteenth of the places. It is made beside the budget when such a
+/// component comes, and takes at most a twelfth of the budget's size.
 const ASYNC_PLACES: u32 = 16;
+const ASYNC_PART: u64 = 12;
 
 /// Bytes of address space for the pools of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +58,14 @@ impl AddressSpace {
     /// Returns the pool of each kind of engine, for `wanted` places with memories of at most `memory` bytes.
     pub(super) fn pool(self, wanted: u32, memory: usize) -> Pool {
         let each = self.bytes / FULL_POOLS;
-        let fitting = u32::try_from(each / place(memory)).unwrap_or(u32::MAX);
+        let fitting = u32::try_from(each / place(memory, 1)).unwrap_or(u32::MAX);
         self.fitted(wanted, fitting)
     }
 
-    /// Returns the pool for asynchronous components. It is outside of the budget, so that it takes nothing from the others.
+    /// Returns the pool for components of WASI 0.3. It is outside of the budget, so that it takes nothing from the
+    /// others.
     pub(super) fn async_pool(self, wanted: u32, memory: usize) -> Pool {
-        let fitting = u32::try_from(self.bytes / ASYNC_PART / place(memory)).unwrap_or(u32::MAX);
+        let fitting = u32::try_from(self.bytes / ASYNC_PART / place(memory, STACKS_OF_TASKS)).unwrap_or(u32::MAX);
         self.fitted(wanted.div_ceil(ASYNC_PLACES), fitting)
     }
 
@@ -74,10 +75,13 @@ impl AddressSpace {
     }
 }
 
-/// Returns the address space for one place of a pool.
-fn place(memory: usize) -> u64 {
+/// Returns the address space for one place of a pool with so many stacks for each.
+fn place(memory: usize, stacks: u32) -> u64 {
     let table = (MAX_TABLE_ELEMENTS as u64 * ELEMENT).next_multiple_of(PAGE);
-    RESERVATION.max(memory as u64) + GUARD + STACK as u64 + PAGE + table * u64::from(TABLES_PER_PLACE)
+    RESERVATION.max(memory as u64)
+        + GUARD
+        + (STACK as u64 + PAGE) * u64::from(stacks)
+        + table * u64::from(TABLES_PER_PLACE)
 }
 
 impl Pool {
@@ -113,8 +117,8 @@ mod tests {
     fn a_small_budget_is_shared_and_never_exceeded() {
         for bytes in [0, 1 << 30, 8 << 30, 9 << 30, 100 << 30, TIB, 20 * TIB] {
             let small = pool(bytes, 8192);
-            let all = u64::from(small.places + small.spare) * place(4 << 30) * FULL_POOLS;
-            assert!(all <= bytes && bytes - all < 2 * FULL_POOLS * place(4 << 30), "{bytes}: {small:?}");
+            let all = u64::from(small.places + small.spare) * place(4 << 30, 1) * FULL_POOLS;
+            assert!(all <= bytes && bytes - all < 2 * FULL_POOLS * place(4 << 30, 1), "{bytes}: {small:?}");
             let told = small.shortage().unwrap();
             assert!(
                 told.contains(&format!("for {} guests", small.places)) && told.contains("8192; its limit"),
@@ -122,5 +126,14 @@ mod tests {
             );
         }
         assert_eq!(pool(100 << 30, 8192).places, 11);
+    }
+
+    #[test]
+    fn the_pool_for_wasi_03_is_small_and_stays_outside_of_the_budget() {
+        let pool = |bytes| AddressSpace { bytes, is_limited: true }.async_pool(8192, 4 << 30);
+        assert_eq!((pool(96 * TIB).places, pool(96 * TIB).shortage()), (512, None));
+        let small = pool(100 << 30);
+        assert!(small.places >= 1 && small.shortage().is_some(), "{small:?}");
+        assert!(u64::from(small.places + small.spare) * place(4 << 30, STACKS_OF_TASKS) <= (100 << 30) / 12);
     }
 }

@@ -30,14 +30,16 @@ pub(super) const STACK: usize = GUEST_STACK + HOST_STACK_MARGIN;
 pub(super) const RESERVATION: u64 = 4 << 30;
 pub(super) const GUARD: u64 = 32 << 20;
 
-/// Stacks for each place of asynchronous components, whose tasks have stacks of their own while they wait inside a call.
-const STACKS_OF_TASKS: u32 = 4;
+/// Stacks for each place of the engine for WASI 0.3. A guest has one, and one more for each of its components that
+/// waits inside a call, which is rare. If all stacks are in use, the call that needs one more fails.
+pub(super) const STACKS_OF_TASKS: u32 = 4;
 
-/// The checks in compiled code, and the kinds of functions. Each engine has one kind, because code with all of them would
-/// pay for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The checks in compiled code, and the functions that components may have. Each engine has one kind, because code with
+/// all of them would pay for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum EngineKind {
     /// Fuel: a bound on work per request, which also ends the slices.
+    #[default]
     Fuel,
     /// Epochs: only time is bounded.
     Epoch,

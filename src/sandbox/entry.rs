@@ -15,7 +15,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) use self::answer::check;
 pub(super) use self::answer::head;
-pub(super) use self::wasi_http::HANDLER;
+pub(super) use self::wasi_http::{HANDLER, INCOMING_HANDLER};
 use super::bindings::batch::{BatchProcessor, BatchProcessorIndices};
 use super::bindings::{Processor, ProcessorIndices};
 use super::guest::{Answered, Failed};
@@ -49,8 +49,8 @@ impl Contract {
         matches!(self, Self::IncomingHandler(_) | Self::Handler(_))
     }
 
-    /// True if a guest answers several requests in turn unless the service file says otherwise. Authors of components of
-    /// `wasi:http` 0.2 expect a new instance for each request.
+    /// True if a guest answers several requests in turn unless the service file says otherwise. Authors of components
+    /// of `wasi:http` 0.2 expect a new instance for each request.
     pub(super) fn reuses_guests(&self) -> bool {
         !matches!(self, Self::IncomingHandler(_))
     }

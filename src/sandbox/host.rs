@@ -1,6 +1,8 @@
 //! Everything that a guest can reach: the `call`, `batch`, `job` and `streaming` interfaces, `wasi:http`,
-//! `wasi:keyvalue`, and WASI as far as [`super::wasi`] grants it. Nothing outside this module and its parts grants access.
+//! `wasi:keyvalue`, and WASI as far as [`super::wasi`] grants it. Nothing outside this module and its parts grants
+//! access.
 
+mod fields;
 mod http;
 mod keyvalue;
 mod proposals;
@@ -156,7 +158,7 @@ impl ResourceLimiter for HostState {
 /// Links everything that guests are offered.
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    link_dear(linker)?;
+    link_costly(linker)?;
     http::link(linker)?;
     proposals::link(linker)?;
     keyvalue::link(linker)?;
@@ -168,7 +170,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 /// Replaces the costly functions of WASI, on which a guest could spend a whole slice, by functions that count their
 /// work.
-fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+fn link_costly(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     for (interface, function) in
         [("random/random", "get-random-bytes"), ("random/insecure", "get-insecure-random-bytes")]
     {
@@ -197,8 +199,9 @@ fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     })
 }
 
-/// Replaces the linker's function of this name, in an interface of WASI in this version, by `ours`. There must be one: after a change of WASI's version, `ours`
-/// would otherwise stand beside the original, and guests would find the original.
+/// Replaces a function of an interface of WASI, given by its name and version, by `ours`. The linker must have it.
+/// After a change of WASI's version, `ours` would otherwise stand beside the original, and guests would find the
+/// original.
 fn replace<Params, Return>(
     linker: &mut Linker<HostState>,
     (interface, version): (&str, &str),

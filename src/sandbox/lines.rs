@@ -73,6 +73,8 @@ struct State {
     left: usize,
     dropped: u64,
     partial: [Vec<u8>; 2],
+    /// Host work of writes since one of the guest's streams last yielded.
+    written: usize,
 }
 
 /// Standard output or standard error.
@@ -172,7 +174,7 @@ impl Lines {
     }
 
     pub(super) fn stream(&self, source: Source) -> LineStream {
-        LineStream { lines: self.clone(), source, written: 0 }
+        LineStream { lines: self.clone(), source }
     }
 }
 
@@ -191,8 +193,6 @@ impl Source {
 pub(super) struct LineStream {
     lines: Lines,
     source: Source,
-    /// Host work of writes since the stream last yielded.
-    written: usize,
 }
 
 impl IsTerminal for LineStream {
@@ -213,10 +213,10 @@ impl StdoutStream for LineStream {
 
 /// The form of WASI 0.3.
 impl AsyncWrite for LineStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let permit = self.permit();
         if permit == 0 {
-            self.written = 0;
+            self.has_yielded();
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -238,7 +238,7 @@ impl AsyncWrite for LineStream {
 impl Pollable for LineStream {
     async fn ready(&mut self) {
         if self.permit() == 0 {
-            self.written = 0;
+            self.has_yielded();
             tokio::task::yield_now().await;
         }
     }
@@ -247,12 +247,16 @@ impl Pollable for LineStream {
 impl LineStream {
     /// Returns the number of bytes that may be written now.
     fn permit(&self) -> usize {
-        SLICE_OF_HOST_WORK.saturating_sub(self.written).min(MAX_WRITE)
+        SLICE_OF_HOST_WORK.saturating_sub(self.lines.state().written).min(MAX_WRITE)
     }
 
-    fn printed(&mut self, bytes: &[u8]) {
-        self.written += bytes.len().saturating_mul(OUTPUT_BYTE) + 1;
+    fn printed(&self, bytes: &[u8]) {
+        self.lines.state().written += bytes.len().saturating_mul(OUTPUT_BYTE) + 1;
         self.lines.write(self.source, bytes);
+    }
+
+    fn has_yielded(&self) {
+        self.lines.state().written = 0;
     }
 }
 

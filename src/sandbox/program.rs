@@ -111,6 +111,12 @@ impl Program {
         self.contract.reuses_guests()
     }
 
+    /// True if a slice of a guest may take long although it is bounded: the engine copies between streams of WASI 0.3
+    /// without fuel. Such a guest must not run on a thread that has connections.
+    pub fn may_hold_its_thread(&self) -> bool {
+        self.kind == EngineKind::Async
+    }
+
     /// True if guests read the bodies of their requests while these arrive.
     pub fn reads_uploads(&self) -> bool {
         self.contract.is_wasi_http()

@@ -46,7 +46,7 @@ pub struct Record {
     pub stopped: bool,
     /// Drawn at the creation: tells the key-value store of this service from that of an earlier service of its name.
     #[serde(default)]
-    pub store: u64,
+    pub store_id: u64,
     /// The time of creation, RFC 3339, UTC.
     pub created_at: String,
     pub updated_at: String,

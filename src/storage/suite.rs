@@ -115,7 +115,7 @@ pub(super) fn record(name: &str, version: u64) -> Record {
         warm_up: None,
         image: None,
         stopped: false,
-        store: 0,
+        store_id: 0,
         created_at: "2026-01-01T00:00:00Z".into(),
         updated_at: "2026-01-01T00:00:00Z".into(),
     }

@@ -86,6 +86,23 @@ fn a_store_outlives_versions_and_hosts_and_ends_with_its_service() {
     assert_eq!(run(&host, &other, "get a"), ["2"]);
 }
 
+/// `initialize` has written before the warm-up fails.
+#[test]
+fn a_service_that_is_refused_leaves_no_store() {
+    let host = TestHost::start();
+    let service = deploy(&host);
+    assert_eq!(run(&host, &service, "set a 1"), ["set"]);
+    let spec = json!({
+        "name": "refused", "processor_path": "x.wasm", "warm_up_data_path": "warm.txt",
+        "model_config": json!({"initialize": "count"}).to_string(),
+    });
+    let (processor, warm_up) = (host.upload("faults"), host.upload_bytes(br#"{"do":"trap"}"#));
+    let body = json!({"spec": spec, "processor": processor, "warm_up": warm_up}).to_string();
+    let refused = host.call_admin("POST", "/api/v1/services", body.as_bytes());
+    assert!(refused.status >= 400 && refused.text().contains("warm"), "{}", refused.text());
+    assert_eq!(stores(&host), ["parts"]);
+}
+
 #[test]
 fn additions_of_many_workers_are_all_counted() {
     let host = TestHost::start();

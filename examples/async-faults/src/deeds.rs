@@ -28,8 +28,12 @@ pub(crate) async fn answer(request: Request) -> Result<Response, ErrorCode> {
         }
         // Says what the component sees of the request.
         "/request" => {
-            let mut text =
-                format!("{:?} {target} {:?}\n", request.get_method(), request.get_authority().unwrap_or_default());
+            let mut text = format!(
+                "{:?} {target} {:?} {:?}\n",
+                request.get_method(),
+                request.get_scheme(),
+                request.get_authority().unwrap_or_default()
+            );
             for (name, value) in request.get_headers().copy_all() {
                 text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(&value)));
             }
@@ -112,6 +116,14 @@ pub(crate) async fn answer(request: Request) -> Result<Response, ErrorCode> {
                 Err(error) => format!("{error:?}"),
             };
             Ok(text_of(told, writer, reader))
+        }
+        // Fails, and leaves a task behind that fails later.
+        "/error-later" => {
+            spawn_local(async move {
+                pause(100).await;
+                panic!("asked to panic after the answer");
+            });
+            Err(ErrorCode::InternalError(Some("asked to fail".to_owned())))
         }
         "/error" => Err(ErrorCode::InternalError(Some("asked to fail".to_owned()))),
         "/spin" => spin(),

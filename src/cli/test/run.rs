@@ -43,7 +43,7 @@ pub(super) fn run_once(file: &ServiceFile, upload: &Upload, requests: Vec<LocalR
             .with_wasi_03();
 
     let outbound = Pool::new(executor.background().clone(), MAX_CONNECTIONS).share();
-    let stores = Arc::new(Stores::new(dir.path().join("keyvalue.redb")));
+    let stores = Arc::new(Stores::new(dir.path().join("keyvalue.redb"), executor.background().clone()));
     let store = stores.store("test");
     let mut settings = guest_settings(file.spec(), (!upload.model().is_empty()).then_some(model_dir), &outbound, store);
     settings.model_entry = upload.model_entry().map(str::to_owned);

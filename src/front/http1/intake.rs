@@ -413,11 +413,11 @@ mod tests {
         assert_eq!((all("x-sum"), all("empty"), all("bad")), (vec!["42", "43"], vec![""], vec![]));
     }
 
-    /// A task that is only told to go on.
+    /// A task that remembers that it was woken.
     #[derive(Default)]
-    struct Told(AtomicBool);
+    struct FlagWaker(AtomicBool);
 
-    impl Wake for Told {
+    impl Wake for FlagWaker {
         fn wake(self: Arc<Self>) {
             self.0.store(true, Ordering::Relaxed);
         }
@@ -429,7 +429,7 @@ mod tests {
         let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let shared = Shared::new(accepted.unwrap().0.into_split().0, b"");
         let Incoming::Arriving(mut body) = shared.begin(BodyLength::Chunked, false) else { panic!("it arrives") };
-        let [connection, guest] = [Arc::new(Told::default()), Arc::default()];
+        let [connection, guest] = [Arc::new(FlagWaker::default()), Arc::default()];
         let [at_connection, at_guest] = [Arc::clone(&connection), guest].map(Waker::from);
         assert!(body.as_mut().poll_frame(&mut Context::from_waker(&at_connection)).is_pending());
         assert!(shared.poll_hang_up(&mut Context::from_waker(&at_connection)).is_pending());

@@ -1,6 +1,6 @@
-//! Divides the file descriptors of the process: parts for callers, for operators and for the requests of guests, and the
-//! rest for files and the process itself. Neither callers nor guests get the part of operators, so that they cannot keep
-//! health checks out.
+//! Divides the file descriptors of the process: parts for callers, for operators and for the requests of guests, and
+//! the rest for files and the process itself. Neither callers nor guests get the part of operators, so that they cannot
+//! keep health checks out.
 
 use rustix::process::{Resource, getrlimit};
 

@@ -115,7 +115,7 @@ mod tests {
             model: vec![model("m/a", "01"), model("m/b", "02")],
             warm_up: None,
             stopped: false,
-            store: 0,
+            store_id: 0,
             created_at: String::new(),
             updated_at: "yesterday".into(),
         }

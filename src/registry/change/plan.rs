@@ -78,7 +78,7 @@ impl Plan {
             processor: files.processor,
             model: files.model,
             warm_up: files.warm_up,
-            store: fastrand::u64(..),
+            store_id: fastrand::u64(..),
             created_at: at.clone(),
             updated_at: at,
         };

@@ -168,7 +168,7 @@ mod tests {
             model: Vec::new(),
             warm_up: None,
             stopped: false,
-            store: 0,
+            store_id: 0,
             created_at: now(),
             updated_at: now(),
         }

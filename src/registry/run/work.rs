@@ -136,6 +136,9 @@ impl Version {
         let begun = match self.spec.queue() {
             // Nobody waits for a first slice on this thread.
             Some(queue) => Ok(Begun::Running(executor.run_queued(queue.weight, deadline(), work))),
+            None if self.supplies.program.may_hold_its_thread() => {
+                Ok(Begun::Running(executor.run_in_background(deadline(), work)))
+            }
             None => executor.begin(&self.slice_history, began, call.deadline.at(), deadline, work).await,
         };
         let begun = begun.map_err(|Overdue| Stopped::Overdue)?;

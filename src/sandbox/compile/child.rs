@@ -128,12 +128,11 @@ struct Compiled {
 /// Compiles an upload so that it exposes its state, or unchanged if that is not possible.
 fn compile_upload(engine: &Engine, kind: EngineKind, wasm: &[u8]) -> Result<Compiled, Failure> {
     let refused = |refusal: bounds::Refusal| Failure::Refused(refusal.to_string());
-    let is_async = kind == EngineKind::Async;
-    if !is_async && inspect::is_asynchronous(wasm).map_err(refused)? {
+    if kind != EngineKind::Async && inspect::needs_async_engine(wasm).map_err(refused)? {
         return Err(Failure::Asynchronous);
     }
-    inspect::inspect(wasm, is_async).map_err(refused)?;
-    if is_async {
+    inspect::inspect(wasm, kind).map_err(refused)?;
+    if kind == EngineKind::Async {
         let (code, needs) = compiled(engine, wasm).map_err(Failure::Refused)?;
         // No snapshot is taken of it.
         return Ok(Compiled { code, needs, hidden: None });

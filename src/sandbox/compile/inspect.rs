@@ -11,48 +11,52 @@ use wasmparser::{
 
 use super::bounds::{self, Refusal, add, at_most};
 use super::{instances, offered};
-use crate::sandbox::entry::HANDLER;
+use crate::sandbox::engine::EngineKind;
+use crate::sandbox::entry::{HANDLER, INCOMING_HANDLER};
 
 /// Checks the component in `wasm`.
 ///
 /// # Errors
 /// Names the count that is too large and its bound, or the import that is not offered.
-pub(super) fn inspect(wasm: &[u8], is_async: bool) -> Result<(), Refusal> {
-    let mut whole = Whole { is_async, ..Whole::default() };
+pub(super) fn inspect(wasm: &[u8], kind: EngineKind) -> Result<(), Refusal> {
+    let mut whole = Whole { kind, ..Whole::default() };
     for payload in Parser::new(0).parse_all(wasm) {
         whole.see(payload?)?;
     }
     instances::count(wasm)
 }
 
-/// True for a component of `wasi:http` 0.3, which needs an engine with asynchronous functions.
+/// True for a component that exports only the handler of `wasi:http` 0.3, and so needs an engine with asynchronous
+/// functions. A draft of that version does not count.
 ///
 /// # Errors
 /// If the file is malformed.
-pub(super) fn is_asynchronous(wasm: &[u8]) -> Result<bool, Refusal> {
-    let mut depth = 0_u32;
+pub(super) fn needs_async_engine(wasm: &[u8]) -> Result<bool, Refusal> {
+    let (mut depth, mut has_handler) = (0_u32, false);
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentExportSection(section) if depth == 1 => {
                 for export in section {
-                    if export?.name.name.starts_with(HANDLER) {
-                        return Ok(true);
+                    let name = export?.name.name;
+                    if name.starts_with(INCOMING_HANDLER) {
+                        return Ok(false);
                     }
+                    has_handler |= name.starts_with(HANDLER) && !name.contains('-');
                 }
             }
             _ => {}
         }
     }
-    Ok(false)
+    Ok(has_handler)
 }
 
 /// The counts over the whole file.
 #[derive(Default)]
 struct Whole {
-    /// True if the interfaces of WASI 0.3 are offered.
-    is_async: bool,
+    /// The engine that the component is for.
+    kind: EngineKind,
     /// The modules and components around the parser's position.
     inside: Vec<Module>,
     modules: u64,
@@ -96,8 +100,8 @@ impl Whole {
                     let name = import.name.name;
                     // An imported type needs nothing from the host.
                     let is_type = matches!(import.ty, ComponentTypeRef::Type(_));
-                    if outermost && !is_type && !offered::is_offered(name, self.is_async) {
-                        let cure = offered::cure(name, self.is_async);
+                    if outermost && !is_type && !offered::is_offered(name, self.kind) {
+                        let cure = offered::cure(name, self.kind);
                         return Err(Refusal(format!("it imports {name:?}, which is not offered here: {cure}")));
                     }
                 }
@@ -243,7 +247,7 @@ mod tests {
         println!("guests of other tool chains: {}", made.len());
         let committed = bulkhead_artifacts::root().join("tests/toolchains/c.wasm");
         for path in examples.into_iter().chain(made).chain([committed]) {
-            match inspect(&std::fs::read(&path).unwrap(), false) {
+            match inspect(&std::fs::read(&path).unwrap(), EngineKind::Fuel) {
                 Ok(()) => {}
                 // This test does not check imports.
                 Err(refusal) => assert!(refusal.0.contains("not offered"), "{}: {refusal}", path.display()),
@@ -262,7 +266,7 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        inspect(&bulkhead_hostile::component_of(text), false).expect_err(text).to_string()
+        inspect(&bulkhead_hostile::component_of(text), EngineKind::Fuel).expect_err(text).to_string()
     }
 
     #[test]
@@ -281,7 +285,7 @@ mod tests {
             assert!(refused.contains(told), "{refused}");
         }
         assert_eq!(
-            inspect(&bulkhead_hostile::component_of(&doubled(4, module)), false),
+            inspect(&bulkhead_hostile::component_of(&doubled(4, module)), EngineKind::Fuel),
             Ok(()),
             "as many as are accepted"
         );

@@ -1,5 +1,7 @@
 //! The interfaces that a component may import, by name. `sandbox::host` implements them.
 
+use crate::sandbox::engine::EngineKind;
+
 /// The interfaces of the processor contract, at its only version.
 const OURS: [&str; 5] = [
     "bulkhead:processor/types@0.1.0",
@@ -43,8 +45,8 @@ const WASI: [&str; 29] = [
     "wasi:sockets/udp-create-socket",
 ];
 
-/// The interfaces of WASI 0.3, at any patch version: those of the world `wasi:http/service`, and the environment. They are
-/// offered to components with asynchronous functions, besides all others.
+/// The interfaces of WASI 0.3, at any patch version: those of the world `wasi:http/service`, and the environment. Only
+/// the async engine offers them, besides all others.
 const WASI_03: [&str; 20] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -86,24 +88,30 @@ const REPLACED: [(&str, &str); 5] = [
     ("fermyon:spin/variables", "use wasi:config/store@0.2.0-rc.1, or environment variables (processor_envs)"),
 ];
 
-/// True if a component may import this; `is_async` is true for a component with asynchronous functions.
-pub(super) fn is_offered(import: &str, is_async: bool) -> bool {
+/// True if a component for this kind of engine may import this.
+pub(super) fn is_offered(import: &str, kind: EngineKind) -> bool {
     if OURS.contains(&import) || PROPOSALS.contains(&import) {
         return true;
     }
     let Some((interface, version)) = import.split_once('@') else { return false };
-    let is_of_03 = is_async && version.starts_with("0.3.") && WASI_03.contains(&interface);
+    let is_of_03 = kind == EngineKind::Async
+        && version.starts_with("0.3.")
+        && !version.contains('-')
+        && WASI_03.contains(&interface);
     is_of_03 || version.starts_with("0.2.") && WASI.contains(&interface)
 }
 
 /// Returns the likely reason for an import that is not offered, and the way to remove it, for the author.
-pub(super) fn cure(import: &str, is_async: bool) -> &'static str {
+pub(super) fn cure(import: &str, kind: EngineKind) -> &'static str {
     let (interface, version) = import.split_once('@').unwrap_or((import, ""));
     let is_of = |package: &str| interface.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'));
     if is_of("bulkhead:processor") {
         return "the contract here is bulkhead:processor@0.1.0; build the component against the WIT of this version";
     }
-    if interface.starts_with("wasi:") && version.starts_with("0.3") && is_async {
+    if interface.starts_with("wasi:") && version.starts_with("0.3") && version.contains('-') {
+        return "this is a draft of WASI 0.3; build with a tool that makes components of WASI 0.2 or of WASI 0.3.0";
+    }
+    if interface.starts_with("wasi:") && version.starts_with("0.3") && kind == EngineKind::Async {
         return "of WASI 0.3 only the interfaces of the world wasi:http/service@0.3.0 and wasi:cli/environment are offered; \
                 files and sockets are there in version 0.2";
     }
@@ -155,12 +163,16 @@ mod tests {
     #[test]
     fn interfaces_of_wasi_03_are_offered_to_asynchronous_components_alone() {
         for import in ["wasi:http/client@0.3.0", "wasi:http/types@0.3.2", "wasi:cli/stdout@0.3.0"] {
-            assert_eq!((is_offered(import, true), is_offered(import, false)), (true, false), "{import}");
+            assert_eq!(
+                (is_offered(import, EngineKind::Async), is_offered(import, EngineKind::Fuel)),
+                (true, false),
+                "{import}"
+            );
         }
         for import in ["wasi:filesystem/types@0.3.0", "wasi:sockets/types@0.3.0", "wasi:http/client@0.4.0"] {
-            assert!(!is_offered(import, true), "{import}: {}", cure(import, true));
+            assert!(!is_offered(import, EngineKind::Async), "{import}: {}", cure(import, EngineKind::Async));
         }
-        assert!(is_offered("wasi:io/streams@0.2.6", true));
+        assert!(is_offered("wasi:io/streams@0.2.6", EngineKind::Async));
     }
 
     #[test]
@@ -170,6 +182,7 @@ mod tests {
             ("wasi:httpx/types@0.2.10", "out of"),
             ("bulkhead:processor/call@0.2.0", "bulkhead:processor@0.1.0"),
             ("wasi:cli/stdout@0.3.0", "--sync"),
+            ("wasi:http/types@0.3.0-rc-2026-03-15", "draft"),
             ("wasi:io/streams@0.1.0", "one of its versions"),
             ("wasi:clocks/timezone@0.2.3", "only the interfaces of the worlds"),
             ("wasi:keyvalue/store@0.2.0-draft", "0.2.0-draft2"),
@@ -179,8 +192,8 @@ mod tests {
             ("fermyon:spin/sqlite@2.0.0", "out of"),
             ("log", "out of"),
         ] {
-            let cure = cure(import, false);
-            assert!(!is_offered(import, false) && cure.contains(told), "{import}: {cure}");
+            let cure = cure(import, EngineKind::Fuel);
+            assert!(!is_offered(import, EngineKind::Fuel) && cure.contains(told), "{import}: {cure}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The contracts of `wasi:http`, for components that were written for other hosts: `incoming-handler` of version 0.2, and
-//! `handler` of version 0.3.
+//! The contracts of `wasi:http`, for components that were written for other hosts: `incoming-handler` of version 0.2,
+//! and `handler` of version 0.3.
 //!
 //! Every answer begins as a stream: the guest sets the head of its answer and goes on writing the body.
 
@@ -29,7 +29,7 @@ use super::answer;
 use crate::call::{Answer, Body, Call, Cut, Upload, UploadFault};
 
 /// The interfaces that such components export, without their patch versions.
-const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
+pub(in crate::sandbox) const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 pub(in crate::sandbox) const HANDLER: &str = "wasi:http/handler@0.3.";
 
 /// Finds the contract of a component of `wasi:http`; `None` for another component.

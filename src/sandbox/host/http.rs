@@ -5,22 +5,19 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
-use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi_http::p2::bindings::http::types::{HeaderError, Host as _, HostFields};
+use wasmtime::component::Linker;
+use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
+use wasmtime_wasi_http::p2::bindings::http::types;
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
-use wasmtime_wasi_http::p2::{HeaderResult, add_only_http_to_linker_async};
-use wasmtime_wasi_http::{
-    Error, FieldMap, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use super::{HOST_CALL, HostState, WASI_02, replace};
+use super::fields::{Entries, Fields, link_fields, size_of_entries, size_of_values, told};
+use super::{HostState, WASI_02, replace};
 use crate::outbound::{Client, Failure, Timeouts};
 use crate::sandbox::lines::{Level, Lines};
 
 /// Most bytes that a guest writes at once, and that wait for the caller together with as many that are on their way.
 const PIECE: usize = 32 << 10;
-/// Host work of copying one entry of a set of headers.
-pub(super) const ENTRY: usize = 64;
 /// Most bytes of a set of headers, as it is in the host's memory.
 const MAX_FIELDS: usize = 64 << 10;
 
@@ -62,84 +59,8 @@ impl Http {
 
 pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     add_only_http_to_linker_async(linker)?;
-    link_dear(linker)
-}
-
-/// Replaces the functions that copy sets of headers by functions that count their work.
-fn link_dear(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    const TYPES: (&str, &str) = ("http/types", WASI_02);
-    replace(linker, TYPES, "[method]fields.entries", |mut host, (fields,): (Resource<FieldMap>,)| {
-        Box::new(async move {
-            let state = host.data_mut();
-            let entries = HostFields::entries(&mut state.http(), fields)?;
-            state.work(entries.iter().map(|(name, value)| 2 * HOST_CALL + name.len() + value.len()).sum()).await;
-            Ok((entries,))
-        })
-    })?;
-    replace(linker, TYPES, "[method]fields.get", |mut host, (fields, name): (Resource<FieldMap>, String)| {
-        Box::new(async move {
-            let state = host.data_mut();
-            let values = HostFields::get(&mut state.http(), fields, name)?;
-            state.work(values.iter().map(|value| HOST_CALL + value.len()).sum()).await;
-            Ok((values,))
-        })
-    })?;
-    replace(linker, TYPES, "[static]fields.from-list", |mut host, (entries,): (Vec<(String, Vec<u8>)>,)| {
-        Box::new(async move {
-            let state = host.data_mut();
-            state.work(entries.iter().map(|(name, value)| ENTRY + name.len() + value.len()).sum()).await;
-            let mut view = state.http();
-            let made = HostFields::from_list(&mut view, entries);
-            Ok((told(&mut view, made)?,))
-        })
-    })?;
-    // A set that is shared with a clone is copied before it is changed.
-    replace(
-        linker,
-        TYPES,
-        "[method]fields.append",
-        |mut host, (fields, name, value): (Resource<FieldMap>, String, Vec<u8>)| {
-            Box::new(async move {
-                let state = host.data_mut();
-                state.work(state.size_of(&fields) + value.len()).await;
-                let mut view = state.http();
-                let appended = HostFields::append(&mut view, fields, name, value);
-                Ok((told(&mut view, appended)?,))
-            })
-        },
-    )?;
-    replace(
-        linker,
-        TYPES,
-        "[method]fields.set",
-        |mut host, (fields, name, values): (Resource<FieldMap>, String, Vec<Vec<u8>>)| {
-            Box::new(async move {
-                let state = host.data_mut();
-                let new: usize = values.iter().map(|value| ENTRY + value.len()).sum();
-                state.work(state.size_of(&fields) + new).await;
-                let mut view = state.http();
-                let set = HostFields::set(&mut view, fields, name, values);
-                Ok((told(&mut view, set)?,))
-            })
-        },
-    )?;
-    replace(linker, TYPES, "[method]fields.delete", |mut host, (fields, name): (Resource<FieldMap>, String)| {
-        Box::new(async move {
-            let state = host.data_mut();
-            state.work(state.size_of(&fields)).await;
-            let mut view = state.http();
-            let deleted = HostFields::delete(&mut view, fields, name);
-            Ok((told(&mut view, deleted)?,))
-        })
-    })
-}
-
-/// Separates the error that the guest gets from one that ends it.
-fn told<T>(view: &mut WasiHttpCtxView<'_>, result: HeaderResult<T>) -> wasmtime::Result<Result<T, HeaderError>> {
-    match result {
-        Ok(made) => Ok(Ok(made)),
-        Err(error) => view.convert_header_error(error).map(Err),
-    }
+    link_fields!(linker, ("http/types", WASI_02), types, entries, "[method]fields.entries");
+    Ok(())
 }
 
 impl WasiHttpView for HostState {
@@ -149,11 +70,6 @@ impl WasiHttpView for HostState {
 }
 
 impl HostState {
-    /// Returns the host work of copying a set of headers.
-    pub(super) fn size_of(&self, fields: &Resource<FieldMap>) -> usize {
-        self.table.get(fields).map_or(0, |fields| fields.len() * ENTRY)
-    }
-
     /// True if the guest holds the body of a message that it has not finished.
     pub(in crate::sandbox) fn has_unfinished_body(&mut self) -> bool {
         self.table.iter_mut().any(|entry| (entry as &dyn Any).is::<HostOutgoingBody>())
@@ -231,7 +147,7 @@ fn error_of(failure: &Failure) -> Error {
         Failure::Denied(_) => Error::HttpRequestDenied,
         Failure::Unknown { .. } => Error::DnsError { rcode: None, info_code: None },
         Failure::Private { .. } => Error::DestinationIpProhibited,
-        Failure::TooManyConnections | Failure::TooManyOfAll(_) => Error::ConnectionLimitReached,
+        Failure::TooManyConnections(_) | Failure::TooManyOfAll(_) => Error::ConnectionLimitReached,
         Failure::Connect(_) => Error::ConnectionRefused,
         Failure::ConnectTimeout(_) => Error::ConnectionTimeout,
         Failure::Tls(_) => Error::TlsProtocolError,

@@ -8,18 +8,20 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use wasmtime::component::Accessor;
 use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::p3::Request;
 use wasmtime_wasi_http::p3::bindings::Service;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
+use wasmtime_wasi_http::{Error, FieldMap, WasiBody, WasiHttpView};
 
 use super::{empty, head_of, request};
 use crate::call::Call;
 use crate::sandbox::fault::Fault;
-use crate::sandbox::guest::Answered;
+use crate::sandbox::guest::{Answered, Failed};
 use crate::sandbox::host::HostState;
 use crate::sandbox::settings::Settings;
 
@@ -29,19 +31,39 @@ pub(in crate::sandbox::entry) async fn call(
     call: &Arc<Call>,
     settings: &Settings,
 ) -> wasmtime::Result<Answered> {
-    let request = request(call)?;
+    let (parts, body) = request(call)?.into_parts();
+    let authority = parts.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let path = parts.uri.path_and_query().cloned();
+    let headers = FieldMap::new_immutable(store.data_mut().http().hooks, parts.headers);
     // The future tells whether the guest has read the request, which is no concern of the host.
-    let (request, _) = Request::from_http(store.data_mut().http().hooks, request);
-    store.run_concurrent(async |guest| answer(service, guest, request, call, settings).await).await?
+    let (request, _) = Request::new(parts.method, Some(Scheme::HTTP), authority, path, headers, None, body);
+    store
+        .run_concurrent(async |guest| {
+            let answered = begin_answer(service, guest, request, call, settings).await?;
+            // The tasks of a call are its own: they use its fuel and its time, and end with it.
+            poll_fn(|cx| guest.poll_no_interesting_tasks(cx)).await;
+            let body_ended = match answered {
+                Ok(ended) => ended,
+                Err(failed) => return Ok(Err(failed)),
+            };
+            // What the guest has left behind may still write the body.
+            if guest.with(|mut store| has_leftovers(&mut store)) {
+                // An error is the end, too.
+                let _ = body_ended.await;
+            }
+            Ok(Ok(Box::new(empty(StatusCode::OK))))
+        })
+        .await?
 }
 
-async fn answer(
+/// Lets the guest begin its answer. Returns a message that comes, or is lost, when the body has ended.
+async fn begin_answer(
     service: &Service,
     guest: &Accessor<HostState>,
     request: Request,
     call: &Call,
     settings: &Settings,
-) -> wasmtime::Result<Answered> {
+) -> wasmtime::Result<Result<oneshot::Receiver<()>, Box<Failed>>> {
     let response = match service.handle(guest, request).await? {
         Ok(response) => response,
         Err(code) => return Ok(Err(Fault::Failure { status: None, message: format!("{code:?}") }.into())),
@@ -51,19 +73,12 @@ async fn answer(
     // The guest may ask whether its answer was sent.
     let outcome = async { is_sent.await.map_err(|_| Error::ConnectionTerminated) };
     let response = guest.with(|store| response.into_http(store, outcome))?;
-    let head = head_of(response.map(|body| Told { body, sent: Some(sent), _end: end }));
-    match (head, settings.stream) {
+    match (head_of(response.map(|body| Notifying { body, sent: Some(sent), _end: end })), settings.stream) {
         (Ok(answer), Some(limits)) => call.begin_answer(*answer, limits),
         (Ok(_), None) => {}
         (Err(fault), _) => return Ok(Err(fault.into())),
     }
-    poll_fn(|cx| guest.poll_no_interesting_tasks(cx)).await;
-    // What the guest has left behind may still write the body.
-    if guest.with(|mut store| has_leftovers(&mut store)) {
-        // An error is the end, too.
-        let _ = ended.await;
-    }
-    Ok(Ok(Box::new(empty(StatusCode::OK))))
+    Ok(Ok(ended))
 }
 
 /// True if the guest has streams, futures or tasks.
@@ -71,15 +86,15 @@ fn has_leftovers(mut store: impl AsContextMut<Data = HostState>) -> bool {
     store.as_context_mut().concurrent_resource_table().is_some_and(|table| table.iter_mut().next().is_some())
 }
 
-/// A body that tells when it has been sent.
-struct Told {
+/// A body that notifies the guest when it has been sent, and the host when it has ended.
+struct Notifying {
     body: WasiBody,
     /// Dropped without a word if the body is not sent to its end.
     sent: Option<oneshot::Sender<()>>,
     _end: oneshot::Sender<()>,
 }
 
-impl Body for Told {
+impl Body for Notifying {
     type Data = Bytes;
     type Error = Error;
 
