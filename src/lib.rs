@@ -25,7 +25,7 @@
 //! gateway   → policy, telemetry, api, call, config, incoming, threads, header, limit
 //! refusal   → sandbox, auth, policy, queue, call, config, incoming, quoted
 //! admission → threads
-//! sandbox   → outbound, keyvalue, call, failpoint, header, hex
+//! sandbox   → outbound, keyvalue, call, config, failpoint, header, hex
 //! keyvalue  → storage
 //! auth      → config
 //! policy    → config

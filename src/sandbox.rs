@@ -210,7 +210,9 @@ impl Sandbox {
         let program = Program::link(running, kind, (component, needs), settings, sink, false);
         let program = program.map_err(PrepareError::Link)?.into();
         let draft = match (wanted, never, hidden) {
-            _ if kind == EngineKind::Async => Err("components of WASI 0.3 have none".into()),
+            _ if kind == EngineKind::Async => {
+                Err("components of WASI 0.3 have none; an instance is made for each worker".into())
+            }
             (Some(name), None, None) => {
                 let (wasm, sha256) = (wasm.to_owned(), sha256.to_owned());
                 Ok(Draft { wasm, sha256, name, kind, functions })

@@ -152,7 +152,8 @@ impl Executor {
     }
 }
 
-/// The time until which work may run. It may move while the work runs.
+/// The time until which work may run. It may move while the work runs. If it moves to an earlier time, [`Running`] must be
+/// polled after that.
 pub trait Deadline: Clone + Send + Unpin + 'static {
     fn at(&self) -> Instant;
 }
@@ -196,6 +197,10 @@ impl<T, D: Deadline> Future for Running<T, D> {
                 Err(_) => return Poll::Ready(Err(Overdue)),
             },
             Poll::Pending => {}
+        }
+        let at = self.deadline.at().into();
+        if at < self.timer.deadline() {
+            self.timer.as_mut().reset(at);
         }
         loop {
             ready!(self.timer.as_mut().poll(cx));
@@ -314,6 +319,27 @@ mod tests {
             }),
         );
         assert_eq!(moved.await, Ok("background".to_owned()));
+    }
+
+    #[derive(Clone)]
+    struct Moving(Arc<std::sync::Mutex<Instant>>);
+
+    impl Deadline for Moving {
+        fn at(&self) -> Instant {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deadline_that_has_moved_to_an_earlier_time_holds() {
+        let executor = Executor::new(1).unwrap();
+        let deadline = Moving(Arc::new(std::sync::Mutex::new(Instant::now() + Duration::from_secs(600))));
+        let mut running = executor.run_in_background(deadline.clone(), Box::pin(std::future::pending::<()>()));
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut running).poll(cx))).await;
+        assert!(first.is_pending());
+        *deadline.0.lock().unwrap() = Instant::now();
+        let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
+        assert_eq!(ended, Ok(Err(Overdue)));
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ impl Deadline {
         Self { head, stream: OnceLock::new() }
     }
 
-    /// Returns the present deadline. It never moves to an earlier time.
+    /// Returns the present deadline. It moves to an earlier time only when the answer begins.
     pub fn at(&self) -> Instant {
         let Some(StreamClock { began, limits, awaited }) = self.stream.get() else { return self.head };
         let since = match awaited.load(Ordering::Relaxed).checked_sub(1) {

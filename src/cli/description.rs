@@ -86,7 +86,7 @@ fn of_snapshot(snapshot: Snapshot) -> String {
     if snapshot.taken {
         "taken: guests start from it".to_owned()
     } else {
-        format!("none: {}; `initialize` runs for each worker", snapshot.reason.unwrap_or_default())
+        format!("none: {}", snapshot.reason.unwrap_or_default())
     }
 }
 

@@ -59,8 +59,8 @@ pub enum Failure {
     #[error("{host} is not known")]
     Unknown { host: String },
     /// All addresses of a name are private or special, and the file does not name them.
-    #[error("{host} leads to a private or special address, which is not in sandbox.allow_hosts")]
-    Private { host: String },
+    #[error("{host} leads to {address}, a private or special address, which is not in sandbox.allow_hosts")]
+    Private { host: String, address: SocketAddr },
     #[error("the service has {0} connections, which is the limit")]
     TooManyConnections(usize),
     #[error("all services together have {0} connections, which is the limit")]
@@ -89,11 +89,17 @@ impl Client {
         Self { share, allowed: Arc::new(allowed) }
     }
 
-    /// Sends a request and waits for the head of its response. Its URI is absolute, and it has a `Host`.
+    /// Sends a request and waits for the head of its response. Its URI is absolute, and it has a `Host`. The connection
+    /// lasts `until` a future is ready, unless the response ends before.
     ///
     /// # Errors
     /// The service may not send the request, or there is no response.
-    pub async fn send<B>(&self, request: Request<B>, timeouts: Timeouts) -> Result<Response<ResponseBody>, Failure>
+    pub async fn send<B>(
+        &self,
+        request: Request<B>,
+        timeouts: Timeouts,
+        until: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Response<ResponseBody>, Failure>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -115,7 +121,10 @@ impl Client {
         let driver = self.share.pool().spawn(async move {
             let _places = places;
             // The response tells of an error as well, and of the end of this task.
-            let _ = timeout(LIFE, connection).await;
+            tokio::select! {
+                _ = timeout(LIFE, connection) => {}
+                () = until => {}
+            }
         });
         let answering = timeout(timeouts.head, sender.send_request(in_origin_form(request)));
         let response = answering.await.map_err(|_| Failure::HeadTimeout(timeouts.head))?.map_err(Failure::Protocol)?;
@@ -131,9 +140,14 @@ impl Client {
                 found.map_err(|_| Failure::Unknown { host: target.host.clone() })?
             }
         };
+        let first = found.first().copied();
         let reachable = self.allowed.reachable(target, found.into_iter());
         if reachable.is_empty() {
-            return Err(Failure::Private { host: target.host.clone() });
+            let host = target.host.clone();
+            return Err(match first {
+                Some(address) => Failure::Private { host, address },
+                None => Failure::Unknown { host },
+            });
         }
         let stream = TcpStream::connect(reachable.as_slice()).await.map_err(Failure::Connect)?;
         let _ = stream.set_nodelay(true);

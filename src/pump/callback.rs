@@ -126,7 +126,7 @@ impl Callbacks {
             Err(error) => return Some(Err(error.to_string())),
         };
         let client = Client::new(self.service.outbound().clone(), spec.sandbox().allow_hosts.clone());
-        let sent = client.send(request, TIMEOUTS).await;
+        let sent = client.send(request, TIMEOUTS, std::future::pending()).await;
         Some(sent.map(|answer| answer.status()).map_err(|why| why.to_string()))
     }
 

@@ -30,8 +30,8 @@ pub(super) const STACK: usize = GUEST_STACK + HOST_STACK_MARGIN;
 pub(super) const RESERVATION: u64 = 4 << 30;
 pub(super) const GUARD: u64 = 32 << 20;
 
-/// Stacks for each place of the engine for WASI 0.3. A guest has one, and one more for each of its components that
-/// waits inside a call, which is rare. If all stacks are in use, the call that needs one more fails.
+/// Stacks for each place of the engine for WASI 0.3. Calls can wait inside each component of a composed guest, each on a
+/// stack. A guest with more components than this takes more places.
 pub(super) const STACKS_OF_TASKS: u32 = 4;
 
 /// The checks in compiled code, and the functions that components may have. Each engine has one kind, because code with

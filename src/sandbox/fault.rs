@@ -152,6 +152,9 @@ pub(super) fn classify(error: &wasmtime::Error, circumstances: Circumstances) ->
             format!("{} just below the beginning of memory (perhaps its stack ran out)", told(Trap::MemoryOutOfBounds));
         return Fault::Trap { reason, function: backtrace::innermost(error) };
     }
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Fault::Host { reason: format!("the host has no room for it now: {}", error.root_cause()) };
+    }
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         return Fault::Trap { reason: format!("it exited with status {}", exit.0), function: None };
     }

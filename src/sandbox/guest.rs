@@ -169,6 +169,7 @@ impl Guest {
         let state = self.store.data_mut();
         state.call = None;
         state.batch.clear();
+        state.end_call();
         state.lines.end();
         let memory = state.limits.memory();
         let fuel = burnt(&self.program, &self.store, calls);

@@ -22,6 +22,7 @@ use wasmtime_wasi::p2::bindings::random::random;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use self::http::Http;
+pub(super) use self::http::Lent;
 #[expect(unreachable_pub, reason = "the generated bindings export them")]
 pub use self::keyvalue::{Bucket, Cas};
 pub(super) use self::streaming::STREAMING;
@@ -106,6 +107,11 @@ impl HostState {
     /// Prepares for another call.
     pub(super) fn begin_call(&mut self) {
         self.http.begin_call();
+    }
+
+    /// Ends what a call has left outside of the guest.
+    pub(super) fn end_call(&mut self) {
+        self.http.end_call();
     }
 
     /// Returns the number of handles that the guest holds.

@@ -50,11 +50,11 @@ impl std::fmt::Display for NoRoom {
         write!(f, "the service needs room for {asked} guests (metadata.instance × metadata.rpc.worker_threads)")?;
         let places = needs.places();
         if places > 1 {
-            let Needs { core_instances, memories, tables } = needs;
+            let Needs { core_instances, memories, tables, stacks } = needs;
             write!(
                 f,
                 ", each of which takes as much as {places} ordinary ones (memories: {memories}, core instances: \
-                 {core_instances}, tables: {tables})"
+                 {core_instances}, tables: {tables}, stacks: {stacks})"
             )?;
         }
         write!(f, "; the host has room for {}, of which {free} are free", pool.places)?;
@@ -84,8 +84,8 @@ mod tests {
     use super::super::address_space::AddressSpace;
     use super::*;
 
-    const ORDINARY: Needs = Needs { core_instances: 4, memories: 1, tables: 2 };
-    const COMPOSED: Needs = Needs { core_instances: 5, memories: 2, tables: 1 };
+    const ORDINARY: Needs = Needs { core_instances: 4, memories: 1, tables: 2, stacks: 1 };
+    const COMPOSED: Needs = Needs { core_instances: 5, memories: 2, tables: 1, stacks: 1 };
 
     fn pool() -> Pool {
         AddressSpace::of_this_process().pool(10, 1 << 20)

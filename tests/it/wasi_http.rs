@@ -334,6 +334,26 @@ fn a_client_that_leaves_while_its_request_is_worked_on_is_noticed() {
     }
 }
 
+#[test]
+fn a_guest_that_reads_its_request_after_its_answer_does_not_wait_for_ever() {
+    let scene = Scene::with(json!({"metadata": {"rpc": {"worker_threads": 1, "keepalive": 300_000}}}));
+    for round in 1..=3 {
+        let mut client = scene.host.client();
+        let (path, token) = (scene.path("/late"), &scene.service.token);
+        client.write(
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: {token}\r\ncontent-length: 50\r\n\r\nabc")
+                .as_bytes(),
+        );
+        assert_eq!(client.read_head().status, 200);
+        // The host closes a connection whose request is not whole.
+        client.read_until_close();
+        let busy = "bulkhead_workers_busy{service=\"parts\",instance=\"0\"}";
+        scene.host.wait_for("the worker to be free", || scene.host.metric(busy) == 0);
+        let counted = "bulkhead_requests_total{service=\"parts\",status=\"200\"}";
+        scene.host.wait_for("it to count", || scene.host.metric(counted) == round);
+    }
+}
+
 /// An encoded body is decoded before the guest sees it, and so arrives as a whole.
 #[test]
 fn an_encoded_request_arrives_decoded() {

@@ -166,6 +166,32 @@ fn every_end_of_a_stream_counts_once_with_its_status() {
     assert_eq!(scene.send("GET", "/calls", b"").status, 200);
 }
 
+/// The host itself sends such a body. It has the limits of any other.
+#[test]
+fn an_answer_that_is_the_request_ends_with_it() {
+    let scene = Scene::with(json!({"stream_idle_ms": 500, "stream_total_ms": 2000}));
+    let (service, token) = (&scene.service.path, &scene.service.token);
+    let begin = |path: &str| {
+        let mut client = scene.host.client();
+        let head = format!("POST {service}{path} HTTP/1.1\r\nhost: a\r\nauthorization: {token}\r\n");
+        client.write(format!("{head}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").as_bytes());
+        assert_eq!(client.read_head().status, 200);
+        assert_eq!(client.next_chunk().unwrap(), b"hello");
+        client
+    };
+    let mut whole = begin("/pipe");
+    whole.write(b"0\r\n\r\n");
+    assert_eq!(whole.next_chunk().unwrap(), b"");
+    scene.wait_until_counted(200, 1);
+    for (round, path) in ["/pipe", "/echo"].into_iter().enumerate() {
+        assert_eq!(begin(path).next_chunk(), None, "{path}: it stands still");
+        scene.wait_until_counted(408, round as u64 + 1);
+        drop(begin(path));
+        scene.wait_until_counted(499, round as u64 + 1);
+    }
+    assert_eq!(scene.send("POST", "/pipe", b"at once").body, b"at once");
+}
+
 #[test]
 fn a_guest_that_does_not_answer_is_refused_for() {
     let scene = Scene::with(json!({"fuel": 2_000_000_000_u64}));
@@ -193,7 +219,7 @@ fn requests_to_other_hosts_go_through_the_same_gate() {
     let scene = Scene::set();
     let denied = scene.send("GET", "/fetch?http://127.0.0.1:1/", b"").text();
     assert!(denied.contains("HttpRequestDenied"), "{denied}");
-    let line = "an outgoing request failed: the service may send no requests (sandbox.allow_hosts)";
+    let line = "an outgoing request failed: 127.0.0.1:1 is not in sandbox.allow_hosts";
     scene.host.wait_for("the reason", || scene.host.log().contains(line));
 
     let admin = scene.host.admin;

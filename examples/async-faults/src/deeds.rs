@@ -26,6 +26,11 @@ pub(crate) async fn answer(request: Request) -> Result<Response, ErrorCode> {
             spawn_local(echo(body, writer));
             Ok(Response::new(Fields::new(), Some(reader), trailers).0)
         }
+        // Makes the body of the request that of the answer, without reading it.
+        "/pipe" => {
+            let (body, trailers) = body_of(request);
+            Ok(Response::new(Fields::new(), Some(body), trailers).0)
+        }
         // Says what the component sees of the request.
         "/request" => {
             let mut text = format!(

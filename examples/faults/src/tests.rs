@@ -106,7 +106,10 @@ fn inspect_lists_the_model_directory() {
         json(&ask(&mut faults, &json!({ "do": "inspect" })).unwrap())["model"]["files"].clone()
     };
     let sources = look_into(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
-    assert_eq!(sources, json!(["deed.rs", "inspect.rs", "lib.rs", "strain.rs", "streaming.rs", "tests.rs"]));
+    assert_eq!(
+        sources,
+        json!(["deed.rs", "inspect.rs", "lib.rs", "outside.rs", "strain.rs", "streaming.rs", "tests.rs"])
+    );
     assert!(look_into("/absent")["error"].is_string());
 }
 

@@ -51,6 +51,11 @@ pub(crate) fn answer(request: &IncomingRequest, answer: ResponseOutparam) {
         }
         // Answers before it has read the body, which it then does not read.
         "/early" => begin(answer, 200, &[]).finish(None),
+        // Reads the body after its answer is complete.
+        "/late" => {
+            begin(answer, 200, &[]).finish(None);
+            read(request, |_| true);
+        }
         "/status" => begin(answer, number("code", 200) as u16, &[]).finish(None),
         "/events" => {
             let sending = begin(answer, 200, &[("content-type", "text/event-stream")]);

@@ -93,7 +93,7 @@ fn a_description_shows_state_token_and_instances() {
         "0ld",
         "0123456789ab…",
         "metadata.gpu",
-        "none: it keeps 1 handle open; `initialize` runs for each worker",
+        "none: it keeps 1 handle open",
         "4 for their memory",
         "2 of 64",
         "\"name\": \"digits\"",

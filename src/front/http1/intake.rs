@@ -47,8 +47,10 @@ pub(super) struct Intake {
     requests: u64,
     /// The unsent part of [`LEAVE`], to be sent before the body is read.
     leave: &'static [u8],
-    /// The task that waits for more of the body, if it did so since the connection last looked.
+    /// The task that waits for more of the body.
     reader: Option<Waker>,
+    /// True if it has begun to wait since the connection last looked.
+    has_waited: bool,
     /// The connection's task, while it relies on being the reader to notice a disconnect.
     relying: Option<Waker>,
     /// Set while reading cannot show a disconnect: too much input is buffered already, nobody reads the body, or the
@@ -70,8 +72,10 @@ impl Shared {
     /// Creates an intake. `early` are bytes that were read from the socket already.
     pub(super) fn new(stream: OwnedReadHalf, early: &[u8]) -> Self {
         let (ahead, room, framing, trailers) = (BytesMut::from(early), LEAST_ROOM, Framing::Ended, Vec::new());
-        let (requests, leave, reader, relying, hang_up) = (0, &[][..], None, None, None);
-        let intake = Intake { stream, ahead, room, framing, trailers, requests, leave, reader, relying, hang_up };
+        let (requests, leave) = (0, &[][..]);
+        let (reader, has_waited, relying, hang_up) = (None, false, None, None);
+        let intake =
+            Intake { stream, ahead, room, framing, trailers, requests, leave, reader, has_waited, relying, hang_up };
         let intake = Mutex::new(intake);
         Self(Arc::new(Parts { intake, rules: Rules::default() }))
     }
@@ -100,6 +104,7 @@ impl Shared {
     /// Begins a request whose body has this length.
     pub(super) fn begin(&self, length: BodyLength, expects_leave: bool) -> Incoming {
         let mut intake = self.lock();
+        intake.dismiss_reader();
         intake.requests += 1;
         intake.framing = Framing::from(length);
         intake.trailers.clear();
@@ -156,9 +161,9 @@ impl Intake {
     /// only a reset counts, because a client that has closed its sending side looks the same as one that has closed its
     /// connection.
     fn poll_hang_up(&mut self, answers_half_closed: bool, cx: &mut Context<'_>) -> Poll<()> {
-        let reader = self.reader.take();
         let is_body_read = self.is_between_requests();
-        self.relying = reader.filter(|reader| !is_body_read && reader.will_wake(cx.waker()));
+        let has_waited = std::mem::take(&mut self.has_waited) && !is_body_read;
+        self.relying = self.reader.clone().filter(|reader| has_waited && reader.will_wake(cx.waker()));
         if self.relying.is_some() {
             return Poll::Pending;
         }
@@ -189,13 +194,21 @@ impl Intake {
     pub(super) fn end(&mut self) -> bool {
         let has_unread = !self.is_between_requests() || !self.ahead.is_empty() || self.has_unread();
         self.requests = 0;
+        self.dismiss_reader();
         self.ahead = BytesMut::new();
         has_unread
     }
 
     /// Records that the current request has been answered.
     pub(super) fn answered(&mut self) {
-        (self.reader, self.relying, self.hang_up) = (None, None, None);
+        (self.relying, self.hang_up) = (None, None);
+    }
+
+    /// Wakes the task that waits for more of the body, which has no part in the connection any more.
+    fn dismiss_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 
     /// Records that this task waits for more of the body. The socket wakes the last task that has waited, so the
@@ -205,6 +218,7 @@ impl Intake {
             relying.wake();
         }
         self.reader = Some(cx.waker().clone());
+        self.has_waited = true;
     }
 
     /// Withdraws `100 Continue`, because the head of the answer is about to be written. Returns the rest of a partly
@@ -387,6 +401,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::Wake;
 
+    use http_body_util::BodyExt;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -404,6 +419,30 @@ mod tests {
             assert_eq!(intake.withdraw_leave(), &LEAVE[LEAVE.len() - left..], "{on_its_way}");
             assert!(intake.leave.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_body_is_told_that_the_connection_has_gone_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let shared = Shared::new(accepted.unwrap().0.into_split().0, b"");
+        for ends in [false, true] {
+            let Incoming::Arriving(mut body) = shared.begin(BodyLength::Exactly(9), false) else { panic!() };
+            let guest = Arc::new(FlagWaker::default());
+            let waker = Waker::from(Arc::clone(&guest));
+            assert!(body.as_mut().poll_frame(&mut Context::from_waker(&waker)).is_pending());
+            // The connection looks in between, and the answer ends.
+            assert!(poll_fn(|cx| Poll::Ready(shared.poll_hang_up(cx))).await.is_pending());
+            shared.lock().answered();
+            if ends {
+                shared.lock().end();
+            } else {
+                drop(shared.begin(BodyLength::None, false));
+            }
+            assert!(guest.0.load(Ordering::Relaxed));
+            assert_eq!(body.frame().await.unwrap().err(), Some(Broken::CutOff));
+        }
+        drop(client);
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Registry {
         }
         let ready = self.sandbox.make_ready(uninitialized, first).await;
         if let Some(reason) = &ready.no_snapshot {
-            progress(Report::Notice(format!("no snapshot: {reason}; `initialize` runs for each worker")));
+            progress(Report::Notice(format!("no snapshot: {reason}")));
         }
         Ok(ready)
     }

@@ -141,8 +141,8 @@ struct Watched {
     /// The last frames of an answer whose length is in its head. A client that has got that many bytes takes the answer
     /// for complete, so they wait until it is.
     last: VecDeque<Frame<Bytes>>,
-    /// Gets the reason why the stream is cut off.
-    cut: oneshot::Receiver<Cut>,
+    /// Gets the reason why the stream is cut off; `None` after it has come, or cannot come any more.
+    cut: Option<oneshot::Receiver<Cut>>,
     call: Arc<Call>,
     trap_status: u16,
     /// True once the guest has written everything.
@@ -152,7 +152,7 @@ struct Watched {
 
 impl Watched {
     fn new(pieces: Stream, cut: oneshot::Receiver<Cut>, call: Arc<Call>, trap_status: u16) -> Self {
-        Self { pieces, last: VecDeque::new(), cut, call, trap_status, is_complete: false, has_ended: false }
+        Self { pieces, last: VecDeque::new(), cut: Some(cut), call, trap_status, is_complete: false, has_ended: false }
     }
 
     /// Returns the next frame that the client may have; `None` if only [`Self::last`] is left.
@@ -161,7 +161,8 @@ impl Watched {
             match Pin::new(&mut self.pieces).poll_frame(cx) {
                 Poll::Pending => {
                     self.call.deadline.await_piece();
-                    return Poll::Pending;
+                    // A body that the host itself sends, such as that of the request, does not end with the guest.
+                    return self.poll_cut(cx).map(|cut| Some(Err(cut)));
                 }
                 // It brings nothing, so it ends no wait either.
                 Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
@@ -173,6 +174,10 @@ impl Watched {
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(Cut { cause, .. }))) => {
+                    // A guest that passes on a request that breaks off is not at fault.
+                    if let Some(broken) = self.call.upload.as_ref().and_then(Upload::fault) {
+                        return Poll::Ready(Some(Err(Refusal::from(broken).cut())));
+                    }
                     let (status, stack) = (self.trap_status, String::new());
                     return Poll::Ready(Some(Err(Refusal::ProcessorException { status, detail: cause, stack }.cut())));
                 }
@@ -180,14 +185,30 @@ impl Watched {
             }
         }
         if self.call.streaming.is_broken() {
-            let lost = |_| Refusal::Internal { cause: "the task that watches over a stream is gone".into() }.cut();
-            return Pin::new(&mut self.cut).poll(cx).map(|cut| Some(Err(cut.unwrap_or_else(lost))));
+            let cut = ready!(self.poll_cut_or_end(cx));
+            let lost = || Refusal::Internal { cause: "the task that watches over a stream is gone".into() }.cut();
+            return Poll::Ready(Some(Err(cut.unwrap_or_else(lost))));
         }
         self.is_complete = true;
         // Nothing more is awaited. Only the total time bounds what the guest still does.
         self.call.deadline.take_piece();
         self.call.streaming.complete();
         Poll::Ready(None)
+    }
+}
+
+impl Watched {
+    /// Returns the reason why the stream is cut off, if there is one.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
+        ready!(self.poll_cut_or_end(cx)).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Returns the reason why the stream is cut off; `None` if there can be none any more.
+    fn poll_cut_or_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Cut>> {
+        let Some(cut) = &mut self.cut else { return Poll::Ready(None) };
+        let cut = ready!(Pin::new(cut).poll(cx));
+        self.cut = None;
+        Poll::Ready(cut.ok())
     }
 }
 

@@ -105,7 +105,7 @@ fn compile(args: &CompileArgs) -> Result<(), Failure> {
             let engine = engine::compiling_image(kind, store).map_err(own)?;
             close();
             let image = instrument::with_state(&wasm, values).map_err(Failure::Refused)?;
-            let (code, needs) = compiled(&engine, &image).map_err(Failure::Refused)?;
+            let (code, needs) = compiled(&engine, kind, &image).map_err(Failure::Refused)?;
             finish(&mut output, &code)?;
             Ok(writeln!(io::stdout(), "{needs}")?)
         }
@@ -133,22 +133,23 @@ fn compile_upload(engine: &Engine, kind: EngineKind, wasm: &[u8]) -> Result<Comp
     }
     inspect::inspect(wasm, kind).map_err(refused)?;
     if kind == EngineKind::Async {
-        let (code, needs) = compiled(engine, wasm).map_err(Failure::Refused)?;
+        let (code, needs) = compiled(engine, kind, wasm).map_err(Failure::Refused)?;
         // No snapshot is taken of it.
         return Ok(Compiled { code, needs, hidden: None });
     }
-    let instrumented = instrument::instrument(wasm).and_then(|shown| instrument::caught(|| compiled(engine, &shown)));
+    let instrumented =
+        instrument::instrument(wasm).and_then(|shown| instrument::caught(|| compiled(engine, kind, &shown)));
     match instrumented {
         Ok((code, needs)) => Ok(Compiled { code, needs, hidden: None }),
         Err(reason) => {
-            let (code, needs) = compiled(engine, wasm).map_err(Failure::Refused)?;
+            let (code, needs) = compiled(engine, kind, wasm).map_err(Failure::Refused)?;
             Ok(Compiled { code, needs, hidden: Some(reason) })
         }
     }
 }
 
 /// Returns machine code that the host can map, and the needs of its guests.
-fn compiled(engine: &Engine, wasm: &[u8]) -> Result<(Vec<u8>, Needs), String> {
+fn compiled(engine: &Engine, kind: EngineKind, wasm: &[u8]) -> Result<(Vec<u8>, Needs), String> {
     let code = engine.precompile_component(wasm).map_err(|error| {
         let refusal = format!("{error:#}");
         match offered::extension_cure(&refusal) {
@@ -156,7 +157,7 @@ fn compiled(engine: &Engine, wasm: &[u8]) -> Result<(Vec<u8>, Needs), String> {
             None => refusal,
         }
     })?;
-    let needs = measure::measure(&code)?;
+    let needs = measure::measure(&code, kind)?;
     Ok((code, needs))
 }
 

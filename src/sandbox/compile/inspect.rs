@@ -23,6 +23,7 @@ pub(super) fn inspect(wasm: &[u8], kind: EngineKind) -> Result<(), Refusal> {
     for payload in Parser::new(0).parse_all(wasm) {
         whole.see(payload?)?;
     }
+    whole.check_imports()?;
     instances::count(wasm)
 }
 
@@ -52,11 +53,16 @@ pub(super) fn needs_async_engine(wasm: &[u8]) -> Result<bool, Refusal> {
     Ok(has_handler)
 }
 
+/// Most imports that a refusal names.
+const TOLD: usize = 8;
+
 /// The counts over the whole file.
 #[derive(Default)]
 struct Whole {
     /// The engine that the component is for.
     kind: EngineKind,
+    /// The first imports that are not offered.
+    refused: Vec<String>,
     /// The modules and components around the parser's position.
     inside: Vec<Module>,
     modules: u64,
@@ -100,9 +106,8 @@ impl Whole {
                     let name = import.name.name;
                     // An imported type needs nothing from the host.
                     let is_type = matches!(import.ty, ComponentTypeRef::Type(_));
-                    if outermost && !is_type && !offered::is_offered(name, self.kind) {
-                        let cure = offered::cure(name, self.kind);
-                        return Err(Refusal(format!("it imports {name:?}, which is not offered here: {cure}")));
+                    if outermost && !is_type && !offered::is_offered(name, self.kind) && self.refused.len() < TOLD {
+                        self.refused.push(name.to_owned());
                     }
                 }
                 return Ok(());
@@ -134,6 +139,20 @@ impl Whole {
             Some(module) => module.see(payload),
             None => Ok(()),
         }
+    }
+
+    /// Refuses imports that are not offered: each with its cure, unless it has that of the one before.
+    fn check_imports(&self) -> Result<(), Refusal> {
+        let Some(first) = self.refused.first() else { return Ok(()) };
+        let cure = |name: &str| offered::cure(name, self.kind);
+        let mut told = format!("it imports {first:?}, which is not offered here: {}", cure(first));
+        for (before, name) in self.refused.iter().zip(&self.refused[1..]) {
+            told.push_str(&format!("; and {name:?}"));
+            if cure(name) != cure(before) {
+                told.push_str(&format!(": {}", cure(name)));
+            }
+        }
+        Err(Refusal(told))
     }
 
     fn signatures(&mut self, group: &RecGroup) -> Result<(), Refusal> {

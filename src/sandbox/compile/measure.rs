@@ -10,6 +10,7 @@ use wasmtime_environ::obj::ELF_WASMTIME_INFO;
 use wasmtime_environ::object::{self, Object, ObjectSection};
 use wasmtime_environ::{HostPtr, Module, VMOffsets};
 
+use crate::sandbox::engine::EngineKind;
 use crate::sandbox::limits::{MAX_DESCRIPTION, MAX_INSTANCE_BYTES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use crate::sandbox::needs::Needs;
 
@@ -20,7 +21,7 @@ const BESIDE_CONTEXT: usize = 1024;
 ///
 /// # Errors
 /// Names the size that is over its bound.
-pub(super) fn measure(code: &[u8]) -> Result<Needs, String> {
+pub(super) fn measure(code: &[u8], kind: EngineKind) -> Result<Needs, String> {
     let description = description(code)?;
     if description.len() > MAX_DESCRIPTION {
         let (has, most) = (description.len(), MAX_DESCRIPTION);
@@ -34,7 +35,7 @@ pub(super) fn measure(code: &[u8]) -> Result<Needs, String> {
     for module in modules {
         counted.add(module)?;
     }
-    counted.settle(component)
+    counted.settle(component, kind)
 }
 
 /// Returns the section of the file that the host decodes.
@@ -76,7 +77,7 @@ impl Counted {
         Ok(())
     }
 
-    fn settle(self, component: &Component) -> Result<Needs, String> {
+    fn settle(self, component: &Component, kind: EngineKind) -> Result<Needs, String> {
         let bytes = VMComponentOffsets::new(HostPtr, component).size_of_vmctx() as usize + self.bytes;
         fits(bytes, "bytes in the contexts of all instances together", MAX_INSTANCE_BYTES)?;
         let adapters = "core instances in one guest, adapters between its components included";
@@ -84,6 +85,10 @@ impl Counted {
             core_instances: fits(self.core_instances, adapters, MAX_INSTANCES)?,
             memories: fits(self.memories, "memories in one guest", MAX_MEMORIES)?,
             tables: fits(self.tables, "tables in one guest", MAX_TABLES)?,
+            stacks: match kind {
+                EngineKind::Async => component.num_runtime_component_instances.max(1),
+                EngineKind::Fuel | EngineKind::Epoch => 1,
+            },
         })
     }
 }

@@ -80,10 +80,12 @@ const PROPOSALS: [&str; 5] = [
 ];
 
 /// Interfaces of others that have a counterpart here.
-const REPLACED: [(&str, &str); 5] = [
+const REPLACED: [(&str, &str); 7] = [
     ("wasi:keyvalue", "wasi:keyvalue is offered in version 0.2.0-draft2: store, atomics and batch"),
     ("wasi:config", "wasi:config is offered in version 0.2.0-rc.1: store"),
     ("wasi:logging", "wasi:logging is offered in version 0.1.0-draft"),
+    ("spin:key-value", "use wasi:keyvalue@0.2.0-draft2, which is offered here"),
+    ("spin:variables", "use wasi:config/store@0.2.0-rc.1, or environment variables (processor_envs)"),
     ("fermyon:spin/key-value", "use wasi:keyvalue@0.2.0-draft2, which is offered here"),
     ("fermyon:spin/variables", "use wasi:config/store@0.2.0-rc.1, or environment variables (processor_envs)"),
 ];
@@ -136,8 +138,8 @@ pub(super) fn cure(import: &str, kind: EngineKind) -> &'static str {
         return "this is WASI of core modules; make a component with the adapter: `jco new --wasi-reactor`";
     }
     "a processor may import bulkhead:processor and WASI 0.2 (cli, clocks, filesystem, http, io, random, sockets), \
-     wasi:keyvalue, wasi:config and wasi:logging; take it out of \
-     the component's world, or compose the component with one that exports it"
+     wasi:keyvalue, wasi:config and wasi:logging, and WASI 0.3 if it exports wasi:http/handler@0.3; take it out of the \
+     component's world, or compose the component with one that exports it"
 }
 
 /// Returns the way to build without a WebAssembly extension that is not offered, if the compiler's `refusal` names one.
@@ -190,6 +192,8 @@ mod tests {
             ("fermyon:spin/key-value@2.0.0", "wasi:keyvalue@0.2.0-draft2"),
             ("fermyon:spin/variables@2.0.0", "processor_envs"),
             ("fermyon:spin/sqlite@2.0.0", "out of"),
+            ("spin:key-value/key-value@3.0.0", "wasi:keyvalue@0.2.0-draft2"),
+            ("spin:variables/variables@3.0.0", "processor_envs"),
             ("log", "out of"),
         ] {
             let cure = cure(import, EngineKind::Fuel);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use wasmtime::component::Accessor;
@@ -22,7 +23,7 @@ use super::{empty, head_of, request};
 use crate::call::Call;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::guest::{Answered, Failed};
-use crate::sandbox::host::HostState;
+use crate::sandbox::host::{HostState, Lent};
 use crate::sandbox::settings::Settings;
 
 pub(in crate::sandbox::entry) async fn call(
@@ -34,6 +35,7 @@ pub(in crate::sandbox::entry) async fn call(
     let (parts, body) = request(call)?.into_parts();
     let authority = parts.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let path = parts.uri.path_and_query().cloned();
+    let body = if call.upload.is_some() { Lent::new(body, store.data().lent()).boxed_unsync() } else { body };
     let headers = FieldMap::new_immutable(store.data_mut().http().hooks, parts.headers);
     // The future tells whether the guest has read the request, which is no concern of the host.
     let (request, _) = Request::new(parts.method, Some(Scheme::HTTP), authority, path, headers, None, body);
@@ -46,8 +48,9 @@ pub(in crate::sandbox::entry) async fn call(
                 Ok(ended) => ended,
                 Err(failed) => return Ok(Err(failed)),
             };
-            // What the guest has left behind may still write the body.
-            if guest.with(|mut store| has_leftovers(&mut store)) {
+            // What the guest has left behind may still write the body. Or the body is one of the host's, such as that of
+            // the request, and is sent without the guest.
+            if guest.with(|mut store| has_leftovers(&mut store) || store.data_mut().has_lent_bodies()) {
                 // An error is the end, too.
                 let _ = body_ended.await;
             }
