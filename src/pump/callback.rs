@@ -107,7 +107,12 @@ impl Callbacks {
                 Ok(status) => format!("it was answered with {}", status.as_u16()),
                 Err(why) => why,
             };
-            tracing::info!(service, index, attempt, "a webhook failed: {failed}");
+            // The first failure may be that of a wrong setting.
+            if attempt == 1 {
+                tracing::warn!(service, index, attempt, "a webhook failed: {failed}");
+            } else {
+                tracing::info!(service, index, attempt, "a webhook failed: {failed}");
+            }
             if attempt < ATTEMPTS {
                 // Webhooks that failed together are not repeated together.
                 tokio::time::sleep(pause.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
