@@ -82,7 +82,7 @@ type Outcome<T> = Result<T, KeyValueError>;
 #[derive(Debug)]
 pub struct Stores {
     path: PathBuf,
-    /// Where operations wait for the disk: beside the threads of the callers' requests.
+    /// The runtime whose blocking threads do the disk access; network threads do none.
     runtime: Handle,
     database: Arc<Mutex<Slot>>,
     /// The stores that may be used, by name.

@@ -159,7 +159,7 @@ fn change<T>(database: &Database, store: &str, work: impl FnOnce(&mut Writer<'_,
         usage.insert(store, now)?;
         (done, now != (keys, bytes, version))
     };
-    // What changes nothing need not wait for the disk.
+    // A commit waits for the disk, so a transaction without a change is aborted.
     if done.is_ok() && has_changed {
         transaction.commit()?;
     } else {

@@ -161,7 +161,7 @@ async fn a_store_is_bounded_and_a_refusal_changes_nothing() {
     assert!(matches!(refused, KeyValueError::Full), "{refused}");
     assert_eq!(value(&store, "small").await, None, "all or nothing");
     store.set(vec![largest(5), entry("small", "1")]).await.unwrap();
-    // What a call leaves counts, and not the order of its entries.
+    // The bounds are checked after the last entry of a call, so the order of the entries does not matter.
     store.set(vec![largest(63), entry("05", ""), entry("06", "")]).await.unwrap();
     store.set(vec![largest(5), largest(6), entry("63", "")]).await.unwrap();
     store.delete(vec!["63".into()]).await.unwrap();

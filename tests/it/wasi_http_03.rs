@@ -135,7 +135,7 @@ fn every_end_of_a_stream_counts_once_with_its_status() {
         assert_eq!(client.next_chunk(), None, "{end}: it must not end as if it were complete");
         scene.wait_until_counted(400, round as u64 + 1);
     }
-    // What a guest never ends, the limits do.
+    // The limits of a stream end an answer that its guest does not end.
     for (round, end) in ["hang", "spin", "forget"].into_iter().enumerate() {
         let mut client = scene.ask(&format!("/end?pause_ms=50&end={end}"));
         assert_eq!(client.next_chunk().unwrap(), b"piece");

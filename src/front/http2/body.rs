@@ -1,8 +1,8 @@
 //! The body of a request, read from its stream.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
@@ -20,12 +20,38 @@ pub(super) type Leave = oneshot::Receiver<()>;
 /// A stream that is dropped before its input has ended is reset. Some clients then discard the answer that came before
 /// (curl 7.88), although a reset with NO_ERROR means only that no more input is needed (RFC 9113 §8.1).
 #[derive(Clone)]
-pub(super) struct Input(Arc<Mutex<RecvStream>>);
+pub(super) struct Input(Arc<Mutex<Shared>>);
+
+struct Shared {
+    stream: RecvStream,
+    /// True after the answer: the body of the request breaks off for its reader.
+    is_given_up: bool,
+    /// The task that waits for more of the body.
+    reader: Option<Waker>,
+}
 
 impl Input {
+    /// Breaks the body off for its reader, because the answer has been sent. The rest is discarded.
+    pub(super) fn give_up(&self) {
+        let mut shared = self.lock();
+        shared.is_given_up = true;
+        if let Some(reader) = shared.reader.take() {
+            reader.wake();
+        }
+    }
+
     /// True if all input has been read.
     pub(super) fn has_ended(&self) -> bool {
         self.with(|stream| stream.is_end_stream())
+    }
+
+    /// True if the body breaks off here. Otherwise this task is woken when it does.
+    fn is_given_up(&self, cx: &Context<'_>) -> bool {
+        let mut shared = self.lock();
+        if !shared.is_given_up && !shared.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            shared.reader = Some(cx.waker().clone());
+        }
+        shared.is_given_up
     }
 
     /// Returns the next data; `None` at the end. The window grows by the bytes that were read, so the client may send
@@ -57,7 +83,11 @@ impl Input {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut RecvStream) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.lock().stream)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,7 +103,7 @@ pub(super) fn incoming(stream: RecvStream, length: Option<u64>, expects_leave: b
     if stream.is_end_stream() {
         return (Incoming::empty(), None);
     }
-    let input = Input(Arc::new(Mutex::new(stream)));
+    let input = Input(Arc::new(Mutex::new(Shared { stream, is_given_up: false, reader: None })));
     let (ask, leave) = if expects_leave { Some(oneshot::channel()).unzip() } else { (None, None) };
     let body = Streamed { input: input.clone(), left: length, ask };
     (Incoming::Arriving(Box::pin(body)), Some(Coming { input, leave }))
@@ -90,6 +120,9 @@ impl Streamed {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         if let Some(ask) = self.ask.take() {
             let _ = ask.send(());
+        }
+        if self.input.is_given_up(cx) {
+            return Poll::Ready(Some(Err(Broken::CutOff)));
         }
         let piece = match ready!(self.input.poll_data(cx)) {
             None => return Poll::Ready(None),

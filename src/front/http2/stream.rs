@@ -60,7 +60,11 @@ pub(super) async fn answer(
         .await
     };
     let Some(reply) = reply else { return };
-    if !send(*reply, is_head, takes_trailers, &mut respond, listening.limits.patience.write).await {
+    let is_sent = send(*reply, is_head, takes_trailers, &mut respond, listening.limits.patience.write).await;
+    if let Some(input) = &input {
+        input.give_up();
+    }
+    if !is_sent {
         // Dropping the stream resets it. There is no answer that the reset could destroy.
         return;
     }

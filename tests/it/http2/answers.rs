@@ -68,6 +68,22 @@ async fn trailers_of_a_request_reach_the_component() {
     assert_eq!(body.trailers().await.unwrap().unwrap_or_default(), sum);
 }
 
+/// The client keeps its request open; the guest still reads it after its answer.
+#[tokio::test]
+async fn a_request_breaks_off_for_its_guest_when_the_answer_has_been_sent() {
+    let host = TestHost::start_with(&["--http2"], "");
+    let rpc = json!({"rpc": {"worker_threads": 1, "keepalive": 300_000}});
+    let service = host.deploy("parts", "http-faults", json!({"metadata": rpc}));
+    let mut client = connect(&host).await.ready().await.unwrap();
+    let mut request = call(&service);
+    *request.uri_mut() = format!("http://test{}/late", service.path).parse().unwrap();
+    let (response, mut stream) = client.send_request(request, false).unwrap();
+    stream.send_data("abc".into(), false).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    let busy = "bulkhead_workers_busy{service=\"parts\",instance=\"0\"}";
+    host.wait_for("the worker to be free", || host.metric(busy) == 0);
+}
+
 #[tokio::test]
 async fn trailers_end_an_answer() {
     let host = TestHost::start_with(&["--http2"], "");

@@ -37,21 +37,21 @@ pub(in crate::sandbox::entry) async fn call(
     let path = parts.uri.path_and_query().cloned();
     let body = if call.upload.is_some() { Lent::new(body, store.data().lent()).boxed_unsync() } else { body };
     let headers = FieldMap::new_immutable(store.data_mut().http().hooks, parts.headers);
-    // The future tells whether the guest has read the request, which is no concern of the host.
+    // The future resolves when the guest has read the request. The host does not need that.
     let (request, _) = Request::new(parts.method, Some(Scheme::HTTP), authority, path, headers, None, body);
     store
         .run_concurrent(async |guest| {
             let answered = begin_answer(service, guest, request, call, settings).await?;
-            // The tasks of a call are its own: they use its fuel and its time, and end with it.
+            // All tasks of a call run within the call, with its fuel and its deadline.
             poll_fn(|cx| guest.poll_no_interesting_tasks(cx)).await;
             let body_ended = match answered {
                 Ok(ended) => ended,
                 Err(failed) => return Ok(Err(failed)),
             };
-            // What the guest has left behind may still write the body. Or the body is one of the host's, such as that of
-            // the request, and is sent without the guest.
+            // The body of the answer may still be open: a stream of the guest, or a body of the host that the guest has
+            // passed on, such as that of the request.
             if guest.with(|mut store| has_leftovers(&mut store) || store.data_mut().has_lent_bodies()) {
-                // An error is the end, too.
+                // A dropped sender also means that the body has ended.
                 let _ = body_ended.await;
             }
             Ok(Ok(Box::new(empty(StatusCode::OK))))
@@ -106,7 +106,7 @@ impl Body for Notifying {
         if frame.is_none()
             && let Some(sent) = self.sent.take()
         {
-            // A guest that has gone does not ask.
+            // The receiver is gone if the guest has dropped its future.
             let _ = sent.send(());
         }
         Poll::Ready(frame)
